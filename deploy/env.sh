@@ -1,0 +1,15 @@
+# Sourced by setup, run and test: where things are, and a few words they share.
+
+ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+# Everything that may outlive a checkout: build output, test pictures, a newer node. A clean clone on the same machine finds it again.
+TONGKE_CACHE="${TONGKE_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/tongke}"
+export TONGKE_CACHE
+export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$TONGKE_CACHE/target}"
+JOBS="$(nproc)"
+# Debian 12 has node 18; the front end's tools want 20.19 or newer, which setup puts here when it is missing.
+PATH="$TONGKE_CACHE/node/node_modules/.bin:$TONGKE_CACHE/bin:$PATH:$HOME/.cargo/bin:/usr/sbin:/sbin"
+export PATH
+
+say() { printf '\033[1m==>\033[0m %s\n' "$*"; }
+die() { printf 'error: %s\n' "$*" >&2; exit 1; }
+[ -t 1 ] || say() { printf '==> %s\n' "$*"; }
