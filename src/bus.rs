@@ -1,0 +1,85 @@
+//! Events between features, in this process: what happens in a lesson, told to whoever listens (the recorder).
+//!
+//! A subscriber's queue is unbounded on purpose: a lesson makes a few events a second, each of them must reach the recorder,
+//! and the recorder only enqueues work. Media never travels here.
+
+use std::sync::{Arc, Mutex};
+
+use jiff::Timestamp;
+use tokio::sync::mpsc;
+use tongke_plane::ids::TrackId;
+use uuid::Uuid;
+
+use crate::timetable::LessonId;
+
+/// Something that happened in a lesson.
+#[derive(Clone, Debug)]
+pub enum LessonEvent {
+    Started {
+        lesson: LessonId,
+        at: Timestamp,
+    },
+    TrackGone {
+        lesson: LessonId,
+        track: TrackId,
+    },
+    /// One entry of the lesson's timeline: joined, left, stage, hand, chat, screen.
+    Timeline {
+        lesson: LessonId,
+        at: Timestamp,
+        kind: TimelineKind,
+        body: serde_json::Value,
+    },
+    Ended {
+        lesson: LessonId,
+        at: Timestamp,
+    },
+}
+
+/// Who published a track.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParticipantRef {
+    /// A person's, a classroom's or a foreign program's id.
+    pub id: Uuid,
+    pub name: String,
+    pub kind: ParticipantKind,
+}
+
+crate::words! {
+    /// What takes part in a lesson.
+    ParticipantKind { Person = "person", Classroom = "classroom", Encoder = "encoder" }
+}
+
+crate::words! {
+    /// What a published source is for.
+    Purpose { Camera = "camera", Screen = "screen", Whip = "whip" }
+}
+
+crate::words! {
+    /// The entries of a lesson's timeline.
+    TimelineKind {
+        Started = "started", Ended = "ended", Joined = "joined", Left = "left", Stage = "stage", Hand = "hand", Chat = "chat",
+        Screen = "screen",
+    }
+}
+
+/// The in-process event bus. Cloning shares it.
+#[derive(Clone, Default)]
+pub struct Bus {
+    subscribers: Arc<Mutex<Vec<mpsc::UnboundedSender<LessonEvent>>>>,
+}
+
+impl Bus {
+    /// Every event published from now on, in order.
+    pub fn subscribe(&self) -> mpsc::UnboundedReceiver<LessonEvent> {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        self.subscribers.lock().expect("no holder of this lock can panic").push(sender);
+        receiver
+    }
+
+    /// Tells every subscriber; those that are gone are forgotten.
+    pub fn publish(&self, event: LessonEvent) {
+        let mut subscribers = self.subscribers.lock().expect("no holder of this lock can panic");
+        subscribers.retain(|subscriber| subscriber.send(event.clone()).is_ok());
+    }
+}

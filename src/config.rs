@@ -1,0 +1,258 @@
+//! One annotated configuration: `deploy/config.toml` is its manual, [`Config::default`] its truth (a test holds them equal).
+//!
+//! Order of precedence: defaults < file < environment (`TONGKE_SERVER__LISTEN=…`) < command line.
+//! An empty string or list means "choose for me" wherever the manual says so.
+
+mod load;
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+pub use load::LoadError;
+
+/// Everything that can be set.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Config {
+    pub server: Server,
+    pub tls: Tls,
+    pub media: Media,
+    pub database: Database,
+    pub storage: Storage,
+    pub recording: Recording,
+    pub worker: Worker,
+    pub log: Log,
+    pub limits: Limits,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Server {
+    pub listen: SocketAddr,
+    /// Empty: made from `listen` and `[tls]`.
+    pub public_url: String,
+    pub data_dir: PathBuf,
+    /// An IANA name; lessons, terms and "today" are in this zone.
+    pub time_zone: String,
+    pub trusted_proxies: Vec<IpAddr>,
+    pub shutdown_seconds: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Tls {
+    pub mode: TlsMode,
+    pub cert: String,
+    pub key: String,
+    /// Names and addresses of a self-signed certificate; empty: this machine's.
+    pub names: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TlsMode {
+    Off,
+    SelfSigned,
+    Files,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Media {
+    pub listen: IpAddr,
+    /// The first shard's UDP port; each further shard takes the next one.
+    pub port: u16,
+    /// 0: one per core.
+    pub shards: usize,
+    /// Empty: this machine's addresses.
+    pub advertise: Vec<IpAddr>,
+    pub max_peers: usize,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Database {
+    /// Empty: SQLite in the data directory.
+    pub url: String,
+    pub connections: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Storage {
+    /// Empty: a folder in the data directory. `s3://bucket/prefix`: an S3 service.
+    pub url: String,
+    pub endpoint: String,
+    pub region: String,
+    pub access_key: String,
+    pub secret_key: String,
+    pub path_style: bool,
+    pub allow_http: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Recording {
+    pub enabled: bool,
+    /// Empty: a folder in the data directory.
+    pub spool_dir: String,
+    pub spool_max_bytes: u64,
+    pub segment_ms: u32,
+    /// Make the MP4 when a lesson ends.
+    pub mp4: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Worker {
+    /// Empty: `tongke-av` beside this program.
+    pub program: String,
+    pub concurrent: usize,
+    pub memory_bytes: u64,
+    pub cpu_seconds: u64,
+    pub wall_seconds: u64,
+    pub output_bytes: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Log {
+    pub format: LogFormat,
+    /// A tracing filter: `info`, `tongke=debug,info`.
+    pub level: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Limits {
+    pub connections: usize,
+    pub body_bytes: usize,
+    pub request_seconds: u64,
+    pub sign_in_tries: u32,
+    pub sign_in_window_seconds: u64,
+    pub participants_per_lesson: usize,
+    pub live_lessons: usize,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
+            public_url: String::new(),
+            data_dir: PathBuf::from("data"),
+            time_zone: "Asia/Shanghai".into(),
+            trusted_proxies: Vec::new(),
+            shutdown_seconds: 30,
+        }
+    }
+}
+
+impl Default for Tls {
+    fn default() -> Self {
+        Self { mode: TlsMode::Off, cert: String::new(), key: String::new(), names: Vec::new() }
+    }
+}
+
+impl Default for Media {
+    fn default() -> Self {
+        Self {
+            listen: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            port: 8189,
+            shards: 0,
+            advertise: Vec::new(),
+            max_peers: 4000,
+        }
+    }
+}
+
+impl Default for Database {
+    fn default() -> Self {
+        Self { url: String::new(), connections: 8 }
+    }
+}
+
+impl Default for Storage {
+    fn default() -> Self {
+        Self {
+            url: String::new(),
+            endpoint: String::new(),
+            region: "us-east-1".into(),
+            access_key: String::new(),
+            secret_key: String::new(),
+            path_style: true,
+            allow_http: false,
+        }
+    }
+}
+
+impl Default for Recording {
+    fn default() -> Self {
+        Self { enabled: true, spool_dir: String::new(), spool_max_bytes: 20_000_000_000, segment_ms: 2000, mp4: true }
+    }
+}
+
+impl Default for Worker {
+    fn default() -> Self {
+        Self {
+            program: String::new(),
+            concurrent: 1,
+            memory_bytes: 2_000_000_000,
+            cpu_seconds: 7200,
+            wall_seconds: 7200,
+            output_bytes: 20_000_000_000,
+        }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { format: LogFormat::Text, level: "info".into() }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 4000,
+            body_bytes: 262_144,
+            request_seconds: 30,
+            sign_in_tries: 10,
+            sign_in_window_seconds: 300,
+            participants_per_lesson: 200,
+            live_lessons: 200,
+        }
+    }
+}
+
+impl Config {
+    /// The folder for objects when they are kept on this machine's disk.
+    pub fn objects_dir(&self) -> PathBuf {
+        self.server.data_dir.join("objects")
+    }
+
+    /// The recorder's local spool.
+    pub fn spool_dir(&self) -> PathBuf {
+        match self.recording.spool_dir.as_str() {
+            "" => self.server.data_dir.join("spool"),
+            path => PathBuf::from(path),
+        }
+    }
+
+    /// The address people type, without a slash at its end.
+    pub fn public_url(&self) -> String {
+        if !self.server.public_url.is_empty() {
+            return self.server.public_url.trim_end_matches('/').to_owned();
+        }
+        let scheme = if self.tls.mode == TlsMode::Off { "http" } else { "https" };
+        let listen = self.server.listen;
+        let host = if listen.ip().is_unspecified() { IpAddr::V4(Ipv4Addr::LOCALHOST) } else { listen.ip() };
+        format!("{scheme}://{}", SocketAddr::new(host, listen.port()))
+    }
+
+    /// One UDP address per media thread.
+    pub fn shard_addresses(&self) -> Vec<SocketAddr> {
+        let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
+        let shards = if self.media.shards == 0 { cores } else { self.media.shards };
+        let last = usize::from(u16::MAX - self.media.port) + 1;
+        (0..shards.min(last)).map(|n| SocketAddr::new(self.media.listen, self.media.port + n as u16)).collect()
+    }
+}

@@ -1,0 +1,252 @@
+//! The one error of the server and how it becomes an answer: `{"code", "message", "field"?}` in the reader's language.
+//!
+//! A handler returns [`Error`]; the outermost layer ([`crate::http`]) renders it once the language of the request is known,
+//! and logs what is worth a person's look. Nothing else logs a request's error.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// A sentence for people, in both languages of the product.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Text {
+    pub zh: Cow<'static, str>,
+    pub en: Cow<'static, str>,
+}
+
+impl Text {
+    pub const fn new(zh: &'static str, en: &'static str) -> Self {
+        Self { zh: Cow::Borrowed(zh), en: Cow::Borrowed(en) }
+    }
+
+    /// A sentence with something of the moment in it.
+    pub fn with(zh: String, en: String) -> Self {
+        Self { zh: Cow::Owned(zh), en: Cow::Owned(en) }
+    }
+
+    pub fn in_language(&self, language: Language) -> &str {
+        match language {
+            Language::Chinese => &self.zh,
+            Language::English => &self.en,
+        }
+    }
+}
+
+/// The language a request is answered in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Language {
+    Chinese,
+    English,
+}
+
+impl Language {
+    /// RFC 9110 §12.5.4, shortened to what two languages need: the first of `zh` and `en` that is named decides; Chinese otherwise.
+    pub fn of(accept_language: Option<&HeaderValue>) -> Self {
+        let header = accept_language.and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let first = header.split(',').map(|range| range.trim().to_ascii_lowercase()).find_map(|range| {
+            match range.split(['-', ';']).next() {
+                Some("zh") => Some(Self::Chinese),
+                Some("en") => Some(Self::English),
+                _ => None,
+            }
+        });
+        first.unwrap_or(Self::Chinese)
+    }
+}
+
+/// Why a request was not done.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Error {
+    #[error("not signed in")]
+    NotSignedIn,
+    #[error("wrong sign-in")]
+    WrongSignIn,
+    #[error("not allowed: {}", .0.en)]
+    Forbidden(Text),
+    #[error("not found: {}", .0.en)]
+    NotFound(Text),
+    /// The request is well formed, and what it asks for does not fit the present state. The code names the conflict.
+    #[error("conflict {code}: {}", text.en)]
+    Conflict { code: &'static str, text: Text },
+    /// A field of the request cannot be taken.
+    #[error("bad field {field}: {}", text.en)]
+    Field { field: Cow<'static, str>, text: Text },
+    /// The request as a whole cannot be read.
+    #[error("bad request: {}", .0.en)]
+    BadRequest(Text),
+    #[error("body too large")]
+    TooLarge,
+    #[error("wrong media type")]
+    UnsupportedMedia(Text),
+    #[error("too many requests")]
+    TooMany { retry_after: Duration },
+    /// Something this server needs is away for now.
+    #[error("unavailable: {}", .0.en)]
+    Unavailable(Text),
+    /// Ours, not the caller's: logged, and told without details.
+    #[error("{0}")]
+    Internal(Arc<dyn std::error::Error + Send + Sync>),
+}
+
+impl Error {
+    pub fn forbidden() -> Self {
+        Self::Forbidden(Text::new("您没有权限进行此操作。", "You are not allowed to do this."))
+    }
+
+    pub fn not_found(zh: &'static str, en: &'static str) -> Self {
+        Self::NotFound(Text::new(zh, en))
+    }
+
+    pub fn conflict(code: &'static str, zh: &'static str, en: &'static str) -> Self {
+        Self::Conflict { code, text: Text::new(zh, en) }
+    }
+
+    pub fn field(field: impl Into<Cow<'static, str>>, zh: &'static str, en: &'static str) -> Self {
+        Self::Field { field: field.into(), text: Text::new(zh, en) }
+    }
+
+    pub fn internal(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Internal(Arc::from(cause.into()))
+    }
+
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::NotSignedIn | Self::WrongSignIn => StatusCode::UNAUTHORIZED,
+            Self::Forbidden(_) => StatusCode::FORBIDDEN,
+            Self::NotFound(_) => StatusCode::NOT_FOUND,
+            Self::Conflict { .. } => StatusCode::CONFLICT,
+            Self::Field { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::BadRequest(_) => StatusCode::BAD_REQUEST,
+            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::UnsupportedMedia(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::TooMany { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// The word a program can act on.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::NotSignedIn => "not_signed_in",
+            Self::WrongSignIn => "wrong_sign_in",
+            Self::Forbidden(_) => "forbidden",
+            Self::NotFound(_) => "not_found",
+            Self::Conflict { code, .. } => code,
+            Self::Field { .. } => "bad_field",
+            Self::BadRequest(_) => "bad_request",
+            Self::TooLarge => "too_large",
+            Self::UnsupportedMedia(_) => "unsupported_media_type",
+            Self::TooMany { .. } => "too_many_requests",
+            Self::Unavailable(_) => "unavailable",
+            Self::Internal(_) => "internal",
+        }
+    }
+
+    /// The sentence for the person, with what to do next.
+    pub fn text(&self) -> Text {
+        match self {
+            Self::NotSignedIn => Text::new("请先登录。", "Please sign in first."),
+            Self::WrongSignIn => Text::new("账号或密码不正确。", "The sign-in name or the password is not right."),
+            Self::Forbidden(text) | Self::NotFound(text) | Self::BadRequest(text) => text.clone(),
+            Self::UnsupportedMedia(text) | Self::Unavailable(text) => text.clone(),
+            Self::Conflict { text, .. } | Self::Field { text, .. } => text.clone(),
+            Self::TooLarge => Text::new("提交的内容过大。", "What was sent is too large."),
+            Self::TooMany { retry_after } => too_many(*retry_after),
+            Self::Internal(_) => Text::new(
+                "服务器出错了，请稍后再试；如仍有问题请联系管理员。",
+                "The server had a problem. Please try again; if it stays, tell the administrator.",
+            ),
+        }
+    }
+
+    /// The answer's body.
+    pub fn body(&self, language: Language) -> Body {
+        let field = match self {
+            Self::Field { field, .. } => Some(field.to_string()),
+            _ => None,
+        };
+        Body { code: self.code().to_owned(), message: self.text().in_language(language).to_owned(), field }
+    }
+
+    /// The whole answer in one language.
+    pub fn render(&self, language: Language) -> Response {
+        let mut response = (self.status(), axum::Json(self.body(language))).into_response();
+        if let Self::TooMany { retry_after } = self {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(retry_after.as_secs().max(1)));
+        }
+        response
+    }
+}
+
+fn too_many(retry_after: Duration) -> Text {
+    let seconds = retry_after.as_secs().max(1);
+    Text::with(
+        format!("尝试次数过多，请在 {seconds} 秒后再试。"),
+        format!("Too many tries. Please wait {seconds} seconds."),
+    )
+}
+
+/// The body of every error answer.
+#[derive(Serialize, ToSchema)]
+pub struct Body {
+    /// A word for programs.
+    pub code: String,
+    /// A sentence for the person, in the request's language.
+    pub message: String,
+    /// The field that cannot be taken (422).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub field: Option<String>,
+}
+
+/// Rendered in Chinese; the outermost layer renders it anew in the request's language.
+impl IntoResponse for Error {
+    fn into_response(self) -> Response {
+        let mut response = self.render(Language::Chinese);
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+impl From<sqlx::Error> for Error {
+    fn from(error: sqlx::Error) -> Self {
+        match error {
+            sqlx::Error::PoolTimedOut => Self::Unavailable(Text::new(
+                "服务器繁忙，请稍后再试。",
+                "The server is busy. Please try again in a moment.",
+            )),
+            other => Self::internal(other),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn language(header: &str) -> Language {
+        Language::of(Some(&HeaderValue::from_str(header).expect("a header value")))
+    }
+
+    #[test]
+    fn the_first_language_we_speak_is_taken_and_chinese_otherwise() {
+        assert_eq!(language("en-GB,en;q=0.9,zh;q=0.8"), Language::English);
+        assert_eq!(language("fr, zh-CN, en"), Language::Chinese);
+        assert_eq!(language("fr"), Language::Chinese);
+        assert_eq!(Language::of(None), Language::Chinese);
+    }
+
+    #[test]
+    fn an_internal_error_never_tells_its_cause() {
+        let body = Error::internal("secret path /var/lib").body(Language::English);
+        assert_eq!(body.code, "internal");
+        assert!(!body.message.contains("secret"));
+    }
+}

@@ -1,0 +1,88 @@
+//! The one who makes a request, as handlers take it.
+
+use axum::extract::{FromRequestParts, OptionalFromRequestParts};
+use axum::http::request::Parts;
+use serde::Serialize;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::error::Error;
+use crate::schools::{ClassroomId, SchoolId};
+
+use super::{PersonId, Role};
+
+/// Who makes a request. As a handler's argument it demands a session (401 otherwise); `Option<Actor>` does not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Actor {
+    Person(Person),
+    Classroom(Classroom),
+}
+
+/// A signed-in person.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Person {
+    pub id: PersonId,
+    pub name: String,
+    pub role: Role,
+    pub school: Option<SchoolRef>,
+}
+
+/// A classroom's device that showed its pass.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Classroom {
+    pub id: ClassroomId,
+    pub name: String,
+    pub school: SchoolRef,
+}
+
+/// A school by id and name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct SchoolRef {
+    pub id: SchoolId,
+    pub name: String,
+}
+
+impl Actor {
+    /// The person's or the classroom's id.
+    pub fn id(&self) -> Uuid {
+        match self {
+            Self::Person(person) => person.id.0,
+            Self::Classroom(classroom) => classroom.id.0,
+        }
+    }
+
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Person(person) => &person.name,
+            Self::Classroom(classroom) => &classroom.name,
+        }
+    }
+
+    pub fn school(&self) -> Option<&SchoolRef> {
+        match self {
+            Self::Person(person) => person.school.as_ref(),
+            Self::Classroom(classroom) => Some(&classroom.school),
+        }
+    }
+
+    pub fn is_administrator(&self) -> bool {
+        matches!(self, Self::Person(Person { role: Role::Administrator, .. }))
+    }
+}
+
+/// The session was looked up once, by the layer around all routes.
+impl<S: Sync> FromRequestParts<S> for Actor {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
+        parts.extensions.get::<Self>().cloned().ok_or(Error::NotSignedIn)
+    }
+}
+
+impl<S: Sync> OptionalFromRequestParts<S> for Actor {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Option<Self>, Error> {
+        Ok(parts.extensions.get::<Self>().cloned())
+    }
+}

@@ -1,0 +1,62 @@
+//! What somebody is in a lesson. Every right in a lesson follows from this one answer.
+
+use crate::db::{Db, DbError};
+use crate::identity::{Actor, Role};
+
+use super::LessonId;
+
+crate::words! {
+    /// What one is in a lesson.
+    LessonRole {
+        Lead = "lead",
+        Assistant = "assistant",
+        /// The classroom that the lead teaches from.
+        LeadRoom = "lead_room",
+        Listening = "listening",
+        Observer = "observer",
+        None = "none",
+    }
+}
+
+/// What `actor` is in the lesson; `None` when the lesson is not theirs or does not exist. Administrators and observers of the house
+/// observe every lesson that they have no other part in.
+pub async fn role_in(db: &Db, lesson: LessonId, actor: &Actor) -> Result<LessonRole, DbError> {
+    let found: Option<(i64,)> = match actor {
+        Actor::Person(person) => {
+            sqlx::query_as(
+                "SELECT CASE WHEN l.lead_id = $2 THEN 1
+                             WHEN EXISTS (SELECT 1 FROM lesson_assistants a WHERE a.lesson_id = l.id AND a.person_id = $2) THEN 2
+                             ELSE 0 END
+                 FROM lessons l WHERE l.id = $1",
+            )
+            .bind(lesson)
+            .bind(person.id)
+            .fetch_optional(db.pool())
+            .await?
+        }
+        Actor::Classroom(classroom) => {
+            sqlx::query_as(
+                "SELECT CASE WHEN l.lead_classroom_id = $2 THEN 3
+                             WHEN EXISTS (SELECT 1 FROM lesson_classrooms c WHERE c.lesson_id = l.id AND c.classroom_id = $2) THEN 4
+                             ELSE 0 END
+                 FROM lessons l WHERE l.id = $1",
+            )
+            .bind(lesson)
+            .bind(classroom.id)
+            .fetch_optional(db.pool())
+            .await?
+        }
+    };
+    Ok(match found {
+        Some((1,)) => LessonRole::Lead,
+        Some((2,)) => LessonRole::Assistant,
+        Some((3,)) => LessonRole::LeadRoom,
+        Some((4,)) => LessonRole::Listening,
+        Some(_) if watches_all(actor) => LessonRole::Observer,
+        _ => LessonRole::None,
+    })
+}
+
+fn watches_all(actor: &Actor) -> bool {
+    matches!(actor, Actor::Person(person) if matches!(person.role, Role::Administrator | Role::Observer))
+}
