@@ -1,0 +1,114 @@
+//! A property test: whatever pages do, in whatever order, the lesson's promises hold. Seeded; a failure prints its seed.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
+use rand::{Rng, SeedableRng};
+
+use super::story::{Class, apply};
+use super::*;
+
+const CAST: [(&str, Role); 7] = [
+    ("wang", Role::Lead),
+    ("luboshi", Role::LeadRoom),
+    ("li", Role::Assistant),
+    ("liulin", Role::Listening),
+    ("shiqiao", Role::Listening),
+    ("dashu", Role::Listening),
+    ("zhao", Role::Observer),
+];
+
+/// A page as it sees the lesson: the welcome's document with every later message applied.
+struct Mirror {
+    document: Document,
+    revision: u64,
+    token: String,
+}
+
+#[test]
+fn pages_that_apply_every_message_hold_the_document_whatever_happens() {
+    for seed in 0..60 {
+        let result = std::panic::catch_unwind(|| storm(seed));
+        assert!(result.is_ok(), "seed {seed}");
+    }
+}
+
+fn storm(seed: u64) {
+    let mut rng = StdRng::seed_from_u64(seed);
+    let mut class = Class::empty();
+    let mut pages: BTreeMap<Conn, Mirror> = BTreeMap::new();
+    for _ in 0..300 {
+        one_input(&mut rng, &mut class, &mut pages);
+        deliver(&mut class, &mut pages);
+        check(&class, &pages);
+    }
+}
+
+fn one_input(rng: &mut StdRng, class: &mut Class, pages: &mut BTreeMap<Conn, Mirror>) {
+    let (id, role) = *CAST.choose(rng).unwrap();
+    let other = CAST.choose(rng).unwrap().0;
+    let now = class.now;
+    let open = pages.keys().copied().collect::<Vec<_>>();
+    // Refusals are part of the storm: what matters is that nothing changes by them.
+    match rng.random_range(0..16) {
+        0 | 1 => drop(class.enter_again(id, role, None)),
+        2 => {
+            let token = pages.values().next().map(|p| p.token.clone());
+            drop(class.enter_again(id, role, token.as_deref()));
+        }
+        3 => {
+            if let Some(&conn) = open.choose(rng) {
+                pages.remove(&conn);
+                class.lesson.lost(conn, now.instant);
+            }
+        }
+        4 => class.pass(Duration::from_millis(rng.random_range(0..6_000))),
+        5 => class.publish(id, Purpose::Camera),
+        6 => class.publish(id, Purpose::Screen),
+        7 => class.unpublish(id, Purpose::Camera),
+        8 => drop(class.lesson.hand(id, rng.random(), now)),
+        9 | 10 => drop(class.lesson.call_on(id, other)),
+        11 => drop(class.lesson.send_back(id, other)),
+        12 => drop(class.lesson.mute_other(id, other)),
+        13 => drop(class.lesson.say(id, "听得到吗", now)),
+        14 => drop(class.lesson.mute(id, rng.random(), rng.random())),
+        _ => drop(class.lesson.start(id, now)),
+    }
+}
+
+fn deliver(class: &mut Class, pages: &mut BTreeMap<Conn, Mirror>) {
+    while let Some(effect) = class.lesson.poll_effect() {
+        match effect {
+            Effect::Tell { conn, message } => {
+                let ToPage::Welcome { resume, revision, lesson, .. } = *message else { continue };
+                pages.insert(conn, Mirror { document: lesson, revision, token: resume });
+            }
+            Effect::TellAll { message, except } => {
+                let others = pages.iter_mut().filter(|(conn, _)| Some(**conn) != except);
+                others.for_each(|(_, page)| apply(&mut page.document, &mut page.revision, &message));
+            }
+            Effect::Dismiss { conn, .. } => drop(pages.remove(&conn)),
+            Effect::DropMedia { .. } | Effect::PhaseChanged { .. } | Effect::Note { .. } => {}
+        }
+    }
+}
+
+fn check(class: &Class, pages: &BTreeMap<Conn, Mirror>) {
+    let mut truth = class.lesson.document(class.now);
+    truth.at_ms = None;
+    for page in pages.values() {
+        let seen = Document { at_ms: None, ..page.document.clone() };
+        assert_eq!(seen, truth);
+        assert_eq!(page.revision, class.lesson.revision);
+    }
+    assert!(truth.on_stage.len() <= class.lesson.limits.stage);
+    assert!(truth.on_stage.iter().all(|id| truth.participants.iter().any(|p| p.id == *id)), "the stage is of those who are here");
+    for member in class.lesson.members() {
+        let wants = crate::live::policy::wanted(&class.lesson, member);
+        assert!(wants.iter().all(|w| w.source.participant != member.public.id), "nobody receives its own tracks");
+        assert!(wants.is_sorted_by_key(|w| w.importance));
+        assert_eq!(member.conn.is_some(), member.public.present);
+    }
+}

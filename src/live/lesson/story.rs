@@ -1,0 +1,265 @@
+//! A small class for tests, and the stories it tells.
+
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use tongke_plane::ids::TrackId;
+
+use super::*;
+use crate::live::policy::{self, Importance};
+
+/// A lesson with a clock of its own and the pages that follow it.
+pub(crate) struct Class {
+    pub lesson: Lesson,
+    pub now: Now,
+    next_conn: u64,
+    next_track: u64,
+}
+
+impl Class {
+    pub fn empty() -> Class {
+        let now = Now { instant: Instant::now(), wall: "2026-11-23T02:00:00Z".parse::<Timestamp>().unwrap() };
+        let limits = Limits { stage: 2, participants: 40 };
+        Class { lesson: Lesson::new("l1".into(), "分数的意义".into(), None, limits), now, next_conn: 0, next_track: 0 }
+    }
+
+    /// Teacher Wang and the rooms of Liulin and Shiqiao, all with camera and microphone.
+    pub fn of_two_rooms() -> Class {
+        let mut class = Class::empty();
+        class.enter("wang", Role::Lead);
+        class.enter("liulin", Role::Listening);
+        class.enter("shiqiao", Role::Listening);
+        for id in ["wang", "liulin", "shiqiao"] {
+            class.publish(id, Purpose::Camera);
+        }
+        class.drain();
+        class
+    }
+
+    pub fn pass(&mut self, span: Duration) {
+        self.now.instant += span;
+        self.now.wall += span;
+        self.lesson.handle_timeout(self.now.instant);
+    }
+
+    pub fn enter(&mut self, id: &str, role: Role) -> Conn {
+        self.enter_again(id, role, None).expect("a test's page is let in").0
+    }
+
+    pub fn enter_again(&mut self, id: &str, role: Role, resume: Option<&str>) -> Result<(Conn, Entry), Refusal> {
+        self.next_conn += 1;
+        let conn = Conn(self.next_conn);
+        let kind = if matches!(role, Role::Listening | Role::LeadRoom) { Kind::Classroom } else { Kind::Person };
+        let who = Identity { id: id.into(), name: id.into(), school: None, role, kind };
+        let entry = self.lesson.join(who, conn, format!("token-{}", conn.0), resume, self.now)?;
+        Ok((conn, entry))
+    }
+
+    pub fn publish(&mut self, id: &str, purpose: Purpose) {
+        self.next_track += 2;
+        let tracks = [(MediaKind::Audio, TrackId(self.next_track)), (MediaKind::Video, TrackId(self.next_track + 1))];
+        self.lesson.set_tracks(id, purpose, &tracks);
+    }
+
+    pub fn unpublish(&mut self, id: &str, purpose: Purpose) {
+        self.lesson.set_tracks(id, purpose, &[]);
+    }
+
+    pub fn view(&mut self, id: &str, tiles: &[(&str, u16)]) {
+        let tile = |&(p, height): &(&str, u16)| Tile { participant: p.into(), purpose: Purpose::Camera, height };
+        self.lesson.view(id, tiles.iter().map(tile).collect()).unwrap();
+    }
+
+    /// "owner importance height" of every picture a participant is sent.
+    pub fn seen_by(&self, id: &str) -> Vec<String> {
+        let name = |importance| match importance {
+            Importance::Voice => "voice",
+            Importance::Slides => "slides",
+            Importance::LeadVideo => "lead",
+            Importance::Stage => "stage",
+            Importance::Wall => "wall",
+        };
+        let line = |w: policy::Want| {
+            let height = w.max_height.map_or("-".into(), |h| h.to_string());
+            format!("{} {} {height}", w.source.participant, name(w.importance))
+        };
+        self.wanted(id).into_iter().filter(|w| w.source.kind == MediaKind::Video).map(line).collect()
+    }
+
+    /// Owners of every sound a participant is sent.
+    pub fn heard_by(&self, id: &str) -> Vec<String> {
+        let audio = |w: &policy::Want| w.source.kind == MediaKind::Audio;
+        self.wanted(id).into_iter().filter(audio).map(|w| w.source.participant).collect()
+    }
+
+    fn wanted(&self, id: &str) -> Vec<policy::Want> {
+        policy::wanted(&self.lesson, self.lesson.member(id).expect("the test's participant is here"))
+    }
+
+    pub fn drain(&mut self) -> Vec<Effect> {
+        std::iter::from_fn(|| self.lesson.poll_effect()).collect()
+    }
+}
+
+/// What a page does with a message that changes the document.
+pub(crate) fn apply(document: &mut Document, revision: &mut u64, message: &ToPage) {
+    let (next, change): (u64, Box<dyn FnOnce(&mut Document) + '_>) = match message {
+        ToPage::Joined { revision, participant } => (*revision, Box::new(move |d| d.participants.push(participant.clone()))),
+        ToPage::Changed { revision, participant } => (*revision, Box::new(move |d| {
+            let place = d.participants.iter_mut().find(|p| p.id == participant.id).expect("a change is of somebody who joined");
+            *place = participant.clone();
+        })),
+        ToPage::Left { revision, participant } => (*revision, Box::new(move |d| d.participants.retain(|p| p.id != *participant))),
+        ToPage::Stage { revision, on_stage } => (*revision, Box::new(move |d| d.on_stage = on_stage.clone())),
+        ToPage::Phase { revision, phase, at } => (*revision, Box::new(move |d| {
+            d.phase = *phase;
+            if *phase == Phase::Live {
+                d.started_at = Some(at.clone());
+            }
+        })),
+        ToPage::Recording { revision, state } => (*revision, Box::new(move |d| d.recording = *state)),
+        ToPage::Chat { revision, line } => (*revision, Box::new(move |d| {
+            d.chat.push(line.clone());
+            if d.chat.len() > CHAT_KEPT {
+                d.chat.remove(0);
+            }
+        })),
+        _ => return,
+    };
+    assert_eq!(next, *revision + 1, "revisions grow by one per change");
+    *revision = next;
+    change(document);
+}
+
+fn has(effects: &[Effect], test: impl Fn(&Effect) -> bool) -> bool {
+    effects.iter().any(test)
+}
+
+#[test]
+fn a_room_raises_its_hand_is_called_on_and_goes_back_to_its_seat() {
+    let mut class = Class::of_two_rooms();
+    class.lesson.start("wang", class.now).unwrap();
+    class.pass(Duration::from_secs(90));
+    class.lesson.hand("liulin", true, class.now).unwrap();
+    assert_eq!(class.lesson.member("liulin").unwrap().public.hand_at_ms, Some(90_000));
+    class.lesson.call_on("wang", "liulin").unwrap();
+    assert_eq!(class.lesson.on_stage(), ["liulin"]);
+    assert!(!class.lesson.member("liulin").unwrap().public.hand, "a hand that was seen goes down");
+    class.lesson.send_back("liulin", "liulin").unwrap();
+    assert_eq!(class.lesson.on_stage(), [""; 0]);
+}
+
+#[test]
+fn the_stage_has_an_end() {
+    let mut class = Class::of_two_rooms();
+    class.enter("dashu", Role::Listening);
+    class.lesson.call_on("wang", "liulin").unwrap();
+    class.lesson.call_on("wang", "shiqiao").unwrap();
+    assert_eq!(class.lesson.call_on("wang", "dashu"), Err(Refusal::StageFull));
+    assert_eq!(class.lesson.call_on("wang", "liulin"), Ok(()), "calling twice is no error");
+}
+
+#[test]
+fn only_the_lead_and_the_assistant_call_on_and_only_the_lead_begins_and_ends() {
+    let mut class = Class::of_two_rooms();
+    class.enter("li", Role::Assistant);
+    class.enter("zhao", Role::Observer);
+    for id in ["liulin", "zhao"] {
+        assert_eq!(class.lesson.call_on(id, "shiqiao"), Err(Refusal::NotAllowed));
+        assert_eq!(class.lesson.mute_other(id, "shiqiao"), Err(Refusal::NotAllowed));
+    }
+    for id in ["li", "liulin", "zhao"] {
+        assert_eq!(class.lesson.start(id, class.now), Err(Refusal::NotAllowed));
+    }
+    assert_eq!(class.lesson.call_on("li", "shiqiao"), Ok(()));
+    assert_eq!(class.lesson.mute_other("li", "wang"), Err(Refusal::NotAllowed));
+    assert_eq!(class.lesson.may_publish("zhao", Purpose::Camera), Err(Refusal::NotAllowed));
+    assert_eq!(class.lesson.may_publish("liulin", Purpose::Screen), Err(Refusal::NotAllowed));
+    assert_eq!(class.lesson.hand("zhao", true, class.now), Err(Refusal::NotAllowed));
+    assert_eq!(class.lesson.call_on("wang", "zhao"), Err(Refusal::NotForTheStage));
+    assert_eq!(class.lesson.call_on("wang", "nobody"), Err(Refusal::NoSuchParticipant));
+}
+
+#[test]
+fn a_room_whose_line_breaks_for_seven_seconds_keeps_its_place_on_stage() {
+    let mut class = Class::of_two_rooms();
+    class.lesson.call_on("wang", "liulin").unwrap();
+    let conn = class.lesson.member("liulin").unwrap().conn.unwrap();
+    class.lesson.lost(conn, class.now.instant);
+    assert!(!class.lesson.member("liulin").unwrap().public.present);
+    class.pass(Duration::from_secs(7));
+    class.drain();
+    let token = format!("token-{}", conn.0);
+    let (_, entry) = class.enter_again("liulin", Role::Listening, Some(&token)).unwrap();
+    assert_eq!(entry, Entry::Resumed);
+    assert_eq!(class.lesson.on_stage(), ["liulin"]);
+    assert!(!has(&class.drain(), |e| matches!(e, Effect::DropMedia { .. })), "its media went on all the while");
+}
+
+#[test]
+fn a_room_that_vanishes_leaves_no_ghost_after_ten_seconds() {
+    let mut class = Class::of_two_rooms();
+    class.lesson.call_on("wang", "liulin").unwrap();
+    let conn = class.lesson.member("liulin").unwrap().conn.unwrap();
+    let heard = class.now.instant;
+    // The socket is found dead only six seconds after the room was last heard: the ten count from there.
+    class.pass(Duration::from_secs(6));
+    class.lesson.lost(conn, heard);
+    class.pass(Duration::from_millis(3_900));
+    assert!(class.lesson.member("liulin").is_some());
+    class.drain();
+    class.pass(Duration::from_millis(100));
+    assert!(class.lesson.member("liulin").is_none());
+    assert_eq!(class.lesson.on_stage(), [""; 0]);
+    assert!(has(&class.drain(), |e| matches!(e, Effect::DropMedia { participant } if participant == "liulin")));
+}
+
+#[test]
+fn a_second_page_of_the_same_teacher_replaces_the_first() {
+    let mut class = Class::of_two_rooms();
+    let first = class.lesson.member("wang").unwrap().conn.unwrap();
+    let (second, entry) = class.enter_again("wang", Role::Lead, None).unwrap();
+    assert_eq!(entry, Entry::Fresh);
+    let effects = class.drain();
+    assert!(has(&effects, |e| *e == Effect::Dismiss { conn: first, reason: ByeReason::Replaced }));
+    assert!(has(&effects, |e| matches!(e, Effect::DropMedia { participant } if participant == "wang")));
+    assert_eq!(class.lesson.by_conn(second).unwrap().public.id, "wang");
+    class.lesson.lost(first, class.now.instant);
+    assert!(class.lesson.member("wang").unwrap().public.present, "the old socket's end is not the new page's");
+}
+
+#[test]
+fn the_timeline_begins_with_the_lesson_and_names_who_is_there() {
+    let mut class = Class::of_two_rooms();
+    class.lesson.say("wang", "大家好", class.now).unwrap();
+    assert!(!has(&class.drain(), |e| matches!(e, Effect::Note { .. })), "before the bell nothing is recorded");
+    class.lesson.start("wang", class.now).unwrap();
+    let Some(Effect::Note { body, .. }) = class.drain().into_iter().find(|e| matches!(e, Effect::Note { kind: "started", .. })) else {
+        panic!("the lesson's start is a line of the timeline");
+    };
+    assert_eq!(body["participants"].as_array().unwrap().len(), 3);
+    class.lesson.end("wang", class.now).unwrap();
+    assert!(has(&class.drain(), |e| matches!(e, Effect::Note { kind: "ended", .. })));
+    assert_eq!(class.enter_again("wang", Role::Lead, None).unwrap_err(), Refusal::Ended);
+}
+
+#[test]
+fn a_line_of_chat_is_counted_in_characters_not_bytes() {
+    let mut class = Class::of_two_rooms();
+    assert_eq!(class.lesson.say("liulin", &"好".repeat(500), class.now), Ok(()));
+    assert_eq!(class.lesson.say("liulin", &"好".repeat(501), class.now), Err(Refusal::ChatLength));
+    assert_eq!(class.lesson.say("liulin", "  ", class.now), Err(Refusal::ChatLength));
+}
+
+#[test]
+fn an_encoder_has_no_page_and_goes_with_its_connection() {
+    let mut class = Class::of_two_rooms();
+    let who = Identity { id: "enc".into(), name: "录播主机".into(), school: None, role: Role::LeadRoom, kind: Kind::Encoder };
+    class.lesson.join_encoder(who).unwrap();
+    class.publish("enc", Purpose::Camera);
+    assert_eq!(class.seen_by("liulin"), ["wang lead -", "enc lead -"]);
+    class.pass(Duration::from_secs(60));
+    assert!(class.lesson.member("enc").is_some(), "it has no socket to lose");
+    class.lesson.leave("enc");
+    assert_eq!(class.seen_by("liulin"), ["wang lead -"]);
+}
