@@ -11,9 +11,9 @@
 
 mod classroom;
 #[cfg(test)]
-mod story;
-#[cfg(test)]
 mod storm;
+#[cfg(test)]
+pub(crate) mod story;
 
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -23,8 +23,8 @@ use serde_json::{Value, json};
 use tongke_plane::ids::TrackId;
 
 use super::protocol::{
-    ByeReason, ChatLine, Kind, Lesson as Document, MediaKind, Participant, ParticipantId, Phase, Purpose, RecordingState, Role, Source,
-    Tile, ToPage, VERSION,
+    ByeReason, ChatLine, Kind, Lesson as Document, MediaKind, Participant, ParticipantId, Phase, Purpose,
+    RecordingState, Role, Source, Tile, ToPage, VERSION,
 };
 
 /// How long a participant that was lost keeps its place, counted from when it was last heard.
@@ -169,7 +169,14 @@ impl Lesson {
     }
 
     /// A page opens the lesson. `token` becomes its resume token; `resume` is what it brought along from an earlier welcome.
-    pub fn join(&mut self, who: Identity, conn: Conn, token: String, resume: Option<&str>, now: Now) -> Result<Entry, Refusal> {
+    pub fn join(
+        &mut self,
+        who: Identity,
+        conn: Conn,
+        token: String,
+        resume: Option<&str>,
+        now: Now,
+    ) -> Result<Entry, Refusal> {
         self.check_entry(&who.id)?;
         let entry = match self.position(&who.id) {
             Some(at) => self.come_back(at, who, conn, resume),
@@ -223,7 +230,10 @@ impl Lesson {
             camera: publishes,
             sources: Vec::new(),
         };
-        self.note("joined", json!({ "id": public.id, "name": public.name, "school": public.school, "role": public.role }));
+        self.note(
+            "joined",
+            json!({ "id": public.id, "name": public.name, "school": public.school, "role": public.role }),
+        );
         self.members.push(Member {
             public: public.clone(),
             conn,

@@ -163,7 +163,10 @@ mod tests {
         assert_eq!(class.seen_by("wang"), ["liulin stage -", "shiqiao wall 180"]);
         assert_eq!(class.heard_by("wang"), ["liulin"]);
         assert_eq!(class.seen_by("shiqiao"), ["wang lead -", "liulin stage -"]);
-        assert_eq!(class.heard_by("shiqiao"), ["liulin", "wang"].map(String::from).into_iter().rev().collect::<Vec<_>>());
+        assert_eq!(
+            class.heard_by("shiqiao"),
+            ["liulin", "wang"].map(String::from).into_iter().rev().collect::<Vec<_>>()
+        );
         assert_eq!(class.heard_by("liulin"), ["wang"]);
     }
 
@@ -210,7 +213,9 @@ mod tests {
     #[test]
     fn a_player_with_one_picture_follows_the_screen_and_returns_to_the_lead() {
         let mut class = Class::of_two_rooms();
-        let main = |class: &Class| wanted_by_player(&class.lesson, 1, 1).into_iter().find(|w| w.source.kind == MediaKind::Video).unwrap();
+        let main = |class: &Class| {
+            wanted_by_player(&class.lesson, 1, 1).into_iter().find(|w| w.source.kind == MediaKind::Video).unwrap()
+        };
         assert_eq!(main(&class).source.purpose, Purpose::Camera);
         class.publish("wang", Purpose::Screen);
         assert_eq!(main(&class).source.purpose, Purpose::Screen);

@@ -44,6 +44,8 @@ pub enum FromPage {
     /// The subscriber connection failed on the page's side: asks for an offer with fresh ICE credentials.
     RestartSubscriber,
     /// What the page shows and how large, so that no one sends more than is seen. Height is in device pixels; 0 means hidden.
+    /// The whole list each time, at most 400 tiles; a tile that is not listed is sent at the policy's default size. Listening rooms in
+    /// their seats are sent to the lead's side; an assistant or an observer gets one by listing its tile here (`live/policy.rs`).
     View { tiles: Vec<Tile> },
     /// The participant's own switches.
     Mute { microphone: bool, camera: bool },
@@ -87,9 +89,11 @@ pub enum ToPage {
         revision: u64,
         lesson: Lesson,
     },
-    /// A subscriber offer. Offers are numbered; only the newest may be answered.
+    /// A subscriber offer. Offers are numbered; only the newest may be answered. `fresh`: it is of a new connection, so the page
+    /// drops its subscriber connection, if it has one, and makes another; otherwise the offer changes the one that is there.
     Offer {
         offer: u32,
+        fresh: bool,
         sdp: String,
     },
     /// The answer to `publish` (same `ref`).
@@ -197,6 +201,7 @@ pub struct Participant {
     pub hand: bool,
     /// Milliseconds since the lesson's start when the hand went up: the queue's order.
     pub hand_at_ms: Option<u64>,
+    /// Its switches, true when a page begins; a source whose switch is off is sent to nobody.
     pub microphone: bool,
     pub camera: bool,
     /// What it publishes now.
@@ -321,4 +326,6 @@ pub enum ByeReason {
     Restarting,
     /// Too many or too large messages.
     Flood,
+    /// The page did not take what was sent to it for too long; reconnect with the resume token.
+    Slow,
 }

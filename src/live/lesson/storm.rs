@@ -53,10 +53,12 @@ fn one_input(rng: &mut StdRng, class: &mut Class, pages: &mut BTreeMap<Conn, Mir
     let open = pages.keys().copied().collect::<Vec<_>>();
     // Refusals are part of the storm: what matters is that nothing changes by them.
     match rng.random_range(0..16) {
-        0 | 1 => drop(class.enter_again(id, role, None)),
+        0 | 1 => {
+            let _ = class.enter_again(id, role, None);
+        }
         2 => {
             let token = pages.values().next().map(|p| p.token.clone());
-            drop(class.enter_again(id, role, token.as_deref()));
+            let _ = class.enter_again(id, role, token.as_deref());
         }
         3 => {
             if let Some(&conn) = open.choose(rng) {
@@ -104,7 +106,10 @@ fn check(class: &Class, pages: &BTreeMap<Conn, Mirror>) {
         assert_eq!(page.revision, class.lesson.revision);
     }
     assert!(truth.on_stage.len() <= class.lesson.limits.stage);
-    assert!(truth.on_stage.iter().all(|id| truth.participants.iter().any(|p| p.id == *id)), "the stage is of those who are here");
+    assert!(
+        truth.on_stage.iter().all(|id| truth.participants.iter().any(|p| p.id == *id)),
+        "the stage is of those who are here"
+    );
     for member in class.lesson.members() {
         let wants = crate::live::policy::wanted(&class.lesson, member);
         assert!(wants.iter().all(|w| w.source.participant != member.public.id), "nobody receives its own tracks");

@@ -20,7 +20,9 @@ impl Class {
     pub fn empty() -> Class {
         let now = Now { instant: Instant::now(), wall: "2026-11-23T02:00:00Z".parse::<Timestamp>().unwrap() };
         let limits = Limits { stage: 2, participants: 40 };
-        Class { lesson: Lesson::new("l1".into(), "分数的意义".into(), None, limits), now, next_conn: 0, next_track: 0 }
+        Class {
+            lesson: Lesson::new("l1".into(), "分数的意义".into(), None, limits), now, next_conn: 0, next_track: 0
+        }
     }
 
     /// Teacher Wang and the rooms of Liulin and Shiqiao, all with camera and microphone.
@@ -104,26 +106,43 @@ impl Class {
 /// What a page does with a message that changes the document.
 pub(crate) fn apply(document: &mut Document, revision: &mut u64, message: &ToPage) {
     let (next, change): (u64, Box<dyn FnOnce(&mut Document) + '_>) = match message {
-        ToPage::Joined { revision, participant } => (*revision, Box::new(move |d| d.participants.push(participant.clone()))),
-        ToPage::Changed { revision, participant } => (*revision, Box::new(move |d| {
-            let place = d.participants.iter_mut().find(|p| p.id == participant.id).expect("a change is of somebody who joined");
-            *place = participant.clone();
-        })),
-        ToPage::Left { revision, participant } => (*revision, Box::new(move |d| d.participants.retain(|p| p.id != *participant))),
+        ToPage::Joined { revision, participant } => {
+            (*revision, Box::new(move |d| d.participants.push(participant.clone())))
+        }
+        ToPage::Changed { revision, participant } => (
+            *revision,
+            Box::new(move |d| {
+                let place = d
+                    .participants
+                    .iter_mut()
+                    .find(|p| p.id == participant.id)
+                    .expect("a change is of somebody who joined");
+                *place = participant.clone();
+            }),
+        ),
+        ToPage::Left { revision, participant } => {
+            (*revision, Box::new(move |d| d.participants.retain(|p| p.id != *participant)))
+        }
         ToPage::Stage { revision, on_stage } => (*revision, Box::new(move |d| d.on_stage = on_stage.clone())),
-        ToPage::Phase { revision, phase, at } => (*revision, Box::new(move |d| {
-            d.phase = *phase;
-            if *phase == Phase::Live {
-                d.started_at = Some(at.clone());
-            }
-        })),
+        ToPage::Phase { revision, phase, at } => (
+            *revision,
+            Box::new(move |d| {
+                d.phase = *phase;
+                if *phase == Phase::Live {
+                    d.started_at = Some(at.clone());
+                }
+            }),
+        ),
         ToPage::Recording { revision, state } => (*revision, Box::new(move |d| d.recording = *state)),
-        ToPage::Chat { revision, line } => (*revision, Box::new(move |d| {
-            d.chat.push(line.clone());
-            if d.chat.len() > CHAT_KEPT {
-                d.chat.remove(0);
-            }
-        })),
+        ToPage::Chat { revision, line } => (
+            *revision,
+            Box::new(move |d| {
+                d.chat.push(line.clone());
+                if d.chat.len() > CHAT_KEPT {
+                    d.chat.remove(0);
+                }
+            }),
+        ),
         _ => return,
     };
     assert_eq!(next, *revision + 1, "revisions grow by one per change");
@@ -234,7 +253,9 @@ fn the_timeline_begins_with_the_lesson_and_names_who_is_there() {
     class.lesson.say("wang", "大家好", class.now).unwrap();
     assert!(!has(&class.drain(), |e| matches!(e, Effect::Note { .. })), "before the bell nothing is recorded");
     class.lesson.start("wang", class.now).unwrap();
-    let Some(Effect::Note { body, .. }) = class.drain().into_iter().find(|e| matches!(e, Effect::Note { kind: "started", .. })) else {
+    let Some(Effect::Note { body, .. }) =
+        class.drain().into_iter().find(|e| matches!(e, Effect::Note { kind: "started", .. }))
+    else {
         panic!("the lesson's start is a line of the timeline");
     };
     assert_eq!(body["participants"].as_array().unwrap().len(), 3);
@@ -254,7 +275,10 @@ fn a_line_of_chat_is_counted_in_characters_not_bytes() {
 #[test]
 fn an_encoder_has_no_page_and_goes_with_its_connection() {
     let mut class = Class::of_two_rooms();
-    let who = Identity { id: "enc".into(), name: "录播主机".into(), school: None, role: Role::LeadRoom, kind: Kind::Encoder };
+    let who =
+        Identity {
+            id: "enc".into(), name: "录播主机".into(), school: None, role: Role::LeadRoom, kind: Kind::Encoder
+        };
     class.lesson.join_encoder(who).unwrap();
     class.publish("enc", Purpose::Camera);
     assert_eq!(class.seen_by("liulin"), ["wang lead -", "enc lead -"]);
