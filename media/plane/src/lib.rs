@@ -2,6 +2,11 @@
 
 pub mod drop_reason;
 pub mod ids;
+pub mod publish;
+pub mod rtp;
 pub mod sdp;
+pub mod subscribe;
 pub mod transport;
 pub mod units;
+#[cfg(test)]
+mod virtual_time;

@@ -1,0 +1,5 @@
+//! What comes in: the packets of one publisher, what is missing of them, and what is reported back.
+
+pub mod nack;
+pub mod reception;
+pub mod twcc;

@@ -1,0 +1,163 @@
+//! Reception statistics of one stream (RFC 3550 §6.4.1, appendices A.3 and A.8).
+
+use crate::ids::Ssrc;
+use crate::rtp::ntp::{self, NtpTime};
+use crate::rtp::rtcp::ReportBlock;
+use crate::units::SeqNo;
+use std::time::Instant;
+
+/// Counts what arrives of one SSRC and makes its report block.
+#[derive(Clone, Debug)]
+pub struct ReceptionStats {
+    ssrc: Ssrc,
+    clock_rate: u32,
+    /// First and highest number received; `None` before the first packet.
+    range: Option<(SeqNo, SeqNo)>,
+    received: u64,
+    /// As of the last report: packets expected and received until then.
+    prior: (u64, u64),
+    /// Jitter in sixteenths of a tick (A.8).
+    jitter_q4: u32,
+    /// Arrival and RTP timestamp of the packet before.
+    transit: Option<(Instant, u32)>,
+    /// The last sender report and when it came.
+    sender_report: Option<(NtpTime, Instant)>,
+}
+
+impl ReceptionStats {
+    /// `clock_rate` is that of the RTP timestamps.
+    pub fn new(ssrc: Ssrc, clock_rate: u32) -> ReceptionStats {
+        ReceptionStats {
+            ssrc,
+            clock_rate,
+            range: None,
+            received: 0,
+            prior: (0, 0),
+            jitter_q4: 0,
+            transit: None,
+            sender_report: None,
+        }
+    }
+
+    /// Counts a packet. Retransmissions come as another SSRC (RFC 4588) and do not belong here; duplicates do.
+    pub fn received(&mut self, seq: SeqNo, rtp_time: u32, now: Instant) {
+        self.received += 1;
+        let (first, highest) = self.range.unwrap_or((seq, seq));
+        self.range = Some((first.min(seq), highest.max(seq)));
+        self.measure_jitter(rtp_time, now);
+    }
+
+    /// Remembers a sender report, for LSR and DLSR.
+    pub fn sender_report(&mut self, ntp: NtpTime, now: Instant) {
+        self.sender_report = Some((ntp, now));
+    }
+
+    /// Makes a report block and begins the next interval; `None` before the first packet.
+    pub fn report(&mut self, now: Instant) -> Option<ReportBlock> {
+        let (first, highest) = self.range?;
+        let expected = highest - first + 1;
+        let fraction_lost = self.fraction_lost(expected);
+        self.prior = (expected, self.received);
+        let (last_sr, delay_since_last_sr) = self
+            .sender_report
+            .map_or((0, 0), |(ntp, came)| (ntp.middle(), ntp::short(now.saturating_duration_since(came))));
+        Some(ReportBlock {
+            ssrc: self.ssrc,
+            fraction_lost,
+            cumulative_lost: (expected as i64 - self.received as i64).clamp(-0x80_0000, 0x7f_ffff) as i32,
+            highest_seq: highest.0 as u32,
+            jitter: self.jitter_q4 >> 4,
+            last_sr,
+            delay_since_last_sr,
+        })
+    }
+
+    /// Packets expected and not received since the beginning; negative when duplicates outnumber losses.
+    pub fn lost(&self) -> i64 {
+        self.range.map_or(0, |(first, highest)| (highest - first + 1) as i64 - self.received as i64)
+    }
+
+    /// RFC 3550 A.3: loss of this interval in 1/256; none when duplicates made up for it.
+    fn fraction_lost(&self, expected: u64) -> u8 {
+        let (expected_before, received_before) = self.prior;
+        let expected = expected.saturating_sub(expected_before);
+        let lost = expected.saturating_sub(self.received - received_before);
+        (lost * 256).checked_div(expected).unwrap_or(0).min(255) as u8
+    }
+
+    /// RFC 3550 A.8: J += (|D| − J) / 16, in ticks. Packets of one frame share a timestamp and are compared all the same, as there.
+    fn measure_jitter(&mut self, rtp_time: u32, now: Instant) {
+        if let Some((before, rtp_before)) = self.transit {
+            let arrived =
+                (now.saturating_duration_since(before).as_micros() as i64 * i64::from(self.clock_rate)) / 1_000_000;
+            let sent = i64::from(rtp_time.wrapping_sub(rtp_before) as i32);
+            // A timestamp that jumps (a new source behind the same SSRC) is not jitter: capped at ten seconds.
+            let apart = (arrived - sent).unsigned_abs().min(10 * u64::from(self.clock_rate)) as u32;
+            self.jitter_q4 = self.jitter_q4 + apart - ((self.jitter_q4 + 8) >> 4);
+        }
+        self.transit = Some((now, rtp_time));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::virtual_time;
+    use std::time::Duration;
+
+    fn camera() -> ReceptionStats {
+        ReceptionStats::new(Ssrc(5), 90_000)
+    }
+
+    #[test]
+    fn nothing_is_reported_before_the_first_packet() {
+        assert_eq!(camera().report(virtual_time::start()), None);
+    }
+
+    #[test]
+    fn a_quarter_lost_is_said_once_and_counted_for_ever() {
+        let (mut stats, now) = (camera(), virtual_time::start());
+        for seq in (65_500..65_600).filter(|seq| seq % 4 != 0) {
+            stats.received(SeqNo(seq), 0, now);
+        }
+        let report = stats.report(now).unwrap();
+        // 65 500 itself was lost before anything came, so nobody misses it: 24 of 99.
+        assert_eq!((report.cumulative_lost, report.fraction_lost), (24, (24 * 256 / 99) as u8));
+        assert_eq!(report.highest_seq, 65_599);
+        let report = stats.report(now).unwrap();
+        assert_eq!((report.cumulative_lost, report.fraction_lost), (24, 0));
+    }
+
+    #[test]
+    fn duplicates_make_the_loss_negative_and_the_fraction_zero() {
+        let (mut stats, now) = (camera(), virtual_time::start());
+        for seq in [1, 1, 2, 2, 3] {
+            stats.received(SeqNo(seq), 0, now);
+        }
+        let report = stats.report(now).unwrap();
+        assert_eq!((report.cumulative_lost, report.fraction_lost), (-2, 0));
+    }
+
+    #[test]
+    fn a_steady_stream_has_no_jitter_and_an_unsteady_one_approaches_its_own() {
+        let (mut steady, mut unsteady, start) = (camera(), camera(), virtual_time::start());
+        for frame in 0..300u32 {
+            let now = start + Duration::from_millis(40) * frame;
+            steady.received(SeqNo(frame.into()), frame * 3600, now);
+            unsteady.received(SeqNo(frame.into()), frame * 3600, now + Duration::from_millis(10) * (frame % 2));
+        }
+        assert_eq!(steady.report(start).unwrap().jitter, 0);
+        // Each packet is 10 ms nearer or farther than the one before: 900 ticks.
+        let jitter = unsteady.report(start).unwrap().jitter;
+        assert!((880..=900).contains(&jitter), "{jitter}");
+    }
+
+    #[test]
+    fn the_last_sender_report_is_answered_with_the_time_since() {
+        let (mut stats, now) = (camera(), virtual_time::start());
+        stats.received(SeqNo(1), 0, now);
+        stats.sender_report(NtpTime(0x1111_2222_3333_4444), now);
+        let report = stats.report(now + Duration::from_millis(500)).unwrap();
+        assert_eq!((report.last_sr, report.delay_since_last_sr), (0x2222_3333, 0x8000));
+    }
+}

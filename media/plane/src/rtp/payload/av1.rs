@@ -1,0 +1,96 @@
+//! AV1 (RTP Payload Format For AV1 v1.0 §4.4): the aggregation header, and the first OBU behind it.
+
+use super::FrameInfo;
+
+/// Bits of the aggregation header: `Z Y W W N - - -`.
+const CONTINUES_AN_OBU: u8 = 0x80;
+const NEW_SEQUENCE: u8 = 0x08;
+
+/// OBU types (AV1 Bitstream specification §6.2.2) that can come first in a temporal unit. Delimiters are not sent (RTP §5).
+mod obu {
+    pub const SEQUENCE_HEADER: u8 = 1;
+    pub const FRAME_HEADER: u8 = 3;
+    pub const METADATA: u8 = 5;
+    pub const FRAME: u8 = 6;
+}
+
+/// What one packet says of its frame. Which frames refer to which is in the dependency descriptor, which we do not negotiate.
+pub fn describe(payload: &[u8]) -> Option<FrameInfo> {
+    let (&head, rest) = payload.split_first()?;
+    if head & CONTINUES_AN_OBU != 0 {
+        return (!rest.is_empty()).then(FrameInfo::default);
+    }
+    let first = first_obu(head, rest)?;
+    let frame_start = matches!(first.kind, obu::SEQUENCE_HEADER | obu::FRAME_HEADER | obu::METADATA | obu::FRAME);
+    Some(FrameInfo {
+        frame_start,
+        // §4.4: N marks the first packet of a coded video sequence, which begins with a keyframe.
+        keyframe: head & NEW_SEQUENCE != 0,
+        temporal: first.temporal,
+        spatial: first.spatial,
+        ..FrameInfo::default()
+    })
+}
+
+struct Obu {
+    kind: u8,
+    temporal: u8,
+    spatial: u8,
+}
+
+/// §4.4: W counts the elements; the last of them has no length in front, and with W = 0 all have one.
+fn first_obu(head: u8, rest: &[u8]) -> Option<Obu> {
+    let element = if head >> 4 & 0x03 == 1 { rest } else { sized_element(rest)? };
+    let &header = element.first()?;
+    // AV1 §5.3.2: the extension byte has three bits of temporal and two of spatial id.
+    let extension = if header & 0x04 != 0 { *element.get(1)? } else { 0 };
+    Some(Obu { kind: header >> 3 & 0x0f, temporal: extension >> 5, spatial: extension >> 3 & 0x03 })
+}
+
+/// An element behind its LEB128 length (AV1 §4.10.5); a length of more than four bytes cannot be a packet's.
+fn sized_element(bytes: &[u8]) -> Option<&[u8]> {
+    let mut len = 0;
+    for (at, &byte) in bytes.iter().enumerate().take(4) {
+        len |= usize::from(byte & 0x7f) << (7 * at);
+        if byte & 0x80 == 0 {
+            return bytes.get(at + 1..at + 1 + len);
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_sequence_is_where_a_late_classroom_can_begin() {
+        let key = [0x28, 0x03, 0x0a, 0x0b, 0x00, 0x30, 0x10];
+        let info = describe(&key).unwrap();
+        assert!(info.frame_start && info.keyframe);
+        let delta = [0x10, 0x30, 0x10, 0x11];
+        let info = describe(&delta).unwrap();
+        assert!(info.frame_start && !info.keyframe);
+    }
+
+    #[test]
+    fn a_packet_that_goes_on_begins_nothing() {
+        assert_eq!(describe(&[0x90, 1, 2]), Some(FrameInfo::default()));
+        assert!(!describe(&[0x10, 0x20, 0x10]).unwrap().frame_start, "a tile group");
+    }
+
+    #[test]
+    fn the_layer_is_in_the_extension_of_the_obu() {
+        let info = describe(&[0x10, 0x34, 0x48, 0x11]).unwrap();
+        assert_eq!((info.temporal, info.spatial), (2, 1));
+    }
+
+    #[test]
+    fn lengths_that_lie_are_refused() {
+        for payload in
+            [&[][..], &[0x90], &[0x10], &[0x00, 0x05, 0x30], &[0x00, 0xff, 0xff, 0xff, 0xff, 1], &[0x10, 0x34]]
+        {
+            assert_eq!(describe(payload), None, "{payload:?}");
+        }
+    }
+}

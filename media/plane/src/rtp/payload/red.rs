@@ -1,0 +1,103 @@
+//! RED, redundant audio (RFC 2198): older Opus packets repeated in front of the newest.
+//!
+//! ```text
+//! |1| PT | timestamp offset (14) | length (10) |   one for each redundant block, 4 bytes
+//! |0| PT |                                         of the primary block, which takes the rest of the payload
+//! | redundant data … | primary data                in the order of the headers
+//! ```
+
+/// Bytes of the header of a redundant block.
+const REDUNDANT_HEADER_LEN: usize = 4;
+
+/// One encoding of a stretch of audio.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Block<'a> {
+    /// Payload type of what is inside.
+    pub payload_type: u8,
+    /// How many ticks this block is older than the packet's RTP timestamp; 0 for the primary.
+    pub timestamp_offset: u16,
+    pub payload: &'a [u8],
+    /// The newest audio, which without RED would have been the whole packet.
+    pub primary: bool,
+}
+
+/// Iterates over the blocks, oldest first and the primary last; empty when any length lies.
+pub fn blocks(payload: &[u8]) -> Blocks<'_> {
+    split(payload).unwrap_or(Blocks { headers: &[], data: &[] })
+}
+
+/// Payload type and payload of the newest audio.
+pub fn primary(payload: &[u8]) -> Option<(u8, &[u8])> {
+    blocks(payload).last().map(|block| (block.payload_type, block.payload))
+}
+
+/// See [`blocks`].
+#[derive(Clone, Debug)]
+pub struct Blocks<'a> {
+    /// Headers not yet read; the data lengths they state were checked to fit into `data`.
+    headers: &'a [u8],
+    data: &'a [u8],
+}
+
+/// Finds where the headers end and checks that the redundant blocks fit.
+fn split(payload: &[u8]) -> Option<Blocks<'_>> {
+    let (mut at, mut redundant_len) = (0, 0);
+    while payload.get(at)? & 0x80 != 0 {
+        redundant_len += block_len(payload.get(at..at + REDUNDANT_HEADER_LEN)?);
+        at += REDUNDANT_HEADER_LEN;
+    }
+    let (headers, data) = payload.split_at(at + 1);
+    (redundant_len <= data.len()).then_some(Blocks { headers, data })
+}
+
+fn block_len(header: &[u8]) -> usize {
+    usize::from(u16::from_be_bytes([header[2], header[3]]) & 0x3ff)
+}
+
+impl<'a> Iterator for Blocks<'a> {
+    type Item = Block<'a>;
+
+    fn next(&mut self) -> Option<Block<'a>> {
+        let payload_type = self.headers.first()? & 0x7f;
+        if self.headers.len() < REDUNDANT_HEADER_LEN {
+            self.headers = &[];
+            return Some(Block { payload_type, timestamp_offset: 0, payload: self.data, primary: true });
+        }
+        let (header, headers) = self.headers.split_at(REDUNDANT_HEADER_LEN);
+        let (payload, data) = self.data.split_at(block_len(header));
+        let timestamp_offset = u16::from_be_bytes([header[1], header[2]]) >> 2;
+        (self.headers, self.data) = (headers, data);
+        Some(Block { payload_type, timestamp_offset, payload, primary: false })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One redundant block of 3 bytes, 960 ticks older, and a primary of 2 bytes, both of payload type 111.
+    const SPEECH: [u8; 10] = [0x80 | 111, (960 >> 6) as u8, (960 << 2) as u8, 3, 111, 1, 2, 3, 4, 5];
+
+    #[test]
+    fn a_lost_syllable_is_found_in_front_of_the_next() {
+        let found: Vec<_> = blocks(&SPEECH).collect();
+        let old = Block { payload_type: 111, timestamp_offset: 960, payload: &[1, 2, 3], primary: false };
+        let new = Block { payload_type: 111, timestamp_offset: 0, payload: &[4, 5], primary: true };
+        assert_eq!(found, [old, new]);
+        assert_eq!(primary(&SPEECH), Some((111, &[4, 5][..])));
+    }
+
+    #[test]
+    fn the_first_packet_has_nothing_to_repeat() {
+        assert_eq!(primary(&[111, 7, 7]), Some((111, &[7, 7][..])));
+    }
+
+    #[test]
+    fn lengths_that_lie_give_nothing() {
+        for cut in 0..5 {
+            assert_eq!(primary(&SPEECH[..cut]), None, "{cut} bytes");
+        }
+        assert_eq!(primary(&SPEECH[..7]), None);
+        assert_eq!(primary(&[0xff; 64]), None);
+    }
+}

@@ -1,0 +1,140 @@
+//! VP8 (RFC 7741 §4.2), and the renumbering of its pictures when a subscriber's layers change.
+
+mod renumbering;
+
+pub use renumbering::Renumbering;
+
+use super::FrameInfo;
+
+/// The numbers in a payload descriptor that a decoder expects to be continuous.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ids {
+    /// PictureID: 7 or 15 bits wide as the sender chose.
+    pub picture_id: u16,
+    /// TL0PICIDX: counts the pictures of temporal layer 0.
+    pub tl0picidx: u8,
+}
+
+/// Where the fields of a payload descriptor stand; widths and presence vary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Descriptor {
+    /// Offset of the picture id and whether it has 15 bits.
+    picture_id: Option<(usize, bool)>,
+    tl0picidx: Option<usize>,
+    /// Offset of the byte that has TID, Y and KEYIDX.
+    tid: Option<usize>,
+    /// Where the VP8 data begins.
+    len: usize,
+}
+
+/// What one packet says of its frame.
+pub fn describe(payload: &[u8]) -> Option<FrameInfo> {
+    let descriptor = parse(payload)?;
+    let first = *payload.get(descriptor.len)?;
+    // RFC 7741 §4.2: S is set where a partition begins; partition 0 is the first.
+    let frame_start = payload[0] & 0x10 != 0 && payload[0] & 0x07 == 0;
+    let tid = descriptor.tid.filter(|_| payload[1] & 0x20 != 0).map_or(0, |at| payload[at]);
+    Some(FrameInfo {
+        frame_start,
+        // RFC 7741 §4.3: the inverse key frame flag P is the lowest bit of the frame's first byte.
+        keyframe: frame_start && first & 0x01 == 0,
+        temporal: tid >> 6,
+        spatial: 0,
+        switch_up: tid & 0x20 != 0,
+        discardable: payload[0] & 0x20 != 0,
+        vp8: descriptor.picture_id.map(|(at, wide)| Ids {
+            picture_id: read_picture_id(payload, at, wide),
+            tl0picidx: descriptor.tl0picidx.map_or(0, |at| payload[at]),
+        }),
+    })
+}
+
+/// Overwrites picture id and TL0PICIDX, keeping the widths the sender chose; what is absent stays absent.
+///
+/// The payload is one that [`describe`] accepted; another is left as it is.
+pub fn rewrite(payload: &mut [u8], ids: Ids) {
+    let Some(descriptor) = parse(payload) else { return };
+    match descriptor.picture_id {
+        Some((at, true)) => payload[at..at + 2].copy_from_slice(&(ids.picture_id | 0x8000).to_be_bytes()),
+        Some((at, false)) => payload[at] = (ids.picture_id & 0x7f) as u8,
+        None => {}
+    }
+    if let Some(at) = descriptor.tl0picidx {
+        payload[at] = ids.tl0picidx;
+    }
+}
+
+/// RFC 7741 §4.2: X announces the extension byte, whose bits announce what follows, in this order.
+fn parse(payload: &[u8]) -> Option<Descriptor> {
+    let mut descriptor = Descriptor { picture_id: None, tl0picidx: None, tid: None, len: 1 };
+    if *payload.first()? & 0x80 == 0 {
+        return Some(descriptor);
+    }
+    let extension = *payload.get(1)?;
+    descriptor.len = 2;
+    if extension & 0x80 != 0 {
+        let wide = payload.get(descriptor.len)? & 0x80 != 0;
+        descriptor.picture_id = Some((descriptor.len, wide));
+        descriptor.len += 1 + usize::from(wide);
+    }
+    if extension & 0x40 != 0 {
+        descriptor.tl0picidx = Some(descriptor.len);
+        descriptor.len += 1;
+    }
+    if extension & 0x30 != 0 {
+        descriptor.tid = Some(descriptor.len);
+        descriptor.len += 1;
+    }
+    (descriptor.len <= payload.len()).then_some(descriptor)
+}
+
+fn read_picture_id(payload: &[u8], at: usize, wide: bool) -> u16 {
+    if wide { u16::from_be_bytes([payload[at], payload[at + 1]]) & 0x7fff } else { u16::from(payload[at] & 0x7f) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// X and S; I, L and T; picture id 0x1234 in 15 bits; TL0PICIDX 7; TID 2 with Y.
+    const LAYERED: [u8; 7] = [0x90, 0xe0, 0x92, 0x34, 7, 0xa0, 0x01];
+
+    #[test]
+    fn a_layered_picture_tells_its_numbers() {
+        let info = describe(&LAYERED).unwrap();
+        assert_eq!(info.vp8, Some(Ids { picture_id: 0x1234, tl0picidx: 7 }));
+        assert_eq!((info.temporal, info.switch_up, info.discardable), (2, true, false));
+        assert!(info.frame_start && !info.keyframe);
+    }
+
+    #[test]
+    fn a_keyframe_begins_in_the_first_packet_of_its_first_partition() {
+        assert!(describe(&[0x10, 0x00]).unwrap().keyframe);
+        assert!(!describe(&[0x00, 0x00]).unwrap().frame_start, "a packet that goes on");
+        assert!(!describe(&[0x11, 0x00]).unwrap().frame_start, "the second partition");
+        assert!(describe(&[0x30, 0x01]).unwrap().discardable);
+    }
+
+    #[test]
+    fn rewriting_keeps_the_width_the_sender_chose() {
+        let mut wide = LAYERED;
+        rewrite(&mut wide, Ids { picture_id: 0x0001, tl0picidx: 9 });
+        assert_eq!(wide, [0x90, 0xe0, 0x80, 0x01, 9, 0xa0, 0x01]);
+        let mut narrow = [0x90, 0x80, 0x12, 0x01];
+        rewrite(&mut narrow, Ids { picture_id: 0x01ff, tl0picidx: 9 });
+        assert_eq!(narrow, [0x90, 0x80, 0x7f, 0x01]);
+        let mut bare = [0x10, 0x00];
+        rewrite(&mut bare, Ids { picture_id: 1, tl0picidx: 1 });
+        assert_eq!(bare, [0x10, 0x00]);
+    }
+
+    #[test]
+    fn a_descriptor_that_is_cut_short_is_refused_and_left_alone() {
+        for len in 0..LAYERED.len() {
+            assert_eq!(describe(&LAYERED[..len]), None, "{len} bytes");
+            let mut cut = LAYERED[..len].to_vec();
+            rewrite(&mut cut, Ids::default());
+            assert_eq!(cut.len(), len);
+        }
+    }
+}

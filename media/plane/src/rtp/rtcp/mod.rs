@@ -1,0 +1,163 @@
+//! RTCP compound packets (RFC 3550 §6, RFC 4585, RFC 5104), read in place and written into the caller's buffer.
+//!
+//! [`parse`] iterates over the packets of a datagram; [`Compound`] builds one.
+
+mod feedback;
+mod report;
+mod transport_feedback;
+mod write;
+
+pub use feedback::{Fir, FirEntry, Nack, Remb};
+pub use report::{Bye, ReceiverReport, ReportBlock, Sdes, SenderReport};
+pub use transport_feedback::{PacketStatus, TICK, TransportFeedback};
+pub use write::{Compound, Full};
+
+use crate::ids::Ssrc;
+use crate::rtp::packet::read_u32;
+use thiserror::Error;
+
+/// Packet types (RFC 3550 §12.1, RFC 4585 §6.1).
+mod kind {
+    pub const SENDER_REPORT: u8 = 200;
+    pub const RECEIVER_REPORT: u8 = 201;
+    pub const SDES: u8 = 202;
+    pub const BYE: u8 = 203;
+    pub const TRANSPORT_FEEDBACK: u8 = 205;
+    pub const PAYLOAD_FEEDBACK: u8 = 206;
+}
+
+/// Feedback message types (RFC 4585 §6.2, §6.3; RFC 5104 §4.3; draft-holmer-rmcat-transport-wide-cc-extensions-01 §3.1).
+mod format {
+    pub const NACK: u8 = 1;
+    pub const TRANSPORT_WIDE: u8 = 15;
+    pub const PLI: u8 = 1;
+    pub const FIR: u8 = 4;
+    pub const APPLICATION: u8 = 15;
+}
+
+/// Why a datagram, or the rest of it, is not RTCP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum RtcpError {
+    #[error("shorter than its length says")]
+    TooShort,
+    #[error("RTCP version is not 2")]
+    Version,
+    #[error("padding is malformed")]
+    Padding,
+    #[error("the body does not fit its type")]
+    Body,
+}
+
+/// One RTCP packet of a compound.
+#[derive(Clone, Copy, Debug)]
+pub enum Rtcp<'a> {
+    SenderReport(SenderReport<'a>),
+    ReceiverReport(ReceiverReport<'a>),
+    Sdes(Sdes<'a>),
+    Bye(Bye<'a>),
+    /// RFC 4585 §6.2.1: packets asked for again.
+    Nack(Nack<'a>),
+    /// RFC 4585 §6.3.1: a picture of `media` was lost; a keyframe is wanted.
+    Pli {
+        sender: Ssrc,
+        media: Ssrc,
+    },
+    /// RFC 5104 §4.3.1: a keyframe is wanted, whatever was lost.
+    Fir(Fir<'a>),
+    /// Arrival times of every packet of a transport.
+    TransportFeedback(TransportFeedback<'a>),
+    /// draft-alvestrand-rmcat-remb-03: a receiver's estimate.
+    Remb(Remb<'a>),
+    /// Well-formed, and nothing that we read.
+    Unknown {
+        packet_type: u8,
+        format: u8,
+    },
+}
+
+/// Iterates over the packets of a datagram. A malformed one is reported as an error and ends the iteration.
+pub fn parse(datagram: &[u8]) -> Packets<'_> {
+    Packets { rest: datagram }
+}
+
+/// See [`parse`].
+#[derive(Clone, Debug)]
+pub struct Packets<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Iterator for Packets<'a> {
+    type Item = Result<Rtcp<'a>, RtcpError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.rest.is_empty() {
+            return None;
+        }
+        let packet = take_packet(self.rest).and_then(|(head, body, rest)| {
+            self.rest = rest;
+            read(head, body)
+        });
+        if packet.is_err() {
+            self.rest = &[];
+        }
+        Some(packet)
+    }
+}
+
+/// The two bytes that say what a packet is.
+#[derive(Clone, Copy)]
+struct Head {
+    /// Report count, source count or feedback message type: five bits.
+    count: u8,
+    packet_type: u8,
+}
+
+/// Splits off the first packet: its head, its body without the common header and padding, and what follows.
+fn take_packet(bytes: &[u8]) -> Result<(Head, &[u8], &[u8]), RtcpError> {
+    let [first, packet_type, high, low, ..] = *bytes else { return Err(RtcpError::TooShort) };
+    if first >> 6 != 2 {
+        return Err(RtcpError::Version);
+    }
+    // RFC 3550 §6.4.1: the length is in words less one, the header included.
+    let len = 4 * (usize::from(u16::from_be_bytes([high, low])) + 1);
+    let (packet, rest) = bytes.split_at_checked(len).ok_or(RtcpError::TooShort)?;
+    let body = if first & 0x20 != 0 { strip_padding(&packet[4..])? } else { &packet[4..] };
+    Ok((Head { count: first & 0x1f, packet_type }, body, rest))
+}
+
+/// RFC 3550 §6.4.1: the last byte counts the padding, itself included, a multiple of four.
+///
+/// Chromium has sent feedback whose count is odd (libwebrtc's TransportFeedback pads without rounding), so that is let pass.
+fn strip_padding(body: &[u8]) -> Result<&[u8], RtcpError> {
+    let count = usize::from(*body.last().ok_or(RtcpError::Padding)?);
+    if count == 0 || count > body.len() {
+        return Err(RtcpError::Padding);
+    }
+    Ok(&body[..body.len() - count])
+}
+
+fn read(head: Head, body: &[u8]) -> Result<Rtcp<'_>, RtcpError> {
+    let packet = match (head.packet_type, head.count) {
+        (kind::SENDER_REPORT, count) => SenderReport::read(count, body).map(Rtcp::SenderReport),
+        (kind::RECEIVER_REPORT, count) => ReceiverReport::read(count, body).map(Rtcp::ReceiverReport),
+        (kind::SDES, count) => Some(Rtcp::Sdes(Sdes::new(count, body))),
+        (kind::BYE, count) => Bye::read(count, body).map(Rtcp::Bye),
+        (kind::TRANSPORT_FEEDBACK, format::NACK) => Nack::read(body).map(Rtcp::Nack),
+        (kind::TRANSPORT_FEEDBACK, format::TRANSPORT_WIDE) => {
+            TransportFeedback::read(body).map(Rtcp::TransportFeedback)
+        }
+        (kind::PAYLOAD_FEEDBACK, format::PLI) => addresses(body).map(|(sender, media)| Rtcp::Pli { sender, media }),
+        (kind::PAYLOAD_FEEDBACK, format::FIR) => Fir::read(body).map(Rtcp::Fir),
+        (kind::PAYLOAD_FEEDBACK, format::APPLICATION) if Remb::is_one(body) => Remb::read(body).map(Rtcp::Remb),
+        (packet_type, format) => Some(Rtcp::Unknown { packet_type, format }),
+    };
+    packet.ok_or(RtcpError::Body)
+}
+
+/// RFC 4585 §6.1: every feedback message begins with its sender's SSRC and that of the media it is about.
+fn addresses(body: &[u8]) -> Option<(Ssrc, Ssrc)> {
+    (body.len() >= 8).then(|| (Ssrc(read_u32(body, 0)), Ssrc(read_u32(body, 4))))
+}
+
+#[cfg(test)]
+mod tests;

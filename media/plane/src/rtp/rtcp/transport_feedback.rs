@@ -1,0 +1,162 @@
+//! Transport-wide feedback (draft-holmer-rmcat-transport-wide-cc-extensions-01 §3.1): when each packet of a transport arrived.
+//!
+//! ```text
+//! sender SSRC | media SSRC | base seq (16) | status count (16) | reference time (24, 64 ms) | feedback count (8)
+//! packet chunks: 16 bits each, a status of 1 or 2 bits for every packet | receive deltas: 1 or 2 bytes for each that came
+//! ```
+
+use super::addresses;
+use crate::ids::Ssrc;
+use std::time::Duration;
+
+/// Unit of receive deltas.
+pub const TICK: Duration = Duration::from_micros(250);
+/// Ticks in one unit of the reference time, 64 ms.
+pub(super) const TICKS_PER_REFERENCE: i64 = 256;
+
+/// Two-bit packet statuses; 3 is reserved.
+pub(super) mod status {
+    pub const SMALL_DELTA: u8 = 1;
+    pub const LARGE_DELTA: u8 = 2;
+}
+
+/// A view of one feedback message, checked to be whole.
+#[derive(Clone, Copy, Debug)]
+pub struct TransportFeedback<'a> {
+    pub sender: Ssrc,
+    pub media: Ssrc,
+    /// The first packet that is reported on.
+    pub base_seq: u16,
+    /// How many packets are reported on, lost ones included.
+    pub status_count: u16,
+    /// The receiver's clock, in units of 64 ms; 24 bits signed, its zero is arbitrary.
+    pub reference_time: i32,
+    /// Counts feedback messages, so that lost feedback is noticed.
+    pub feedback_count: u8,
+    chunks: &'a [u8],
+    deltas: &'a [u8],
+}
+
+/// What became of one packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PacketStatus {
+    /// The transport-wide sequence number.
+    pub seq: u16,
+    /// When it arrived, in ticks of 250 µs of the receiver's clock; `None`: it had not when the message was made.
+    pub arrival_ticks: Option<i64>,
+}
+
+impl<'a> TransportFeedback<'a> {
+    pub(super) fn read(body: &'a [u8]) -> Option<TransportFeedback<'a>> {
+        let (sender, media) = addresses(body)?;
+        let [base_high, base_low, count_high, count_low, ref_0, ref_1, ref_2, feedback_count] = *body.get(8..16)?
+        else {
+            return None;
+        };
+        let status_count = u16::from_be_bytes([count_high, count_low]);
+        let (chunks, deltas) = body[16..].split_at_checked(chunks_len(&body[16..], status_count)?)?;
+        let feedback = TransportFeedback {
+            sender,
+            media,
+            base_seq: u16::from_be_bytes([base_high, base_low]),
+            status_count,
+            // Three bytes at the top, shifted down to extend the sign.
+            reference_time: i32::from_be_bytes([ref_0, ref_1, ref_2, 0]) >> 8,
+            feedback_count,
+            chunks,
+            deltas,
+        };
+        (feedback.deltas_len() <= deltas.len()).then_some(feedback)
+    }
+
+    /// The status of each packet, from `base_seq` on.
+    pub fn packets(&self) -> impl Iterator<Item = PacketStatus> + 'a {
+        let (mut deltas, mut seq) = (self.deltas, self.base_seq);
+        let mut ticks = i64::from(self.reference_time) * TICKS_PER_REFERENCE;
+        self.statuses().map(move |status| {
+            let arrival_ticks = take_delta(&mut deltas, status).map(|delta| {
+                ticks += delta;
+                ticks
+            });
+            let packet = PacketStatus { seq, arrival_ticks };
+            seq = seq.wrapping_add(1);
+            packet
+        })
+    }
+
+    fn statuses(&self) -> impl Iterator<Item = u8> + 'a {
+        self.chunks.chunks_exact(2).flat_map(Chunk::read).take(usize::from(self.status_count))
+    }
+
+    fn deltas_len(&self) -> usize {
+        self.statuses()
+            .map(|status| if status == status::LARGE_DELTA { 2 } else { usize::from(status == status::SMALL_DELTA) })
+            .sum()
+    }
+}
+
+/// Bytes of chunks that cover `status_count` packets; `None` when `bytes` end before.
+fn chunks_len(bytes: &[u8], status_count: u16) -> Option<usize> {
+    let (mut len, mut covered) = (0, 0);
+    while covered < usize::from(status_count) {
+        covered += Chunk::read(bytes.get(len..len + 2)?).left;
+        len += 2;
+        // A run of length zero covers nothing, and a message could be made of nothing else.
+        if covered == 0 {
+            return None;
+        }
+    }
+    Some(len)
+}
+
+/// §3.1.5: a small delta is one unsigned byte, a large one two bytes, signed.
+fn take_delta(deltas: &mut &[u8], status: u8) -> Option<i64> {
+    match status {
+        status::SMALL_DELTA => {
+            let (delta, rest) = deltas.split_first()?;
+            *deltas = rest;
+            Some(i64::from(*delta))
+        }
+        status::LARGE_DELTA => {
+            let (delta, rest) = deltas.split_first_chunk()?;
+            *deltas = rest;
+            Some(i64::from(i16::from_be_bytes(*delta)))
+        }
+        _ => None,
+    }
+}
+
+/// The statuses of one packet chunk (§3.1.1), as an iterator.
+#[derive(Clone, Copy, Debug)]
+struct Chunk {
+    bits: u16,
+    /// Statuses not yet read.
+    left: usize,
+}
+
+impl Chunk {
+    /// Reads two bytes.
+    fn read(chunk: &[u8]) -> Chunk {
+        let bits = u16::from_be_bytes([chunk[0], chunk[1]]);
+        let left = match bits >> 14 {
+            0 | 1 => usize::from(bits & 0x1fff), // §3.1.3: a run
+            2 => 14,                             // §3.1.4: a vector of one-bit statuses
+            _ => 7,                              // and of two-bit ones
+        };
+        Chunk { bits, left }
+    }
+}
+
+impl Iterator for Chunk {
+    type Item = u8;
+
+    fn next(&mut self) -> Option<u8> {
+        self.left = self.left.checked_sub(1)?;
+        let status = match self.bits >> 14 {
+            0 | 1 => self.bits >> 13 & 3,
+            2 => self.bits >> self.left & 1,
+            _ => self.bits >> (2 * self.left) & 3,
+        };
+        Some(status as u8)
+    }
+}

@@ -1,0 +1,1 @@
+//! How much a subscriber's line carries.
