@@ -34,8 +34,8 @@ export const CAST = {
 export const STRIP_CELLS = 16;
 /** Side of one square, as a fraction of the picture's width: big enough to survive the smallest simulcast layer. */
 export const CELL = 1 / 20;
-/** The picture's loop. */
-const FRAMES = 160;
+/** After so many frames the picture begins again. */
+export const LOOP = 160;
 
 /** Pictures small enough that two cores can encode and decode a whole lesson of them. */
 export const SMALL = { width: 640, height: 360, rate: 20 };
@@ -52,7 +52,7 @@ async function camera(who, { width, height, rate }) {
     const ffmpeg = spawn('ffmpeg', ['-v', 'error', '-y', '-f', 'rawvideo', '-pix_fmt', 'rgb24', '-s', `${width}x${height}`, '-r', `${rate}`, '-i', '-',
       '-pix_fmt', 'yuv420p', '-f', 'yuv4mpegpipe', part], { stdio: ['pipe', 'inherit', 'inherit'] });
     const ended = new Promise((resolve, reject) => ffmpeg.on('exit', (status) => (status === 0 ? resolve() : reject(new Error(`ffmpeg: ${status}`)))));
-    for (let number = 0; number < FRAMES; number += 1) {
+    for (let number = 0; number < LOOP; number += 1) {
       if (!ffmpeg.stdin.write(draw(CAST[who], number, width, height))) await new Promise((resolve) => ffmpeg.stdin.once('drain', resolve));
     }
     ffmpeg.stdin.end();
@@ -103,7 +103,7 @@ function draw(who, number, width, height) {
       box(cx - half, cy + y, cx + half, cy + y + 1, colour);
     }
   };
-  const turn = (number / FRAMES) * 2 * Math.PI;
+  const turn = (number / LOOP) * 2 * Math.PI;
   const unit = width / 64;
   box(0, 0, width, height, who.wall);
   box(0, height * 0.72, width, height, who.floor);

@@ -11,11 +11,11 @@ import { serverBinary } from './paths.mjs';
 const SHARDS = 2;
 
 /** Starts a server with the demo community. `data` continues an earlier one's folder; `host` is the address it listens on. */
-export async function startServer({ data, host = '127.0.0.1', wrap = [], env = {} } = {}) {
+export async function startServer({ data, demo = true, host = '127.0.0.1', wrap = [], env = {} } = {}) {
   const folder = data ?? (await mkdtemp(join(tmpdir(), 'tongke-')));
   const port = await freeTcpPort();
   const base = `http://${host}:${port}`;
-  const command = [...wrap, serverBinary, 'serve', '--demo'];
+  const command = [...wrap, serverBinary, 'serve', ...(demo ? ['--demo'] : [])];
   const child = spawn(command[0], command.slice(1), {
     cwd: folder,
     stdio: ['ignore', 'pipe', 'pipe'],

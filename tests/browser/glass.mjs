@@ -1,0 +1,88 @@
+// Glass to glass: how old a frame is when it reaches a listening room's screen, through Tongke and beside it over a direct connection
+// of two browsers, in the same run. Prints one line of JSON; times are milliseconds.
+//   npm run --silent glass [SECONDS]          TONGKE_BIN=…/release/tongke measures the release build
+//
+// A frame's age: both pages note the wall clock when a frame with that number is composited (requestVideoFrameCallback), the teacher's
+// in the preview of the own camera, the room's in the picture received. The difference leaves out the camera and the screens.
+
+import { newPage, sees } from './harness/browser.mjs';
+import { CAST, LARGE, LOOP, SMALL } from './harness/fixtures.mjs';
+import { School } from './harness/school.mjs';
+
+const seconds = Number(process.argv[2] ?? 15);
+const size = process.env.SIZE === 'small' ? SMALL : LARGE;
+
+const school = await School.open();
+try {
+  const teacher = await school.startedLesson({ size });
+  const room = await school.roomInLesson('柳林', 'willow');
+  await sees(room, CAST.teacher);
+  const direct = await directConnection(teacher.context().browser(), room.context().browser());
+  const overDirect = await ages(direct.from, 'video', direct.to, 'video');
+  await direct.close();
+  await room.waitForTimeout(5_000); // the bandwidth estimate has grown, and the highest layer flows
+  const throughTongke = await ages(teacher, '[data-test="stage-video"] video, video[data-test="stage-video"], video', room, '[data-test="main-video"] video, video[data-test="main-video"], [data-test="stage-video"] video, video[data-test="stage-video"]');
+  console.log(JSON.stringify({ bench: 'glass', width: size.width, height: size.height, rate: size.rate, tongke: throughTongke, direct: overDirect, added_p50: round(throughTongke.p50 - overDirect.p50) }));
+} finally {
+  await school.close();
+}
+
+/** Two pages, one from each browser, joined without a server; their signalling goes through this process. */
+async function directConnection(fromBrowser, toBrowser) {
+  const from = await newPage(fromBrowser, { name: 'direct-from' });
+  const to = await newPage(toBrowser, { name: 'direct-to' });
+  for (const page of [from, to]) {
+    await page.goto(`${school.base}/healthz`);
+    await page.setContent('<video autoplay muted playsinline></video>');
+  }
+  const offer = await from.evaluate(async ({ width, height }) => {
+    const stream = await navigator.mediaDevices.getUserMedia({ video: { width, height } });
+    document.querySelector('video').srcObject = stream;
+    window.pc = new RTCPeerConnection();
+    const sender = pc.addTransceiver(stream.getVideoTracks()[0], { direction: 'sendonly', sendEncodings: [{ maxBitrate: 2_500_000 }] });
+    sender.setCodecPreferences(RTCRtpSender.getCapabilities('video').codecs.filter(({ mimeType }) => /h264|rtx/i.test(mimeType)));
+    await pc.setLocalDescription();
+    await new Promise((resolve) => { pc.onicegatheringstatechange = () => pc.iceGatheringState === 'complete' && resolve(); setTimeout(resolve, 2000); });
+    return pc.localDescription.toJSON();
+  }, size);
+  const answer = await to.evaluate(async (offered) => {
+    window.pc = new RTCPeerConnection();
+    pc.ontrack = ({ track }) => { document.querySelector('video').srcObject = new MediaStream([track]); };
+    await pc.setRemoteDescription(offered);
+    await pc.setLocalDescription();
+    await new Promise((resolve) => { pc.onicegatheringstatechange = () => pc.iceGatheringState === 'complete' && resolve(); setTimeout(resolve, 2000); });
+    return pc.localDescription.toJSON();
+  }, offer);
+  await from.evaluate((answered) => pc.setRemoteDescription(answered), answer);
+  await sees(to, CAST.teacher);
+  await to.waitForTimeout(5_000);
+  return { from, to, close: () => Promise.all([from.context().close(), to.context().close()]) };
+}
+
+async function ages(from, fromSelector, to, toSelector) {
+  const start = (page, selector) => page.evaluate(([wanted, who]) => {
+    const video = [...document.querySelectorAll(wanted)].find((one) => window.__frames.read(one)?.who === who);
+    window.seen = window.__frames.watch(video);
+  }, [selector, CAST.teacher.id]);
+  await start(from, fromSelector);
+  await start(to, toSelector);
+  await to.waitForTimeout(seconds * 1000);
+  const [sent, received] = await Promise.all([from, to].map((page) => page.evaluate(() => window.seen)));
+  const found = [];
+  let at = 0;
+  for (const [number, when] of received) {
+    // The loop repeats its numbers: the newest frame of that number filmed before it was seen.
+    while (at + 1 < sent.length && sent[at + 1][1] <= when) at += 1;
+    for (let i = at; i >= 0 && i > at - LOOP; i -= 1) {
+      if (sent[i][0] === number) { found.push(when - sent[i][1]); break; }
+    }
+  }
+  found.sort((a, b) => a - b);
+  const part = (share) => round(found[Math.min(found.length - 1, Math.floor(found.length * share))]);
+  const picture = await to.evaluate((wanted) => { const video = [...document.querySelectorAll(wanted)].find((one) => window.__frames.read(one)); return `${video.videoWidth}x${video.videoHeight}`; }, toSelector);
+  return { p50: part(0.5), p95: part(0.95), frames: found.length, picture };
+}
+
+function round(ms) {
+  return Math.round(ms * 10) / 10;
+}
