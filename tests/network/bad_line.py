@@ -1,0 +1,142 @@
+#!/usr/bin/python3
+"""A bad line between two network namespaces: delays, loses, reorders and limits packets. (This kernel family may lack netem; a TUN device at
+each end and this process between them need nothing but root.)
+
+    bad_line.py NS_A ADDRESS_A NS_B ADDRESS_B [SEED]
+
+Makes both namespaces, a point-to-point device `line` in each, and prints "ready". Then reads one JSON object a line from standard input and
+obeys it: {"to": "b", "delay_ms": 100, "jitter_ms": 20, "loss": 0.1, "rate_kbps": 300, "queue_ms": 400}; "to" a or b, or none for both
+directions; what is not named stays. At the end of its input it prints its counters and removes the namespaces.
+"""
+
+import ctypes
+import fcntl
+import heapq
+import json
+import os
+import random
+import select
+import struct
+import subprocess
+import sys
+import threading
+import time
+
+TUNSETIFF, IFF_TUN, IFF_NO_PI, CLONE_NEWNET = 0x400454CA, 0x0001, 0x1000, 0x40000000
+MTU = 1500
+
+
+class Direction:
+    """Packets on their way to one end."""
+
+    def __init__(self, out, rng):
+        self.out, self.rng = out, rng
+        self.delay_ms, self.jitter_ms, self.loss, self.rate_kbps, self.queue_ms = 0, 0, 0.0, 0, 400
+        self.line_free_at = 0.0
+        self.waiting = []
+        self.counters = {"packets": 0, "bytes": 0, "lost": 0, "overflowed": 0}
+
+    def send(self, packet, now):
+        if self.rng.random() < self.loss:
+            self.counters["lost"] += 1
+            return
+        starts = max(now, self.line_free_at)
+        if (starts - now) * 1000 > self.queue_ms:
+            self.counters["overflowed"] += 1
+            return
+        self.line_free_at = starts + (len(packet) * 8 / (self.rate_kbps * 1000) if self.rate_kbps else 0)
+        due = self.line_free_at + (self.delay_ms + self.rng.uniform(-1, 1) * self.jitter_ms) / 1000
+        heapq.heappush(self.waiting, (due, self.counters["packets"], packet))
+        self.counters["packets"] += 1
+        self.counters["bytes"] += len(packet)
+
+    def deliver(self, now):
+        while self.waiting and self.waiting[0][0] <= now:
+            try:
+                os.write(self.out, heapq.heappop(self.waiting)[2])
+            except OSError:
+                self.counters["lost"] += 1  # the device is down
+
+    def obey(self, order):
+        for name in ("delay_ms", "jitter_ms", "loss", "rate_kbps", "queue_ms"):
+            if name in order:
+                setattr(self, name, order[name])
+
+
+def ip(*words):
+    subprocess.run(["ip", *words], check=True)
+
+
+def make_end(namespace, address, peer):
+    """A namespace with a TUN device; gives the device's file."""
+    subprocess.run(["ip", "netns", "del", namespace], check=False, stderr=subprocess.DEVNULL)
+    ip("netns", "add", namespace)
+    ip("-n", namespace, "link", "set", "lo", "up")
+    found = []
+    worker = threading.Thread(target=lambda: found.append(tun_in(namespace)))
+    worker.start()
+    worker.join()
+    ip("-n", namespace, "link", "set", "line", "mtu", str(MTU), "up")
+    ip("-n", namespace, "addr", "add", address, "peer", peer, "dev", "line")
+    ip("-n", namespace, "route", "add", "default", "dev", "line")
+    return found[0]
+
+
+def tun_in(namespace):
+    """Only the calling thread moves into the namespace."""
+    with open(f"/var/run/netns/{namespace}", "rb") as handle:
+        if ctypes.CDLL(None, use_errno=True).setns(handle.fileno(), CLONE_NEWNET) != 0:
+            raise OSError(ctypes.get_errno(), "setns")
+    device = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
+    fcntl.ioctl(device, TUNSETIFF, struct.pack("16sH14s", b"line", IFF_TUN | IFF_NO_PI, b""))
+    return device
+
+
+def run(ends, directions):
+    poller = select.poll()
+    for device in ends:
+        poller.register(device, select.POLLIN)
+    orders = open(0, "rb", buffering=0)  # unbuffered: a line left in a buffer would not wake poll
+    poller.register(orders, select.POLLIN | select.POLLHUP)
+    onward = {ends[0]: directions["b"], ends[1]: directions["a"]}
+    while True:
+        due = min((d.waiting[0][0] for d in directions.values() if d.waiting), default=None)
+        wait = 1000 if due is None else max(0, (due - time.monotonic()) * 1000)
+        for handle, _ in poller.poll(wait):
+            if handle == orders.fileno():
+                line = orders.readline()
+                if not line:
+                    return
+                order = json.loads(line)
+                for name in [order["to"]] if order.get("to") else ["a", "b"]:
+                    directions[name].obey(order)
+            else:
+                read_all(handle, onward[handle])
+        now = time.monotonic()
+        for direction in directions.values():
+            direction.deliver(now)
+
+
+def read_all(device, direction):
+    for _ in range(256):
+        try:
+            direction.send(os.read(device, MTU + 100), time.monotonic())
+        except BlockingIOError:
+            return
+
+
+def main():
+    ns_a, address_a, ns_b, address_b = sys.argv[1:5]
+    seed = int(sys.argv[5]) if len(sys.argv) > 5 else 1
+    try:
+        a, b = make_end(ns_a, address_a, address_b), make_end(ns_b, address_b, address_a)
+        directions = {"a": Direction(a, random.Random(seed)), "b": Direction(b, random.Random(seed + 1))}
+        print("ready", flush=True)
+        run([a, b], directions)
+        print(json.dumps({"seed": seed, **{f"to_{name}": one.counters for name, one in directions.items()}}), flush=True)
+    finally:
+        for namespace in (ns_a, ns_b):
+            subprocess.run(["ip", "netns", "del", namespace], check=False)
+
+
+main()
