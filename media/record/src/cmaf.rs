@@ -1,0 +1,194 @@
+//! CMAF (ISO/IEC 23000-19): one init segment per format, fragments of one `moof` and one `mdat`.
+
+use mp4_atom::{
+    Audio, Av01, Av1c, Avc1, Avcc, AvccExt, Codec, Dinf, Dops, Dref, Encode, Ftyp, Hdlr, Mdat, Mdhd, Mdia, Mfhd, Minf,
+    Moof, Moov, Mvex, Mvhd, Opus, Smhd, Stbl, Stsd, Tfdt, Tfhd, Tkhd, Traf, Trak, Trex, Trun, TrunEntry, TrunSamples,
+    Url, Visual, Vmhd, Vp09, VpcC,
+};
+
+use crate::Duration;
+use crate::av1_sequence::Sequence;
+use crate::frame::Format;
+use crate::sps::Sps;
+
+/// Every file of ours holds one track.
+const TRACK: u32 = 1;
+
+/// ISO 14496-12 §8.8.3.1: sample_depends_on = 2 (none), a sync sample.
+pub(crate) const SYNC: u32 = 0x0200_0000;
+/// sample_depends_on = 1, sample_is_non_sync_sample.
+const DEPENDENT: u32 = 0x0101_0000;
+
+/// One sample of a fragment, in ticks of the track's clock.
+pub(crate) struct Sample {
+    /// When it is shown, since the lesson started.
+    pub at: Duration,
+    pub duration: u32,
+    /// Presentation minus decoding time: not zero only where an encoder uses B-frames.
+    pub composition: i64,
+    pub keyframe: bool,
+    pub data: Vec<u8>,
+}
+
+/// `ftyp` and `moov`; `None` when MP4 has no place for the format.
+pub(crate) fn init(format: &Format, timescale: u32) -> Option<Vec<u8>> {
+    let entry = sample_entry(format)?;
+    let ftyp = Ftyp {
+        major_brand: b"iso6".into(),
+        minor_version: 0,
+        compatible_brands: vec![b"iso6".into(), b"cmfc".into(), b"mp41".into()],
+    };
+    let moov = Moov {
+        mvhd: Mvhd { timescale, next_track_id: TRACK + 1, rate: 1.into(), volume: 1.into(), ..Mvhd::default() },
+        mvex: Some(Mvex {
+            mehd: None,
+            trex: vec![Trex { track_id: TRACK, default_sample_description_index: 1, ..Trex::default() }],
+        }),
+        trak: vec![track(format, entry, timescale)],
+        ..Moov::default()
+    };
+    let mut out = Vec::with_capacity(1024);
+    ftyp.encode(&mut out).and_then(|()| moov.encode(&mut out)).expect("our own boxes fit their fields");
+    Some(out)
+}
+
+fn track(format: &Format, entry: Codec, timescale: u32) -> Trak {
+    let size = format.size();
+    let (width, height) = size.unwrap_or((0, 0));
+    let stbl = Stbl { stsd: Stsd { codecs: vec![entry] }, stco: Some(Default::default()), ..Stbl::default() };
+    let dinf = Dinf { dref: Dref { entries: vec![mp4_atom::DrefEntry::Url(Url::default())] } };
+    let (vmhd, smhd) = if size.is_some() { (Some(Vmhd::default()), None) } else { (None, Some(Smhd::default())) };
+    Trak {
+        tkhd: Tkhd {
+            track_id: TRACK,
+            enabled: true,
+            in_movie: true,
+            volume: if size.is_some() { 0.into() } else { 1.into() },
+            width: width.into(),
+            height: height.into(),
+            ..Tkhd::default()
+        },
+        mdia: Mdia {
+            mdhd: Mdhd { timescale, language: "und".into(), ..Mdhd::default() },
+            hdlr: Hdlr { handler: if size.is_some() { b"vide".into() } else { b"soun".into() }, name: "tongke".into() },
+            minf: Minf { vmhd, smhd, dinf, stbl, ..Minf::default() },
+        },
+        ..Trak::default()
+    }
+}
+
+fn sample_entry(format: &Format) -> Option<Codec> {
+    let visual = |width, height| Visual { data_reference_index: 1, width, height, ..Visual::default() };
+    Some(match format {
+        Format::Vp8 { .. } => return None,
+        Format::Opus => opus().into(),
+        Format::H264 { sps, pps, width, height } => {
+            Avc1 { visual: visual(*width, *height), avcc: avcc(sps, pps), ..Avc1::default() }.into()
+        }
+        Format::Vp9 { profile, bit_depth, subsampling, full_range, width, height } => {
+            let vpcc = VpcC {
+                profile: *profile,
+                level: 31,
+                bit_depth: *bit_depth,
+                chroma_subsampling: *subsampling,
+                video_full_range_flag: *full_range,
+                ..VpcC::default()
+            };
+            Vp09 { visual: visual(*width, *height), vpcc, ..Vp09::default() }.into()
+        }
+        Format::Av1 { sequence, obu } => {
+            let visual = visual(sequence.width, sequence.height);
+            Av01 { visual, av1c: av1c(sequence, obu), ..Av01::default() }.into()
+        }
+    })
+}
+
+/// RTP always carries Opus as 48 kHz stereo (RFC 7587 §4.1); there is no pre-skip to cut because the first packet is not the encoder's first.
+fn opus() -> Opus {
+    Opus {
+        audio: Audio { data_reference_index: 1, channel_count: 2, sample_size: 16, sample_rate: 48_000.into() },
+        dops: Dops {
+            output_channel_count: 2,
+            pre_skip: 0,
+            input_sample_rate: 48_000,
+            output_gain: 0,
+            channel_mapping: None,
+        },
+        btrt: None,
+    }
+}
+
+fn avcc(sps: &[u8], pps: &[Vec<u8>]) -> Avcc {
+    let parsed = Sps::parse(sps).expect("a Format holds only an SPS that was parsed");
+    let ext = parsed.is_high().then(|| AvccExt {
+        chroma_format: parsed.chroma_format,
+        bit_depth_luma: parsed.bit_depth_luma,
+        bit_depth_chroma: parsed.bit_depth_chroma,
+        sequence_parameter_sets_ext: Vec::new(),
+    });
+    Avcc {
+        configuration_version: 1,
+        avc_profile_indication: parsed.profile,
+        profile_compatibility: parsed.constraints,
+        avc_level_indication: parsed.level,
+        length_size: 4,
+        sequence_parameter_sets: vec![sps.to_vec()],
+        picture_parameter_sets: pps.to_vec(),
+        ext,
+    }
+}
+
+fn av1c(sequence: &Sequence, obu: &[u8]) -> Av1c {
+    Av1c {
+        seq_profile: sequence.profile,
+        seq_level_idx_0: sequence.level,
+        seq_tier_0: sequence.tier,
+        high_bitdepth: sequence.high_bitdepth,
+        twelve_bit: sequence.twelve_bit,
+        monochrome: sequence.monochrome,
+        chroma_subsampling_x: sequence.subsampling_x,
+        chroma_subsampling_y: sequence.subsampling_y,
+        chroma_sample_position: sequence.chroma_sample_position,
+        initial_presentation_delay: None,
+        config_obus: obu.to_vec(),
+    }
+}
+
+/// One fragment: `number` counts up within the layer, `decode_time` is ticks since the lesson started.
+pub(crate) fn fragment(number: u32, decode_time: u64, samples: &[Sample]) -> Vec<u8> {
+    let mut moof = Moof {
+        mfhd: Mfhd { sequence_number: number },
+        traf: vec![Traf {
+            tfhd: Tfhd { track_id: TRACK, default_base_is_moof: true, ..Tfhd::default() },
+            tfdt: Some(Tfdt { base_media_decode_time: decode_time }),
+            trun: vec![Trun {
+                data_offset: Some(0),
+                samples: TrunSamples::Explicit(samples.iter().map(run_entry).collect()),
+            }],
+            ..Traf::default()
+        }],
+    };
+    let mut out = Vec::new();
+    moof.encode(&mut out).expect("our own boxes fit their fields");
+    // The data follow the moof and the header of the mdat (8 bytes); the moof is written again with that offset.
+    moof.traf[0].trun[0].data_offset = Some(out.len() as i32 + 8);
+    out.clear();
+    moof.encode(&mut out).expect("our own boxes fit their fields");
+    let data = samples.iter().map(|sample| sample.data.as_slice()).collect::<Vec<_>>().concat();
+    Mdat { data }.encode(&mut out).expect("a fragment stays far below 4 GB");
+    out
+}
+
+fn run_entry(sample: &Sample) -> TrunEntry {
+    TrunEntry {
+        duration: Some(sample.duration),
+        size: Some(sample.data.len() as u32),
+        flags: Some(if sample.keyframe { SYNC } else { DEPENDENT }),
+        cts: (sample.composition != 0).then_some(sample.composition),
+    }
+}
+
+/// Ticks of a clock since the lesson started, rounded to the nearest.
+pub(crate) fn ticks(time: Duration, timescale: u32) -> u64 {
+    ((time.as_micros() * u128::from(timescale) + 500_000) / 1_000_000) as u64
+}

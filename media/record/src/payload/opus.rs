@@ -1,0 +1,80 @@
+//! Opus (RFC 7587): one packet is one frame.
+
+use std::mem;
+
+use super::{Payload, Picture};
+use crate::frame::Format;
+use crate::{Duration, Malformed};
+
+#[derive(Default)]
+pub(super) struct Opus {
+    data: Vec<u8>,
+}
+
+impl Payload for Opus {
+    fn starts_frame(&self, _: &[u8]) -> bool {
+        true
+    }
+
+    fn add(&mut self, payload: &[u8]) -> Result<(), Malformed> {
+        packet_duration(payload).ok_or(Malformed("an Opus packet has no valid duration"))?;
+        self.data = payload.to_vec();
+        Ok(())
+    }
+
+    fn finish(&mut self) -> Result<Option<Picture>, Malformed> {
+        Ok(Some(Picture { data: mem::take(&mut self.data), keyframe: true, format: Some(Format::Opus) }))
+    }
+
+    fn clear(&mut self) {
+        self.data.clear();
+    }
+
+    fn len(&self) -> usize {
+        self.data.len()
+    }
+}
+
+/// How long an Opus packet sounds, by its first bytes (RFC 6716 §3.1); `None` when it is longer than the 120 ms allowed, or cut.
+pub(crate) fn packet_duration(packet: &[u8]) -> Option<Duration> {
+    let toc = *packet.first()?;
+    let config = toc >> 3;
+    let frame_us = match config {
+        0..12 => [10_000, 20_000, 40_000, 60_000][usize::from(config % 4)],
+        12..16 => [10_000, 20_000][usize::from(config % 2)],
+        _ => [2_500, 5_000, 10_000, 20_000][usize::from(config % 4)],
+    };
+    let frames = match toc & 3 {
+        0 => 1,
+        1 | 2 => 2,
+        _ => u64::from(*packet.get(1)? & 0x3f),
+    };
+    let total = Duration::from_micros(frame_us * frames);
+    (!total.is_zero() && total <= Duration::from_millis(120)).then_some(total)
+}
+
+/// A packet that asks the decoder to conceal a missing one, in the mode of `like` (RFC 7845 §4.1), and its duration.
+///
+/// It has a table of contents and an empty frame; all frame lengths but the mode's own are left out.
+pub(crate) fn plc_packet(like: &[u8]) -> Option<(Vec<u8>, Duration)> {
+    let packet = vec![like.first()? & 0xfc];
+    let duration = packet_duration(&packet)?;
+    Some((packet, duration))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_duration_follows_from_the_table_of_contents() {
+        let ms = |packet: &[u8]| packet_duration(packet).map(|d| d.as_micros() as u64);
+        assert_eq!(ms(&[0xfc, 0xff]), Some(20_000)); // CELT fullband, one frame
+        assert_eq!(ms(&[0x78, 0]), Some(20_000)); // hybrid fullband
+        assert_eq!(ms(&[0x18, 0]), Some(60_000)); // SILK narrowband
+        assert_eq!(ms(&[0xff, 0x03]), Some(60_000)); // three frames of 20 ms
+        assert_eq!(ms(&[0xff, 0x3f]), None); // 63 frames of 20 ms
+        assert_eq!(ms(&[0xff]), None);
+        assert_eq!(ms(&[]), None);
+    }
+}
