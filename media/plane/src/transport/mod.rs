@@ -1,97 +1,95 @@
 //! One peer on a shared port: ICE-lite, DTLS 1.2 (we are the server), SRTP.
+//!
+//! The shard owns the socket and a [`Transport`] per peer. It hands each STUN datagram to the peer that [`local_ufrag_of`]
+//! names, each DTLS datagram to the peer whose path it came from, and performs what [`Transport::poll_output`] says. Media
+//! does not pass through here: the [`SrtpSession`] of [`Output::Connected`] is the shard's to keep next to its hot state.
+//!
+//! **Who may do what.** An unauthenticated datagram can do nothing to a connected peer: a path opens or changes only by a
+//! check made with our password, DTLS is read only from such paths, and after the handshake only authentic records count. What
+//! an unauthenticated sender can cost before that is bounded in bytes ([`DropReason::DtlsTooMuch`]) and in time
+//! ([`HANDSHAKE_TIMEOUT`]). ICE itself does not protect against someone on the path who repeats a peer's check from another
+//! address (RFC 8445 §19.1); such a person could also simply drop the packets.
 
-use std::net::SocketAddr;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+mod dtls;
+mod hello;
+mod ice;
 mod identity;
+mod path;
 pub mod srtp;
+mod stun;
 
+pub use ice::IceCredentials;
 pub use identity::{BadFingerprint, Fingerprint, Identity};
+pub use path::{Path, Protocol};
 pub use srtp::SrtpSession;
+pub use stun::local_ufrag_of;
 
 use crate::drop_reason::DropReason;
+use dtls::Dtls;
+use ice::{Agent, PathEvent};
 
-/// Without a valid connectivity check for this long, consent to send is over (RFC 7675 §5.1).
-pub const CONSENT_TIMEOUT: Duration = Duration::from_secs(8);
+/// A peer of whom nothing authentic was heard for this long is gone: no check, and no media either ([`Transport::heard`]).
+///
+/// A ghost must leave the wall within 10 s. libwebrtc checks a stable path every 2.5 s, so three lost checks in a row are
+/// forgiven; agents that follow RFC 7675 §5.1 check every 4–6 s, and for them media and RTCP bridge a lost check.
+pub const SILENCE_TIMEOUT: Duration = Duration::from_secs(8);
 
-/// A peer whose DTLS handshake is not complete after this long is given up.
+/// Without a valid check for this long consent to send is over, whatever else was heard (RFC 7675 §5.1).
+pub const CONSENT_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A peer whose DTLS handshake is not complete this long after its description was made is given up.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(15);
-
-/// The username fragment and password of one side (RFC 8445 §5.3).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct IceCredentials {
-    /// Names the agent in a check's USERNAME. Ours is unique enough to find the peer by.
-    pub ufrag: String,
-    /// The key of MESSAGE-INTEGRITY.
-    pub pwd: String,
-}
-
-impl IceCredentials {
-    /// Draws fresh credentials: 96 bits of name, 144 bits of password, from the ice-char alphabet (RFC 8839 §5.4).
-    pub fn random(_rng: &mut impl rand::RngCore) -> IceCredentials {
-        unimplemented!()
-    }
-}
 
 /// What the peer said about itself in its offer or answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RemoteParameters {
-    /// Its ICE credentials; the ufrag must be the second half of a check's USERNAME.
+    /// Its ICE credentials; the ufrag must be the second half of a check's USERNAME. A lite agent never needs the password.
     pub ice: IceCredentials,
     /// The hash of the only certificate that its DTLS handshake may present.
     pub fingerprint: Fingerprint,
 }
 
-/// How a datagram travels: the peer's address and the protocol under it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Path {
-    /// The peer's address as we see it, behind its NAT.
-    pub remote: SocketAddr,
-    /// UDP, or a TCP connection that frames datagrams by RFC 4571.
-    pub protocol: Protocol,
-}
-
-/// What carries datagrams.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Protocol {
-    /// The shard's UDP port.
-    Udp,
-    /// A passive ICE-TCP connection (RFC 6544).
-    Tcp,
-}
-
-/// What the transport wants done.
+/// What the transport wants done, in this order.
 pub enum Output {
-    /// Send this datagram.
+    /// Send this STUN or DTLS datagram.
     Transmit {
         /// Where to.
         path: Path,
-        /// STUN or DTLS.
+        /// What.
         datagram: Bytes,
     },
-    /// The peer is who its description said; media may flow on [`Transport::path`] with these keys. Once per transport.
-    Connected(SrtpSession),
+    /// The peer passed a check on a new path: DTLS and media may come from there from now on.
+    PathOpened(Path),
+    /// The peer has newer paths; nothing from this one is accepted any more.
+    PathForgotten(Path),
     /// Media goes to this path from now on. Emitted for the first path too.
-    PathChanged(Path),
-    /// Nothing more will come: drop the transport after performing the outputs before this one.
+    PathSelected(Path),
+    /// The peer no longer answers to this ufrag of ours: an ICE restart is complete.
+    UfragRetired(String),
+    /// The peer is who its description says; media may flow with these keys. Once per transport.
+    Connected(Box<SrtpSession>),
+    /// Nothing more will come.
     Closed(CloseReason),
 }
 
 /// Why a peer's transport ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CloseReason {
     /// [`Transport::close`] was called.
     Local,
-    /// The peer sent close_notify.
+    /// The peer sent close_notify, or a fatal alert.
     PeerClosed,
-    /// No valid check for [`CONSENT_TIMEOUT`].
+    /// Silence for [`SILENCE_TIMEOUT`], or no check for [`CONSENT_TIMEOUT`].
     ConsentExpired,
     /// No complete handshake within [`HANDSHAKE_TIMEOUT`].
     HandshakeTimeout,
-    /// The handshake failed: a wrong certificate, no common cipher or SRTP profile, a fatal alert.
+    /// The handshake cannot succeed: another certificate than described, no common cipher or SRTP profile.
     HandshakeFailed,
 }
 
@@ -114,70 +112,210 @@ impl TransportError {
 
 /// One peer's endpoint, from its first connectivity check to its close.
 pub struct Transport {
-    _private: (),
+    agent: Agent,
+    dtls: Dtls,
+    outputs: VecDeque<Output>,
+    started: Instant,
+    /// When the peer last showed that it is alive; before its first check, never.
+    last_heard: Option<Instant>,
+    phase: Phase,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Connecting,
+    Connected,
+    Closed,
 }
 
 impl Transport {
-    /// A peer that knows `local` from our description. Nothing is sent before it checks connectivity: we are ICE-lite.
-    pub fn new(_identity: Arc<Identity>, _local: IceCredentials, _now: Instant) -> Transport {
-        unimplemented!()
+    /// A peer that knows `local` from our description. We send nothing before it checks connectivity: we are ICE-lite.
+    pub fn new(identity: Arc<Identity>, local: IceCredentials, now: Instant) -> Transport {
+        Transport {
+            agent: Agent::new(local),
+            dtls: Dtls::new(identity),
+            outputs: VecDeque::new(),
+            started: now,
+            last_heard: None,
+            phase: Phase::Connecting,
+        }
     }
 
-    /// Tells what the peer's offer or answer said. Until then checks are answered (their MESSAGE-INTEGRITY is ours) and a
-    /// ClientHello is held, so an answer that loses the race with its own media costs no retransmission.
-    pub fn set_remote(&mut self, _now: Instant, _remote: RemoteParameters) {
-        unimplemented!()
+    /// Tells what the peer's offer or answer said. Until then its checks are answered, as their MESSAGE-INTEGRITY is made with
+    /// our password, and its ClientHello is held: an answer that loses the race against its own handshake costs nothing.
+    ///
+    /// A later description (an ICE restart) changes the ICE credentials only; the first fingerprint stays.
+    pub fn set_remote(&mut self, now: Instant, remote: RemoteParameters) {
+        if self.phase == Phase::Closed {
+            return;
+        }
+        self.set_remote_ice(remote.ice);
+        let event = self.dtls.expect(now, remote.fingerprint);
+        self.follow(event);
     }
 
-    /// Starts an ICE restart (RFC 8445 §9): `local` are our new credentials. The old ones stay valid until the first valid
-    /// check with the new ones; DTLS, SRTP and the path stay as they are. `remote` may follow later through `set_remote`.
-    pub fn restart_ice(&mut self, _local: IceCredentials, _remote: Option<IceCredentials>) {
-        unimplemented!()
+    /// Tells the peer's new ICE credentials alone, as the trickle fragment of a WHIP client does (RFC 9725 §4.3.2).
+    pub fn set_remote_ice(&mut self, remote: IceCredentials) {
+        self.agent.set_remote_ufrag(remote.ufrag);
     }
 
-    /// Feeds one STUN or DTLS datagram (first byte 0–3 or 20–63, RFC 7983).
-    pub fn handle(&mut self, _now: Instant, _path: Path, _datagram: &[u8]) -> Result<(), DropReason> {
-        unimplemented!()
+    /// Begins an ICE restart (RFC 8445 §9) with new credentials of ours. The old ones stay valid until the first valid check
+    /// with the new ones; DTLS, SRTP and the path stay as they are. The peer's new credentials come through
+    /// [`Transport::set_remote`] or [`Transport::set_remote_ice`].
+    pub fn restart_ice(&mut self, now: Instant, local: IceCredentials) {
+        self.outputs.extend(self.agent.restart(local).map(Output::from));
+        self.heard(now);
     }
 
-    /// Takes the next thing to do; call until `None` after every other call.
+    /// Feeds one STUN or DTLS datagram (first byte 0–3 or 20–63, RFC 7983 §7).
+    pub fn handle(&mut self, now: Instant, path: Path, datagram: &[u8]) -> Result<(), DropReason> {
+        match datagram.first() {
+            _ if self.phase == Phase::Closed => Err(DropReason::TransportClosed),
+            Some(0..=3) => self.handle_stun(now, path, datagram),
+            Some(20..=63) => self.handle_dtls(now, path, datagram),
+            _ => Err(DropReason::NotForUs),
+        }
+    }
+
+    /// Takes the next thing to do; call it until `None` after every other call.
     pub fn poll_output(&mut self) -> Option<Output> {
-        unimplemented!()
+        self.outputs.pop_front()
     }
 
     /// When [`Transport::handle_timeout`] is due.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        unimplemented!()
+        if self.phase == Phase::Closed {
+            return None;
+        }
+        [self.dtls.poll_timeout(), self.handshake_deadline(), self.silence_deadline(), self.consent_deadline()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// Retransmits what is overdue, ends what has expired.
-    pub fn handle_timeout(&mut self, _now: Instant) {
-        unimplemented!()
+    pub fn handle_timeout(&mut self, now: Instant) {
+        let is_over = |deadline: Option<Instant>| deadline.is_some_and(|deadline| deadline <= now);
+        if self.phase == Phase::Closed {
+            return;
+        }
+        if is_over(self.silence_deadline()) || is_over(self.consent_deadline()) {
+            return self.end(now, CloseReason::ConsentExpired);
+        }
+        if is_over(self.handshake_deadline()) {
+            return self.end(now, CloseReason::HandshakeTimeout);
+        }
+        self.dtls.handle_timeout(now);
+        self.flush();
+    }
+
+    /// Notes that the peer is alive because a packet of its SRTP session was authentic.
+    pub fn heard(&mut self, now: Instant) {
+        self.last_heard = self.last_heard.max(Some(now));
     }
 
     /// Queues close_notify and [`Output::Closed`].
-    pub fn close(&mut self, _now: Instant) {
-        unimplemented!()
+    pub fn close(&mut self, now: Instant) {
+        self.end(now, CloseReason::Local);
     }
 
     /// The path media goes to, once the peer has passed a check.
     pub fn path(&self) -> Option<Path> {
-        unimplemented!()
+        self.agent.selected()
     }
 
-    /// Whether a datagram from `path` comes from an address that passed a check: RTP from elsewhere need not be decrypted.
-    pub fn knows(&self, _path: Path) -> bool {
-        unimplemented!()
+    /// Whether the peer passed a check on `path`: media from elsewhere need not even be decrypted.
+    pub fn knows(&self, path: Path) -> bool {
+        self.agent.knows(path)
     }
 
-    /// Our current credentials: the shard looks the peer up by their ufrag.
+    /// Our current credentials.
     pub fn local(&self) -> &IceCredentials {
-        unimplemented!()
+        self.agent.local()
+    }
+
+    fn handle_stun(&mut self, now: Instant, path: Path, datagram: &[u8]) -> Result<(), DropReason> {
+        let checked = self.agent.check(now, path, datagram);
+        if let Some(answer) = checked.answer {
+            self.outputs.push_back(Output::Transmit { path, datagram: answer.into() });
+        }
+        if checked.result.is_ok() {
+            self.heard(now);
+        }
+        self.outputs.extend(checked.events.into_iter().map(Output::from));
+        checked.result
+    }
+
+    fn handle_dtls(&mut self, now: Instant, path: Path, datagram: &[u8]) -> Result<(), DropReason> {
+        if !self.agent.knows(path) {
+            return Err(DropReason::DtlsUnknownPath);
+        }
+        let result = self.dtls.read(now, datagram);
+        let (event, result) = match result {
+            Ok(event) => (event, Ok(())),
+            Err(reason) => (None, Err(reason)),
+        };
+        self.follow(event);
+        result
+    }
+
+    /// Sends what DTLS produced, then takes up what happened.
+    fn follow(&mut self, event: Option<dtls::Event>) {
+        self.flush();
+        let reason = match event {
+            None => return,
+            Some(dtls::Event::Open(session)) => {
+                self.phase = Phase::Connected;
+                return self.outputs.push_back(Output::Connected(session));
+            }
+            Some(dtls::Event::PeerClosed) => CloseReason::PeerClosed,
+            Some(dtls::Event::Failed) => CloseReason::HandshakeFailed,
+        };
+        self.phase = Phase::Closed;
+        self.outputs.push_back(Output::Closed(reason));
+    }
+
+    fn end(&mut self, now: Instant, reason: CloseReason) {
+        if self.phase == Phase::Closed {
+            return;
+        }
+        self.dtls.close(now);
+        self.flush();
+        self.phase = Phase::Closed;
+        self.outputs.push_back(Output::Closed(reason));
+    }
+
+    /// DTLS only ever answers a peer that has passed a check, so there is a path.
+    fn flush(&mut self) {
+        let datagrams = self.dtls.take_outgoing();
+        if let Some(path) = self.agent.selected() {
+            self.outputs.extend(datagrams.into_iter().map(|datagram| Output::Transmit { path, datagram }));
+        }
+    }
+
+    fn handshake_deadline(&self) -> Option<Instant> {
+        (self.phase == Phase::Connecting).then(|| self.started + HANDSHAKE_TIMEOUT)
+    }
+
+    fn silence_deadline(&self) -> Option<Instant> {
+        self.last_heard.map(|heard| heard + SILENCE_TIMEOUT)
+    }
+
+    fn consent_deadline(&self) -> Option<Instant> {
+        self.agent.last_check().map(|check| check + CONSENT_TIMEOUT)
     }
 }
 
-/// Our ufrag in the USERNAME of a binding request (RFC 8445 §7.2.2): how the shard finds the peer of an unknown address.
-/// `None` for anything that is no well-formed binding request with a USERNAME. Nothing is authenticated here.
-pub fn local_ufrag_of(_stun: &[u8]) -> Option<&str> {
-    unimplemented!()
+impl From<PathEvent> for Output {
+    fn from(event: PathEvent) -> Output {
+        match event {
+            PathEvent::Opened(path) => Output::PathOpened(path),
+            PathEvent::Forgotten(path) => Output::PathForgotten(path),
+            PathEvent::Selected(path) => Output::PathSelected(path),
+            PathEvent::Retired(ufrag) => Output::UfragRetired(ufrag),
+        }
+    }
 }
+
+#[cfg(test)]
+mod tests;
