@@ -10,6 +10,7 @@ mod write;
 pub use feedback::{Fir, FirEntry, Nack, Remb};
 pub use report::{Bye, ReceiverReport, ReportBlock, Sdes, SenderReport};
 pub use transport_feedback::{PacketStatus, TICK, TransportFeedback};
+pub(crate) use transport_feedback::{TICKS_PER_REFERENCE, status};
 pub use write::{Compound, Full};
 
 use crate::ids::Ssrc;
