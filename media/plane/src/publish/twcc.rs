@@ -50,7 +50,8 @@ impl FeedbackGenerator {
     /// A packet came: media, retransmission or padding alone, all count. `transport_seq` is its transport-wide number.
     pub fn received(&mut self, transport_seq: u16, now: Instant) {
         if !self.started {
-            self.restart(SeqNo(u64::from(transport_seq)));
+            // One rollover up, so that a neighbour from before the first packet has a number too.
+            self.restart(SeqNo(1 << 16 | u64::from(transport_seq)));
         }
         let seq = self.to.nearest(transport_seq);
         if seq >= self.to {
@@ -101,7 +102,6 @@ impl FeedbackGenerator {
     ///
     /// `sender` is an SSRC of ours, `media` one of the publisher's.
     pub fn write(&mut self, sender: Ssrc, media: Ssrc, out: &mut Compound<'_>, now: Instant) -> Result<bool, Full> {
-        // A message begins with a packet that came: that one's time is the reference. Lost ones before it were reported with the last.
         let mut message = Message::new();
         let mut seq = self.from;
         while seq < self.to && message.push(seq, self.arrival(seq)) {

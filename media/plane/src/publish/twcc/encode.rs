@@ -113,14 +113,16 @@ impl Message {
 fn chunk(statuses: &[u8]) -> (u16, usize) {
     let first = statuses[0];
     let run = statuses.iter().take_while(|status| **status == first).count();
-    let narrow = statuses.iter().take(ONE_BIT_SYMBOLS).take_while(|status| **status != status::LARGE_DELTA).count();
-    let wide = statuses.len().min(TWO_BIT_SYMBOLS);
-    if run >= narrow.max(wide) {
+    // A vector is read to its end, so only the last one of a message may be short of statuses.
+    let narrow = &statuses[..statuses.len().min(ONE_BIT_SYMBOLS)];
+    let wide = &statuses[..statuses.len().min(TWO_BIT_SYMBOLS)];
+    let fits_narrow = !narrow.contains(&status::LARGE_DELTA);
+    if run >= wide.len() && (run >= narrow.len() || !fits_narrow) {
         (u16::from(first) << 13 | run as u16, run) // §3.1.3
-    } else if narrow >= wide {
-        (vector(0x8000, 1, &statuses[..narrow]), narrow) // §3.1.4, symbol size bit 0
+    } else if fits_narrow {
+        (vector(0x8000, 1, narrow), narrow.len()) // §3.1.4, symbol size bit 0
     } else {
-        (vector(0xc000, 2, &statuses[..wide]), wide)
+        (vector(0xc000, 2, wide), wide.len())
     }
 }
 

@@ -95,12 +95,6 @@ impl<'a> TransportFeedback<'a> {
     fn statuses(&self) -> impl Iterator<Item = u8> + 'a {
         self.chunks.chunks_exact(2).flat_map(Chunk::read).take(usize::from(self.status_count))
     }
-
-    fn deltas_len(&self) -> usize {
-        self.statuses()
-            .map(|status| if status == status::LARGE_DELTA { 2 } else { usize::from(status == status::SMALL_DELTA) })
-            .sum()
-    }
 }
 
 /// Bytes of chunks that cover `status_count` packets; `None` when `bytes` end before.
