@@ -30,4 +30,5 @@ pub fn headers(data: &[u8]) {
     let _ = crate::av1_sequence::Sequence::parse(data);
     let _ = crate::scan::cmaf_segment(data, 90_000);
     let _ = crate::scan::ivf_segment(data);
+    let _ = crate::scan::split_file(data, 90_000);
 }

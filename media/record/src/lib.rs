@@ -41,6 +41,8 @@ mod sps;
 
 #[doc(hidden)]
 pub mod fuzzing;
+#[cfg(feature = "testing")]
+pub mod testing;
 
 pub use frame::{Codec, Format};
 pub use layer::Stats;

@@ -51,6 +51,42 @@ pub fn ivf_segment(bytes: &[u8]) -> Option<Scan> {
     found
 }
 
+/// One fragment of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FragmentAt {
+    pub bytes: std::ops::Range<usize>,
+    pub start: Duration,
+    pub duration: Duration,
+    pub keyframe_start: bool,
+}
+
+/// Splits a whole fragmented file: the length of its init part, and its fragments. `None` when there is no fragment.
+pub fn split_file(bytes: &[u8], timescale: u32) -> Option<(usize, Vec<FragmentAt>)> {
+    let init = leading_boxes(bytes);
+    let mut fragments = Vec::new();
+    let mut at = init;
+    while let Some((_, tail)) = split_fragment(&bytes[at..]) {
+        let end = bytes.len() - tail.len();
+        let Scan { start, duration, keyframe_start, .. } = cmaf_segment(&bytes[at..end], timescale)?;
+        fragments.push(FragmentAt { bytes: at..end, start, duration, keyframe_start });
+        at = end;
+    }
+    (!fragments.is_empty()).then_some((init, fragments))
+}
+
+/// The length of the boxes before the first `moof`.
+fn leading_boxes(bytes: &[u8]) -> usize {
+    let mut at = 0;
+    while let Some(header) = bytes.get(at..at + 8) {
+        let size = u32::from_be_bytes([header[0], header[1], header[2], header[3]]) as usize;
+        if header[4..] == *b"moof" || size < 8 || size > bytes.len() - at {
+            break;
+        }
+        at += size;
+    }
+    at
+}
+
 struct FragmentTimes {
     start: u64,
     end: u64,

@@ -1,13 +1,11 @@
 //! Whole tracks of real encoders through the recorder, over good and bad lines; libav judges what comes out.
 
-mod sender;
-
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use sender::{Dice, Sent, bad_line, packets, streams};
+use tongke_record::testing::{Dice, Sent, bad_line, packets, streams};
 use tongke_record::{Codec, Event, Fragment, Gap, Packet, Recorder, SegmentEnd, SenderReport, Stats, scan};
 
 const FRAME: Duration = Duration::from_nanos(66_666_667);
@@ -143,7 +141,7 @@ fn an_encoder_with_b_frames_is_recorded_in_the_right_order() {
 
 /// Display index of each frame in coding order, asked of libav itself.
 fn presentation_order() -> Vec<u64> {
-    let fixture = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/high.h264");
+    let fixture = concat!(env!("CARGO_MANIFEST_DIR"), "/src/testing/fixtures/high.h264");
     let output = Command::new("ffprobe")
         .args(["-v", "error", "-show_entries", "frame=coded_picture_number", "-of", "csv=p=0", fixture])
         .output()

@@ -1,4 +1,4 @@
-//! A publisher for tests: real encoders' output cut into RTP payloads, and a line that loses and reorders them.
+//! A publisher for tests of this crate and of its users (feature `testing`): real encoders' output cut into RTP payloads, and a line that loses and reorders them.
 
 use std::time::Duration;
 
@@ -55,7 +55,7 @@ pub fn h264_payloads(access_unit: &[Vec<u8>]) -> Vec<Vec<u8>> {
         for (index, chunk) in chunks.iter().enumerate() {
             let start = if index == 0 { 0x80 } else { 0 };
             let end = if index + 1 == chunks.len() { 0x40 } else { 0 };
-            out.push([&[nal[0] & 0xe0 | 28, start | end | nal[0] & 0x1f], *chunk].concat());
+            out.push([&[nal[0] & 0xe0 | 28, start | end | (nal[0] & 0x1f)], *chunk].concat());
         }
     }
     out

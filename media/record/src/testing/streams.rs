@@ -1,4 +1,4 @@
-//! Readers of the fixtures: each stream as a list of frames, each frame as a list of payloads.
+//! Readers of the fixtures: each stream as a list of frames, each frame as a list of payloads. A bad fixture panics.
 //!
 //! The fixtures were made by ffmpeg: 6 s of `testsrc2` at 192x108 and 15 fps with a keyframe every 2 s (libx264 baseline with two slices and
 //! High with B-frames, libvpx, libvpx-vp9, libaom), and 6 s of a 440 Hz tone by libopus.
@@ -7,16 +7,23 @@ use super::*;
 
 pub const FRAMES: usize = 90;
 
-fn fixture(name: &str) -> Vec<u8> {
-    std::fs::read(format!("{}/tests/fixtures/{name}", env!("CARGO_MANIFEST_DIR")))
-        .expect("the fixture is part of the tree")
+fn fixture(name: &str) -> &'static [u8] {
+    match name {
+        "picture.h264" => include_bytes!("fixtures/picture.h264"),
+        "high.h264" => include_bytes!("fixtures/high.h264"),
+        "picture-vp8.ivf" => include_bytes!("fixtures/picture-vp8.ivf"),
+        "picture-vp9.ivf" => include_bytes!("fixtures/picture-vp9.ivf"),
+        "picture-av1.ivf" => include_bytes!("fixtures/picture-av1.ivf"),
+        "voice.ogg" => include_bytes!("fixtures/voice.ogg"),
+        other => panic!("there is no fixture {other}"),
+    }
 }
 
 pub fn h264(name: &str) -> Vec<Vec<Vec<u8>>> {
     let bytes = fixture(name);
     let mut units: Vec<Vec<Vec<u8>>> = Vec::new();
     let mut has_slice = true;
-    for nal in split_start_codes(&bytes) {
+    for nal in split_start_codes(bytes) {
         let kind = nal[0] & 0x1f;
         // A new picture: its first slice starts at macroblock 0 (one bit), or a header comes after slices.
         let first_slice = matches!(kind, 1 | 5) && nal[1] & 0x80 != 0;
@@ -84,7 +91,7 @@ fn split_obus(mut unit: &[u8]) -> Vec<Vec<u8>> {
 /// Ogg pages: 27 bytes and a table of segment lengths; the first two packets are headers.
 pub fn opus() -> Vec<Vec<Vec<u8>>> {
     let bytes = fixture("voice.ogg");
-    let (mut rest, mut packets, mut open) = (&bytes[..], Vec::new(), Vec::new());
+    let (mut rest, mut packets, mut open) = (bytes, Vec::new(), Vec::new());
     while !rest.is_empty() {
         let table = rest[27..27 + usize::from(rest[26])].to_vec();
         rest = &rest[27 + table.len()..];

@@ -1,0 +1,207 @@
+//! `tongke-av` on what the recorder writes, and on what nobody should give it.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::Duration;
+
+use tongke_record::testing::{Sent, packets, streams};
+use tongke_record::{Codec, Event, Packet, Recorder};
+
+const FRAME: Duration = Duration::from_nanos(66_666_667);
+const MS: fn(u64) -> Duration = Duration::from_millis;
+
+/// A folder that is removed with the test.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Folder {
+        let path = std::env::temp_dir().join(format!("tongke-av-{}-{name}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        Folder(path)
+    }
+
+    fn file(&self, name: &str, bytes: &[u8]) -> PathBuf {
+        let path = self.0.join(name);
+        std::fs::write(&path, bytes).unwrap();
+        path
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// What the recorder makes of a track: its init part and all fragments.
+fn recorded(codec: Codec, sent: &[Sent]) -> Vec<u8> {
+    let mut recorder = Recorder::new();
+    recorder.add_track(1, 1, codec);
+    for Sent { seq, rtp_time, marker, at, payload } in sent {
+        let (seq, rtp_time, marker, arrival) = (*seq, *rtp_time, *marker, *at);
+        recorder.handle_packet(1, Packet { layer: 0, seq, rtp_time, marker, arrival, payload });
+    }
+    recorder.remove_track(1);
+    let mut file = Vec::new();
+    while let Some(output) = recorder.poll_output() {
+        match output.event {
+            Event::Init(init) => file.extend(init.bytes),
+            Event::Fragment(fragment) => file.extend(fragment.bytes),
+            _ => {}
+        }
+    }
+    file
+}
+
+fn av(arguments: &[&str], folder: &Folder) -> Output {
+    let program = env!("CARGO_BIN_EXE_tongke-av");
+    Command::new(program).args(arguments).current_dir(&folder.0).output().unwrap()
+}
+
+fn last_line(output: &Output) -> serde_json::Value {
+    let text = String::from_utf8(output.stdout.clone()).unwrap();
+    serde_json::from_str(text.lines().last().expect("there is always a last line")).unwrap()
+}
+
+/// What ffmpeg's detectors say on standard error.
+fn analysed(file: &Path, filters: &[&str]) -> String {
+    let output =
+        Command::new("ffmpeg").args(["-hide_banner", "-i"]).arg(file).args(filters).args(["-f", "null", "-"]).output();
+    let output = output.expect("ffmpeg is installed by deploy/setup");
+    assert!(output.status.success());
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn seconds_after(text: &str, label: &str) -> Vec<f64> {
+    let parts = text.split(label).skip(1);
+    parts.filter_map(|rest| rest.trim_start().split([' ', '\n', '\r']).next()?.parse().ok()).collect()
+}
+
+/// Camera from 2 s on, voice from 3 s on, in a lesson of 12 s.
+fn lesson(folder: &Folder) {
+    let camera = packets(&streams::h264("picture.h264"), 90_000, FRAME, MS(2_000));
+    folder.file("camera.mp4", &recorded(Codec::H264, &camera));
+    let voice = packets(&streams::opus(), 48_000, MS(20), MS(3_000));
+    folder.file("voice.mp4", &recorded(Codec::Opus, &voice));
+    let room = packets(&streams::vp8(), 90_000, FRAME, MS(4_000));
+    folder.file("room.ivf", &recorded(Codec::Vp8, &room));
+}
+
+const ONE_CAMERA: &str = r#"{"duration_ms":12000,"pictures":{"lead":[{"path":"camera.mp4"}]},"sounds":{"voice":[{"path":"voice.mp4"}]},
+    "scenes":[{"from_ms":0,"main":"lead"}]}"#;
+const STAGE: &str = r#"{"duration_ms":12000,"pictures":{"lead":[{"path":"camera.mp4"}],"room":[{"path":"room.ivf"}]},
+    "sounds":{"voice":[{"path":"voice.mp4"}]},
+    "scenes":[{"from_ms":0,"main":"lead"},{"from_ms":5000,"main":"lead","beside":"room"},{"from_ms":8000,"main":"room","inset":"lead"}]}"#;
+
+#[test]
+fn a_lesson_becomes_one_file_with_everything_at_its_time() {
+    for (name, manifest, video) in [("copied", ONE_CAMERA, "copied"), ("composed", STAGE, "composed")] {
+        let folder = Folder::new(name);
+        lesson(&folder);
+        folder.file("manifest.json", manifest.as_bytes());
+        let output = av(&["mp4", "--manifest", "manifest.json", "--output", "lesson.mp4"], &folder);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert_eq!(last_line(&output)["done"]["video"], video);
+        let file = folder.0.join("lesson.mp4");
+        let heard = analysed(&file, &["-af", "silencedetect=n=-40dB:d=0.5"]);
+        let (silences, sounds) = (seconds_after(&heard, "silence_start:"), seconds_after(&heard, "silence_end:"));
+        assert!(silences[0].abs() < 0.1 && (sounds[0] - 3.0).abs() < 0.05, "{silences:?} {sounds:?}");
+        assert!((silences[1] - 9.0).abs() < 0.1 && (sounds[1] - 12.0).abs() < 0.1, "{silences:?} {sounds:?}");
+        let moved = first_picture(&file);
+        assert!((moved - 2.0).abs() < 0.05, "the camera comes on at {moved}");
+    }
+}
+
+/// When the picture is first neither absent nor black.
+fn first_picture(file: &Path) -> f64 {
+    let seen = analysed(file, &["-vf", "blackdetect=d=0.5"]);
+    let black = seconds_after(&seen, "black_end:");
+    let output = Command::new("ffprobe")
+        .args(["-v", "error", "-select_streams", "v", "-show_entries", "packet=pts_time", "-of", "csv=p=0"])
+        .arg(file)
+        .output()
+        .unwrap();
+    let first: f64 = String::from_utf8(output.stdout).unwrap().lines().next().unwrap().parse().unwrap();
+    black.first().copied().unwrap_or(first)
+}
+
+#[test]
+fn the_index_stands_in_front_of_the_media() {
+    let folder = Folder::new("faststart");
+    lesson(&folder);
+    folder.file("manifest.json", ONE_CAMERA.as_bytes());
+    av(&["mp4", "--manifest", "manifest.json", "--output", "lesson.mp4"], &folder);
+    let bytes = std::fs::read(folder.0.join("lesson.mp4")).unwrap();
+    let find = |name: &[u8]| bytes.windows(4).position(|window| window == name).unwrap();
+    assert!(find(b"moov") < find(b"mdat"));
+}
+
+#[test]
+fn a_vp8_camera_becomes_playable_on_its_own_times() {
+    let folder = Folder::new("rendition");
+    lesson(&folder);
+    let output = av(&["rendition", "--input", "room.ivf", "--output", "room.mp4"], &folder);
+    assert!(output.status.success());
+    assert_eq!(last_line(&output)["done"]["start_ms"], 4_000);
+    let bytes = std::fs::read(folder.0.join("room.mp4")).unwrap();
+    let (init, fragments) = tongke_record::scan::split_file(&bytes, 90_000).unwrap();
+    assert!(init > 0 && fragments.len() >= 3, "{fragments:?}");
+    assert_eq!(fragments[0].start.as_millis(), 4_000);
+    assert!(
+        fragments.iter().all(|fragment| fragment.keyframe_start && fragment.duration <= MS(2_200)),
+        "{fragments:?}"
+    );
+}
+
+#[test]
+fn a_poster_is_a_jpeg() {
+    let folder = Folder::new("poster");
+    lesson(&folder);
+    let output = av(&["poster", "--input", "camera.mp4", "--output", "poster.jpg", "--at", "2.5"], &folder);
+    assert!(output.status.success());
+    assert!(std::fs::read(folder.0.join("poster.jpg")).unwrap().starts_with(&[0xff, 0xd8, 0xff]));
+}
+
+#[test]
+fn a_recording_cut_at_any_place_is_used_up_to_there() {
+    let folder = Folder::new("cut");
+    lesson(&folder);
+    let whole = std::fs::read(folder.0.join("camera.mp4")).unwrap();
+    for part in 3..8 {
+        folder.file("camera.mp4", &whole[..whole.len() * part / 8]);
+        folder.file("manifest.json", ONE_CAMERA.as_bytes());
+        let output = av(&["mp4", "--manifest", "manifest.json", "--output", "lesson.mp4"], &folder);
+        assert!(output.status.success(), "{part}/8: {}", last_line(&output));
+        analysed(&folder.0.join("lesson.mp4"), &[]);
+    }
+}
+
+#[test]
+fn broken_input_is_told_apart_and_never_crashes() {
+    let folder = Folder::new("broken");
+    lesson(&folder);
+    let camera = std::fs::read(folder.0.join("camera.mp4")).unwrap();
+    folder.file("empty", b"");
+    folder.file("text", b"this is no film");
+    folder.file("header", &camera[..200]);
+    folder.file("playlist.m3u8", b"#EXTM3U\n#EXTINF:1,\nfile:///etc/passwd\n");
+    let noise: Vec<u8> = (0..100_000u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    folder.file("noise", &noise);
+    folder.file("voice-only.mp4", &std::fs::read(folder.0.join("voice.mp4")).unwrap());
+    for name in ["empty", "text", "header", "playlist.m3u8", "noise", "voice-only.mp4", "missing"] {
+        for job in ["poster", "rendition"] {
+            let output = av(&[job, "--input", name, "--output", "out.mp4"], &folder);
+            assert_eq!(output.status.code(), Some(2), "{job} {name}: {}", last_line(&output));
+            assert!(last_line(&output)["error"]["code"].is_string());
+        }
+    }
+    for manifest in [
+        "{}",
+        "no json",
+        r#"{"duration_ms":5,"pictures":{"a":[{"path":"missing.mp4"}]},"scenes":[{"from_ms":0,"main":"a"}]}"#,
+    ] {
+        folder.file("manifest.json", manifest.as_bytes());
+        let output = av(&["mp4", "--manifest", "manifest.json", "--output", "out.mp4"], &folder);
+        assert_eq!(output.status.code(), Some(2), "{manifest}");
+    }
+}
