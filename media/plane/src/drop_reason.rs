@@ -38,6 +38,32 @@ pub enum DropReason {
     SrtpTooManySources,
     /// Media before the handshake finished.
     NoKeys,
+    /// Media from an address that never passed a connectivity check.
+    MediaUnknownPath,
+    /// Not a well-formed RTP packet (RFC 3550 §5.1).
+    RtpMalformed,
+    /// RTP from a peer that only receives.
+    RtpUnexpected,
+    /// An SSRC that neither description nor header extensions tie to a track.
+    RtpUnknownSource,
+    /// A payload type that was not negotiated for its track.
+    RtpPayloadType,
+    /// A payload that is no payload of its codec.
+    RtpPayload,
+    /// A payload that is larger than a path carries.
+    RtpTooLarge,
+    /// A retransmission of something that came before the first packet of its layer.
+    RtpTooOld,
+    /// A packet that is held already, or older than its ring reaches.
+    RtpDuplicate,
+    /// A retransmission without content: a probe of the publisher's line. Normal.
+    RtpPaddingOnly,
+    /// Not a well-formed RTCP packet; what stood before it in the compound was taken.
+    RtcpMalformed,
+    /// A NACK that would have taken more of the line than retransmissions may.
+    ResendBudget,
+    /// A STUN, DTLS or RTCP datagram of ours for which the queue had no room.
+    ControlOverflow,
 }
 
 impl DropReason {
@@ -60,6 +86,19 @@ impl DropReason {
         DropReason::SrtpReplay,
         DropReason::SrtpTooManySources,
         DropReason::NoKeys,
+        DropReason::MediaUnknownPath,
+        DropReason::RtpMalformed,
+        DropReason::RtpUnexpected,
+        DropReason::RtpUnknownSource,
+        DropReason::RtpPayloadType,
+        DropReason::RtpPayload,
+        DropReason::RtpTooLarge,
+        DropReason::RtpTooOld,
+        DropReason::RtpDuplicate,
+        DropReason::RtpPaddingOnly,
+        DropReason::RtcpMalformed,
+        DropReason::ResendBudget,
+        DropReason::ControlOverflow,
     ];
 
     /// The name under which the counter is exported.
@@ -82,6 +121,19 @@ impl DropReason {
             DropReason::SrtpReplay => "srtp_replay",
             DropReason::SrtpTooManySources => "srtp_too_many_sources",
             DropReason::NoKeys => "no_keys",
+            DropReason::MediaUnknownPath => "media_unknown_path",
+            DropReason::RtpMalformed => "rtp_malformed",
+            DropReason::RtpUnexpected => "rtp_unexpected",
+            DropReason::RtpUnknownSource => "rtp_unknown_source",
+            DropReason::RtpPayloadType => "rtp_payload_type",
+            DropReason::RtpPayload => "rtp_payload",
+            DropReason::RtpTooLarge => "rtp_too_large",
+            DropReason::RtpTooOld => "rtp_too_old",
+            DropReason::RtpDuplicate => "rtp_duplicate",
+            DropReason::RtpPaddingOnly => "rtp_padding_only",
+            DropReason::RtcpMalformed => "rtcp_malformed",
+            DropReason::ResendBudget => "resend_budget",
+            DropReason::ControlOverflow => "control_overflow",
         }
     }
 }

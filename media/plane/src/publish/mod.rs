@@ -2,4 +2,6 @@
 
 pub mod nack;
 pub mod reception;
+pub mod ring;
+pub mod track;
 pub mod twcc;

@@ -1,4 +1,7 @@
-//! What goes out: how much a subscriber's line carries, and what to send of it.
+//! What goes out: how much a subscriber's line carries, what to send of it, and how.
 
 pub mod allocator;
+pub mod arena;
+pub mod budget;
 pub mod estimator;
+pub mod forward;

@@ -1,0 +1,176 @@
+//! Sending what an arena holds: many messages per `sendmmsg`, a frame's packets as one message with UDP GSO.
+
+use std::io;
+use std::mem;
+
+use super::address::to_kernel;
+use super::socket::MediaSocket;
+use crate::subscribe::arena::{Message, SendArena};
+
+/// Messages per call: beyond this the system call's own cost no longer shows (measured: 32 and 100 are alike).
+const MESSAGES: usize = 64;
+
+/// How long a full socket buffer is waited for, in milliseconds, before what is left of a flush is dropped. A link that stays full longer is
+/// not helped by packets that are older still.
+const FULL_WAIT_MS: i32 = 2;
+
+/// A control message that holds the GSO segment size.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Control {
+    header: libc::cmsghdr,
+    segment: u16,
+    padding: [u8; 6],
+}
+
+/// What a flush did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SendReport {
+    pub datagrams: u64,
+    pub bytes: u64,
+    /// Datagrams that the kernel did not take.
+    pub failures: u64,
+}
+
+/// Reusable headers for one shard.
+pub struct Sender {
+    headers: Box<[libc::mmsghdr; MESSAGES]>,
+    iovecs: Box<[libc::iovec; MESSAGES]>,
+    addresses: Box<[libc::sockaddr_storage; MESSAGES]>,
+    controls: Box<[Control; MESSAGES]>,
+    /// The kernel or the network card refused GSO; every datagram then goes for itself.
+    segmented: bool,
+}
+
+impl Default for Sender {
+    fn default() -> Self {
+        Sender::new()
+    }
+}
+
+impl Sender {
+    pub fn new() -> Sender {
+        // SAFETY: all zeroes is a valid value of each of these C structures.
+        unsafe {
+            Sender {
+                headers: Box::new(mem::zeroed()),
+                iovecs: Box::new(mem::zeroed()),
+                addresses: Box::new(mem::zeroed()),
+                controls: Box::new(mem::zeroed()),
+                segmented: true,
+            }
+        }
+    }
+
+    /// Sends everything in the arena, in order.
+    pub fn flush(&mut self, socket: &MediaSocket, arena: &SendArena) -> SendReport {
+        let mut report = SendReport::default();
+        for batch in arena.messages().chunks(MESSAGES) {
+            self.send_batch(socket, arena, batch, &mut report);
+        }
+        report
+    }
+
+    fn send_batch(&mut self, socket: &MediaSocket, arena: &SendArena, batch: &[Message], report: &mut SendReport) {
+        if !self.segmented {
+            return self.send_singly(socket, arena, batch, report);
+        }
+        for (n, message) in batch.iter().enumerate() {
+            self.prepare(socket, arena, n, message);
+        }
+        let mut sent = 0;
+        while sent < batch.len() {
+            let left = batch.len() - sent;
+            // SAFETY: headers[sent..batch.len()] were prepared above and point at the arena and at arrays of ours.
+            let count = unsafe {
+                libc::sendmmsg(socket.fd(), self.headers[sent..].as_mut_ptr(), left as u32, libc::MSG_DONTWAIT)
+            };
+            if count > 0 {
+                batch[sent..sent + count as usize].iter().for_each(|message| report.sent(message));
+                sent += count as usize;
+                continue;
+            }
+            match io::Error::last_os_error().raw_os_error() {
+                Some(libc::EINTR) => {}
+                Some(libc::EAGAIN) if wait_writable(socket) => {}
+                Some(libc::EIO | libc::EINVAL | libc::EOPNOTSUPP) if batch[sent].segments > 1 => {
+                    tracing::warn!("the network device refuses UDP GSO; datagrams are sent one by one from now on");
+                    self.segmented = false;
+                    return self.send_singly(socket, arena, &batch[sent..], report);
+                }
+                Some(libc::EAGAIN) => return batch[sent..].iter().for_each(|message| report.failed(message)),
+                // Refused, unreachable, too large: this destination's trouble alone.
+                _ => {
+                    report.failed(&batch[sent]);
+                    sent += 1;
+                }
+            }
+        }
+    }
+
+    fn prepare(&mut self, socket: &MediaSocket, arena: &SendArena, n: usize, message: &Message) {
+        let bytes = arena.bytes(message);
+        let (address, len) = to_kernel(message.to, socket.is_ipv6());
+        self.addresses[n] = address;
+        self.iovecs[n] = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
+        let header = &mut self.headers[n].msg_hdr;
+        header.msg_name = (&raw mut self.addresses[n]).cast();
+        header.msg_namelen = len;
+        header.msg_iov = &raw mut self.iovecs[n];
+        header.msg_iovlen = 1;
+        (header.msg_control, header.msg_controllen) = (std::ptr::null_mut(), 0);
+        if message.segments > 1 {
+            let control = &mut self.controls[n];
+            control.header.cmsg_level = libc::SOL_UDP;
+            control.header.cmsg_type = libc::UDP_SEGMENT;
+            // SAFETY: CMSG_LEN only computes.
+            control.header.cmsg_len = unsafe { libc::CMSG_LEN(size_of::<u16>() as u32) } as _;
+            control.segment = message.segment as u16;
+            header.msg_control = (&raw mut *control).cast();
+            header.msg_controllen = size_of::<Control>() as _;
+        }
+    }
+
+    fn send_singly(&mut self, socket: &MediaSocket, arena: &SendArena, batch: &[Message], report: &mut SendReport) {
+        for message in batch {
+            let (address, len) = to_kernel(message.to, socket.is_ipv6());
+            for datagram in arena.bytes(message).chunks(message.segment) {
+                // SAFETY: datagram and address are readable for the lengths given.
+                let sent = unsafe {
+                    let address = (&raw const address).cast();
+                    libc::sendto(
+                        socket.fd(),
+                        datagram.as_ptr().cast(),
+                        datagram.len(),
+                        libc::MSG_DONTWAIT,
+                        address,
+                        len,
+                    )
+                };
+                match sent < 0 {
+                    true => report.failures += 1,
+                    false => {
+                        (report.datagrams, report.bytes) = (report.datagrams + 1, report.bytes + datagram.len() as u64)
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl SendReport {
+    fn sent(&mut self, message: &Message) {
+        self.datagrams += u64::from(message.segments);
+        self.bytes += message.len as u64;
+    }
+
+    fn failed(&mut self, message: &Message) {
+        self.failures += u64::from(message.segments);
+    }
+}
+
+fn wait_writable(socket: &MediaSocket) -> bool {
+    let mut poll = libc::pollfd { fd: socket.fd(), events: libc::POLLOUT, revents: 0 };
+    // SAFETY: one valid pollfd.
+    unsafe { libc::poll(&raw mut poll, 1, FULL_WAIT_MS) > 0 }
+}

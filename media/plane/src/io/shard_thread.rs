@@ -1,0 +1,129 @@
+//! One media thread: waits, feeds its shard, performs what the shard wants.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::Receiver as Commands;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use super::receive::Receiver;
+use super::send::Sender;
+use super::socket::MediaSocket;
+use super::waker::Waker;
+use super::{Neighbour, now};
+use crate::command::{Command, Event};
+use crate::shard::Shard;
+use crate::stats::Counters;
+use crate::subscribe::arena::SendArena;
+
+/// Commands carried out between two looks at the socket.
+const COMMAND_BATCH: usize = 64;
+
+/// Nobody is here: the thread still looks this often, so that a lost wake costs a moment and not the lesson.
+const IDLE: Duration = Duration::from_millis(500);
+
+pub struct ShardThread {
+    pub shard: Shard,
+    pub socket: MediaSocket,
+    pub commands: Commands<Command>,
+    pub waker: Arc<Waker>,
+    pub neighbours: Vec<Neighbour>,
+    pub events: mpsc::Sender<Event>,
+    pub counters: Arc<Counters>,
+    pub stop: Arc<AtomicBool>,
+}
+
+impl ShardThread {
+    /// Runs until it is told to stop.
+    pub fn run(mut self) {
+        let (mut receiver, mut sender, mut arena) = (Receiver::new(), Sender::new(), SendArena::new());
+        let mut more = false;
+        while !self.stop.load(Ordering::Relaxed) {
+            if !more {
+                self.wait();
+            }
+            self.waker.reset();
+            more = self.carry_out_commands();
+            more |= self.receive(&mut receiver);
+            let at = now();
+            self.shard.handle_imports();
+            self.shard.handle_timeout(at);
+            self.flush(&mut sender, &mut arena);
+            self.pass_on();
+        }
+    }
+
+    fn wait(&self) {
+        let due = self.shard.poll_timeout().map_or(IDLE, |due| due.saturating_duration_since(now()));
+        let timeout = libc::timespec { tv_sec: due.as_secs() as _, tv_nsec: due.subsec_nanos() as _ };
+        let mut polls =
+            [self.socket.fd(), self.waker.fd()].map(|fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 });
+        // SAFETY: two valid pollfds and a valid timeout; no signal mask.
+        unsafe { libc::ppoll(polls.as_mut_ptr(), polls.len() as libc::nfds_t, &raw const timeout, std::ptr::null()) };
+    }
+
+    /// True when more commands may wait.
+    fn carry_out_commands(&mut self) -> bool {
+        for _ in 0..COMMAND_BATCH {
+            let Ok(command) = self.commands.try_recv() else { return false };
+            self.shard.handle_command(now(), command);
+        }
+        true
+    }
+
+    /// True when more datagrams may wait.
+    fn receive(&mut self, receiver: &mut Receiver) -> bool {
+        let more = match receiver.receive(&self.socket) {
+            Ok(more) => more,
+            Err(error) => {
+                tracing::error!(%error, "receiving from the media socket");
+                return false;
+            }
+        };
+        let at = now();
+        let (mut datagrams, mut bytes) = (0, 0);
+        receiver.for_each(|from, datagram| {
+            (datagrams, bytes) = (datagrams + 1, bytes + datagram.len() as u64);
+            self.shard.handle_datagram(at, from, datagram);
+        });
+        Counters::add(&self.counters.datagrams_received, datagrams);
+        Counters::add(&self.counters.bytes_received, bytes);
+        more
+    }
+
+    fn flush(&mut self, sender: &mut Sender, arena: &mut SendArena) {
+        loop {
+            let more = self.shard.poll_output(now(), arena);
+            let report = sender.flush(&self.socket, arena);
+            arena.clear();
+            Counters::add(&self.counters.datagrams_sent, report.datagrams);
+            Counters::add(&self.counters.bytes_sent, report.bytes);
+            Counters::add(&self.counters.send_failures, report.failures);
+            if !more {
+                return;
+            }
+        }
+    }
+
+    /// Events for the server, requests and packets for other shards.
+    fn pass_on(&mut self) {
+        // While the server does not take events they wait in the shard, which drops those that a later one replaces.
+        while let Ok(place) = self.events.try_reserve() {
+            let Some(event) = self.shard.poll_event() else { break };
+            place.send(event);
+        }
+        while let Some((shard, request)) = self.shard.poll_request() {
+            if let Some(neighbour) = self.neighbours.get(shard)
+                && neighbour.send(request).is_err()
+            {
+                Counters::add(&self.counters.relay_overruns, 1);
+            }
+        }
+        for shard in self.shard.take_wakes() {
+            if let Some(neighbour) = self.neighbours.get(shard) {
+                neighbour.wake();
+            }
+        }
+    }
+}

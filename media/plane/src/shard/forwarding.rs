@@ -1,0 +1,95 @@
+//! What goes out: fresh packets to every subscriber of their track.
+//!
+//! Outer loop over subscribers, inner loop over packets: the packets of one frame to one subscriber lie side by side in the arena and
+//! leave as one GSO message, and a subscriber's key and numbers are in the cache once per frame.
+
+use std::time::Instant;
+
+use super::Shard;
+use super::peer::{Line, Peer, Role};
+use crate::publish::track::Track;
+use crate::stats::Counters;
+use crate::subscribe::arena::SendArena;
+use crate::subscribe::estimator::Estimator;
+use crate::subscribe::forward::Forward;
+use crate::units::SeqNo;
+
+/// Packets that one subscriber may get in one step before the arena is asked for room again: the largest replay to a late joiner.
+const STEP: usize = 256;
+
+impl Shard {
+    /// Goes on with the pass over fresh packets; true when the arena is full before the pass is over.
+    pub(super) fn forward_fresh(&mut self, now: Instant, arena: &mut SendArena) -> bool {
+        while let Some(track) = self.fresh.get(self.pass.0).copied() {
+            if let Some(hosted) = self.tracks.get_mut(track) {
+                if self.pass.1 == 0 {
+                    hosted.track.even_out();
+                }
+                while let Some(forward) = hosted.forwards.get_mut(self.pass.1) {
+                    if !arena.has_room(STEP) {
+                        return true;
+                    }
+                    if let Some(peer) = self.peers.get_mut(forward.peer) {
+                        let written = write_fresh(&hosted.track, forward, peer, now, arena);
+                        Counters::add(&self.counters.packets_forwarded, written);
+                    }
+                    if let Some(layer) = forward.target().filter(|_| forward.waits_for_keyframe()) {
+                        hosted.track.want_keyframe(layer);
+                    }
+                    self.pass.1 += 1;
+                }
+                hosted.track.clear_fresh();
+            }
+            self.pass = (self.pass.0 + 1, 0);
+        }
+        self.fresh.clear();
+        self.pass = (0, 0);
+        false
+    }
+}
+
+/// Writes what one slot gets in this pass; returns how many packets that were.
+fn write_fresh(track: &Track, forward: &mut Forward, peer: &mut Peer, now: Instant, arena: &mut SendArena) -> u64 {
+    let Peer { line: Some(line), role: Role::Subscriber(subscriber), .. } = peer else { return 0 };
+    let mut written = 0;
+    let replay = forward.try_switch(track);
+    if let Some((layer, first)) = replay {
+        let newest = track.layers[usize::from(layer)].ring.newest().unwrap_or(first);
+        for seq in (first.0..=newest.0).take(STEP) {
+            written += write_one(track, forward, line, &mut subscriber.estimator, layer, SeqNo(seq), now, arena);
+        }
+        return written;
+    }
+    let Some(layer) = forward.current() else { return 0 };
+    for seq in &track.layers[usize::from(layer)].fresh {
+        written += write_one(track, forward, line, &mut subscriber.estimator, layer, *seq, now, arena);
+    }
+    written
+}
+
+/// Writes one packet for one slot; returns 1 if it went out, 0 if it is not for this slot.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "the hot path passes borrowed parts of three owners instead of locking one"
+)]
+fn write_one(
+    track: &Track,
+    forward: &mut Forward,
+    line: &mut Line,
+    estimator: &mut Estimator,
+    layer: u8,
+    seq: SeqNo,
+    now: Instant,
+    arena: &mut SendArena,
+) -> u64 {
+    if !arena.has_room(1) {
+        return 0;
+    }
+    let Some(len) = forward.write(track, layer, seq, line.twcc, &mut line.sealer, arena.space()) else {
+        return 0;
+    };
+    estimator.sent(Some(line.twcc), len, now);
+    line.twcc = line.twcc.wrapping_add(1);
+    arena.commit(line.address, len);
+    1
+}

@@ -1,0 +1,262 @@
+//! One thread's whole state machine, without its sockets and its clock.
+//!
+//! A shard owns its peers and the tracks they publish, and nothing outside ever touches them: commands come in, datagrams come in, time
+//! comes in; datagrams, events and commands to other shards are taken out. Per receive batch:
+//!
+//! 1. [`Shard::handle_datagram`] for each datagram: STUN and DTLS go to the peer's transport, RTP is opened in place and stored in its
+//!    layer's ring ([`ingest`]), RTCP is acted on ([`feedback`]).
+//! 2. [`Shard::poll_output`] until it is done: first what transports and reports have to say, then every track with fresh packets is
+//!    written out, subscriber by subscriber ([`forwarding`]).
+//! 3. [`Shard::handle_timeout`] when [`Shard::poll_timeout`] is due ([`upkeep`]).
+
+mod feedback;
+mod forwarding;
+mod hosted;
+mod ingest;
+mod membership;
+mod peer;
+mod upkeep;
+
+use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use slab::Slab;
+
+use crate::command::{Command, Event};
+use crate::drop_reason::DropReason;
+use crate::ids::{PeerId, Ssrc, TrackId};
+use crate::rtp::{WallClock, is_rtcp};
+use crate::stats::Counters;
+use crate::subscribe::arena::SendArena;
+use crate::transport::{self, CloseReason, Output, Path};
+
+use hosted::Hosted;
+use peer::{Line, Peer, Role};
+
+/// A track from which nothing came for this long is silent: a camera that was switched off, a network that broke.
+pub const SILENCE: Duration = Duration::from_secs(2);
+
+/// Publishers are looked after this often: losses are asked for again, feedback goes out.
+const TICK: Duration = Duration::from_millis(10);
+
+/// Control datagrams that may wait to be sent: more than a join storm of a thousand makes in one batch.
+const MAX_CONTROL: usize = 16_384;
+
+/// Passing events that may wait for the server; those about who is here are never dropped, and are bounded by who is here.
+const MAX_EVENTS: usize = 4_096;
+
+/// One media thread's state.
+pub struct Shard {
+    index: usize,
+    peers: Slab<Peer>,
+    tracks: Slab<Hosted>,
+    by_address: HashMap<SocketAddr, usize>,
+    by_ufrag: HashMap<String, usize>,
+    by_peer: HashMap<PeerId, usize>,
+    by_track: HashMap<TrackId, usize>,
+    /// Tracks with packets that wait to be forwarded.
+    fresh: Vec<usize>,
+    /// How far the pass over `fresh` has come: position in it, position among that track's subscribers.
+    pass: (usize, usize),
+    /// STUN, DTLS and RTCP on their way out.
+    control: VecDeque<(SocketAddr, bytes::Bytes)>,
+    events: VecDeque<Event>,
+    /// For other shards.
+    requests: Vec<(usize, Command)>,
+    counters: Arc<Counters>,
+    wall: WallClock,
+    /// Our SSRC in reports and feedback.
+    reporter: Ssrc,
+    next_tick: Option<Instant>,
+    ticks: u64,
+}
+
+impl Shard {
+    /// `index` names it among the shards; `wall` ties `now` to the time of day; `reporter` is a random SSRC for its feedback.
+    pub fn new(index: usize, counters: Arc<Counters>, wall: WallClock, reporter: Ssrc) -> Shard {
+        Shard {
+            index,
+            peers: Slab::new(),
+            tracks: Slab::new(),
+            by_address: HashMap::new(),
+            by_ufrag: HashMap::new(),
+            by_peer: HashMap::new(),
+            by_track: HashMap::new(),
+            fresh: Vec::new(),
+            pass: (0, 0),
+            control: VecDeque::new(),
+            events: VecDeque::new(),
+            requests: Vec::new(),
+            counters,
+            wall,
+            reporter,
+            next_tick: None,
+            ticks: 0,
+        }
+    }
+
+    /// Takes in one datagram; what it held is opened in place.
+    pub fn handle_datagram(&mut self, now: Instant, from: SocketAddr, datagram: &mut [u8]) {
+        let outcome = match datagram.first() {
+            // RFC 7983 §7: the first byte tells the protocols on one port apart.
+            Some(0..=3) => self.handle_stun(now, from, datagram),
+            Some(20..=63) => self.handle_dtls(now, from, datagram),
+            Some(128..=191) => self.handle_media(now, from, datagram),
+            _ => Err(DropReason::NotForUs),
+        };
+        if let Err(reason) = outcome {
+            self.counters.dropped(reason);
+        }
+    }
+
+    /// Writes what waits to be sent into the arena. Returns true when more is left: send the arena, clear it, call again.
+    pub fn poll_output(&mut self, now: Instant, arena: &mut SendArena) -> bool {
+        while let Some((to, datagram)) = self.control.front() {
+            if !arena.has_room(1) {
+                return true;
+            }
+            arena.push(*to, datagram);
+            self.control.pop_front();
+        }
+        self.forward_fresh(now, arena)
+    }
+
+    /// The next thing to tell the server.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// The next command for another shard.
+    pub fn poll_request(&mut self) -> Option<(usize, Command)> {
+        self.requests.pop()
+    }
+
+    /// Shards to which packets went since the last call, and that should look at their links.
+    pub fn take_wakes(&mut self) -> Vec<usize> {
+        let mut wakes = Vec::new();
+        for (_, hosted) in &mut self.tracks {
+            if std::mem::take(&mut hosted.exported) {
+                wakes.extend(hosted.exports.iter().map(|(shard, _)| *shard));
+            }
+        }
+        wakes.sort_unstable();
+        wakes.dedup();
+        wakes
+    }
+
+    /// When [`Shard::handle_timeout`] is due; never while nobody is here.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.next_tick
+    }
+
+    fn handle_stun(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) -> Result<(), DropReason> {
+        // The ufrag decides, not the address: two tabs behind one NAT binding, or a restart, must reach the peer they name.
+        let named = transport::local_ufrag_of(datagram).and_then(|ufrag| self.by_ufrag.get(ufrag).copied());
+        let peer = named.or_else(|| self.by_address.get(&from).copied()).ok_or(DropReason::StunUnknownPeer)?;
+        let outcome = self.peers[peer].transport.handle(now, Path::udp(from), datagram);
+        self.drain_transport(now, peer);
+        outcome
+    }
+
+    fn handle_dtls(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) -> Result<(), DropReason> {
+        let peer = *self.by_address.get(&from).ok_or(DropReason::DtlsUnknownPath)?;
+        let outcome = self.peers[peer].transport.handle(now, Path::udp(from), datagram);
+        self.drain_transport(now, peer);
+        outcome
+    }
+
+    fn handle_media(&mut self, now: Instant, from: SocketAddr, datagram: &mut [u8]) -> Result<(), DropReason> {
+        let at = *self.by_address.get(&from).ok_or(DropReason::MediaUnknownPath)?;
+        let inbound = self.peers[at].inbound.as_mut().ok_or(DropReason::NoKeys)?;
+        if is_rtcp(datagram) {
+            let len = inbound.unprotect_rtcp(datagram)?;
+            return self.handle_rtcp(now, at, &datagram[..len]);
+        }
+        let opened = inbound.unprotect_rtp(datagram)?;
+        self.handle_rtp(now, at, opened, &datagram[..opened.len])
+    }
+
+    /// Performs what a transport wants done.
+    fn drain_transport(&mut self, now: Instant, at: usize) {
+        while let Some(peer) = self.peers.get_mut(at) {
+            let Some(output) = peer.transport.poll_output() else { return };
+            match output {
+                Output::Transmit { path, datagram } => self.queue_control(path.remote, datagram),
+                Output::Connected(session) => self.connected(now, at, session),
+                Output::PathOpened(path) => {
+                    self.by_address.insert(path.remote, at);
+                }
+                Output::PathForgotten(path) => self.forget_path(at, path),
+                Output::PathSelected(path) => self.select_path(at, path),
+                Output::UfragRetired(ufrag) => {
+                    self.by_ufrag.remove(&ufrag);
+                }
+                Output::Closed(reason) => self.remove_peer(at, reason),
+            }
+        }
+    }
+
+    fn connected(&mut self, now: Instant, at: usize, session: Box<transport::SrtpSession>) {
+        let peer = &mut self.peers[at];
+        let Some(path) = peer.transport.path() else {
+            // A handshake that ends before any check named a path cannot happen over one; without one there is nothing to send to.
+            return peer.transport.close(now);
+        };
+        peer.inbound = Some(Box::new(session.inbound));
+        peer.rtcp = Some(Box::new(session.outbound.rtcp));
+        peer.line = Some(Line { address: path.remote, twcc: 0, sealer: session.outbound.rtp });
+        tracing::info!(lesson = ?peer.lesson, peer = %peer.id, address = %path.remote, "peer connected");
+        let event = Event::PeerConnected { peer: peer.id };
+        self.tell(event);
+        self.attach_all(now, at);
+    }
+
+    /// Another peer may have come from the same address since: a phone that changed its lesson behind one NAT binding.
+    fn forget_path(&mut self, at: usize, path: Path) {
+        if self.by_address.get(&path.remote) == Some(&at) {
+            self.by_address.remove(&path.remote);
+        }
+    }
+
+    fn select_path(&mut self, at: usize, path: Path) {
+        if let Some(line) = &mut self.peers[at].line {
+            line.address = path.remote;
+        }
+    }
+
+    fn remove_peer(&mut self, at: usize, reason: CloseReason) {
+        let peer = self.peers.remove(at);
+        self.by_address.retain(|_, owner| *owner != at);
+        self.by_ufrag.retain(|_, owner| *owner != at);
+        self.by_peer.remove(&peer.id);
+        match peer.role {
+            Role::Publisher(publisher) => {
+                for published in &publisher.media {
+                    self.remove_track(published.track);
+                }
+            }
+            Role::Subscriber(_) => self.detach_all(at),
+        }
+        tracing::info!(shard = self.index, lesson = ?peer.lesson, peer = %peer.id, ?reason, "peer closed");
+        self.tell(Event::PeerClosed { peer: peer.id, reason });
+        self.count_members();
+    }
+
+    fn queue_control(&mut self, to: SocketAddr, datagram: bytes::Bytes) {
+        match self.control.len() < MAX_CONTROL {
+            true => self.control.push_back((to, datagram)),
+            false => self.counters.dropped(DropReason::ControlOverflow),
+        }
+    }
+
+    /// Queues an event. While the server does not take them, levels and line states are dropped: newer ones follow.
+    fn tell(&mut self, event: Event) {
+        let passing = matches!(event, Event::AudioLevel { .. } | Event::Link { .. } | Event::SlotLayer { .. });
+        match passing && self.events.len() >= MAX_EVENTS {
+            true => Counters::add(&self.counters.events_lost, 1),
+            false => self.events.push_back(event),
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! What a shard keeps of one peer.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use crate::command::Shown;
+use crate::ids::{LessonId, PeerId, Ssrc, TrackId};
+use crate::publish::nack::NackGenerator;
+use crate::publish::reception::ReceptionStats;
+use crate::publish::twcc::FeedbackGenerator;
+use crate::sdp::{Codec, ExtensionIds, PublishedMedia};
+use crate::subscribe::allocator::{Item, Priority};
+use crate::subscribe::budget::ResendBudget;
+use crate::subscribe::estimator::{self, Estimator};
+use crate::subscribe::forward::Forward;
+use crate::transport::Transport;
+use crate::transport::srtp::{Inbound, RtcpSealer, RtpSealer};
+
+/// One transport and what it is for. What every forwarded packet reads stands first.
+pub struct Peer {
+    /// Where media goes and under which key; none until the handshake is complete.
+    pub line: Option<Line>,
+    pub id: PeerId,
+    pub lesson: LessonId,
+    pub transport: Box<Transport>,
+    pub inbound: Option<Box<Inbound>>,
+    pub rtcp: Option<Box<RtcpSealer>>,
+    pub role: Role,
+}
+
+/// A subscriber's sending side.
+pub struct Line {
+    pub address: SocketAddr,
+    /// Next transport-wide sequence number.
+    pub twcc: u16,
+    pub sealer: RtpSealer,
+}
+
+pub enum Role {
+    Publisher(Box<Publisher>),
+    Subscriber(Box<Subscriber>),
+}
+
+/// A peer that sends.
+pub struct Publisher {
+    pub media: Vec<Published>,
+    /// Header extension ids; within a bundle an id means the same on every m-line (RFC 8843 §9.2).
+    pub extensions: ExtensionIds,
+    /// Who sends what, learned from descriptions and header extensions.
+    pub sources: HashMap<Ssrc, Source>,
+    pub feedback: FeedbackGenerator,
+    /// Added to the publisher's NTP times to bring them onto the plane's clock (wrapping). One for all its tracks, so that
+    /// voice and picture stay in step.
+    pub clock_offset: Option<u64>,
+}
+
+/// One accepted m-line and the track made of it.
+pub struct Published {
+    /// Index into the shard's tracks.
+    pub track: usize,
+    pub formats: Formats,
+    pub media: PublishedMedia,
+}
+
+/// The payload types of one m-line.
+#[derive(Clone, Copy, Debug)]
+pub struct Formats {
+    pub codec: Codec,
+    pub media: u8,
+    pub rtx: Option<u8>,
+    pub red: Option<u8>,
+}
+
+/// One SSRC of a publisher.
+pub struct Source {
+    /// Index into [`Publisher::media`].
+    pub media: usize,
+    pub layer: u8,
+    pub stream: Stream,
+}
+
+/// What an SSRC carries.
+pub enum Stream {
+    Media(Box<Media>),
+    /// Retransmissions of the layer (RFC 4588).
+    Repair,
+}
+
+/// The receiving side of one layer.
+pub struct Media {
+    pub nack: NackGenerator,
+    pub reception: ReceptionStats,
+}
+
+impl Publisher {
+    pub fn new(media: Vec<Published>, feedback: FeedbackGenerator) -> Publisher {
+        let extensions = media.iter().map(|published| published.media.extensions).fold(ExtensionIds::default(), merged);
+        Publisher { media, extensions, sources: HashMap::new(), feedback, clock_offset: None }
+    }
+
+    /// The source of a layer's media, for feedback about it.
+    pub fn ssrc_of(&self, media: usize, layer: u8) -> Option<Ssrc> {
+        let is_it = |s: &Source| s.media == media && s.layer == layer && matches!(s.stream, Stream::Media(_));
+        self.sources.iter().find(|(_, source)| is_it(source)).map(|(ssrc, _)| *ssrc)
+    }
+}
+
+fn merged(a: ExtensionIds, b: ExtensionIds) -> ExtensionIds {
+    ExtensionIds {
+        mid: a.mid.or(b.mid),
+        rid: a.rid.or(b.rid),
+        repaired_rid: a.repaired_rid.or(b.repaired_rid),
+        transport_cc: a.transport_cc.or(b.transport_cc),
+        audio_level: a.audio_level.or(b.audio_level),
+        abs_send_time: a.abs_send_time.or(b.abs_send_time),
+        abs_capture_time: a.abs_capture_time.or(b.abs_capture_time),
+    }
+}
+
+/// A peer that receives.
+pub struct Subscriber {
+    pub slots: Vec<Slot>,
+    /// Each slot's share of the line, decided anew ten times a second; the item's key is the slot's index.
+    pub shares: Vec<Item<usize>>,
+    pub estimator: Estimator,
+    pub resend_budget: ResendBudget,
+}
+
+/// One m-line of a subscriber.
+pub struct Slot {
+    pub mid: String,
+    pub shown: Option<Shown>,
+    /// The track it is attached to, as an index into the shard's tracks.
+    pub track: Option<usize>,
+    /// Its outgoing stream while it shows nothing; else that stands with the track.
+    pub parked: Option<Forward>,
+    /// What the server was last told.
+    pub told: Option<(TrackId, Option<u8>)>,
+    pub ssrc: u32,
+}
+
+impl Slot {
+    /// A slot that shows nothing yet; `forward` is its outgoing stream.
+    pub fn new(mid: String, forward: Forward) -> Slot {
+        let ssrc = forward.ssrc();
+        Slot { mid, shown: None, track: None, parked: Some(forward), told: None, ssrc }
+    }
+}
+
+impl Subscriber {
+    pub fn new(now: Instant) -> Subscriber {
+        Subscriber {
+            slots: Vec::new(),
+            shares: Vec::new(),
+            estimator: Estimator::new(estimator::Config::default(), now),
+            resend_budget: ResendBudget::default(),
+        }
+    }
+
+    /// Appends a slot.
+    pub fn add_slot(&mut self, slot: Slot) {
+        self.shares.push(fresh_share(self.slots.len()));
+        self.slots.push(slot);
+    }
+
+    /// The slot shows another track: nothing of what was decided for the old one counts.
+    pub fn renew_share(&mut self, nth: usize) {
+        self.shares[nth] = fresh_share(nth);
+    }
+
+    /// The slot that sends with this SSRC.
+    pub fn slot_of(&self, ssrc: Ssrc) -> Option<usize> {
+        self.slots.iter().position(|slot| slot.ssrc == ssrc.0)
+    }
+}
+
+/// A share of which nothing is decided yet; its priority comes with what the slot shows.
+fn fresh_share(nth: usize) -> Item<usize> {
+    Item::new(nth, Priority::Wall)
+}

@@ -1,0 +1,304 @@
+//! What happens because time passes: losses are asked for again, keyframes requested, reports sent, layers chosen, the dead removed.
+//!
+//! One tick serves all; a peer's turn within a longer period depends on its index, so that a thousand reports do not leave at once.
+
+use std::time::{Duration, Instant};
+
+use super::hosted::Origin;
+use super::peer::{Peer, Publisher, Role, Source, Stream, Subscriber};
+use super::{SILENCE, Shard, TICK};
+use crate::command::{Command, Event};
+use crate::ids::Ssrc;
+use crate::publish::track::MAX_LAYERS;
+use crate::rtp::NtpTime;
+use crate::rtp::rtcp::{Compound, Full};
+use crate::sdp::Codec;
+use crate::stats::Counters;
+use crate::subscribe::allocator::{self, MAX_LAYERS as PLANNED_LAYERS};
+use crate::subscribe::arena::MAX_DATAGRAM;
+use crate::transport::srtp::MAX_TRAILER;
+use crate::units::{Bitrate, SeqNo};
+
+const _: () = assert!(PLANNED_LAYERS == MAX_LAYERS, "the allocator plans for the layers that a track may have");
+
+/// In ticks: transports look at their timers, the shortest of which is DTLS's first retransmission after 1 s.
+const TRANSPORT_PERIOD: u64 = 5;
+/// In ticks: subscribers' lines are estimated and layers chosen.
+const ALLOCATE_PERIOD: u64 = 10;
+/// In ticks: sender and receiver reports. RFC 3550 §6.2 asks for 5 s; a second makes lip sync and round trips known at the start.
+const REPORT_PERIOD: u64 = 100;
+
+/// Keyframes of a layer are asked for no more often: an encoder that makes one every half second is already half as good.
+const KEYFRAME_PACE: Duration = Duration::from_millis(500);
+
+/// Numbers that one NACK asks for: what fits a packet with room to spare.
+const NACK_BATCH: usize = 128;
+
+/// RTCP compounds stay below the path MTU.
+const COMPOUND_BYTES: usize = 1_200;
+
+impl Shard {
+    /// Does what is due.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        if self.next_tick.is_none_or(|due| now < due) {
+            return;
+        }
+        self.ticks += 1;
+        let capacity = self.peers.capacity();
+        for at in 0..capacity {
+            self.look_after(now, at);
+        }
+        self.request_keyframes(now);
+        if self.ticks.is_multiple_of(REPORT_PERIOD) {
+            self.notice_silence(now);
+        }
+        self.next_tick = (!self.peers.is_empty()).then(|| now + TICK);
+    }
+
+    fn look_after(&mut self, now: Instant, at: usize) {
+        let turn = |period: u64| (self.ticks + at as u64).is_multiple_of(period);
+        let (transport, allocate, report) = (turn(TRANSPORT_PERIOD), turn(ALLOCATE_PERIOD), turn(REPORT_PERIOD));
+        let Some(peer) = self.peers.get_mut(at) else { return };
+        if transport && peer.transport.poll_timeout().is_some_and(|due| due <= now) {
+            peer.transport.handle_timeout(now);
+            self.drain_transport(now, at);
+        }
+        let Some(peer) = self.peers.get(at) else { return };
+        if peer.line.is_none() {
+            return;
+        }
+        match &peer.role {
+            Role::Publisher(_) => {
+                self.ask_again(now, at);
+                self.send_feedback(now, at);
+                if report {
+                    self.report_reception(now, at);
+                }
+            }
+            Role::Subscriber(_) => {
+                if allocate {
+                    self.allocate(now, at);
+                    self.probe(now, at);
+                }
+                if report {
+                    self.report_sending(now, at);
+                }
+            }
+        }
+    }
+
+    /// NACKs for what a publisher's layers miss.
+    fn ask_again(&mut self, now: Instant, at: usize) {
+        let (reporter, tracks) = (self.reporter, &mut self.tracks);
+        let Role::Publisher(publisher) = &mut self.peers[at].role else { return };
+        let mut requests: Vec<(Ssrc, Vec<u16>)> = Vec::new();
+        let Publisher { media, sources, .. } = &mut **publisher;
+        for (ssrc, source) in sources {
+            let Source { media: nth, layer, stream: Stream::Media(receiving) } = source else { continue };
+            let published = &media[*nth];
+            let Some(held) = tracks[published.track].track.layers.get_mut(usize::from(*layer)) else { continue };
+            if let Some(newest) = held.ring.newest() {
+                receiving.nack.forget_before(SeqNo(newest.0.saturating_sub(held.ring.capacity() as u64 - 1)));
+            }
+            let mut missing = [SeqNo(0); NACK_BATCH];
+            let polled = receiving.nack.poll(now, &mut missing);
+            if polled.given_up > 0 && published.formats.codec != Codec::Opus {
+                held.keyframe_wanted = true;
+            }
+            // A voice that is asked for again comes too late; in-band FEC and RED repair it.
+            if polled.requested > 0 && published.formats.codec != Codec::Opus {
+                requests.push((*ssrc, missing[..polled.requested].iter().map(|seq| seq.wire()).collect()));
+            }
+        }
+        for (ssrc, missing) in requests {
+            self.send_rtcp(at, |compound| compound.nack(reporter, ssrc, missing));
+        }
+    }
+
+    /// Transport-wide feedback to a publisher, when it is due.
+    fn send_feedback(&mut self, now: Instant, at: usize) {
+        let reporter = self.reporter;
+        let mut more = true;
+        while more {
+            let Role::Publisher(publisher) = &mut self.peers[at].role else { return };
+            if !publisher.feedback.is_due(now) {
+                return;
+            }
+            // draft-holmer §3.1: the media SSRC may be any of the sender's.
+            let media = publisher.sources.keys().next().copied().unwrap_or_default();
+            let mut space = [0; MAX_DATAGRAM];
+            let mut compound = Compound::new(&mut space[..COMPOUND_BYTES]);
+            more = publisher.feedback.write(reporter, media, &mut compound, now).is_ok_and(|more| more);
+            let len = compound.len();
+            self.seal_rtcp(at, &mut space, len);
+        }
+    }
+
+    fn report_reception(&mut self, now: Instant, at: usize) {
+        let reporter = self.reporter;
+        let Role::Publisher(publisher) = &mut self.peers[at].role else { return };
+        let mut blocks = Vec::new();
+        for source in publisher.sources.values_mut() {
+            if let Stream::Media(receiving) = &mut source.stream {
+                blocks.extend(receiving.reception.report(now));
+            }
+        }
+        let lost = blocks.iter().map(|block| block.fraction_lost).max().unwrap_or(0);
+        self.send_rtcp(at, |compound| {
+            compound.receiver_report(reporter, &blocks)?;
+            compound.cname(reporter, CNAME)
+        });
+        let peer = self.peers[at].id;
+        self.tell(Event::Link { peer, estimate: Bitrate::ZERO, loss: f32::from(lost) / 256.0, rtt: Duration::ZERO });
+    }
+
+    /// Sender reports for every slot that flows, and the state of the line for the server.
+    fn report_sending(&mut self, now: Instant, at: usize) {
+        let Role::Subscriber(subscriber) = &self.peers[at].role else { return };
+        let mut reports = Vec::new();
+        for (nth, slot) in subscriber.slots.iter().enumerate() {
+            let Some(hosted) = slot.track.and_then(|track| self.tracks.get(track)) else { continue };
+            let Some(forward) = hosted.forwards.iter().find(|f| f.peer == at && f.slot == nth) else { continue };
+            reports.extend(forward.report(&hosted.track, now).map(|report| (Ssrc(slot.ssrc), report)));
+        }
+        let link = Event::Link {
+            peer: self.peers[at].id,
+            estimate: subscriber.estimator.estimate(),
+            loss: subscriber.estimator.loss(),
+            rtt: subscriber.estimator.rtt().unwrap_or_default(),
+        };
+        for (ssrc, (ntp, rtp_time, sent)) in reports {
+            self.send_rtcp(at, |compound| {
+                compound.sender_report(ssrc, NtpTime(ntp), rtp_time, sent.packets, sent.octets, &[])?;
+                compound.cname(ssrc, CNAME)
+            });
+        }
+        self.tell(link);
+    }
+
+    /// One PLI per layer that somebody waits for, paced; imported tracks ask their owner's shard.
+    fn request_keyframes(&mut self, now: Instant) {
+        let reporter = self.reporter;
+        let mut wanted = Vec::new();
+        for (_, hosted) in &mut self.tracks {
+            for (layer, held) in hosted.track.layers.iter_mut().enumerate() {
+                if !held.take_keyframe_request(now, KEYFRAME_PACE) {
+                    continue;
+                }
+                match &hosted.origin {
+                    Origin::Local { peer, media } => wanted.push((*peer, *media, layer as u8)),
+                    Origin::Remote { owner, .. } => {
+                        held.keyframe_wanted = false;
+                        let command = Command::Keyframe { track: hosted.track.id, layer: Some(layer as u8) };
+                        self.requests.push((*owner, command));
+                    }
+                }
+            }
+        }
+        for (peer, media, layer) in wanted {
+            let Some(Peer { role: Role::Publisher(publisher), .. }) = self.peers.get(peer) else { continue };
+            let Some(ssrc) = publisher.ssrc_of(media, layer) else { continue };
+            self.send_rtcp(peer, |compound| compound.pli(reporter, ssrc));
+            Counters::add(&self.counters.keyframes_requested, 1);
+        }
+    }
+
+    /// Decides which layer of everything a subscriber gets.
+    pub(super) fn allocate(&mut self, now: Instant, at: usize) {
+        let Shard { peers, tracks, events, .. } = self;
+        let Some(Peer { role: Role::Subscriber(subscriber), line: Some(_), id, .. }) = peers.get_mut(at) else {
+            return;
+        };
+        subscriber.estimator.handle_timeout(now);
+        let Subscriber { slots, shares, estimator, .. } = &mut **subscriber;
+        for (slot, share) in slots.iter().zip(shares.iter_mut()) {
+            share.layers = [Bitrate::ZERO; MAX_LAYERS];
+            let (Some(shown), Some(hosted)) = (slot.shown, slot.track.and_then(|track| tracks.get_mut(track))) else {
+                continue;
+            };
+            (share.priority, share.max_layer) = (shown.priority, shown.max_layer);
+            share.layers = hosted.track.bitrates(now);
+        }
+        let allocation = allocator::allocate(estimator.estimate(), now, shares);
+        estimator.set_wanted(allocation.wanted);
+        for (nth, (slot, share)) in slots.iter_mut().zip(shares).enumerate() {
+            let Some(hosted) = slot.track.and_then(|track| tracks.get_mut(track)) else { continue };
+            let Some(forward) = hosted.forwards.iter_mut().find(|f| f.peer == at && f.slot == nth) else { continue };
+            if forward.target() != share.layer() {
+                forward.set_target(share.layer());
+                if let Some(layer) = share.layer() {
+                    hosted.track.want_keyframe(layer);
+                }
+            }
+            let state = (hosted.track.id, forward.current());
+            if slot.told != Some(state) {
+                slot.told = Some(state);
+                let (track, layer) = state;
+                events.push_back(Event::SlotLayer { peer: *id, mid: slot.mid.clone(), track, layer });
+            }
+        }
+    }
+
+    /// Fills a line that might carry more with padding, for as long as the estimator asks.
+    fn probe(&mut self, now: Instant, at: usize) {
+        let Shard { peers, tracks, control, .. } = self;
+        let Some(Peer { role: Role::Subscriber(subscriber), line: Some(line), .. }) = peers.get_mut(at) else { return };
+        let Some(plan) = subscriber.estimator.probe(now) else { return };
+        let flowing = subscriber.slots.iter().enumerate().find_map(|(nth, slot)| {
+            let hosted = tracks.get(slot.track?)?;
+            let at_video = hosted.track.codec != Codec::Opus;
+            let position =
+                hosted.forwards.iter().position(|f| f.peer == at && f.slot == nth && f.current().is_some())?;
+            at_video.then_some((slot.track?, position))
+        });
+        let Some((track, position)) = flowing else { return };
+        let hosted = &mut tracks[track];
+        let forward = &mut hosted.forwards[position];
+        let mut space = [0; MAX_DATAGRAM];
+        let period = TICK * ALLOCATE_PERIOD as u32;
+        let mut left = plan.rate.bytes_in(period) as i64;
+        while left > 0 {
+            let Some(len) = forward.write_probe(hosted.track.codec, line.twcc, &mut line.sealer, &mut space) else {
+                return;
+            };
+            subscriber.estimator.sent(Some(line.twcc), len, now);
+            line.twcc = line.twcc.wrapping_add(1);
+            control.push_back((line.address, bytes::Bytes::copy_from_slice(&space[..len])));
+            left -= len as i64;
+        }
+    }
+
+    fn notice_silence(&mut self, now: Instant) {
+        for (_, hosted) in &mut self.tracks {
+            hosted.taps.retain(|tap| !tap.is_abandoned());
+            let newest = hosted.track.layers.iter().filter_map(|layer| layer.last_arrival).max();
+            let silent = newest.is_none_or(|newest| now.saturating_duration_since(newest) >= SILENCE);
+            if hosted.live && silent && matches!(hosted.origin, Origin::Local { .. }) {
+                hosted.live = false;
+                self.events.push_back(Event::TrackSilent { track: hosted.track.id });
+            }
+        }
+    }
+
+    fn send_rtcp(&mut self, at: usize, build: impl FnOnce(&mut Compound<'_>) -> Result<(), Full>) {
+        let mut space = [0; MAX_DATAGRAM];
+        let mut compound = Compound::new(&mut space[..COMPOUND_BYTES]);
+        if build(&mut compound).is_err() {
+            return;
+        }
+        let len = compound.len();
+        self.seal_rtcp(at, &mut space, len);
+    }
+
+    /// Seals the compound in `space[..len]` and queues it.
+    fn seal_rtcp(&mut self, at: usize, space: &mut [u8; MAX_DATAGRAM], len: usize) {
+        const { assert!(COMPOUND_BYTES + MAX_TRAILER <= MAX_DATAGRAM) };
+        let Some(Peer { line: Some(line), rtcp: Some(sealer), .. }) = self.peers.get_mut(at) else { return };
+        let to = line.address;
+        let Some(sealed) = sealer.protect(space, len) else { return };
+        self.queue_control(to, bytes::Bytes::copy_from_slice(&space[..sealed]));
+    }
+}
+
+/// RFC 8834 §4.9: one CNAME for everything that a peer connection sends; it tells nothing about anybody.
+const CNAME: &str = "tongke";
