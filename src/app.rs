@@ -1,12 +1,24 @@
 //! What every handler can reach, and how the server starts and stops.
 
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
+
+use axum_server::Handle;
+use jiff::Timestamp;
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::bus::Bus;
 use crate::config::Config;
-use crate::db::Db;
+use crate::db::{self, Db};
+use crate::identity::{self, Identity};
 use crate::jobs::Jobs;
-use crate::storage::Storage;
+use crate::listen::{self, ListenError};
+use crate::storage::{self, Storage};
+use crate::{demo, http, metrics, timetable};
 
 /// The server's parts; axum's state. Cloning shares them.
 #[derive(Clone)]
@@ -16,4 +28,129 @@ pub struct App {
     pub storage: Storage,
     pub bus: Bus,
     pub jobs: Jobs,
+    pub identity: Identity,
+    pub metrics: PrometheusHandle,
+}
+
+/// Why the server did not start or run on.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    #[error("cannot use the data directory {}: {cause}", path.display())]
+    DataDir { path: PathBuf, cause: io::Error },
+    #[error("another tongke is running on the data directory {}", .0.display())]
+    Running(PathBuf),
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    #[error(transparent)]
+    Db(#[from] db::OpenError),
+    #[error("the database failed: {0}")]
+    Statement(#[from] db::DbError),
+    #[error(transparent)]
+    Storage(#[from] storage::OpenError),
+    #[error("the demonstration could not be set up: {0}")]
+    Demo(#[from] demo::DemoError),
+    #[error("the web server failed: {0}")]
+    Http(io::Error),
+}
+
+impl App {
+    /// Opens everything that the configuration names.
+    pub async fn open(config: Config) -> Result<Self, ServeError> {
+        let db = Db::open(&config).await?;
+        let storage = Storage::open(&config)?;
+        let jobs = Jobs::new(db.clone(), config.worker.concurrent);
+        let identity = Identity::new(&config.limits);
+        let (bus, metrics) = (Bus::default(), metrics::install());
+        Ok(Self { config: Arc::new(config), db, storage, bus, jobs, identity, metrics })
+    }
+}
+
+/// Runs the server until it is told to stop.
+pub async fn serve(config: Config, with_demo: bool) -> Result<(), ServeError> {
+    let listener = listen::bind(config.server.listen)?;
+    let _lock = take_data_dir(&config)?;
+    let app = App::open(config).await?;
+    let tls = listen::tls(&app.config).await?;
+    let ended = timetable::end_interrupted(&app.db, Timestamp::now()).await?;
+    if !ended.is_empty() {
+        tracing::warn!(lessons = ended.len(), "lessons were on when the server stopped; they are ended");
+    }
+    app.jobs.start().await?;
+    tokio::spawn(metrics::keep_tidy(app.metrics.clone()));
+    if with_demo {
+        demo::start(&app).await?;
+    } else {
+        invite_administrator(&app).await?;
+    }
+    run(app, listener, tls).await
+}
+
+/// The data directory, ours alone: a second server would take this one's running jobs for a crash's.
+fn take_data_dir(config: &Config) -> Result<std::fs::File, ServeError> {
+    let path = config.server.data_dir.clone();
+    let failed = |cause| ServeError::DataDir { path: path.clone(), cause };
+    create_private_dir(&path).map_err(failed)?;
+    let lock = std::fs::File::create(path.join("lock")).map_err(failed)?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(std::fs::TryLockError::WouldBlock) => Err(ServeError::Running(path)),
+        Err(std::fs::TryLockError::Error(cause)) => Err(failed(cause)),
+    }
+}
+
+/// Passwords' hashes, keys and recordings are nobody else's on this machine.
+fn create_private_dir(path: &std::path::Path) -> io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+/// With nobody to run the house yet, prints the link that makes the first administrator.
+async fn invite_administrator(app: &App) -> Result<(), ServeError> {
+    if identity::administrator_exists(&app.db).await? {
+        return Ok(());
+    }
+    let token = identity::fresh_link(&app.db, Timestamp::now()).await?;
+    println!("还没有管理员。请在 24 小时内打开此链接创建管理员（仅可使用一次）：");
+    println!("No administrator yet. Open this link within 24 hours to create one (it works once):");
+    println!("    {}/setup/{token}", app.config.public_url());
+    Ok(())
+}
+
+async fn run(app: App, listener: TcpListener, tls: Option<listen::Tls>) -> Result<(), ServeError> {
+    let limit = Duration::from_secs(app.config.server.shutdown_seconds);
+    let handle = Handle::new();
+    let stopping = tokio::spawn(stop_when_told(app.clone(), handle.clone(), limit));
+    tracing::info!(url = app.config.public_url(), "listening");
+    println!("Tongke 同课  {}", app.config.public_url());
+    let router = http::router(app.clone());
+    let served = listen::serve(&app.config, listener, tls, handle, router).await;
+    served.map_err(ServeError::Http)?;
+    // The accept loop ended because it was told to; what finishes lessons and jobs ends within its own limit.
+    let _ = stopping.await;
+    app.db.close().await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// On SIGTERM or SIGINT: no new requests, lessons end, recordings and jobs finish, all within the limit. A second signal ends at once.
+async fn stop_when_told(app: App, handle: Handle<SocketAddr>, limit: Duration) {
+    told_to_stop().await;
+    tracing::info!(limit_seconds = limit.as_secs(), "stopping: lessons end and recordings finish");
+    tokio::spawn(async {
+        told_to_stop().await;
+        tracing::warn!("told to stop again: stopping at once");
+        std::process::exit(1);
+    });
+    app.jobs.stop(limit).await;
+    // Requests under way have answered by now, or never will.
+    handle.graceful_shutdown(Some(Duration::from_secs(2).min(limit)));
+}
+
+async fn told_to_stop() {
+    let mut terminate = signal(SignalKind::terminate()).expect("the process may install signal handlers");
+    let mut interrupt = signal(SignalKind::interrupt()).expect("the process may install signal handlers");
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
 }

@@ -5,9 +5,10 @@
 
 mod load;
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
+use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
 pub use load::LoadError;
@@ -35,6 +36,8 @@ pub struct Server {
     /// An IANA name; lessons, terms and "today" are in this zone.
     pub time_zone: String,
     pub trusted_proxies: Vec<IpAddr>,
+    /// Who may read /metrics without being an administrator.
+    pub metrics_from: Vec<IpAddr>,
     pub shutdown_seconds: u64,
 }
 
@@ -141,6 +144,7 @@ impl Default for Server {
             data_dir: PathBuf::from("data"),
             time_zone: "Asia/Shanghai".into(),
             trusted_proxies: Vec::new(),
+            metrics_from: vec![IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)],
             shutdown_seconds: 30,
         }
     }
@@ -246,6 +250,16 @@ impl Config {
         let listen = self.server.listen;
         let host = if listen.ip().is_unspecified() { IpAddr::V4(Ipv4Addr::LOCALHOST) } else { listen.ip() };
         format!("{scheme}://{}", SocketAddr::new(host, listen.port()))
+    }
+
+    /// Whether pages reach us over TLS, ours or a proxy's.
+    pub fn is_secure(&self) -> bool {
+        self.public_url().starts_with("https:")
+    }
+
+    /// The zone of the timetable.
+    pub fn time_zone(&self) -> TimeZone {
+        TimeZone::get(&self.server.time_zone).unwrap_or(TimeZone::UTC)
     }
 
     /// One UDP address per media thread.

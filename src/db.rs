@@ -133,3 +133,11 @@ pub fn is_duplicate(error: &DbError) -> bool {
 pub fn is_dangling(error: &DbError) -> bool {
     error.as_database_error().is_some_and(|error| error.is_foreign_key_violation())
 }
+
+/// No list is longer than this; a county has hundreds of schools and thousands of rooms.
+pub const MAX_ROWS: u32 = 5000;
+
+/// `$from, $from+1, …`: the placeholders of a list of `count` values.
+pub fn placeholders(from: usize, count: usize) -> String {
+    (from..from + count).map(|n| format!("${n}")).collect::<Vec<_>>().join(", ")
+}

@@ -68,6 +68,8 @@ pub enum Error {
     NotSignedIn,
     #[error("wrong sign-in")]
     WrongSignIn,
+    #[error("wrong pass")]
+    WrongPass,
     #[error("not allowed: {}", .0.en)]
     Forbidden(Text),
     #[error("not found: {}", .0.en)]
@@ -81,6 +83,8 @@ pub enum Error {
     /// The request as a whole cannot be read.
     #[error("bad request: {}", .0.en)]
     BadRequest(Text),
+    #[error("wrong method")]
+    WrongMethod,
     #[error("body too large")]
     TooLarge,
     #[error("wrong media type")]
@@ -118,12 +122,13 @@ impl Error {
 
     pub fn status(&self) -> StatusCode {
         match self {
-            Self::NotSignedIn | Self::WrongSignIn => StatusCode::UNAUTHORIZED,
+            Self::NotSignedIn | Self::WrongSignIn | Self::WrongPass => StatusCode::UNAUTHORIZED,
             Self::Forbidden(_) => StatusCode::FORBIDDEN,
             Self::NotFound(_) => StatusCode::NOT_FOUND,
             Self::Conflict { .. } => StatusCode::CONFLICT,
             Self::Field { .. } => StatusCode::UNPROCESSABLE_ENTITY,
             Self::BadRequest(_) => StatusCode::BAD_REQUEST,
+            Self::WrongMethod => StatusCode::METHOD_NOT_ALLOWED,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMedia(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooMany { .. } => StatusCode::TOO_MANY_REQUESTS,
@@ -137,11 +142,13 @@ impl Error {
         match self {
             Self::NotSignedIn => "not_signed_in",
             Self::WrongSignIn => "wrong_sign_in",
+            Self::WrongPass => "wrong_pass",
             Self::Forbidden(_) => "forbidden",
             Self::NotFound(_) => "not_found",
             Self::Conflict { code, .. } => code,
             Self::Field { .. } => "bad_field",
             Self::BadRequest(_) => "bad_request",
+            Self::WrongMethod => "method_not_allowed",
             Self::TooLarge => "too_large",
             Self::UnsupportedMedia(_) => "unsupported_media_type",
             Self::TooMany { .. } => "too_many_requests",
@@ -155,6 +162,11 @@ impl Error {
         match self {
             Self::NotSignedIn => Text::new("请先登录。", "Please sign in first."),
             Self::WrongSignIn => Text::new("账号或密码不正确。", "The sign-in name or the password is not right."),
+            Self::WrongPass => Text::new(
+                "这个教室地址已失效，请向管理员索取新的地址。",
+                "This classroom address is no longer valid. Please ask the administrator for the new one.",
+            ),
+            Self::WrongMethod => Text::new("这个地址不支持这种操作。", "This address does not take that method."),
             Self::Forbidden(text) | Self::NotFound(text) | Self::BadRequest(text) => text.clone(),
             Self::UnsupportedMedia(text) | Self::Unavailable(text) => text.clone(),
             Self::Conflict { text, .. } | Self::Field { text, .. } => text.clone(),

@@ -1,24 +1,104 @@
 //! Tongke 同课: live lessons across schools. The map of the server:
 //!
-//! - `cli` `config` `app` `http` `error`: parse, load, start, stop; every URL; error → answer
+//! - `cli` `config` `app` `listen` `http` `extract` `error`: parse, load, start, stop; every URL; error → answer
 //! - `identity` `schools` `timetable`: who, where, when
 //! - `live`: a lesson while it is on. `recording`: a subscriber like any other
 //! - `db` `storage` `bus` `jobs`: the only modules that know which engine is behind them
+//! - `assets` `metrics` `demo`
 //!
 //! Dependencies point one way: main → http → features → {jobs storage db bus} → {config error}. Features speak through ids, jobs and
 //! events, never by reaching into each other's tables.
 
 mod app;
+mod assets;
 mod bus;
+mod cli;
 mod config;
 mod db;
+mod demo;
 mod error;
+mod extract;
 mod http;
 mod identity;
 mod jobs;
+mod listen;
+mod metrics;
 mod schools;
 mod storage;
+#[cfg(test)]
+mod testing;
 mod timetable;
 mod types;
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser;
+use jiff::Timestamp;
+use tracing_subscriber::EnvFilter;
+
+use cli::{Cli, Command, ConfigCommand, Serve, Source};
+use config::{Config, LogFormat};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return failed(&error),
+    };
+    // One provider for everything; the first call wins, and this is the first.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let outcome = runtime.block_on(async {
+        match cli.command {
+            None => serve(cli.serve).await,
+            Some(Command::Serve(arguments)) => serve(arguments).await,
+            Some(Command::Config(ConfigCommand::Check(source))) => check(&source),
+            Some(Command::AdminLink(source)) => admin_link(&source).await,
+        }
+    });
+    // Whatever still runs has had its time.
+    runtime.shutdown_background();
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failed(error.as_ref()),
+    }
+}
+
+type Outcome = Result<(), Box<dyn std::error::Error>>;
+
+fn failed(error: &dyn std::error::Error) -> ExitCode {
+    eprintln!("tongke: {error}");
+    ExitCode::FAILURE
+}
+
+async fn serve(arguments: Serve) -> Outcome {
+    let config = arguments.load()?;
+    start_log(&config)?;
+    Ok(app::serve(config, arguments.demo).await?)
+}
+
+/// Log lines go to standard error; standard output has what a person must read (addresses, links).
+fn start_log(config: &Config) -> Outcome {
+    let filter = EnvFilter::try_new(&config.log.level).map_err(|error| format!("[log] level: {error}"))?;
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match config.log.format {
+        LogFormat::Text => log.init(),
+        LogFormat::Json => log.json().init(),
+    }
+    Ok(())
+}
+
+fn check(source: &Source) -> Outcome {
+    let config = source.load()?;
+    println!("The configuration is right. The server would listen on {}.", config.public_url());
+    Ok(())
+}
+
+async fn admin_link(source: &Source) -> Outcome {
+    let config = source.load()?;
+    let db = db::Db::open(&config).await?;
+    if identity::administrator_exists(&db).await? {
+        return Err("there is an administrator already; they can add others on the administration page".into());
+    }
+    println!("{}/setup/{}", config.public_url(), identity::fresh_link(&db, Timestamp::now()).await?);
+    Ok(())
+}

@@ -47,8 +47,9 @@ impl Config {
         let file: Table = file.parse().map_err(|cause| LoadError::Syntax { origin: origin.into(), cause })?;
         merge_file(&mut settings, file, origin)?;
         for (name, value) in environment {
-            if let Some(key) = name.strip_prefix(PREFIX) {
-                merge_variable(&mut settings, &name, key, &value)?;
+            // A name without `__` is no setting but one of the command line's or a script's own.
+            if let Some((section, key)) = name.strip_prefix(PREFIX).and_then(|rest| rest.split_once("__")) {
+                merge_variable(&mut settings, &name, section, key, &value)?;
             }
         }
         let config: Self = settings.try_into().map_err(LoadError::Value)?;
@@ -94,14 +95,10 @@ fn merge_file(settings: &mut Table, file: Table, origin: &str) -> Result<(), Loa
     Ok(())
 }
 
-fn merge_variable(settings: &mut Table, name: &str, key: &str, value: &str) -> Result<(), LoadError> {
-    let lower = key.to_ascii_lowercase();
-    let (section, key) = lower.split_once("__").unwrap_or((&lower, ""));
-    let full = format!("{section}.{key}");
-    let Value::Table(known) = find(settings, section, &full, name)? else {
-        unreachable!("all top-level keys are sections")
-    };
-    let slot = find(known, key, &full, name)?;
+fn merge_variable(settings: &mut Table, name: &str, section: &str, key: &str, value: &str) -> Result<(), LoadError> {
+    let (section, key) = (section.to_ascii_lowercase(), key.to_ascii_lowercase());
+    let known = find(settings, &section, &section, name)?.as_table_mut().expect("all top-level keys are sections");
+    let slot = find(known, &key, &format!("{section}.{key}"), name)?;
     *slot = read_like(slot, value);
     Ok(())
 }

@@ -1,10 +1,27 @@
 //! Who is asking: people with passwords, classrooms with passes, and the sessions of both.
 
 mod actor;
+mod limiter;
+mod password;
+mod people;
+pub mod secret;
+pub mod session;
+mod setup;
+mod signin;
 
-pub use actor::{Actor, Classroom, Person, SchoolRef};
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::app::App;
+use crate::config::Limits;
+
+pub use actor::{Actor, SchoolRef};
+pub use limiter::Limiter;
+pub use password::Hasher;
+pub use people::{NewPerson, add_person};
+pub use setup::{administrator_exists, fresh_link};
 
 crate::id! {
+    /// One person.
     PersonId
 }
 
@@ -18,4 +35,22 @@ crate::words! {
         /// Watches lessons and recordings.
         Observer = "observer",
     }
+}
+
+/// What signing in needs in memory. Cloning shares it.
+#[derive(Clone)]
+pub struct Identity {
+    pub hasher: Hasher,
+    pub limiter: Limiter,
+}
+
+impl Identity {
+    pub fn new(limits: &Limits) -> Self {
+        Self { hasher: Hasher::default(), limiter: Limiter::new(limits) }
+    }
+}
+
+/// Sign-in, set-up and people.
+pub fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().merge(signin::routes()).merge(setup::routes()).merge(people::routes())
 }

@@ -1,13 +1,31 @@
-//! County → community → school → classroom, and the people in them.
+//! County → community → school → classroom.
+
+mod classrooms;
+mod communities;
+mod schools;
+
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::app::App;
+
+pub use classrooms::{NewClassroom, add_classroom, classroom_of_pass, new_pass};
+pub use communities::{NewCommunity, add_community};
+pub use schools::{Membership, NewSchool, SchoolRole, add_school};
 
 crate::id! {
     /// An education community: a core school and its members.
     CommunityId
 }
 crate::id! {
+    /// One school.
     SchoolId
 }
 crate::id! {
     /// A classroom: a device with a pass of its own.
     ClassroomId
+}
+
+/// Communities, schools and classrooms.
+pub fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().merge(communities::routes()).merge(schools::routes()).merge(classrooms::routes())
 }

@@ -1,8 +1,28 @@
 //! Terms, periods, series and their lessons: who teaches whom, when and where.
+//!
+//! Planning makes rows with phase `planned`; only [`mark_live`], [`mark_ended`] and [`set_recording`] move a lesson on.
 
+mod calendar;
+mod card;
+mod cast;
+mod lessons;
+mod phase;
 mod role;
+mod series;
+mod terms;
 
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::app::App;
+
+pub use calendar::{day_bounds, today};
+pub use card::{LessonCard, Which, card, cards};
+pub use lessons::{NewLesson, add_lesson};
+pub use phase::{end_interrupted, mark_ended, mark_live, phase_of, set_recording};
+pub use cast::Cast;
 pub use role::{LessonRole, role_in};
+pub use series::{AddSeries, insert_series};
+pub use terms::{PeriodForm, TermForm, insert_period, insert_term};
 
 crate::id! {
     /// One lesson: one occurrence in the timetable.
@@ -13,9 +33,11 @@ crate::id! {
     SeriesId
 }
 crate::id! {
+    /// A school term.
     TermId
 }
 crate::id! {
+    /// A period of the day.
     PeriodId
 }
 
@@ -34,4 +56,9 @@ impl LessonId {
     pub fn plane(self) -> tongke_plane::ids::LessonId {
         tongke_plane::ids::LessonId(self.0.as_u128())
     }
+}
+
+/// The timetable's routes.
+pub fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().merge(lessons::routes()).merge(terms::routes()).merge(series::routes())
 }

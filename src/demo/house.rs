@@ -1,0 +1,188 @@
+//! The demonstration's schools, people and rooms. Names are as in a real county; the people are invented.
+
+use crate::app::App;
+use crate::db::DbError;
+use crate::error::Result;
+use crate::identity::{self, NewPerson, PersonId, Role, secret};
+use crate::schools::{
+    self, ClassroomId, Membership, NewClassroom, NewCommunity, NewSchool, SchoolId, SchoolRole,
+};
+use crate::timetable::{self, AddSeries, PeriodForm, TermForm};
+
+use super::{DemoError, Handout, Room, SignIn};
+
+/// The house with what its lessons need.
+#[derive(Clone)]
+pub struct House {
+    pub handout: Handout,
+    /// 王雪梅 and 陈志远.
+    pub leads: [PersonId; 2],
+    pub assistant: PersonId,
+    /// 录播教室, 柳林村小学三年级, 石桥村小学三年级.
+    pub rooms: [ClassroomId; 3],
+}
+
+const CORE: usize = 0;
+const SCHOOLS: [(&str, SchoolRole, Option<Membership>); 3] = [
+    ("清河县第一实验小学", SchoolRole::Core, None),
+    ("柳林村小学", SchoolRole::Member, Some(Membership::Close)),
+    ("石桥村小学", SchoolRole::Member, Some(Membership::Allied)),
+];
+
+/// Name, sign-in name, role, which school, and the role as a visitor reads it.
+const PEOPLE: [(&str, &str, Role, Option<usize>, &str); 5] = [
+    ("王雪梅", "wangxuemei", Role::Teacher, Some(CORE), "主讲教师"),
+    ("陈志远", "chenzhiyuan", Role::Teacher, Some(CORE), "主讲教师"),
+    ("李小燕", "lixiaoyan", Role::Teacher, Some(1), "助教"),
+    ("赵国栋", "zhaoguodong", Role::Observer, None, "教研员（旁听）"),
+    ("周敏", "zhoumin", Role::Administrator, None, "管理员"),
+];
+
+const ROOMS: [(&str, usize); 3] = [("录播教室", CORE), ("柳林村小学三年级", 1), ("石桥村小学三年级", 2)];
+
+const PERIODS: [(&str, &str, &str); 6] = [
+    ("第一节", "08:20", "09:00"),
+    ("第二节", "09:10", "09:50"),
+    ("第三节", "10:20", "11:00"),
+    ("第四节", "11:10", "11:50"),
+    ("第五节", "14:00", "14:40"),
+    ("第六节", "14:50", "15:30"),
+];
+
+/// Name, subject, weekday, which period, which lead.
+const SERIES: [(&str, &str, i8, usize, usize); 3] = [
+    ("三年级语文专递课堂", "语文", 1, 1, 0),
+    ("三年级数学专递课堂", "数学", 3, 2, 1),
+    ("三年级语文专递课堂（阅读）", "语文", 4, 0, 0),
+];
+
+/// Whether anybody lives here already.
+pub async fn is_inhabited(app: &App) -> Result<bool, DbError> {
+    let found: Option<(i64,)> =
+        sqlx::query_as("SELECT CAST(1 AS BIGINT) FROM people LIMIT 1").fetch_optional(app.db.pool()).await?;
+    Ok(found.is_some())
+}
+
+/// Makes what is missing, and gives a password or pass anew to those whose secret `before` does not know.
+pub async fn set_up(app: &App, before: Handout) -> Result<House, DemoError> {
+    let base_url = app.config.public_url();
+    let schools = set_up_schools(app).await?;
+    let mut handout = Handout { base_url: base_url.clone(), ..Handout::default() };
+    let mut people = Vec::new();
+    for (name, login, role, school, title) in PEOPLE {
+        let known = before.people.iter().find(|person| person.login == login).map(|person| person.password.clone());
+        let new = NewPerson { school: school.map(|n| schools[n]), name: name.into(), login: login.into(), role };
+        let (id, password) = person(app, new, known).await?;
+        people.push(id);
+        handout.people.push(SignIn { name: name.into(), login: login.into(), password, role: title.into() });
+    }
+    let mut rooms = Vec::new();
+    for (name, school) in ROOMS {
+        let known = before.rooms.iter().find(|room| room.name == name).and_then(|room| room.url.rsplit('/').next());
+        let (id, pass) = room(app, name, schools[school], known).await?;
+        rooms.push(id);
+        handout.rooms.push(Room { name: name.into(), url: format!("{base_url}/room/{pass}") });
+    }
+    let house = House {
+        handout,
+        leads: [people[0], people[1]],
+        assistant: people[2],
+        rooms: [rooms[0], rooms[1], rooms[2]],
+    };
+    set_up_timetable(app, &house).await?;
+    Ok(house)
+}
+
+async fn set_up_schools(app: &App) -> Result<Vec<SchoolId>> {
+    let present: Vec<(SchoolId, String)> =
+        sqlx::query_as("SELECT id, name FROM schools WHERE removed_at IS NULL").fetch_all(app.db.pool()).await?;
+    let found = |name: &str| present.iter().find(|(_, n)| n == name).map(|(id, _)| *id);
+    let mut community = None;
+    let mut ids = Vec::new();
+    for (name, role, membership) in SCHOOLS {
+        if let Some(id) = found(name) {
+            ids.push(id);
+            continue;
+        }
+        if community.is_none() {
+            let new = NewCommunity { name: "清河县第一实验小学教育共同体".into(), county: "清河县".into() };
+            community = Some(schools::add_community(&app.db, new).await?.id);
+        }
+        let new = NewSchool { community_id: community, name: name.into(), role, membership };
+        ids.push(schools::add_school(&app.db, new).await?.id);
+    }
+    Ok(ids)
+}
+
+async fn person(app: &App, new: NewPerson, known: Option<String>) -> Result<(PersonId, String)> {
+    let present: Option<(PersonId, String)> = sqlx::query_as("SELECT id, password_hash FROM people WHERE login = $1")
+        .bind(&new.login)
+        .fetch_optional(app.db.pool())
+        .await?;
+    let Some((id, hash)) = present else {
+        let password = secret::password();
+        return Ok((identity::add_person(app, new, password.clone()).await?, password));
+    };
+    if let Some(known) = known
+        && app.identity.hasher.verify(known.clone(), Some(hash)).await?
+    {
+        return Ok((id, known));
+    }
+    let password = secret::password();
+    let hash = app.identity.hasher.hash(password.clone()).await?;
+    sqlx::query("UPDATE people SET password_hash = $2 WHERE id = $1").bind(id).bind(hash).execute(app.db.pool()).await?;
+    Ok((id, password))
+}
+
+async fn room(app: &App, name: &str, school: SchoolId, known: Option<&str>) -> Result<(ClassroomId, String)> {
+    let present: Option<(ClassroomId,)> =
+        sqlx::query_as("SELECT id FROM classrooms WHERE name = $1 AND school_id = $2 AND removed_at IS NULL")
+            .bind(name)
+            .bind(school)
+            .fetch_optional(app.db.pool())
+            .await?;
+    let id = match present {
+        Some((id,)) => id,
+        None => schools::add_classroom(&app.db, NewClassroom { school_id: school, name: name.into() }).await?,
+    };
+    if let Some(pass) = known
+        && schools::classroom_of_pass(&app.db, pass).await? == Some(id)
+    {
+        return Ok((id, pass.to_owned()));
+    }
+    Ok((id, schools::new_pass(&app.db, id).await?))
+}
+
+/// A term around today, the periods of the day and a few series, unless there is a term already.
+async fn set_up_timetable(app: &App, house: &House) -> Result<()> {
+    let present: Option<(String,)> = sqlx::query_as("SELECT id FROM terms LIMIT 1").fetch_optional(app.db.pool()).await?;
+    if present.is_some() {
+        return Ok(());
+    }
+    let zone = app.config.time_zone();
+    let today = timetable::today(&zone, jiff::Timestamp::now());
+    let day = |days: i64| today.saturating_add(jiff::Span::new().days(days)).to_string();
+    let term = TermForm { name: "本学期".into(), starts_on: day(-60), ends_on: day(60) };
+    let term = timetable::insert_term(&app.db, term).await?;
+    let mut periods = Vec::new();
+    for (name, starts, ends) in PERIODS {
+        let form = PeriodForm { name: name.into(), starts: starts.into(), ends: ends.into() };
+        periods.push(timetable::insert_period(&app.db, form).await?.id);
+    }
+    for (name, subject, weekday, period, lead) in SERIES {
+        let series = AddSeries {
+            name: name.into(),
+            subject: subject.into(),
+            grade: "三年级".into(),
+            term_id: term.id,
+            weekday,
+            period_id: periods[period],
+            lead_id: house.leads[lead],
+            assistant_ids: vec![house.assistant],
+            lead_classroom_id: Some(house.rooms[0]),
+            classroom_ids: house.rooms[1..].to_vec(),
+        };
+        timetable::insert_series(&app.db, series, &zone).await?;
+    }
+    Ok(())
+}

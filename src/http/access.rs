@@ -1,0 +1,129 @@
+//! Who may call what: one row per method and path. A route without a row is refused, so a new route cannot be forgotten.
+
+use axum::http::Method;
+
+use crate::error::{Error, Result};
+use crate::identity::{Actor, Role};
+
+/// Who may call a route. What somebody may do in one lesson is decided by the handler, from `timetable::role_in`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Anybody.
+    Everyone,
+    /// Addresses in `[server] metrics_from`, and administrators.
+    Scraper,
+    /// A bearer token of its own, checked by the handler; no session, no Origin (WHIP and WHEP programs, on any page).
+    Bearer,
+    /// Any person or classroom.
+    SignedIn,
+    /// Any person.
+    Person,
+    /// Administrators and teachers.
+    Planner,
+    Administrator,
+}
+
+use Access::{Administrator, Bearer, Everyone, Person, Planner, Scraper, SignedIn};
+
+/// Every route of the server.
+pub const TABLE: &[(&str, &str, Access)] = &[
+    ("GET", "/healthz", Everyone),
+    ("GET", "/readyz", Everyone),
+    ("GET", "/metrics", Scraper),
+    ("GET", "/api/openapi.json", Everyone),
+    ("GET", "/api/setup", Everyone),
+    ("POST", "/api/setup", Everyone),
+    ("GET", "/api/session", SignedIn),
+    ("POST", "/api/session", Everyone),
+    ("DELETE", "/api/session", Everyone),
+    ("POST", "/api/session/pass", Everyone),
+    ("PUT", "/api/session/password", Person),
+    ("GET", "/api/people", Planner),
+    ("POST", "/api/people", Administrator),
+    ("PATCH", "/api/people/{id}", Administrator),
+    ("DELETE", "/api/people/{id}", Administrator),
+    ("POST", "/api/people/{id}/password", Administrator),
+    ("GET", "/api/communities", Planner),
+    ("POST", "/api/communities", Administrator),
+    ("PATCH", "/api/communities/{id}", Administrator),
+    ("DELETE", "/api/communities/{id}", Administrator),
+    ("GET", "/api/schools", Planner),
+    ("POST", "/api/schools", Administrator),
+    ("PATCH", "/api/schools/{id}", Administrator),
+    ("DELETE", "/api/schools/{id}", Administrator),
+    ("GET", "/api/classrooms", Planner),
+    ("POST", "/api/classrooms", Administrator),
+    ("PATCH", "/api/classrooms/{id}", Administrator),
+    ("DELETE", "/api/classrooms/{id}", Administrator),
+    ("POST", "/api/classrooms/{id}/pass", Administrator),
+    ("DELETE", "/api/classrooms/{id}/pass", Administrator),
+    ("GET", "/api/terms", Planner),
+    ("POST", "/api/terms", Administrator),
+    ("PATCH", "/api/terms/{id}", Administrator),
+    ("DELETE", "/api/terms/{id}", Administrator),
+    ("GET", "/api/periods", Planner),
+    ("POST", "/api/periods", Administrator),
+    ("PATCH", "/api/periods/{id}", Administrator),
+    ("DELETE", "/api/periods/{id}", Administrator),
+    ("GET", "/api/series", Planner),
+    ("POST", "/api/series", Administrator),
+    ("PATCH", "/api/series/{id}", Administrator),
+    ("DELETE", "/api/series/{id}", Administrator),
+    ("GET", "/api/today", SignedIn),
+    ("POST", "/api/lessons", Planner),
+    ("GET", "/api/lessons/{id}", SignedIn),
+    ("PATCH", "/api/lessons/{id}", Planner),
+    ("DELETE", "/api/lessons/{id}", Planner),
+    ("GET", "/api/jobs/{id}", SignedIn),
+    ("DELETE", "/api/jobs/{id}", SignedIn),
+    // A lesson while it is on.
+    ("GET", "/api/lessons/{id}/live", SignedIn),
+    ("GET", "/api/lessons/{id}/tokens", SignedIn),
+    ("POST", "/api/lessons/{id}/tokens", SignedIn),
+    ("DELETE", "/api/lessons/{id}/tokens/{token_id}", SignedIn),
+    ("POST", "/whip/{lesson_id}", Bearer),
+    ("PATCH", "/whip/{lesson_id}/{session}", Bearer),
+    ("DELETE", "/whip/{lesson_id}/{session}", Bearer),
+    ("OPTIONS", "/whip/{lesson_id}", Bearer),
+    ("OPTIONS", "/whip/{lesson_id}/{session}", Bearer),
+    ("POST", "/whep/{lesson_id}", Bearer),
+    ("PATCH", "/whep/{lesson_id}/{session}", Bearer),
+    ("DELETE", "/whep/{lesson_id}/{session}", Bearer),
+    ("OPTIONS", "/whep/{lesson_id}", Bearer),
+    ("OPTIONS", "/whep/{lesson_id}/{session}", Bearer),
+    // Recordings.
+    ("GET", "/api/recordings", SignedIn),
+    ("GET", "/api/lessons/{id}/recording", SignedIn),
+    ("POST", "/api/lessons/{id}/export", SignedIn),
+    ("GET", "/media/{lesson_id}/{*path}", SignedIn),
+];
+
+/// The rule of a route; an error for a method that the path does not take.
+pub fn rule(method: &Method, path: &str) -> Result<Access> {
+    let method = if method == Method::HEAD { "GET" } else { method.as_str() };
+    let found = TABLE.iter().find(|(m, p, _)| *m == method && *p == path);
+    match found {
+        Some((_, _, access)) => Ok(*access),
+        None if TABLE.iter().any(|(_, p, _)| *p == path) => Err(Error::WrongMethod),
+        None => Err(Error::internal(format!("{method} {path} has no row in the access table"))),
+    }
+}
+
+impl Access {
+    /// Lets `actor` pass or says why not. `Bearer` and `Scraper` are decided elsewhere and let everybody pass here.
+    pub fn check(self, actor: Option<&Actor>) -> Result<()> {
+        let role = match actor {
+            Some(Actor::Person(person)) => Some(person.role),
+            _ => None,
+        };
+        let allowed = match self {
+            Self::Everyone | Self::Bearer | Self::Scraper => return Ok(()),
+            _ if actor.is_none() => return Err(Error::NotSignedIn),
+            Self::SignedIn => true,
+            Self::Person => role.is_some(),
+            Self::Planner => matches!(role, Some(Role::Administrator | Role::Teacher)),
+            Self::Administrator => role == Some(Role::Administrator),
+        };
+        if allowed { Ok(()) } else { Err(Error::forbidden()) }
+    }
+}

@@ -1,0 +1,51 @@
+//! For machines that watch over the server: alive, ready, metrics.
+
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use crate::app::App;
+use crate::error::Result;
+use crate::extract::Json;
+
+pub fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(alive)).routes(routes!(ready)).routes(routes!(measurements))
+}
+
+/// The process answers.
+#[utoipa::path(get, path = "/healthz", tag = "health", responses((status = 200, body = String)))]
+async fn alive() -> &'static str {
+    "ok"
+}
+
+/// What the server needs to give lessons, each `ok` or what is wrong.
+#[derive(Serialize, ToSchema)]
+struct Ready {
+    database: &'static str,
+    storage: &'static str,
+}
+
+/// The server can give lessons: database and object store answer.
+#[utoipa::path(get, path = "/readyz", tag = "health", responses((status = 200, body = Ready), (status = 503, body = Ready)))]
+async fn ready(State(app): State<App>) -> Response {
+    let (database, storage) = tokio::join!(app.db.probe(), app.storage.probe());
+    if let Err(error) = &database {
+        tracing::warn!(%error, "not ready: the database does not answer");
+    }
+    if let Err(error) = &storage {
+        tracing::warn!(%error, "not ready: the object store does not answer");
+    }
+    let status = if database.is_ok() && storage.is_ok() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let word = |ok| if ok { "ok" } else { "unavailable" };
+    (status, Json(Ready { database: word(database.is_ok()), storage: word(storage.is_ok()) })).into_response()
+}
+
+/// Everything measured, in Prometheus' text format.
+#[utoipa::path(get, path = "/metrics", tag = "health", responses((status = 200, body = String, content_type = "text/plain")))]
+async fn measurements(State(app): State<App>) -> Result<Response> {
+    let content_type = (header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8");
+    Ok(([content_type], app.metrics.render()).into_response())
+}

@@ -1,0 +1,46 @@
+//! How a piece of work is going: `/api/jobs`. A lesson's jobs are for those who take part in the lesson.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use crate::app::App;
+use crate::error::{Error, Result};
+use crate::extract::{Json, Path};
+use crate::identity::Actor;
+use crate::jobs::{Job, JobId};
+use crate::timetable::{LessonRole, role_in};
+
+pub fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(one, cancel))
+}
+
+/// A job.
+#[utoipa::path(get, path = "/api/jobs/{id}", tag = "jobs", params(("id" = JobId, Path)), responses((status = 200, body = Job), (status = 404, body = crate::error::Body)))]
+async fn one(State(app): State<App>, actor: Actor, Path(id): Path<JobId>) -> Result<Json<Job>> {
+    find(&app, &actor, id).await.map(|(job, _)| Json(job))
+}
+
+/// Cancels a job: for the lesson's lead and administrators.
+#[utoipa::path(delete, path = "/api/jobs/{id}", tag = "jobs", params(("id" = JobId, Path)), responses((status = 204), (status = 403, body = crate::error::Body), (status = 404, body = crate::error::Body)))]
+async fn cancel(State(app): State<App>, actor: Actor, Path(id): Path<JobId>) -> Result<StatusCode> {
+    let (job, role) = find(&app, &actor, id).await?;
+    if role != LessonRole::Lead && !actor.is_administrator() {
+        return Err(Error::forbidden());
+    }
+    app.jobs.cancel(job.id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn find(app: &App, actor: &Actor, id: JobId) -> Result<(Job, LessonRole)> {
+    let missing = || Error::not_found("没有找到这个任务。", "There is no such job.");
+    let job = app.jobs.get(id).await?.ok_or_else(missing)?;
+    let role = match job.lesson_id {
+        Some(lesson) => role_in(&app.db, lesson, actor).await?,
+        None => LessonRole::None,
+    };
+    if role == LessonRole::None && !actor.is_administrator() {
+        return Err(missing());
+    }
+    Ok((job, role))
+}

@@ -1,0 +1,171 @@
+//! What surrounds every route, from the outside in: [`observe`] (id, log, metrics, headers, the error's language), [`bound`]
+//! (time) and [`enforce`] (origin, session, access).
+
+use std::time::{Duration, Instant};
+
+use axum::body::Body;
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use tracing::Instrument;
+
+use crate::app::App;
+use crate::error::{Error, Language, Result, Text};
+use crate::extract::{Client, now};
+use crate::identity::session;
+
+use super::access::{self, Access};
+
+/// The page runs its own scripts only; hls.js plays from `blob:`; nobody may frame it.
+const CONTENT_SECURITY_POLICY: &str = "default-src 'self'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
+    img-src 'self' data: blob:; media-src 'self' blob:; font-src 'self' data:; connect-src 'self'; worker-src 'self' blob:; \
+    object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
+
+/// On every answer. No referrer: addresses hold classroom passes.
+const HEADERS: [(HeaderName, &str); 5] = [
+    (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (header::REFERRER_POLICY, "no-referrer"),
+    (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+    (
+        HeaderName::from_static("permissions-policy"),
+        "camera=(self), microphone=(self), display-capture=(self), fullscreen=(self), autoplay=(self), geolocation=()",
+    ),
+];
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Outermost: names the request, times it, tells its errors once and in the reader's language.
+pub async fn observe(request: Request, next: Next) -> Response {
+    // A path may hold a pass or a token; its pattern does not.
+    let path = request.extensions().get::<MatchedPath>().map_or("page", MatchedPath::as_str).to_owned();
+    let method = request.method().clone();
+    let language = Language::of(request.headers().get(header::ACCEPT_LANGUAGE));
+    let id = format!("{:016x}", rand::random::<u64>());
+    let span = tracing::info_span!("request", %id, %method, path);
+    let began = Instant::now();
+
+    let mut response = next.run(request).instrument(span.clone()).await;
+
+    let _inside = span.enter();
+    if let Some(error) = response.extensions_mut().remove::<Error>() {
+        if let Error::Internal(cause) = &error {
+            tracing::error!(error = %cause, "a request failed");
+        }
+        response = in_language(response, &error, language);
+    }
+    record(&method, path, &response, began.elapsed());
+    let headers = response.headers_mut();
+    for (name, value) in HEADERS {
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
+    }
+    headers.insert(REQUEST_ID, HeaderValue::try_from(id).expect("hexadecimal digits"));
+    response
+}
+
+/// The error's body in the reader's language; headers that the handler or a layer set stay.
+fn in_language(response: Response, error: &Error, language: Language) -> Response {
+    let (parts, _) = response.into_parts();
+    let mut rendered = error.render(language);
+    for (name, value) in &parts.headers {
+        if name != header::CONTENT_LENGTH && name != header::CONTENT_TYPE {
+            rendered.headers_mut().append(name, value.clone());
+        }
+    }
+    rendered
+}
+
+fn record(method: &Method, path: String, response: &Response, took: Duration) {
+    let status = response.status();
+    tracing::debug!(status = status.as_u16(), took_ms = took.as_millis() as u64, "answered");
+    let labels = [("method", method.to_string()), ("path", path), ("status", status.as_str().to_owned())];
+    metrics::counter!("http_requests_total", &labels[..]).increment(1);
+    metrics::histogram!("http_request_duration_seconds", &labels[..2]).record(took.as_secs_f64());
+}
+
+/// An answer must begin within the limit; a body may stream for longer.
+pub async fn bound(State(app): State<App>, request: Request, next: Next) -> Response {
+    let limit = Duration::from_secs(app.config.limits.request_seconds);
+    match tokio::time::timeout(limit, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => Error::Unavailable(Text::new(
+            "服务器处理超时，请稍后再试。",
+            "The server took too long. Please try again in a moment.",
+        ))
+        .into_response(),
+    }
+}
+
+/// A handler that panicked: told without details; the panic itself is in the log.
+pub fn panicked(_: Box<dyn std::any::Any + Send>) -> axum::http::Response<Body> {
+    Error::internal("a handler panicked").into_response()
+}
+
+/// Innermost: finds out who calls and whether they may.
+pub async fn enforce(State(app): State<App>, mut request: Request, next: Next) -> Response {
+    let Some(path) = request.extensions().get::<MatchedPath>().cloned() else {
+        return next.run(request).await;
+    };
+    match admit(&app, &mut request, path.as_str()).await {
+        Ok(()) => next.run(request).await,
+        Err(error) => error.into_response(),
+    }
+}
+
+async fn admit(app: &App, request: &mut Request, path: &str) -> Result<()> {
+    let access = access::rule(request.method(), path)?;
+    let peer = request.extensions().get::<axum::extract::ConnectInfo<std::net::SocketAddr>>().map(|info| info.0);
+    let client = Client::of(peer, request.headers(), &app.config.server.trusted_proxies);
+    request.extensions_mut().insert(client);
+    if access == Access::Bearer {
+        return Ok(());
+    }
+    check_origin(app, request)?;
+    let token = session::token_of(request.headers()).map(str::to_owned);
+    let actor = match token {
+        Some(token) => session::find(&app.db, &token, now()).await?,
+        None => None,
+    };
+    access.check(actor.as_ref())?;
+    if access == Access::Scraper
+        && !app.config.server.metrics_from.contains(&client.0)
+        && !actor.as_ref().is_some_and(crate::identity::Actor::is_administrator)
+    {
+        return Err(Error::forbidden());
+    }
+    if let Some(actor) = actor {
+        request.extensions_mut().insert(actor);
+    }
+    Ok(())
+}
+
+/// A page of another site may not act with our visitor's cookie: what changes something, or opens a WebSocket, comes from our own pages.
+/// Programs send no Origin, and no browser lets a page leave it out.
+fn check_origin(app: &App, request: &Request) -> Result<()> {
+    let headers = request.headers();
+    let reads = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
+    if reads && !headers.contains_key(header::UPGRADE) {
+        return Ok(());
+    }
+    let Some(origin) = headers.get(header::ORIGIN) else { return Ok(()) };
+    let origin = origin.to_str().unwrap_or_default();
+    let own = origin == app.config.public_url() || host_of(origin).is_some_and(|host| Some(host) == own_host(request, headers));
+    if own {
+        return Ok(());
+    }
+    Err(Error::Forbidden(Text::new(
+        "请求来自其他网站，已被拒绝。",
+        "The request came from another site and was refused.",
+    )))
+}
+
+fn host_of(origin: &str) -> Option<&str> {
+    origin.split_once("://").map(|(_, host)| host)
+}
+
+/// HTTP/1 names the host in a header, HTTP/2 in the address.
+fn own_host<'a>(request: &'a Request, headers: &'a HeaderMap) -> Option<&'a str> {
+    let named = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    named.or_else(|| request.uri().authority().map(|authority| authority.as_str()))
+}

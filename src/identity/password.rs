@@ -1,0 +1,85 @@
+//! Passwords: argon2id, off the async threads, a few at a time.
+
+use std::sync::{Arc, LazyLock};
+
+use argon2::password_hash::phc::PasswordHash;
+use argon2::{Argon2, PasswordHasher, PasswordVerifier};
+use tokio::sync::Semaphore;
+
+use crate::error::{Error, Result};
+
+/// Each hash takes 19 MiB and tens of milliseconds of a core: as many at a time as leave the media threads alone.
+const CONCURRENT: usize = 2;
+/// NIST SP 800-63B §5.1.1.2: at least 8 characters; the upper bound keeps a request from buying CPU time.
+pub const LENGTH: std::ops::RangeInclusive<usize> = 8..=128;
+
+/// Verified against when there is no such person, so that an unknown name takes as long as a wrong password.
+static NOBODY: LazyLock<String> = LazyLock::new(|| hash_now(&super::secret::token()).expect("argon2's defaults are valid"));
+
+/// Hashes and verifies. Cloning shares the bound.
+#[derive(Clone)]
+pub struct Hasher {
+    slots: Arc<Semaphore>,
+}
+
+impl Default for Hasher {
+    fn default() -> Self {
+        Self { slots: Arc::new(Semaphore::new(CONCURRENT)) }
+    }
+}
+
+impl Hasher {
+    /// The PHC string to keep.
+    pub async fn hash(&self, password: String) -> Result<String> {
+        self.work(move || hash_now(&password)).await?.map_err(|cause| Error::internal(cause.to_string()))
+    }
+
+    /// Whether the password fits the hash; takes as long when there is no hash.
+    pub async fn verify(&self, password: String, hash: Option<String>) -> Result<bool> {
+        self.work(move || {
+            let known = hash.is_some();
+            let hash = hash.as_deref().unwrap_or(&NOBODY);
+            let fits = PasswordHash::new(hash)
+                .is_ok_and(|hash| Argon2::default().verify_password(password.as_bytes(), &hash).is_ok());
+            fits && known
+        })
+        .await
+    }
+
+    async fn work<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+        let slot = self.slots.clone().acquire_owned().await.map_err(Error::internal)?;
+        let work = move || {
+            let result = work();
+            drop(slot);
+            result
+        };
+        tokio::task::spawn_blocking(work).await.map_err(Error::internal)
+    }
+}
+
+fn hash_now(password: &str) -> Result<String, argon2::password_hash::Error> {
+    Argon2::default().hash_password(password.as_bytes()).map(|hash| hash.to_string())
+}
+
+/// Refuses a password that is too short or too long.
+pub fn check(field: &'static str, password: &str) -> Result<()> {
+    if LENGTH.contains(&password.chars().count()) {
+        return Ok(());
+    }
+    Err(Error::field(field, "密码需要 8 到 128 个字符。", "A password needs 8 to 128 characters."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn only_the_right_password_fits_and_nobody_has_none() {
+        let hasher = Hasher::default();
+        let hash = hasher.hash("春风又绿江南岸".into()).await.expect("hashes");
+        assert!(hash.starts_with("$argon2id$"));
+        assert!(hasher.verify("春风又绿江南岸".into(), Some(hash.clone())).await.expect("runs"));
+        assert!(!hasher.verify("明月何时照我还".into(), Some(hash)).await.expect("runs"));
+        assert!(!hasher.verify("春风又绿江南岸".into(), None).await.expect("runs"));
+    }
+}

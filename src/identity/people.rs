@@ -1,0 +1,267 @@
+//! People, as administrators keep them: `/api/people`.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::{Deserialize, Serialize};
+use sqlx::{Any, Transaction};
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use crate::app::App;
+use crate::db::{DbError, MAX_ROWS, is_dangling, is_duplicate, millis};
+use crate::error::{Error, Result};
+use crate::extract::{Json, Path, line, now, nullable};
+use crate::schools::SchoolId;
+
+use super::{Actor, PersonId, Role, SchoolRef, password, secret, session};
+
+pub fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(list, add)).routes(routes!(change, remove)).routes(routes!(new_password))
+}
+
+/// A person as lists show them.
+#[derive(Debug, Serialize, ToSchema)]
+struct Item {
+    id: PersonId,
+    name: String,
+    /// Told to administrators only.
+    login: Option<String>,
+    role: Role,
+    school_id: Option<SchoolId>,
+    school: Option<SchoolRef>,
+}
+
+#[derive(sqlx::FromRow)]
+struct Row {
+    id: PersonId,
+    name: String,
+    login: Option<String>,
+    role: Role,
+    school_id: Option<SchoolId>,
+    school_name: Option<String>,
+}
+
+const SELECT: &str = "SELECT p.id, p.name, p.login, p.role, p.school_id, o.name AS school_name
+    FROM people p LEFT JOIN schools o ON o.id = p.school_id WHERE p.removed_at IS NULL";
+
+impl Row {
+    fn item(self, with_login: bool) -> Item {
+        let school = self.school_id.zip(self.school_name).map(|(id, name)| SchoolRef { id, name });
+        let login = self.login.filter(|_| with_login);
+        Item { id: self.id, name: self.name, login, role: self.role, school_id: self.school_id, school }
+    }
+}
+
+#[derive(Serialize, ToSchema)]
+struct Items {
+    items: Vec<Item>,
+}
+
+/// Everybody. Teachers see it too, to name assistants.
+#[utoipa::path(get, path = "/api/people", tag = "people", responses((status = 200, body = Items)))]
+async fn list(State(app): State<App>, actor: Actor) -> Result<Json<Items>> {
+    let query = format!("{SELECT} ORDER BY p.name, p.id LIMIT {MAX_ROWS}");
+    let rows: Vec<Row> = sqlx::query_as(sqlx::AssertSqlSafe(query)).fetch_all(app.db.pool()).await?;
+    let with_login = actor.is_administrator();
+    Ok(Json(Items { items: rows.into_iter().map(|row| row.item(with_login)).collect() }))
+}
+
+#[derive(Deserialize, ToSchema)]
+struct AddPerson {
+    school_id: Option<SchoolId>,
+    name: String,
+    login: String,
+    role: Role,
+    /// Absent: one is made and told once.
+    password: Option<String>,
+}
+
+/// The new person; the password that was made for them is told this once.
+#[derive(Serialize, ToSchema)]
+struct Added {
+    #[serde(flatten)]
+    item: Item,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    initial_password: Option<String>,
+}
+
+/// Adds a person.
+#[utoipa::path(post, path = "/api/people", tag = "people", request_body = AddPerson, responses((status = 201, body = Added), (status = 422, body = crate::error::Body)))]
+async fn add(State(app): State<App>, Json(form): Json<AddPerson>) -> Result<(StatusCode, Json<Added>)> {
+    let person = NewPerson { school: form.school_id, name: form.name, login: form.login, role: form.role };
+    let initial_password = form.password.is_none().then(secret::password);
+    let password = form.password.or_else(|| initial_password.clone()).unwrap_or_default();
+    let id = add_person(&app, person, password).await?;
+    Ok((StatusCode::CREATED, Json(Added { item: find(&app, id).await?, initial_password })))
+}
+
+async fn find(app: &App, id: PersonId) -> Result<Item> {
+    let query = format!("{SELECT} AND p.id = $1");
+    let row: Option<Row> = sqlx::query_as(sqlx::AssertSqlSafe(query)).bind(id).fetch_optional(app.db.pool()).await?;
+    row.map(|row| row.item(true)).ok_or_else(no_person)
+}
+
+fn no_person() -> Error {
+    Error::not_found("没有找到这个人。", "There is no such person.")
+}
+
+/// A person to be added.
+pub struct NewPerson {
+    pub school: Option<SchoolId>,
+    pub name: String,
+    pub login: String,
+    pub role: Role,
+}
+
+impl NewPerson {
+    /// Trims and checks what was typed.
+    pub fn check(self) -> Result<Self> {
+        Ok(Self { name: line("name", &self.name, 1..=40)?, login: check_login(&self.login)?, ..self })
+    }
+}
+
+/// Adds a person with a password.
+pub async fn add_person(app: &App, person: NewPerson, password: String) -> Result<PersonId> {
+    let person = person.check()?;
+    password::check("password", &password)?;
+    let hash = app.identity.hasher.hash(password).await?;
+    let mut tx = app.db.begin().await?;
+    let id = insert(&mut tx, &person, &hash).await?;
+    tx.commit().await?;
+    Ok(id)
+}
+
+/// Sign-in names are typed on any keyboard: lower-case letters, digits and `._-@`.
+fn check_login(login: &str) -> Result<String> {
+    let login = line("login", login, 2..=64)?.to_lowercase();
+    if login.chars().all(|c| c.is_ascii_alphanumeric() || "._-@".contains(c)) {
+        return Ok(login);
+    }
+    Err(Error::field(
+        "login",
+        "账号只能使用字母、数字和 . _ - @。",
+        "A sign-in name takes letters, digits and . _ - @ only.",
+    ))
+}
+
+/// The row of a person that was checked.
+pub async fn insert(tx: &mut Transaction<'static, Any>, person: &NewPerson, password_hash: &str) -> Result<PersonId> {
+    let id = PersonId::fresh();
+    sqlx::query("INSERT INTO people (id, school_id, name, login, role, password_hash, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7)")
+        .bind(id)
+        .bind(person.school)
+        .bind(&person.name)
+        .bind(&person.login)
+        .bind(person.role)
+        .bind(password_hash)
+        .bind(millis(now()))
+        .execute(&mut **tx)
+        .await
+        .map_err(refused)?;
+    Ok(id)
+}
+
+fn refused(error: DbError) -> Error {
+    if is_duplicate(&error) {
+        return Error::field("login", "这个账号已被使用。", "This sign-in name is taken.");
+    }
+    if is_dangling(&error) {
+        return Error::field("school_id", "没有找到这所学校。", "There is no such school.");
+    }
+    error.into()
+}
+
+#[derive(Deserialize, ToSchema)]
+struct ChangePerson {
+    #[serde(default, deserialize_with = "nullable")]
+    #[schema(value_type = Option<SchoolId>)]
+    school_id: Option<Option<SchoolId>>,
+    name: Option<String>,
+    login: Option<String>,
+    role: Option<Role>,
+}
+
+/// Changes a person.
+#[utoipa::path(patch, path = "/api/people/{id}", tag = "people", request_body = ChangePerson, params(("id" = PersonId, Path)), responses((status = 200, body = Item), (status = 404, body = crate::error::Body)))]
+async fn change(State(app): State<App>, Path(id): Path<PersonId>, Json(form): Json<ChangePerson>) -> Result<Json<Item>> {
+    let present = find(&app, id).await?;
+    let name = form.name.map(|name| line("name", &name, 1..=40)).transpose()?.unwrap_or(present.name);
+    let login = form.login.map(|login| check_login(&login)).transpose()?.or(present.login);
+    let role = form.role.unwrap_or(present.role);
+    let mut tx = app.db.begin().await?;
+    if role != Role::Administrator {
+        keep_an_administrator(&mut tx, id).await?;
+    }
+    sqlx::query("UPDATE people SET school_id = $2, name = $3, login = $4, role = $5 WHERE id = $1 AND removed_at IS NULL")
+        .bind(id)
+        .bind(form.school_id.unwrap_or(present.school_id))
+        .bind(name)
+        .bind(login)
+        .bind(role)
+        .execute(&mut *tx)
+        .await
+        .map_err(refused)?;
+    tx.commit().await?;
+    Ok(Json(find(&app, id).await?))
+}
+
+/// Refuses when nobody but `leaving` runs the house.
+async fn keep_an_administrator(tx: &mut Transaction<'static, Any>, leaving: PersonId) -> Result<()> {
+    let (role, others): (Option<Role>, i64) = sqlx::query_as(
+        "SELECT (SELECT role FROM people WHERE id = $1),
+                (SELECT COUNT(*) FROM people WHERE role = $2 AND removed_at IS NULL AND id <> $1)",
+    )
+    .bind(leaving)
+    .bind(Role::Administrator)
+    .fetch_one(&mut **tx)
+    .await?;
+    if role == Some(Role::Administrator) && others == 0 {
+        return Err(Error::conflict(
+            "last_administrator",
+            "这是唯一的管理员，请先添加另一位管理员。",
+            "This is the only administrator. Add another one first.",
+        ));
+    }
+    Ok(())
+}
+
+/// Removes a person: they cannot sign in any more; lessons that they taught keep their name.
+#[utoipa::path(delete, path = "/api/people/{id}", tag = "people", params(("id" = PersonId, Path)), responses((status = 204), (status = 404, body = crate::error::Body), (status = 409, body = crate::error::Body)))]
+async fn remove(State(app): State<App>, Path(id): Path<PersonId>) -> Result<StatusCode> {
+    let mut tx = app.db.begin().await?;
+    keep_an_administrator(&mut tx, id).await?;
+    let removed = sqlx::query("UPDATE people SET removed_at = $2, login = NULL WHERE id = $1 AND removed_at IS NULL")
+        .bind(id)
+        .bind(millis(now()))
+        .execute(&mut *tx)
+        .await?;
+    if removed.rows_affected() == 0 {
+        return Err(no_person());
+    }
+    sqlx::query("DELETE FROM sessions WHERE person_id = $1").bind(id).execute(&mut *tx).await?;
+    tx.commit().await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+#[derive(Serialize, ToSchema)]
+struct InitialPassword {
+    /// Told this once.
+    initial_password: String,
+}
+
+/// Gives a person who forgot theirs a new password and ends their sessions.
+#[utoipa::path(post, path = "/api/people/{id}/password", tag = "people", params(("id" = PersonId, Path)), responses((status = 200, body = InitialPassword), (status = 404, body = crate::error::Body)))]
+async fn new_password(State(app): State<App>, Path(id): Path<PersonId>) -> Result<Json<InitialPassword>> {
+    let initial_password = secret::password();
+    let hash = app.identity.hasher.hash(initial_password.clone()).await?;
+    let changed = sqlx::query("UPDATE people SET password_hash = $2 WHERE id = $1 AND removed_at IS NULL")
+        .bind(id)
+        .bind(hash)
+        .execute(app.db.pool())
+        .await?;
+    if changed.rows_affected() == 0 {
+        return Err(no_person());
+    }
+    session::close_others(&app.db, id, None).await?;
+    Ok(Json(InitialPassword { initial_password }))
+}

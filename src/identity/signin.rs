@@ -1,0 +1,148 @@
+//! Signing in and out: `/api/session`.
+
+use std::time::Instant;
+
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use crate::app::App;
+use crate::error::{Error, Result};
+use crate::extract::{Client, Json, now};
+use crate::schools::{self, ClassroomId};
+
+use super::actor::{Actor, SchoolRef};
+use super::session::{self, Holder};
+use super::{PersonId, Role, password};
+
+pub fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .routes(routes!(me, sign_in, sign_out))
+        .routes(routes!(show_pass))
+        .routes(routes!(change_password))
+}
+
+/// Who is signed in.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Me {
+    Person { id: PersonId, name: String, role: Role, school: Option<SchoolRef> },
+    Classroom { id: ClassroomId, name: String, school: SchoolRef },
+}
+
+impl From<Actor> for Me {
+    fn from(actor: Actor) -> Self {
+        match actor {
+            Actor::Person(p) => Self::Person { id: p.id, name: p.name, role: p.role, school: p.school },
+            Actor::Classroom(c) => Self::Classroom { id: c.id, name: c.name, school: c.school },
+        }
+    }
+}
+
+/// `Me` with the cookie that makes it so.
+pub type SignedIn = ([(HeaderName, HeaderValue); 1], Json<Me>);
+
+/// Who am I.
+#[utoipa::path(get, path = "/api/session", tag = "session", responses((status = 200, body = Me), (status = 401, body = crate::error::Body)))]
+async fn me(actor: Actor) -> Json<Me> {
+    Json(actor.into())
+}
+
+#[derive(Deserialize, ToSchema)]
+struct SignIn {
+    login: String,
+    password: String,
+}
+
+/// A person signs in.
+#[utoipa::path(post, path = "/api/session", tag = "session", request_body = SignIn, responses((status = 200, body = Me), (status = 401, body = crate::error::Body), (status = 429, body = crate::error::Body)))]
+async fn sign_in(State(app): State<App>, Client(address): Client, Json(form): Json<SignIn>) -> Result<SignedIn> {
+    let login = form.login.trim().to_lowercase();
+    if login.chars().count() > 64 || form.password.chars().count() > *password::LENGTH.end() {
+        return Err(Error::WrongSignIn);
+    }
+    app.identity.limiter.count(&login, address, Instant::now())?;
+    let found: Option<(PersonId, String)> =
+        sqlx::query_as("SELECT id, password_hash FROM people WHERE login = $1 AND removed_at IS NULL")
+            .bind(&login)
+            .fetch_optional(app.db.pool())
+            .await?;
+    let (id, hash) = found.unzip();
+    let fits = app.identity.hasher.verify(form.password, hash).await?;
+    let Some(id) = id.filter(|_| fits) else {
+        tracing::info!(%address, "a sign-in failed");
+        return Err(Error::WrongSignIn);
+    };
+    app.identity.limiter.succeeded(&login, address);
+    give_session(&app, Holder::Person(id)).await
+}
+
+#[derive(Deserialize, ToSchema)]
+struct Pass {
+    pass: String,
+}
+
+/// A classroom's device shows its pass.
+#[utoipa::path(post, path = "/api/session/pass", tag = "session", request_body = Pass, responses((status = 200, body = Me), (status = 401, body = crate::error::Body), (status = 429, body = crate::error::Body)))]
+async fn show_pass(State(app): State<App>, Client(address): Client, Json(form): Json<Pass>) -> Result<SignedIn> {
+    app.identity.limiter.count("", address, Instant::now())?;
+    let Some(id) = schools::classroom_of_pass(&app.db, form.pass.trim()).await? else { return Err(Error::WrongPass) };
+    app.identity.limiter.succeeded("", address);
+    give_session(&app, Holder::Classroom(id)).await
+}
+
+/// Opens a session and answers with its cookie.
+pub async fn give_session(app: &App, holder: Holder) -> Result<SignedIn> {
+    let token = session::open(&app.db, holder, now()).await?;
+    let actor = session::find(&app.db, &token, now()).await?.ok_or(Error::NotSignedIn)?;
+    let cookie = session::cookie(&token, app.config.is_secure());
+    Ok(([(header::SET_COOKIE, cookie)], Json(actor.into())))
+}
+
+/// Signs out.
+#[utoipa::path(delete, path = "/api/session", tag = "session", responses((status = 204)))]
+async fn sign_out(State(app): State<App>, headers: HeaderMap) -> Result<(StatusCode, [(HeaderName, HeaderValue); 1])> {
+    if let Some(token) = session::token_of(&headers) {
+        session::close(&app.db, token).await?;
+    }
+    Ok((StatusCode::NO_CONTENT, [(header::SET_COOKIE, session::no_cookie(app.config.is_secure()))]))
+}
+
+#[derive(Deserialize, ToSchema)]
+struct ChangePassword {
+    old: String,
+    new: String,
+}
+
+/// A person changes their own password; their other sessions end.
+#[utoipa::path(put, path = "/api/session/password", tag = "session", request_body = ChangePassword, responses((status = 204), (status = 422, body = crate::error::Body)))]
+async fn change_password(
+    State(app): State<App>,
+    Client(address): Client,
+    actor: Actor,
+    headers: HeaderMap,
+    Json(form): Json<ChangePassword>,
+) -> Result<StatusCode> {
+    let Actor::Person(person) = actor else { return Err(Error::forbidden()) };
+    password::check("new", &form.new)?;
+    let limited = person.id.to_string();
+    app.identity.limiter.count(&limited, address, Instant::now())?;
+    let (hash,): (String,) = sqlx::query_as("SELECT password_hash FROM people WHERE id = $1")
+        .bind(person.id)
+        .fetch_one(app.db.pool())
+        .await?;
+    if !app.identity.hasher.verify(form.old, Some(hash)).await? {
+        return Err(Error::field("old", "原密码不正确。", "The present password is not right."));
+    }
+    app.identity.limiter.succeeded(&limited, address);
+    let hash = app.identity.hasher.hash(form.new).await?;
+    sqlx::query("UPDATE people SET password_hash = $2 WHERE id = $1")
+        .bind(person.id)
+        .bind(hash)
+        .execute(app.db.pool())
+        .await?;
+    session::close_others(&app.db, person.id, session::token_of(&headers)).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

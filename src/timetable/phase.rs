@@ -1,0 +1,50 @@
+//! How a lesson moves on: planned → live → ended, and how its recording stands. Nothing else writes these columns.
+
+use jiff::Timestamp;
+
+use crate::db::{Db, DbError, millis};
+
+use super::{LessonId, Phase, RecordingState};
+
+/// planned → live. False when the lesson was not planned any more: somebody else began or ended it.
+pub async fn mark_live(db: &Db, lesson: LessonId, at: Timestamp) -> Result<bool, DbError> {
+    let changed = sqlx::query("UPDATE lessons SET phase = 'live', began_at = $2 WHERE id = $1 AND phase = 'planned'")
+        .bind(lesson)
+        .bind(millis(at))
+        .execute(db.pool())
+        .await?;
+    Ok(changed.rows_affected() == 1)
+}
+
+/// live → ended. False when the lesson was not live.
+pub async fn mark_ended(db: &Db, lesson: LessonId, at: Timestamp) -> Result<bool, DbError> {
+    let changed = sqlx::query("UPDATE lessons SET phase = 'ended', ended_at = $2 WHERE id = $1 AND phase = 'live'")
+        .bind(lesson)
+        .bind(millis(at))
+        .execute(db.pool())
+        .await?;
+    Ok(changed.rows_affected() == 1)
+}
+
+/// Lessons that were live when the server died are over; their recordings are finished by `recording`.
+pub async fn end_interrupted(db: &Db, at: Timestamp) -> Result<Vec<LessonId>, DbError> {
+    let ended: Vec<(LessonId,)> =
+        sqlx::query_as("UPDATE lessons SET phase = 'ended', ended_at = $1 WHERE phase = 'live' RETURNING id")
+            .bind(millis(at))
+            .fetch_all(db.pool())
+            .await?;
+    Ok(ended.into_iter().map(|(id,)| id).collect())
+}
+
+/// Where the lesson stands; `None` when there is no such lesson.
+pub async fn phase_of(db: &Db, lesson: LessonId) -> Result<Option<Phase>, DbError> {
+    let row: Option<(Phase,)> =
+        sqlx::query_as("SELECT phase FROM lessons WHERE id = $1").bind(lesson).fetch_optional(db.pool()).await?;
+    Ok(row.map(|(phase,)| phase))
+}
+
+/// Notes how the lesson's recording stands.
+pub async fn set_recording(db: &Db, lesson: LessonId, state: RecordingState) -> Result<(), DbError> {
+    sqlx::query("UPDATE lessons SET recording = $2 WHERE id = $1").bind(lesson).bind(state).execute(db.pool()).await?;
+    Ok(())
+}

@@ -1,0 +1,340 @@
+//! Series: a place in the timetable that makes lessons through a term: `/api/series`.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use jiff::civil::{Date, Time};
+use jiff::tz::TimeZone;
+use serde::{Deserialize, Serialize};
+use sqlx::{Any, Transaction};
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use crate::app::App;
+use crate::db::{Db, MAX_ROWS, millis};
+use crate::error::{Error, Result};
+use crate::extract::{Json, Path, line, now, nullable};
+use crate::identity::PersonId;
+use crate::schools::ClassroomId;
+
+use super::cast::Cast;
+use super::lessons::{NewLesson, insert};
+use super::{PeriodId, SeriesId, TermId, calendar};
+
+pub fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(list, add)).routes(routes!(change, remove))
+}
+
+/// A place in the timetable.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct Series {
+    id: SeriesId,
+    name: String,
+    subject: String,
+    grade: String,
+    term_id: TermId,
+    /// 1 Monday … 7 Sunday.
+    weekday: i8,
+    period_id: PeriodId,
+    lead_id: PersonId,
+    assistant_ids: Vec<PersonId>,
+    lead_classroom_id: Option<ClassroomId>,
+    classroom_ids: Vec<ClassroomId>,
+}
+
+#[derive(sqlx::FromRow)]
+struct Row {
+    id: SeriesId,
+    name: String,
+    subject: String,
+    grade: String,
+    term_id: TermId,
+    weekday: i64,
+    period_id: PeriodId,
+    lead_id: PersonId,
+    lead_classroom_id: Option<ClassroomId>,
+}
+
+const SELECT: &str =
+    "SELECT id, name, subject, grade, term_id, weekday, period_id, lead_id, lead_classroom_id FROM series";
+
+#[derive(Serialize, ToSchema)]
+struct Items {
+    items: Vec<Series>,
+}
+
+/// Every series.
+#[utoipa::path(get, path = "/api/series", tag = "timetable", responses((status = 200, body = Items)))]
+async fn list(State(app): State<App>) -> Result<Json<Items>> {
+    let mut tx = app.db.begin().await?;
+    let items = find(&mut tx, &format!("{SELECT} ORDER BY weekday, name, id LIMIT {MAX_ROWS}"), None).await?;
+    tx.commit().await?;
+    Ok(Json(Items { items }))
+}
+
+/// The series that a query of ours (with `$1` for `id`, if it has one) names.
+async fn find(tx: &mut Transaction<'static, Any>, query: &str, id: Option<&str>) -> Result<Vec<Series>> {
+    let mut rows = sqlx::query_as(sqlx::AssertSqlSafe(query.to_owned()));
+    if let Some(id) = id {
+        rows = rows.bind(id.to_owned());
+    }
+    let rows: Vec<Row> = rows.fetch_all(&mut **tx).await?;
+    let mut found = Vec::with_capacity(rows.len());
+    for row in rows {
+        found.push(with_members(tx, row).await?);
+    }
+    Ok(found)
+}
+
+async fn with_members(tx: &mut Transaction<'static, Any>, row: Row) -> Result<Series> {
+    let assistants: Vec<(PersonId,)> =
+        sqlx::query_as("SELECT person_id FROM series_assistants WHERE series_id = $1 ORDER BY place")
+            .bind(row.id)
+            .fetch_all(&mut **tx)
+            .await?;
+    let rooms: Vec<(ClassroomId,)> =
+        sqlx::query_as("SELECT classroom_id FROM series_classrooms WHERE series_id = $1 ORDER BY place")
+            .bind(row.id)
+            .fetch_all(&mut **tx)
+            .await?;
+    Ok(Series {
+        id: row.id,
+        name: row.name,
+        subject: row.subject,
+        grade: row.grade,
+        term_id: row.term_id,
+        weekday: row.weekday as i8,
+        period_id: row.period_id,
+        lead_id: row.lead_id,
+        assistant_ids: assistants.into_iter().map(|(id,)| id).collect(),
+        lead_classroom_id: row.lead_classroom_id,
+        classroom_ids: rooms.into_iter().map(|(id,)| id).collect(),
+    })
+}
+
+#[derive(Deserialize, ToSchema)]
+pub struct AddSeries {
+    pub name: String,
+    pub subject: String,
+    pub grade: String,
+    pub term_id: TermId,
+    /// 1 Monday … 7 Sunday.
+    pub weekday: i8,
+    pub period_id: PeriodId,
+    pub lead_id: PersonId,
+    #[serde(default)]
+    pub assistant_ids: Vec<PersonId>,
+    pub lead_classroom_id: Option<ClassroomId>,
+    #[serde(default)]
+    pub classroom_ids: Vec<ClassroomId>,
+}
+
+/// Adds a series and plans its lessons.
+#[utoipa::path(post, path = "/api/series", tag = "timetable", request_body = AddSeries, responses((status = 201, body = Series), (status = 422, body = crate::error::Body)))]
+async fn add(State(app): State<App>, Json(form): Json<AddSeries>) -> Result<(StatusCode, Json<Series>)> {
+    Ok((StatusCode::CREATED, Json(insert_series(&app.db, form, &app.config.time_zone()).await?)))
+}
+
+/// Adds a series and plans its lessons.
+pub async fn insert_series(db: &Db, form: AddSeries, zone: &TimeZone) -> Result<Series> {
+    let series = Series {
+        id: SeriesId::fresh(),
+        name: form.name,
+        subject: form.subject,
+        grade: form.grade,
+        term_id: form.term_id,
+        weekday: form.weekday,
+        period_id: form.period_id,
+        lead_id: form.lead_id,
+        assistant_ids: form.assistant_ids,
+        lead_classroom_id: form.lead_classroom_id,
+        classroom_ids: form.classroom_ids,
+    };
+    let mut tx = db.begin().await?;
+    let series = series.check(&mut tx).await?;
+    sqlx::query(
+        "INSERT INTO series (id, name, subject, grade, term_id, weekday, period_id, lead_id, lead_classroom_id, created_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+    )
+    .bind(series.id)
+    .bind(&series.name)
+    .bind(&series.subject)
+    .bind(&series.grade)
+    .bind(series.term_id)
+    .bind(i64::from(series.weekday))
+    .bind(series.period_id)
+    .bind(series.lead_id)
+    .bind(series.lead_classroom_id)
+    .bind(millis(now()))
+    .execute(&mut *tx)
+    .await?;
+    series.write(&mut tx, zone).await?;
+    tx.commit().await?;
+    Ok(series)
+}
+
+impl Series {
+    fn cast(&self) -> Cast {
+        Cast {
+            lead: self.lead_id,
+            assistants: self.assistant_ids.clone(),
+            lead_room: self.lead_classroom_id,
+            listening: self.classroom_ids.clone(),
+        }
+    }
+
+    async fn check(self, tx: &mut Transaction<'static, Any>) -> Result<Self> {
+        if !(1..=7).contains(&self.weekday) {
+            return Err(Error::field("weekday", "星期应为 1 到 7。", "A weekday is 1 to 7."));
+        }
+        if dates_of(tx, self.term_id).await?.is_none() {
+            return Err(Error::field("term_id", "没有找到这个学期。", "There is no such term."));
+        }
+        if hours_of(tx, self.period_id).await?.is_none() {
+            return Err(Error::field("period_id", "没有找到这个节次。", "There is no such period."));
+        }
+        self.cast().check(tx).await?;
+        Ok(Self {
+            name: line("name", &self.name, 1..=100)?,
+            subject: line("subject", &self.subject, 1..=20)?,
+            grade: line("grade", &self.grade, 1..=20)?,
+            ..self
+        })
+    }
+
+    /// Writes who takes part, and plans the lessons to come anew.
+    async fn write(&self, tx: &mut Transaction<'static, Any>, zone: &TimeZone) -> Result<()> {
+        self.cast().write(tx, "series", &self.id.to_string()).await?;
+        self.plan(tx, zone).await
+    }
+
+    /// Replaces the lessons that have not begun by what the term, weekday and period say now.
+    async fn plan(&self, tx: &mut Transaction<'static, Any>, zone: &TimeZone) -> Result<()> {
+        remove_planned(tx, self.id).await?;
+        let (Some((from, to)), Some((name, starts, ends))) =
+            (dates_of(tx, self.term_id).await?, hours_of(tx, self.period_id).await?)
+        else {
+            return Ok(());
+        };
+        let now = now();
+        for day in calendar::weekdays(from, to, self.weekday) {
+            let (starts_at, ends_at) = (calendar::moment(zone, day, starts), calendar::moment(zone, day, ends));
+            let Some((starts_at, ends_at)) = starts_at.zip(ends_at).filter(|(_, ends_at)| *ends_at > now) else { continue };
+            let lesson = NewLesson {
+                title: self.name.clone(),
+                subject: self.subject.clone(),
+                grade: self.grade.clone(),
+                series: Some(self.id),
+                period: Some(name.clone()),
+                starts_at,
+                ends_at,
+                cast: self.cast(),
+            };
+            insert(tx, &lesson).await?;
+        }
+        Ok(())
+    }
+}
+
+async fn remove_planned(tx: &mut Transaction<'static, Any>, id: SeriesId) -> Result<()> {
+    sqlx::query("DELETE FROM lessons WHERE series_id = $1 AND phase = 'planned'").bind(id).execute(&mut **tx).await?;
+    Ok(())
+}
+
+async fn dates_of(tx: &mut Transaction<'static, Any>, id: TermId) -> Result<Option<(Date, Date)>> {
+    let row: Option<(String, String)> =
+        sqlx::query_as("SELECT starts_on, ends_on FROM terms WHERE id = $1").bind(id).fetch_optional(&mut **tx).await?;
+    let Some((from, to)) = row else { return Ok(None) };
+    Ok(Some((from.parse().map_err(Error::internal)?, to.parse().map_err(Error::internal)?)))
+}
+
+async fn hours_of(tx: &mut Transaction<'static, Any>, id: PeriodId) -> Result<Option<(String, Time, Time)>> {
+    let row: Option<(String, String, String)> =
+        sqlx::query_as("SELECT name, starts, ends FROM periods WHERE id = $1").bind(id).fetch_optional(&mut **tx).await?;
+    let Some((name, starts, ends)) = row else { return Ok(None) };
+    Ok(Some((name, starts.parse().map_err(Error::internal)?, ends.parse().map_err(Error::internal)?)))
+}
+
+/// Plans every series anew that uses a term or period (`column`) which changed.
+pub async fn plan_anew(tx: &mut Transaction<'static, Any>, column: &'static str, id: &str, zone: &TimeZone) -> Result<()> {
+    for series in find(tx, &format!("{SELECT} WHERE {column} = $1"), Some(id)).await? {
+        series.plan(tx, zone).await?;
+    }
+    Ok(())
+}
+
+#[derive(Deserialize, ToSchema)]
+struct ChangeSeries {
+    name: Option<String>,
+    subject: Option<String>,
+    grade: Option<String>,
+    term_id: Option<TermId>,
+    weekday: Option<i8>,
+    period_id: Option<PeriodId>,
+    lead_id: Option<PersonId>,
+    assistant_ids: Option<Vec<PersonId>>,
+    #[serde(default, deserialize_with = "nullable")]
+    #[schema(value_type = Option<ClassroomId>)]
+    lead_classroom_id: Option<Option<ClassroomId>>,
+    classroom_ids: Option<Vec<ClassroomId>>,
+}
+
+/// Changes a series; its lessons that have not begun are planned anew.
+#[utoipa::path(patch, path = "/api/series/{id}", tag = "timetable", request_body = ChangeSeries, params(("id" = SeriesId, Path)), responses((status = 200, body = Series), (status = 404, body = crate::error::Body)))]
+async fn change(State(app): State<App>, Path(id): Path<SeriesId>, Json(form): Json<ChangeSeries>) -> Result<Json<Series>> {
+    let mut tx = app.db.begin().await?;
+    let present = find(&mut tx, &format!("{SELECT} WHERE id = $1"), Some(&id.to_string())).await?.pop();
+    let series = form.applied_to(present.ok_or_else(no_series)?).check(&mut tx).await?;
+    sqlx::query(
+        "UPDATE series SET name = $2, subject = $3, grade = $4, term_id = $5, weekday = $6, period_id = $7, lead_id = $8,
+            lead_classroom_id = $9 WHERE id = $1",
+    )
+    .bind(id)
+    .bind(&series.name)
+    .bind(&series.subject)
+    .bind(&series.grade)
+    .bind(series.term_id)
+    .bind(i64::from(series.weekday))
+    .bind(series.period_id)
+    .bind(series.lead_id)
+    .bind(series.lead_classroom_id)
+    .execute(&mut *tx)
+    .await?;
+    series.write(&mut tx, &app.config.time_zone()).await?;
+    tx.commit().await?;
+    Ok(Json(series))
+}
+
+impl ChangeSeries {
+    fn applied_to(self, present: Series) -> Series {
+        Series {
+            id: present.id,
+            name: self.name.unwrap_or(present.name),
+            subject: self.subject.unwrap_or(present.subject),
+            grade: self.grade.unwrap_or(present.grade),
+            term_id: self.term_id.unwrap_or(present.term_id),
+            weekday: self.weekday.unwrap_or(present.weekday),
+            period_id: self.period_id.unwrap_or(present.period_id),
+            lead_id: self.lead_id.unwrap_or(present.lead_id),
+            assistant_ids: self.assistant_ids.unwrap_or(present.assistant_ids),
+            lead_classroom_id: self.lead_classroom_id.unwrap_or(present.lead_classroom_id),
+            classroom_ids: self.classroom_ids.unwrap_or(present.classroom_ids),
+        }
+    }
+}
+
+fn no_series() -> Error {
+    Error::not_found("没有找到这个课程系列。", "There is no such series.")
+}
+
+/// Removes a series and its lessons that have not begun; those that took place are kept.
+#[utoipa::path(delete, path = "/api/series/{id}", tag = "timetable", params(("id" = SeriesId, Path)), responses((status = 204), (status = 404, body = crate::error::Body)))]
+async fn remove(State(app): State<App>, Path(id): Path<SeriesId>) -> Result<StatusCode> {
+    let mut tx = app.db.begin().await?;
+    remove_planned(&mut tx, id).await?;
+    let removed = sqlx::query("DELETE FROM series WHERE id = $1").bind(id).execute(&mut *tx).await?;
+    if removed.rows_affected() == 0 {
+        return Err(no_series());
+    }
+    tx.commit().await?;
+    Ok(StatusCode::NO_CONTENT)
+}
