@@ -55,7 +55,8 @@ impl From<JsonRejection> for Error {
 fn unfit(message: &str) -> Error {
     let quoted = message.split('`').nth(1).unwrap_or_default();
     let path = message.split_once("target type: ").map_or("", |(_, rest)| rest.split(':').next().unwrap_or_default());
-    let is_name = |text: &str| !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "_.[]".contains(c));
+    let is_name =
+        |text: &str| !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "_.[]".contains(c));
     let field = [path, quoted].into_iter().find(|text| is_name(text)).unwrap_or("body").to_owned();
     let text = Text::with(
         format!("“{field}”这一项的内容不符合要求。"),
@@ -108,7 +109,11 @@ impl<S: Sync> FromRequestParts<S> for Client {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self> {
-        parts.extensions.get::<Self>().copied().ok_or_else(|| Error::internal("the route is outside the service's layers"))
+        parts
+            .extensions
+            .get::<Self>()
+            .copied()
+            .ok_or_else(|| Error::internal("the route is outside the service's layers"))
     }
 }
 
@@ -133,7 +138,9 @@ pub fn line(field: &'static str, text: &str, chars: RangeInclusive<usize>) -> Re
 }
 
 /// For PATCH: tells a field that is `null` from one that is absent.
-pub fn nullable<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<T>>, D::Error> {
+pub fn nullable<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Option<T>>, D::Error> {
     Option::<T>::deserialize(deserializer).map(Some)
 }
 

@@ -4,9 +4,7 @@ use crate::app::App;
 use crate::db::DbError;
 use crate::error::Result;
 use crate::identity::{self, NewPerson, PersonId, Role, secret};
-use crate::schools::{
-    self, ClassroomId, Membership, NewClassroom, NewCommunity, NewSchool, SchoolId, SchoolRole,
-};
+use crate::schools::{self, ClassroomId, Membership, NewClassroom, NewCommunity, NewSchool, SchoolId, SchoolRole};
 use crate::timetable::{self, AddSeries, PeriodForm, TermForm};
 
 use super::{DemoError, Handout, Room, SignIn};
@@ -83,12 +81,8 @@ pub async fn set_up(app: &App, before: Handout) -> Result<House, DemoError> {
         rooms.push(id);
         handout.rooms.push(Room { name: name.into(), url: format!("{base_url}/room/{pass}") });
     }
-    let house = House {
-        handout,
-        leads: [people[0], people[1]],
-        assistant: people[2],
-        rooms: [rooms[0], rooms[1], rooms[2]],
-    };
+    let house =
+        House { handout, leads: [people[0], people[1]], assistant: people[2], rooms: [rooms[0], rooms[1], rooms[2]] };
     set_up_timetable(app, &house).await?;
     Ok(house)
 }
@@ -105,7 +99,8 @@ async fn set_up_schools(app: &App) -> Result<Vec<SchoolId>> {
             continue;
         }
         if community.is_none() {
-            let new = NewCommunity { name: "清河县第一实验小学教育共同体".into(), county: "清河县".into() };
+            let new =
+                NewCommunity { name: "清河县第一实验小学教育共同体".into(), county: "清河县".into() };
             community = Some(schools::add_community(&app.db, new).await?.id);
         }
         let new = NewSchool { community_id: community, name: name.into(), role, membership };
@@ -130,7 +125,11 @@ async fn person(app: &App, new: NewPerson, known: Option<String>) -> Result<(Per
     }
     let password = secret::password();
     let hash = app.identity.hasher.hash(password.clone()).await?;
-    sqlx::query("UPDATE people SET password_hash = $2 WHERE id = $1").bind(id).bind(hash).execute(app.db.pool()).await?;
+    sqlx::query("UPDATE people SET password_hash = $2 WHERE id = $1")
+        .bind(id)
+        .bind(hash)
+        .execute(app.db.pool())
+        .await?;
     Ok((id, password))
 }
 
@@ -155,7 +154,8 @@ async fn room(app: &App, name: &str, school: SchoolId, known: Option<&str>) -> R
 
 /// A term around today, the periods of the day and a few series, unless there is a term already.
 async fn set_up_timetable(app: &App, house: &House) -> Result<()> {
-    let present: Option<(String,)> = sqlx::query_as("SELECT id FROM terms LIMIT 1").fetch_optional(app.db.pool()).await?;
+    let present: Option<(String,)> =
+        sqlx::query_as("SELECT id FROM terms LIMIT 1").fetch_optional(app.db.pool()).await?;
     if present.is_some() {
         return Ok(());
     }

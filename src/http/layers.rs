@@ -150,7 +150,8 @@ fn check_origin(app: &App, request: &Request) -> Result<()> {
     }
     let Some(origin) = headers.get(header::ORIGIN) else { return Ok(()) };
     let origin = origin.to_str().unwrap_or_default();
-    let own = origin == app.config.public_url() || host_of(origin).is_some_and(|host| Some(host) == own_host(request, headers));
+    let own = origin == app.config.public_url()
+        || host_of(origin).is_some_and(|host| Some(host) == own_host(request, headers));
     if own {
         return Ok(());
     }

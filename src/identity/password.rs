@@ -14,7 +14,8 @@ const CONCURRENT: usize = 2;
 pub const LENGTH: std::ops::RangeInclusive<usize> = 8..=128;
 
 /// Verified against when there is no such person, so that an unknown name takes as long as a wrong password.
-static NOBODY: LazyLock<String> = LazyLock::new(|| hash_now(&super::secret::token()).expect("argon2's defaults are valid"));
+static NOBODY: LazyLock<String> =
+    LazyLock::new(|| hash_now(&super::secret::token()).expect("argon2's defaults are valid"));
 
 /// Hashes and verifies. Cloning shares the bound.
 #[derive(Clone)]

@@ -183,7 +183,11 @@ struct ChangePerson {
 
 /// Changes a person.
 #[utoipa::path(patch, path = "/api/people/{id}", tag = "people", request_body = ChangePerson, params(("id" = PersonId, Path)), responses((status = 200, body = Item), (status = 404, body = crate::error::Body)))]
-async fn change(State(app): State<App>, Path(id): Path<PersonId>, Json(form): Json<ChangePerson>) -> Result<Json<Item>> {
+async fn change(
+    State(app): State<App>,
+    Path(id): Path<PersonId>,
+    Json(form): Json<ChangePerson>,
+) -> Result<Json<Item>> {
     let present = find(&app, id).await?;
     let name = form.name.map(|name| line("name", &name, 1..=40)).transpose()?.unwrap_or(present.name);
     let login = form.login.map(|login| check_login(&login)).transpose()?.or(present.login);
@@ -192,15 +196,17 @@ async fn change(State(app): State<App>, Path(id): Path<PersonId>, Json(form): Js
     if role != Role::Administrator {
         keep_an_administrator(&mut tx, id).await?;
     }
-    sqlx::query("UPDATE people SET school_id = $2, name = $3, login = $4, role = $5 WHERE id = $1 AND removed_at IS NULL")
-        .bind(id)
-        .bind(form.school_id.unwrap_or(present.school_id))
-        .bind(name)
-        .bind(login)
-        .bind(role)
-        .execute(&mut *tx)
-        .await
-        .map_err(refused)?;
+    sqlx::query(
+        "UPDATE people SET school_id = $2, name = $3, login = $4, role = $5 WHERE id = $1 AND removed_at IS NULL",
+    )
+    .bind(id)
+    .bind(form.school_id.unwrap_or(present.school_id))
+    .bind(name)
+    .bind(login)
+    .bind(role)
+    .execute(&mut *tx)
+    .await
+    .map_err(refused)?;
     tx.commit().await?;
     Ok(Json(find(&app, id).await?))
 }

@@ -120,7 +120,11 @@ async fn slide(db: &Db, hash: &str, row: &Row, now: Timestamp) -> Result<(), DbE
     if end - row.expires_at < SLIDE_STEP.as_millis() as i64 {
         return Ok(());
     }
-    sqlx::query("UPDATE sessions SET expires_at = $2 WHERE token_hash = $1").bind(hash).bind(end).execute(db.pool()).await?;
+    sqlx::query("UPDATE sessions SET expires_at = $2 WHERE token_hash = $1")
+        .bind(hash)
+        .bind(end)
+        .execute(db.pool())
+        .await?;
     Ok(())
 }
 

@@ -16,7 +16,10 @@ use crate::identity::{SchoolRef, secret};
 use super::{ClassroomId, SchoolId};
 
 pub fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(list, add)).routes(routes!(change, remove)).routes(routes!(make_pass, take_pass))
+    OpenApiRouter::new()
+        .routes(routes!(list, add))
+        .routes(routes!(change, remove))
+        .routes(routes!(make_pass, take_pass))
 }
 
 /// A classroom as lists show it.

@@ -48,7 +48,8 @@ struct Schools {
 /// Every school.
 #[utoipa::path(get, path = "/api/schools", tag = "schools", responses((status = 200, body = Schools)))]
 async fn list(State(app): State<App>) -> Result<Json<Schools>> {
-    let query = format!("SELECT {COLUMNS} FROM schools WHERE removed_at IS NULL ORDER BY role, name, id LIMIT {MAX_ROWS}");
+    let query =
+        format!("SELECT {COLUMNS} FROM schools WHERE removed_at IS NULL ORDER BY role, name, id LIMIT {MAX_ROWS}");
     Ok(Json(Schools { items: sqlx::query_as(sqlx::AssertSqlSafe(query)).fetch_all(app.db.pool()).await? }))
 }
 
@@ -81,16 +82,18 @@ pub async fn add_school(db: &Db, new: NewSchool) -> Result<School> {
         role: new.role,
         membership: new.membership,
     };
-    sqlx::query("INSERT INTO schools (id, community_id, name, role, membership, created_at) VALUES ($1, $2, $3, $4, $5, $6)")
-        .bind(school.id)
-        .bind(school.community_id)
-        .bind(&school.name)
-        .bind(school.role)
-        .bind(school.membership)
-        .bind(millis(now()))
-        .execute(db.pool())
-        .await
-        .map_err(refused)?;
+    sqlx::query(
+        "INSERT INTO schools (id, community_id, name, role, membership, created_at) VALUES ($1, $2, $3, $4, $5, $6)",
+    )
+    .bind(school.id)
+    .bind(school.community_id)
+    .bind(&school.name)
+    .bind(school.role)
+    .bind(school.membership)
+    .bind(millis(now()))
+    .execute(db.pool())
+    .await
+    .map_err(refused)?;
     Ok(school)
 }
 
@@ -121,7 +124,11 @@ struct ChangeSchool {
 
 /// Changes a school.
 #[utoipa::path(patch, path = "/api/schools/{id}", tag = "schools", request_body = ChangeSchool, params(("id" = SchoolId, Path)), responses((status = 200, body = School), (status = 404, body = crate::error::Body)))]
-async fn change(State(app): State<App>, Path(id): Path<SchoolId>, Json(form): Json<ChangeSchool>) -> Result<Json<School>> {
+async fn change(
+    State(app): State<App>,
+    Path(id): Path<SchoolId>,
+    Json(form): Json<ChangeSchool>,
+) -> Result<Json<School>> {
     let mut school = find(&app.db, id).await?;
     if let Some(name) = form.name {
         school.name = line("name", &name, 1..=60)?;
@@ -170,11 +177,12 @@ async fn remove(State(app): State<App>, Path(id): Path<SchoolId>) -> Result<Stat
             "The school still has people or classrooms. Move or remove them first.",
         ));
     }
-    let removed = sqlx::query("UPDATE schools SET removed_at = $2, community_id = NULL WHERE id = $1 AND removed_at IS NULL")
-        .bind(id)
-        .bind(millis(now()))
-        .execute(&mut *tx)
-        .await?;
+    let removed =
+        sqlx::query("UPDATE schools SET removed_at = $2, community_id = NULL WHERE id = $1 AND removed_at IS NULL")
+            .bind(id)
+            .bind(millis(now()))
+            .execute(&mut *tx)
+            .await?;
     if removed.rows_affected() == 0 {
         return Err(no_school());
     }

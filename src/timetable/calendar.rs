@@ -11,7 +11,10 @@ pub fn today(zone: &TimeZone, now: Timestamp) -> Date {
 
 /// From the first moment of a day to the first of the next.
 pub fn day_bounds(zone: &TimeZone, day: Date) -> Option<(Timestamp, Timestamp)> {
-    Some((moment(zone, day, Time::midnight())?, moment(zone, day.checked_add(Span::new().days(1)).ok()?, Time::midnight())?))
+    Some((
+        moment(zone, day, Time::midnight())?,
+        moment(zone, day.checked_add(Span::new().days(1)).ok()?, Time::midnight())?,
+    ))
 }
 
 /// A time of day on a date. `None` outside the calendar.

@@ -146,9 +146,13 @@ async fn rows(db: &Db, which: Which, actor: &Actor) -> Result<Vec<Row>, DbError>
     let mine = mine(actor);
     let by_start = "ORDER BY l.starts_at, l.id";
     let query = match which {
-        Which::Between(..) => format!("{SELECT} WHERE {mine} AND l.starts_at < $3 AND l.ends_at > $2 {by_start} LIMIT {MAX_ROWS}"),
+        Which::Between(..) => {
+            format!("{SELECT} WHERE {mine} AND l.starts_at < $3 AND l.ends_at > $2 {by_start} LIMIT {MAX_ROWS}")
+        }
         Which::Recorded => {
-            format!("{SELECT} WHERE {mine} AND l.recording <> 'none' ORDER BY l.starts_at DESC, l.id DESC LIMIT {MAX_ROWS}")
+            format!(
+                "{SELECT} WHERE {mine} AND l.recording <> 'none' ORDER BY l.starts_at DESC, l.id DESC LIMIT {MAX_ROWS}"
+            )
         }
         Which::One(_) => format!("{SELECT} WHERE {mine} AND l.id = $2"),
     };
@@ -176,7 +180,10 @@ impl Row {
             phase: self.phase,
             lead: LeadRef { id: self.lead_id, name: self.lead_name, school: self.lead_school },
             assistants: Vec::new(),
-            classrooms: room.map(|((id, name), school)| RoomRef { id, name, school, end: End::Lead }).into_iter().collect(),
+            classrooms: room
+                .map(|((id, name), school)| RoomRef { id, name, school, end: End::Lead })
+                .into_iter()
+                .collect(),
             my_role: LessonRole::None,
             recording: self.recording,
         }

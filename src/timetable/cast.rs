@@ -46,13 +46,25 @@ impl Cast {
     fn check_shape(&self) -> Result<()> {
         if self.assistants.len() > MAX_ASSISTANTS || self.listening.len() > MAX_CLASSROOMS {
             let field = if self.assistants.len() > MAX_ASSISTANTS { "assistant_ids" } else { "classroom_ids" };
-            return Err(Error::field(field, "选择得太多了：最多 20 位助教、50 间听讲教室。", "Too many: at most 20 assistants and 50 classrooms."));
+            return Err(Error::field(
+                field,
+                "选择得太多了：最多 20 位助教、50 间听讲教室。",
+                "Too many: at most 20 assistants and 50 classrooms.",
+            ));
         }
         if self.assistants.contains(&self.lead) || has_twice(&self.assistants) {
-            return Err(Error::field("assistant_ids", "同一位教师只能选择一次。", "A teacher can be chosen only once."));
+            return Err(Error::field(
+                "assistant_ids",
+                "同一位教师只能选择一次。",
+                "A teacher can be chosen only once.",
+            ));
         }
         if self.lead_room.is_some_and(|room| self.listening.contains(&room)) || has_twice(&self.listening) {
-            return Err(Error::field("classroom_ids", "同一间教室只能选择一次。", "A classroom can be chosen only once."));
+            return Err(Error::field(
+                "classroom_ids",
+                "同一间教室只能选择一次。",
+                "A classroom can be chosen only once.",
+            ));
         }
         Ok(())
     }

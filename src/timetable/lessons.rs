@@ -23,10 +23,7 @@ use super::{LessonCard, LessonId, Phase, RecordingState, SeriesId, Which, calend
 const LONGEST: SignedDuration = SignedDuration::from_hours(8);
 
 pub fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new()
-        .routes(routes!(today))
-        .routes(routes!(add))
-        .routes(routes!(one, change, remove))
+    OpenApiRouter::new().routes(routes!(today)).routes(routes!(add)).routes(routes!(one, change, remove))
 }
 
 #[derive(Deserialize, IntoParams)]
@@ -84,7 +81,11 @@ struct AddLesson {
 
 /// Plans a lesson: administrators any, teachers their own.
 #[utoipa::path(post, path = "/api/lessons", tag = "lessons", request_body = AddLesson, responses((status = 201, body = LessonCard), (status = 403, body = crate::error::Body), (status = 422, body = crate::error::Body)))]
-async fn add(State(app): State<App>, actor: Actor, Json(form): Json<AddLesson>) -> Result<(StatusCode, Json<LessonCard>)> {
+async fn add(
+    State(app): State<App>,
+    actor: Actor,
+    Json(form): Json<AddLesson>,
+) -> Result<(StatusCode, Json<LessonCard>)> {
     may_plan(&actor, form.lead_id)?;
     let cast = Cast {
         lead: form.lead_id,

@@ -218,7 +218,9 @@ impl Series {
         let now = now();
         for day in calendar::weekdays(from, to, self.weekday) {
             let (starts_at, ends_at) = (calendar::moment(zone, day, starts), calendar::moment(zone, day, ends));
-            let Some((starts_at, ends_at)) = starts_at.zip(ends_at).filter(|(_, ends_at)| *ends_at > now) else { continue };
+            let Some((starts_at, ends_at)) = starts_at.zip(ends_at).filter(|(_, ends_at)| *ends_at > now) else {
+                continue;
+            };
             let lesson = NewLesson {
                 title: self.name.clone(),
                 subject: self.subject.clone(),
@@ -248,14 +250,21 @@ async fn dates_of(tx: &mut Transaction<'static, Any>, id: TermId) -> Result<Opti
 }
 
 async fn hours_of(tx: &mut Transaction<'static, Any>, id: PeriodId) -> Result<Option<(String, Time, Time)>> {
-    let row: Option<(String, String, String)> =
-        sqlx::query_as("SELECT name, starts, ends FROM periods WHERE id = $1").bind(id).fetch_optional(&mut **tx).await?;
+    let row: Option<(String, String, String)> = sqlx::query_as("SELECT name, starts, ends FROM periods WHERE id = $1")
+        .bind(id)
+        .fetch_optional(&mut **tx)
+        .await?;
     let Some((name, starts, ends)) = row else { return Ok(None) };
     Ok(Some((name, starts.parse().map_err(Error::internal)?, ends.parse().map_err(Error::internal)?)))
 }
 
 /// Plans every series anew that uses a term or period (`column`) which changed.
-pub async fn plan_anew(tx: &mut Transaction<'static, Any>, column: &'static str, id: &str, zone: &TimeZone) -> Result<()> {
+pub async fn plan_anew(
+    tx: &mut Transaction<'static, Any>,
+    column: &'static str,
+    id: &str,
+    zone: &TimeZone,
+) -> Result<()> {
     for series in find(tx, &format!("{SELECT} WHERE {column} = $1"), Some(id)).await? {
         series.plan(tx, zone).await?;
     }
@@ -280,7 +289,11 @@ struct ChangeSeries {
 
 /// Changes a series; its lessons that have not begun are planned anew.
 #[utoipa::path(patch, path = "/api/series/{id}", tag = "timetable", request_body = ChangeSeries, params(("id" = SeriesId, Path)), responses((status = 200, body = Series), (status = 404, body = crate::error::Body)))]
-async fn change(State(app): State<App>, Path(id): Path<SeriesId>, Json(form): Json<ChangeSeries>) -> Result<Json<Series>> {
+async fn change(
+    State(app): State<App>,
+    Path(id): Path<SeriesId>,
+    Json(form): Json<ChangeSeries>,
+) -> Result<Json<Series>> {
     let mut tx = app.db.begin().await?;
     let present = find(&mut tx, &format!("{SELECT} WHERE id = $1"), Some(&id.to_string())).await?.pop();
     let series = form.applied_to(present.ok_or_else(no_series)?).check(&mut tx).await?;

@@ -99,7 +99,11 @@ struct ChangeTerm {
 
 /// Changes a term; lessons of its series that have not begun are planned anew.
 #[utoipa::path(patch, path = "/api/terms/{id}", tag = "timetable", request_body = ChangeTerm, params(("id" = TermId, Path)), responses((status = 200, body = Term), (status = 404, body = crate::error::Body)))]
-async fn change_term(State(app): State<App>, Path(id): Path<TermId>, Json(form): Json<ChangeTerm>) -> Result<Json<Term>> {
+async fn change_term(
+    State(app): State<App>,
+    Path(id): Path<TermId>,
+    Json(form): Json<ChangeTerm>,
+) -> Result<Json<Term>> {
     let mut tx = app.db.begin().await?;
     let present: Option<Term> = sqlx::query_as("SELECT id, name, starts_on, ends_on FROM terms WHERE id = $1")
         .bind(id)
