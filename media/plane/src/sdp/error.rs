@@ -33,6 +33,9 @@ pub enum NegotiationError {
     /// A fingerprint that is not SHA-256.
     #[error("the DTLS fingerprint must be sha-256, not {0}")]
     UnsupportedFingerprint(String),
+    /// Not 32 hexadecimal pairs.
+    #[error("the sha-256 fingerprint is not 32 hexadecimal pairs separated by colons")]
+    BadFingerprint,
     /// The peer insists on the DTLS server's role, which is ours.
     #[error("the peer must be able to take the DTLS client's role (a=setup:active or actpass)")]
     SetupConflict,
@@ -59,6 +62,7 @@ impl NegotiationError {
             NegotiationError::NoIceCredentials => "sdp_no_ice_credentials",
             NegotiationError::NoFingerprint => "sdp_no_fingerprint",
             NegotiationError::UnsupportedFingerprint(_) => "sdp_unsupported_fingerprint",
+            NegotiationError::BadFingerprint => "sdp_bad_fingerprint",
             NegotiationError::SetupConflict => "sdp_setup_conflict",
             NegotiationError::NoRtcpMux(_) => "sdp_no_rtcp_mux",
             NegotiationError::NothingUsable => "sdp_nothing_usable",
