@@ -1,0 +1,166 @@
+//! What was sent, until feedback tells what became of it.
+
+use crate::rtp::rtcp::{PacketStatus, TICK, TICKS_PER_REFERENCE, TransportFeedback};
+use crate::units::SeqNo;
+use std::time::Duration;
+
+/// Packets that can be awaiting feedback: two seconds of 12 Mbit/s, ten of a rural line. A power of two, as slots are taken by the low bits.
+const WINDOW: u64 = 2048;
+
+/// A moment in microseconds: of our clock since the estimator began, or of the peer's since a zero of its own.
+pub(super) type Micros = i64;
+
+/// One packet on its way.
+#[derive(Clone, Copy, Debug)]
+struct Sent {
+    seq: SeqNo,
+    at: Micros,
+    size: u32,
+    fate: Fate,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    /// No feedback spoke of it; that may have been lost itself.
+    Unknown,
+    Lost,
+    Arrived,
+}
+
+/// A packet that arrived.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Arrival {
+    pub sent: Micros,
+    pub arrived: Micros,
+    pub size: u32,
+}
+
+/// What one feedback message says, put together.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Batch {
+    /// Packets reported on for the first time.
+    pub arrived: u32,
+    pub lost: u32,
+    /// Packets that were reported lost before and arrived all the same.
+    pub late: u32,
+    pub arrived_bytes: u64,
+    pub lost_bytes: u64,
+    /// Bytes sent since the last feedback of which none will speak, as it was lost.
+    pub unknown_bytes: u64,
+    /// When the newest of the packets that arrived was sent, and when it arrived.
+    pub newest: Option<Arrival>,
+    /// The newest packet that this feedback speaks of was sent then.
+    pub last_sent: Micros,
+}
+
+#[derive(Debug)]
+pub(super) struct History {
+    ring: Box<[Sent]>,
+    /// The number after the newest sent.
+    next: SeqNo,
+    /// The number after the newest that feedback spoke of.
+    reported: SeqNo,
+    started: bool,
+    /// The last reference time on the wire, and what it stands for without wrapping.
+    reference: (i32, i64),
+}
+
+impl History {
+    pub(super) fn new() -> History {
+        let empty = Sent { seq: SeqNo(u64::MAX), at: 0, size: 0, fate: Fate::Unknown };
+        History {
+            ring: vec![empty; WINDOW as usize].into_boxed_slice(),
+            next: SeqNo(0),
+            reported: SeqNo(0),
+            started: false,
+            reference: (0, 0),
+        }
+    }
+
+    pub(super) fn sent(&mut self, transport_seq: u16, size: u32, at: Micros) {
+        let seq = if self.started { self.next.nearest(transport_seq) } else { SeqNo(u64::from(transport_seq)) };
+        if !self.started {
+            (self.started, self.reported) = (true, seq);
+        }
+        self.next = self.next.max(seq.next());
+        self.ring[slot(seq)] = Sent { seq, at, size, fate: Fate::Unknown };
+    }
+
+    /// Takes in one message; `each` sees every packet that it is the first to report as arrived.
+    pub(super) fn feedback(&mut self, feedback: &TransportFeedback<'_>, mut each: impl FnMut(Arrival)) -> Batch {
+        let shift = self.unwrap_reference(feedback.reference_time);
+        let mut batch = Batch::default();
+        let base = self.next.nearest(feedback.base_seq);
+        self.skip_unreported(base, &mut batch);
+        for (n, status) in feedback.packets().enumerate() {
+            let seq = base + n as u64;
+            // Reports of packets never sent: the peer is confused, or guesses.
+            if seq >= self.next {
+                break;
+            }
+            let Some(sent) = self.ring.get_mut(slot(seq)).filter(|sent| sent.seq == seq) else { continue };
+            if let Some(arrival) = sent.learn(status, shift, &mut batch) {
+                each(arrival);
+            }
+            self.reported = self.reported.max(seq.next());
+        }
+        batch
+    }
+
+    /// Adds up what was sent between the last feedback and this one: of those packets no message will speak any more.
+    fn skip_unreported(&mut self, base: SeqNo, batch: &mut Batch) {
+        let mut seq = self.reported.max(SeqNo(self.next.0.saturating_sub(WINDOW)));
+        while seq < base.min(self.next) {
+            let sent = &self.ring[slot(seq)];
+            if sent.seq == seq && sent.fate == Fate::Unknown {
+                batch.unknown_bytes += u64::from(sent.size);
+            }
+            seq = seq.next();
+        }
+    }
+
+    /// The reference time has 24 bits and wraps after twelve days. Returns what to add to this message's ticks.
+    fn unwrap_reference(&mut self, reference: i32) -> i64 {
+        let (last, unwrapped) = self.reference;
+        // Shifted up and down to extend the sign of a 24-bit difference.
+        let moved = i64::from(reference.wrapping_sub(last) << 8 >> 8);
+        self.reference = (reference, unwrapped + moved);
+        (unwrapped + moved - i64::from(reference)) * TICKS_PER_REFERENCE
+    }
+}
+
+impl Sent {
+    fn learn(&mut self, status: PacketStatus, shift: i64, batch: &mut Batch) -> Option<Arrival> {
+        batch.last_sent = batch.last_sent.max(self.at);
+        let Some(ticks) = status.arrival_ticks else {
+            if self.fate == Fate::Unknown {
+                self.fate = Fate::Lost;
+                batch.lost += 1;
+                batch.lost_bytes += u64::from(self.size);
+            }
+            return None;
+        };
+        if self.fate == Fate::Arrived {
+            return None;
+        }
+        batch.late += u32::from(self.fate == Fate::Lost);
+        self.fate = Fate::Arrived;
+        batch.arrived += 1;
+        batch.arrived_bytes += u64::from(self.size);
+        let arrived = (ticks + shift) * TICK.as_micros() as i64;
+        let arrival = Arrival { sent: self.at, arrived, size: self.size };
+        if batch.newest.is_none_or(|newest| newest.sent <= self.at) {
+            batch.newest = Some(arrival);
+        }
+        Some(arrival)
+    }
+}
+
+fn slot(seq: SeqNo) -> usize {
+    (seq.0 % WINDOW) as usize
+}
+
+/// A duration in the unit of this module.
+pub(super) const fn micros(duration: Duration) -> Micros {
+    duration.as_micros() as Micros
+}

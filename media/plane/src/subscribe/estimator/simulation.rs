@@ -1,0 +1,229 @@
+//! One sender, one line, one receiver, in virtual time. The receiver reports with the real feedback generator over the real wire format.
+
+use super::*;
+use crate::ids::Ssrc;
+use crate::publish::twcc::FeedbackGenerator;
+use crate::rtp::rtcp::{self, Compound, Rtcp};
+use crate::virtual_time;
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use std::collections::VecDeque;
+
+/// A bottleneck: packets wait in its queue, are sent one after another, and travel for the rest of the way.
+#[derive(Clone, Copy, Debug)]
+pub struct Line {
+    pub kbps: f64,
+    /// One way, without the queue.
+    pub delay_ms: f64,
+    /// Uniformly distributed on top; packets do not overtake each other.
+    pub jitter_ms: f64,
+    /// Packets lost at random, behind the queue, and feedback on its way back.
+    pub loss: f64,
+    pub feedback_loss: f64,
+    /// What does not fit into the queue is lost.
+    pub queue_ms: f64,
+    /// Bytes that pass at any rate after a pause, as a token bucket lets them.
+    pub bucket_bytes: f64,
+}
+
+impl Line {
+    pub fn kbps(kbps: f64) -> Line {
+        Line {
+            kbps,
+            delay_ms: 40.0,
+            jitter_ms: 0.0,
+            loss: 0.0,
+            feedback_loss: 0.0,
+            queue_ms: 1500.0,
+            bucket_bytes: 0.0,
+        }
+    }
+}
+
+/// What the camera sends and whether probes are filled.
+#[derive(Clone, Copy, Debug)]
+pub struct Source {
+    /// Bitrates to choose from, as the allocator does; empty: whatever the estimate allows, in frames of equal size.
+    pub layers_kbps: &'static [f64],
+    pub max_kbps: f64,
+    pub pads: bool,
+}
+
+pub const ADAPTIVE: Source = Source { layers_kbps: &[], max_kbps: 3_000.0, pads: true };
+
+pub struct Simulation {
+    pub estimator: Estimator,
+    pub line: Line,
+    source: Source,
+    rng: StdRng,
+    start: Instant,
+    now: Instant,
+    generator: FeedbackGenerator,
+    next_seq: u16,
+    /// When the bottleneck has sent everything it holds; a bucket lets this lag behind.
+    busy_until: f64,
+    last_arrival: f64,
+    arriving: VecDeque<(f64, u16)>,
+    reports: VecDeque<(f64, Vec<u8>)>,
+    /// Of the time since the last [`Simulation::measure`]: estimates, queue delays in ms, bytes sent and delivered.
+    estimates: Vec<f64>,
+    queues: Vec<f64>,
+    delivered_bytes: f64,
+    pub trace: bool,
+}
+
+/// What happened in a stretch of time.
+#[derive(Clone, Copy, Debug)]
+pub struct Measured {
+    pub mean_kbps: f64,
+    pub lowest_kbps: f64,
+    pub delivered_kbps: f64,
+    pub longest_queue_ms: f64,
+    pub mean_queue_ms: f64,
+}
+
+impl Simulation {
+    pub fn new(line: Line, source: Source, seed: u64) -> Simulation {
+        let start = virtual_time::start();
+        let mut estimator = Estimator::new(Config::default(), start);
+        estimator.set_wanted(Bitrate::kbps(source.max_kbps as u64));
+        Simulation {
+            estimator,
+            line,
+            source,
+            rng: StdRng::seed_from_u64(seed),
+            start,
+            now: start,
+            generator: FeedbackGenerator::new(start),
+            next_seq: 65_000,
+            busy_until: 0.0,
+            last_arrival: 0.0,
+            arriving: VecDeque::new(),
+            reports: VecDeque::new(),
+            estimates: Vec::new(),
+            queues: Vec::new(),
+            delivered_bytes: 0.0,
+            trace: false,
+        }
+    }
+
+    /// Runs for `seconds` and tells what happened.
+    pub fn run(&mut self, seconds: f64) -> Measured {
+        (self.estimates, self.queues, self.delivered_bytes) = (Vec::new(), Vec::new(), 0.0);
+        let end = self.ms() + seconds * 1000.0;
+        let (mut frame, mut budget) = (self.ms(), 0.0);
+        while self.ms() < end {
+            self.now += Duration::from_millis(1);
+            let now = self.ms();
+            self.deliver(now);
+            if (now as u64).is_multiple_of(100) {
+                self.estimator.handle_timeout(self.now);
+                self.estimates.push(self.estimator.estimate().as_bps() as f64 / 1000.0);
+                self.queues.push((self.busy_until - now).max(0.0));
+                if self.trace && (now as u64).is_multiple_of(200) {
+                    println!(
+                        "{:6.1}s {} queue {:4.0} sees {:?} loss {:.2} {:?}",
+                        now / 1000.0,
+                        self.estimator.estimate(),
+                        (self.busy_until - now).max(0.0),
+                        self.estimator.queue_delay(),
+                        self.estimator.loss(),
+                        self.estimator.loss.explanation()
+                    );
+                }
+            }
+            if now >= frame {
+                frame += 33.0;
+                self.send_frame();
+            }
+            let media = self.rate();
+            if let Some(plan) = self.estimator.probe(self.now).filter(|_| self.source.pads) {
+                budget += (plan.rate.as_bps() as f64 / 1000.0 - media).max(0.0) / 8.0;
+                while budget >= 1000.0 {
+                    budget -= 1000.0;
+                    self.send(1000.0);
+                }
+            }
+        }
+        self.measured(seconds)
+    }
+
+    fn measured(&self, seconds: f64) -> Measured {
+        let mean = |list: &[f64]| list.iter().sum::<f64>() / list.len() as f64;
+        Measured {
+            mean_kbps: mean(&self.estimates),
+            lowest_kbps: self.estimates.iter().copied().fold(f64::MAX, f64::min),
+            delivered_kbps: self.delivered_bytes * 8.0 / 1000.0 / seconds,
+            longest_queue_ms: self.queues.iter().copied().fold(0.0, f64::max),
+            mean_queue_ms: mean(&self.queues),
+        }
+    }
+
+    fn ms(&self) -> f64 {
+        (self.now - self.start).as_micros() as f64 / 1000.0
+    }
+
+    fn rate(&self) -> f64 {
+        let estimate = self.estimator.estimate().as_bps() as f64 / 1000.0;
+        match self.source.layers_kbps {
+            [] => estimate.min(self.source.max_kbps),
+            layers => layers.iter().copied().filter(|layer| *layer * 1.1 <= estimate).fold(layers[0], f64::max),
+        }
+    }
+
+    /// A frame of video, whose size varies by a third, and a packet of sound.
+    fn send_frame(&mut self) {
+        self.send(120.0);
+        let mut left = self.rate() * 33.0 / 8.0 * self.rng.random_range(0.67..1.33) - 120.0;
+        while left > 0.0 {
+            self.send(left.min(1200.0).max(60.0));
+            left -= 1200.0;
+        }
+    }
+
+    fn send(&mut self, bytes: f64) {
+        let seq = self.next_seq;
+        self.next_seq = self.next_seq.wrapping_add(1);
+        self.estimator.sent(Some(seq), bytes as usize, self.now);
+        let now = self.ms();
+        let bucket_ms = self.line.bucket_bytes * 8.0 / self.line.kbps;
+        if self.busy_until - now > self.line.queue_ms {
+            return;
+        }
+        self.busy_until = self.busy_until.max(now - bucket_ms) + bytes * 8.0 / self.line.kbps;
+        if self.rng.random_bool(self.line.loss) {
+            return;
+        }
+        let jitter = if self.line.jitter_ms > 0.0 { self.rng.random_range(0.0..self.line.jitter_ms) } else { 0.0 };
+        let arrival = (self.busy_until.max(now) + self.line.delay_ms + jitter).max(self.last_arrival);
+        self.last_arrival = arrival;
+        self.delivered_bytes += bytes;
+        self.arriving.push_back((arrival, seq));
+    }
+
+    fn deliver(&mut self, now: f64) {
+        while self.arriving.front().is_some_and(|(at, _)| *at <= now) {
+            let (at, seq) = self.arriving.pop_front().unwrap();
+            self.generator.received(seq, self.start + Duration::from_micros((at * 1000.0) as u64));
+        }
+        if self.generator.is_due(self.now) {
+            self.report(now);
+        }
+        while self.reports.front().is_some_and(|(at, _)| *at <= now) {
+            let (_, bytes) = self.reports.pop_front().unwrap();
+            for packet in rtcp::parse(&bytes) {
+                let Ok(Rtcp::TransportFeedback(feedback)) = packet else { panic!("{packet:?}") };
+                self.estimator.transport_feedback(&feedback, self.now);
+            }
+        }
+    }
+
+    fn report(&mut self, now: f64) {
+        let mut buffer = [0; 1400];
+        let mut out = Compound::new(&mut buffer);
+        while self.generator.write(Ssrc(1), Ssrc(2), &mut out, self.now).unwrap() {}
+        if !self.rng.random_bool(self.line.feedback_loss) {
+            self.reports.push_back((now + self.line.delay_ms, out.bytes().to_vec()));
+        }
+    }
+}
