@@ -1,0 +1,91 @@
+import { describe, expect, it } from 'vitest'
+import { apply, handQueue, leadOf, sharingOf, wallOf, type Document } from './document'
+import type { Change, Participant } from './protocol'
+
+const someone = (id: string, more: Partial<Participant> = {}): Participant => ({
+  id,
+  name: id,
+  school: null,
+  role: 'listening',
+  kind: 'classroom',
+  present: true,
+  hand: false,
+  hand_at_ms: null,
+  microphone: true,
+  camera: true,
+  sources: [],
+  ...more,
+})
+
+const start = (participants: Participant[] = []): Document => ({
+  you: 'lead',
+  revision: 7,
+  lesson: { id: 'l', title: '古诗二首', phase: 'live', started_at: null, at_ms: 0, recording: 'off', participants, on_stage: [], chat: [] },
+})
+
+const follow = (document: Document, changes: Change[]) => changes.reduce<Document | null>((now, change) => now && apply(now, change), document)
+
+describe('the document of a lesson', () => {
+  it('a room joins, raises its hand, is called on and leaves: nothing of it stays behind', () => {
+    const end = follow(start(), [
+      { type: 'joined', revision: 8, participant: someone('willow') },
+      { type: 'changed', revision: 9, participant: someone('willow', { hand: true, hand_at_ms: 500 }) },
+      { type: 'stage', revision: 10, on_stage: ['willow'] },
+      { type: 'left', revision: 11, participant: 'willow' },
+    ])
+    expect(end?.lesson.participants).toEqual([])
+    expect(end?.lesson.on_stage).toEqual([])
+    expect(end?.revision).toBe(11)
+  })
+
+  it('a missing change asks for a new connection, a repeated one changes nothing', () => {
+    const document = start([someone('willow')])
+    expect(apply(document, { type: 'stage', revision: 9, on_stage: ['willow'] })).toBeNull()
+    expect(apply(document, { type: 'stage', revision: 7, on_stage: ['willow'] })).toBe(document)
+  })
+
+  it('the bell sets the clock to zero and keeps the start after the end', () => {
+    const at = '2026-11-22T00:00:00Z'
+    const live = follow({ ...start(), lesson: { ...start().lesson, phase: 'planned', at_ms: null } }, [{ type: 'phase', revision: 8, phase: 'live', at }])
+    expect(live?.lesson).toMatchObject({ phase: 'live', started_at: at, at_ms: 0 })
+    const over = live && apply(live, { type: 'phase', revision: 9, phase: 'ended', at: '2026-11-22T00:40:00Z' })
+    expect(over?.lesson).toMatchObject({ phase: 'ended', started_at: at })
+  })
+
+  it('keeps the newest hundred lines of chat', () => {
+    const lines: Change[] = Array.from({ length: 120 }, (_, i) => ({ type: 'chat', revision: 8 + i, line: { participant: 'a', name: 'a', at_ms: i, text: `${i}` } }))
+    const end = follow(start(), lines)
+    expect(end?.lesson.chat).toHaveLength(100)
+    expect(end?.lesson.chat[0]?.text).toBe('20')
+  })
+})
+
+describe('what a page shows of it', () => {
+  const camera = (id: string) => ({ participant: id, purpose: 'camera' as const, kind: 'video' as const })
+
+  it('hands queue in the order they went up', () => {
+    const { lesson } = start([someone('b', { hand: true, hand_at_ms: 200 }), someone('a', { hand: true, hand_at_ms: 100 }), someone('c')])
+    expect([...handQueue(lesson)]).toEqual([
+      ['a', 1],
+      ['b', 2],
+    ])
+  })
+
+  it('the wall has rooms and assistants, neither the lead nor observers', () => {
+    const { lesson } = start([
+      someone('lead', { role: 'lead', kind: 'person' }),
+      someone('watcher', { role: 'observer', kind: 'person' }),
+      someone('li', { role: 'assistant', kind: 'person' }),
+      someone('willow'),
+    ])
+    expect(wallOf(lesson).map((one) => one.id)).toEqual(['willow', 'li'])
+  })
+
+  it('without the teacher an encoder leads the picture; a shared screen is found', () => {
+    const encoder = someone('studio', { kind: 'encoder', role: 'lead', sources: [camera('studio')] })
+    expect(leadOf(start([encoder]).lesson)?.id).toBe('studio')
+    const teacher = someone('lead', { role: 'lead', kind: 'person', sources: [camera('lead'), { ...camera('lead'), purpose: 'screen' }] })
+    expect(leadOf(start([encoder, teacher]).lesson)?.id).toBe('lead')
+    expect(sharingOf(start([encoder, teacher]).lesson)?.id).toBe('lead')
+  })
+})

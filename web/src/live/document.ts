@@ -1,0 +1,90 @@
+// The lesson as this page holds it. Pure: a change in, the next document out; the same changes in order make the same document everywhere.
+
+import type { Change, ChatLine, Lesson, Participant, ParticipantId, Source } from './protocol'
+
+/** The server keeps as many; a page that joins later then sees the same. */
+const CHAT_LINES = 100
+
+export interface Document {
+  you: ParticipantId
+  revision: number
+  lesson: Lesson
+}
+
+/** `null` when a change is missing between the document and this one: the page must connect anew. */
+export function apply(document: Document, change: Change): Document | null {
+  if (change.revision <= document.revision) return document
+  if (change.revision !== document.revision + 1) return null
+  return { ...document, revision: change.revision, lesson: next(document.lesson, change) }
+}
+
+function next(lesson: Lesson, change: Change): Lesson {
+  switch (change.type) {
+    case 'joined':
+    case 'changed':
+      return { ...lesson, participants: put(lesson.participants, change.participant) }
+    case 'left':
+      return {
+        ...lesson,
+        participants: lesson.participants.filter((one) => one.id !== change.participant),
+        on_stage: lesson.on_stage.filter((id) => id !== change.participant),
+      }
+    case 'stage':
+      return { ...lesson, on_stage: change.on_stage }
+    case 'phase':
+      return {
+        ...lesson,
+        phase: change.phase,
+        started_at: change.phase === 'live' ? change.at : lesson.started_at,
+        at_ms: change.phase === 'live' ? 0 : lesson.at_ms,
+      }
+    case 'recording':
+      return { ...lesson, recording: change.state }
+    case 'chat':
+      return { ...lesson, chat: [...lesson.chat, change.line].slice(-CHAT_LINES) }
+  }
+}
+
+function put(participants: Participant[], fresh: Participant): Participant[] {
+  const known = participants.some((one) => one.id === fresh.id)
+  return known ? participants.map((one) => (one.id === fresh.id ? fresh : one)) : [...participants, fresh]
+}
+
+export const sourceKey = (source: Source) => `${source.participant}/${source.purpose}/${source.kind}`
+
+export const find = (lesson: Lesson, id: ParticipantId) => lesson.participants.find((one) => one.id === id)
+
+export const has = (participant: Participant | undefined, purpose: Source['purpose'], kind: Source['kind'] = 'video') =>
+  participant?.sources.some((source) => source.purpose === purpose && source.kind === kind) ?? false
+
+/** The one whose picture leads the lesson: the lead teacher, else an encoder or the lead's room that sends a picture. */
+export function leadOf(lesson: Lesson): Participant | undefined {
+  const teacher = lesson.participants.find((one) => one.role === 'lead' && one.kind === 'person')
+  if (has(teacher, 'camera')) return teacher
+  const standIn = lesson.participants.find((one) => one.kind === 'encoder' && has(one, 'camera')) ?? lesson.participants.find((one) => one.role === 'lead_room' && has(one, 'camera'))
+  return teacher?.present ? teacher : (standIn ?? teacher)
+}
+
+/** Whoever shares a screen now; the lead's goes first. */
+export function sharingOf(lesson: Lesson): Participant | undefined {
+  const sharing = lesson.participants.filter((one) => has(one, 'screen'))
+  return sharing.find((one) => one.role === 'lead') ?? sharing[0]
+}
+
+/** The rooms and people of the wall, in a fixed order: rooms by name, then people, then encoders; never the lead, never silent onlookers. */
+export function wallOf(lesson: Lesson): Participant[] {
+  const rank = (one: Participant) => (one.kind === 'classroom' ? 0 : one.kind === 'person' ? 1 : 2)
+  return lesson.participants
+    .filter((one) => (one.role !== 'lead' || one.kind === 'encoder') && one.role !== 'observer')
+    .sort((a, b) => rank(a) - rank(b) || a.name.localeCompare(b.name, 'zh-CN') || (a.id < b.id ? -1 : 1))
+}
+
+/** Raised hands, the longest waiting first: participant → its number in the queue. */
+export function handQueue(lesson: Lesson): Map<ParticipantId, number> {
+  const waiting = lesson.participants
+    .filter((one) => one.hand)
+    .sort((a, b) => (a.hand_at_ms ?? 0) - (b.hand_at_ms ?? 0) || (a.id < b.id ? -1 : 1))
+  return new Map(waiting.map((one, index) => [one.id, index + 1]))
+}
+
+export const chatKey = (line: ChatLine) => `${line.at_ms}/${line.participant}/${line.text}`

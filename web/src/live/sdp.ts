@@ -1,0 +1,72 @@
+// What we ask of the browser's encoders. Pure.
+
+/** One camera, three layers: the wall takes q, an inset h, the stage f. Lowest first: RFC 8853 leaves the order to us, Chromium fills from the front. */
+export function cameraEncodings(height: number): RTCRtpEncodingParameters[] {
+  // A picture of 360 lines or less has no use for a quarter of itself.
+  if (height <= 360) return [{ rid: 'f', maxBitrate: 500_000 }]
+  return [
+    { rid: 'q', scaleResolutionDownBy: 4, maxBitrate: 150_000 },
+    { rid: 'h', scaleResolutionDownBy: 2, maxBitrate: 500_000 },
+    { rid: 'f', scaleResolutionDownBy: 1, maxBitrate: 1_700_000 },
+  ]
+}
+
+/** A screen is for reading: one layer, sharp rather than smooth. */
+export const screenEncodings: RTCRtpEncodingParameters[] = [{ maxBitrate: 2_500_000, maxFramerate: 15 }]
+
+interface Codec {
+  mimeType: string
+  sdpFmtpLine?: string
+}
+
+/** H264 constrained baseline first (it goes into the recording as it came), then VP8, then the browser's helpers (RTX, FEC). */
+export function preferVideo<C extends Codec>(codecs: C[]): C[] {
+  const rank = (codec: C) => {
+    const mime = codec.mimeType.toLowerCase()
+    const fmtp = codec.sdpFmtpLine?.toLowerCase() ?? ''
+    if (mime === 'video/h264') {
+      if (!fmtp.includes('packetization-mode=1')) return null
+      if (fmtp.includes('profile-level-id=42e0')) return 0
+      if (fmtp.includes('profile-level-id=4200')) return 1
+      return null
+    }
+    if (mime === 'video/vp8') return 2
+    if (mime === 'video/rtx') return 3
+    return null
+  }
+  return ordered(codecs, rank)
+}
+
+/** RED carries each packet of speech twice, so a lost one is not heard; where the browser has none, Opus alone. */
+export function preferAudio<C extends Codec>(codecs: C[]): C[] {
+  const rank = (codec: C) => {
+    const mime = codec.mimeType.toLowerCase()
+    if (mime === 'audio/red') return 0
+    if (mime === 'audio/opus') return 1
+    return null
+  }
+  return ordered(codecs, rank)
+}
+
+function ordered<C>(codecs: C[], rank: (codec: C) => number | null): C[] {
+  return codecs
+    .map((codec, index) => ({ codec, index, rank: rank(codec) }))
+    .filter((one): one is { codec: C; index: number; rank: number } => one.rank !== null)
+    .sort((a, b) => a.rank - b.rank || a.index - b.index)
+    .map((one) => one.codec)
+}
+
+/** Asks the far side for speech of about this quality: the answer's fmtp for Opus steers our encoder (RFC 7587 §6.1). */
+export function withOpusBitrate(answer: string, bitsPerSecond: number): string {
+  const opus = [...answer.matchAll(/^a=rtpmap:(\d+) opus\/48000/gim)].map((match) => match[1])
+  return opus.reduce<string>((sdp, payload) => {
+    const line = new RegExp(`^a=fmtp:${payload} (.*)$`, 'm')
+    const found = line.exec(sdp)
+    if (!found) return sdp.replace(new RegExp(`^(a=rtpmap:${payload} .*?)(\\r?)$`, 'm'), `$1$2\na=fmtp:${payload} maxaveragebitrate=${bitsPerSecond}$2`)
+    if (found[1]?.includes('maxaveragebitrate')) return sdp
+    return sdp.replace(line, (_, parameters: string) => {
+      const bare = parameters.replace(/\r$/, '')
+      return `a=fmtp:${payload} ${bare};maxaveragebitrate=${bitsPerSecond}${parameters.endsWith('\r') ? '\r' : ''}`
+    })
+  }, answer)
+}

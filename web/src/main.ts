@@ -1,0 +1,9 @@
+import { createApp } from 'vue'
+import App from './App.vue'
+import { i18n, tellDocument } from './i18n'
+import { router } from './router'
+import './styles/tokens.css'
+import './styles/base.css'
+
+tellDocument()
+createApp(App).use(i18n).use(router).mount('#app')

@@ -1,0 +1,65 @@
+// The recorded timeline as a reader sees it: names instead of ids, what matters as markers. Pure.
+
+import type { Recording, TimelineEvent } from '../api'
+
+export type MomentKind = 'started' | 'ended' | 'joined' | 'left' | 'stage' | 'seat' | 'hand' | 'chat' | 'screen_on' | 'screen_off'
+
+export interface Moment {
+  at_ms: number
+  kind: MomentKind
+  names: string[]
+  text: string | null
+}
+
+/** What the bar marks; comings and goings are only in the list. */
+export const MARKED: ReadonlySet<MomentKind> = new Set(['stage', 'chat', 'screen_on'])
+
+export function moments(recording: Pick<Recording, 'timeline' | 'tracks' | 'lesson'>): Moment[] {
+  const names = new Map<string, string>()
+  const { lesson } = recording
+  names.set(lesson.lead.id, lesson.lead.name)
+  for (const one of [...lesson.assistants, ...lesson.classrooms]) names.set(one.id, one.name)
+  for (const { participant } of recording.tracks) names.set(participant.id, participant.name)
+  const told: Moment[] = []
+  let onStage: string[] = []
+  for (const event of [...recording.timeline].sort((a, b) => a.at_ms - b.at_ms)) {
+    learn(names, event)
+    for (const moment of read(event, names, onStage)) told.push(moment)
+    if (event.kind === 'stage') onStage = idsOf(event.body.on_stage)
+  }
+  return told
+}
+
+function learn(names: Map<string, string>, { body }: TimelineEvent) {
+  const people = Array.isArray(body.participants) ? body.participants : [body]
+  for (const one of people as { id?: unknown; name?: unknown }[]) {
+    if (typeof one?.id === 'string' && typeof one.name === 'string') names.set(one.id, one.name)
+  }
+}
+
+function read({ at_ms, kind, body }: TimelineEvent, names: Map<string, string>, onStage: string[]): Moment[] {
+  const name = (id: unknown) => (typeof id === 'string' ? (names.get(id) ?? '') : '')
+  const moment = (what: MomentKind, who: string[] = [], text: string | null = null): Moment => ({ at_ms, kind: what, names: who.filter(Boolean), text })
+  switch (kind) {
+    case 'stage': {
+      const now = idsOf(body.on_stage)
+      const up = now.filter((id) => !onStage.includes(id))
+      const down = onStage.filter((id) => !now.includes(id))
+      return [...(up.length ? [moment('stage', up.map(name))] : []), ...(down.length ? [moment('seat', down.map(name))] : [])]
+    }
+    case 'hand':
+      return body.raised ? [moment('hand', [name(body.id)])] : []
+    case 'chat':
+      return [moment('chat', [name(body.id)], typeof body.text === 'string' ? body.text : '')]
+    case 'screen':
+      return [moment(body.on ? 'screen_on' : 'screen_off', [name(body.id)])]
+    case 'joined':
+    case 'left':
+      return [moment(kind, [name(body.id)])]
+    case 'started':
+    case 'ended':
+      return [moment(kind)]
+  }
+}
+
+const idsOf = (value: unknown): string[] => (Array.isArray(value) ? value.filter((one): one is string => typeof one === 'string') : [])
