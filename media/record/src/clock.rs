@@ -89,7 +89,7 @@ impl LayerClock {
         let arrival_ns = nanos(arrival);
         let lesson_ns = match self.last {
             None => self.reported(rtp_time, arrival_ns, peer).unwrap_or(arrival_ns),
-            Some(last) => self.continued(last, rtp_time, arrival_ns, peer).unwrap_or_else(|| self.restart(arrival_ns)),
+            Some(last) => self.continued(last, rtp_time, arrival_ns, peer).unwrap_or_else(|| self.jump(arrival_ns)),
         };
         self.last = Some(Last { rtp_time, arrival_ns, lesson_ns });
         Duration::from_nanos(lesson_ns.max(0) as u64)
@@ -109,9 +109,15 @@ impl LayerClock {
         Some(expected + error.clamp(-limit, limit))
     }
 
-    fn restart(&mut self, arrival_ns: i64) -> i64 {
+    /// The sender's RTP clock begins anew; the next frame counts from its arrival.
+    pub(crate) fn restart(&mut self) {
         self.fastest = Fastest::default();
         self.report = None;
+        self.last = None;
+    }
+
+    fn jump(&mut self, arrival_ns: i64) -> i64 {
+        self.restart();
         arrival_ns
     }
 

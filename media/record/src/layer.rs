@@ -67,14 +67,26 @@ impl Layer {
         self.segmenter.handle_timeout(now, out);
     }
 
+    /// The layer goes on with another source, whose numbers and times begin anew.
+    pub(crate) fn restart(&mut self, peer: &PeerClock, out: &mut Vec<Made>) {
+        self.drain(peer, out);
+        self.reorder = Reorder::default();
+        self.assembler.lost();
+        self.clock.restart();
+    }
+
     pub(crate) fn finish(&mut self, peer: &PeerClock, out: &mut Vec<Made>) {
+        self.drain(peer, out);
+        self.segmenter.finish(out);
+    }
+
+    fn drain(&mut self, peer: &PeerClock, out: &mut Vec<Made>) {
         while let Some(next) = self.reorder.pop_final() {
             self.follow(next, peer, out);
         }
         let mut frames = Vec::new();
         self.assembler.finish(&mut frames);
         self.store(frames, peer, out);
-        self.segmenter.finish(out);
     }
 
     pub(crate) fn stats(&self) -> Stats {

@@ -12,6 +12,7 @@
 //!       segment     pictures → fragments (≤ 0.5 s) and segments (≈ 2 s)
 //!       cmaf, ivf   … as bytes
 //! scan              what is whole in a file that a crash cut short
+//! filler            a still picture and silence, for where a player needs something and nothing was recorded
 //! ```
 //!
 //! **One clock.** Every time that leaves this crate is a [`Duration`] since the lesson started, the same for all tracks, and stands in the
@@ -28,6 +29,7 @@ mod av1_sequence;
 mod bits;
 mod clock;
 mod cmaf;
+pub mod filler;
 mod frame;
 mod ivf;
 mod layer;

@@ -92,6 +92,11 @@ impl Recorder {
         self.with_layer(track, report.layer, |layer, _, _| layer.handle_report(report.rtp_time, report.ntp));
     }
 
+    /// The layer of a track begins another source: sequence numbers and RTP times start anew.
+    pub fn restart_layer(&mut self, track: u64, layer: u8) {
+        self.with_layer(track, layer, |layer, peer, made| layer.restart(peer, made));
+    }
+
     /// Lets time pass; to be called about ten times a second.
     pub fn handle_timeout(&mut self, now: Duration) {
         self.with_all_layers(None, |layer, peer, made| layer.handle_timeout(now, peer, made));
