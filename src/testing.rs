@@ -1,1 +1,228 @@
+//! What tests share: the server's parts over both databases, people of every role, and requests as a page makes them.
+//!
+//! PostgreSQL is a real one: that of `TONGKE_TEST_POSTGRES`, else a throwaway cluster that ends with the test process. A machine
+//! without PostgreSQL fails the tests; it never skips them.
 
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{Request, StatusCode, header};
+use serde_json::Value;
+use tempfile::TempDir;
+use tower::ServiceExt;
+
+use crate::app::App;
+use crate::config::Config;
+use crate::db::{Db, sqlite_url};
+use crate::identity::{NewPerson, PersonId, Role, add_person};
+use crate::schools::{self, ClassroomId, NewClassroom, NewSchool, SchoolId, SchoolRole};
+
+/// The server's parts with a data directory of their own.
+pub struct House {
+    pub app: App,
+    pub school: SchoolId,
+    pub router: Router,
+    _folder: TempDir,
+}
+
+/// An empty house on SQLite, and one on PostgreSQL.
+pub async fn houses() -> [House; 2] {
+    [house_on_sqlite().await, house(Some(fresh_postgres().await)).await]
+}
+
+pub async fn house_on_sqlite() -> House {
+    house(None).await
+}
+
+async fn house(url: Option<String>) -> House {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut config = Config::default();
+    config.server.data_dir = folder.path().into();
+    config.database.connections = 4;
+    config.database.url = url.unwrap_or_else(|| sqlite_url(&folder.path().join("test.db")));
+    let app = App::open(config).await.expect("opens");
+    let new = NewSchool { community_id: None, name: "实验小学".into(), role: SchoolRole::Core, membership: None };
+    let school = schools::add_school(&app.db, new).await.expect("added").id;
+    House { router: crate::http::router(app.clone()), app, school, _folder: folder }
+}
+
+/// Empty databases of both engines.
+pub async fn databases() -> Vec<(Db, TempDir)> {
+    let folder = || tempfile::tempdir().expect("a folder");
+    let sqlite = folder();
+    let url = sqlite_url(&sqlite.path().join("test.db"));
+    vec![
+        (Db::connect(&url, 4).await.expect("SQLite opens"), sqlite),
+        (Db::connect(&fresh_postgres().await, 4).await.expect("PostgreSQL opens"), folder()),
+    ]
+}
+
+/// The password of everybody in a test's house.
+pub const PASSWORD: &str = "a good passphrase";
+
+impl House {
+    pub async fn person(&self, login: &str, role: Role) -> PersonId {
+        let new = NewPerson { school: Some(self.school), name: login.into(), login: login.into(), role };
+        add_person(&self.app, new, PASSWORD.into()).await.expect("added")
+    }
+
+    pub async fn classroom(&self, name: &str) -> ClassroomId {
+        let new = NewClassroom { school_id: self.school, name: name.into() };
+        schools::add_classroom(&self.app.db, new).await.expect("added")
+    }
+
+    /// A browser that nobody signed in on.
+    pub fn page(&self) -> Page {
+        Page { router: self.router.clone(), cookie: None, language: "zh-CN" }
+    }
+
+    /// A browser with a new person of that role signed in.
+    pub async fn signed_in(&self, login: &str, role: Role) -> (Page, PersonId) {
+        let id = self.person(login, role).await;
+        (self.sign_in(login).await, id)
+    }
+
+    pub async fn sign_in(&self, login: &str) -> Page {
+        let mut page = self.page();
+        let form = serde_json::json!({ "login": login, "password": PASSWORD });
+        let (status, body) = page.post("/api/session", form).await;
+        assert_eq!(status, StatusCode::OK, "{body}");
+        page
+    }
+
+    /// A classroom's device that showed its pass.
+    pub async fn device(&self, name: &str) -> (Page, ClassroomId) {
+        let id = self.classroom(name).await;
+        let pass = schools::new_pass(&self.app.db, id).await.expect("made");
+        let mut page = self.page();
+        let (status, body) = page.post("/api/session/pass", serde_json::json!({ "pass": pass })).await;
+        assert_eq!(status, StatusCode::OK, "{body}");
+        (page, id)
+    }
+}
+
+/// A browser: keeps its cookie.
+#[derive(Clone)]
+pub struct Page {
+    router: Router,
+    pub cookie: Option<String>,
+    pub language: &'static str,
+}
+
+impl Page {
+    pub async fn get(&mut self, path: &str) -> (StatusCode, Value) {
+        self.send("GET", path, None).await
+    }
+
+    pub async fn post(&mut self, path: &str, body: Value) -> (StatusCode, Value) {
+        self.send("POST", path, Some(body)).await
+    }
+
+    pub async fn patch(&mut self, path: &str, body: Value) -> (StatusCode, Value) {
+        self.send("PATCH", path, Some(body)).await
+    }
+
+    pub async fn delete(&mut self, path: &str) -> (StatusCode, Value) {
+        self.send("DELETE", path, None).await
+    }
+
+    pub async fn send(&mut self, method: &str, path: &str, body: Option<Value>) -> (StatusCode, Value) {
+        let mut request = Request::builder().method(method).uri(path).header(header::HOST, "tongke.test");
+        request = request.header(header::ACCEPT_LANGUAGE, self.language).header(header::ORIGIN, "http://tongke.test");
+        if let Some(cookie) = &self.cookie {
+            request = request.header(header::COOKIE, cookie);
+        }
+        let body = match body {
+            Some(body) => {
+                request = request.header(header::CONTENT_TYPE, "application/json");
+                Body::from(body.to_string())
+            }
+            None => Body::empty(),
+        };
+        self.raw(request.body(body).expect("a request")).await
+    }
+
+    /// Sends a request as it is; keeps the cookie of the answer.
+    pub async fn raw(&mut self, request: Request<Body>) -> (StatusCode, Value) {
+        let response = self.router.clone().oneshot(request).await.expect("a router cannot fail");
+        if let Some(cookie) = response.headers().get(header::SET_COOKIE) {
+            let pair = cookie.to_str().expect("ASCII").split(';').next().expect("a first part").to_owned();
+            self.cookie = Some(pair).filter(|pair| !pair.ends_with('='));
+        }
+        let status = response.status();
+        let body = axum::body::to_bytes(response.into_body(), 4 << 20).await.expect("a body");
+        (status, serde_json::from_slice(&body).unwrap_or(Value::Null))
+    }
+}
+
+/// The address of a new, empty PostgreSQL database.
+async fn fresh_postgres() -> String {
+    let server = postgres().to_owned();
+    let name = format!("test_{:032x}", rand::random::<u128>());
+    sqlx::any::install_default_drivers();
+    let pool = connect_patiently(&server).await;
+    let create = format!("CREATE DATABASE {name}");
+    sqlx::query(sqlx::AssertSqlSafe(create)).execute(&pool).await.expect("a database can be made");
+    pool.close().await;
+    let (front, query) = server.split_once('?').expect("the address names a socket folder");
+    let (front, _) = front.rsplit_once('/').expect("the address names a database");
+    format!("{front}/{name}?{query}")
+}
+
+async fn connect_patiently(url: &str) -> sqlx::AnyPool {
+    let options = sqlx::any::AnyPoolOptions::new().max_connections(1);
+    for _ in 0..100 {
+        if let Ok(pool) = options.clone().connect(url).await {
+            return pool;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    options.connect(url).await.expect("the PostgreSQL of the tests answers within 10 s")
+}
+
+/// The test process's PostgreSQL server.
+fn postgres() -> &'static str {
+    static URL: OnceLock<String> = OnceLock::new();
+    URL.get_or_init(|| std::env::var("TONGKE_TEST_POSTGRES").unwrap_or_else(|_| start_cluster()))
+}
+
+/// Starts a cluster that ends, and is removed, when its standard input closes: with this process, however it ends.
+fn start_cluster() -> String {
+    static CLUSTER: OnceLock<Child> = OnceLock::new();
+    let mut child = Command::new("sh")
+        .args(["-c", CLUSTER_SCRIPT])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("a shell");
+    let mut folder = String::new();
+    BufReader::new(child.stdout.take().expect("piped")).read_line(&mut folder).expect("the script prints a line");
+    let folder = folder.trim();
+    assert!(!folder.is_empty(), "these tests need PostgreSQL (deploy/setup installs it), and it did not start");
+    CLUSTER.get_or_init(|| child);
+    format!("postgres://tongke@localhost/postgres?host={folder}")
+}
+
+const CLUSTER_SCRIPT: &str = r#"
+set -e
+bin=$(find /usr/lib/postgresql -name initdb -printf '%h\n' | sort -V | tail -1)
+[ -n "$bin" ] || { echo "PostgreSQL is not installed" >&2; exit 1; }
+folder=$(mktemp -d)
+if [ "$(id -u)" = 0 ]; then
+  chown postgres "$folder"
+  as="setpriv --reuid=postgres --regid=postgres --init-groups"
+fi
+cd /
+$as "$bin/initdb" -D "$folder/db" -U tongke -A trust -E UTF8 --locale=C.UTF-8 --no-sync >"/dev/null"
+$as "$bin/postgres" -D "$folder/db" -c listen_addresses= -k "$folder" -c fsync=off -c max_connections=300 >/dev/null 2>&1 &
+postgres=$!
+echo "$folder"
+read -r _ || true
+kill -INT $postgres
+wait $postgres || true
+rm -rf "$folder"
+"#;

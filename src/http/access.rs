@@ -38,7 +38,7 @@ pub const TABLE: &[(&str, &str, Access)] = &[
     ("DELETE", "/api/session", Everyone),
     ("POST", "/api/session/pass", Everyone),
     ("PUT", "/api/session/password", Person),
-    ("GET", "/api/people", Planner),
+    ("GET", "/api/people", Administrator),
     ("POST", "/api/people", Administrator),
     ("PATCH", "/api/people/{id}", Administrator),
     ("DELETE", "/api/people/{id}", Administrator),

@@ -1,1 +1,215 @@
+//! Every route against every role, and what surrounds the routes.
 
+use axum::body::Body;
+use axum::http::{Request, StatusCode, header};
+use serde_json::{Value, json};
+
+use super::access::{Access, TABLE};
+use super::routes;
+use crate::identity::Role;
+use crate::testing::{House, Page, house_on_sqlite};
+
+/// Ids that name nothing: whether the caller may pass is decided before they are looked up.
+fn filled(path: &str) -> String {
+    let id = "01900000-0000-7000-8000-000000000000";
+    let parts = path.split('/').map(|part| if part.starts_with('{') { id } else { part });
+    parts.collect::<Vec<_>>().join("/")
+}
+
+/// Methods and paths of the API's description.
+fn described() -> Vec<(String, String)> {
+    let api = serde_json::to_value(routes().into_openapi()).expect("plain data");
+    let paths = api["paths"].as_object().expect("paths").clone();
+    paths
+        .into_iter()
+        .flat_map(|(path, methods)| {
+            let methods = methods.as_object().expect("methods").clone();
+            methods.into_iter().map(move |(method, _)| (method.to_uppercase(), path.clone()))
+        })
+        .collect()
+}
+
+#[test]
+fn every_route_has_a_rule_and_every_rule_is_written_once() {
+    for (method, path) in described() {
+        // OpenAPI has no notation for a variable that takes the rest of a path.
+        let known = TABLE.iter().any(|(m, p, _)| *m == method && p.replace("{*", "{") == path.replace("{*", "{"));
+        assert!(known, "{method} {path} has no row in the access table");
+    }
+    for (n, (method, path, _)) in TABLE.iter().enumerate() {
+        let twice = TABLE[..n].iter().any(|(m, p, _)| m == method && p == path);
+        assert!(!twice, "{method} {path} has two rows");
+    }
+}
+
+struct Visitors {
+    administrator: Page,
+    teacher: Page,
+    observer: Page,
+    classroom: Page,
+    nobody: Page,
+}
+
+async fn visitors(house: &House) -> Visitors {
+    Visitors {
+        administrator: house.signed_in("admin", Role::Administrator).await.0,
+        teacher: house.signed_in("teacher", Role::Teacher).await.0,
+        observer: house.signed_in("observer", Role::Observer).await.0,
+        classroom: house.device("三年级").await.0,
+        nobody: house.page(),
+    }
+}
+
+#[tokio::test]
+async fn every_route_refuses_every_role_that_has_no_business_there() {
+    let house = house_on_sqlite().await;
+    let visitors = visitors(&house).await;
+    let described = described();
+    // Signing out comes last: it ends the visitors' sessions.
+    let is_sign_out = |(method, path, _): &&(&str, &str, Access)| *method == "DELETE" && *path == "/api/session";
+    let rows = TABLE.iter().filter(|row| !is_sign_out(row)).chain(TABLE.iter().filter(is_sign_out));
+    for (method, path, access) in rows {
+        if !described.iter().any(|(m, p)| m == method && p.replace("{*", "{") == path.replace("{*", "{")) {
+            continue;
+        }
+        let [administrator, teacher, observer, classroom, nobody] = expected(*access);
+        let cases = [
+            ("administrator", &visitors.administrator, administrator),
+            ("teacher", &visitors.teacher, teacher),
+            ("observer", &visitors.observer, observer),
+            ("classroom", &visitors.classroom, classroom),
+            ("nobody", &visitors.nobody, nobody),
+        ];
+        for (who, page, expected) in cases {
+            let (status, body) = page.clone().send(method, &filled(path), None).await;
+            match expected {
+                Some(refusal) => assert_eq!(status, refusal, "{who}: {method} {path}: {body}"),
+                // Somebody who may pass can still be told that there is no such thing, or that it is not theirs.
+                None if *access == Access::Bearer => {
+                    assert_ne!(status, StatusCode::FORBIDDEN, "{who}: {method} {path}")
+                }
+                None => assert_ne!(status, StatusCode::UNAUTHORIZED, "{who}: {method} {path}"),
+            }
+            assert_ne!(status, StatusCode::INTERNAL_SERVER_ERROR, "{who}: {method} {path}: {body}");
+            let is_ours = status.is_success() || body["code"].is_string() || *access == Access::Bearer;
+            assert!(is_ours, "{who}: {method} {path}: {status} without our body");
+        }
+    }
+}
+
+/// How each visitor is refused, `None` if not: administrator, teacher, observer, classroom, nobody.
+fn expected(access: Access) -> [Option<StatusCode>; 5] {
+    let (out, no) = (Some(StatusCode::UNAUTHORIZED), Some(StatusCode::FORBIDDEN));
+    match access {
+        Access::Everyone | Access::Bearer => [None; 5],
+        Access::SignedIn => [None, None, None, None, out],
+        Access::Person => [None, None, None, no, out],
+        Access::Planner => [None, None, no, no, out],
+        Access::Administrator => [None, no, no, no, out],
+        // The requests of this test come from no address.
+        Access::Scraper => [None, no, no, no, no],
+    }
+}
+
+#[tokio::test]
+async fn errors_speak_the_readers_language() {
+    let house = house_on_sqlite().await;
+    let mut page = house.page();
+    let (status, body) = page.get("/api/today").await;
+    assert_eq!((status, body), (StatusCode::UNAUTHORIZED, json!({ "code": "not_signed_in", "message": "请先登录。" })));
+    page.language = "en-GB,en;q=0.8";
+    let (_, body) = page.get("/api/today").await;
+    assert_eq!(body["message"], "Please sign in first.");
+    let (status, body) = page.get("/api/nowhere").await;
+    assert_eq!((status, &body["code"]), (StatusCode::NOT_FOUND, &Value::from("not_found")));
+    let (status, body) = page.delete("/api/today").await;
+    assert_eq!((status, &body["code"]), (StatusCode::METHOD_NOT_ALLOWED, &Value::from("method_not_allowed")));
+}
+
+fn request(method: &str, path: &str) -> axum::http::request::Builder {
+    Request::builder().method(method).uri(path).header(header::HOST, "tongke.test")
+}
+
+#[tokio::test]
+async fn another_site_cannot_act_in_a_visitors_name() {
+    let house = house_on_sqlite().await;
+    let (mut page, _) = house.signed_in("wang", Role::Teacher).await;
+    let cookie = page.cookie.clone().expect("signed in");
+    let from = |origin: &str| {
+        let request = request("DELETE", "/api/session").header(header::ORIGIN, origin).header(header::COOKIE, &cookie);
+        request.body(Body::empty()).expect("a request")
+    };
+    for foreign in ["http://evil.example", "http://tongke.test.evil.example", "null", "tongke.test"] {
+        assert_eq!(page.raw(from(foreign)).await.0, StatusCode::FORBIDDEN, "{foreign}");
+    }
+    let socket =
+        request("GET", "/api/today").header(header::UPGRADE, "websocket").header(header::ORIGIN, "http://evil.example");
+    let socket = socket.header(header::COOKIE, &cookie).body(Body::empty()).expect("a request");
+    assert_eq!(page.raw(socket).await.0, StatusCode::FORBIDDEN, "a WebSocket is refused before it is opened");
+    assert_eq!(page.get("/api/session").await.0, StatusCode::OK, "still signed in");
+    assert_eq!(page.raw(from("http://tongke.test")).await.0, StatusCode::NO_CONTENT);
+}
+
+#[tokio::test]
+async fn requests_that_make_no_sense_are_refused_with_a_reason() {
+    let house = house_on_sqlite().await;
+    let mut page = house.page();
+    let json = |body: String| {
+        let request = request("POST", "/api/session").header(header::CONTENT_TYPE, "application/json");
+        request.body(Body::from(body)).expect("a request")
+    };
+    let plain = request("POST", "/api/session").body(Body::from("{}")).expect("a request");
+    let cases = [
+        (plain, 415, "unsupported_media_type"),
+        (json("{\"login\":".into()), 400, "bad_request"),
+        (json("{\"login\":\"x\"}".into()), 422, "bad_field"),
+        (json(format!("{{\"login\":\"{}\"}}", "x".repeat(300_000))), 413, "too_large"),
+    ];
+    for (request, status, code) in cases {
+        let (found, body) = page.raw(request).await;
+        assert_eq!((found.as_u16(), body["code"].as_str()), (status, Some(code)), "{body}");
+    }
+    let (_, body) = page.raw(json("{\"login\":\"x\"}".into())).await;
+    assert_eq!(body["field"], "password");
+}
+
+#[tokio::test]
+async fn a_handler_that_panics_harms_nobody_and_tells_nothing() {
+    use axum::{Router, middleware, routing::get};
+    use tower::ServiceExt;
+    async fn panics() -> &'static str {
+        panic!("the secret is 42")
+    }
+    let router = Router::new()
+        .route("/", get(panics))
+        .layer(tower_http::catch_panic::CatchPanicLayer::custom(super::layers::panicked))
+        .layer(middleware::from_fn(super::layers::observe));
+    let response =
+        router.oneshot(request("GET", "/").body(Body::empty()).expect("a request")).await.expect("infallible");
+    assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+    let body = axum::body::to_bytes(response.into_body(), 1 << 16).await.expect("a body");
+    assert!(!String::from_utf8_lossy(&body).contains("42"));
+}
+
+#[tokio::test]
+async fn health_and_measurements_are_told() {
+    let house = house_on_sqlite().await;
+    let (mut admin, _) = house.signed_in("admin", Role::Administrator).await;
+    assert_eq!(admin.get("/healthz").await.0, StatusCode::OK);
+    let (status, ready) = admin.get("/readyz").await;
+    assert_eq!((status, &ready["database"]), (StatusCode::OK, &Value::from("ok")));
+    assert_eq!(admin.get("/metrics").await.0, StatusCode::OK);
+    assert!(house.app.metrics.render().contains("http_request_duration_seconds"), "requests are timed");
+    house.app.db.close().await;
+    let (status, ready) = house.page().get("/readyz").await;
+    assert_eq!((status, &ready["database"]), (StatusCode::SERVICE_UNAVAILABLE, &Value::from("unavailable")));
+}
+
+#[tokio::test]
+async fn the_api_describes_itself() {
+    let house = house_on_sqlite().await;
+    let (status, api) = house.page().get("/api/openapi.json").await;
+    assert_eq!(status, StatusCode::OK);
+    assert!(api["paths"]["/api/lessons/{id}"]["patch"].is_object());
+    assert!(api["components"]["schemas"]["LessonCard"].is_object());
+}

@@ -8,6 +8,8 @@ pub mod secret;
 pub mod session;
 mod setup;
 mod signin;
+#[cfg(test)]
+mod tests;
 
 use utoipa_axum::router::OpenApiRouter;
 

@@ -3,6 +3,8 @@
 mod classrooms;
 mod communities;
 mod schools;
+#[cfg(test)]
+mod tests;
 
 use utoipa_axum::router::OpenApiRouter;
 

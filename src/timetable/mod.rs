@@ -10,6 +10,8 @@ mod phase;
 mod role;
 mod series;
 mod terms;
+#[cfg(test)]
+mod tests;
 
 use utoipa_axum::router::OpenApiRouter;
 
