@@ -50,8 +50,9 @@ pub fn router(app: App) -> Router {
         .and(NotForContentType::const_new("audio/"))
         .and(NotForContentType::const_new("application/octet-stream"));
     let around = ServiceBuilder::new()
-        .layer(middleware::from_fn(layers::observe))
+        // Outside of `observe`, which writes an error's body anew in the reader's language.
         .layer(CompressionLayer::new().quality(CompressionLevel::Fastest).compress_when(compressible))
+        .layer(middleware::from_fn(layers::observe))
         .layer(CatchPanicLayer::custom(layers::panicked))
         .layer(middleware::from_fn_with_state(app.clone(), layers::bound))
         .layer(middleware::from_fn_with_state(app.clone(), layers::enforce))

@@ -30,6 +30,7 @@ mod testing;
 mod timetable;
 mod types;
 
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -79,7 +80,10 @@ async fn serve(arguments: Serve) -> Outcome {
 /// Log lines go to standard error; standard output has what a person must read (addresses, links).
 fn start_log(config: &Config) -> Outcome {
     let filter = EnvFilter::try_new(&config.log.level).map_err(|error| format!("[log] level: {error}"))?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
     match config.log.format {
         LogFormat::Text => log.init(),
         LogFormat::Json => log.json().init(),
