@@ -69,7 +69,8 @@ fn in_language(response: Response, error: &Error, language: Language) -> Respons
     let (parts, _) = response.into_parts();
     let mut rendered = error.render(language);
     for (name, value) in &parts.headers {
-        if name != header::CONTENT_LENGTH && name != header::CONTENT_TYPE {
+        // The compression layer inside has packed the body that is thrown away here.
+        if ![header::CONTENT_LENGTH, header::CONTENT_TYPE, header::CONTENT_ENCODING].contains(name) {
             rendered.headers_mut().append(name, value.clone());
         }
     }
