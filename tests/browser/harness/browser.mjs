@@ -30,7 +30,7 @@ export async function startBrowser(who, { size = SMALL, executable = '/usr/bin/c
 
 /** A page with cookies of its own. What goes wrong in it is kept in `page.troubles`. */
 export async function newPage(browser, { name, locale = 'zh-CN', viewport = { width: 1366, height: 768 }, baseURL } = {}) {
-  const context = await browser.newContext({ locale, viewport, baseURL, ignoreHTTPSErrors: true });
+  const context = await browser.newContext({ locale, timezoneId: 'Asia/Shanghai', viewport, baseURL, ignoreHTTPSErrors: true });
   await installFrameReader(context);
   const page = await context.newPage();
   page.setDefaultTimeout(20_000);

@@ -119,6 +119,55 @@ describe('the house and its doors', { concurrency: false }, () => {
     assert.ok(errors.some(({ ref }) => ref === 8));
   });
 
+  test('the administrator adds a school, a person and a classroom, and the classroom\'s pass opens it', async () => {
+    const admin = await stranger('administrator', { viewport: { width: 1366, height: 900 } });
+    await school.signIn(admin, 'zhoumin');
+    await admin.goto(`${school.base}/admin`);
+
+    await mark(admin, 'admin-schools').click();
+    await mark(admin, 'add-schools').click();
+    await fill(admin, 'name', '杨树沟小学');
+    await choose(admin, 'role', '成员校');
+    await shot(admin, 'school-form');
+    await save(admin);
+    await admin.getByText('杨树沟小学').first().waitFor();
+    await shot(admin, 'schools');
+
+    await mark(admin, 'admin-people').click();
+    await mark(admin, 'add-people').click();
+    await fill(admin, 'name', '孙桂兰');
+    await fill(admin, 'login', 'wangxuemei');
+    await choose(admin, 'school_id', '杨树沟小学');
+    await mark(admin, 'form-save').click();
+    await eventually('the form says that the account is taken', () => admin.locator('.el-form-item__error').first().isVisible());
+    await shot(admin, 'person-refused');
+    await fill(admin, 'login', 'sunguilan');
+    await save(admin);
+    const password = await mark(admin, 'secret').last().inputValue();
+    await shot(admin, 'person-once');
+    const newcomer = await stranger('newcomer');
+    assert.equal((await school.api(newcomer, 'POST', '/api/session', { login: 'sunguilan', password })).status(), 200);
+
+    await admin.goto(`${school.base}/admin/classrooms`);
+    await mark(admin, 'add-classrooms').click();
+    await fill(admin, 'name', '杨树沟小学三年级');
+    await choose(admin, 'school_id', '杨树沟小学');
+    await save(admin);
+    const row = admin.locator('tr', { hasText: '杨树沟小学三年级' });
+    await row.locator('[data-test="give-pass"]').click();
+    const address = await mark(admin, 'secret').first().inputValue();
+    await shot(admin, 'pass');
+    const screen = await stranger('new-room', { viewport: { width: 1920, height: 1080 } });
+    await screen.goto(address);
+    await screen.getByText('杨树沟小学三年级').first().waitFor();
+    await shot(screen, 'day');
+    assert.equal((await (await school.api(screen, 'GET', '/api/session')).json()).kind, 'classroom');
+    const wrong = await stranger('wrong-room', { viewport: { width: 1920, height: 1080 } });
+    await wrong.goto(`${address.slice(0, -1)}${address.endsWith('x') ? 'y' : 'x'}`);
+    await wrong.getByRole('alert').waitFor();
+    await shot(wrong, 'refused');
+  });
+
   test('the language can be switched, and stays switched', async () => {
     const page = await stranger('reader');
     await page.goto(`${school.base}/signin`);
@@ -156,3 +205,15 @@ describe('the house and its doors', { concurrency: false }, () => {
     }
   });
 });
+
+const fill = (page, field, text) => page.locator(`input[data-test="field-${field}"], [data-test="field-${field}"] input`).fill(text);
+
+async function choose(page, field, text) {
+  await mark(page, `field-${field}`).click();
+  await page.locator('.el-select-dropdown__item:visible', { hasText: text }).first().click();
+}
+
+async function save(page) {
+  await mark(page, 'form-save').click();
+  await mark(page, 'form-save').waitFor({ state: 'detached' });
+}
