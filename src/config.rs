@@ -266,7 +266,9 @@ impl Config {
     pub fn shard_addresses(&self) -> Vec<SocketAddr> {
         let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
         let shards = if self.media.shards == 0 { cores } else { self.media.shards };
-        let last = usize::from(u16::MAX - self.media.port) + 1;
-        (0..shards.min(last)).map(|n| SocketAddr::new(self.media.listen, self.media.port + n as u16)).collect()
+        // Port 0 lets the system choose each one; otherwise ports end where they end.
+        let port = |n: usize| u16::try_from(n).ok().and_then(|n| self.media.port.checked_add(n));
+        let ports = (0..shards).map_while(|n| if self.media.port == 0 { Some(0) } else { port(n) });
+        ports.map(|port| SocketAddr::new(self.media.listen, port)).collect()
     }
 }

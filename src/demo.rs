@@ -3,6 +3,8 @@
 
 mod house;
 mod lessons;
+#[cfg(test)]
+mod tests;
 
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;

@@ -4,6 +4,9 @@
 //! or a failure, so it must be able to start over. Failures that can pass are retried with growing pauses; a job that gives up
 //! keeps its row with the reason.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
 use std::future::Future;
 use std::sync::{Arc, Mutex};

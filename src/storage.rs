@@ -3,6 +3,9 @@
 //! Keys are ASCII and never reused for other content. Correctness never rests on conditional puts (some S3 services ignore them):
 //! who may write what is decided in the database.
 
+#[cfg(test)]
+mod tests;
+
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;

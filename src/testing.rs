@@ -4,6 +4,7 @@
 //! without PostgreSQL fails the tests; it never skips them.
 
 use std::io::{BufRead, BufReader};
+use std::net::Ipv4Addr;
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -16,7 +17,7 @@ use tempfile::TempDir;
 use tower::ServiceExt;
 
 use crate::app::App;
-use crate::config::Config;
+use crate::config::{Config, Media};
 use crate::db::{Db, sqlite_url};
 use crate::identity::{NewPerson, PersonId, Role, add_person};
 use crate::schools::{self, ClassroomId, NewClassroom, NewSchool, SchoolId, SchoolRole};
@@ -43,6 +44,7 @@ async fn house(url: Option<String>) -> House {
     let mut config = Config::default();
     config.server.data_dir = folder.path().into();
     config.database.connections = 4;
+    config.media = Media { listen: Ipv4Addr::LOCALHOST.into(), port: 0, shards: 1, ..Media::default() };
     config.database.url = url.unwrap_or_else(|| sqlite_url(&folder.path().join("test.db")));
     let app = App::open(config).await.expect("opens");
     let new = NewSchool { community_id: None, name: "实验小学".into(), role: SchoolRole::Core, membership: None };

@@ -66,9 +66,6 @@ impl Config {
         if jiff::tz::TimeZone::get(&self.server.time_zone).is_err() {
             return problem("server.time_zone", "is not the name of a time zone, such as \"Asia/Shanghai\"");
         }
-        if self.media.port == 0 {
-            return problem("media.port", "must not be 0");
-        }
         if self.database.connections == 0 {
             return problem("database.connections", "must be at least 1");
         }
@@ -189,6 +186,16 @@ mod tests {
         assert_eq!(config.media.advertise.len(), 2);
         assert!(!config.storage.path_style);
         assert_eq!(config.public_url(), "https://127.0.0.1:9000");
+    }
+
+    #[test]
+    fn every_shard_has_a_port_of_its_own() {
+        let mut config = Config::default();
+        (config.media.port, config.media.shards) = (65_534, 4);
+        let ports = |config: &Config| config.shard_addresses().iter().map(|a| a.port()).collect::<Vec<_>>();
+        assert_eq!(ports(&config), [65_534, 65_535], "there are no ports above");
+        (config.media.port, config.media.shards) = (0, 2);
+        assert_eq!(ports(&config), [0, 0], "the system chooses");
     }
 
     #[test]

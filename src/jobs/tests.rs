@@ -1,0 +1,139 @@
+//! Work that outlives its request, on both databases.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use serde_json::json;
+use tokio::sync::mpsc;
+
+use super::*;
+use crate::testing::databases;
+
+fn job(key: &str) -> NewJob {
+    NewJob { kind: "work", key: key.into(), lesson: None, body: json!({ "key": key }) }
+}
+
+/// The job once it is in that state.
+async fn reaches(jobs: &Jobs, id: JobId, state: JobState) -> Job {
+    for _ in 0..500 {
+        let job = jobs.get(id).await.expect("asked").expect("there is one");
+        if job.state == state {
+            return job;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("{:?} never became {state}", jobs.get(id).await);
+}
+
+#[tokio::test]
+async fn a_job_is_done_once_however_often_it_is_asked_for() {
+    for (db, _folder) in databases().await {
+        let jobs = Jobs::new(db, 2);
+        let runs = Arc::new(AtomicUsize::new(0));
+        let counter = runs.clone();
+        jobs.register("work", move |job| {
+            counter.fetch_add(1, Ordering::SeqCst);
+            async move {
+                assert_eq!(job.body["key"], "mp4");
+                job.progress(0.5).await;
+                Ok(())
+            }
+        });
+        let id = jobs.submit(job("mp4")).await.expect("durable");
+        assert_eq!(jobs.submit(job("mp4")).await.expect("durable"), id);
+        assert_eq!(jobs.get(id).await.expect("asked").expect("there").state, JobState::Queued, "nobody works yet");
+        jobs.start().await.expect("starts");
+        let done = reaches(&jobs, id, JobState::Done).await;
+        assert_eq!((done.progress, done.error), (1.0, None));
+        assert_eq!(jobs.submit(job("mp4")).await.expect("durable"), id, "done stays done");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        assert_eq!(runs.load(Ordering::SeqCst), 1);
+        assert_eq!(jobs.by_key("mp4").await.expect("asked").expect("there").id, id);
+    }
+}
+
+#[tokio::test]
+async fn a_failure_that_passes_is_tried_again_and_one_that_does_not_says_why() {
+    for (db, _folder) in databases().await {
+        let jobs = Jobs::new(db, 2);
+        jobs.register("work", |job| async move {
+            match (job.body["key"].as_str(), job.attempt) {
+                (Some("outage"), 1) => Err(Failure::Retry("the store is away".into())),
+                (Some("panic"), 1) => panic!("a bug"),
+                (Some("broken"), _) => Err(Failure::GiveUp("the file is not a video".into())),
+                _ => Ok(()),
+            }
+        });
+        jobs.start().await.expect("starts");
+        let broken = jobs.submit(job("broken")).await.expect("durable");
+        let outage = jobs.submit(job("outage")).await.expect("durable");
+        let panic = jobs.submit(job("panic")).await.expect("durable");
+        let gave_up = reaches(&jobs, broken, JobState::Failed).await;
+        assert_eq!(gave_up.error.as_deref(), Some("the file is not a video"));
+        reaches(&jobs, outage, JobState::Done).await;
+        reaches(&jobs, panic, JobState::Done).await;
+        // Asked for again, what failed starts anew.
+        assert_eq!(jobs.submit(job("broken")).await.expect("durable"), broken);
+        reaches(&jobs, broken, JobState::Failed).await;
+    }
+}
+
+#[tokio::test]
+async fn a_cancelled_job_is_told_and_stays_cancelled() {
+    for (db, _folder) in databases().await {
+        let jobs = Jobs::new(db, 1);
+        let (begun, mut begins) = mpsc::unbounded_channel();
+        jobs.register("work", move |job| {
+            begun.send(()).expect("the test listens");
+            async move {
+                job.cancel.cancelled().await;
+                Err(Failure::Retry("cancelled".into()))
+            }
+        });
+        jobs.start().await.expect("starts");
+        let running = jobs.submit(job("one")).await.expect("durable");
+        begins.recv().await.expect("begun");
+        let queued = jobs.submit(job("two")).await.expect("durable");
+        for id in [queued, running] {
+            jobs.cancel(id).await.expect("told");
+            assert_eq!(jobs.get(id).await.expect("asked").expect("there").state, JobState::Cancelled);
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        for id in [queued, running] {
+            assert_eq!(jobs.get(id).await.expect("asked").expect("there").state, JobState::Cancelled);
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_a_crash_or_a_stop_interrupted_runs_again() {
+    for (db, _folder) in databases().await {
+        let crashed = Jobs::new(db.clone(), 1);
+        let (begun, mut begins) = mpsc::unbounded_channel();
+        let sender = begun.clone();
+        crashed.register("work", move |job| {
+            sender.send(job.attempt).expect("the test listens");
+            async move {
+                job.cancel.cancelled().await;
+                Err(Failure::Retry("stopped".into()))
+            }
+        });
+        crashed.start().await.expect("starts");
+        let id = crashed.submit(job("one")).await.expect("durable");
+        assert_eq!(begins.recv().await, Some(1));
+        crashed.stop(Duration::from_secs(5)).await;
+        assert_eq!(crashed.get(id).await.expect("asked").expect("there").state, JobState::Queued);
+        // As a crash leaves it.
+        sqlx::query("UPDATE jobs SET state = 'running'").execute(db.pool()).await.expect("set");
+        let next = Jobs::new(db, 1);
+        next.register("work", |_| async { Ok(()) });
+        next.start().await.expect("starts");
+        reaches(&next, id, JobState::Done).await;
+    }
+}
+
+#[test]
+fn pauses_grow_and_stay_within_reason() {
+    assert_eq!(pause_after(1), Duration::from_secs(2));
+    assert!((1..MAX_ATTEMPTS).all(|n| pause_after(n) <= pause_after(n + 1)));
+    assert_eq!(pause_after(100), Duration::from_secs(256));
+}

@@ -1,0 +1,126 @@
+//! The same stories on local files and on a real S3 server (s3s-fs), which checks signatures.
+
+use std::net::SocketAddr;
+
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto::Builder;
+use tempfile::TempDir;
+
+use super::*;
+
+const KEY: (&str, &str) = ("tongke-key", "tongke-secret");
+
+/// A real S3 service in this process with one bucket.
+async fn s3_server() -> (SocketAddr, TempDir) {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::create_dir(folder.path().join("lessons")).expect("a bucket");
+    let mut builder =
+        s3s::service::S3ServiceBuilder::new(s3s_fs::FileSystem::new(folder.path()).expect("a file system"));
+    builder.set_auth(s3s::auth::SimpleAuth::from_single(KEY.0, KEY.1));
+    let service = builder.build();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("bound");
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let service = service.clone();
+            tokio::spawn(async move {
+                let _ = Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service).await;
+            });
+        }
+    });
+    (address, folder)
+}
+
+fn s3_config(address: SocketAddr, secret: &str) -> Config {
+    let mut config = Config::default();
+    config.storage.url = "s3://lessons/county/one".into();
+    config.storage.endpoint = format!("http://{address}");
+    config.storage.allow_http = true;
+    config.storage.access_key = KEY.0.into();
+    config.storage.secret_key = secret.into();
+    config
+}
+
+async fn stores() -> Vec<(&'static str, Storage, TempDir)> {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let folder = tempfile::tempdir().expect("a folder");
+    let local = Storage::local(folder.path().join("objects")).expect("opens");
+    let (address, served) = s3_server().await;
+    let s3 = Storage::open(&s3_config(address, KEY.1)).expect("opens");
+    vec![("local", local, folder), ("s3", s3, served)]
+}
+
+#[tokio::test]
+async fn what_was_put_is_read_whole_and_in_part() {
+    for (name, store, _folder) in stores().await {
+        let (lesson, other) = (LessonId::fresh(), LessonId::fresh());
+        let key = Key::segment(lesson, "t1", 0, 41);
+        store.put(&key, Bytes::from_static(b"0123456789")).await.expect(name);
+        store.put(&Key::init(lesson, "t1", 0, 0), Bytes::from_static(b"init")).await.expect(name);
+        store.put(&Key::poster(other), Bytes::from_static(b"jpeg")).await.expect(name);
+        assert_eq!(store.get(&key).await.expect(name), "0123456789", "{name}");
+        assert_eq!(store.get_range(&key, 2..5).await.expect(name), "234", "{name}");
+        let pieces = store.stream(&key, Some(3..10)).await.expect(name);
+        let text: Vec<Bytes> = pieces.try_collect().await.expect(name);
+        assert_eq!(text.concat(), b"3456789", "{name}");
+        assert_eq!(store.head(&key).await.expect(name).size_bytes, 10, "{name}");
+        let mut found = store.list_lesson(lesson).await.expect(name);
+        found.sort_by_key(|(_, size)| *size);
+        assert_eq!(found.len(), 2, "{name}: the other lesson's are not listed");
+        assert_eq!(found[1], (key.clone(), 10), "{name}");
+        assert_eq!(Key::from_row(key.as_str()), Some(key.clone()), "{name}");
+        store.delete(&key).await.expect(name);
+        store.delete(&key).await.expect("what is not there is no error");
+        assert!(is_missing(&store.get(&key).await.unwrap_err()), "{name}");
+        store.probe().await.expect(name);
+    }
+}
+
+#[tokio::test]
+async fn a_large_file_goes_up_in_parts_and_comes_back_the_same() {
+    for (name, store, _folder) in stores().await {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (up, down) = (folder.path().join("up.mp4"), folder.path().join("down.mp4"));
+        let content: Vec<u8> = (0..20_000_003_u32).map(|n| (n % 251) as u8).collect();
+        std::fs::write(&up, &content).expect("written");
+        let key = Key::mp4(LessonId::fresh());
+        assert_eq!(store.put_file(&key, &up).await.expect(name), content.len() as u64);
+        store.get_to_file(&key, &down).await.expect(name);
+        assert!(std::fs::read(&down).expect("read") == content, "{name}");
+        let missing = store.put_file(&Key::mp4(LessonId::fresh()), &folder.path().join("nothing")).await;
+        assert!(missing.is_err(), "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_secret_is_refused_by_the_service() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let (address, _folder) = s3_server().await;
+    let store = Storage::open(&s3_config(address, "wrong")).expect("opens");
+    let key = Key::poster(LessonId::fresh());
+    let error = store.put(&key, Bytes::from_static(b"x")).await.unwrap_err();
+    assert!(!is_missing(&error), "{error}");
+    assert!(store.probe().await.is_err());
+}
+
+#[test]
+fn a_key_cannot_leave_its_lesson() {
+    let lesson = LessonId::fresh();
+    let home = format!("lessons/{lesson}/");
+    for part in ["..", ".", "", "a/../../b", "课件", "%2e%2e", "x\0y"] {
+        let key = Key::in_lesson(lesson, &[part, "n"]);
+        let rest = key.as_str().strip_prefix(&home).unwrap_or_else(|| panic!("{part:?} left: {key:?}"));
+        assert_eq!(rest.split('/').count(), 2, "{part:?}: {key:?}");
+        assert!(rest.is_ascii() && !rest.split('/').any(|p| p == ".." || p == "."), "{part:?}: {key:?}");
+    }
+}
+
+#[test]
+fn an_address_that_is_no_store_is_named() {
+    for url in ["ftp://x", "s3://", "here", "file://"] {
+        let mut config = Config::default();
+        config.storage.url = url.into();
+        let Err(error) = Storage::open(&config) else { panic!("{url} is no store") };
+        assert!(error.to_string().contains(url), "{error}");
+    }
+}
