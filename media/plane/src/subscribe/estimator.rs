@@ -61,8 +61,10 @@ const DRAIN: f64 = 0.8e6;
 const BACK_OFF: f64 = 0.9;
 /// A drain never takes more than this part: voices go on.
 const DEEPEST: f64 = 0.45;
-/// A decrease shows in packets that were sent this long after it, when the frame under way is out.
+/// A decrease is in effect for packets that were sent this long after it, when the frame under way is out.
 const SETTLE: Micros = micros(Duration::from_millis(150));
+/// A queue that changes by less than this from message to message stands still.
+const STEADY: Micros = micros(Duration::from_millis(5));
 /// Part of the rate at which the line was full that is sent once its queue is drained.
 const RESUME: f64 = 0.88;
 /// More random loss than this is not made up for by sending more: what gets through becomes useless.
@@ -71,10 +73,15 @@ const MAX_RANDOM: f64 = 0.25;
 const UNBEARABLE: f64 = 0.35;
 /// Nothing is probed before feedback has shown for this long what the line is like.
 const ACQUAINTANCE: Micros = micros(Duration::from_millis(500));
-/// A queue that does not shrink in this time although we send much less than gets through is not ours.
-const NOT_OURS: Micros = micros(Duration::from_millis(2500));
-/// The rate at which the line was full is remembered this long.
-const CEILING_SPAN: Micros = micros(Duration::from_secs(30));
+/// When packets that were sent this long after the last decrease still find a queue that does not shrink, it is not ours.
+const NOT_OURS: Micros = micros(Duration::from_millis(1500));
+/// The rate at which the line was full is forgotten when it carries this much more.
+const OUTGROWN: f64 = 1.4;
+/// How much more is probed for before the line was ever full, and after: then a token bucket may only make it look wider.
+const STEP_UNKNOWN: f64 = 2.0;
+const STEP_KNOWN: f64 = 1.35;
+/// Time for a token bucket to run dry at the new rate, before the next probe.
+const TRIAL: Micros = micros(Duration::from_millis(1000));
 /// Two observations at the reduced rate, and the round trip: then it is clear what the loss is due to.
 const EXPERIMENT: Micros = micros(Duration::from_millis(700));
 /// Feedback that stays away for this long means that nothing gets through.
@@ -100,14 +107,17 @@ pub struct Estimator {
     /// What the caller would send if it could.
     wanted: f64,
     rtt: Option<Micros>,
-    /// The rate at which the line was last full, and when.
-    ceiling: Option<(f64, Micros)>,
+    /// The rate at which the line was last full.
+    ceiling: Option<f64>,
+    /// Whether the line was ever full: until then the beginning is a quick search.
+    was_full: bool,
     /// The last decrease for a queue. Packets sent before tell nothing of its effect.
     cut_at: Option<Micros>,
-    /// Since when there has been a queue without a break.
-    queued_since: Option<Micros>,
+    /// Since when there has been a queue without a break, and the estimate from before it.
+    queued: Option<(Micros, f64)>,
     /// The rate from before the onset of loss, until it is clear what it was due to.
     experiment: Option<(f64, Micros)>,
+    /// The first feedback since a silence.
     first_feedback: Option<Micros>,
     last_feedback: Option<Micros>,
     last_sent: Option<Micros>,
@@ -130,8 +140,9 @@ impl Estimator {
             wanted: 0.0,
             rtt: None,
             ceiling: None,
+            was_full: false,
             cut_at: None,
-            queued_since: None,
+            queued: None,
             experiment: None,
             first_feedback: None,
             last_feedback: None,
@@ -165,8 +176,7 @@ impl Estimator {
         if batch.arrived + batch.lost == 0 {
             return;
         }
-        self.first_feedback.get_or_insert(now);
-        self.last_feedback = Some(now);
+        self.heard(now);
         if let Some(newest) = batch.newest {
             self.measured_rtt(now - newest.sent);
         }
@@ -244,13 +254,26 @@ impl Estimator {
         Duration::from_micros(self.queue.delay() as u64)
     }
 
+    /// Feedback after a silence is of a line that may be another one: the search begins anew.
+    fn heard(&mut self, now: Micros) {
+        if self.last_feedback.is_none_or(|heard| now - heard > 2 * SILENCE) {
+            (self.first_feedback, self.ceiling, self.was_full) = (Some(now), None, false);
+            self.prober.reset(now);
+            (self.loss, self.delivery) = (Loss::default(), Delivery::default());
+            (self.experiment, self.queued) = (None, None);
+        }
+        self.last_feedback = Some(now);
+    }
+
     fn measured_rtt(&mut self, sample: Micros) {
         self.rtt = Some(self.rtt.map_or(sample, |rtt| rtt + (sample - rtt) / 8));
     }
 
     fn control(&mut self, batch: &Batch, now: Micros) {
         let gets_through = self.delivery.rate(delivery::LONG).unwrap_or(self.target);
-        let is_queued = self.queue.delay() > self.queue.threshold(gets_through);
+        // Once there is a queue, the line is as slow as it was then: what gets through later is what we send.
+        let rate = self.queued.map_or(gets_through, |(_, before)| before.max(gets_through));
+        let is_queued = self.queue.delay() > self.queue.threshold(rate);
         let verdict = self.observe_loss(batch, is_queued);
         let probed = self.prober.result(batch, self.loss.explanation().random, now);
         if is_queued {
@@ -262,7 +285,7 @@ impl Estimator {
     }
 
     fn observe_loss(&mut self, batch: &Batch, is_queued: bool) -> Option<Verdict> {
-        if is_queued {
+        if is_queued || batch.last_sent < self.first_feedback.unwrap_or(0) {
             self.loss.skip(batch.last_sent);
             return None;
         }
@@ -274,31 +297,36 @@ impl Estimator {
     fn drain(&mut self, batch: &Batch, now: Micros) {
         self.prober.fail(now);
         self.experiment = None;
-        let since = *self.queued_since.get_or_insert(now);
-        if now - since > NOT_OURS && !self.queue.is_shrinking() {
+        let (since, before) = *self.queued.get_or_insert((now, self.target));
+        let newest_sent = batch.newest.map_or(since, |newest| newest.sent);
+        let since_cut = self.cut_at.filter(|cut| *cut >= since).map(|cut| newest_sent - cut);
+        if since_cut.is_some_and(|span| span > NOT_OURS) && self.queue.change() > -STEADY {
+            // Nor was the decrease ours to make.
             self.queue.rebase();
-            self.queued_since = None;
+            (self.target, self.queued) = (self.target.max(BACK_OFF * before), None);
             return;
         }
-        let newest_sent = batch.newest.map_or(0, |newest| newest.sent);
-        let is_settled = self.cut_at.is_none_or(|cut| newest_sent > cut + SETTLE);
-        if !is_settled || self.queue.is_shrinking() {
+        // What was sent after a decrease no longer fills the line, and arrives as slowly as it was sent: that says nothing of the line,
+        // unless the queue grows all the same.
+        let is_filled = since_cut.is_none_or(|span| span < SETTLE) && self.queue.change() > -STEADY;
+        if !is_filled && self.queue.change() < STEADY {
             return;
         }
-        // While a queue builds, the line delivers all it can; frames make a short span uneven, a line that just narrowed a long one.
-        let capacity = self.sendable(delivery::LONG).min(self.sendable(delivery::SHORT) * 1.15);
+        // While there is a queue the line delivers all it can. What arrived before is not of this time.
+        let capacity = self.sendable((now - since).clamp(delivery::SHORT, delivery::LONG));
         // What was sent since the newest packet that arrived is in the queue as well.
-        let unseen = (now - newest_sent) as f64 * (self.target / capacity.max(1.0) - 1.0).clamp(0.0, 2.0);
+        let unseen = (now - newest_sent) as f64 * (self.target / capacity.max(1.0) - 1.0).clamp(0.0, 1.0);
         let depth = ((self.queue.delay() as f64 + unseen) / DRAIN).min(DEEPEST);
-        self.ceiling = Some((capacity, now));
-        self.target = self.target.min(capacity * (BACK_OFF - depth));
-        self.cut_at = Some(now);
+        let lower = capacity * (BACK_OFF - depth);
+        if lower < self.target {
+            (self.target, self.cut_at) = (lower, Some(now));
+            (self.ceiling, self.was_full) = (Some(capacity), true);
+        }
     }
 
     fn without_queue(&mut self, verdict: Option<Verdict>, probed: Option<f64>, now: Micros) {
-        if self.queued_since.take().is_some() {
-            let full = self.ceiling.map_or(0.0, |(ceiling, _)| ceiling);
-            self.target = self.target.max(RESUME * full);
+        if self.queued.take().is_some() {
+            self.target = self.target.max(RESUME * self.ceiling.unwrap_or(0.0));
             return;
         }
         if verdict == Some(Verdict::Onset) && self.experiment.is_none() {
@@ -310,14 +338,17 @@ impl Estimator {
         }
         if let Some((before, until)) = self.experiment {
             if now >= until {
-                self.conclude(before, now);
+                self.conclude(before);
             }
             return;
         }
         if let Some(limit) = self.loss.explanation().limit {
-            self.target = self.target.min(limit);
-            self.ceiling = Some((limit, now));
+            (self.ceiling, self.was_full) = (Some(limit), true);
             self.prober.fail(now);
+            if self.target < BACK_OFF * limit {
+                self.grow(now);
+            }
+            self.target = self.target.min(limit);
             return;
         }
         if self.loss.recent() > MAX_RANDOM {
@@ -329,26 +360,28 @@ impl Estimator {
         }
         if let Some(rate) = probed {
             self.target = self.target.max(0.95 * rate);
+            let trial = if self.was_full { TRIAL + self.rtt.unwrap_or(0) } else { 0 };
+            self.prober.wait_until(now + trial);
         }
         self.grow(now);
     }
 
     /// The experiment is over: when the loss stayed although less was sent, it is not due to the rate.
-    fn conclude(&mut self, before: f64, now: Micros) {
+    fn conclude(&mut self, before: f64) {
         self.experiment = None;
         if self.loss.explanation().limit.is_none() && self.loss.recent() > 0.5 * self.loss.explanation().random {
             self.target = self.target.max(before);
         } else {
-            self.ceiling = Some((self.target, now));
+            (self.ceiling, self.was_full) = (Some(self.target), true);
         }
     }
 
     fn grow(&mut self, now: Micros) {
         let seconds = (now - self.last_update).clamp(0, SILENCE) as f64 / 1e6;
-        self.ceiling = self.ceiling.filter(|(_, since)| now - since < CEILING_SPAN);
+        self.ceiling = self.ceiling.filter(|ceiling| self.target < OUTGROWN * ceiling);
         let growth = match self.ceiling {
-            Some((ceiling, _)) if self.target < 0.85 * ceiling => GROWTH_BACK,
-            Some((ceiling, _)) if self.target < 1.1 * ceiling => GROWTH_NEAR,
+            Some(ceiling) if self.target < 0.85 * ceiling => GROWTH_BACK,
+            Some(ceiling) if self.target < 1.1 * ceiling => GROWTH_NEAR,
             _ => GROWTH_UNKNOWN,
         };
         // draft-ietf-rmcat-gcc-02 §5.5: what was not tried is not known, so not more than half as much again as gets through.
@@ -366,18 +399,26 @@ impl Estimator {
     fn wants_probe(&self, now: Micros) -> bool {
         let heard = self.last_feedback.is_some_and(|heard| now - heard < SILENCE / 2);
         let acquainted = self.first_feedback.is_some_and(|first| now - first > ACQUAINTANCE);
-        let undisturbed = self.experiment.is_none() && self.queued_since.is_none();
-        heard && acquainted && undisturbed && self.prober.may_begin(now) && self.wanted > 1.02 * self.target
+        let undisturbed = self.experiment.is_none() && self.queued.is_none();
+        heard
+            && acquainted
+            && self.target < self.highest()
+            && undisturbed
+            && self.prober.may_begin(now)
+            && self.wanted > 1.02 * self.target
     }
 
     fn probe_rate(&self) -> f64 {
-        let step = if self.ceiling.is_none() { 2.0 } else { 1.5 };
-        (step * self.target).min(1.1 * self.wanted).min(self.config.max.as_bps() as f64)
+        let step = if self.was_full { STEP_KNOWN } else { STEP_UNKNOWN };
+        (step * self.target).min(1.1 * self.wanted).min(self.highest())
     }
 
     fn clamp(&mut self) {
-        let bound = self.reports.bound().unwrap_or(f64::MAX);
-        self.target = self.target.min(bound).clamp(self.config.min.as_bps() as f64, self.config.max.as_bps() as f64);
+        self.target = self.target.min(self.highest()).max(self.config.min.as_bps() as f64);
+    }
+
+    fn highest(&self) -> f64 {
+        self.reports.bound().unwrap_or(f64::MAX).min(self.config.max.as_bps() as f64)
     }
 
     fn micros(&self, now: Instant) -> Micros {

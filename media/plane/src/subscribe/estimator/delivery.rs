@@ -7,8 +7,8 @@ use std::time::Duration;
 const BATCHES: usize = 32;
 /// Long enough to even out the frames of a video.
 pub(super) const LONG: Micros = micros(Duration::from_millis(500));
-/// Short enough to see a line narrow.
-pub(super) const SHORT: Micros = micros(Duration::from_millis(150));
+/// Short enough to see a line narrow, and not mistaken much by packets that a handover holds up for a moment.
+pub(super) const SHORT: Micros = micros(Duration::from_millis(250));
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Delivered {

@@ -81,6 +81,16 @@ impl Prober {
         }
     }
 
+    /// Forgets past failures: the line is another one.
+    pub(super) fn reset(&mut self, now: Micros) {
+        (self.current, self.not_before, self.pause) = (None, now, MIN_PAUSE);
+    }
+
+    /// No probe before `moment`.
+    pub(super) fn wait_until(&mut self, moment: Micros) {
+        self.not_before = self.not_before.max(moment);
+    }
+
     /// When feedback has spoken of the probe's last packets: the rate that got through, where `random` is the share that is lost anyway.
     pub(super) fn result(&mut self, batch: &Batch, random: f64, now: Micros) -> Option<f64> {
         let probe = self.current?;

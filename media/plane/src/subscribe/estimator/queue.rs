@@ -80,9 +80,9 @@ impl Queue {
         if base == NONE || self.standing[0] == NONE { 0 } else { (self.standing[0] - base).max(0) }
     }
 
-    /// Whether the queue is shorter than a message ago.
-    pub(super) fn is_shrinking(&self) -> bool {
-        self.standing[1] != NONE && self.standing[0] < self.standing[1] - 1000
+    /// By how much the queue is longer than a message ago, in microseconds; negative when it shrinks.
+    pub(super) fn change(&self) -> Micros {
+        if self.standing[1] == NONE { 0 } else { self.standing[0] - self.standing[1] }
     }
 
     /// What counts as a queue on this line: more where delays are unsteady, and where one packet alone takes long to send.

@@ -1,7 +1,7 @@
 //! The estimate for peers without transport-wide feedback: from receiver reports (RFC 3550 §6.4) and REMB.
 //!
-//! A report comes every second or so and says little: what was lost, and the round trip. Loss with a longer round trip is congestion and is
-//! answered in proportion; loss without is answered only when it is heavy, and not below what gets through.
+//! A report comes every second or so and says little: what was lost, and the round trip. A longer round trip is a queue. Loss without one is
+//! tried out: less is sent for a few reports, and when as much is lost as before, it is random and is let pass from then on.
 
 use super::history::{Micros, micros};
 use crate::ids::Ssrc;
@@ -16,8 +16,12 @@ const BASE_SPAN: Micros = micros(Duration::from_secs(30));
 const REMB_SPAN: Micros = micros(Duration::from_secs(8));
 /// Streams whose reports are told apart; of more, the first ones speak for all.
 const STREAMS: usize = 16;
-/// Loss without a queue up to here is random, beyond it is answered.
-const HEAVY: f64 = 0.25;
+/// Loss beyond what is known to be random by this much is tried out.
+const EXCESS: f64 = 0.08;
+/// Reports until the effect of sending less shows: the first one is partly of the time before.
+const EXPERIMENT: u8 = 3;
+/// Part that is sent of what gets through while there is a queue, and for as long as an experiment lasts.
+const BACK_OFF: f64 = 0.85;
 /// Growth per second.
 const GROWTH: f64 = 0.08;
 
@@ -32,6 +36,9 @@ pub(super) struct Reports {
     shortest_rtt: Option<(Micros, Micros)>,
     last_change: Micros,
     loss: f64,
+    /// The share that is lost whatever is sent.
+    random: f64,
+    experiment: Option<Experiment>,
     remb: Option<(f64, Micros)>,
 }
 
@@ -39,6 +46,14 @@ pub(super) struct Reports {
 struct Stream {
     ssrc: Ssrc,
     highest_seq: u32,
+}
+
+/// Less is sent, to see what that does to the loss.
+#[derive(Clone, Copy, Debug)]
+struct Experiment {
+    loss_before: f64,
+    target_before: f64,
+    reports_left: u8,
 }
 
 impl Reports {
@@ -67,27 +82,47 @@ impl Reports {
     /// What a report makes of the estimate `target`.
     pub(super) fn report(&mut self, block: &ReportBlock, rtt: Option<Micros>, target: f64, now: Micros) -> f64 {
         self.remb = self.remb.filter(|(_, since)| now - since < REMB_SPAN);
-        let packets = self.new_packets(block);
+        let is_queued = rtt.is_some_and(|rtt| self.is_queued(rtt, now));
         // A stream that hardly sends says nothing about the line.
-        if packets < 10 || self.sent_rate == 0.0 {
+        if self.new_packets(block) < 10 || self.sent_rate == 0.0 {
             return target;
         }
         let share = f64::from(block.fraction_lost) / 256.0;
         self.loss += (share - self.loss) / 2.0;
         let seconds = (now - self.last_change).clamp(0, 2_000_000) as f64 / 1e6;
-        let queued = rtt.is_some_and(|rtt| self.is_queued(rtt, now));
         // Reports of several streams come together: one of them moves the estimate.
         if seconds < 0.2 {
             return target;
         }
         self.last_change = now;
-        if queued {
-            target.min(self.sent_rate * (1.0 - share) * 0.85)
-        } else if share > HEAVY {
-            target.min(self.sent_rate * (1.0 - share).max(0.7))
-        } else {
-            target.max((target * (1.0 + GROWTH * seconds)).min(1.5 * self.sent_rate + 20e3))
+        let reduced = target.min(self.sent_rate * (1.0 - share) * BACK_OFF);
+        if is_queued {
+            self.experiment = None;
+            return reduced;
         }
+        if let Some(experiment) = self.experiment.take() {
+            return self.go_on(experiment, target);
+        }
+        if self.loss > self.random + EXCESS {
+            let before = Experiment { loss_before: self.loss, target_before: target, reports_left: EXPERIMENT };
+            self.experiment = Some(before);
+            return reduced;
+        }
+        // Less loss than thought random: the next increase of it is tried out again.
+        self.random = self.random.min(self.loss + EXCESS);
+        target.max((target * (1.0 + GROWTH * seconds)).min(1.5 * self.sent_rate + 20e3))
+    }
+
+    fn go_on(&mut self, experiment: Experiment, target: f64) -> f64 {
+        if experiment.reports_left > 0 {
+            self.experiment = Some(Experiment { reports_left: experiment.reports_left - 1, ..experiment });
+            return target;
+        }
+        if self.loss < 0.6 * experiment.loss_before {
+            return target;
+        }
+        self.random = self.loss;
+        experiment.target_before
     }
 
     /// How many packets the report is about.

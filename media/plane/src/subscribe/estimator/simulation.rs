@@ -2,8 +2,10 @@
 
 use super::*;
 use crate::ids::Ssrc;
+use crate::publish::reception::ReceptionStats;
 use crate::publish::twcc::FeedbackGenerator;
 use crate::rtp::rtcp::{self, Compound, Rtcp};
+use crate::units::SeqNo;
 use crate::virtual_time;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -24,6 +26,8 @@ pub struct Line {
     pub queue_ms: f64,
     /// Bytes that pass at any rate after a pause, as a token bucket lets them.
     pub bucket_bytes: f64,
+    /// How much faster the receiver's clock runs, in millionths.
+    pub drift_ppm: f64,
 }
 
 impl Line {
@@ -36,6 +40,7 @@ impl Line {
             feedback_loss: 0.0,
             queue_ms: 1500.0,
             bucket_bytes: 0.0,
+            drift_ppm: 0.0,
         }
     }
 }
@@ -47,9 +52,11 @@ pub struct Source {
     pub layers_kbps: &'static [f64],
     pub max_kbps: f64,
     pub pads: bool,
+    /// Whether the receiver reports every packet, or only once a second (RFC 3550).
+    pub reports_every_packet: bool,
 }
 
-pub const ADAPTIVE: Source = Source { layers_kbps: &[], max_kbps: 3_000.0, pads: true };
+pub const ADAPTIVE: Source = Source { layers_kbps: &[], max_kbps: 3_000.0, pads: true, reports_every_packet: true };
 
 pub struct Simulation {
     pub estimator: Estimator,
@@ -59,17 +66,17 @@ pub struct Simulation {
     start: Instant,
     now: Instant,
     generator: FeedbackGenerator,
-    next_seq: u16,
+    stats: ReceptionStats,
+    next_seq: u64,
     /// When the bottleneck has sent everything it holds; a bucket lets this lag behind.
     busy_until: f64,
     last_arrival: f64,
-    arriving: VecDeque<(f64, u16)>,
+    arriving: VecDeque<(f64, u64)>,
     reports: VecDeque<(f64, Vec<u8>)>,
     /// Of the time since the last [`Simulation::measure`]: estimates, queue delays in ms, bytes sent and delivered.
     estimates: Vec<f64>,
     queues: Vec<f64>,
     delivered_bytes: f64,
-    pub trace: bool,
 }
 
 /// What happened in a stretch of time.
@@ -95,6 +102,7 @@ impl Simulation {
             start,
             now: start,
             generator: FeedbackGenerator::new(start),
+            stats: ReceptionStats::new(Ssrc(3), 90_000),
             next_seq: 65_000,
             busy_until: 0.0,
             last_arrival: 0.0,
@@ -103,7 +111,6 @@ impl Simulation {
             estimates: Vec::new(),
             queues: Vec::new(),
             delivered_bytes: 0.0,
-            trace: false,
         }
     }
 
@@ -120,17 +127,6 @@ impl Simulation {
                 self.estimator.handle_timeout(self.now);
                 self.estimates.push(self.estimator.estimate().as_bps() as f64 / 1000.0);
                 self.queues.push((self.busy_until - now).max(0.0));
-                if self.trace && (now as u64).is_multiple_of(200) {
-                    println!(
-                        "{:6.1}s {} queue {:4.0} sees {:?} loss {:.2} {:?}",
-                        now / 1000.0,
-                        self.estimator.estimate(),
-                        (self.busy_until - now).max(0.0),
-                        self.estimator.queue_delay(),
-                        self.estimator.loss(),
-                        self.estimator.loss.explanation()
-                    );
-                }
             }
             if now >= frame {
                 frame += 33.0;
@@ -183,8 +179,9 @@ impl Simulation {
 
     fn send(&mut self, bytes: f64) {
         let seq = self.next_seq;
-        self.next_seq = self.next_seq.wrapping_add(1);
-        self.estimator.sent(Some(seq), bytes as usize, self.now);
+        self.next_seq += 1;
+        let transport_seq = self.source.reports_every_packet.then_some(seq as u16);
+        self.estimator.sent(transport_seq, bytes as usize, self.now);
         let now = self.ms();
         let bucket_ms = self.line.bucket_bytes * 8.0 / self.line.kbps;
         if self.busy_until - now > self.line.queue_ms {
@@ -204,9 +201,14 @@ impl Simulation {
     fn deliver(&mut self, now: f64) {
         while self.arriving.front().is_some_and(|(at, _)| *at <= now) {
             let (at, seq) = self.arriving.pop_front().unwrap();
-            self.generator.received(seq, self.start + Duration::from_micros((at * 1000.0) as u64));
+            let by_their_clock = at * (1.0 + self.line.drift_ppm / 1e6);
+            let arrived = self.start + Duration::from_micros((by_their_clock * 1000.0) as u64);
+            self.generator.received(seq as u16, arrived);
+            self.stats.received(SeqNo(seq), 0, arrived);
         }
-        if self.generator.is_due(self.now) {
+        if !self.source.reports_every_packet {
+            self.report_once_a_second(now);
+        } else if self.generator.is_due(self.now) {
             self.report(now);
         }
         while self.reports.front().is_some_and(|(at, _)| *at <= now) {
@@ -224,6 +226,16 @@ impl Simulation {
         while self.generator.write(Ssrc(1), Ssrc(2), &mut out, self.now).unwrap() {}
         if !self.rng.random_bool(self.line.feedback_loss) {
             self.reports.push_back((now + self.line.delay_ms, out.bytes().to_vec()));
+        }
+    }
+
+    fn report_once_a_second(&mut self, now: f64) {
+        if !(now as u64).is_multiple_of(1000) {
+            return;
+        }
+        let rtt_ms = 2.0 * self.line.delay_ms + (self.busy_until - now).max(0.0);
+        if let Some(block) = self.stats.report(self.now) {
+            self.estimator.receiver_report(&block, Some(Duration::from_micros((rtt_ms * 1000.0) as u64)), self.now);
         }
     }
 }
