@@ -22,6 +22,8 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use tongke_plane::ids::TrackId;
 
+use crate::bus::TimelineKind;
+
 use super::protocol::{
     ByeReason, ChatLine, Kind, Lesson as Document, MediaKind, Participant, ParticipantId, Phase, Purpose,
     RecordingState, Role, Source, Tile, ToPage, VERSION,
@@ -85,7 +87,7 @@ pub enum Effect {
     /// The lesson began or ended, for the timetable and the recorder.
     PhaseChanged { phase: Phase },
     /// A line of the timeline.
-    Note { kind: &'static str, body: Value },
+    Note { kind: TimelineKind, body: Value },
 }
 
 /// Why an input was refused; nothing has changed.
@@ -304,7 +306,7 @@ impl Lesson {
         let id = member.public.id;
         self.effects.push_back(Effect::DropMedia { participant: id.clone() });
         self.leave_stage(&id);
-        self.note("left", json!({ "id": id }));
+        self.note(TimelineKind::Left, json!({ "id": id }));
         self.announce(None, |revision| ToPage::Left { revision, participant: id });
     }
 
@@ -322,7 +324,7 @@ impl Lesson {
         member.public.sources = sources;
         let shares = member.shares_screen();
         if shares != shared_before {
-            self.note("screen", json!({ "id": id, "on": shares }));
+            self.note(TimelineKind::Screen, json!({ "id": id, "on": shares }));
         }
         self.announce_changed(at, None);
     }
@@ -373,6 +375,10 @@ impl Lesson {
         self.phase
     }
 
+    pub fn started(&self) -> Option<Timestamp> {
+        self.started
+    }
+
     /// The next thing to do; drain after every input.
     pub fn poll_effect(&mut self) -> Option<Effect> {
         self.effects.pop_front()
@@ -408,7 +414,7 @@ impl Lesson {
     }
 
     /// The timeline is the recording's: before the lesson begins there is none.
-    fn note(&mut self, kind: &'static str, body: Value) {
+    fn note(&mut self, kind: TimelineKind, body: Value) {
         if self.phase == Phase::Live {
             self.effects.push_back(Effect::Note { kind, body });
         }

@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::{CHAT_KEPT, Effect, Lesson, Now, Refusal};
+use crate::bus::TimelineKind;
 use crate::live::protocol::{ByeReason, ChatLine, ParticipantId, Phase, Purpose, RecordingState, Role, ToPage};
 
 /// Characters in a line of chat (protocol).
@@ -86,7 +87,7 @@ impl Lesson {
         }
         let name = member.public.name.clone();
         let line = ChatLine { participant: id.to_owned(), name, at_ms: self.at_ms(now), text: text.to_owned() };
-        self.note("chat", json!({ "id": line.participant, "name": line.name, "text": line.text }));
+        self.note(TimelineKind::Chat, json!({ "id": line.participant, "name": line.name, "text": line.text }));
         self.chat.push_back(line.clone());
         if self.chat.len() > CHAT_KEPT {
             self.chat.pop_front();
@@ -115,7 +116,7 @@ impl Lesson {
             .iter()
             .map(|m| json!({ "id": m.public.id, "name": m.public.name, "school": m.public.school, "role": m.public.role }))
             .collect();
-        self.note("started", json!({ "participants": here, "on_stage": self.on_stage }));
+        self.note(TimelineKind::Started, json!({ "participants": here, "on_stage": self.on_stage }));
         self.announce(None, |revision| ToPage::Phase { revision, phase: Phase::Live, at: now.wall.to_string() });
     }
 
@@ -134,10 +135,10 @@ impl Lesson {
 
     /// The lesson is over: by the lead, because nobody has been here for long, or because the server stops.
     pub fn finish(&mut self, now: Now) {
-        self.note("ended", json!({}));
+        self.note(TimelineKind::Ended, json!({}));
         self.phase = Phase::Ended;
-        self.announce(None, |revision| ToPage::Phase { revision, phase: Phase::Ended, at: now.wall.to_string() });
         self.effects.push_back(Effect::PhaseChanged { phase: Phase::Ended });
+        self.announce(None, |revision| ToPage::Phase { revision, phase: Phase::Ended, at: now.wall.to_string() });
         self.dismiss_all(ByeReason::Ended);
     }
 
@@ -171,7 +172,7 @@ impl Lesson {
 
     fn announce_stage(&mut self) {
         let on_stage: Vec<ParticipantId> = self.on_stage.clone();
-        self.note("stage", json!({ "on_stage": on_stage }));
+        self.note(TimelineKind::Stage, json!({ "on_stage": on_stage }));
         self.announce(None, |revision| ToPage::Stage { revision, on_stage });
     }
 
@@ -183,7 +184,7 @@ impl Lesson {
         }
         public.hand = at_ms.is_some();
         public.hand_at_ms = at_ms;
-        self.note("hand", json!({ "id": id, "raised": at_ms.is_some() }));
+        self.note(TimelineKind::Hand, json!({ "id": id, "raised": at_ms.is_some() }));
         self.announce_changed(at, None);
     }
 

@@ -254,13 +254,13 @@ fn the_timeline_begins_with_the_lesson_and_names_who_is_there() {
     assert!(!has(&class.drain(), |e| matches!(e, Effect::Note { .. })), "before the bell nothing is recorded");
     class.lesson.start("wang", class.now).unwrap();
     let Some(Effect::Note { body, .. }) =
-        class.drain().into_iter().find(|e| matches!(e, Effect::Note { kind: "started", .. }))
+        class.drain().into_iter().find(|e| matches!(e, Effect::Note { kind: TimelineKind::Started, .. }))
     else {
         panic!("the lesson's start is a line of the timeline");
     };
     assert_eq!(body["participants"].as_array().unwrap().len(), 3);
     class.lesson.end("wang", class.now).unwrap();
-    assert!(has(&class.drain(), |e| matches!(e, Effect::Note { kind: "ended", .. })));
+    assert!(has(&class.drain(), |e| matches!(e, Effect::Note { kind: TimelineKind::Ended, .. })));
     assert_eq!(class.enter_again("wang", Role::Lead, None).unwrap_err(), Refusal::Ended);
 }
 
