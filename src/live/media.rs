@@ -167,8 +167,8 @@ impl Media {
         let (peer, answer) = self.plane.answer_subscriber(self.lesson, sdp)?;
         self.routes.add(peer, &[]);
         self.owners.insert(peer, Owner::Player);
-        let lines = |kind: &str| sdp.lines().filter(|l| l.starts_with(kind) && !l.starts_with(&format!("{kind}0 "))).count();
-        self.players.insert(peer, Player { audio: lines("m=audio "), video: lines("m=video "), wants: Vec::new() });
+        let (audio, video) = (sections(sdp, "audio"), sections(sdp, "video"));
+        self.players.insert(peer, Player { audio, video, wants: Vec::new() });
         Ok((peer, answer))
     }
 
@@ -299,6 +299,12 @@ fn first_slots(wants: &[Want]) -> Vec<tongke_plane::MediaKind> {
     slots(tongke_plane::MediaKind::Audio, audio).chain(slots(tongke_plane::MediaKind::Video, video)).collect()
 }
 
+/// Media sections of a kind that an offer has. A port of 0 rejects one, unless it is bundled only (RFC 8843 §7.2.1).
+fn sections(sdp: &str, kind: &str) -> usize {
+    let of_kind = sdp.split("\nm=").skip(1).filter_map(|section| section.strip_prefix(kind)?.strip_prefix(' '));
+    of_kind.filter(|section| !section.starts_with("0 ") || section.contains("a=bundle-only")).count()
+}
+
 fn planned(wants: &[Want]) -> Vec<Wanted> {
     wants.iter().map(|w| Wanted { track: w.track, priority: w.importance.into(), max_height: w.max_height }).collect()
 }
@@ -311,4 +317,15 @@ fn shown(assignment: &Assignment, wants: &[Want], before: &[Slot]) -> Vec<Slot> 
         Slot { mid: s.mid.clone(), kind: s.kind.into(), flowing: same.map_or(source.is_some(), |old| old.flowing), source }
     };
     assignment.slots.iter().map(slot).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_player_is_counted_by_the_sections_it_offers() {
+        let offer = "v=0\r\nm=audio 9 X\r\na=mid:0\r\nm=video 0 X\r\na=bundle-only\r\nm=video 0 X\r\na=mid:2\r\nm=audiobook 9\r\n";
+        assert_eq!((sections(offer, "audio"), sections(offer, "video")), (1, 1));
+    }
 }

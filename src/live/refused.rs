@@ -1,6 +1,7 @@
 //! Why a request of a lesson was refused, as a code for programs and a sentence for people.
 
 use tongke_plane::PlaneError;
+use tongke_plane::sdp::NegotiationError;
 
 use super::lesson::Refusal;
 use super::protocol::ToPage;
@@ -63,9 +64,22 @@ impl From<Refused> for Error {
         match refused {
             Refused::Lesson(Refusal::NotAllowed) => Error::Forbidden(text),
             Refused::Lesson(_) | Refused::Gone => Error::Conflict { code: refused.code(), text },
-            Refused::Media(PlaneError::Negotiation(_)) => Error::Field { field: "sdp".into(), text },
+            Refused::Media(PlaneError::Negotiation(error)) => unusable(&error, text),
             Refused::Media(_) => Error::Unavailable(text),
         }
+    }
+}
+
+/// RFC 9725 §4.2: a description that cannot be read is a bad request; one that can, and asks for what we do not do, is unprocessable.
+fn unusable(error: &NegotiationError, text: Text) -> Error {
+    match error {
+        NegotiationError::TooLong(..) => Error::TooLarge,
+        NegotiationError::Malformed { .. }
+        | NegotiationError::NoMedia
+        | NegotiationError::DuplicateMid(_)
+        | NegotiationError::NoIceCredentials
+        | NegotiationError::NoFingerprint => Error::BadRequest(text),
+        _ => Error::Field { field: "sdp".into(), text },
     }
 }
 

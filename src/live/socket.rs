@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgrade};
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, header};
 use axum::response::Response;
 use serde::Deserialize;
@@ -19,7 +19,8 @@ use super::protocol::{ByeReason, Envelope, Kind, Role, ToPage};
 use super::no_such_lesson;
 use crate::app::App;
 use crate::error::{Error, Language};
-use crate::identity::Actor;
+use crate::extract::{Path, Query, now};
+use crate::identity::{Actor, session};
 use crate::timetable::{self, LessonId, LessonRole};
 
 /// Messages that may wait for a page. The largest lesson's storm of joins fits; a page further behind than this has stopped reading.
@@ -82,7 +83,8 @@ pub async fn open(
         // The page was gone before its socket was there.
         let _ = failed.try_send(Command::Lost { conn, heard: Instant::now() });
     });
-    Ok(upgrade.on_upgrade(move |socket| line.carry(socket, post, Watch { app, id, actor })))
+    let token = session::token_of(&headers).unwrap_or_default().to_owned();
+    Ok(upgrade.on_upgrade(move |socket| line.carry(socket, post, Watch { app, id, actor, token })))
 }
 
 async fn role_of(app: &App, id: LessonId, actor: &Actor) -> Result<Role, Error> {
@@ -133,6 +135,8 @@ struct Watch {
     app: App,
     id: LessonId,
     actor: Actor,
+    /// Of its session.
+    token: String,
 }
 
 /// A page's socket and what is known of it.
@@ -233,9 +237,9 @@ impl Watch {
     /// A database that is away for a moment is no reason to end a lesson.
     async fn stands(&self) -> Result<(), End> {
         let role = timetable::role_in(&self.app.db, self.id, &self.actor).await;
-        let valid = crate::identity::still_valid(&self.app.db, &self.actor).await;
-        match (role, valid) {
-            (Ok(LessonRole::None), _) | (_, Ok(false)) => {
+        let holder = session::find(&self.app.db, &self.token, now()).await;
+        match (role, holder) {
+            (Ok(LessonRole::None), _) | (_, Ok(None)) => {
                 self.app.lessons.revoke(self.actor.id());
                 Err(End::Bye(ByeReason::Revoked))
             }
