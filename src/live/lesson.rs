@@ -232,8 +232,7 @@ impl Lesson {
             camera: publishes,
             sources: Vec::new(),
         };
-        self.note(
-            "joined",
+        self.note(TimelineKind::Joined,
             json!({ "id": public.id, "name": public.name, "school": public.school, "role": public.role }),
         );
         self.members.push(Member {

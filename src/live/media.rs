@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use tongke_plane::ids::{LessonId, PeerId, TrackId};
 use tongke_plane::{Assignment, Plane, PlaneError, PublishOptions, Track, Wanted};
 
-use super::lesson::Lesson;
+use super::lesson::{Lesson, Member};
 use super::policy::{self, Want};
 use super::protocol::{MediaKind, ParticipantId, Purpose, Slot, Source, ToPage};
 use super::routes::Routes;
@@ -176,9 +176,8 @@ impl Media {
     pub fn refresh(&mut self, lesson: &Lesson) -> (Vec<(ParticipantId, ToPage)>, bool) {
         let mut messages = Vec::new();
         let mut all_done = true;
-        for member in lesson.members().iter().filter(|m| self.receivers.contains_key(&m.public.id)) {
-            let wants = policy::wanted(lesson, member);
-            match self.refresh_receiver(&member.public.id, wants) {
+        for member in lesson.members() {
+            match self.refresh_receiver(lesson, member) {
                 Ok(news) => messages.extend(news.into_iter().map(|m| (member.public.id.clone(), m))),
                 Err(_) => all_done = false,
             }
@@ -195,8 +194,9 @@ impl Media {
         (messages, all_done)
     }
 
-    fn refresh_receiver(&mut self, who: &str, wants: Vec<Want>) -> Result<Vec<ToPage>, PlaneError> {
-        let Some(receiver) = self.receivers.get_mut(who) else { return Ok(Vec::new()) };
+    fn refresh_receiver(&mut self, lesson: &Lesson, member: &Member) -> Result<Vec<ToPage>, PlaneError> {
+        let Some(receiver) = self.receivers.get_mut(&member.public.id) else { return Ok(Vec::new()) };
+        let wants = policy::wanted(lesson, member);
         if receiver.wants == wants {
             return Ok(Vec::new());
         }

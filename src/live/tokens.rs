@@ -51,6 +51,7 @@ pub struct MadeToken {
     /// The WHIP or WHEP endpoint.
     url: String,
     token: String,
+    #[schema(value_type = String, format = DateTime)]
     expires_at: Timestamp,
 }
 
@@ -59,7 +60,9 @@ pub struct TokenItem {
     id: TokenId,
     kind: TokenKind,
     label: String,
+    #[schema(value_type = String, format = DateTime)]
     created_at: Timestamp,
+    #[schema(value_type = String, format = DateTime)]
     expires_at: Timestamp,
 }
 
