@@ -10,6 +10,7 @@ use axum_server::Handle;
 use jiff::Timestamp;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::signal::unix::{SignalKind, signal};
+use tongke_plane::Plane;
 
 use crate::bus::Bus;
 use crate::config::Config;
@@ -17,6 +18,7 @@ use crate::db::{self, Db};
 use crate::identity::{self, Identity};
 use crate::jobs::Jobs;
 use crate::listen::{self, ListenError};
+use crate::live::Lessons;
 use crate::storage::{self, Storage};
 use crate::{demo, http, metrics, timetable};
 
@@ -30,6 +32,8 @@ pub struct App {
     pub jobs: Jobs,
     pub identity: Identity,
     pub metrics: PrometheusHandle,
+    pub plane: Plane,
+    pub lessons: Lessons,
 }
 
 /// Why the server did not start or run on.
@@ -49,6 +53,8 @@ pub enum ServeError {
     Storage(#[from] storage::OpenError),
     #[error("the demonstration could not be set up: {0}")]
     Demo(#[from] demo::DemoError),
+    #[error("the media plane could not start: {0}")]
+    Plane(#[from] tongke_plane::StartError),
     #[error("the web server failed: {0}")]
     Http(io::Error),
 }
@@ -61,8 +67,24 @@ impl App {
         let jobs = Jobs::new(db.clone(), config.worker.concurrent);
         let identity = Identity::new(&config.limits);
         let (bus, metrics) = (Bus::default(), metrics::install());
-        Ok(Self { config: Arc::new(config), db, storage, bus, jobs, identity, metrics })
+        let (plane, events) = tongke_plane::start(plane_config(&config))?;
+        let lessons = Lessons::start(&config, plane.clone(), events, db.clone(), bus.clone());
+        Ok(Self { config: Arc::new(config), db, storage, bus, jobs, identity, metrics, plane, lessons })
     }
+}
+
+/// The media plane as the configuration has it. Browsers are told addresses of this machine that others can reach.
+fn plane_config(config: &Config) -> tongke_plane::Config {
+    let media = &config.media;
+    let advertise = match (media.advertise.is_empty(), media.listen.is_unspecified()) {
+        (false, _) => media.advertise.clone(),
+        (true, false) => vec![media.listen],
+        (true, true) => {
+            let addresses = listen::local_addresses();
+            addresses.into_iter().filter(|address| address.is_ipv4() == media.listen.is_ipv4()).collect()
+        }
+    };
+    tongke_plane::Config { shards: config.shard_addresses(), advertise, max_peers: media.max_peers }
 }
 
 /// Runs the server until it is told to stop.
@@ -141,6 +163,10 @@ async fn stop_when_told(app: App, handle: Handle<SocketAddr>, limit: Duration) {
         tracing::warn!("told to stop again: stopping at once");
         std::process::exit(1);
     });
+    // The recordings are finished by what hears of the end on the bus.
+    if tokio::time::timeout(limit, app.lessons.shutdown()).await.is_err() {
+        tracing::warn!("some lessons did not end in time");
+    }
     app.jobs.stop(limit).await;
     // Requests under way have answered by now, or never will.
     handle.graceful_shutdown(Some(Duration::from_secs(2).min(limit)));

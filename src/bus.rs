@@ -19,6 +19,12 @@ pub enum LessonEvent {
         lesson: LessonId,
         at: Timestamp,
     },
+    TrackPublished {
+        lesson: LessonId,
+        track: tongke_plane::Track,
+        participant: ParticipantRef,
+        purpose: Purpose,
+    },
     TrackGone {
         lesson: LessonId,
         track: TrackId,

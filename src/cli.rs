@@ -26,6 +26,8 @@ pub enum Command {
     Config(ConfigCommand),
     /// Print a fresh one-time link that creates the first administrator.
     AdminLink(Source),
+    /// Publish to and play from any WHIP and WHEP server, and measure it.
+    Load(crate::load::Args),
 }
 
 #[derive(Debug, Subcommand)]

@@ -87,6 +87,9 @@ pub enum Error {
     WrongMethod,
     #[error("body too large")]
     TooLarge,
+    /// A protocol of others (WHIP) names the status.
+    #[error("{status}: {}", text.en)]
+    Prescribed { status: StatusCode, code: &'static str, text: Text },
     #[error("wrong media type")]
     UnsupportedMedia(Text),
     #[error("too many requests")]
@@ -129,6 +132,7 @@ impl Error {
             Self::Field { .. } => StatusCode::UNPROCESSABLE_ENTITY,
             Self::BadRequest(_) => StatusCode::BAD_REQUEST,
             Self::WrongMethod => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Prescribed { status, .. } => *status,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMedia(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooMany { .. } => StatusCode::TOO_MANY_REQUESTS,
@@ -149,6 +153,7 @@ impl Error {
             Self::Field { .. } => "bad_field",
             Self::BadRequest(_) => "bad_request",
             Self::WrongMethod => "method_not_allowed",
+            Self::Prescribed { code, .. } => code,
             Self::TooLarge => "too_large",
             Self::UnsupportedMedia(_) => "unsupported_media_type",
             Self::TooMany { .. } => "too_many_requests",
@@ -169,7 +174,7 @@ impl Error {
             Self::WrongMethod => Text::new("这个地址不支持这种操作。", "This address does not take that method."),
             Self::Forbidden(text) | Self::NotFound(text) | Self::BadRequest(text) => text.clone(),
             Self::UnsupportedMedia(text) | Self::Unavailable(text) => text.clone(),
-            Self::Conflict { text, .. } | Self::Field { text, .. } => text.clone(),
+            Self::Conflict { text, .. } | Self::Field { text, .. } | Self::Prescribed { text, .. } => text.clone(),
             Self::TooLarge => Text::new("提交的内容过大。", "What was sent is too large."),
             Self::TooMany { retry_after } => too_many(*retry_after),
             Self::Internal(_) => Text::new(

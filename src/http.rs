@@ -21,7 +21,7 @@ use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::app::App;
-use crate::{assets, identity, schools, timetable};
+use crate::{assets, identity, live, schools, timetable};
 
 #[derive(OpenApi)]
 #[openapi(info(
@@ -38,6 +38,7 @@ fn routes() -> OpenApiRouter<App> {
         .merge(schools::routes())
         .merge(timetable::routes())
         .merge(jobs::routes())
+        .merge(live::routes())
 }
 
 /// The whole HTTP service.

@@ -4,7 +4,7 @@
 //! - `identity` `schools` `timetable`: who, where, when
 //! - `live`: a lesson while it is on. `recording`: a subscriber like any other
 //! - `db` `storage` `bus` `jobs`: the only modules that know which engine is behind them
-//! - `assets` `metrics` `demo`
+//! - `assets` `metrics` `demo`; `load`: a load generator for any WHIP and WHEP server
 //!
 //! Dependencies point one way: main → http → features → {jobs storage db bus} → {config error}. Features speak through ids, jobs and
 //! events, never by reaching into each other's tables.
@@ -22,6 +22,8 @@ mod http;
 mod identity;
 mod jobs;
 mod listen;
+mod live;
+mod load;
 mod metrics;
 mod schools;
 mod storage;
@@ -42,18 +44,22 @@ use config::{Config, LogFormat};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    // One provider for everything; the first call wins, and this is the first.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    if let Some(Command::Load(arguments)) = cli.command {
+        return load::run(arguments);
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return failed(&error),
     };
-    // One provider for everything; the first call wins, and this is the first.
-    let _ = rustls::crypto::ring::default_provider().install_default();
     let outcome = runtime.block_on(async {
         match cli.command {
             None => serve(cli.serve).await,
             Some(Command::Serve(arguments)) => serve(arguments).await,
             Some(Command::Config(ConfigCommand::Check(source))) => check(&source),
             Some(Command::AdminLink(source)) => admin_link(&source).await,
+            Some(Command::Load(_)) => Ok(()),
         }
     });
     // Whatever still runs has had its time.

@@ -42,18 +42,38 @@ const IDLE_AFTER: Duration = Duration::from_secs(30);
 
 /// What the rest of the server says to a lesson.
 pub enum Command {
-    Join { who: Identity, resume: Option<String>, page: Page, reply: oneshot::Sender<Result<Conn, Refused>> },
-    Said { conn: Conn, envelope: Envelope },
+    Join {
+        who: Identity,
+        resume: Option<String>,
+        page: Page,
+        reply: oneshot::Sender<Result<Conn, Refused>>,
+    },
+    Said {
+        conn: Conn,
+        envelope: Envelope,
+    },
     /// A socket is gone; `heard` is its last sign of life.
-    Lost { conn: Conn, heard: Instant },
+    Lost {
+        conn: Conn,
+        heard: Instant,
+    },
     /// A WHIP offer.
-    Encode { who: Identity, sdp: String, reply: oneshot::Sender<Result<(PeerId, String), Refused>> },
+    Encode {
+        who: Identity,
+        sdp: String,
+        reply: oneshot::Sender<Result<(PeerId, String), Refused>>,
+    },
     /// A WHEP offer.
-    Play { sdp: String, reply: oneshot::Sender<Result<(PeerId, String), Refused>> },
+    Play {
+        sdp: String,
+        reply: oneshot::Sender<Result<(PeerId, String), Refused>>,
+    },
     Plane(Event),
     Recording(RecordingState),
     /// A person or device has lost its right to be here.
-    Revoke { participant: ParticipantId },
+    Revoke {
+        participant: ParticipantId,
+    },
     /// The server stops.
     Stop,
 }

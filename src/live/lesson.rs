@@ -232,7 +232,8 @@ impl Lesson {
             camera: publishes,
             sources: Vec::new(),
         };
-        self.note(TimelineKind::Joined,
+        self.note(
+            TimelineKind::Joined,
             json!({ "id": public.id, "name": public.name, "school": public.school, "role": public.role }),
         );
         self.members.push(Member {

@@ -79,7 +79,12 @@ impl Media {
     }
 
     /// Takes a publisher's offer: its connection, our answer, and its first track of each kind. Close the old one first.
-    pub fn publish(&mut self, who: &str, purpose: Purpose, sdp: &str) -> Result<(PeerId, String, Vec<Track>), PlaneError> {
+    pub fn publish(
+        &mut self,
+        who: &str,
+        purpose: Purpose,
+        sdp: &str,
+    ) -> Result<(PeerId, String, Vec<Track>), PlaneError> {
         let published = self.plane.publish(self.lesson, sdp, &PublishOptions::default())?;
         let peer = published.peer;
         let mut tracks: Vec<Track> = Vec::new();
@@ -312,9 +317,15 @@ fn planned(wants: &[Want]) -> Vec<Wanted> {
 /// The assignment in the page's words. A slot that goes on showing its source keeps whether it flows.
 fn shown(assignment: &Assignment, wants: &[Want], before: &[Slot]) -> Vec<Slot> {
     let slot = |s: &tongke_plane::Slot| {
-        let source: Option<Source> = s.track.and_then(|track| wants.iter().find(|w| w.track == track)).map(|w| w.source.clone());
+        let source: Option<Source> =
+            s.track.and_then(|track| wants.iter().find(|w| w.track == track)).map(|w| w.source.clone());
         let same = before.iter().find(|old| old.mid == s.mid && old.source == source);
-        Slot { mid: s.mid.clone(), kind: s.kind.into(), flowing: same.map_or(source.is_some(), |old| old.flowing), source }
+        Slot {
+            mid: s.mid.clone(),
+            kind: s.kind.into(),
+            flowing: same.map_or(source.is_some(), |old| old.flowing),
+            source,
+        }
     };
     assignment.slots.iter().map(slot).collect()
 }

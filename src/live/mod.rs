@@ -134,7 +134,10 @@ impl Lessons {
             return Ok(sender.clone());
         }
         if open.len() >= self.inner.max_lessons || self.inner.tasks.is_closed() {
-            return Err(Error::Unavailable(Text::new("服务器上的课堂已满，请稍后再试。", "This server has no room for another lesson now.")));
+            return Err(Error::Unavailable(Text::new(
+                "服务器上的课堂已满，请稍后再试。",
+                "This server has no room for another lesson now.",
+            )));
         }
         let lesson = Lesson::new(id.to_string(), brief.title, started, self.inner.limits);
         let sender = self.spawn(id, lesson);
@@ -144,7 +147,8 @@ impl Lessons {
 
     fn spawn(&self, id: LessonId, lesson: Lesson) -> mpsc::Sender<Command> {
         let (sender, commands) = mpsc::channel(COMMAND_QUEUE);
-        let media = Media::new(self.inner.plane.clone(), id.plane(), Routes::new(self.inner.table.clone(), sender.clone()));
+        let media =
+            Media::new(self.inner.plane.clone(), id.plane(), Routes::new(self.inner.table.clone(), sender.clone()));
         let around = Surroundings { id, db: self.inner.db.clone(), bus: self.inner.bus.clone() };
         let (lessons, mine) = (self.clone(), sender.clone());
         let task = async move {

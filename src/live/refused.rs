@@ -38,16 +38,20 @@ impl Refused {
                 format!("音视频连接建立失败，请刷新页面或更换浏览器后重试。（{}）", error.code()),
                 format!("The media connection could not be set up: {error}. Reload the page or try another browser."),
             ),
-            Refused::Media(PlaneError::Full(_)) => {
-                Text::new("服务器连接数已满，请稍后再试。", "The server has no free connection. Please try again later.")
-            }
+            Refused::Media(PlaneError::Full(_)) => Text::new(
+                "服务器连接数已满，请稍后再试。",
+                "The server has no free connection. Please try again later.",
+            ),
             Refused::Media(PlaneError::Busy) => {
                 Text::new("服务器繁忙，请稍后再试。", "The server is busy. Please try again in a moment.")
             }
             Refused::Media(_) => {
                 Text::new("音视频连接已断开，正在重新连接。", "The media connection is gone. A new one is needed.")
             }
-            Refused::Gone => Text::new("这节课当前不在进行，请刷新页面。", "This lesson is not on at the moment. Please reload the page."),
+            Refused::Gone => Text::new(
+                "这节课当前不在进行，请刷新页面。",
+                "This lesson is not on at the moment. Please reload the page.",
+            ),
         }
     }
 
@@ -102,8 +106,12 @@ fn refusal_text(refusal: Refusal) -> Text {
     match refusal {
         Refusal::NotAllowed => Text::new("您在这节课中没有此项权限。", "Your role in this lesson does not allow this."),
         Refusal::NoSuchParticipant => Text::new("对方已不在课堂中。", "That participant is no longer in the lesson."),
-        Refusal::StageFull => Text::new("台上人数已满，请先请一方回座。", "The stage is full. Send somebody back first."),
-        Refusal::NotForTheStage => Text::new("只有听讲教室和助教可以上台。", "Only listening rooms and assistants can go on stage."),
+        Refusal::StageFull => {
+            Text::new("台上人数已满，请先请一方回座。", "The stage is full. Send somebody back first.")
+        }
+        Refusal::NotForTheStage => {
+            Text::new("只有听讲教室和助教可以上台。", "Only listening rooms and assistants can go on stage.")
+        }
         Refusal::ChatLength => Text::new("消息应为 1 到 500 个字。", "A message has 1 to 500 characters."),
         Refusal::AlreadyStarted => Text::new("已经上课了。", "The lesson has already begun."),
         Refusal::NotStarted => Text::new("还没有上课。", "The lesson has not begun."),

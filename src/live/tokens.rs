@@ -107,10 +107,16 @@ pub async fn create(
     if brief.phase == Phase::Ended {
         return Err(Error::conflict("lesson_ended", "这节课已经下课。", "This lesson is over."));
     }
-    let (count,): (i64,) =
-        sqlx::query_as("SELECT COUNT(*) FROM media_tokens WHERE lesson_id = $1").bind(id).fetch_one(app.db.pool()).await?;
+    let (count,): (i64,) = sqlx::query_as("SELECT COUNT(*) FROM media_tokens WHERE lesson_id = $1")
+        .bind(id)
+        .fetch_one(app.db.pool())
+        .await?;
     if count >= PER_LESSON {
-        return Err(Error::conflict("too_many_tokens", "这节课的令牌过多，请先删除不用的。", "This lesson has too many tokens. Delete some first."));
+        return Err(Error::conflict(
+            "too_many_tokens",
+            "这节课的令牌过多，请先删除不用的。",
+            "This lesson has too many tokens. Delete some first.",
+        ));
     }
     let (token_id, token, expires_at) = (TokenId::fresh(), secret::token(), now() + LASTS);
     sqlx::query(

@@ -48,54 +48,82 @@ pub fn routes() -> OpenApiRouter<App> {
 }
 
 /// An encoder begins to publish (RFC 9725 §4.2).
-#[utoipa::path(post, path = "/whip/{lesson}", tag = "whip", params(("lesson" = LessonId, Path)),
+#[utoipa::path(post, path = "/whip/{lesson_id}", tag = "whip", params(("lesson_id" = LessonId, Path)),
     request_body(content = String, content_type = "application/sdp"),
     responses((status = 201, description = "the SDP answer; `Location` is the session"), (status = 400), (status = 401), (status = 406),
         (status = 409), (status = 415), (status = 422), (status = 503)))]
-async fn publish(State(app): State<App>, Path(lesson): Path<LessonId>, headers: HeaderMap, body: Bytes) -> Result<Response> {
+async fn publish(
+    State(app): State<App>,
+    Path(lesson): Path<LessonId>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response> {
     begin(&app, lesson, TokenKind::Whip, &headers, &body).await
 }
 
 /// A player begins to watch.
-#[utoipa::path(post, path = "/whep/{lesson}", tag = "whip", params(("lesson" = LessonId, Path)),
+#[utoipa::path(post, path = "/whep/{lesson_id}", tag = "whip", params(("lesson_id" = LessonId, Path)),
     request_body(content = String, content_type = "application/sdp"),
     responses((status = 201, description = "the SDP answer; `Location` is the session"), (status = 400), (status = 401), (status = 406),
         (status = 409), (status = 415), (status = 422), (status = 503)))]
-async fn play(State(app): State<App>, Path(lesson): Path<LessonId>, headers: HeaderMap, body: Bytes) -> Result<Response> {
+async fn play(
+    State(app): State<App>,
+    Path(lesson): Path<LessonId>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response> {
     begin(&app, lesson, TokenKind::Whep, &headers, &body).await
 }
 
 /// Trickled candidates, or an ICE restart (RFC 9725 §4.3).
-#[utoipa::path(patch, path = "/whip/{lesson}/{session}", tag = "whip", params(("lesson" = LessonId, Path), ("session" = String, Path)),
+#[utoipa::path(patch, path = "/whip/{lesson_id}/{session}", tag = "whip", params(("lesson_id" = LessonId, Path), ("session" = String, Path)),
     request_body(content = String, content_type = "application/trickle-ice-sdpfrag"),
     responses((status = 200, description = "ICE was restarted: our fragment"), (status = 204), (status = 400), (status = 401),
         (status = 404), (status = 412), (status = 415), (status = 428)))]
-async fn patch_whip(State(app): State<App>, Path(at): Path<(LessonId, String)>, headers: HeaderMap, body: Bytes) -> Result<Response> {
+async fn patch_whip(
+    State(app): State<App>,
+    Path(at): Path<(LessonId, String)>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response> {
     patch(&app, find(&app, TokenKind::Whip, at, &headers).await?, &headers, &body)
 }
 
 /// Trickled candidates, or an ICE restart.
-#[utoipa::path(patch, path = "/whep/{lesson}/{session}", tag = "whip", params(("lesson" = LessonId, Path), ("session" = String, Path)),
+#[utoipa::path(patch, path = "/whep/{lesson_id}/{session}", tag = "whip", params(("lesson_id" = LessonId, Path), ("session" = String, Path)),
     request_body(content = String, content_type = "application/trickle-ice-sdpfrag"),
     responses((status = 200, description = "ICE was restarted: our fragment"), (status = 204), (status = 400), (status = 401),
         (status = 404), (status = 412), (status = 415), (status = 428)))]
-async fn patch_whep(State(app): State<App>, Path(at): Path<(LessonId, String)>, headers: HeaderMap, body: Bytes) -> Result<Response> {
+async fn patch_whep(
+    State(app): State<App>,
+    Path(at): Path<(LessonId, String)>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response> {
     patch(&app, find(&app, TokenKind::Whep, at, &headers).await?, &headers, &body)
 }
 
 /// The encoder leaves (RFC 9725 §4.2).
-#[utoipa::path(delete, path = "/whip/{lesson}/{session}", tag = "whip", params(("lesson" = LessonId, Path), ("session" = String, Path)),
+#[utoipa::path(delete, path = "/whip/{lesson_id}/{session}", tag = "whip", params(("lesson_id" = LessonId, Path), ("session" = String, Path)),
     responses((status = 200), (status = 401), (status = 404)))]
-async fn delete_whip(State(app): State<App>, Path(at): Path<(LessonId, String)>, headers: HeaderMap) -> Result<StatusCode> {
+async fn delete_whip(
+    State(app): State<App>,
+    Path(at): Path<(LessonId, String)>,
+    headers: HeaderMap,
+) -> Result<StatusCode> {
     let session = find(&app, TokenKind::Whip, at, &headers).await?;
     app.lessons.end_session(&session);
     Ok(StatusCode::OK)
 }
 
 /// The player leaves.
-#[utoipa::path(delete, path = "/whep/{lesson}/{session}", tag = "whip", params(("lesson" = LessonId, Path), ("session" = String, Path)),
+#[utoipa::path(delete, path = "/whep/{lesson_id}/{session}", tag = "whip", params(("lesson_id" = LessonId, Path), ("session" = String, Path)),
     responses((status = 200), (status = 401), (status = 404)))]
-async fn delete_whep(State(app): State<App>, Path(at): Path<(LessonId, String)>, headers: HeaderMap) -> Result<StatusCode> {
+async fn delete_whep(
+    State(app): State<App>,
+    Path(at): Path<(LessonId, String)>,
+    headers: HeaderMap,
+) -> Result<StatusCode> {
     let session = find(&app, TokenKind::Whep, at, &headers).await?;
     app.lessons.end_session(&session);
     Ok(StatusCode::OK)
@@ -145,7 +173,11 @@ fn patch(app: &App, session: Session, headers: &HeaderMap, body: &Bytes) -> Resu
     };
     let restart = precondition == "*";
     if !restart && precondition.as_bytes() != session.etag.as_bytes() {
-        return Err(prescribed(StatusCode::PRECONDITION_FAILED, "ICE 会话已经更新。", "The ICE session is another one by now."));
+        return Err(prescribed(
+            StatusCode::PRECONDITION_FAILED,
+            "ICE 会话已经更新。",
+            "The ICE session is another one by now.",
+        ));
     }
     match app.lessons.patch_session(&session, fragment, restart)? {
         None => Ok(StatusCode::NO_CONTENT.into_response()),
@@ -189,11 +221,16 @@ fn accepts_answer(headers: &HeaderMap) -> Result<()> {
     if ranges.is_empty() || ranges.iter().flat_map(|line| line.split(',')).any(good) {
         return Ok(());
     }
-    Err(prescribed(StatusCode::NOT_ACCEPTABLE, "应答只能是 application/sdp。", "The answer can only be application/sdp."))
+    Err(prescribed(
+        StatusCode::NOT_ACCEPTABLE,
+        "应答只能是 application/sdp。",
+        "The answer can only be application/sdp.",
+    ))
 }
 
 fn text_of(body: &Bytes) -> Result<&str> {
-    std::str::from_utf8(body).map_err(|_| Error::BadRequest(Text::new("SDP 应为 UTF-8 文本。", "A description is UTF-8 text.")))
+    std::str::from_utf8(body)
+        .map_err(|_| Error::BadRequest(Text::new("SDP 应为 UTF-8 文本。", "A description is UTF-8 text.")))
 }
 
 /// A refusal with the status that the protocol gives it.

@@ -35,7 +35,11 @@ impl Socket {
     /// The host candidate for our offer: the address that a packet to the server's host would leave from.
     pub fn candidate(&self, url: &str) -> Result<SocketAddr, Failure> {
         let host = reqwest::Url::parse(url)?;
-        let towards = host.socket_addrs(|| None)?.into_iter().find(SocketAddr::is_ipv4).ok_or("the server has no IPv4 address")?;
+        let towards = host
+            .socket_addrs(|| None)?
+            .into_iter()
+            .find(SocketAddr::is_ipv4)
+            .ok_or("the server has no IPv4 address")?;
         let probe = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
         probe.connect(towards)?;
         Ok(SocketAddr::new(probe.local_addr()?.ip(), self.inner.local_addr()?.port()))
@@ -107,7 +111,10 @@ impl Batch {
 
     /// Reads what is there, [`BATCH`] datagrams at most; how many.
     pub fn receive(&mut self, socket: &Socket) -> usize {
-        let mut vectors = self.buffers.each_mut().map(|buffer| libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: DATAGRAM });
+        let mut vectors = self
+            .buffers
+            .each_mut()
+            .map(|buffer| libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: DATAGRAM });
         let mut headers = vectors.each_mut().map(|vector| {
             // SAFETY: all-zero is a valid mmsghdr: no address, no control data.
             let mut header: libc::mmsghdr = unsafe { std::mem::zeroed() };
@@ -117,7 +124,13 @@ impl Batch {
         });
         // SAFETY: each header points at one vector, each vector at one buffer of that length; all outlive the call.
         let received = unsafe {
-            libc::recvmmsg(socket.as_raw_fd(), headers.as_mut_ptr(), BATCH as u32, libc::MSG_DONTWAIT, std::ptr::null_mut())
+            libc::recvmmsg(
+                socket.as_raw_fd(),
+                headers.as_mut_ptr(),
+                BATCH as u32,
+                libc::MSG_DONTWAIT,
+                std::ptr::null_mut(),
+            )
         };
         let count = usize::try_from(received).unwrap_or(0);
         for (length, header) in self.lengths.iter_mut().zip(&headers).take(count) {

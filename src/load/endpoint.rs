@@ -79,7 +79,16 @@ impl Endpoint {
         let role = if answer.active { DtlsRole::Server } else { DtlsRole::Client };
         let dtls = Dtls::new(&keyring, &answer.fingerprint, role)?;
         let transaction = rand::random();
-        Ok(Endpoint { local, remote: answer.ice.clone(), server: answer.candidate, transaction, next_check: now, path: false, dtls, outgoing: Vec::new() })
+        Ok(Endpoint {
+            local,
+            remote: answer.ice.clone(),
+            server: answer.candidate,
+            transaction,
+            next_check: now,
+            path: false,
+            dtls,
+            outgoing: Vec::new(),
+        })
     }
 
     /// Feeds one datagram.

@@ -74,7 +74,8 @@ impl Process {
 
     pub fn usage(&self) -> Result<Reading, Failure> {
         let pid = self.pid;
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).map_err(|error| format!("process {pid}: {error}"))?;
+        let stat =
+            fs::read_to_string(format!("/proc/{pid}/stat")).map_err(|error| format!("process {pid}: {error}"))?;
         let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
         let cpu_ns = cpu_ns(&stat).ok_or("/proc/PID/stat cannot be read")?;
         Ok(Reading { cpu_ns, rss_bytes: rss_bytes(&status).ok_or("/proc/PID/status cannot be read")? })

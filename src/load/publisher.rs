@@ -67,7 +67,15 @@ impl Line {
         Line { ssrc, header: HeaderTemplate::new(payload_type, ssrc, transport_cc, None), seq }
     }
 
-    fn send(&mut self, socket: &Socket, seal: &mut Outbound, marker: bool, rtp_time: u32, transport_seq: u16, payload: &[&[u8]]) {
+    fn send(
+        &mut self,
+        socket: &Socket,
+        seal: &mut Outbound,
+        marker: bool,
+        rtp_time: u32,
+        transport_seq: u16,
+        payload: &[&[u8]],
+    ) {
         let mut buffer = [0; BUFFER];
         let header_len = self.header.write(&mut buffer, marker, self.seq.wire(), rtp_time, transport_seq);
         let mut len = header_len;

@@ -68,7 +68,8 @@ impl Reactor {
     pub fn start(name: &str, threads: usize, shared: &Arc<Shared>) -> Result<Reactor, Failure> {
         let start = |n: usize| -> Result<_, Failure> {
             let (sender, commands) = channel();
-            let mut worker = Worker { epoll: Epoll::new()?, clients: Vec::new(), batch: Batch::new(), shared: shared.clone() };
+            let mut worker =
+                Worker { epoll: Epoll::new()?, clients: Vec::new(), batch: Batch::new(), shared: shared.clone() };
             let builder = std::thread::Builder::new().name(format!("{name}-{n}"));
             Ok((sender, builder.spawn(move || worker.run(&commands))?))
         };
@@ -195,7 +196,10 @@ impl Client {
                 }
             }
             Received::Closed => {
-                eprintln!("tongke load: the server closed a connection after {:.1} s", (now - self.begun).as_secs_f32());
+                eprintln!(
+                    "tongke load: the server closed a connection after {:.1} s",
+                    (now - self.begun).as_secs_f32()
+                );
                 self.session = None;
             }
             Received::Nothing => {}

@@ -21,7 +21,7 @@ pub use calendar::{day_bounds, today};
 pub use card::{LessonCard, Which, card, cards};
 pub use cast::Cast;
 pub use lessons::{NewLesson, add_lesson};
-pub use phase::{end_interrupted, mark_ended, mark_live, phase_of, set_recording};
+pub use phase::{brief, end_interrupted, mark_ended, mark_live, phase_of, set_recording};
 pub use role::{LessonRole, role_in};
 pub use series::{AddSeries, insert_series};
 pub use terms::{PeriodForm, TermForm, insert_period, insert_term};

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use crate::db::{Db, DbError, millis};
+use crate::db::{Db, DbError, millis, time};
 
 use super::{LessonId, Phase, RecordingState};
 
@@ -41,6 +41,25 @@ pub async fn phase_of(db: &Db, lesson: LessonId) -> Result<Option<Phase>, DbErro
     let row: Option<(Phase,)> =
         sqlx::query_as("SELECT phase FROM lessons WHERE id = $1").bind(lesson).fetch_optional(db.pool()).await?;
     Ok(row.map(|(phase,)| phase))
+}
+
+/// What a lesson's task has to know before it begins.
+#[derive(Clone, Debug)]
+pub struct Brief {
+    pub title: String,
+    pub phase: Phase,
+    /// When it really began.
+    pub began_at: Option<Timestamp>,
+}
+
+/// The lesson in brief; `None` when there is no such lesson.
+pub async fn brief(db: &Db, lesson: LessonId) -> Result<Option<Brief>, DbError> {
+    let row: Option<(String, Phase, Option<i64>)> =
+        sqlx::query_as("SELECT title, phase, began_at FROM lessons WHERE id = $1")
+            .bind(lesson)
+            .fetch_optional(db.pool())
+            .await?;
+    Ok(row.map(|(title, phase, began_at)| Brief { title, phase, began_at: began_at.map(time) }))
 }
 
 /// Notes how the lesson's recording stands.

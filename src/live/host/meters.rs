@@ -51,7 +51,14 @@ impl Meters {
     }
 
     /// A report about a line: of the receiver, or of the publisher for a purpose (the camera's speaks for the line).
-    pub fn line(&mut self, who: ParticipantId, publishing: Option<Purpose>, estimate: Bitrate, loss: f32, rtt: Duration) {
+    pub fn line(
+        &mut self,
+        who: ParticipantId,
+        publishing: Option<Purpose>,
+        estimate: Bitrate,
+        loss: f32,
+        rtt: Duration,
+    ) {
         let quality = self.qualities.entry(who).or_default();
         match publishing {
             None => {
@@ -70,8 +77,12 @@ impl Meters {
             return Vec::new();
         }
         self.last_round = Some(now);
-        let news: Vec<_> =
-            self.qualities.iter().filter(|(who, q)| self.told_qualities.get(*who) != Some(q)).map(|(who, q)| (who.clone(), *q)).collect();
+        let news: Vec<_> = self
+            .qualities
+            .iter()
+            .filter(|(who, q)| self.told_qualities.get(*who) != Some(q))
+            .map(|(who, q)| (who.clone(), *q))
+            .collect();
         self.told_qualities.extend(news.iter().cloned());
         news
     }
@@ -110,7 +121,9 @@ mod tests {
     fn a_line_is_told_of_once_a_second_and_only_when_it_changed() {
         let mut meters = Meters::default();
         let start = Instant::now();
-        let report = |meters: &mut Meters| meters.line("liulin".into(), None, Bitrate::kbps(900), 0.1, Duration::from_millis(40));
+        let report = |meters: &mut Meters| {
+            meters.line("liulin".into(), None, Bitrate::kbps(900), 0.1, Duration::from_millis(40))
+        };
         report(&mut meters);
         assert_eq!(meters.take_qualities(start).len(), 1);
         meters.line("liulin".into(), Some(Purpose::Camera), Bitrate::ZERO, 0.2, Duration::ZERO);

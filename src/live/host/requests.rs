@@ -70,7 +70,8 @@ impl Host {
     fn obey(&mut self, conn: Conn, who: &str, envelope: Envelope, now: Now) -> Result<(), Refused> {
         match envelope.message {
             FromPage::Publish { purpose, sdp, restart } => {
-                let sdp = if restart { self.media.republish(who, purpose, &sdp)? } else { self.publish(who, purpose, &sdp)? };
+                let sdp =
+                    if restart { self.media.republish(who, purpose, &sdp)? } else { self.publish(who, purpose, &sdp)? };
                 self.tell(conn, &ToPage::Published { reference: envelope.reference, purpose, sdp });
             }
             FromPage::Unpublish { purpose } => self.unpublish(who, purpose),

@@ -51,7 +51,12 @@ impl Lessons {
     }
 
     /// Hands a fragment to the plane. After an ICE restart: our fragment and the new entity-tag.
-    pub fn patch_session(&self, session: &Session, fragment: &str, restart: bool) -> Result<Option<(String, String)>, Error> {
+    pub fn patch_session(
+        &self,
+        session: &Session,
+        fragment: &str,
+        restart: bool,
+    ) -> Result<Option<(String, String)>, Error> {
         let ours = self.inner.plane.patch_ice(session.peer, fragment, restart).map_err(Refused::from)?;
         Ok(ours.map(|ours| {
             let etag = fresh_etag();

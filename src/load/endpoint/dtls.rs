@@ -98,7 +98,7 @@ impl Dtls {
         };
         let material = state.export_keying_material(EXPORTER, &[], profile.keying_material_len()).ok()?;
         let role = if self.role == DtlsRole::Client { Role::Client } else { Role::Server };
-        SrtpSession::from_keying_material(profile, &material, role).ok()
+        SrtpSession::from_keying_material(profile, material.as_ref(), role).ok()
     }
 
     pub fn handle_timeout(&mut self, now: Instant) {
