@@ -12,6 +12,7 @@
 //!
 //! Peers without transport-wide feedback (WHEP players) are [judged by their receiver reports](reports).
 
+mod control;
 mod delivery;
 mod history;
 mod loss;
@@ -22,8 +23,8 @@ mod reports;
 use crate::rtp::rtcp::{ReportBlock, TransportFeedback};
 use crate::units::Bitrate;
 use delivery::Delivery;
-use history::{Batch, History, Micros, micros};
-use loss::{Loss, Verdict};
+use history::{History, Micros, micros};
+use loss::Loss;
 use probe::Prober;
 use queue::Queue;
 use reports::Reports;
@@ -51,45 +52,14 @@ impl Default for Config {
 pub struct ProbePlan {
     /// What should be sent in all: media, and retransmissions or padding on top.
     pub rate: Bitrate,
+    /// Bytes of padding that are missing at this moment, so that the rate is reached.
+    pub padding_bytes: usize,
     /// When to stop.
     pub until: Instant,
 }
 
-/// A queue is drained within about this time after a decrease.
-const DRAIN: f64 = 0.8e6;
-/// Part of what gets through that is sent after a decrease, when there is next to no queue.
-const BACK_OFF: f64 = 0.9;
-/// A drain never takes more than this part: voices go on.
-const DEEPEST: f64 = 0.45;
-/// A decrease is in effect for packets that were sent this long after it, when the frame under way is out.
-const SETTLE: Micros = micros(Duration::from_millis(150));
-/// A queue that changes by less than this from message to message stands still.
-const STEADY: Micros = micros(Duration::from_millis(5));
-/// Part of the rate at which the line was full that is sent once its queue is drained.
-const RESUME: f64 = 0.88;
-/// More random loss than this is not made up for by sending more: what gets through becomes useless.
-const MAX_RANDOM: f64 = 0.25;
-/// With more loss than this, whatever it is due to, less is sent.
-const UNBEARABLE: f64 = 0.35;
-/// Nothing is probed before feedback has shown for this long what the line is like.
-const ACQUAINTANCE: Micros = micros(Duration::from_millis(500));
-/// When packets that were sent this long after the last decrease still find a queue that does not shrink, it is not ours.
-const NOT_OURS: Micros = micros(Duration::from_millis(1500));
-/// The rate at which the line was full is forgotten when it carries this much more.
-const OUTGROWN: f64 = 1.4;
-/// How much more is probed for before the line was ever full, and after: then a token bucket may only make it look wider.
-const STEP_UNKNOWN: f64 = 2.0;
-const STEP_KNOWN: f64 = 1.35;
-/// Time for a token bucket to run dry at the new rate, before the next probe.
-const TRIAL: Micros = micros(Duration::from_millis(1000));
-/// Two observations at the reduced rate, and the round trip: then it is clear what the loss is due to.
-const EXPERIMENT: Micros = micros(Duration::from_millis(700));
 /// Feedback that stays away for this long means that nothing gets through.
 const SILENCE: Micros = micros(Duration::from_millis(1000));
-/// Growth per second: with nothing known, up to near the ceiling, near it.
-const GROWTH_UNKNOWN: f64 = 0.15;
-const GROWTH_BACK: f64 = 0.25;
-const GROWTH_NEAR: f64 = 0.04;
 
 /// The estimate for one transport.
 #[derive(Debug)]
@@ -156,12 +126,13 @@ impl Estimator {
     pub fn sent(&mut self, transport_seq: Option<u16>, size_bytes: usize, now: Instant) {
         let now = self.micros(now);
         self.last_sent = Some(now);
-        match transport_seq {
-            Some(seq) => {
-                self.prober.sent(size_bytes as u64, now);
-                self.history.sent(seq, size_bytes as u32, now);
-            }
-            None => self.reports.sent(size_bytes as u64, now),
+        if let Some(seq) = transport_seq {
+            self.prober.sent(size_bytes as u64, now);
+            self.history.sent(seq, size_bytes as u32, now);
+        }
+        // A peer may negotiate transport-wide feedback and never send any.
+        if self.last_feedback.is_none() {
+            self.reports.sent(size_bytes as u64, now);
         }
     }
 
@@ -223,15 +194,19 @@ impl Estimator {
         }
     }
 
-    /// The probe under way, or one that begins now; ask about a hundred times a second while there is something to send.
+    /// The probe under way, or one that begins now; ask ten to a hundred times a second, and more often rather than
+    /// less: padding comes in lumps of what was missing since the last time.
     pub fn probe(&mut self, now: Instant) -> Option<ProbePlan> {
         let at = self.micros(now);
         if self.prober.running(at).is_none() && self.wants_probe(at) {
             self.prober.begin(self.probe_rate(), at);
         }
         let probe = self.prober.running(at)?;
-        let until = now + Duration::from_micros((probe.until - at) as u64);
-        Some(ProbePlan { rate: Bitrate::bps(probe.rate as u64), until })
+        Some(ProbePlan {
+            rate: Bitrate::bps(probe.rate as u64),
+            padding_bytes: self.prober.missing_bytes(at),
+            until: now + Duration::from_micros((probe.until - at) as u64),
+        })
     }
 
     /// What can be sent in all, retransmissions and RTP headers included.
@@ -267,150 +242,6 @@ impl Estimator {
 
     fn measured_rtt(&mut self, sample: Micros) {
         self.rtt = Some(self.rtt.map_or(sample, |rtt| rtt + (sample - rtt) / 8));
-    }
-
-    fn control(&mut self, batch: &Batch, now: Micros) {
-        let gets_through = self.delivery.rate(delivery::LONG).unwrap_or(self.target);
-        // Once there is a queue, the line is as slow as it was then: what gets through later is what we send.
-        let rate = self.queued.map_or(gets_through, |(_, before)| before.max(gets_through));
-        let is_queued = self.queue.delay() > self.queue.threshold(rate);
-        let verdict = self.observe_loss(batch, is_queued);
-        let probed = self.prober.result(batch, self.loss.explanation().random, now);
-        if is_queued {
-            self.drain(batch, now);
-        } else {
-            self.without_queue(verdict, probed, now);
-        }
-        self.clamp();
-    }
-
-    fn observe_loss(&mut self, batch: &Batch, is_queued: bool) -> Option<Verdict> {
-        if is_queued || batch.last_sent < self.first_feedback.unwrap_or(0) {
-            self.loss.skip(batch.last_sent);
-            return None;
-        }
-        let bytes = batch.arrived_bytes + batch.lost_bytes + batch.unknown_bytes;
-        self.loss.add(batch.last_sent, bytes, batch.arrived + batch.lost, batch.lost, batch.late)
-    }
-
-    /// There is a queue: send less than gets through, by as much as drains it.
-    fn drain(&mut self, batch: &Batch, now: Micros) {
-        self.prober.fail(now);
-        self.experiment = None;
-        let (since, before) = *self.queued.get_or_insert((now, self.target));
-        let newest_sent = batch.newest.map_or(since, |newest| newest.sent);
-        let since_cut = self.cut_at.filter(|cut| *cut >= since).map(|cut| newest_sent - cut);
-        if since_cut.is_some_and(|span| span > NOT_OURS) && self.queue.change() > -STEADY {
-            // Nor was the decrease ours to make.
-            self.queue.rebase();
-            (self.target, self.queued) = (self.target.max(BACK_OFF * before), None);
-            return;
-        }
-        // What was sent after a decrease no longer fills the line, and arrives as slowly as it was sent: that says nothing of the line,
-        // unless the queue grows all the same.
-        let is_filled = since_cut.is_none_or(|span| span < SETTLE) && self.queue.change() > -STEADY;
-        if !is_filled && self.queue.change() < STEADY {
-            return;
-        }
-        // While there is a queue the line delivers all it can. What arrived before is not of this time.
-        let capacity = self.sendable((now - since).clamp(delivery::SHORT, delivery::LONG));
-        // What was sent since the newest packet that arrived is in the queue as well.
-        let unseen = (now - newest_sent) as f64 * (self.target / capacity.max(1.0) - 1.0).clamp(0.0, 1.0);
-        let depth = ((self.queue.delay() as f64 + unseen) / DRAIN).min(DEEPEST);
-        let lower = capacity * (BACK_OFF - depth);
-        if lower < self.target {
-            (self.target, self.cut_at) = (lower, Some(now));
-            (self.ceiling, self.was_full) = (Some(capacity), true);
-        }
-    }
-
-    fn without_queue(&mut self, verdict: Option<Verdict>, probed: Option<f64>, now: Micros) {
-        if self.queued.take().is_some() {
-            self.target = self.target.max(RESUME * self.ceiling.unwrap_or(0.0));
-            return;
-        }
-        if verdict == Some(Verdict::Onset) && self.experiment.is_none() {
-            self.prober.fail(now);
-            self.experiment = Some((self.target, now + EXPERIMENT + self.rtt.unwrap_or(0)));
-            let through = self.delivery.rate(delivery::LONG).unwrap_or(self.target);
-            self.target = self.target.min(through.max(0.5 * self.target));
-            return;
-        }
-        if let Some((before, until)) = self.experiment {
-            if now >= until {
-                self.conclude(before);
-            }
-            return;
-        }
-        if let Some(limit) = self.loss.explanation().limit {
-            (self.ceiling, self.was_full) = (Some(limit), true);
-            self.prober.fail(now);
-            if self.target < BACK_OFF * limit {
-                self.grow(now);
-            }
-            self.target = self.target.min(limit);
-            return;
-        }
-        if self.loss.recent() > MAX_RANDOM {
-            let through = self.delivery.rate(delivery::LONG).unwrap_or(self.target);
-            let bearable = if self.loss.recent() > UNBEARABLE { through / (1.0 - MAX_RANDOM) } else { f64::MAX };
-            self.target = self.target.min(bearable);
-            self.prober.fail(now);
-            return;
-        }
-        if let Some(rate) = probed {
-            self.target = self.target.max(0.95 * rate);
-            let trial = if self.was_full { TRIAL + self.rtt.unwrap_or(0) } else { 0 };
-            self.prober.wait_until(now + trial);
-        }
-        self.grow(now);
-    }
-
-    /// The experiment is over: when the loss stayed although less was sent, it is not due to the rate.
-    fn conclude(&mut self, before: f64) {
-        self.experiment = None;
-        if self.loss.explanation().limit.is_none() && self.loss.recent() > 0.5 * self.loss.explanation().random {
-            self.target = self.target.max(before);
-        } else {
-            (self.ceiling, self.was_full) = (Some(self.target), true);
-        }
-    }
-
-    fn grow(&mut self, now: Micros) {
-        let seconds = (now - self.last_update).clamp(0, SILENCE) as f64 / 1e6;
-        self.ceiling = self.ceiling.filter(|ceiling| self.target < OUTGROWN * ceiling);
-        let growth = match self.ceiling {
-            Some(ceiling) if self.target < 0.85 * ceiling => GROWTH_BACK,
-            Some(ceiling) if self.target < 1.1 * ceiling => GROWTH_NEAR,
-            _ => GROWTH_UNKNOWN,
-        };
-        // draft-ietf-rmcat-gcc-02 §5.5: what was not tried is not known, so not more than half as much again as gets through.
-        let tried = 1.5 * self.sendable(delivery::LONG) + 20e3;
-        let grown = self.target * (1.0 + growth * seconds);
-        self.target = self.target.max(grown.min(tried));
-    }
-
-    /// The rate of sending at which what got through would get through: random loss is on top.
-    fn sendable(&self, span: Micros) -> f64 {
-        let random = self.loss.explanation().random.min(MAX_RANDOM);
-        self.delivery.rate(span).unwrap_or(self.target) / (1.0 - random)
-    }
-
-    fn wants_probe(&self, now: Micros) -> bool {
-        let heard = self.last_feedback.is_some_and(|heard| now - heard < SILENCE / 2);
-        let acquainted = self.first_feedback.is_some_and(|first| now - first > ACQUAINTANCE);
-        let undisturbed = self.experiment.is_none() && self.queued.is_none();
-        heard
-            && acquainted
-            && self.target < self.highest()
-            && undisturbed
-            && self.prober.may_begin(now)
-            && self.wanted > 1.02 * self.target
-    }
-
-    fn probe_rate(&self) -> f64 {
-        let step = if self.was_full { STEP_KNOWN } else { STEP_UNKNOWN };
-        (step * self.target).min(1.1 * self.wanted).min(self.highest())
     }
 
     fn clamp(&mut self) {

@@ -60,6 +60,13 @@ impl Prober {
         }
     }
 
+    /// What should have been sent by now and was not.
+    pub(super) fn missing_bytes(&self, now: Micros) -> usize {
+        let Some(probe) = self.running(now) else { return 0 };
+        let planned = (probe.rate * (now - probe.from) as f64 / 8e6) as u64;
+        planned.saturating_sub(self.sent_bytes) as usize
+    }
+
     pub(super) fn arrived(&mut self, arrival: Arrival) {
         if self.current.is_none_or(|probe| arrival.sent < probe.from || arrival.sent >= probe.until) {
             return;

@@ -52,11 +52,13 @@ pub struct Source {
     pub layers_kbps: &'static [f64],
     pub max_kbps: f64,
     pub pads: bool,
+    pub pads_every_ms: u64,
     /// Whether the receiver reports every packet, or only once a second (RFC 3550).
     pub reports_every_packet: bool,
 }
 
-pub const ADAPTIVE: Source = Source { layers_kbps: &[], max_kbps: 3_000.0, pads: true, reports_every_packet: true };
+pub const ADAPTIVE: Source =
+    Source { layers_kbps: &[], max_kbps: 3_000.0, pads: true, pads_every_ms: 10, reports_every_packet: true };
 
 pub struct Simulation {
     pub estimator: Estimator,
@@ -118,7 +120,7 @@ impl Simulation {
     pub fn run(&mut self, seconds: f64) -> Measured {
         (self.estimates, self.queues, self.delivered_bytes) = (Vec::new(), Vec::new(), 0.0);
         let end = self.ms() + seconds * 1000.0;
-        let (mut frame, mut budget) = (self.ms(), 0.0);
+        let mut frame = self.ms();
         while self.ms() < end {
             self.now += Duration::from_millis(1);
             let now = self.ms();
@@ -132,13 +134,8 @@ impl Simulation {
                 frame += 33.0;
                 self.send_frame();
             }
-            let media = self.rate();
-            if let Some(plan) = self.estimator.probe(self.now).filter(|_| self.source.pads) {
-                budget += (plan.rate.as_bps() as f64 / 1000.0 - media).max(0.0) / 8.0;
-                while budget >= 1000.0 {
-                    budget -= 1000.0;
-                    self.send(1000.0);
-                }
+            if (now as u64).is_multiple_of(self.source.pads_every_ms) && self.source.pads {
+                self.send_padding();
             }
         }
         self.measured(seconds)
@@ -172,8 +169,17 @@ impl Simulation {
         self.send(120.0);
         let mut left = self.rate() * 33.0 / 8.0 * self.rng.random_range(0.67..1.33) - 120.0;
         while left > 0.0 {
-            self.send(left.min(1200.0).max(60.0));
+            self.send(left.clamp(60.0, 1200.0));
             left -= 1200.0;
+        }
+    }
+
+    fn send_padding(&mut self) {
+        let plan = self.estimator.probe(self.now);
+        let mut left = plan.map_or(0, |plan| plan.padding_bytes);
+        while left >= 300 {
+            self.send(300.0);
+            left -= 300;
         }
     }
 
