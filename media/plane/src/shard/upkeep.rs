@@ -255,8 +255,7 @@ impl Shard {
         let hosted = &mut tracks[track];
         let forward = &mut hosted.forwards[position];
         let mut space = [0; MAX_DATAGRAM];
-        let period = TICK * ALLOCATE_PERIOD as u32;
-        let mut left = plan.rate.bytes_in(period) as i64;
+        let mut left = plan.padding_bytes as i64;
         while left > 0 {
             let Some(len) = forward.write_probe(hosted.track.codec, line.twcc, &mut line.sealer, &mut space) else {
                 return;
