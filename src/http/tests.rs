@@ -126,6 +126,32 @@ async fn errors_speak_the_readers_language() {
     assert_eq!((status, &body["code"]), (StatusCode::METHOD_NOT_ALLOWED, &Value::from("method_not_allowed")));
 }
 
+#[tokio::test]
+async fn an_error_told_to_a_browser_that_unpacks_is_whole() {
+    use tower::ServiceExt;
+    let house = house_on_sqlite().await;
+    let request = request("GET", "/api/today").header(header::ACCEPT_ENCODING, "gzip").body(Body::empty());
+    let response = house.router.clone().oneshot(request.expect("a request")).await.expect("infallible");
+    let packed = response.headers().contains_key(header::CONTENT_ENCODING);
+    let body = axum::body::to_bytes(response.into_body(), 1 << 16).await.expect("a body");
+    assert_eq!(body.starts_with(&[0x1f, 0x8b]), packed, "the header says what the body is");
+}
+
+#[tokio::test]
+async fn pages_belong_to_the_front_end_and_programs_addresses_do_not() {
+    let house = house_on_sqlite().await;
+    let mut page = house.page();
+    for path in ["/", "/signin", "/lessons/x/live", "/room/some-pass"] {
+        // 503 is the page that says that this build has no front end.
+        let (status, _) = page.get(path).await;
+        assert!(matches!(status.as_u16(), 200 | 503), "{path}: {status}");
+    }
+    for path in ["/api/nothing", "/media/x", "/whip/x/y/z", "/assets/gone-1234.js"] {
+        let (status, body) = page.get(path).await;
+        assert_eq!((status, &body["code"]), (StatusCode::NOT_FOUND, &Value::from("not_found")), "{path}");
+    }
+}
+
 fn request(method: &str, path: &str) -> axum::http::request::Builder {
     Request::builder().method(method).uri(path).header(header::HOST, "tongke.test")
 }

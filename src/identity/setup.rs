@@ -76,6 +76,9 @@ async fn set_up(State(app): State<App>, Client(address): Client, Json(form): Jso
     let person = NewPerson { school: None, name: form.name, login: form.login, role: Role::Administrator };
     let person = person.check()?;
     super::password::check("password", &form.password)?;
+    if !is_valid(&app.db, &form.token, now()).await? {
+        return Err(void_link());
+    }
     let hash = app.identity.hasher.hash(form.password).await?;
 
     let mut tx = app.db.begin().await?;
@@ -85,14 +88,29 @@ async fn set_up(State(app): State<App>, Client(address): Client, Json(form): Jso
         .execute(&mut *tx)
         .await?;
     if used.rows_affected() == 0 {
-        return Err(Error::not_found(
-            "这个初始化链接无效或已过期。请在服务器上运行 tongke admin-link 获取新链接。",
-            "This link is not valid any more. Run `tongke admin-link` on the server for a new one.",
-        ));
+        return Err(void_link());
     }
     let id = insert(&mut tx, &person, &hash).await?;
     sqlx::query("DELETE FROM setup_links").execute(&mut *tx).await?;
     tx.commit().await?;
     app.identity.limiter.succeeded("", address);
     give_session(&app, Holder::Person(id)).await
+}
+
+/// Looked at before the password is hashed, which is dear; who may use the link is decided by the delete that follows.
+async fn is_valid(db: &Db, token: &str, now: Timestamp) -> Result<bool, DbError> {
+    let found: Option<(String,)> =
+        sqlx::query_as("SELECT token_hash FROM setup_links WHERE token_hash = $1 AND expires_at > $2")
+            .bind(secret::hash(token.trim()))
+            .bind(millis(now))
+            .fetch_optional(db.pool())
+            .await?;
+    Ok(found.is_some())
+}
+
+fn void_link() -> Error {
+    Error::not_found(
+        "这个初始化链接无效或已过期。请在服务器上运行 tongke admin-link 获取新链接。",
+        "This link is not valid any more. Run `tongke admin-link` on the server for a new one.",
+    )
 }
