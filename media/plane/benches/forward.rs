@@ -174,6 +174,7 @@ impl Bench {
         for _ in 0..200 {
             self.frame(socket);
         }
+        assert!(self.forwarded > 0, "nothing is forwarded: {:?}", self.counters.snapshot());
         self.forwarded = 0;
     }
 
@@ -224,8 +225,8 @@ impl Bench {
         let mut payload = vec![0x55; PAYLOAD];
         (0..PACKETS)
             .map(|n| {
-                // FU-A of an IDR or a P slice (RFC 6184 §5.8).
-                payload[0] = 0x7C;
+                // FU-A of an IDR or a P slice (RFC 6184 §5.8) that begins with macroblock 0.
+                (payload[0], payload[2]) = (0x7C, 0x88);
                 payload[1] = if keyframe { 5 } else { 1 } | if n == 0 { 0x80 } else { 0 };
                 let packet = Packet {
                     codec: Codec::H264,

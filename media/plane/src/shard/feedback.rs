@@ -96,8 +96,7 @@ impl Shard {
             else {
                 continue;
             };
-            subscriber.estimator.sent(Some(line.twcc), len, now);
-            line.twcc = line.twcc.wrapping_add(1);
+            line.sent(&mut subscriber.estimator, forward.is_numbered(), len, now);
             subscriber.resend_budget.spend(len);
             control.push_back((line.address, bytes::Bytes::copy_from_slice(&space[..len])));
             Counters::add(&counters.packets_resent, 1);

@@ -88,8 +88,7 @@ fn write_one(
     let Some(len) = forward.write(track, layer, seq, line.twcc, &mut line.sealer, arena.space()) else {
         return 0;
     };
-    estimator.sent(Some(line.twcc), len, now);
-    line.twcc = line.twcc.wrapping_add(1);
+    line.sent(estimator, forward.is_numbered(), len, now);
     arena.commit(line.address, len);
     1
 }

@@ -4,9 +4,11 @@
 
 use std::time::{Duration, Instant};
 
-use super::hosted::Origin;
-use super::peer::{Peer, Publisher, Role, Source, Stream, Subscriber};
+use super::hosted::{Hosted, Origin};
+use super::peer::{Peer, Publisher, Role, Slot, Source, Stream, Subscriber};
 use super::{SILENCE, Shard, TICK};
+use slab::Slab;
+
 use crate::command::{Command, Event};
 use crate::ids::Ssrc;
 use crate::publish::track::MAX_LAYERS;
@@ -78,8 +80,8 @@ impl Shard {
             Role::Subscriber(_) => {
                 if allocate {
                     self.allocate(now, at);
-                    self.probe(now, at);
                 }
+                self.probe(now, at);
                 if report {
                     self.report_sending(now, at);
                 }
@@ -243,25 +245,16 @@ impl Shard {
     fn probe(&mut self, now: Instant, at: usize) {
         let Shard { peers, tracks, control, .. } = self;
         let Some(Peer { role: Role::Subscriber(subscriber), line: Some(line), .. }) = peers.get_mut(at) else { return };
-        let Some(plan) = subscriber.estimator.probe(now) else { return };
-        let flowing = subscriber.slots.iter().enumerate().find_map(|(nth, slot)| {
-            let hosted = tracks.get(slot.track?)?;
-            let at_video = hosted.track.codec != Codec::Opus;
-            let position =
-                hosted.forwards.iter().position(|f| f.peer == at && f.slot == nth && f.current().is_some())?;
-            at_video.then_some((slot.track?, position))
-        });
-        let Some((track, position)) = flowing else { return };
-        let hosted = &mut tracks[track];
-        let forward = &mut hosted.forwards[position];
+        let Subscriber { slots, estimator, .. } = &mut **subscriber;
+        let Some(plan) = estimator.probe(now) else { return };
+        let Some((track, position)) = padded_slot(tracks, slots, at) else { return };
+        let Hosted { track, forwards, .. } = &mut tracks[track];
+        let forward = &mut forwards[position];
         let mut space = [0; MAX_DATAGRAM];
         let mut left = plan.padding_bytes as i64;
         while left > 0 {
-            let Some(len) = forward.write_probe(hosted.track.codec, line.twcc, &mut line.sealer, &mut space) else {
-                return;
-            };
-            subscriber.estimator.sent(Some(line.twcc), len, now);
-            line.twcc = line.twcc.wrapping_add(1);
+            let Some(len) = forward.write_probe(track.codec, line.twcc, &mut line.sealer, &mut space) else { return };
+            line.sent(estimator, forward.is_numbered(), len, now);
             control.push_back((line.address, bytes::Bytes::copy_from_slice(&space[..len])));
             left -= len as i64;
         }
@@ -301,3 +294,13 @@ impl Shard {
 
 /// RFC 8834 §4.9: one CNAME for everything that a peer connection sends; it tells nothing about anybody.
 const CNAME: &str = "tongke";
+
+/// A slot whose retransmission stream can carry padding: of a picture, flowing or paused for want of room.
+fn padded_slot(tracks: &Slab<Hosted>, slots: &[Slot], at: usize) -> Option<(usize, usize)> {
+    slots.iter().enumerate().find_map(|(nth, slot)| {
+        let track = slot.track?;
+        let hosted = tracks.get(track).filter(|hosted| hosted.track.codec != Codec::Opus)?;
+        let position = hosted.forwards.iter().position(|f| f.peer == at && f.slot == nth)?;
+        Some((track, position))
+    })
+}

@@ -181,6 +181,11 @@ impl Forward {
         self.ssrc
     }
 
+    /// Whether its packets carry transport-wide numbers.
+    pub fn is_numbered(&self) -> bool {
+        self.twcc_id != 0
+    }
+
     /// The layer that flows now.
     pub fn current(&self) -> Option<u8> {
         self.epoch.map(|epoch| epoch.layer)
