@@ -4,7 +4,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum_server::Handle;
 use jiff::Timestamp;
@@ -21,6 +21,9 @@ use crate::listen::{self, ListenError};
 use crate::live::Lessons;
 use crate::storage::{self, Storage};
 use crate::{demo, http, metrics, timetable};
+
+/// Jobs are told to stop and get at least this long to do it.
+const JOBS_AT_LEAST: Duration = Duration::from_secs(1);
 
 /// The server's parts; axum's state. Cloning shares them.
 #[derive(Clone)]
@@ -163,13 +166,15 @@ async fn stop_when_told(app: App, handle: Handle<SocketAddr>, limit: Duration) {
         tracing::warn!("told to stop again: stopping at once");
         std::process::exit(1);
     });
+    let began = Instant::now();
+    handle.graceful_shutdown(Some(limit));
     // The recordings are finished by what hears of the end on the bus.
     if tokio::time::timeout(limit, app.lessons.shutdown()).await.is_err() {
         tracing::warn!("some lessons did not end in time");
     }
-    app.jobs.stop(limit).await;
-    // Requests under way have answered by now, or never will.
-    handle.graceful_shutdown(Some(Duration::from_secs(2).min(limit)));
+    // A job that is stopped runs again at the next start, so it gets what is left.
+    app.jobs.stop(limit.saturating_sub(began.elapsed()).max(JOBS_AT_LEAST)).await;
+    handle.shutdown();
 }
 
 async fn told_to_stop() {

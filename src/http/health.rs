@@ -10,6 +10,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::app::App;
 use crate::error::Result;
 use crate::extract::Json;
+use crate::metrics;
 
 pub fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(alive)).routes(routes!(ready)).routes(routes!(measurements))
@@ -26,9 +27,10 @@ async fn alive() -> &'static str {
 struct Ready {
     database: &'static str,
     storage: &'static str,
+    media: &'static str,
 }
 
-/// The server can give lessons: database and object store answer.
+/// The server can give lessons: database and object store answer, and every media thread runs.
 #[utoipa::path(get, path = "/readyz", tag = "health", responses((status = 200, body = Ready), (status = 503, body = Ready)))]
 async fn ready(State(app): State<App>) -> Response {
     let (database, storage) = tokio::join!(app.db.probe(), app.storage.probe());
@@ -38,14 +40,17 @@ async fn ready(State(app): State<App>) -> Response {
     if let Err(error) = &storage {
         tracing::warn!(%error, "not ready: the object store does not answer");
     }
-    let status = if database.is_ok() && storage.is_ok() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let word = |ok| if ok { "ok" } else { "unavailable" };
-    (status, Json(Ready { database: word(database.is_ok()), storage: word(storage.is_ok()) })).into_response()
+    let parts = [database.is_ok(), storage.is_ok(), app.plane.is_running()];
+    let status = if parts == [true; 3] { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let [database, storage, media] = parts.map(word);
+    (status, Json(Ready { database, storage, media })).into_response()
 }
 
 /// Everything measured, in Prometheus' text format.
 #[utoipa::path(get, path = "/metrics", tag = "health", responses((status = 200, body = String, content_type = "text/plain")))]
 async fn measurements(State(app): State<App>) -> Result<Response> {
+    metrics::media(&app.plane.stats());
     let content_type = (header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8");
     Ok(([content_type], app.metrics.render()).into_response())
 }

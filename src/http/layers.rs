@@ -81,8 +81,8 @@ fn record(method: &Method, path: String, response: &Response, took: Duration) {
     let status = response.status();
     tracing::debug!(status = status.as_u16(), took_ms = took.as_millis() as u64, "answered");
     let labels = [("method", method.to_string()), ("path", path), ("status", status.as_str().to_owned())];
-    metrics::counter!("http_requests_total", &labels[..]).increment(1);
-    metrics::histogram!("http_request_duration_seconds", &labels[..2]).record(took.as_secs_f64());
+    metrics::counter!("tongke_http_requests_total", &labels[..]).increment(1);
+    metrics::histogram!("tongke_http_request_duration_seconds", &labels[..2]).record(took.as_secs_f64());
 }
 
 /// An answer must begin within the limit; a body may stream for longer.

@@ -225,7 +225,10 @@ async fn health_and_measurements_are_told() {
     let (status, ready) = admin.get("/readyz").await;
     assert_eq!((status, &ready["database"]), (StatusCode::OK, &Value::from("ok")));
     assert_eq!(admin.get("/metrics").await.0, StatusCode::OK);
-    assert!(house.app.metrics.render().contains("http_request_duration_seconds"), "requests are timed");
+    let measured = house.app.metrics.render();
+    for name in ["tongke_http_request_duration_seconds", "tongke_media_forwarded_packets_total", "tongke_media_peers"] {
+        assert!(measured.contains(name), "{name} is measured");
+    }
     house.app.db.close().await;
     let (status, ready) = house.page().get("/readyz").await;
     assert_eq!((status, &ready["database"]), (StatusCode::SERVICE_UNAVAILABLE, &Value::from("unavailable")));

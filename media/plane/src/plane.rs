@@ -362,6 +362,11 @@ impl Plane {
         self.inner.shards.iter().map(ShardHandle::address).collect()
     }
 
+    /// Whether every media thread runs.
+    pub fn is_running(&self) -> bool {
+        self.inner.shards.iter().all(ShardHandle::is_running)
+    }
+
     /// Counters of every shard.
     pub fn stats(&self) -> Vec<Stats> {
         self.inner.shards.iter().map(ShardHandle::stats).collect()

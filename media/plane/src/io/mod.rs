@@ -142,6 +142,11 @@ impl ShardHandle {
         self.waker.wake();
     }
 
+    /// Whether the shard's thread runs.
+    pub fn is_running(&self) -> bool {
+        self.thread.as_ref().is_some_and(|thread| !thread.is_finished())
+    }
+
     pub fn stats(&self) -> Stats {
         self.counters.snapshot()
     }
