@@ -161,7 +161,7 @@ const en: typeof zh = {
     turn_camera_off: 'Turn the camera off',
     camera_is_off: 'Camera is off',
     picture_coming: 'The picture is on its way',
-    picture_paused: 'Slow network: picture paused, sound goes on',
+    picture_paused: 'Paused; sound goes on',
     share: 'Share screen',
     stop_sharing: 'Stop sharing',
     share_failed: 'The screen could not be shared. Please try again.',

@@ -159,7 +159,7 @@ export default {
     turn_camera_off: '关闭摄像头',
     camera_is_off: '摄像头已关',
     picture_coming: '画面马上就来',
-    picture_paused: '网络较慢，画面暂停，声音继续',
+    picture_paused: '画面暂停，声音继续',
     share: '共享屏幕',
     stop_sharing: '停止共享',
     share_failed: '没能共享屏幕，请再试一次。',
