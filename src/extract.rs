@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 
 use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
+use axum::extract::ws::WebSocketUpgrade;
 use axum::extract::{FromRequest, FromRequestParts};
 use axum::http::HeaderMap;
 use axum::http::request::Parts;
@@ -33,6 +34,23 @@ pub struct Path<T>(pub T);
 #[derive(Debug, FromRequestParts)]
 #[from_request(via(axum::extract::Query), rejection(Error))]
 pub struct Query<T>(pub T);
+
+/// A request to speak WebSocket.
+pub struct Socket(pub WebSocketUpgrade);
+
+impl<S: Sync> FromRequestParts<S> for Socket {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self> {
+        let upgrade = WebSocketUpgrade::from_request_parts(parts, &()).await;
+        upgrade.map(Self).map_err(|_| {
+            Error::BadRequest(Text::new(
+                "这个地址只接受 WebSocket 连接。",
+                "This address takes WebSocket connections only.",
+            ))
+        })
+    }
+}
 
 impl From<JsonRejection> for Error {
     fn from(rejection: JsonRejection) -> Self {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::extract::State;
-use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket, WebSocketUpgrade};
+use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket};
 use axum::http::{HeaderMap, header};
 use axum::response::Response;
 use serde::Deserialize;
@@ -19,7 +19,7 @@ use super::no_such_lesson;
 use super::protocol::{ByeReason, Envelope, Kind, Role, ToPage};
 use crate::app::App;
 use crate::error::{Error, Language};
-use crate::extract::{Path, Query, now};
+use crate::extract::{Path, Query, Socket, now};
 use crate::identity::{Actor, session};
 use crate::timetable::{self, LessonId, LessonRole};
 
@@ -61,7 +61,7 @@ pub async fn open(
     Path(id): Path<LessonId>,
     Query(opening): Query<Opening>,
     headers: HeaderMap,
-    upgrade: WebSocketUpgrade,
+    Socket(upgrade): Socket,
 ) -> Result<Response, Error> {
     let role = role_of(&app, id, &actor).await?;
     let language = language(&opening, &headers);
