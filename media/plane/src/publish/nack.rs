@@ -37,7 +37,7 @@ pub enum Arrival {
 pub struct Polled {
     /// How many numbers were written, in ascending order.
     pub requested: usize,
-    /// How many packets were given up for good: a keyframe is wanted when they were video.
+    /// How many packets were given up for good, those of a [`Arrival::Jump`] included: a keyframe is wanted when they were video.
     pub given_up: usize,
 }
 
@@ -47,9 +47,12 @@ pub struct NackGenerator {
     newest: Option<SeqNo>,
     /// In ascending order.
     missing: VecDeque<Missing>,
+    /// Smoothed time from a request to its answer.
     rtt: Option<Duration>,
     recovered: u64,
     given_up: u64,
+    /// Given up by a jump, to be told by the next poll.
+    skipped: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -67,15 +70,10 @@ impl NackGenerator {
         NackGenerator { missing: VecDeque::with_capacity(MAX_MISSING), ..NackGenerator::default() }
     }
 
-    /// Round-trip time to the publisher: requests are not repeated sooner.
-    pub fn set_rtt(&mut self, rtt: Duration) {
-        self.rtt = Some(rtt);
-    }
-
     /// A packet came, first-hand or by retransmission.
     pub fn received(&mut self, seq: SeqNo, now: Instant) -> Arrival {
         match self.newest {
-            Some(newest) if seq <= newest => self.received_late(seq),
+            Some(newest) if seq <= newest => self.received_late(seq, now),
             Some(newest) => self.received_ahead(newest, seq, now),
             None => {
                 self.newest = Some(seq);
@@ -88,7 +86,7 @@ impl NackGenerator {
         let skipped = seq - newest - 1;
         self.newest = Some(seq);
         if skipped > (MAX_MISSING - self.missing.len()) as u64 {
-            self.given_up += self.missing.len() as u64 + skipped;
+            self.skipped = self.skipped.saturating_add(self.missing.len()).saturating_add(skipped as usize);
             self.missing.clear();
             return Arrival::Jump;
         }
@@ -96,13 +94,18 @@ impl NackGenerator {
         Arrival::Newest
     }
 
-    fn received_late(&mut self, seq: SeqNo) -> Arrival {
+    fn received_late(&mut self, seq: SeqNo, now: Instant) -> Arrival {
         let Ok(index) = self.missing.binary_search_by_key(&seq, |missing| missing.seq) else {
             return Arrival::NotMissing;
         };
-        let requests = self.missing.remove(index).map_or(0, |missing| missing.tries);
-        self.recovered += u64::from(requests > 0);
-        Arrival::Recovered { requests }
+        let Some(found) = self.missing.remove(index) else { return Arrival::NotMissing };
+        // Karn's rule: of a packet that was asked for twice nobody knows which request it answers.
+        if let (1, Some(asked)) = (found.tries, found.asked) {
+            let sample = now.saturating_duration_since(asked);
+            self.rtt = Some(self.rtt.map_or(sample, |rtt| (7 * rtt + sample) / 8));
+        }
+        self.recovered += u64::from(found.tries > 0);
+        Arrival::Recovered { requests: found.tries }
     }
 
     /// Stops asking for packets before `seq`: a keyframe that begins there made them useless, or the ring keeps none so old.
@@ -113,7 +116,8 @@ impl NackGenerator {
 
     /// Writes the numbers to ask for now to `out`. What does not fit is asked for at the next poll.
     pub fn poll(&mut self, now: Instant, out: &mut [SeqNo]) -> Polled {
-        let given_up = self.give_up(now);
+        let given_up = self.give_up(now) + std::mem::take(&mut self.skipped);
+        self.given_up += given_up as u64;
         let (newest, repeat) = (self.newest, self.repeat_after());
         let due = self.missing.iter_mut().filter(|missing| missing.due_at(newest, repeat) <= now);
         let requested = due.zip(out).map(|(missing, slot)| *slot = missing.ask(now)).count();
@@ -133,9 +137,12 @@ impl NackGenerator {
     fn give_up(&mut self, now: Instant) -> usize {
         let (before, repeat) = (self.missing.len(), self.repeat_after());
         self.missing.retain(|missing| !missing.is_hopeless(now, repeat));
-        let given_up = before - self.missing.len();
-        self.given_up += given_up as u64;
-        given_up
+        before - self.missing.len()
+    }
+
+    /// Time from a request to its answer, once one was answered: the round trip to the publisher.
+    pub fn rtt(&self) -> Option<Duration> {
+        self.rtt
     }
 
     /// Packets that were asked for and came.
@@ -143,7 +150,7 @@ impl NackGenerator {
         self.recovered
     }
 
-    /// Packets that were asked for in vain, or not at all because too many were missing.
+    /// Packets that were asked for in vain, or not at all because too many were missing; as of the last poll.
     pub fn given_up(&self) -> u64 {
         self.given_up
     }
@@ -192,6 +199,14 @@ mod tests {
         }
     }
 
+    /// Loses packet 9 of 8, 9, 10 and has it answered, so that the round trip is known.
+    fn answer_after(rtt: Duration, nack: &mut NackGenerator, now: Instant) {
+        receive(nack, [8, 10, 11], now);
+        assert_eq!(asked(nack, now), [9]);
+        assert_eq!(nack.received(SeqNo(9), now + rtt), Arrival::Recovered { requests: 1 });
+        assert_eq!(nack.rtt(), Some(rtt));
+    }
+
     #[test]
     fn neighbours_that_changed_places_are_not_asked_for() {
         let (mut nack, now) = (NackGenerator::new(), virtual_time::start());
@@ -213,23 +228,26 @@ mod tests {
     #[test]
     fn a_request_is_repeated_after_a_round_trip_until_the_packet_comes() {
         let (mut nack, now) = (NackGenerator::new(), virtual_time::start());
-        nack.set_rtt(80 * MS);
-        receive(&mut nack, [1, 3, 4], now);
-        assert_eq!(asked(&mut nack, now), [2]);
+        answer_after(80 * MS, &mut nack, now);
+        let now = now + 80 * MS;
+        receive(&mut nack, [11, 13, 14], now);
+        assert_eq!(asked(&mut nack, now), [12]);
         assert_eq!(nack.poll_timeout(), Some(now + 80 * MS));
         assert_eq!(asked(&mut nack, now + 79 * MS), NOTHING);
-        assert_eq!(asked(&mut nack, now + 80 * MS), [2]);
-        assert_eq!(nack.received(SeqNo(2), now), Arrival::Recovered { requests: 2 });
-        assert_eq!(nack.received(SeqNo(2), now), Arrival::NotMissing);
-        assert_eq!((nack.recovered(), nack.poll_timeout()), (1, None));
+        assert_eq!(asked(&mut nack, now + 80 * MS), [12]);
+        assert_eq!(nack.received(SeqNo(12), now + 90 * MS), Arrival::Recovered { requests: 2 });
+        assert_eq!(nack.rtt(), Some(80 * MS), "nobody knows which request was answered");
+        assert_eq!(nack.received(SeqNo(12), now + 90 * MS), Arrival::NotMissing);
+        assert_eq!((nack.recovered(), nack.poll_timeout()), (2, None));
     }
 
     #[test]
     fn a_packet_that_never_comes_is_given_up_after_a_second_or_ten_requests() {
         for (rtt, last) in [(20 * MS, 200 * MS), (300 * MS, 1000 * MS)] {
             let (mut nack, start) = (NackGenerator::new(), virtual_time::start());
-            nack.set_rtt(rtt);
-            receive(&mut nack, [1, 3, 4], start);
+            answer_after(rtt, &mut nack, start);
+            let start = start + rtt;
+            receive(&mut nack, [11, 13, 14], start);
             let given_up =
                 (0..2000).map(|ms| start + ms * MS).find(|now| nack.poll(*now, &mut [SeqNo(0); 8]).given_up > 0);
             assert_eq!(given_up, Some(start + last));
@@ -242,7 +260,8 @@ mod tests {
         let (mut nack, now) = (NackGenerator::new(), virtual_time::start());
         receive(&mut nack, [1, 3], now);
         assert_eq!(nack.received(SeqNo(4 + MAX_MISSING as u64), now), Arrival::Jump);
-        assert_eq!(asked(&mut nack, now + 50 * MS), NOTHING);
+        let polled = nack.poll(now + 50 * MS, &mut [SeqNo(0); 8]);
+        assert_eq!(polled, Polled { requested: 0, given_up: MAX_MISSING + 1 });
         assert_eq!(nack.given_up(), MAX_MISSING as u64 + 1);
     }
 

@@ -98,21 +98,29 @@ impl FeedbackGenerator {
         self.poll_timeout().is_some_and(|due| due <= now)
     }
 
-    /// Writes one message and says whether more is left to report. `Full`: nothing was written, try an empty compound.
+    /// Writes one message and says whether more is left to report, which then is due at once. `Full`: nothing was written, try an empty
+    /// compound.
     ///
     /// `sender` is an SSRC of ours, `media` one of the publisher's.
     pub fn write(&mut self, sender: Ssrc, media: Ssrc, out: &mut Compound<'_>, now: Instant) -> Result<bool, Full> {
-        let mut message = Message::new();
-        let mut seq = self.from;
-        while seq < self.to && message.push(seq, self.arrival(seq)) {
-            seq = seq.next();
-        }
-        if let Some(bytes) = message.finish(self.feedback_count) {
-            out.transport_feedback(sender, media, bytes)?;
+        let before = self.from;
+        while self.from < self.to {
+            let mut message = Message::new();
+            while self.from < self.to && message.push(self.from, self.arrival(self.from)) {
+                self.from = self.from.next();
+            }
+            // A hole so long that a whole message would be of lost packets is left out: it has no arrival to count times from.
+            let Some(bytes) = message.finish(self.feedback_count) else { continue };
+            if let Err(full) = out.transport_feedback(sender, media, bytes) {
+                self.from = before;
+                return Err(full);
+            }
             self.feedback_count = self.feedback_count.wrapping_add(1);
+            break;
         }
-        self.from = seq;
-        self.last_feedback = now;
+        if self.from == self.to {
+            self.last_feedback = now;
+        }
         Ok(self.from < self.to)
     }
 

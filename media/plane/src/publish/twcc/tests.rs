@@ -94,6 +94,18 @@ fn feedback_goes_out_ten_times_a_second_and_twice_as_often_when_there_is_much() 
 }
 
 #[test]
+fn a_hole_longer_than_a_message_is_passed_over() {
+    let start = virtual_time::start();
+    let mut generator = FeedbackGenerator::new(start);
+    generator.received(1, start);
+    generator.received(1_200, start + MS);
+    let found = report(&mut generator, start + 100 * MS);
+    assert_eq!(found.iter().filter(|(_, at)| at.is_some()).count(), 2);
+    assert_eq!(found.last(), Some(&(1_200, Some(4))));
+    assert!(!generator.is_due(start + 200 * MS));
+}
+
+#[test]
 fn a_message_without_room_for_it_is_kept() {
     let start = virtual_time::start();
     let mut generator = FeedbackGenerator::new(start);
