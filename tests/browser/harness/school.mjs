@@ -1,7 +1,7 @@
 // A server with its demo community, and the people and rooms of it in their browsers: what every story starts with.
 
 import assert from 'node:assert/strict';
-import { eventually, mark, newPage, shot, startBrowser } from './browser.mjs';
+import { mark, newPage, shot, startBrowser } from './browser.mjs';
 import { startServer } from './server.mjs';
 
 export class School {
@@ -64,7 +64,7 @@ export class School {
   async startedLesson(options) {
     const page = await this.teacherInLesson(options);
     await mark(page, 'lesson-start').click();
-    await eventually('the recording badge', () => mark(page, 'recording-badge').isVisible());
+    await mark(page, 'lesson-end').waitFor();
     return page;
   }
 

@@ -18,7 +18,8 @@ describe('foreign programs in a lesson', { concurrency: false }, () => {
 
   before(async () => {
     await prepare();
-    school = await School.open();
+    // libnice binds its sockets to one interface and never to loopback: the server must be reachable on the machine's own address.
+    school = await School.open({ env: { TONGKE_MEDIA__LISTEN: '0.0.0.0' } });
     teacher = await school.startedLesson();
     room = await school.roomInLesson('柳林', 'willow');
     await sees(room, CAST.teacher);
