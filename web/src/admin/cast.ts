@@ -8,7 +8,7 @@ interface Sources {
 }
 
 export function castFields(t: (key: string) => string, { people, classrooms }: Sources): Field[] {
-  const teachers = (people ?? []).filter((one) => one.role !== 'observer').map((one) => ({ value: one.id, label: one.school ? `${one.name}（${one.school.name}）` : one.name }))
+  const teachers = (people ?? []).filter((one) => one.role === 'teacher').map((one) => ({ value: one.id, label: one.school ? `${one.name}（${one.school.name}）` : one.name }))
   const rooms = (classrooms ?? []).map((one) => ({ value: one.id, label: `${one.name}（${one.school.name}）` }))
   return [
     { name: 'lead_id', label: t('lesson_role.lead'), kind: 'select', required: true, options: teachers },
