@@ -4,6 +4,7 @@
 //! or a failure, so it must be able to start over. Failures that can pass are retried with growing pauses; a job that gives up
 //! keeps its row with the reason.
 
+mod run;
 #[cfg(test)]
 mod tests;
 
@@ -23,10 +24,6 @@ use utoipa::ToSchema;
 use crate::db::{Db, DbError, millis};
 use crate::timetable::LessonId;
 
-/// A job is tried this often before it gives up: with the pauses below it spans about 20 minutes of a storage outage.
-const MAX_ATTEMPTS: i64 = 8;
-/// The queue is looked at this often even when nobody calls (a retry that fell due, another server's job).
-const POLL: Duration = Duration::from_secs(5);
 /// Progress is written at most in steps of this, to keep a long job from writing all the time.
 const PROGRESS_STEP: f64 = 0.01;
 
@@ -211,106 +208,6 @@ impl Jobs {
         }
         Ok(())
     }
-
-    async fn dispatch(&self) {
-        let inner = &self.inner;
-        while !inner.stop.is_cancelled() {
-            let slot = tokio::select! {
-                slot = inner.slots.clone().acquire_owned() => slot.expect("the semaphore is never closed"),
-                () = inner.stop.cancelled() => return,
-            };
-            match self.claim().await {
-                Ok(Some((handler, job))) => {
-                    let queue = self.clone();
-                    inner.tasks.spawn(async move {
-                        queue.run(handler, job).await;
-                        drop(slot);
-                    });
-                    continue;
-                }
-                Ok(None) => {}
-                Err(error) => tracing::warn!(%error, "the job queue cannot be read; trying again"),
-            }
-            drop(slot);
-            tokio::select! {
-                () = inner.wake.notified() => {}
-                () = tokio::time::sleep(POLL) => {}
-                () = inner.stop.cancelled() => return,
-            }
-        }
-    }
-
-    /// Marks the longest-waiting job that is due as running.
-    async fn claim(&self) -> Result<Option<(Handler, Running)>, DbError> {
-        let kinds: Vec<&'static str> = self.inner.handlers.lock().expect("never poisoned").keys().copied().collect();
-        for kind in kinds {
-            let row: Option<(JobId, Option<LessonId>, String, i64)> = sqlx::query_as(
-                "UPDATE jobs SET state = 'running', attempts = attempts + 1, updated_at = $1
-                 WHERE state = 'queued' AND id = (
-                    SELECT id FROM jobs WHERE state = 'queued' AND kind = $2 AND due_at <= $1 ORDER BY due_at, id LIMIT 1)
-                 RETURNING id, lesson_id, body, attempts",
-            )
-            .bind(millis(Timestamp::now()))
-            .bind(kind)
-            .fetch_optional(self.inner.db.pool())
-            .await?;
-            let Some((id, lesson, body, attempt)) = row else { continue };
-            let cancel = self.inner.stop.child_token();
-            self.inner.running.lock().expect("never poisoned").insert(id, cancel.clone());
-            let handler = self.inner.handlers.lock().expect("never poisoned")[kind].clone();
-            let body = serde_json::from_str(&body).unwrap_or_default();
-            let (db, written) = (self.inner.db.clone(), Arc::default());
-            return Ok(Some((handler, Running { id, lesson, body, attempt, cancel, db, written })));
-        }
-        Ok(None)
-    }
-
-    #[tracing::instrument(skip_all, fields(job.id = %job.id))]
-    async fn run(&self, handler: Handler, job: Running) {
-        let (id, attempt) = (job.id, job.attempt);
-        // A task of its own: a handler that panics must not take the queue with it.
-        let outcome = tokio::spawn(handler(job)).await.unwrap_or_else(|panic| Err(Failure::Retry(panic.to_string())));
-        self.inner.running.lock().expect("never poisoned").remove(&id);
-        if let Err(error) = self.finish(id, attempt, outcome).await {
-            tracing::error!(%error, "the end of a job could not be written; it will run again at the next start");
-        }
-    }
-
-    async fn finish(&self, id: JobId, attempt: i64, outcome: Result<(), Failure>) -> Result<(), DbError> {
-        let stopping = self.inner.stop.is_cancelled();
-        let (state, error, pause, attempts) = match outcome {
-            Ok(()) => (JobState::Done, None, Duration::ZERO, attempt),
-            Err(_) if stopping => (JobState::Queued, None, Duration::ZERO, attempt - 1),
-            Err(Failure::Retry(why)) if attempt < MAX_ATTEMPTS => {
-                tracing::warn!(why, attempt, "a job failed and will be tried again");
-                (JobState::Queued, Some(why), pause_after(attempt), attempt)
-            }
-            Err(Failure::Retry(why) | Failure::GiveUp(why)) => {
-                tracing::error!(why, attempt, "a job gave up");
-                (JobState::Failed, Some(why), Duration::ZERO, attempt)
-            }
-        };
-        let now = millis(Timestamp::now());
-        sqlx::query(
-            "UPDATE jobs SET state = $2, error = $3, due_at = $4, attempts = $5, updated_at = $6,
-                progress = CASE WHEN $2 = 'done' THEN 1.0 ELSE progress END
-             WHERE id = $1 AND state = 'running'",
-        )
-        .bind(id)
-        .bind(state)
-        .bind(error)
-        .bind(now + pause.as_millis() as i64)
-        .bind(attempts)
-        .bind(now)
-        .execute(self.inner.db.pool())
-        .await?;
-        Ok(())
-    }
-}
-
-/// 2, 4, 8 … seconds, at most five minutes.
-fn pause_after(attempt: i64) -> Duration {
-    Duration::from_secs(1 << attempt.clamp(1, 8)).min(Duration::from_secs(300))
 }
 
 impl Running {

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use serde_json::json;
 use tokio::sync::mpsc;
 
+use super::run::{MAX_ATTEMPTS, pause_after};
 use super::*;
 use crate::testing::databases;
 

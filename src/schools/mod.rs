@@ -2,7 +2,7 @@
 
 mod classrooms;
 mod communities;
-mod schools;
+mod school;
 #[cfg(test)]
 mod tests;
 
@@ -12,7 +12,7 @@ use crate::app::App;
 
 pub use classrooms::{NewClassroom, add_classroom, classroom_of_pass, new_pass};
 pub use communities::{NewCommunity, add_community};
-pub use schools::{Membership, NewSchool, SchoolRole, add_school};
+pub use school::{Membership, NewSchool, SchoolRole, add_school};
 
 crate::id! {
     /// An education community: a core school and its members.
@@ -29,5 +29,5 @@ crate::id! {
 
 /// Communities, schools and classrooms.
 pub fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().merge(communities::routes()).merge(schools::routes()).merge(classrooms::routes())
+    OpenApiRouter::new().merge(communities::routes()).merge(school::routes()).merge(classrooms::routes())
 }

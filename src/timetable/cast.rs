@@ -69,6 +69,28 @@ impl Cast {
         Ok(())
     }
 
+    /// The cast of a lesson or a series (`table`) whose row names this lead and lead room.
+    pub async fn read(
+        tx: &mut Transaction<'static, Any>,
+        table: &'static str,
+        id: &str,
+        lead: PersonId,
+        lead_room: Option<ClassroomId>,
+    ) -> Result<Self> {
+        let assistants = format!("SELECT person_id FROM {table}_assistants WHERE {table}_id = $1 ORDER BY place");
+        let assistants: Vec<(PersonId,)> =
+            sqlx::query_as(sqlx::AssertSqlSafe(assistants)).bind(id).fetch_all(&mut **tx).await?;
+        let listening = format!("SELECT classroom_id FROM {table}_classrooms WHERE {table}_id = $1 ORDER BY place");
+        let listening: Vec<(ClassroomId,)> =
+            sqlx::query_as(sqlx::AssertSqlSafe(listening)).bind(id).fetch_all(&mut **tx).await?;
+        Ok(Self {
+            lead,
+            assistants: assistants.into_iter().map(|(id,)| id).collect(),
+            lead_room,
+            listening: listening.into_iter().map(|(id,)| id).collect(),
+        })
+    }
+
     /// Writes the assistants and listening rooms of a lesson or a series (`table` is `lesson` or `series`) anew.
     pub async fn write(&self, tx: &mut Transaction<'static, Any>, table: &'static str, id: &str) -> Result<()> {
         for (list, column) in [("assistants", "person_id"), ("classrooms", "classroom_id")] {

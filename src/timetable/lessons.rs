@@ -2,25 +2,23 @@
 
 use axum::extract::State;
 use axum::http::StatusCode;
+use jiff::Timestamp;
 use jiff::civil::Date;
-use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use sqlx::{Any, Transaction};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::app::App;
-use crate::db::{Db, millis, time};
+use crate::db::{millis, time};
 use crate::error::{Error, Result, Text};
-use crate::extract::{Json, Path, Query, line, now, nullable};
+use crate::extract::{Json, Path, Query, now, nullable};
 use crate::identity::{Actor, PersonId, Role};
 use crate::schools::ClassroomId;
 
 use super::cast::Cast;
-use super::{LessonCard, LessonId, Phase, RecordingState, SeriesId, Which, calendar, card, cards};
-
-/// A lesson is a period or two; a longer one is a slip of the pen.
-const LONGEST: SignedDuration = SignedDuration::from_hours(8);
+use super::planned::{NewLesson, add_lesson};
+use super::{LessonCard, LessonId, Phase, Which, calendar, card, cards};
 
 pub fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(today)).routes(routes!(add)).routes(routes!(one, change, remove))
@@ -118,75 +116,6 @@ fn may_plan(actor: &Actor, lead: PersonId) -> Result<()> {
             "Teachers plan the lessons that they lead themselves.",
         ))),
     }
-}
-
-/// A lesson to be planned.
-#[derive(Clone, Debug)]
-pub struct NewLesson {
-    pub title: String,
-    pub subject: String,
-    pub grade: String,
-    pub series: Option<SeriesId>,
-    /// Name of its period.
-    pub period: Option<String>,
-    pub starts_at: Timestamp,
-    pub ends_at: Timestamp,
-    pub cast: Cast,
-}
-
-impl NewLesson {
-    fn check(self) -> Result<Self> {
-        if self.ends_at <= self.starts_at || self.ends_at.duration_since(self.starts_at) > LONGEST {
-            return Err(Error::field(
-                "ends_at",
-                "下课时间必须晚于上课时间，且一节课不超过 8 小时。",
-                "A lesson ends after it starts, and lasts 8 hours at most.",
-            ));
-        }
-        Ok(Self {
-            title: line("title", &self.title, 1..=100)?,
-            subject: line("subject", &self.subject, 1..=20)?,
-            grade: line("grade", &self.grade, 1..=20)?,
-            ..self
-        })
-    }
-}
-
-/// Plans a lesson.
-pub async fn add_lesson(db: &Db, lesson: NewLesson) -> Result<LessonId> {
-    let lesson = lesson.check()?;
-    let mut tx = db.begin().await?;
-    lesson.cast.check(&mut tx).await?;
-    let id = insert(&mut tx, &lesson).await?;
-    tx.commit().await?;
-    Ok(id)
-}
-
-/// The rows of a lesson that was checked.
-pub async fn insert(tx: &mut Transaction<'static, Any>, lesson: &NewLesson) -> Result<LessonId> {
-    let id = LessonId::fresh();
-    sqlx::query(
-        "INSERT INTO lessons (id, series_id, title, subject, grade, period, starts_at, ends_at, phase, recording, lead_id,
-            lead_classroom_id, created_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
-    )
-    .bind(id)
-    .bind(lesson.series)
-    .bind(&lesson.title)
-    .bind(&lesson.subject)
-    .bind(&lesson.grade)
-    .bind(lesson.period.as_deref())
-    .bind(millis(lesson.starts_at))
-    .bind(millis(lesson.ends_at))
-    .bind(Phase::Planned)
-    .bind(RecordingState::None)
-    .bind(lesson.cast.lead)
-    .bind(lesson.cast.lead_room)
-    .bind(millis(now()))
-    .execute(&mut **tx)
-    .await?;
-    lesson.cast.write(tx, "lesson", &id.to_string()).await?;
-    Ok(id)
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -287,22 +216,7 @@ async fn planned(tx: &mut Transaction<'static, Any>, id: LessonId, actor: &Actor
             "The lesson has begun or is over and cannot be changed.",
         ));
     }
-    let assistants: Vec<(PersonId,)> =
-        sqlx::query_as("SELECT person_id FROM lesson_assistants WHERE lesson_id = $1 ORDER BY place")
-            .bind(id)
-            .fetch_all(&mut **tx)
-            .await?;
-    let listening: Vec<(ClassroomId,)> =
-        sqlx::query_as("SELECT classroom_id FROM lesson_classrooms WHERE lesson_id = $1 ORDER BY place")
-            .bind(id)
-            .fetch_all(&mut **tx)
-            .await?;
-    let cast = Cast {
-        lead: row.lead_id,
-        assistants: assistants.into_iter().map(|(id,)| id).collect(),
-        lead_room: row.lead_classroom_id,
-        listening: listening.into_iter().map(|(id,)| id).collect(),
-    };
+    let cast = Cast::read(tx, "lesson", &id.to_string(), row.lead_id, row.lead_classroom_id).await?;
     Ok(NewLesson {
         title: row.title,
         subject: row.subject,

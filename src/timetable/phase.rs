@@ -36,13 +36,6 @@ pub async fn end_interrupted(db: &Db, at: Timestamp) -> Result<Vec<LessonId>, Db
     Ok(ended.into_iter().map(|(id,)| id).collect())
 }
 
-/// Where the lesson stands; `None` when there is no such lesson.
-pub async fn phase_of(db: &Db, lesson: LessonId) -> Result<Option<Phase>, DbError> {
-    let row: Option<(Phase,)> =
-        sqlx::query_as("SELECT phase FROM lessons WHERE id = $1").bind(lesson).fetch_optional(db.pool()).await?;
-    Ok(row.map(|(phase,)| phase))
-}
-
 /// What a lesson's task has to know before it begins.
 #[derive(Clone, Debug)]
 pub struct Brief {

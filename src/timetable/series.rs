@@ -1,8 +1,9 @@
 //! Series: a place in the timetable that makes lessons through a term: `/api/series`.
 
+mod plan;
+
 use axum::extract::State;
 use axum::http::StatusCode;
-use jiff::civil::{Date, Time};
 use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 use sqlx::{Any, Transaction};
@@ -17,8 +18,10 @@ use crate::identity::PersonId;
 use crate::schools::ClassroomId;
 
 use super::cast::Cast;
-use super::lessons::{NewLesson, insert};
-use super::{PeriodId, SeriesId, TermId, calendar};
+use super::{PeriodId, SeriesId, TermId};
+use plan::{dates_of, hours_of, remove_planned};
+
+pub use plan::plan_anew;
 
 pub fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(list, add)).routes(routes!(change, remove))
@@ -86,16 +89,7 @@ async fn find(tx: &mut Transaction<'static, Any>, query: &str, id: Option<&str>)
 }
 
 async fn with_members(tx: &mut Transaction<'static, Any>, row: Row) -> Result<Series> {
-    let assistants: Vec<(PersonId,)> =
-        sqlx::query_as("SELECT person_id FROM series_assistants WHERE series_id = $1 ORDER BY place")
-            .bind(row.id)
-            .fetch_all(&mut **tx)
-            .await?;
-    let rooms: Vec<(ClassroomId,)> =
-        sqlx::query_as("SELECT classroom_id FROM series_classrooms WHERE series_id = $1 ORDER BY place")
-            .bind(row.id)
-            .fetch_all(&mut **tx)
-            .await?;
+    let cast = Cast::read(tx, "series", &row.id.to_string(), row.lead_id, row.lead_classroom_id).await?;
     Ok(Series {
         id: row.id,
         name: row.name,
@@ -105,9 +99,9 @@ async fn with_members(tx: &mut Transaction<'static, Any>, row: Row) -> Result<Se
         weekday: row.weekday as i8,
         period_id: row.period_id,
         lead_id: row.lead_id,
-        assistant_ids: assistants.into_iter().map(|(id,)| id).collect(),
+        assistant_ids: cast.assistants,
         lead_classroom_id: row.lead_classroom_id,
-        classroom_ids: rooms.into_iter().map(|(id,)| id).collect(),
+        classroom_ids: cast.listening,
     })
 }
 
@@ -200,75 +194,6 @@ impl Series {
             ..self
         })
     }
-
-    /// Writes who takes part, and plans the lessons to come anew.
-    async fn write(&self, tx: &mut Transaction<'static, Any>, zone: &TimeZone) -> Result<()> {
-        self.cast().write(tx, "series", &self.id.to_string()).await?;
-        self.plan(tx, zone).await
-    }
-
-    /// Replaces the lessons that have not begun by what the term, weekday and period say now.
-    async fn plan(&self, tx: &mut Transaction<'static, Any>, zone: &TimeZone) -> Result<()> {
-        remove_planned(tx, self.id).await?;
-        let (Some((from, to)), Some((name, starts, ends))) =
-            (dates_of(tx, self.term_id).await?, hours_of(tx, self.period_id).await?)
-        else {
-            return Ok(());
-        };
-        let now = now();
-        for day in calendar::weekdays(from, to, self.weekday) {
-            let (starts_at, ends_at) = (calendar::moment(zone, day, starts), calendar::moment(zone, day, ends));
-            let Some((starts_at, ends_at)) = starts_at.zip(ends_at).filter(|(_, ends_at)| *ends_at > now) else {
-                continue;
-            };
-            let lesson = NewLesson {
-                title: self.name.clone(),
-                subject: self.subject.clone(),
-                grade: self.grade.clone(),
-                series: Some(self.id),
-                period: Some(name.clone()),
-                starts_at,
-                ends_at,
-                cast: self.cast(),
-            };
-            insert(tx, &lesson).await?;
-        }
-        Ok(())
-    }
-}
-
-async fn remove_planned(tx: &mut Transaction<'static, Any>, id: SeriesId) -> Result<()> {
-    sqlx::query("DELETE FROM lessons WHERE series_id = $1 AND phase = 'planned'").bind(id).execute(&mut **tx).await?;
-    Ok(())
-}
-
-async fn dates_of(tx: &mut Transaction<'static, Any>, id: TermId) -> Result<Option<(Date, Date)>> {
-    let row: Option<(String, String)> =
-        sqlx::query_as("SELECT starts_on, ends_on FROM terms WHERE id = $1").bind(id).fetch_optional(&mut **tx).await?;
-    let Some((from, to)) = row else { return Ok(None) };
-    Ok(Some((from.parse().map_err(Error::internal)?, to.parse().map_err(Error::internal)?)))
-}
-
-async fn hours_of(tx: &mut Transaction<'static, Any>, id: PeriodId) -> Result<Option<(String, Time, Time)>> {
-    let row: Option<(String, String, String)> = sqlx::query_as("SELECT name, starts, ends FROM periods WHERE id = $1")
-        .bind(id)
-        .fetch_optional(&mut **tx)
-        .await?;
-    let Some((name, starts, ends)) = row else { return Ok(None) };
-    Ok(Some((name, starts.parse().map_err(Error::internal)?, ends.parse().map_err(Error::internal)?)))
-}
-
-/// Plans every series anew that uses a term or period (`column`) which changed.
-pub async fn plan_anew(
-    tx: &mut Transaction<'static, Any>,
-    column: &'static str,
-    id: &str,
-    zone: &TimeZone,
-) -> Result<()> {
-    for series in find(tx, &format!("{SELECT} WHERE {column} = $1"), Some(id)).await? {
-        series.plan(tx, zone).await?;
-    }
-    Ok(())
 }
 
 #[derive(Deserialize, ToSchema)]
