@@ -24,6 +24,8 @@ use acceptor::Bounded;
 
 /// A client that does not finish its request's head by then is gone or means harm.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
+/// A request's head is a few hundred bytes; cookies and a long address make it a few thousand.
+const HEAD_BYTES: usize = 64 << 10;
 /// A handshake is two round trips; a village's line may need seconds for one.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(15);
 
@@ -81,7 +83,7 @@ pub async fn serve(
     let slots = Arc::new(tokio::sync::Semaphore::new(config.limits.connections.max(1)));
     let service = router.into_make_service_with_connect_info::<SocketAddr>();
     let mut server = axum_server::from_tcp(listener)?.handle(handle);
-    server.http_builder().http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
+    server.http_builder().http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(HEAD_BYTES);
     server
         .http_builder()
         .http2()

@@ -94,6 +94,11 @@ fn start_log(config: &Config) -> Outcome {
         LogFormat::Text => log.init(),
         LogFormat::Json => log.json().init(),
     }
+    // A bug that stops one request or job is told where all else is told.
+    std::panic::set_hook(Box::new(|panic| {
+        let backtrace = std::backtrace::Backtrace::capture();
+        tracing::error!(%backtrace, "{panic}");
+    }));
     Ok(())
 }
 
@@ -105,6 +110,12 @@ fn check(source: &Source) -> Outcome {
 
 async fn admin_link(source: &Source) -> Outcome {
     let config = source.load()?;
+    if config.database.url.is_empty() && !config.server.data_dir.exists() {
+        let path = config.server.data_dir.display();
+        return Err(
+            format!("there is no data directory {path}; start the server once, or name another with --data").into()
+        );
+    }
     let db = db::Db::open(&config).await?;
     if identity::administrator_exists(&db).await? {
         return Err("there is an administrator already; they can add others on the administration page".into());

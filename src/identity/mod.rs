@@ -48,6 +48,7 @@ pub struct Identity {
 
 impl Identity {
     pub fn new(limits: &Limits) -> Self {
+        password::prepare();
         Self { hasher: Hasher::default(), limiter: Limiter::new(limits) }
     }
 }

@@ -62,6 +62,11 @@ fn hash_now(password: &str) -> Result<String, argon2::password_hash::Error> {
     Argon2::default().hash_password(password.as_bytes()).map(|hash| hash.to_string())
 }
 
+/// Makes the hash that unknown names are verified against, so that the first of them does not take longer.
+pub fn prepare() {
+    std::thread::spawn(|| LazyLock::force(&NOBODY).len());
+}
+
 /// Refuses a password that is too short or too long.
 pub fn check(field: &'static str, password: &str) -> Result<()> {
     if LENGTH.contains(&password.chars().count()) {

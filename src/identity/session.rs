@@ -18,6 +18,9 @@ const CLASSROOM_LASTS: SignedDuration = SignedDuration::from_hours(365 * 24);
 /// The end of a session moves when it would move by at least this, so that reading is not always writing.
 const SLIDE_STEP: SignedDuration = SignedDuration::from_hours(24);
 
+/// Sessions that one person or classroom has at a time: every device of a school day, and then some. The oldest make room.
+const MOST: i64 = 100;
+
 /// Who gets a session.
 #[derive(Clone, Copy, Debug)]
 pub enum Holder {
@@ -50,6 +53,15 @@ pub async fn open(db: &Db, holder: Holder, now: Timestamp) -> Result<String, DbE
     .bind(classroom)
     .bind(millis(now))
     .bind(millis(now + holder.lasts()))
+    .execute(db.pool())
+    .await?;
+    sqlx::query(
+        "DELETE FROM sessions WHERE token_hash IN (SELECT token_hash FROM sessions WHERE person_id = $1 OR classroom_id = $2
+            ORDER BY created_at DESC, token_hash LIMIT 1000 OFFSET $3)",
+    )
+    .bind(person)
+    .bind(classroom)
+    .bind(MOST)
     .execute(db.pool())
     .await?;
     Ok(token)

@@ -142,6 +142,24 @@ async fn a_session_in_use_lasts_on_and_an_unused_one_ends() {
 }
 
 #[tokio::test]
+async fn the_oldest_sessions_make_room() {
+    for house in houses().await {
+        let (db, begun) = (&house.app.db, Timestamp::now());
+        let (person, room) = (house.person("wang", Role::Teacher).await, house.classroom("三年级").await);
+        let device = session::open(db, session::Holder::Classroom(room), begun).await.expect("opened");
+        let mut tokens = Vec::new();
+        for second in 0..103 {
+            let at = begun + SignedDuration::from_secs(second);
+            tokens.push(session::open(db, session::Holder::Person(person), at).await.expect("opened"));
+        }
+        for (n, token) in tokens.iter().enumerate() {
+            assert_eq!(session::find(db, token, begun).await.expect("asked").is_some(), n >= 3, "{n}");
+        }
+        assert!(session::find(db, &device, begun).await.expect("asked").is_some(), "others are not touched");
+    }
+}
+
+#[tokio::test]
 async fn an_administrator_keeps_people_and_cannot_lock_the_house() {
     for house in houses().await {
         let (mut admin, me) = house.signed_in("admin", Role::Administrator).await;
