@@ -1,6 +1,7 @@
 //! Which of the offered payload types can be relayed.
 
-use super::media::{Media, Payload};
+use super::attributes::Payload;
+use super::media::Media;
 use super::{AcceptedCodec, Codec, MediaKind};
 
 impl Media {

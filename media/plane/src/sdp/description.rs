@@ -6,7 +6,8 @@
 use std::collections::HashSet;
 
 use super::NegotiationError;
-use super::media::{Direction, Media, TransportLines, is_token};
+use super::attributes::{Direction, TransportLines, is_token};
+use super::media::Media;
 use crate::transport::{Fingerprint, IceCredentials, RemoteParameters};
 
 /// No description is longer: Chromium's offer of sixty m-lines has 200 kB.

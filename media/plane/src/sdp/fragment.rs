@@ -1,7 +1,7 @@
 //! `application/trickle-ice-sdpfrag` (RFC 8840 §9), as WHIP and WHEP use it in PATCH (RFC 9725 §4.3).
 
+use super::attributes::TransportLines;
 use super::description::{ice_of, lines, split_line};
-use super::media::TransportLines;
 use super::write::Writer;
 use super::{LocalParameters, NegotiationError};
 use crate::transport::IceCredentials;

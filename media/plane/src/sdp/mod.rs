@@ -7,6 +7,7 @@
 //! **Not supported, on purpose**: more than one transport per peer (m-lines outside the first BUNDLE are refused), RTCP on its
 //! own port, DTLS roles other than server, certificates hashed by anything but SHA-256, data channels.
 
+mod attributes;
 mod choose;
 mod codec;
 mod description;

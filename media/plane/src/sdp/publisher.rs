@@ -1,8 +1,9 @@
 //! Answering those who send: our own page, and WHIP encoders (RFC 9725).
 
+use super::attributes::Payload;
 use super::description::Description;
 use super::extension::Extension;
-use super::media::{Media, Payload};
+use super::media::Media;
 use super::write::Writer;
 use super::{Codec, LocalParameters, MediaKind, NegotiationError, PublishedMedia, SourcePair};
 

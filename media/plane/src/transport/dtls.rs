@@ -1,37 +1,22 @@
-//! The DTLS 1.2 server of one peer, around `rtc-dtls`: which profile, whose certificate, how much memory, and when to repeat.
-//!
-//! Flights are repeated here, not by rtc-dtls. Its server stops its timer when a repeated ClientHello comes in, and does not
-//! answer it either: one lost datagram of ours and a browser that asks again (BoringSSL does after 50 ms) would wait for ever.
+//! The DTLS 1.2 server of one peer, around `rtc-dtls`: which profile, whose certificate, how much memory.
 
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use rtc_dtls::config::{ClientAuthType, ConfigBuilder, ExtendedMasterSecretType, HandshakeConfig};
 use rtc_dtls::endpoint::{Endpoint, EndpointEvent};
 use rtc_dtls::extension::extension_use_srtp::SrtpProtectionProfile;
-use rtc_shared::TransportProtocol;
 use rtc_shared::error::Error;
 
-use super::hello::{Held, Progress, Record, records};
+use super::flight::{ASSOCIATION, Handshake, drain};
+use super::hello::{Held, Progress, records};
 use super::identity::{Fingerprint, Identity};
 use super::srtp::{Profile, Role, SrtpSession};
 use crate::drop_reason::DropReason;
 
-/// rtc-dtls names an association by its address. A constant one keeps it while ICE moves the peer from path to path.
-const ASSOCIATION: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 65_535));
-
 /// The exporter label of RFC 5764 §4.2.
 const EXPORTER: &str = "EXTRACTOR-dtls_srtp";
-
-/// When a flight is repeated for the first time; the wait doubles from then on (RFC 6347 §4.2.4.1). Less than the RFC's one
-/// second, as RFC 9147 §5.8.2 allows for real-time media: five repeats fit before the peer is given up.
-const FIRST_REPEAT: Duration = Duration::from_millis(400);
-
-/// A peer that repeats its ClientHello gets our flight again, but not more often than this: no round trip that matters to a
-/// lesson is shorter, and an answer is five times as long as the question.
-const MIN_REPEAT: Duration = Duration::from_millis(100);
 
 /// Handshake bytes taken from a peer before it is authenticated. The two flights of a client are about 3 kB; seven
 /// retransmissions of both stay below half of this.
@@ -65,45 +50,6 @@ enum State {
     Handshaking(Box<Handshake>),
     Open(Box<Endpoint>),
     Closed,
-}
-
-struct Handshake {
-    endpoint: Endpoint,
-    profile: Profile,
-    /// What we sent last, to be repeated bit by bit: what arrived twice fails the peer's replay check, what got lost does not.
-    flight: Vec<Bytes>,
-    sent_at: Instant,
-    repeat_after: Duration,
-}
-
-impl Handshake {
-    fn new(now: Instant, profile: Profile, config: Arc<HandshakeConfig>) -> Handshake {
-        let endpoint = Endpoint::new(ASSOCIATION, TransportProtocol::UDP, Some(config));
-        Handshake { endpoint, profile, flight: Vec::new(), sent_at: now, repeat_after: FIRST_REPEAT }
-    }
-
-    /// Feeds a datagram; a new flight, or the old one if the client asks for it again, is added to `outgoing`.
-    fn read(&mut self, now: Instant, datagram: &[u8], outgoing: &mut Vec<Bytes>) -> Result<Vec<EndpointEvent>, Error> {
-        let result = self.endpoint.read(now, ASSOCIATION, None, BytesMut::from(datagram));
-        let flight = drain(&mut self.endpoint);
-        if !flight.is_empty() {
-            self.flight = flight;
-            self.repeat_after = FIRST_REPEAT;
-            self.send(now, outgoing);
-        } else if repeats_client_hello(datagram) && now >= self.sent_at + MIN_REPEAT {
-            self.send(now, outgoing);
-        }
-        result
-    }
-
-    fn send(&mut self, now: Instant, outgoing: &mut Vec<Bytes>) {
-        self.sent_at = now;
-        outgoing.extend(self.flight.iter().cloned());
-    }
-
-    fn repeat_at(&self) -> Instant {
-        self.sent_at + self.repeat_after
-    }
 }
 
 impl Dtls {
@@ -155,11 +101,8 @@ impl Dtls {
 
     /// Repeats our flight when it is overdue. Giving up is the transport's decision.
     pub(super) fn handle_timeout(&mut self, now: Instant) {
-        if let State::Handshaking(handshake) = &mut self.state
-            && handshake.repeat_at() <= now
-        {
-            handshake.repeat_after *= 2;
-            handshake.send(now, &mut self.outgoing);
+        if let State::Handshaking(handshake) = &mut self.state {
+            handshake.repeat_if_due(now, &mut self.outgoing);
         }
     }
 
@@ -254,15 +197,6 @@ impl Dtls {
         self.state = State::Closed;
         event
     }
-}
-
-fn drain(endpoint: &mut Endpoint) -> Vec<Bytes> {
-    std::iter::from_fn(|| endpoint.poll_transmit()).map(|transmit| transmit.message.freeze()).collect()
-}
-
-/// Whether the client asks for what it should already have: it still repeats its first or second ClientHello.
-fn repeats_client_hello(datagram: &[u8]) -> bool {
-    records(datagram).is_some_and(|records| records.iter().any(Record::is_client_hello))
 }
 
 /// Derives the SRTP session of a complete handshake. `None` when the client did not take up the one profile we named.

@@ -16,6 +16,7 @@ use rtc_srtp::context::Context;
 use rtc_srtp::protection_profile::ProtectionProfile;
 
 use super::*;
+use crate::drop_reason::DropReason;
 
 mod checks;
 mod handshake;
