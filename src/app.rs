@@ -18,12 +18,14 @@ use crate::db::{self, Db};
 use crate::identity::{self, Identity};
 use crate::jobs::Jobs;
 use crate::listen::{self, ListenError};
-use crate::live::Lessons;
+use crate::live::{self, Lessons};
+use crate::recording::{self, Health, Recordings};
 use crate::storage::{self, Storage};
+use crate::worker::Worker;
 use crate::{demo, http, metrics, timetable};
 
-/// Jobs are told to stop and get at least this long to do it.
-const JOBS_AT_LEAST: Duration = Duration::from_secs(1);
+/// Recordings and jobs are told to stop and get at least this long to do it.
+const AT_LEAST: Duration = Duration::from_secs(1);
 
 /// The server's parts; axum's state. Cloning shares them.
 #[derive(Clone)]
@@ -31,12 +33,12 @@ pub struct App {
     pub config: Arc<Config>,
     pub db: Db,
     pub storage: Storage,
-    pub bus: Bus,
     pub jobs: Jobs,
     pub identity: Identity,
     pub metrics: PrometheusHandle,
     pub plane: Plane,
     pub lessons: Lessons,
+    pub recordings: Recordings,
 }
 
 /// Why the server did not start or run on.
@@ -58,6 +60,8 @@ pub enum ServeError {
     Demo(#[from] demo::DemoError),
     #[error("the media plane could not start: {0}")]
     Plane(#[from] tongke_plane::StartError),
+    #[error(transparent)]
+    Recordings(#[from] recording::StartError),
     #[error("the web server failed: {0}")]
     Http(io::Error),
 }
@@ -72,8 +76,35 @@ impl App {
         let (bus, metrics) = (Bus::default(), metrics::install());
         let (plane, events) = tongke_plane::start(plane_config(&config))?;
         let lessons = Lessons::start(&config, plane.clone(), events, db.clone(), bus.clone());
-        Ok(Self { config: Arc::new(config), db, storage, bus, jobs, identity, metrics, plane, lessons })
+        let recordings = open_recordings(&config, &db, &storage, &jobs, &plane, &lessons).await?;
+        if config.recording.enabled {
+            recordings.listen(bus.subscribe());
+        }
+        Ok(Self { config: Arc::new(config), db, storage, jobs, identity, metrics, plane, lessons, recordings })
     }
+}
+
+/// The recorder finishes what a crash left, before lessons can begin and jobs run.
+async fn open_recordings(
+    config: &Config,
+    db: &Db,
+    storage: &Storage,
+    jobs: &Jobs,
+    plane: &Plane,
+    lessons: &Lessons,
+) -> Result<Recordings, ServeError> {
+    let source = Arc::new(plane.clone());
+    let lessons = lessons.clone();
+    let tell = Arc::new(move |lesson, health| {
+        let state = match health {
+            Health::On => live::protocol::RecordingState::On,
+            Health::Failing => live::protocol::RecordingState::Failing,
+        };
+        lessons.set_recording(lesson, state);
+    });
+    let recordings = Recordings::start(config, db.clone(), storage.clone(), jobs.clone(), source, tell).await?;
+    recordings.register_exports(&Worker::new(&config.worker), &config.server.data_dir.join("scratch"));
+    Ok(recordings)
 }
 
 /// The media plane as the configuration has it. Browsers are told addresses of this machine that others can reach.
@@ -172,8 +203,9 @@ async fn stop_when_told(app: App, handle: Handle<SocketAddr>, limit: Duration) {
     if tokio::time::timeout(limit, app.lessons.shutdown()).await.is_err() {
         tracing::warn!("some lessons did not end in time");
     }
+    app.recordings.stop(limit.saturating_sub(began.elapsed()).max(AT_LEAST)).await;
     // A job that is stopped runs again at the next start, so it gets what is left.
-    app.jobs.stop(limit.saturating_sub(began.elapsed()).max(JOBS_AT_LEAST)).await;
+    app.jobs.stop(limit.saturating_sub(began.elapsed()).max(AT_LEAST)).await;
     handle.shutdown();
 }
 

@@ -21,7 +21,7 @@ use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::app::App;
-use crate::{assets, identity, live, schools, timetable};
+use crate::{assets, identity, live, recording, schools, timetable};
 
 #[derive(OpenApi)]
 #[openapi(info(
@@ -37,6 +37,7 @@ fn routes() -> OpenApiRouter<App> {
         .merge(identity::routes())
         .merge(schools::routes())
         .merge(timetable::routes())
+        .merge(recording::routes())
         .merge(jobs::routes())
         .merge(live::routes())
 }

@@ -4,7 +4,7 @@
 //! - `identity` `schools` `timetable`: who, where, when
 //! - `live`: a lesson while it is on. `recording`: a subscriber like any other
 //! - `db` `storage` `bus` `jobs`: the only modules that know which engine is behind them
-//! - `assets` `metrics` `demo`; `load`: a load generator for any WHIP and WHEP server
+//! - `worker`: runs `tongke-av` in a sandbox. `assets` `metrics` `demo`; `load`: a load generator for any WHIP and WHEP server
 //!
 //! Dependencies point one way: main → http → features → {jobs storage db bus} → {config error}. Features speak through ids, jobs and
 //! events, never by reaching into each other's tables.
@@ -25,12 +25,14 @@ mod listen;
 mod live;
 mod load;
 mod metrics;
+mod recording;
 mod schools;
 mod storage;
 #[cfg(test)]
 mod testing;
 mod timetable;
 mod types;
+mod worker;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;

@@ -1,0 +1,308 @@
+//! Jobs on a finished recording: its poster, its MP4, and playable renditions of what HLS cannot carry.
+//!
+//! A handler may run again after a crash: it begins anew in an empty scratch folder, stores under the same keys, and only then says so in
+//! the catalogue.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::json;
+use tokio::io::AsyncWriteExt;
+use tongke_record::scan;
+
+use super::catalogue::{Codec, Kind, Layer, RENDITION_LAYER, Recorded, Track};
+use super::ledger::{InitNote, Note, SegmentNote};
+use super::manifest::{Clip, Plan, best_layer, file_name, plan};
+use super::spool::{Piece, Place};
+use super::upload::key;
+use super::{Recordings, ledger, timeline};
+use crate::db::DbError;
+use crate::jobs::{Failure, JobId, NewJob, Running};
+use crate::storage::{Key, StorageError};
+use crate::timetable::LessonId;
+use crate::worker::{Worker, WorkerError};
+
+/// The shares of an MP4's progress: fetching the segments, composing, storing.
+const FETCHED: f64 = 0.1;
+const COMPOSED: f64 = 0.95;
+
+/// Which job makes a lesson's MP4.
+pub fn mp4_key(lesson: LessonId) -> String {
+    format!("mp4:{lesson}")
+}
+
+#[derive(Debug, thiserror::Error)]
+enum ExportError {
+    #[error("the worker: {0}")]
+    Worker(#[from] WorkerError),
+    #[error("the store: {0}")]
+    Storage(#[from] StorageError),
+    #[error("the database: {0}")]
+    Db(#[from] DbError),
+    #[error("the scratch folder: {0}")]
+    Scratch(#[from] std::io::Error),
+    #[error("{0}")]
+    Nothing(&'static str),
+}
+
+impl From<ExportError> for Failure {
+    fn from(error: ExportError) -> Failure {
+        match error {
+            ExportError::Nothing(_)
+            | ExportError::Worker(WorkerError::BadInput { .. } | WorkerError::Limit(_) | WorkerError::TooLong(_)) => {
+                Failure::GiveUp(error.to_string())
+            }
+            error => Failure::Retry(error.to_string()),
+        }
+    }
+}
+
+impl Recordings {
+    /// Says who does these jobs. `scratch` is emptied: nothing in it outlives a run.
+    pub fn register_exports(&self, worker: &Worker, scratch: &Path) {
+        // What cannot be removed is found by the next job that needs its name.
+        let _ = std::fs::remove_dir_all(scratch);
+        let desk = Desk { recordings: self.clone(), worker: worker.clone(), scratch: scratch.to_owned() };
+        let jobs = &self.inner.jobs;
+        let (poster, mp4, rendition) = (desk.clone(), desk.clone(), desk);
+        jobs.register("poster", move |job| poster.clone().poster(job));
+        jobs.register("mp4", move |job| mp4.clone().mp4(job));
+        jobs.register("rendition", move |job| rendition.clone().renditions(job));
+    }
+
+    /// Orders what a finished recording gets.
+    pub(super) async fn order_exports(&self, lesson: LessonId) {
+        let recorded = match self.recorded(lesson).await {
+            Ok(Some(recorded)) => recorded,
+            Ok(None) => return,
+            Err(error) => {
+                return tracing::error!(%error, lesson.id = %lesson, "the jobs of a recording could not be ordered");
+            }
+        };
+        let mut kinds = vec!["poster"];
+        kinds.extend(recorded.tracks.iter().any(|track| track.codec == Codec::Vp8).then_some("rendition"));
+        kinds.extend(self.inner.makes_mp4.then_some("mp4"));
+        for kind in kinds {
+            if let Err(error) = self.order(kind, lesson).await {
+                tracing::error!(%error, lesson.id = %lesson, kind, "a job could not be ordered");
+            }
+        }
+    }
+
+    /// Orders the MP4; the job that is at it already, if one is.
+    pub(super) async fn order_mp4(&self, lesson: LessonId) -> Result<JobId, DbError> {
+        self.order("mp4", lesson).await
+    }
+
+    async fn order(&self, kind: &'static str, lesson: LessonId) -> Result<JobId, DbError> {
+        self.inner
+            .jobs
+            .submit(NewJob { kind, key: format!("{kind}:{lesson}"), lesson: Some(lesson), body: json!({}) })
+            .await
+    }
+}
+
+/// Where exports are made.
+#[derive(Clone)]
+struct Desk {
+    recordings: Recordings,
+    worker: Worker,
+    scratch: PathBuf,
+}
+
+/// A folder for one run, removed with it.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn file(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // What cannot be removed now is removed at the next start.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+impl Desk {
+    async fn poster(self, job: Running) -> Result<(), Failure> {
+        Ok(self.make_poster(&job).await?)
+    }
+
+    async fn mp4(self, job: Running) -> Result<(), Failure> {
+        Ok(self.make_mp4(&job).await?)
+    }
+
+    async fn renditions(self, job: Running) -> Result<(), Failure> {
+        Ok(self.make_renditions(&job).await?)
+    }
+
+    async fn make_poster(&self, job: &Running) -> Result<(), ExportError> {
+        let recorded = self.recorded(job).await?;
+        let scratch = self.scratch(job)?;
+        let clip = poster_clip(&recorded).ok_or(ExportError::Nothing("the recording has no picture"))?;
+        let input = self.put_together(&recorded, &clip, &scratch, 0).await?;
+        let arguments = ["poster", "--input", &input, "--output", "poster.jpg"];
+        self.worker.run(&arguments, &scratch.0, &job.cancel, ignored).await?;
+        let storage = &self.recordings.inner.storage;
+        storage.put_file(&Key::poster(recorded.lesson), &scratch.file("poster.jpg")).await?;
+        self.note("UPDATE recordings SET has_poster = $2 WHERE lesson_id = $1", recorded.lesson, 1).await
+    }
+
+    async fn make_mp4(&self, job: &Running) -> Result<(), ExportError> {
+        let recorded = self.recorded(job).await?;
+        let events = timeline::read(&self.recordings.inner.db, recorded.lesson).await?;
+        let plan = plan(&recorded, &events);
+        if plan.pictures.is_empty() && plan.sounds.is_empty() {
+            return Err(ExportError::Nothing("nothing was recorded"));
+        }
+        let scratch = self.scratch(job)?;
+        self.write_manifest(&recorded, &plan, &scratch, job).await?;
+        let told = |done: f64| {
+            let job = job.clone();
+            async move { job.progress(FETCHED + done * (COMPOSED - FETCHED)).await }
+        };
+        let arguments = ["mp4", "--manifest", "manifest.json", "--output", "lesson.mp4"];
+        self.worker.run(&arguments, &scratch.0, &job.cancel, told).await?;
+        let storage = &self.recordings.inner.storage;
+        let size = storage.put_file(&Key::mp4(recorded.lesson), &scratch.file("lesson.mp4")).await?;
+        self.note("UPDATE recordings SET mp4_bytes = $2 WHERE lesson_id = $1", recorded.lesson, size as i64).await
+    }
+
+    async fn write_manifest(
+        &self,
+        recorded: &Recorded,
+        plan: &Plan,
+        scratch: &Scratch,
+        job: &Running,
+    ) -> Result<(), ExportError> {
+        let total = plan.pictures.values().chain(plan.sounds.values()).map(Vec::len).sum::<usize>().max(1);
+        let mut fetched = 0;
+        let mut groups = [json!({}), json!({})];
+        for (group, tracks) in groups.iter_mut().zip([&plan.pictures, &plan.sounds]) {
+            for (name, clips) in tracks {
+                let mut files = Vec::new();
+                for (index, clip) in clips.iter().enumerate() {
+                    files.push(json!({ "path": self.put_together(recorded, clip, scratch, index).await? }));
+                    fetched += 1;
+                    job.progress(FETCHED * fetched as f64 / total as f64).await;
+                }
+                group[name] = files.into();
+            }
+        }
+        let [pictures, sounds] = groups;
+        let manifest =
+            json!({ "duration_ms": plan.duration_ms, "pictures": pictures, "sounds": sounds, "scenes": plan.scenes });
+        tokio::fs::write(scratch.file("manifest.json"), manifest.to_string()).await?;
+        Ok(())
+    }
+
+    /// Writes a clip's init part and segments into one file, and returns its name.
+    async fn put_together(
+        &self,
+        recorded: &Recorded,
+        clip: &Clip,
+        scratch: &Scratch,
+        index: usize,
+    ) -> Result<String, ExportError> {
+        let name = file_name(clip, index);
+        let place = Place { lesson: recorded.lesson, track: clip.track, layer: clip.layer };
+        let mut file = tokio::fs::File::create(scratch.file(&name)).await?;
+        file.write_all(&self.recordings.fetch(place, Piece::Init(clip.init)).await?).await?;
+        for number in &clip.segments {
+            let piece = Piece::Segment { number: *number, init: clip.init };
+            file.write_all(&self.recordings.fetch(place, piece).await?).await?;
+        }
+        file.flush().await?;
+        Ok(name)
+    }
+
+    async fn make_renditions(&self, job: &Running) -> Result<(), ExportError> {
+        let recorded = self.recorded(job).await?;
+        for track in recorded.tracks.iter().filter(|track| track.codec == Codec::Vp8) {
+            if track.layer(RENDITION_LAYER).is_none() {
+                self.make_rendition(&recorded, track, job).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A new layer of the track, a run of segments for each clip; the catalogue gets it whole.
+    async fn make_rendition(&self, recorded: &Recorded, track: &Track, job: &Running) -> Result<(), ExportError> {
+        let scratch = self.scratch(job)?;
+        let Some(layer) = best_layer(track) else { return Ok(()) };
+        let place = Place { lesson: recorded.lesson, track: track.id, layer: RENDITION_LAYER };
+        let (mut notes, mut number) = (Vec::new(), 0);
+        for (init, clip) in runs(track, layer).iter().enumerate() {
+            let init = init as u32;
+            let input = self.put_together(recorded, clip, &scratch, init as usize).await?;
+            let arguments = ["rendition", "--input", &input, "--output", "rendition.mp4"];
+            let done = self.worker.run(&arguments, &scratch.0, &job.cancel, ignored).await?;
+            let bytes = tokio::fs::read(scratch.file("rendition.mp4")).await?;
+            let Some((head, fragments)) = scan::split_file(&bytes, 90_000) else { continue };
+            let size = |name: &str| done[name].as_u64().unwrap_or(0) as u16;
+            let (width, height) = (size("width"), size("height"));
+            self.recordings.inner.storage.put(&key(place, Piece::Init(init)), bytes[..head].to_vec().into()).await?;
+            let codec = avc_codec(&bytes[..head]).unwrap_or_else(|| "avc1.64001f".into());
+            notes.push(Note::Init { place, init: InitNote { number: init, codec, width, height, playable: true } });
+            for fragment in fragments {
+                let piece = Piece::Segment { number, init };
+                let content = bytes[fragment.bytes.clone()].to_vec();
+                self.recordings.inner.storage.put(&key(place, piece), content.into()).await?;
+                let (start_us, duration_us) = (fragment.start.as_micros() as i64, fragment.duration.as_micros() as i64);
+                let (size_bytes, keyframe) = (fragment.bytes.len() as i64, fragment.keyframe_start);
+                let segment = SegmentNote { number, init, start_us, duration_us, size_bytes, keyframe };
+                notes.push(Note::Segment { place, segment });
+                number += 1;
+            }
+        }
+        ledger::write(&self.recordings.inner.db, &notes).await?;
+        self.recordings.forget(recorded.lesson);
+        Ok(())
+    }
+
+    async fn recorded(&self, job: &Running) -> Result<std::sync::Arc<Recorded>, ExportError> {
+        let lesson = job.lesson.ok_or(ExportError::Nothing("the job names no lesson"))?;
+        self.recordings.recorded(lesson).await?.ok_or(ExportError::Nothing("the lesson has no recording"))
+    }
+
+    fn scratch(&self, job: &Running) -> Result<Scratch, ExportError> {
+        let folder = std::path::absolute(self.scratch.join(job.id.to_string()))?;
+        std::fs::create_dir_all(&folder)?;
+        Ok(Scratch(folder))
+    }
+
+    async fn note(&self, statement: &'static str, lesson: LessonId, value: i64) -> Result<(), ExportError> {
+        sqlx::query(statement).bind(lesson).bind(value).execute(self.recordings.inner.db.pool()).await?;
+        self.recordings.forget(lesson);
+        Ok(())
+    }
+}
+
+/// A segment a third into the lesson, when everybody has arrived: of the lead's camera, or of what there is.
+fn poster_clip(recorded: &Recorded) -> Option<Clip> {
+    let pictures = || recorded.tracks.iter().filter(|track| track.kind == Kind::Video && best_layer(track).is_some());
+    let track = pictures().find(|track| recorded.is_lead(track)).or_else(|| pictures().next())?;
+    let layer = best_layer(track)?;
+    let wanted_us = recorded.recorded_ms() * 1000 / 3;
+    let whole = layer.segments.iter().filter(|segment| segment.keyframe);
+    let segment = whole.min_by_key(|segment| (segment.start_us - wanted_us).abs())?;
+    Clip::new(track, layer, &[segment])
+}
+
+/// The whole layer, a clip for each run of one init part.
+fn runs(track: &Track, layer: &Layer) -> Vec<Clip> {
+    let runs = layer.segments.chunk_by(|a, b| a.init == b.init);
+    runs.filter_map(|run| Clip::new(track, layer, &run.iter().collect::<Vec<_>>())).collect()
+}
+
+/// For work that is over in a moment.
+async fn ignored(_: f64) {}
+
+/// The codec string in an init part: profile, constraints and level follow `avcC` and its version (ISO 14496-15 §5.3.3.1).
+fn avc_codec(init: &[u8]) -> Option<String> {
+    let at = init.windows(4).position(|window| window == b"avcC")?;
+    let [_, profile, constraints, level] = *init.get(at + 4..at + 8)? else { return None };
+    Some(format!("avc1.{profile:02x}{constraints:02x}{level:02x}"))
+}

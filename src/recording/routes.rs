@@ -1,0 +1,239 @@
+//! `/api/lessons/{id}/recording`, `/api/recordings`, exports, and the files below `/media/`.
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, Response};
+use jiff::Timestamp;
+use serde::Serialize;
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
+use uuid::Uuid;
+
+use super::catalogue::{Codec, Kind, Purpose, Recorded, Track, TrackKey};
+use super::media::MediaFile;
+use super::timeline::{self, TimelineEvent};
+use super::{export, programme};
+use crate::app::App;
+use crate::bus::ParticipantKind;
+use crate::db::time;
+use crate::error::{Error, Result};
+use crate::extract::{Json, Path};
+use crate::identity::Actor;
+use crate::jobs::{Job, JobId, JobState};
+use crate::timetable::{LessonCard, LessonId, LessonRole, RecordingState, Which, card, cards, role_in};
+
+pub fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(one)).routes(routes!(all)).routes(routes!(make_mp4)).routes(routes!(media))
+}
+
+/// A lesson's recording.
+#[derive(Serialize, ToSchema)]
+struct Recording {
+    lesson: LessonCard,
+    state: RecordingState,
+    #[schema(value_type = String, format = DateTime)]
+    started_at: Timestamp,
+    duration_ms: i64,
+    /// Where the lead's sound or picture was lost.
+    gaps: Vec<Gap>,
+    /// The main programme; its 0:00 is the lesson's.
+    master_url: String,
+    poster_url: Option<String>,
+    tracks: Vec<RecordedTrack>,
+    timeline: Vec<TimelineEvent>,
+    mp4: Mp4,
+}
+
+#[derive(Serialize, ToSchema)]
+struct Gap {
+    from_ms: i64,
+    to_ms: i64,
+}
+
+/// One source as it was published.
+#[derive(Serialize, ToSchema)]
+struct RecordedTrack {
+    id: TrackKey,
+    participant: Participant,
+    purpose: Purpose,
+    kind: Kind,
+    codec: Codec,
+    from_ms: i64,
+    /// Absent while it goes on.
+    to_ms: Option<i64>,
+    /// Its 0:00 is `from_ms`.
+    playlist_url: String,
+    /// False until a job has made it so, for what HLS cannot carry.
+    playable: bool,
+}
+
+#[derive(Serialize, ToSchema)]
+struct Participant {
+    #[schema(value_type = String)]
+    id: Uuid,
+    name: String,
+    kind: ParticipantKind,
+}
+
+/// The lesson as one file to download.
+#[derive(Serialize, ToSchema)]
+struct Mp4 {
+    state: Mp4State,
+    progress: f64,
+    url: Option<String>,
+    size_bytes: Option<i64>,
+    job_id: Option<JobId>,
+}
+
+crate::words! {
+    /// How far the MP4 is.
+    Mp4State { None = "none", Queued = "queued", Running = "running", Ready = "ready", Failed = "failed" }
+}
+
+/// A lesson's recording, while the lesson is on and after.
+#[utoipa::path(get, path = "/api/lessons/{id}/recording", tag = "recordings", params(("id" = LessonId, Path)), responses((status = 200, body = Recording), (status = 404, body = crate::error::Body)))]
+async fn one(State(app): State<App>, actor: Actor, Path(id): Path<LessonId>) -> Result<Json<Recording>> {
+    let lesson = card(&app.db, id, &actor).await?.ok_or_else(missing)?;
+    let recorded = app.recordings.recorded(id).await?.ok_or_else(missing)?;
+    let timeline = timeline::read(&app.db, id).await?;
+    let mp4 = mp4(&app, &recorded).await?;
+    Ok(Json(Recording {
+        lesson,
+        state: recorded.state,
+        started_at: time(recorded.started_at),
+        duration_ms: recorded.duration_ms.unwrap_or_else(|| recorded.recorded_ms()),
+        gaps: gaps(&recorded),
+        master_url: format!("/media/{id}/master.m3u8"),
+        poster_url: recorded.has_poster.then(|| poster_url(id)),
+        tracks: recorded.tracks.iter().map(|track| described(id, track)).collect(),
+        timeline,
+        mp4,
+    }))
+}
+
+fn described(lesson: LessonId, track: &Track) -> RecordedTrack {
+    // The best layer that plays; for what does not play yet, the one that it would be.
+    let best = programme::layer_of(track, usize::MAX).or(track.layers.last());
+    let layer = best.map_or(0, |layer| layer.number);
+    let participant = &track.participant;
+    RecordedTrack {
+        id: track.id,
+        participant: Participant { id: participant.id, name: participant.name.clone(), kind: participant.kind },
+        purpose: track.purpose,
+        kind: track.kind,
+        codec: track.codec,
+        from_ms: track.from_ms,
+        to_ms: track.to_ms,
+        playlist_url: format!("/media/{lesson}/{}/{layer}/playlist.m3u8", track.id),
+        playable: track.playable_layers().next().is_some(),
+    }
+}
+
+/// What the lead lost, overlapping stretches as one.
+fn gaps(recorded: &Recorded) -> Vec<Gap> {
+    let lead = recorded.tracks.iter().filter(|track| recorded.is_lead(track));
+    let mut all: Vec<(i64, i64)> =
+        lead.flat_map(|track| &track.layers).flat_map(|layer| layer.gaps.iter().copied()).collect();
+    all.sort_unstable();
+    let mut merged: Vec<Gap> = Vec::new();
+    for (from_ms, to_ms) in all {
+        match merged.last_mut() {
+            Some(last) if from_ms <= last.to_ms => last.to_ms = last.to_ms.max(to_ms),
+            _ => merged.push(Gap { from_ms, to_ms }),
+        }
+    }
+    merged
+}
+
+async fn mp4(app: &App, recorded: &Recorded) -> Result<Mp4> {
+    let lesson = recorded.lesson;
+    let job = app.jobs.by_key(&export::mp4_key(lesson)).await?;
+    let made = recorded.mp4_bytes.is_some();
+    let state = match job.as_ref().map(|job| job.state) {
+        Some(JobState::Queued) => Mp4State::Queued,
+        Some(JobState::Running) => Mp4State::Running,
+        _ if made => Mp4State::Ready,
+        Some(JobState::Failed) => Mp4State::Failed,
+        _ => Mp4State::None,
+    };
+    Ok(Mp4 {
+        state,
+        progress: job.as_ref().map_or(0.0, |job| job.progress),
+        url: made.then(|| format!("/media/{lesson}/lesson.mp4")),
+        size_bytes: recorded.mp4_bytes,
+        job_id: job.map(|job| job.id),
+    })
+}
+
+#[derive(Serialize, ToSchema)]
+struct AllRecordings {
+    recordings: Vec<Listed>,
+}
+
+#[derive(Serialize, ToSchema)]
+struct Listed {
+    lesson: LessonCard,
+    duration_ms: i64,
+    poster_url: Option<String>,
+}
+
+/// The recordings that I may see, newest first.
+#[utoipa::path(get, path = "/api/recordings", tag = "recordings", responses((status = 200, body = AllRecordings), (status = 401, body = crate::error::Body)))]
+async fn all(State(app): State<App>, actor: Actor) -> Result<Json<AllRecordings>> {
+    let lessons = cards(&app.db, Which::Recorded, &actor).await?;
+    let rows: Vec<(LessonId, Option<i64>, i64, i64)> =
+        sqlx::query_as("SELECT lesson_id, duration_ms, started_at, has_poster FROM recordings")
+            .fetch_all(app.db.pool())
+            .await?;
+    let known: std::collections::HashMap<_, _> =
+        rows.into_iter().map(|(id, length, began, poster)| (id, (length, began, poster))).collect();
+    let now = crate::db::millis(Timestamp::now());
+    let listed = lessons.into_iter().filter_map(|lesson| {
+        let (length, began, poster) = known.get(&lesson.id)?;
+        let poster_url = (*poster != 0).then(|| poster_url(lesson.id));
+        Some(Listed { lesson, duration_ms: length.unwrap_or(now - began), poster_url })
+    });
+    Ok(Json(AllRecordings { recordings: listed.collect() }))
+}
+
+/// Makes the lesson's MP4, anew if there is one.
+#[utoipa::path(post, path = "/api/lessons/{id}/export", tag = "recordings", params(("id" = LessonId, Path)), responses((status = 200, body = Job), (status = 403, body = crate::error::Body), (status = 409, body = crate::error::Body)))]
+async fn make_mp4(State(app): State<App>, actor: Actor, Path(id): Path<LessonId>) -> Result<Json<Job>> {
+    let role = role_in(&app.db, id, &actor).await?;
+    let recorded = app.recordings.recorded(id).await?.filter(|_| role != LessonRole::None).ok_or_else(missing)?;
+    if !matches!(role, LessonRole::Lead | LessonRole::Assistant) && !actor.is_administrator() {
+        return Err(Error::forbidden());
+    }
+    if !recorded.is_over() {
+        return Err(Error::conflict(
+            "still_on",
+            "课程结束后才能生成视频文件。",
+            "The file can be made when the lesson is over.",
+        ));
+    }
+    let job = app.recordings.order_mp4(id).await?;
+    app.jobs.get(job).await?.map(Json).ok_or_else(missing)
+}
+
+/// A file of a recording: playlists, segments, poster, MP4.
+#[utoipa::path(get, path = "/media/{lesson_id}/{path}", tag = "recordings", params(("lesson_id" = LessonId, Path), ("path" = String, Path)), responses((status = 200), (status = 206), (status = 404, body = crate::error::Body)))]
+async fn media(
+    State(app): State<App>,
+    actor: Actor,
+    Path((lesson, path)): Path<(LessonId, String)>,
+    headers: HeaderMap,
+) -> Result<Response<Body>> {
+    if role_in(&app.db, lesson, &actor).await? == LessonRole::None {
+        return Err(Error::forbidden());
+    }
+    let file = MediaFile::parse(&path).ok_or_else(missing)?;
+    app.recordings.serve(lesson, file, &headers).await
+}
+
+fn poster_url(lesson: LessonId) -> String {
+    format!("/media/{lesson}/poster.jpg")
+}
+
+fn missing() -> Error {
+    Error::not_found("没有找到这节课的录像。", "There is no recording of this lesson.")
+}

@@ -1,0 +1,360 @@
+//! Whole recordings on a real disk, database and store, from packets of real encoders.
+
+use std::collections::{HashMap, VecDeque};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use axum::http::HeaderMap;
+use jiff::Timestamp;
+use tempfile::TempDir;
+use tongke_plane::ids::{PeerId, TrackId};
+use tongke_record::testing::{Sent, packets, streams};
+use tongke_record::{Packet, Recorder};
+use uuid::Uuid;
+
+use super::Recordings;
+use super::catalogue::{Codec, Kind, Recorded};
+use super::media::MediaFile;
+use super::source::{Published, Source, Tap};
+use crate::bus::{ParticipantKind, ParticipantRef, Purpose, TimelineKind};
+use crate::config::Config;
+use crate::db::{Db, sqlite_url};
+use crate::jobs::Jobs;
+use crate::storage::Storage;
+use crate::timetable::LessonId;
+
+const FRAME: Duration = Duration::from_nanos(66_666_667);
+const MS: fn(u64) -> Duration = Duration::from_millis;
+
+/// Tracks whose packets are all there from the beginning, each with its own arrival.
+#[derive(Default)]
+struct Studio {
+    tracks: Mutex<HashMap<TrackId, Vec<Sent>>>,
+}
+
+impl Source for Studio {
+    fn tap(&self, track: TrackId) -> Option<Box<dyn Tap>> {
+        let waiting = self.tracks.lock().unwrap().get(&track)?.clone().into();
+        Some(Box::new(StudioTap { track, waiting }))
+    }
+
+    fn request_keyframe(&self, _: TrackId) {}
+}
+
+struct StudioTap {
+    track: TrackId,
+    waiting: VecDeque<Sent>,
+}
+
+impl Tap for StudioTap {
+    fn drain(&mut self, recorder: &mut Recorder, _: Instant) {
+        for Sent { seq, rtp_time, marker, at, payload } in self.waiting.drain(..) {
+            let packet = Packet { layer: 0, seq, rtp_time, marker, arrival: at, payload: &payload };
+            recorder.handle_packet(self.track.0, packet);
+        }
+    }
+
+    fn overrun(&self) -> u64 {
+        0
+    }
+}
+
+/// A server's recording side, on a folder that a test can copy and reopen.
+struct Office {
+    recordings: Recordings,
+    studio: Arc<Studio>,
+    db: Db,
+    lesson: LessonId,
+    lead: Uuid,
+    folder: TempDir,
+}
+
+impl Office {
+    async fn open() -> Office {
+        let folder = tempfile::tempdir().unwrap();
+        let storage = Storage::local(folder.path().join("objects")).unwrap();
+        Office::open_with(folder, storage).await
+    }
+
+    async fn open_with(folder: TempDir, storage: Storage) -> Office {
+        let db = database(folder.path()).await;
+        let (lesson, lead) = plan_lesson(&db).await;
+        let studio = Arc::new(Studio::default());
+        let recordings = recordings(&db, folder.path(), storage, studio.clone()).await;
+        Office { recordings, studio, db, lesson, lead, folder }
+    }
+
+    /// The lead's camera from 200 ms on and voice from the beginning, for six seconds.
+    fn teach(&self) {
+        let camera = packets(&streams::h264("picture.h264"), 90_000, FRAME, MS(200));
+        let voice = packets(&streams::opus(), 48_000, MS(20), MS(0));
+        self.studio.tracks.lock().unwrap().extend([(TrackId(1), camera), (TrackId(2), voice)]);
+        self.recordings.started(self.lesson, Timestamp::now());
+        self.publish(1, Codec::H264, self.lead);
+        self.publish(2, Codec::Opus, self.lead);
+    }
+
+    fn publish(&self, track: u64, codec: Codec, who: Uuid) {
+        let participant = ParticipantRef { id: who, name: "王雪梅".into(), kind: ParticipantKind::Person };
+        let (track, peer, purpose) = (TrackId(track), PeerId(1), Purpose::Camera);
+        self.recordings.published(self.lesson, Published { track, peer, codec, participant, purpose });
+    }
+
+    async fn end(&self) {
+        let end = Timestamp::now() + jiff::SignedDuration::from_secs(7);
+        self.recordings.ended(self.lesson, end);
+        self.recordings.inner.finishing.close();
+        self.recordings.inner.finishing.wait().await;
+    }
+
+    async fn recorded(&self) -> Recorded {
+        Recorded::read(&self.db, self.lesson).await.unwrap().expect("there is a recording")
+    }
+
+    async fn file(&self, path: &str) -> Vec<u8> {
+        let file = MediaFile::parse(path).unwrap_or_else(|| panic!("{path} names a file"));
+        let response = self.recordings.serve(self.lesson, file, &HeaderMap::new()).await;
+        let response = response.unwrap_or_else(|error| panic!("{path}: {error}"));
+        axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap().to_vec()
+    }
+
+    async fn text(&self, path: &str) -> String {
+        String::from_utf8(self.file(path).await).unwrap()
+    }
+
+    /// Everything that a playlist names, in one file.
+    async fn play(&self, playlist: &str) -> Vec<u8> {
+        let base = playlist.rsplit_once('/').map_or("", |(base, _)| base);
+        let mut whole = Vec::new();
+        for line in self.text(playlist).await.lines() {
+            let uri = line.strip_prefix("#EXT-X-MAP:URI=\"").map_or(line, |rest| rest.trim_end_matches('"'));
+            if !uri.starts_with('#') {
+                whole.extend(self.file(&resolve(base, uri)).await);
+            }
+        }
+        whole
+    }
+
+    /// Waits until a condition on the catalogue holds.
+    async fn until(&self, what: &str, holds: impl Fn(&Recorded) -> bool) -> Recorded {
+        for _ in 0..200 {
+            if let Some(recorded) = Recorded::read(&self.db, self.lesson).await.unwrap()
+                && holds(&recorded)
+            {
+                return recorded;
+            }
+            tokio::time::sleep(MS(50)).await;
+        }
+        panic!("{what} did not happen within 10 s");
+    }
+}
+
+fn resolve(base: &str, uri: &str) -> String {
+    let mut parts: Vec<&str> = base.split('/').filter(|part| !part.is_empty()).collect();
+    for part in uri.split('/') {
+        if part == ".." {
+            parts.pop();
+        } else {
+            parts.push(part);
+        }
+    }
+    parts.join("/")
+}
+
+async fn database(folder: &Path) -> Db {
+    Db::connect(&sqlite_url(&folder.join("test.db")), 4).await.unwrap()
+}
+
+async fn recordings(db: &Db, folder: &Path, storage: Storage, studio: Arc<Studio>) -> Recordings {
+    let mut config = Config::default();
+    config.server.data_dir = folder.into();
+    let jobs = Jobs::new(db.clone(), 1);
+    Recordings::start(&config, db.clone(), storage, jobs, studio, Arc::new(|_, _| {})).await.unwrap()
+}
+
+async fn plan_lesson(db: &Db) -> (LessonId, Uuid) {
+    let (lesson, lead) = (LessonId::fresh(), Uuid::now_v7());
+    sqlx::query("INSERT INTO people (id, name, login, role, password_hash, created_at) VALUES ($1, '王雪梅', 'w', 'teacher', '', 0)")
+        .bind(lead.to_string())
+        .execute(db.pool())
+        .await
+        .unwrap();
+    sqlx::query(
+        "INSERT INTO lessons (id, title, subject, grade, starts_at, ends_at, phase, recording, lead_id, created_at)
+         VALUES ($1, '荷花', '语文', '三年级', 0, 1, 'live', 'none', $2, 0)",
+    )
+    .bind(lesson)
+    .bind(lead.to_string())
+    .execute(db.pool())
+    .await
+    .unwrap();
+    (lesson, lead)
+}
+
+/// Presentation times in milliseconds of what libav decodes.
+fn decoded(file: &[u8]) -> Vec<i64> {
+    let path = std::env::temp_dir().join(format!("tongke-recording-{}.mp4", Uuid::now_v7()));
+    std::fs::write(&path, file).unwrap();
+    let output = std::process::Command::new("ffprobe")
+        .args(["-v", "error", "-show_entries", "frame=pts_time", "-of", "csv=p=0"])
+        .arg(&path)
+        .output()
+        .expect("ffprobe is installed by deploy/setup");
+    std::fs::remove_file(path).unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.lines()
+        .filter_map(|line| line.trim_end_matches(',').parse::<f64>().ok())
+        .map(|s| (s * 1000.0).round() as i64)
+        .collect()
+}
+
+#[tokio::test]
+async fn a_lesson_can_be_watched_while_it_is_on_and_when_the_bell_rings() {
+    let office = Office::open().await;
+    office.teach();
+    let on = office.until("two segments of both", |recorded| {
+        recorded.tracks.len() == 2 && recorded.tracks.iter().all(|track| track.layers[0].segments.len() >= 2)
+    });
+    assert!(!on.await.is_over());
+    let playlist = office.text("main/video-0.m3u8").await;
+    assert!(playlist.contains("#EXTINF") && !playlist.contains("ENDLIST"), "{playlist}");
+
+    let bell = Instant::now();
+    office.end().await;
+    assert!(office.text("main/video-0.m3u8").await.contains("#EXT-X-ENDLIST"));
+    assert!(bell.elapsed() < Duration::from_secs(3), "{:?}", bell.elapsed());
+    let master = office.text("master.m3u8").await;
+    assert!(master.contains("main/video-0.m3u8") && master.contains("RESOLUTION=192x108"), "{master}");
+    let recorded = office.recorded().await;
+    assert_eq!(recorded.duration_ms.map(|ms| ms / 1000), Some(7));
+    let camera = recorded.tracks.iter().find(|track| track.kind == Kind::Video).unwrap();
+    let seen = decoded(&office.play(&format!("{}/0/playlist.m3u8", camera.id)).await);
+    assert_eq!((seen.len(), seen[0]), (streams::FRAMES, 200));
+}
+
+#[tokio::test]
+async fn what_is_recorded_moves_to_the_store_and_leaves_the_spool() {
+    let office = Office::open().await;
+    office.teach();
+    office.end().await;
+    let before = office.recorded().await;
+    let track = before.tracks.iter().find(|track| track.kind == Kind::Video).unwrap();
+    let playlist = format!("{}/0/playlist.m3u8", track.id);
+    let spooled = office.play(&playlist).await;
+    office.until("storing", |recorded| segments(recorded).all(|segment| segment.stored)).await;
+    let left = media_files(&office.folder.path().join("spool"));
+    assert!(left.is_empty(), "{left:?}");
+    assert_eq!(office.play(&playlist).await, spooled);
+}
+
+fn segments(recorded: &Recorded) -> impl Iterator<Item = &super::catalogue::Segment> {
+    recorded.tracks.iter().flat_map(|track| &track.layers).flat_map(|layer| &layer.segments)
+}
+
+fn media_files(folder: &Path) -> Vec<std::path::PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            found.extend(media_files(&path));
+        } else if path.extension().is_some_and(|extension| extension != "json") {
+            found.push(path);
+        }
+    }
+    found
+}
+
+#[tokio::test]
+async fn where_the_camera_was_off_the_programme_shows_a_still_picture_and_the_track_a_hole() {
+    let office = Office::open().await;
+    let mut camera = packets(&streams::h264("picture.h264"), 90_000, FRAME, MS(200));
+    // The second keyframe, and with it the picture, comes ten seconds later: it was switched off and on.
+    let later = 150 * 6000;
+    for packet in camera.iter_mut().filter(|packet| packet.at >= MS(2_150)) {
+        packet.at += MS(10_000);
+        packet.rtp_time = packet.rtp_time.wrapping_add(later);
+    }
+    office.studio.tracks.lock().unwrap().insert(TrackId(1), camera);
+    office.recordings.started(office.lesson, Timestamp::now());
+    office.publish(1, Codec::H264, office.lead);
+    office.until("a track", |recorded| !recorded.tracks.is_empty()).await;
+    office.end().await;
+    let track = office.recorded().await.tracks[0].id;
+    let own = office.text(&format!("{track}/0/playlist.m3u8")).await;
+    assert!(own.contains("#EXT-X-GAP"), "{own}");
+    let main = office.text("main/video-0.m3u8").await;
+    assert!(main.contains("fill/v-") && !main.contains("EXT-X-GAP"), "{main}");
+    let length = |playlist: &str| -> f64 {
+        playlist.lines().filter_map(|line| line.strip_prefix("#EXTINF:")?.strip_suffix(',')?.parse::<f64>().ok()).sum()
+    };
+    assert!((length(&own) - 16.0).abs() < 0.1, "{own}");
+    let seen = decoded(&office.play("main/video-0.m3u8").await);
+    assert!(seen.windows(2).all(|pair| pair[1] > pair[0]), "{seen:?}");
+}
+
+#[tokio::test]
+async fn a_crash_at_any_moment_costs_at_most_the_open_fragment() {
+    let office = Office::open().await;
+    office.teach();
+    office.recordings.event(
+        office.lesson,
+        Timestamp::now(),
+        TimelineKind::Chat,
+        &serde_json::json!({ "text": "你好" }),
+    );
+    office.until("segments", |recorded| segments(recorded).count() >= 4).await;
+    // SIGKILL: what is on disk at this moment is all there is. The spool and the database are copied as they are.
+    let grave = tempfile::tempdir().unwrap();
+    copy_folder(office.folder.path(), grave.path());
+    let db = database(grave.path()).await;
+    let storage = Storage::local(grave.path().join("objects")).unwrap();
+    let again = recordings(&db, grave.path(), storage, Arc::default()).await;
+    let recorded = Recorded::read(&db, office.lesson).await.unwrap().unwrap();
+    assert!(recorded.is_over() && recorded.tracks.iter().all(|track| track.to_ms.is_some()));
+    // The studio sent six seconds at once; a fragment of half a second and the frame in waiting may be lost.
+    for track in &recorded.tracks {
+        let end = track.layers[0].segments.last().unwrap().end_us();
+        assert!(end > 5_000_000, "{:?} ends at {end}", track.kind);
+    }
+    let lesson = office.lesson;
+    let revived = Office { recordings: again, studio: Arc::default(), db, lesson, lead: office.lead, folder: grave };
+    let camera = recorded.tracks.iter().find(|track| track.kind == Kind::Video).unwrap();
+    let seen = decoded(&revived.play(&format!("{}/0/playlist.m3u8", camera.id)).await);
+    assert!(seen.len() >= 75 && seen.windows(2).all(|pair| pair[1] - pair[0] < 70), "{seen:?}");
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap().flatten() {
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy_folder(&entry.path(), &target);
+        } else if std::fs::copy(entry.path(), target).is_err() {
+            continue; // it was just renamed or removed, as in a crash
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_growing_segment_cut_at_any_byte_is_recovered_up_to_there() {
+    let office = Office::open().await;
+    office.teach();
+    office.until("segments", |recorded| segments(recorded).count() >= 4).await;
+    let spool = office.folder.path().join("spool");
+    let open = media_files(&spool).into_iter().find(|path| path.extension().is_some_and(|e| e == "part"));
+    let open = open.expect("a segment is growing");
+    let whole = std::fs::read(&open).unwrap();
+    for cut in [0, 1, 7, 100, whole.len() / 2, whole.len() - 1] {
+        let grave = tempfile::tempdir().unwrap();
+        copy_folder(office.folder.path(), grave.path());
+        let same = grave.path().join(open.strip_prefix(office.folder.path()).unwrap());
+        std::fs::write(&same, &whole[..cut]).unwrap();
+        let db = database(grave.path()).await;
+        let storage = Storage::local(grave.path().join("objects")).unwrap();
+        recordings(&db, grave.path(), storage, Arc::default()).await;
+        let recorded = Recorded::read(&db, office.lesson).await.unwrap().unwrap();
+        assert!(recorded.is_over(), "cut at {cut}");
+        assert!(segments(&recorded).all(|segment| segment.duration_us > 0 && segment.size_bytes > 0), "cut at {cut}");
+    }
+}

@@ -1,0 +1,261 @@
+//! Runs `tongke-av` as a child that can hurt nobody: its own process group, no network, a scratch folder, limits on memory, processor time,
+//! file size, open files and wall time, and an end when its parent ends. It speaks JSON lines on its standard output.
+//!
+//! The network can be taken from it where the kernel allows (root, or user namespaces); whether it is, is said once in the log.
+
+use std::io;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
+use tokio::process::{Child, Command};
+use tokio_util::sync::CancellationToken;
+
+use crate::config;
+
+/// What is kept of what it writes to standard error.
+const STDERR_LIMIT: u64 = 16 << 10;
+/// A line of its output at most; more is a fault.
+const LINE_LIMIT: u64 = 64 << 10;
+/// Open files: inputs, output, pipes.
+const FILES: u64 = 256;
+
+/// The worker program and its limits. Cloning shares them.
+#[derive(Clone)]
+pub struct Worker {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    program: PathBuf,
+    limits: config::Worker,
+    isolation: Isolation,
+}
+
+/// How far the network can be taken away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Isolation {
+    /// A network namespace of its own.
+    Network,
+    /// The same inside a user namespace, for a server that is not root.
+    UserAndNetwork,
+    None,
+}
+
+/// Why a run of the worker did not succeed.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    /// The input cannot be used; trying again is useless.
+    #[error("{message}")]
+    BadInput { code: String, message: String },
+    #[error("cancelled")]
+    Cancelled,
+    #[error("it took longer than [worker] wall_seconds = {0}")]
+    TooLong(u64),
+    #[error("it reached one of its limits ({0})")]
+    Limit(&'static str),
+    #[error("{0}")]
+    Failed(String),
+    #[error("the worker program {} cannot be run: {cause}", program.display())]
+    Start { program: PathBuf, cause: io::Error },
+}
+
+impl Worker {
+    /// Finds the program and what the kernel lets us take from it.
+    pub fn new(limits: &config::Worker) -> Worker {
+        let program = match limits.program.as_str() {
+            "" => beside_this_program("tongke-av"),
+            path => PathBuf::from(path),
+        };
+        let isolation = Isolation::probe();
+        tracing::info!(
+            program = %program.display(),
+            memory_bytes = limits.memory_bytes,
+            cpu_seconds = limits.cpu_seconds,
+            network = isolation.in_words(),
+            "media jobs run in a child process with limits"
+        );
+        Worker { inner: Arc::new(Inner { program, limits: limits.clone(), isolation }) }
+    }
+
+    /// Runs one job in `scratch` and returns what it has done. `progress` hears 0 to 1.
+    pub async fn run<Told: Future<Output = ()>>(
+        &self,
+        arguments: &[&str],
+        scratch: &Path,
+        cancel: &CancellationToken,
+        progress: impl FnMut(f64) -> Told,
+    ) -> Result<Value, WorkerError> {
+        let mut child = self.spawn(arguments, scratch)?;
+        let group = child.id();
+        let wall_seconds = self.inner.limits.wall_seconds;
+        let outcome = tokio::select! {
+            outcome = follow(&mut child, progress) => outcome,
+            () = cancel.cancelled() => Err(WorkerError::Cancelled),
+            () = tokio::time::sleep(Duration::from_secs(wall_seconds)) => Err(WorkerError::TooLong(wall_seconds)),
+        };
+        // Whatever is left of its group ends with it.
+        if let Some(group) = group {
+            // SAFETY: kill(2) takes plain numbers; the group was made for this child, which has not been waited for unless it ended.
+            unsafe { libc::kill(-(group as i32), libc::SIGKILL) };
+        }
+        let _ = child.wait().await;
+        outcome
+    }
+
+    fn spawn(&self, arguments: &[&str], scratch: &Path) -> Result<Child, WorkerError> {
+        let Inner { program, limits, isolation } = &*self.inner;
+        let mut command = Command::new(program);
+        command
+            .args(arguments)
+            .current_dir(scratch)
+            .env_clear()
+            .env("TMPDIR", scratch)
+            // Each further arena of glibc's allocator takes 64 MiB of address space, which is limited.
+            .env("MALLOC_ARENA_MAX", "2")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .kill_on_drop(true);
+        let (rules, isolation) = (rules(limits), *isolation);
+        // SAFETY: between fork and exec only system calls are made, with numbers prepared before.
+        unsafe { command.pre_exec(move || restrict(&rules, isolation)) };
+        command.spawn().map_err(|cause| WorkerError::Start { program: program.clone(), cause })
+    }
+}
+
+/// Reads the child's lines until it ends.
+async fn follow<Told: Future<Output = ()>>(
+    child: &mut Child,
+    mut progress: impl FnMut(f64) -> Told,
+) -> Result<Value, WorkerError> {
+    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    let (Some(stdout), Some(stderr)) = (stdout, stderr) else {
+        return Err(WorkerError::Failed("it has no output".into()));
+    };
+    let complaints = tokio::spawn(tail(stderr));
+    let mut lines = BufReader::new(stdout);
+    let mut last = Value::Null;
+    loop {
+        let mut line = Vec::new();
+        match (&mut lines).take(LINE_LIMIT).read_until(b'\n', &mut line).await {
+            Ok(0) | Err(_) => break,
+            Ok(_) => {}
+        }
+        let Ok(said) = serde_json::from_slice::<Value>(&line) else { continue };
+        match said.get("progress").and_then(Value::as_f64) {
+            Some(done) => progress(done).await,
+            None => last = said,
+        }
+    }
+    let status = child.wait().await.map_err(|error| WorkerError::Failed(error.to_string()))?;
+    let complaints = complaints.await.unwrap_or_default();
+    judge(status, &mut last, &complaints)
+}
+
+fn judge(status: ExitStatus, last: &mut Value, complaints: &str) -> Result<Value, WorkerError> {
+    if status.success() && last.get("done").is_some() {
+        return Ok(last["done"].take());
+    }
+    let text = |name: &str| last["error"][name].as_str().unwrap_or_default().to_owned();
+    match (status.code(), status.signal()) {
+        (Some(2), _) if last.get("error").is_some() => {
+            Err(WorkerError::BadInput { code: text("code"), message: text("message") })
+        }
+        (_, Some(libc::SIGXCPU)) => Err(WorkerError::Limit("processor time")),
+        (_, Some(libc::SIGXFSZ)) => Err(WorkerError::Limit("file size")),
+        _ if last.get("error").is_some() => Err(WorkerError::Failed(text("message"))),
+        _ => Err(WorkerError::Failed(format!("{status}: {}", complaints.trim()))),
+    }
+}
+
+/// The end of what it says on standard error; the rest is read and dropped, so that it never waits for us.
+async fn tail(mut stderr: impl AsyncRead + Unpin) -> String {
+    let mut kept = Vec::new();
+    let mut piece = [0; 4096];
+    while let Ok(count) = stderr.read(&mut piece).await {
+        if count == 0 {
+            break;
+        }
+        kept.extend_from_slice(&piece[..count]);
+        let excess = kept.len().saturating_sub(STDERR_LIMIT as usize);
+        kept.drain(..excess);
+    }
+    String::from_utf8_lossy(&kept).into_owned()
+}
+
+type Rule = (libc::__rlimit_resource_t, u64);
+
+fn rules(limits: &config::Worker) -> [Rule; 5] {
+    [
+        (libc::RLIMIT_AS, limits.memory_bytes),
+        (libc::RLIMIT_CPU, limits.cpu_seconds),
+        (libc::RLIMIT_FSIZE, limits.output_bytes),
+        (libc::RLIMIT_NOFILE, FILES),
+        (libc::RLIMIT_CORE, 0),
+    ]
+}
+
+/// Runs in the child between fork and exec.
+fn restrict(rules: &[Rule], isolation: Isolation) -> io::Result<()> {
+    for (resource, value) in rules {
+        let limit = libc::rlimit { rlim_cur: *value, rlim_max: *value };
+        // SAFETY: the pointer is to a local of the right type.
+        done(unsafe { libc::setrlimit(*resource, &limit) })?;
+    }
+    // SAFETY: these calls take numbers only. The child dies with us, gains no rights, and does not starve the lessons.
+    unsafe {
+        done(libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL))?;
+        done(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))?;
+        libc::nice(10);
+    }
+    isolation.apply()
+}
+
+impl Isolation {
+    fn apply(self) -> io::Result<()> {
+        let flags = match self {
+            Isolation::Network => libc::CLONE_NEWNET,
+            Isolation::UserAndNetwork => libc::CLONE_NEWUSER | libc::CLONE_NEWNET,
+            Isolation::None => return Ok(()),
+        };
+        // SAFETY: unshare(2) takes a number.
+        done(unsafe { libc::unshare(flags) })
+    }
+
+    /// Tries what works, in a child that does nothing else.
+    fn probe() -> Isolation {
+        let works = |isolation: &Isolation| {
+            let isolation = *isolation;
+            let mut command = std::process::Command::new("/proc/self/exe");
+            command.arg("--version").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+            // SAFETY: one system call between fork and exec.
+            unsafe { std::os::unix::process::CommandExt::pre_exec(&mut command, move || isolation.apply()) };
+            command.status().is_ok()
+        };
+        [Isolation::Network, Isolation::UserAndNetwork].into_iter().find(works).unwrap_or(Isolation::None)
+    }
+
+    fn in_words(self) -> &'static str {
+        match self {
+            Isolation::Network => "none (own namespace)",
+            Isolation::UserAndNetwork => "none (own user and network namespace)",
+            Isolation::None => "the server's (the kernel allows no namespaces)",
+        }
+    }
+}
+
+fn done(result: libc::c_int) -> io::Result<()> {
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// The executables are installed side by side.
+fn beside_this_program(name: &str) -> PathBuf {
+    let here = std::env::current_exe().ok().and_then(|path| Some(path.parent()?.join(name)));
+    here.unwrap_or_else(|| PathBuf::from(name))
+}
