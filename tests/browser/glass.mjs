@@ -36,10 +36,11 @@ async function directConnection(fromBrowser, toBrowser) {
     await page.setContent('<video autoplay muted playsinline></video>');
   }
   const offer = await from.evaluate(async ({ width, height }) => {
-    const stream = await navigator.mediaDevices.getUserMedia({ video: { width, height } });
+    const stream = await navigator.mediaDevices.getUserMedia({ video: { width, height }, audio: true });
     document.querySelector('video').srcObject = stream;
     window.pc = new RTCPeerConnection();
-    const sender = pc.addTransceiver(stream.getVideoTracks()[0], { direction: 'sendonly', sendEncodings: [{ maxBitrate: 2_500_000 }] });
+    pc.addTransceiver(stream.getAudioTracks()[0], { direction: 'sendonly', streams: [stream] });
+    const sender = pc.addTransceiver(stream.getVideoTracks()[0], { direction: 'sendonly', streams: [stream], sendEncodings: [{ maxBitrate: 2_500_000 }] });
     sender.setCodecPreferences(RTCRtpSender.getCapabilities('video').codecs.filter(({ mimeType }) => /h264|rtx/i.test(mimeType)));
     await pc.setLocalDescription();
     await new Promise((resolve) => { pc.onicegatheringstatechange = () => pc.iceGatheringState === 'complete' && resolve(); setTimeout(resolve, 2000); });
@@ -47,7 +48,7 @@ async function directConnection(fromBrowser, toBrowser) {
   }, size);
   const answer = await to.evaluate(async (offered) => {
     window.pc = new RTCPeerConnection();
-    pc.ontrack = ({ track }) => { document.querySelector('video').srcObject = new MediaStream([track]); };
+    pc.ontrack = ({ streams }) => { document.querySelector('video').srcObject = streams[0]; };
     await pc.setRemoteDescription(offered);
     await pc.setLocalDescription();
     await new Promise((resolve) => { pc.onicegatheringstatechange = () => pc.iceGatheringState === 'complete' && resolve(); setTimeout(resolve, 2000); });
@@ -79,8 +80,16 @@ async function ages(from, fromSelector, to, toSelector) {
   }
   found.sort((a, b) => a - b);
   const part = (share) => round(found[Math.min(found.length - 1, Math.floor(found.length * share))]);
+  const buffered = await to.evaluate(async () => {
+    const held = {};
+    (await (window.__tongke?.subscriber ?? window.pc).getStats()).forEach((one) => {
+      if (one.type !== 'inbound-rtp' || !one.jitterBufferEmittedCount) return;
+      held[`${one.kind}_buffer_ms`] = Math.round((one.jitterBufferDelay / one.jitterBufferEmittedCount) * 1000);
+    });
+    return held;
+  });
   const picture = await to.evaluate((wanted) => { const video = [...document.querySelectorAll(wanted)].find((one) => window.__frames.read(one)); return `${video.videoWidth}x${video.videoHeight}`; }, toSelector);
-  return { p50: part(0.5), p95: part(0.95), frames: found.length, picture };
+  return { p50: part(0.5), p95: part(0.95), frames: found.length, picture, ...buffered };
 }
 
 function round(ms) {
