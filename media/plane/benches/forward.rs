@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use support::{Client, Packet, TWCC_ID, published, start_of_time, subscribed, twcc_of};
+use support::{Client, Packet, TWCC_ID, payload_type, published, start_of_time, subscribed, twcc_of};
 use tongke_plane::command::{Command, Shown, SlotSpec};
 use tongke_plane::ids::Ssrc;
 use tongke_plane::io::{MediaSocket, Sender};
@@ -229,7 +229,7 @@ impl Bench {
                 (payload[0], payload[2]) = (0x7C, 0x88);
                 payload[1] = if keyframe { 5 } else { 1 } | if n == 0 { 0x80 } else { 0 };
                 let packet = Packet {
-                    codec: Codec::H264,
+                    payload_type: payload_type(Codec::H264),
                     ssrc: 1000,
                     seq: self.seq,
                     rtp_time: self.frames * 3_000,

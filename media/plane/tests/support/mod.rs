@@ -47,7 +47,8 @@ pub struct Client {
     next_check: Instant,
     /// Keys, once the handshake is complete.
     pub session: Option<Box<SrtpSession>>,
-    pub closed: bool,
+    /// Sealed packets to send with the next [`Client::poll`].
+    pub pending: Vec<Vec<u8>>,
 }
 
 impl Client {
@@ -70,7 +71,7 @@ impl Client {
             dtls,
             next_check: now,
             session: None,
-            closed: false,
+            pending: vec![],
         }
     }
 
@@ -79,9 +80,9 @@ impl Client {
         RemoteParameters { ice: self.local.clone(), fingerprint: self.fingerprint }
     }
 
-    /// STUN and DTLS that it sends now.
+    /// What it sends now.
     pub fn poll(&mut self, now: Instant) -> Vec<Vec<u8>> {
-        let mut out = Vec::new();
+        let mut out = std::mem::take(&mut self.pending);
         if now >= self.next_check {
             self.next_check = now + if self.session.is_some() { CHECK_PERIOD } else { Duration::from_millis(200) };
             out.push(self.check());
@@ -98,10 +99,8 @@ impl Client {
             return;
         }
         for event in self.dtls.read(now, self.server, None, BytesMut::from(datagram)).unwrap_or_default() {
-            match event {
-                EndpointEvent::HandshakeComplete => self.session = Some(Box::new(self.keys())),
-                EndpointEvent::PeerClosed => self.closed = true,
-                _ => {}
+            if matches!(event, EndpointEvent::HandshakeComplete) {
+                self.session = Some(Box::new(self.keys()));
             }
         }
     }
@@ -197,7 +196,7 @@ pub fn payload_type(codec: Codec) -> u8 {
 
 /// One RTP packet with a transport-wide number, sealed.
 pub struct Packet<'a> {
-    pub codec: Codec,
+    pub payload_type: u8,
     pub ssrc: u32,
     pub seq: u64,
     pub rtp_time: u32,
@@ -211,7 +210,7 @@ impl Packet<'_> {
     pub fn seal(&self, client: &mut Client) -> Vec<u8> {
         let mut bytes = vec![0; 20];
         bytes[0] = 0x90;
-        bytes[1] = payload_type(self.codec) | u8::from(self.marker) << 7;
+        bytes[1] = self.payload_type | u8::from(self.marker) << 7;
         bytes[2..4].copy_from_slice(&(self.seq as u16).to_be_bytes());
         bytes[4..8].copy_from_slice(&self.rtp_time.to_be_bytes());
         bytes[8..12].copy_from_slice(&self.ssrc.to_be_bytes());

@@ -1,0 +1,274 @@
+//! A lesson in virtual time: real shards, clients of [`crate::support`], and a network that loses, repeats, reorders, delays and narrows
+//! what it carries, by a seed. Nothing waits; a minute of lesson takes a second.
+
+mod line;
+mod publisher;
+mod subscriber;
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use tongke_plane::command::{Command, Event, Shown, SlotSpec};
+use tongke_plane::ids::Ssrc;
+use tongke_plane::rtp::WallClock;
+use tongke_plane::sdp::Outgoing;
+use tongke_plane::shard::Shard;
+use tongke_plane::stats::{Counters, Stats};
+use tongke_plane::subscribe::arena::SendArena;
+use tongke_plane::subscribe::forward::{ForwardSpec, PayloadTypes};
+use tongke_plane::transport::{IceCredentials, Identity, Transport};
+use tongke_plane::{Codec, LessonId, MediaKind, PeerId, Priority, TrackId};
+
+use crate::support::{Client, TWCC_ID, payload_type, published, start_of_time, subscribed};
+use line::Line;
+pub use line::LineSpec;
+pub use publisher::Publisher;
+pub use subscriber::Subscriber;
+
+/// Step of virtual time.
+const STEP: Duration = Duration::from_millis(5);
+
+/// Everything of one lesson.
+pub struct World {
+    pub now: Instant,
+    start: Instant,
+    rng: StdRng,
+    identity: Arc<Identity>,
+    shards: Vec<(Shard, Arc<Counters>)>,
+    /// Where each peer sits.
+    home: HashMap<PeerId, usize>,
+    publishers: HashMap<PeerId, (Publisher, Line)>,
+    subscribers: HashMap<PeerId, (Subscriber, Line)>,
+    /// Events with the moment they came.
+    pub events: Vec<(Duration, Event)>,
+    last_peer: u64,
+}
+
+impl World {
+    /// A lesson with `shards` media threads; everything random follows from `seed`, which is printed.
+    pub fn new(seed: u64, shards: usize) -> World {
+        println!("seed {seed}");
+        let now = start_of_time();
+        let wall = WallClock::new(now, Duration::from_secs(1_800_000_000));
+        let shards = (0..shards).map(|index| {
+            let counters = Arc::new(Counters::default());
+            (Shard::new(index, counters.clone(), wall, Ssrc(index as u32 + 1)), counters)
+        });
+        World {
+            now,
+            start: now,
+            rng: StdRng::seed_from_u64(seed),
+            identity: Arc::new(Identity::generate().expect("a certificate")),
+            shards: shards.collect(),
+            home: HashMap::new(),
+            publishers: HashMap::new(),
+            subscribers: HashMap::new(),
+            events: Vec::new(),
+            last_peer: 0,
+        }
+    }
+
+    /// A teacher or room that sends `layers` of one codec; its only track has the number of its peer.
+    pub fn publish(&mut self, shard: usize, codec: Codec, layers: usize, line: LineSpec) -> TrackId {
+        let (peer, transport, client) = self.join();
+        let track = TrackId(peer.0);
+        let publisher = Publisher::new(client, codec, layers, self.now);
+        let kind = if codec == Codec::Opus { MediaKind::Audio } else { MediaKind::Video };
+        let media = vec![(track, published(kind, codec, &publisher.sources()))];
+        self.command(shard, Command::AddPublisher { peer, lesson: LessonId(1), transport, media });
+        self.home.insert(peer, shard);
+        self.publishers.insert(peer, (publisher, Line::new(line)));
+        track
+    }
+
+    /// A room that takes one slot for each entry of `slots`.
+    pub fn subscribe(&mut self, shard: usize, slots: &[MediaKind], line: LineSpec) -> PeerId {
+        let (peer, transport, client) = self.join();
+        let remote = client.parameters();
+        let specs = (0..slots.len()).map(|nth| slot_spec(peer, nth)).collect();
+        self.command(shard, Command::AddSubscriber { peer, lesson: LessonId(1), transport, slots: specs });
+        let media = slots.iter().enumerate().map(|(nth, kind)| subscribed(nth, *kind, outgoing(peer, nth))).collect();
+        self.command(shard, Command::Accept { peer, remote, media });
+        self.home.insert(peer, shard);
+        self.subscribers.insert(peer, (Subscriber::new(client, self.now), Line::new(line)));
+        peer
+    }
+
+    /// What each slot of a subscriber shows: a track, how much it matters, the highest layer.
+    pub fn show(&mut self, peer: PeerId, shown: &[(TrackId, Priority, u8)]) {
+        let shard = self.home[&peer];
+        for (track, ..) in shown {
+            self.import(*track, shard);
+        }
+        let slots = shown.iter().map(|(track, priority, max_layer)| {
+            Some(Shown { track: *track, priority: *priority, max_layer: *max_layer })
+        });
+        self.command(shard, Command::Assign { peer, slots: slots.collect() });
+    }
+
+    /// Lets time pass.
+    pub fn run(&mut self, span: Duration) {
+        let end = self.now + span;
+        while self.now < end {
+            self.step();
+        }
+    }
+
+    /// Time since the lesson began.
+    pub fn at(&self) -> Duration {
+        self.now - self.start
+    }
+
+    /// A subscriber and what it has got.
+    pub fn subscriber(&self, peer: PeerId) -> &Subscriber {
+        &self.subscribers[&peer].0
+    }
+
+    /// Forgets what a subscriber got so far, to measure from now on.
+    pub fn measure_from_now(&mut self, peer: PeerId) {
+        self.subscribers.get_mut(&peer).expect("a subscriber").0.forget();
+    }
+
+    /// Changes the line of a peer.
+    pub fn set_line(&mut self, peer: PeerId, spec: LineSpec) {
+        let line = match self.publishers.get_mut(&peer) {
+            Some((_, line)) => line,
+            None => &mut self.subscribers.get_mut(&peer).expect("a peer").1,
+        };
+        line.spec = spec;
+    }
+
+    pub fn stats(&self, shard: usize) -> Stats {
+        self.shards[shard].1.snapshot()
+    }
+
+    /// When a peer was closed.
+    pub fn closed_at(&self, peer: PeerId) -> Option<Duration> {
+        let is_it = |event: &Event| matches!(event, Event::PeerClosed { peer: closed, .. } if *closed == peer);
+        self.events.iter().find(|(_, event)| is_it(event)).map(|(at, _)| *at)
+    }
+
+    fn join(&mut self) -> (PeerId, Box<Transport>, Client) {
+        self.last_peer += 1;
+        let peer = PeerId(self.last_peer);
+        let ice = IceCredentials { ufrag: format!("server{:06}", peer.0), pwd: "the server's password of 22+".into() };
+        let address = SocketAddr::from(([10, 1, (peer.0 >> 8) as u8, peer.0 as u8], 5_000));
+        let client = Client::new(self.now, address, ice.clone());
+        let mut transport = Box::new(Transport::new(self.identity.clone(), ice, self.now));
+        transport.set_remote(self.now, client.parameters());
+        (peer, transport, client)
+    }
+
+    fn command(&mut self, shard: usize, command: Command) {
+        let now = self.now;
+        self.shards[shard].0.handle_command(now, command);
+    }
+
+    fn import(&mut self, track: TrackId, shard: usize) {
+        let owner = self.home[&PeerId(track.0)];
+        let (publisher, _) = &mut self.publishers.get_mut(&PeerId(track.0)).expect("a track of a publisher");
+        if owner == shard || !publisher.imported.insert(shard) {
+            return;
+        }
+        let (codec, layers) = (publisher.codec, publisher.sources().len());
+        let (sink, source) = rtrb::RingBuffer::new(1_024);
+        self.command(shard, Command::Import { track, codec, layers, owner, source });
+        self.command(owner, Command::Export { track, shard, sink });
+    }
+
+    fn step(&mut self) {
+        let now = self.now;
+        for (peer, (publisher, line)) in &mut self.publishers {
+            let at = self.home[peer];
+            let address = publisher.client.address;
+            for datagram in publisher.poll(now, self.start) {
+                line.up(now, datagram, &mut self.rng);
+            }
+            for mut datagram in line.arrived_up(now) {
+                self.shards[at].0.handle_datagram(now, address, &mut datagram);
+            }
+        }
+        for (peer, (subscriber, line)) in &mut self.subscribers {
+            let at = self.home[peer];
+            let address = subscriber.client.address;
+            for datagram in subscriber.poll(now) {
+                line.up(now, datagram, &mut self.rng);
+            }
+            for mut datagram in line.arrived_up(now) {
+                self.shards[at].0.handle_datagram(now, address, &mut datagram);
+            }
+        }
+        self.run_shards();
+        for (publisher, line) in self.publishers.values_mut() {
+            for datagram in line.arrived_down(now) {
+                publisher.handle(now, datagram);
+            }
+        }
+        for (subscriber, line) in self.subscribers.values_mut() {
+            for datagram in line.arrived_down(now) {
+                subscriber.handle(now, datagram);
+            }
+        }
+        self.now += STEP;
+    }
+
+    fn run_shards(&mut self) {
+        let now = self.now;
+        let mut requests = Vec::new();
+        let mut arena = SendArena::new();
+        for (shard, _) in &mut self.shards {
+            shard.handle_imports();
+            shard.handle_timeout(now);
+            loop {
+                let more = shard.poll_output(now, &mut arena);
+                for (to, datagram) in arena.datagrams() {
+                    let publisher =
+                        self.publishers.values_mut().find(|(p, _)| p.client.address == to).map(|(_, line)| line);
+                    let subscriber =
+                        self.subscribers.values_mut().find(|(s, _)| s.client.address == to).map(|(_, line)| line);
+                    let line = publisher.or(subscriber).expect("datagrams go to peers");
+                    line.down(now, datagram.to_vec(), &mut self.rng);
+                }
+                arena.clear();
+                if !more {
+                    break;
+                }
+            }
+            let _ = shard.take_wakes();
+            requests.extend(std::iter::from_fn(|| shard.poll_request()));
+            let at = now - self.start;
+            self.events.extend(std::iter::from_fn(|| shard.poll_event()).map(|event| (at, event)));
+        }
+        for (shard, request) in requests {
+            self.command(shard, request);
+        }
+    }
+}
+
+fn outgoing(peer: PeerId, nth: usize) -> Outgoing {
+    let ssrc = 1_000_000 + peer.0 as u32 * 100 + nth as u32 * 2;
+    Outgoing { ssrc: Ssrc(ssrc), rtx_ssrc: Ssrc(ssrc + 1), stream: "s".into(), track: format!("t{nth}") }
+}
+
+fn slot_spec(peer: PeerId, nth: usize) -> SlotSpec {
+    let outgoing = outgoing(peer, nth);
+    let mut types = PayloadTypes::default();
+    for codec in [Codec::Opus, Codec::H264, Codec::Vp8, Codec::Vp9, Codec::Av1] {
+        types.set(codec, payload_type(codec), Some(payload_type(codec) + 1));
+    }
+    let forward = ForwardSpec {
+        ssrc: outgoing.ssrc.0,
+        rtx_ssrc: outgoing.rtx_ssrc.0,
+        types,
+        twcc_id: Some(TWCC_ID),
+        // Near the end, so that every test sees a rollover.
+        first_seq: 32_700,
+        first_rtx_seq: 32_700,
+        first_time: u32::MAX - 90_000,
+    };
+    SlotSpec { mid: nth.to_string(), forward }
+}

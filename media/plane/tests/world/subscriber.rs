@@ -1,0 +1,198 @@
+//! A room's page: opens what comes, asks again for what is missing, reports arrivals, and keeps books of frames.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::time::{Duration, Instant};
+
+use tongke_plane::Codec;
+use tongke_plane::SeqNo;
+use tongke_plane::ids::Ssrc;
+use tongke_plane::publish::nack::NackGenerator;
+use tongke_plane::publish::twcc::FeedbackGenerator;
+use tongke_plane::rtp::payload::{rtx, vp8};
+use tongke_plane::rtp::rtcp::Compound;
+use tongke_plane::rtp::{RtpPacket, is_rtcp};
+
+use super::publisher::Content;
+use crate::support::{Client, payload_type, twcc_of};
+
+/// One slot's stream as the receiver sees it.
+pub struct Received {
+    pub codec: Codec,
+    /// Every packet by its number: timestamp, content, moment of arrival.
+    pub packets: BTreeMap<SeqNo, (u32, Content, Instant)>,
+    /// VP8's picture id of each packet.
+    pub pictures: BTreeMap<SeqNo, u16>,
+    /// Packets that came twice with different content: never.
+    pub conflicts: usize,
+    nack: NackGenerator,
+    newest: SeqNo,
+}
+
+/// See the module.
+pub struct Subscriber {
+    pub client: Client,
+    /// By media SSRC.
+    pub streams: HashMap<u32, Received>,
+    /// Asks for lost packets again.
+    pub nacks: bool,
+    feedback: FeedbackGenerator,
+    next_nack: Instant,
+}
+
+impl Subscriber {
+    pub fn new(client: Client, now: Instant) -> Subscriber {
+        Subscriber {
+            client,
+            streams: HashMap::new(),
+            nacks: true,
+            feedback: FeedbackGenerator::new(now),
+            next_nack: now,
+        }
+    }
+
+    /// The only stream of a codec that it gets.
+    pub fn stream(&self, codec: Codec) -> &Received {
+        self.streams.values().find(|stream| stream.codec == codec).expect("a stream of that codec")
+    }
+
+    /// Whether anything of a codec came.
+    pub fn has(&self, codec: Codec) -> bool {
+        self.streams.values().any(|stream| stream.codec == codec && !stream.packets.is_empty())
+    }
+
+    pub fn forget(&mut self) {
+        for stream in self.streams.values_mut() {
+            stream.packets.clear();
+            stream.pictures.clear();
+        }
+    }
+
+    pub fn poll(&mut self, now: Instant) -> Vec<Vec<u8>> {
+        let mut out = self.client.poll(now);
+        if self.client.session.is_none() || now < self.next_nack {
+            return out;
+        }
+        self.next_nack = now + Duration::from_millis(20);
+        let mut space = vec![0; 1_300];
+        let mut compound = Compound::new(&mut space[..1_200]);
+        if self.feedback.is_due(now) {
+            self.feedback.write(Ssrc(7), Ssrc(8), &mut compound, now).expect("room for feedback");
+        }
+        for (ssrc, stream) in self.streams.iter_mut().filter(|(_, stream)| self.nacks && stream.codec != Codec::Opus) {
+            let mut missing = [SeqNo(0); 64];
+            let polled = stream.nack.poll(now, &mut missing);
+            if polled.requested > 0 {
+                let lost = missing[..polled.requested].iter().map(|seq| seq.wire());
+                compound.nack(Ssrc(7), Ssrc(*ssrc), lost).expect("room for a NACK");
+            }
+        }
+        let len = compound.len();
+        if len > 0 {
+            let session = self.client.session.as_mut().expect("connected");
+            let sealed = session.outbound.rtcp.protect(&mut space, len).expect("a fresh key");
+            space.truncate(sealed);
+            out.push(space);
+        }
+        out
+    }
+
+    pub fn handle(&mut self, now: Instant, mut datagram: Vec<u8>) {
+        if datagram[0] < 64 {
+            return self.client.handle(now, &datagram);
+        }
+        if is_rtcp(&datagram) {
+            return;
+        }
+        if let Some(number) = twcc_of(&datagram) {
+            self.feedback.received(number, now);
+        }
+        let Some(session) = &mut self.client.session else { return };
+        // A datagram that the line repeated is a replay.
+        let Ok(opened) = session.inbound.unprotect_rtp(&mut datagram) else { return };
+        let packet = RtpPacket::parse(&datagram[..opened.len]).expect("the plane writes well-formed RTP");
+        let all = [Codec::Opus, Codec::H264, Codec::Vp8];
+        if let Some(codec) = all.into_iter().find(|codec| payload_type(*codec) == packet.payload_type()) {
+            let stream = self.streams.entry(packet.ssrc().0).or_insert_with(|| Received::new(codec));
+            stream.take(opened.seq, packet.timestamp(), packet.payload(), now);
+            return;
+        }
+        let Some((wire, payload)) = rtx::original(packet.payload()) else { return };
+        let stream = self.streams.get_mut(&(packet.ssrc().0 - 1)).expect("a repair of a stream that came");
+        assert_eq!(packet.payload_type(), payload_type(stream.codec) + 1);
+        let seq = stream.newest.nearest(wire);
+        stream.take(seq, packet.timestamp(), payload, now);
+    }
+}
+
+impl Received {
+    fn new(codec: Codec) -> Received {
+        Received {
+            codec,
+            packets: BTreeMap::new(),
+            pictures: BTreeMap::new(),
+            conflicts: 0,
+            nack: NackGenerator::new(),
+            newest: SeqNo(0),
+        }
+    }
+
+    fn take(&mut self, seq: SeqNo, rtp_time: u32, payload: &[u8], now: Instant) {
+        self.nack.received(seq, now);
+        self.newest = self.newest.max(seq);
+        let content = Content::read(self.codec, payload);
+        if self.codec == Codec::Vp8 {
+            let picture = vp8::describe(payload).and_then(|info| info.vp8).expect("a picture id");
+            self.pictures.insert(seq, picture.picture_id);
+        }
+        let before = self.packets.insert(seq, (rtp_time, content, now));
+        self.conflicts += usize::from(before.is_some_and(|(time, held, _)| (time, held) != (rtp_time, content)));
+    }
+
+    /// Numbers between the first and the last packet that never came.
+    pub fn holes(&self) -> u64 {
+        let (Some((first, _)), Some((last, _))) = (self.packets.first_key_value(), self.packets.last_key_value())
+        else {
+            return 0;
+        };
+        (*last - *first) + 1 - self.packets.len() as u64
+    }
+
+    /// Frames of which every part came, and frames of which any did.
+    pub fn frames(&self) -> (usize, usize) {
+        let mut parts: HashMap<(u8, u32), (HashSet<u8>, u8)> = HashMap::new();
+        for (_, content, _) in self.packets.values() {
+            let frame = parts.entry((content.layer, content.frame)).or_insert((HashSet::new(), content.parts));
+            frame.0.insert(content.part);
+        }
+        let whole = parts.values().filter(|(have, parts)| have.len() == usize::from(*parts)).count();
+        (whole, parts.len())
+    }
+
+    /// The layers in the order in which they were shown.
+    pub fn layers(&self) -> Vec<u8> {
+        let mut layers: Vec<u8> = self.packets.values().map(|(_, content, _)| content.layer).collect();
+        layers.dedup();
+        layers
+    }
+
+    /// Checks what a decoder relies on: each change of layer begins with a keyframe, and time goes on.
+    pub fn assert_decodable(&self) {
+        assert_eq!(self.conflicts, 0, "a number was used twice");
+        let mut before: Option<(u32, Content)> = None;
+        for (seq, (time, content, _)) in &self.packets {
+            if let Some((last_time, last)) = before {
+                let forward = time.wrapping_sub(last_time) as i32;
+                assert!(forward >= 0, "{seq:?}: time goes back by {} ticks", -forward);
+                let changed = last.layer != content.layer;
+                assert!(!changed || content.keyframe && content.part == 0, "{seq:?}: {last:?} → {content:?}");
+                assert!(
+                    forward > 0 || (last.frame, last.layer) == (content.frame, content.layer),
+                    "{seq:?}: two frames at one time"
+                );
+            } else {
+                assert!(self.codec == Codec::Opus || content.keyframe, "begins with {content:?}");
+            }
+            before = Some((*time, *content));
+        }
+    }
+}
