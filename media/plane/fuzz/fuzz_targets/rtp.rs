@@ -1,8 +1,7 @@
-//! Any bytes as an RTP packet. What is accepted is all there, and its header can be written again.
+//! Any bytes as an RTP packet. What is accepted is all there.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use tongke_plane::rtp::header::{HeaderTemplate, MAX_TEMPLATE_LEN};
 use tongke_plane::rtp::packet::{self, RtpPacket};
 use tongke_plane::rtp::{Extensions, is_rtcp};
 use tongke_plane::sdp::ExtensionIds;
@@ -27,18 +26,7 @@ fuzz_target!(|data: &[u8]| {
     let in_elements: usize = packet.elements().map(|(_, element)| element.len()).sum();
     assert!(in_elements <= packet.header_len());
     let found = Extensions::read(packet.elements(), &IDS);
-    rewrite(&packet, &found);
+    for name in [found.mid, found.rid, found.repaired_rid].into_iter().flatten() {
+        assert!(!name.is_empty() && name.is_ascii());
+    }
 });
-
-fn rewrite(packet: &RtpPacket<'_>, found: &Extensions<'_>) {
-    let mid = found.mid.filter(|mid| mid.len() <= 16);
-    let template = HeaderTemplate::new(packet.payload_type(), packet.ssrc(), Some(4), mid.map(|mid| (1, mid)));
-    let mut space = [0xff; MAX_TEMPLATE_LEN];
-    let twcc = found.transport_cc.unwrap_or(7);
-    let len = template.write(&mut space, packet.marker(), packet.seq(), packet.timestamp(), twcc);
-    let written = RtpPacket::parse(&space[..len]).expect("we wrote it");
-    let read = Extensions::read(written.elements(), &IDS);
-    assert_eq!((read.mid, read.transport_cc), (mid, Some(twcc)));
-    assert_eq!((written.seq(), written.timestamp(), written.ssrc()), (packet.seq(), packet.timestamp(), packet.ssrc()));
-    assert_eq!((written.marker(), written.payload_type()), (packet.marker(), packet.payload_type()));
-}

@@ -5,19 +5,16 @@
 //!
 //! - [`packet`]: the header and payload of one RTP packet, and telling RTP from RTCP
 //! - [`extension`]: header extensions by meaning (mid, rid, transport-wide number, audio level)
-//! - [`header`]: what a subscriber's packets begin with: one template, patched for each packet
 //! - [`payload`]: as much of each codec's payload header as forwarding needs
 //! - [`rtcp`]: compound packets, in and out
 //! - [`ntp`]: wall-clock time of sender reports
 
 pub mod extension;
-pub mod header;
 pub mod ntp;
 pub mod packet;
 pub mod payload;
 pub mod rtcp;
 
 pub use extension::{AudioLevel, Extensions};
-pub use header::HeaderTemplate;
 pub use ntp::{NtpTime, WallClock};
 pub use packet::{RtpError, RtpPacket, is_rtcp};

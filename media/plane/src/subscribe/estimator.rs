@@ -184,6 +184,7 @@ impl Estimator {
     /// Time passes; call it about ten times a second. Notices feedback that stays away.
     pub fn handle_timeout(&mut self, now: Instant) {
         let now = self.micros(now);
+        self.reports.expire(now);
         let (Some(heard), Some(sent)) = (self.last_feedback, self.last_sent) else { return };
         let patience = SILENCE.max(3 * self.rtt.unwrap_or(0));
         if sent > heard && now - heard > patience && now - self.last_update > SILENCE / 2 {

@@ -1,8 +1,4 @@
-//! VP8 (RFC 7741 §4.2), and the renumbering of its pictures when a subscriber's layers change.
-
-mod renumbering;
-
-pub use renumbering::Renumbering;
+//! VP8 (RFC 7741 §4.2), and new numbers for its pictures where a subscriber's layers change.
 
 use super::FrameInfo;
 

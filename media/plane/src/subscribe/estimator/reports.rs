@@ -70,7 +70,12 @@ impl Reports {
         self.remb = Some((rate, now));
     }
 
-    /// The receiver's own estimate, while it is fresh. It is dropped by the first report after it went stale.
+    /// Forgets an estimate of the receiver's that it did not repeat.
+    pub(super) fn expire(&mut self, now: Micros) {
+        self.remb = self.remb.filter(|(_, since)| now - since < REMB_SPAN);
+    }
+
+    /// The receiver's own estimate, while it is fresh.
     pub(super) fn bound(&self) -> Option<f64> {
         self.remb.map(|(rate, _)| rate)
     }
@@ -81,7 +86,6 @@ impl Reports {
 
     /// What a report makes of the estimate `target`.
     pub(super) fn report(&mut self, block: &ReportBlock, rtt: Option<Micros>, target: f64, now: Micros) -> f64 {
-        self.remb = self.remb.filter(|(_, since)| now - since < REMB_SPAN);
         let is_queued = rtt.is_some_and(|rtt| self.is_queued(rtt, now));
         // A stream that hardly sends says nothing about the line.
         if self.new_packets(block) < 10 || self.sent_rate == 0.0 {

@@ -132,7 +132,7 @@ fn with_layers(line: Line, pads: bool, seed: u64) -> Measured {
     let source = Source { layers_kbps: layers, max_kbps: 1_700.0, pads, ..ADAPTIVE };
     let mut lesson = Simulation::new(line, source, seed);
     lesson.run(12.0);
-    lesson.run(20.0)
+    lesson.run(40.0)
 }
 
 #[test]
@@ -151,6 +151,15 @@ fn what_does_not_fit_between_two_layers_is_not_probed_for_again_and_again() {
         let between = with_layers(Line::kbps(900.0), true, seed);
         assert!((450.0..620.0).contains(&between.delivered_kbps), "seed {seed}: {between:.0?}");
         assert!(between.mean_queue_ms < 30.0, "seed {seed}: {between:.0?}");
+    }
+}
+
+#[test]
+fn a_probe_that_finds_the_line_full_does_not_cost_the_layer_that_fits() {
+    for seed in SEEDS {
+        let tight = with_layers(Line::kbps(1_900.0), true, seed);
+        assert!(tight.delivered_kbps > 1_400.0 && tight.lowest_kbps > 1_650.0, "seed {seed}: {tight:.0?}");
+        assert!(tight.longest_queue_ms < 250.0, "seed {seed}: {tight:.0?}");
     }
 }
 
@@ -191,6 +200,9 @@ fn a_receivers_own_estimate_is_an_upper_bound() {
     lesson.run(1.0);
     let then = lesson.run(4.0);
     assert!((300.0..=350.0).contains(&then.mean_kbps) && then.delivered_kbps < 380.0, "{then:.0?}");
+    lesson.run(15.0);
+    let forgotten = lesson.run(10.0);
+    assert!(forgotten.mean_kbps > 1_200.0, "{forgotten:.0?}");
 }
 
 #[test]
