@@ -1,0 +1,154 @@
+//! The real server as a child process, on ports of its own, with the demonstration's people and rooms.
+
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use reqwest::header::{CONTENT_TYPE, COOKIE, SET_COOKIE};
+use reqwest::{Client, Response, StatusCode};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// A debug build on a busy machine.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Of the server's log, shown when a test fails.
+const LOG_LINES: usize = 60;
+
+pub struct Server {
+    child: Child,
+    data: TempDir,
+    client: Client,
+    pub base: String,
+    demo: Value,
+}
+
+/// A signed-in person or a classroom's device.
+#[derive(Clone)]
+pub struct Visitor {
+    pub cookie: String,
+}
+
+impl Server {
+    pub async fn start() -> Server {
+        // reqwest is built without a provider; the first test to come sets it for all.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let client = Client::new();
+        let data = tempfile::tempdir().expect("a folder");
+        let port = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port();
+        let child = Command::new(env!("CARGO_BIN_EXE_tongke"))
+            .args(["serve", "--demo", "--listen", &format!("127.0.0.1:{port}"), "--data"])
+            .arg(data.path())
+            .env("TONGKE_MEDIA__LISTEN", "127.0.0.1")
+            .env("TONGKE_MEDIA__PORT", "0")
+            // Two shards: whoever meets in a lesson may sit on different threads.
+            .env("TONGKE_MEDIA__SHARDS", "2")
+            .stdout(Stdio::null())
+            .stderr(std::fs::File::create(data.path().join("log")).expect("a file"))
+            .spawn()
+            .expect("the server starts");
+        let base = format!("http://127.0.0.1:{port}");
+        let mut server = Server { child, data, client, base, demo: Value::Null };
+        server.wait_until_ready().await;
+        server
+    }
+
+    async fn wait_until_ready(&mut self) {
+        let deadline = Instant::now() + START_TIMEOUT;
+        let demo = self.data.path().join("demo.json");
+        while !(self.answers().await && read(&demo).is_some()) {
+            assert!(Instant::now() < deadline, "the server is not ready in time");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        self.demo = read(&demo).expect("it was there a moment ago");
+    }
+
+    async fn answers(&self) -> bool {
+        self.client.get(format!("{}/readyz", self.base)).send().await.is_ok_and(|answer| answer.status().is_success())
+    }
+
+    /// The lesson that is in the timetable now.
+    pub fn lesson(&self) -> String {
+        self.demo["lesson"]["id"].as_str().expect("demo.json names the lesson").to_owned()
+    }
+
+    pub async fn person(&self, login: &str) -> Visitor {
+        let people = self.demo["people"].as_array().expect("demo.json lists people");
+        let person = people.iter().find(|p| p["login"] == login).expect("demo.json has the person");
+        self.enter("/api/session", &json!({ "login": login, "password": person["password"] })).await
+    }
+
+    /// The device of the classroom whose name begins like this.
+    pub async fn room(&self, name: &str) -> Visitor {
+        let rooms = self.demo["rooms"].as_array().expect("demo.json lists rooms");
+        let room = rooms.iter().find(|r| r["name"].as_str().is_some_and(|n| n.starts_with(name)));
+        let url = room.and_then(|r| r["url"].as_str()).expect("demo.json has the room");
+        let pass = url.rsplit('/').next().expect("an address has parts");
+        self.enter("/api/session/pass", &json!({ "pass": pass })).await
+    }
+
+    async fn enter(&self, path: &str, body: &Value) -> Visitor {
+        let answer =
+            self.client.post(format!("{}{path}", self.base)).json(body).send().await.expect("the server answers");
+        assert_eq!(answer.status(), StatusCode::OK, "{path}");
+        let cookie = answer.headers()[SET_COOKIE].to_str().expect("a cookie is ASCII");
+        Visitor { cookie: cookie.split(';').next().expect("split gives one part at least").to_owned() }
+    }
+
+    pub async fn get(&self, visitor: &Visitor, path: &str) -> Response {
+        let request = self.client.get(format!("{}{path}", self.base)).header(COOKIE, &visitor.cookie);
+        request.send().await.expect("the server answers")
+    }
+
+    pub async fn post(&self, visitor: &Visitor, path: &str, body: &Value) -> Response {
+        let request = self.client.post(format!("{}{path}", self.base)).header(COOKIE, &visitor.cookie).json(body);
+        request.send().await.expect("the server answers")
+    }
+
+    pub async fn delete(&self, visitor: &Visitor, path: &str) -> Response {
+        let request = self.client.delete(format!("{}{path}", self.base)).header(COOKIE, &visitor.cookie);
+        request.send().await.expect("the server answers")
+    }
+
+    /// A WHIP or WHEP token: its id and itself.
+    pub async fn token(&self, kind: &str) -> (String, String) {
+        let lead = self.person("zhoumin").await;
+        let path = format!("/api/lessons/{}/tokens", self.lesson());
+        let answer = self.post(&lead, &path, &json!({ "kind": kind, "label": "录播主机" })).await;
+        assert_eq!(answer.status(), StatusCode::CREATED);
+        let made: Value = answer.json().await.expect("JSON");
+        let text = |key: &str| made[key].as_str().expect("a string").to_owned();
+        (text("id"), text("token"))
+    }
+
+    /// A request to `/whip/…` or `/whep/…` as a program makes it.
+    pub fn program(&self, method: reqwest::Method, path: &str, token: &str) -> reqwest::RequestBuilder {
+        self.client.request(method, format!("{}{path}", self.base)).bearer_auth(token)
+    }
+
+    /// Posts an offer. The answer's status, its session's path, and its body.
+    pub async fn offer(&self, path: &str, token: &str, sdp: String) -> (StatusCode, String, String) {
+        let request =
+            self.program(reqwest::Method::POST, path, token).header(CONTENT_TYPE, "application/sdp").body(sdp);
+        let answer = request.send().await.expect("the server answers");
+        let location = answer.headers().get("location").and_then(|l| l.to_str().ok()).unwrap_or_default().to_owned();
+        (answer.status(), location, answer.text().await.expect("a body"))
+    }
+}
+
+fn read(path: &Path) -> Option<Value> {
+    serde_json::from_slice(&std::fs::read(path).ok()?).ok()
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            let log = std::fs::read_to_string(self.data.path().join("log")).unwrap_or_default();
+            let last: Vec<&str> = log.lines().rev().take(LOG_LINES).collect();
+            eprintln!("the server's last words:\n{}", last.into_iter().rev().collect::<Vec<_>>().join("\n"));
+        }
+    }
+}
