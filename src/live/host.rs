@@ -128,7 +128,6 @@ impl Host {
 
     /// Runs the lesson until it is over and everybody has gone.
     pub async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
-        self.take_up(now());
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while !self.is_over() {
@@ -145,14 +144,6 @@ impl Host {
             self.settle().await;
         }
         self.media.close_all();
-    }
-
-    /// A lesson that was on when this process began goes on, and so does its recording.
-    fn take_up(&self, now: Now) {
-        if let (Phase::Live, Some(at)) = (self.lesson.phase(), self.lesson.started()) {
-            tracing::info!(lesson.id = %self.around.id, began = %at, resumed = %now.wall, "taking up a lesson that is on");
-            self.around.bus.publish(LessonEvent::Started { lesson: self.around.id, at });
-        }
     }
 
     async fn handle(&mut self, command: Command) {

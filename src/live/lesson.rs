@@ -153,7 +153,7 @@ pub struct MemberTrack {
 }
 
 impl Lesson {
-    /// A lesson as the timetable has it; `started` is set when it was on before this process began (a restart in mid-lesson).
+    /// A lesson as the timetable has it; `started` is set when it is on already and lost its task, which only a bug of ours can do.
     pub fn new(id: String, title: String, started: Option<Timestamp>, limits: Limits) -> Lesson {
         Lesson {
             id,
@@ -281,12 +281,7 @@ impl Lesson {
         self.announce_changed(at, None);
     }
 
-    /// When [`Lesson::handle_timeout`] is next needed.
-    pub fn poll_timeout(&self) -> Option<Instant> {
-        self.members.iter().filter_map(|m| m.lost_since).min().map(|since| since + GRACE)
-    }
-
-    /// Lets go of those whose grace has run out.
+    /// Lets go of those whose grace has run out. Called every tick of the host.
     pub fn handle_timeout(&mut self, now: Instant) {
         let over = |m: &Member| m.lost_since.is_some_and(|since| now >= since + GRACE);
         while let Some(at) = self.members.iter().position(over) {
@@ -373,10 +368,6 @@ impl Lesson {
 
     pub fn phase(&self) -> Phase {
         self.phase
-    }
-
-    pub fn started(&self) -> Option<Timestamp> {
-        self.started
     }
 
     /// The next thing to do; drain after every input.

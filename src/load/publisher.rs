@@ -108,11 +108,6 @@ impl Publisher {
         }
     }
 
-    /// When [`Publisher::handle_timeout`] is next needed, once the keys are there.
-    pub fn poll_timeout(&self) -> Option<Instant> {
-        self.next_frame
-    }
-
     /// Sends what is due.
     pub fn handle_timeout(&mut self, socket: &Socket, session: &mut SrtpSession, now: Instant) {
         let due = *self.next_frame.get_or_insert(now);
