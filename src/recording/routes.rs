@@ -216,7 +216,7 @@ async fn make_mp4(State(app): State<App>, actor: Actor, Path(id): Path<LessonId>
 }
 
 /// A file of a recording: playlists, segments, poster, MP4.
-#[utoipa::path(get, path = "/media/{lesson_id}/{path}", tag = "recordings", params(("lesson_id" = LessonId, Path), ("path" = String, Path)), responses((status = 200), (status = 206), (status = 404, body = crate::error::Body)))]
+#[utoipa::path(get, path = "/media/{lesson_id}/{*path}", tag = "recordings", params(("lesson_id" = LessonId, Path), ("path" = String, Path)), responses((status = 200), (status = 206), (status = 404, body = crate::error::Body)))]
 async fn media(
     State(app): State<App>,
     actor: Actor,
