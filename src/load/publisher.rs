@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use tongke_plane::ids::Ssrc;
+use tongke_plane::rtp::NtpTime;
 use tongke_plane::rtp::rtcp::{self, Compound, Rtcp};
-use tongke_plane::rtp::{HeaderTemplate, NtpTime};
 use tongke_plane::transport::srtp::{Outbound, SrtpSession};
 use tongke_plane::units::SeqNo;
 
@@ -55,7 +55,9 @@ pub struct Publisher {
 /// One RTP stream.
 struct Line {
     ssrc: Ssrc,
-    header: HeaderTemplate,
+    payload_type: u8,
+    /// The id under which packets carry their transport-wide number.
+    transport_cc: Option<u8>,
     seq: SeqNo,
 }
 
@@ -64,7 +66,7 @@ impl Line {
         let ssrc = Ssrc(ssrc);
         // RFC 3550 §5.1: a random start, in the lower half so that the rollover counter of the first packet is certain.
         let seq = SeqNo(u64::from(rand::random::<u16>() >> 1));
-        Line { ssrc, header: HeaderTemplate::new(payload_type, ssrc, transport_cc, None), seq }
+        Line { ssrc, payload_type, transport_cc, seq }
     }
 
     fn send(
@@ -77,7 +79,7 @@ impl Line {
         payload: &[&[u8]],
     ) {
         let mut buffer = [0; BUFFER];
-        let header_len = self.header.write(&mut buffer, marker, self.seq.wire(), rtp_time, transport_seq);
+        let header_len = self.write_header(&mut buffer, marker, rtp_time, transport_seq);
         let mut len = header_len;
         for part in payload {
             buffer[len..len + part.len()].copy_from_slice(part);
@@ -86,6 +88,20 @@ impl Line {
         let len = seal.rtp.protect(&mut buffer, header_len, len, self.seq.rollover());
         socket.send(&buffer[..len]);
         self.seq = self.seq.next();
+    }
+
+    /// RFC 3550 §5.1, with the transport-wide number as a one-byte extension (RFC 8285 §4.2).
+    fn write_header(&self, buffer: &mut [u8; BUFFER], marker: bool, rtp_time: u32, transport_seq: u16) -> usize {
+        buffer[0] = 0x80;
+        buffer[1] = u8::from(marker) << 7 | self.payload_type;
+        buffer[2..4].copy_from_slice(&self.seq.wire().to_be_bytes());
+        buffer[4..8].copy_from_slice(&rtp_time.to_be_bytes());
+        buffer[8..12].copy_from_slice(&self.ssrc.0.to_be_bytes());
+        let Some(id) = self.transport_cc else { return 12 };
+        let [high, low] = transport_seq.to_be_bytes();
+        buffer[0] |= 0x10;
+        buffer[12..20].copy_from_slice(&[0xbe, 0xde, 0, 1, id << 4 | 1, high, low, 0]);
+        20
     }
 }
 
