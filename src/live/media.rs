@@ -105,7 +105,7 @@ impl Media {
         let publisher = self.publishers.get(&(who.to_owned(), purpose));
         // No peer has the number 0: the page is told that its connection is gone, and makes another.
         let peer = publisher.map_or(PeerId(0), |p| p.peer);
-        self.plane.republish(peer, sdp, &PublishOptions::default())
+        self.plane.republish(peer, sdp)
     }
 
     /// Ends a publisher; its tracks that are gone with it.

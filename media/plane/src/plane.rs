@@ -194,14 +194,15 @@ impl Plane {
         Ok(Published { peer, answer, tracks })
     }
 
-    /// Answers a publisher's new offer after a network change: an ICE restart (RFC 8445 §9). Its tracks stay as they are.
-    pub fn republish(&self, peer: PeerId, offer: &str, options: &PublishOptions) -> Result<String, PlaneError> {
+    /// Answers a publisher's new offer after a network change: an ICE restart (RFC 8445 §9). Its tracks and codecs stay as they are.
+    pub fn republish(&self, peer: PeerId, offer: &str) -> Result<String, PlaneError> {
         let offer = sdp::parse(offer)?;
         let mut directory = self.inner.directory.lock();
         let entry = directory.peers.get_mut(&peer).ok_or(PlaneError::NoPeer(peer))?;
         let Role::Publisher { media } = &entry.role else { return Err(PlaneError::WrongRole(peer)) };
         let local = IceCredentials::random(&mut io::rng());
-        let (answer, again) = sdp::answer_publisher(&offer, &self.local(&local, entry.shard), &options.codecs)?;
+        let codecs: Vec<Codec> = media.iter().map(|(_, media)| media.codec).collect();
+        let (answer, again) = sdp::answer_publisher(&offer, &self.local(&local, entry.shard), &codecs)?;
         if again.len() != media.len()
             || again.iter().zip(media).any(|(new, (_, old))| new.mid != old.mid || new.codec != old.codec)
         {

@@ -157,6 +157,11 @@ impl Shard {
         let peer = named.or_else(|| self.by_address.get(&from).copied()).ok_or(DropReason::StunUnknownPeer)?;
         let outcome = self.peers[peer].transport.handle(now, Path::udp(from), datagram);
         self.drain_transport(now, peer);
+        // Two peers that shared an address in turn: it belongs to the one whose check was valid last.
+        let is_its_own = self.peers.get(peer).is_some_and(|peer| peer.transport.knows(Path::udp(from)));
+        if outcome.is_ok() && is_its_own {
+            self.by_address.insert(from, peer);
+        }
         outcome
     }
 
