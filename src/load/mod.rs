@@ -166,6 +166,7 @@ async fn measure(args: &Args) -> Result<Report, Failure> {
     receivers.close_window();
     // Whoever is on the way when the window closes has arrived when this is over.
     tokio::time::sleep(Duration::from_millis(500)).await;
+    shared.leaving.store(true, Ordering::Relaxed);
     signalling.leave(sessions).await;
     if let Some(progress) = progress {
         progress.abort();

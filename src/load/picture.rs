@@ -1,8 +1,8 @@
 //! A synthetic H264 stream: valid, tiny to make, and of any size.
 //!
 //! The picture is grey: an IDR whose macroblocks are all Intra16x16 without a residual, and P frames that skip every macroblock.
-//! Filler data (NAL type 12) brings each frame to its size, and an SEI message in the first packet says when the frame was sent.
-//! Decoders show it; nothing has to be encoded.
+//! An SEI message in the first packet says when the frame was sent; its user data and filler data (NAL type 12) bring every packet to
+//! 1200 bytes. Decoders show it; nothing has to be encoded.
 
 /// Constrained Baseline at level 3.1, as every WebRTC endpoint takes it (RFC 7742 §6.2).
 pub const PROFILE_LEVEL_ID: &str = "42e01f";
@@ -21,6 +21,12 @@ pub const STAMP_LEN: usize = 16;
 /// The RTP payload of a packet may be this long: 1200 bytes, as browsers send them.
 pub const MAX_PAYLOAD: usize = 1200;
 
+/// The first byte of an aggregate that holds referenced NAL units (RFC 6184 §5.7.1).
+const STAP_A: u8 = 0x60 | 24;
+/// NAL unit type, and SEI payload type (H.264 tables 7-1, D.1).
+const SEI: u8 = 6;
+const USER_DATA: u8 = 5;
+
 /// Makes the frames of one stream.
 pub struct Picture {
     sps: Vec<u8>,
@@ -34,18 +40,15 @@ impl Picture {
         Picture { sps: sps(), pps: pps(), idr_count: 0, frame_num: 0 }
     }
 
-    /// The RTP payloads (RFC 6184) of the next frame, `size` bytes together or as little as a frame needs. `stamp_ns` is read
-    /// back by [`stamp_in`].
-    pub fn frame(&mut self, keyframe: bool, size: usize, stamp_ns: u64) -> Vec<Vec<u8>> {
-        let sei = sei(stamp_ns);
-        let slice = if keyframe { self.idr() } else { self.skip() };
+    /// The RTP payloads (RFC 6184) of the next frame: `packets` of [`MAX_PAYLOAD`] bytes, or the one or two that a frame needs at
+    /// least. Only a keyframe's slice is shorter. `stamp_ns` is read back by [`stamp_in`].
+    pub fn frame(&mut self, keyframe: bool, packets: usize, stamp_ns: u64) -> Vec<Vec<u8>> {
         let mut payloads = if keyframe {
-            vec![aggregate(&[&sei, &self.sps, &self.pps]), slice]
+            vec![stamped(stamp_ns, &[&self.sps, &self.pps]), self.idr()]
         } else {
-            vec![aggregate(&[&sei, &slice])]
+            vec![stamped(stamp_ns, &[&self.skip()])]
         };
-        let so_far: usize = payloads.iter().map(Vec::len).sum();
-        payloads.extend(filler(size.saturating_sub(so_far)));
+        payloads.extend(filler(packets.saturating_sub(payloads.len())));
         payloads
     }
 
@@ -77,14 +80,13 @@ impl Picture {
 
 /// When the frame was sent, if `payload` is the first packet of one of our frames; and whether it is a keyframe.
 pub fn stamp_in(payload: &[u8]) -> Option<(u64, bool)> {
-    // STAP-A (RFC 6184 §5.7.1): our SEI is its first NAL unit.
-    let (24, sei) = (*payload.first()? & 0x1f, payload.get(3..)?) else { return None };
-    let (6, 5, body) = (*sei.first()?, *sei.get(1)?, sei.get(3..)?) else { return None };
-    let stamp = body.strip_prefix(&STAMP_UUID)?.get(..STAMP_LEN)?;
+    let [STAP_A, high, low, nals @ ..] = payload else { return None };
+    let (sei, rest) = nals.split_at_checked(usize::from(u16::from_be_bytes([*high, *low])))?;
+    let message = sei.strip_prefix(&[SEI, USER_DATA])?;
+    let size_bytes = message.iter().position(|byte| *byte != 0xff)? + 1;
+    let stamp = message.get(size_bytes..)?.strip_prefix(&STAMP_UUID)?.get(..STAMP_LEN)?;
     let stamp = u64::from_str_radix(std::str::from_utf8(stamp).ok()?, 16).ok()?;
-    let sei_len = usize::from(u16::from_be_bytes([payload[1], payload[2]]));
-    let next = payload.get(3 + sei_len + 2).copied().unwrap_or_default();
-    Some((stamp, next & 0x1f == 7))
+    Some((stamp, rest.get(2).is_some_and(|next| next & 0x1f == 7)))
 }
 
 fn sps() -> Vec<u8> {
@@ -133,44 +135,53 @@ fn slice_header(slice_type: u32, frame_num: u32) -> Bits {
     bits
 }
 
-/// User data (H.264 D.1.6) with the time of sending.
-fn sei(stamp_ns: u64) -> Vec<u8> {
-    let mut nal = vec![0x06, 5, (STAMP_UUID.len() + STAMP_LEN) as u8];
-    nal.extend_from_slice(&STAMP_UUID);
-    nal.extend_from_slice(format!("{stamp_ns:016x}").as_bytes());
-    nal.push(0x80);
-    nal
-}
-
-/// STAP-A (RFC 6184 §5.7.1). All parts are of this file, and short.
-fn aggregate(nals: &[&[u8]]) -> Vec<u8> {
-    let mut payload = vec![0x60 | 24];
-    for nal in nals {
+/// An aggregate (RFC 6184 §5.7.1) of exactly [`MAX_PAYLOAD`] bytes: our SEI message, as long as it takes, and then `nals`.
+fn stamped(stamp_ns: u64, nals: &[&[u8]]) -> Vec<u8> {
+    let others: usize = nals.iter().map(|nal| 2 + nal.len()).sum();
+    let sei = sei(stamp_ns, MAX_PAYLOAD - 1 - 2 - others);
+    let mut payload = vec![STAP_A];
+    for nal in [&[&sei[..]], nals].concat() {
         payload.extend_from_slice(&(nal.len() as u16).to_be_bytes());
         payload.extend_from_slice(nal);
     }
     payload
 }
 
-/// Filler data of about `size` bytes in fragments (FU-A, RFC 6184 §5.8).
-fn filler(size: usize) -> Vec<Vec<u8>> {
+/// User data (H.264 D.1.6) with the time of sending, `len` bytes as a NAL unit.
+fn sei(stamp_ns: u64, len: usize) -> Vec<u8> {
+    // Of the length: header, type, the size itself in steps of 255 (H.264 7.3.2.3.1), and the trailing bit's byte.
+    let size = (0..len).rev().find(|size| 2 + size / 255 + 1 + size + 1 == len).unwrap_or(len - 5);
+    let mut nal = vec![SEI, USER_DATA];
+    nal.resize(2 + size / 255, 0xff);
+    nal.push((size % 255) as u8);
+    let body_at = nal.len();
+    nal.extend_from_slice(&STAMP_UUID);
+    nal.extend_from_slice(format!("{stamp_ns:016x}").as_bytes());
+    nal.resize(body_at + size, b'.');
+    nal.push(0x80);
+    nal
+}
+
+/// Filler data in fragments (FU-A, RFC 6184 §5.8) of [`MAX_PAYLOAD`] bytes each.
+fn filler(packets: usize) -> Vec<Vec<u8>> {
     const FU_A: u8 = 28;
     const FILLER: u8 = 12;
-    if size < 4 {
-        return Vec::new();
-    }
-    if size <= MAX_PAYLOAD {
-        return vec![[&[FILLER][..], &vec![0xff; size - 2], &[0x80]].concat()];
-    }
-    let mut body = vec![0xff; size - 2];
-    body.push(0x80);
-    let parts: Vec<&[u8]> = body.chunks(MAX_PAYLOAD - 2).collect();
-    let fragment = |(index, part): (usize, &&[u8])| {
+    let fragment = |index| {
         let start = u8::from(index == 0) << 7;
-        let end = u8::from(index + 1 == parts.len()) << 6;
-        [&[FU_A, start | end | FILLER][..], part].concat()
+        let end = u8::from(index + 1 == packets) << 6;
+        let mut payload = vec![0xff; MAX_PAYLOAD];
+        (payload[0], payload[1]) = (FU_A, start | end | FILLER);
+        if end != 0 {
+            payload[MAX_PAYLOAD - 1] = 0x80;
+        }
+        payload
     };
-    parts.iter().enumerate().map(fragment).collect()
+    match packets {
+        0 => Vec::new(),
+        // RFC 6184 §5.8: one fragment may not be the first and the last.
+        1 => vec![[&[FILLER][..], &vec![0xff; MAX_PAYLOAD - 2], &[0x80]].concat()],
+        _ => (0..packets).map(fragment).collect(),
+    }
 }
 
 /// Writes a raw byte sequence payload (H.264 7.2).
@@ -238,16 +249,25 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_has_its_size_and_says_when_it_was_sent() {
+    fn every_packet_is_full_and_the_first_says_when_it_was_sent() {
         let mut picture = Picture::new();
-        for (keyframe, stamp) in [(true, 1), (false, u64::MAX), (false, 0)] {
-            let payloads = picture.frame(keyframe, 6250, stamp);
-            let size: usize = payloads.iter().map(Vec::len).sum();
-            assert!((6250..6270).contains(&size), "{size} bytes");
-            assert!(payloads.iter().all(|p| p.len() <= MAX_PAYLOAD));
+        for (keyframe, packets, stamp) in
+            [(true, 5, 1), (false, 5, u64::MAX), (false, 6, 0), (false, 2, 7), (false, 0, 8)]
+        {
+            let payloads = picture.frame(keyframe, packets, stamp);
+            assert_eq!(payloads.len(), packets.max(1 + usize::from(keyframe)));
+            let full = |(index, payload): (usize, &Vec<u8>)| payload.len() == MAX_PAYLOAD || keyframe && index == 1;
+            assert!(payloads.iter().enumerate().all(full), "{packets} packets");
             assert_eq!(stamp_in(&payloads[0]), Some((stamp, keyframe)));
-            assert!(payloads[1..].iter().all(|p| stamp_in(p).is_none()));
+            assert!(payloads[1..].iter().all(|p| p.len() <= MAX_PAYLOAD && stamp_in(p).is_none()));
         }
+    }
+
+    /// As ffmpeg reads them: Constrained Baseline at level 3.1, 640 × 360, no reordering.
+    #[test]
+    fn the_parameter_sets_are_those_of_a_640_by_360_picture() {
+        assert_eq!(hex::encode(sps()), "6742e01f95a0280bfe54");
+        assert_eq!(hex::encode(pps()), "68ce3880");
     }
 
     #[test]

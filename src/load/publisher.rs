@@ -40,7 +40,9 @@ pub struct Publisher {
     picture: Picture,
     media: Line,
     rtx: Option<Line>,
+    /// What every frame is allowed, and what earlier frames have left over: packets are full, so frames differ by one.
     frame_bytes: usize,
+    saved_bytes: usize,
     rtp_time: u32,
     /// The transport-wide number, of media and retransmissions together.
     transport_seq: u16,
@@ -113,6 +115,7 @@ impl Publisher {
             media: Line::new(ssrc, Answer::PAYLOAD_TYPE, answer.transport_cc),
             rtx,
             frame_bytes: (bitrate_kbps * 1000 / 8 / FRAME_RATE) as usize,
+            saved_bytes: 0,
             rtp_time: rand::random(),
             transport_seq: 0,
             history: VecDeque::with_capacity(HISTORY),
@@ -142,7 +145,9 @@ impl Publisher {
     fn send_frame(&mut self, socket: &Socket, seal: &mut Outbound) {
         let keyframe = std::mem::take(&mut self.keyframe_wanted);
         self.sent.keyframes += u64::from(keyframe);
-        let payloads = self.picture.frame(keyframe, self.frame_bytes, measure::clock_ns());
+        self.saved_bytes += self.frame_bytes;
+        let payloads = self.picture.frame(keyframe, self.saved_bytes / MAX_PAYLOAD, measure::clock_ns());
+        self.saved_bytes = self.saved_bytes.saturating_sub(payloads.len() * MAX_PAYLOAD);
         let last = payloads.len() - 1;
         for (index, payload) in payloads.into_iter().enumerate() {
             let (seq, marker) = (self.media.seq.wire(), index == last);

@@ -1,7 +1,7 @@
 //! The threads that own the clients' sockets. Publishers and subscribers have threads of their own, so that neither waits for the other.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -30,6 +30,8 @@ pub struct Shared {
     pub showing: AtomicUsize,
     pub packets: AtomicU64,
     pub bytes: AtomicU64,
+    /// The run is over: that the server closes connections is what was asked of it.
+    pub leaving: AtomicBool,
 }
 
 pub struct Client {
