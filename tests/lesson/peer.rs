@@ -260,7 +260,7 @@ fn opus() -> RTCRtpCodecParameters {
         sdp_fmtp_line: "minptime=10;useinbandfec=1".to_owned(),
         rtcp_feedback: vec![],
     };
-    RTCRtpCodecParameters { rtp_codec, payload_type: OPUS, ..Default::default() }
+    RTCRtpCodecParameters { rtp_codec, payload_type: OPUS }
 }
 
 fn h264() -> RTCRtpCodecParameters {
@@ -271,7 +271,7 @@ fn h264() -> RTCRtpCodecParameters {
         sdp_fmtp_line: "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f".to_owned(),
         rtcp_feedback: vec![],
     };
-    RTCRtpCodecParameters { rtp_codec, payload_type: H264, ..Default::default() }
+    RTCRtpCodecParameters { rtp_codec, payload_type: H264 }
 }
 
 fn local_track(kind: Kind, codec: RTCRtpCodec) -> Arc<TrackLocalStaticRTP> {
