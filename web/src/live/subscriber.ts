@@ -4,6 +4,8 @@ import { ref, shallowReactive, shallowRef } from 'vue'
 import { watchHealth } from './health'
 import type { FromPage, MediaKind, ParticipantId, Purpose, Slot } from './protocol'
 
+const SOUND_AGAIN_MS = 1000
+
 export class Subscriber {
   connection: RTCPeerConnection | null = null
   readonly slots = shallowRef<Slot[]>([])
@@ -108,8 +110,21 @@ export class Subscriber {
     try {
       await voice.play()
     } catch (error) {
-      if (error instanceof DOMException && error.name === 'NotAllowedError') this.soundBlocked.value = true
+      if (error instanceof DOMException && error.name === 'NotAllowedError') this.waitForSound()
     }
+  }
+
+  /** A browser allows sound once the page's own microphone is open, and says so to nobody: ask again until it does or somebody clicks. */
+  private waitForSound() {
+    if (this.soundBlocked.value) return
+    this.soundBlocked.value = true
+    const again = async () => {
+      if (!this.soundBlocked.value) return
+      const tried = await Promise.allSettled([...this.voices.values()].map((voice) => voice.play()))
+      if (tried.every((one) => one.status === 'fulfilled')) this.soundBlocked.value = false
+      else setTimeout(again, SOUND_AGAIN_MS)
+    }
+    setTimeout(again, SOUND_AGAIN_MS)
   }
 
   private startOver() {
