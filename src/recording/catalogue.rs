@@ -189,10 +189,6 @@ impl Segment {
     pub fn end_us(&self) -> i64 {
         self.start_us + self.duration_us
     }
-
-    pub fn touches(&self, from_us: i64, to_us: i64) -> bool {
-        self.start_us < to_us && self.end_us() > from_us
-    }
 }
 
 type RecordingRow = (RecordingState, i64, Option<i64>, i64, Option<i64>, String, Option<String>);

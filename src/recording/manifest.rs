@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::catalogue::{Codec, Kind, Layer, Purpose, Recorded, Segment, Track, TrackKey};
+use super::catalogue::{Codec, Kind, Layer, Purpose, RENDITION_LAYER, Recorded, Segment, Track, TrackKey};
+use super::programme::{self, Piece};
 use super::timeline::{TimelineEvent, stage};
 use crate::bus::ParticipantKind;
 
@@ -59,21 +60,27 @@ pub fn plan(recorded: &Recorded, events: &[TimelineEvent]) -> Plan {
     let mut pictures = BTreeMap::new();
     for (name, stretches) in shown(&scenes, duration_ms) {
         let Some(track) = recorded.tracks.iter().find(|track| track.id.to_string() == name) else { continue };
-        let clips = best_layer(track).map(|layer| clips(track, layer, &stretches)).unwrap_or_default();
-        pictures.insert(name, clips);
+        pictures.insert(name, clips(recorded, track, &stretches));
     }
     let voices = recorded.tracks.iter().filter(|track| track.kind == Kind::Audio);
     let sounds = voices
-        .filter_map(|track| Some((track.id.to_string(), clips(track, best_layer(track)?, &[(0, duration_ms)]))))
+        .map(|track| (track.id.to_string(), clips(recorded, track, &[(0, duration_ms)])))
         .filter(|(_, clips)| !clips.is_empty())
         .collect();
     Plan { duration_ms, scenes, pictures, sounds }
 }
 
-/// The recorded layer with the largest picture. Layers made by a job are copies of it.
+/// The recorded layers, the one with the largest picture first. Layers made by a job are copies of them.
+fn recorded_layers(track: &Track) -> Vec<&Layer> {
+    let recorded = track.layers.iter().filter(|layer| layer.number < RENDITION_LAYER && !layer.segments.is_empty());
+    let mut layers: Vec<&Layer> = recorded.collect();
+    layers.sort_by_key(|layer| -layer.pixels());
+    layers
+}
+
+/// The recorded layer with the largest picture.
 pub fn best_layer(track: &Track) -> Option<&Layer> {
-    let recorded = track.layers.iter().filter(|layer| layer.number < super::catalogue::RENDITION_LAYER);
-    recorded.filter(|layer| !layer.segments.is_empty()).max_by_key(|layer| layer.pixels())
+    recorded_layers(track).first().copied()
 }
 
 /// The name of a clip's file.
@@ -158,29 +165,34 @@ fn shown(scenes: &[Scene], duration_ms: i64) -> BTreeMap<String, Vec<(i64, i64)>
     shown
 }
 
-/// The segments that these stretches take, from a keyframe on, a clip for each run of one init part.
-fn clips(track: &Track, layer: &Layer, stretches: &[(i64, i64)]) -> Vec<Clip> {
-    let needed = needed(layer, stretches);
-    // A run breaks where the format changes, and where the next segment leans on one that is left out.
-    let runs = needed.chunk_by(|a, b| a.1.init == b.1.init && (a.0 + 1 == b.0 || b.1.keyframe));
-    runs.filter_map(|run| {
-        let segments: Vec<&Segment> = run.iter().map(|(_, segment)| *segment).collect();
-        Clip::new(track, layer, &segments)
-    })
-    .collect()
+/// The segments that these stretches take, a clip for each run of one format.
+fn clips(recorded: &Recorded, track: &Track, stretches: &[(i64, i64)]) -> Vec<Clip> {
+    let layers = recorded_layers(track);
+    let mut pieces: Vec<Piece> = Vec::new();
+    for (from_ms, to_ms) in joined(stretches) {
+        pieces.extend(programme::run(recorded, track, &layers, from_ms * 1000, to_ms.saturating_mul(1000)));
+    }
+    // Where one stretch ends and the next begins within a segment, it is there twice.
+    pieces.dedup_by_key(|piece| (piece.layer, piece.segment.number));
+    let same = |a: &Piece, b: &Piece| (a.layer, a.segment.init) == (b.layer, b.segment.init);
+    let clip = |run: &[Piece]| Clip {
+        track: track.id,
+        codec: track.codec,
+        layer: run[0].layer,
+        init: run[0].segment.init,
+        segments: run.iter().map(|piece| piece.segment.number).collect(),
+    };
+    pieces.chunk_by(same).map(clip).collect()
 }
 
-fn needed<'a>(layer: &'a Layer, stretches: &[(i64, i64)]) -> Vec<(usize, &'a Segment)> {
-    let seen = |segment: &Segment| stretches.iter().any(|(from, to)| segment.touches(from * 1000, to * 1000));
-    let mut wanted: Vec<bool> = layer.segments.iter().map(seen).collect();
-    // A segment that does not begin with a keyframe needs the one before.
-    for index in (1..wanted.len()).rev() {
-        if wanted[index]
-            && !layer.segments[index].keyframe
-            && layer.segments[index].init == layer.segments[index - 1].init
-        {
-            wanted[index - 1] = true;
+/// Stretches that touch are one.
+fn joined(stretches: &[(i64, i64)]) -> Vec<(i64, i64)> {
+    let mut joined: Vec<(i64, i64)> = Vec::new();
+    for (from, to) in stretches {
+        match joined.last_mut() {
+            Some(last) if *from <= last.1 => last.1 = last.1.max(*to),
+            _ => joined.push((*from, *to)),
         }
     }
-    layer.segments.iter().enumerate().filter(|(index, _)| wanted[*index]).collect()
+    joined
 }

@@ -8,6 +8,7 @@
 //! run on (RFC 8216 §4.3.2.3 demands the tag for a break in the times), and players that align sound and picture by discontinuity
 //! numbers would look for breaks in the sound that are not there.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use super::catalogue::{Kind, Layer, Recorded, Track};
@@ -47,7 +48,7 @@ pub fn main(recorded: &Recorded, kind: Kind, variant: usize) -> String {
 /// One layer of one track.
 pub fn track(recorded: &Recorded, track: &Track, layer: &Layer) -> String {
     let over = recorded.is_over() || track.to_ms.is_some();
-    write_media(&programme::track_entries(track, layer), track.kind, over, "../..")
+    write_media(&programme::track_entries(recorded, track, layer), track.kind, over, "../..")
 }
 
 /// What a rendition needs of its viewer.
@@ -67,7 +68,8 @@ impl Shape {
             _ => None,
         });
         let (mut bits, mut time_us, mut peak) = (0, 0, 0);
-        let mut shape: Option<(i64, i64, i64, String)> = None;
+        // How long each format is shown.
+        let mut shown: BTreeMap<(i64, i64, &str), i64> = BTreeMap::new();
         for (track, layer, segment) in segments {
             let size_bits = segment.size_bytes * 8;
             bits += size_bits;
@@ -76,14 +78,12 @@ impl Shape {
                 peak = peak.max(size_bits * 1_000_000 / segment.duration_us);
             }
             let init = track.layer(layer).and_then(|layer| layer.init(segment.init))?;
-            let pixels = init.width * init.height;
-            if shape.as_ref().is_none_or(|(known, ..)| *known < pixels) {
-                shape = Some((pixels, init.width, init.height, init.codec.clone()));
-            }
+            *shown.entry((init.width, init.height, &init.codec)).or_default() += segment.duration_us;
         }
-        let (_, width, height, codec) = shape?;
+        // The format that is on the longest stands for all: by its size a player tells the renditions apart.
+        let ((width, height, codec), _) = shown.into_iter().max_by_key(|(_, time_us)| *time_us)?;
         let average = (bits * 1_000_000 / time_us.max(1)).max(1);
-        Some(Shape { bandwidth: peak.max(average), average, width, height, codec })
+        Some(Shape { bandwidth: peak.max(average), average, width, height, codec: codec.to_owned() })
     }
 }
 

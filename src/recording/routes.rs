@@ -113,7 +113,7 @@ async fn one(State(app): State<App>, actor: Actor, Path(id): Path<LessonId>) -> 
 
 fn described(lesson: LessonId, track: &Track) -> RecordedTrack {
     // The best layer that plays; for what does not play yet, the one that it would be.
-    let best = programme::layer_of(track, usize::MAX).or(track.layers.last());
+    let best = programme::best_layer_of(track).or(track.layers.last());
     let layer = best.map_or(0, |layer| layer.number);
     let participant = &track.participant;
     RecordedTrack {

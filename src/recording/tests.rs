@@ -18,11 +18,12 @@ use super::catalogue::{Codec, Kind, Recorded};
 use super::media::MediaFile;
 use super::source::{Published, Source, Tap};
 use crate::bus::{ParticipantKind, ParticipantRef, Purpose, TimelineKind};
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::db::{Db, sqlite_url};
-use crate::jobs::Jobs;
-use crate::storage::Storage;
+use crate::jobs::{JobState, Jobs};
+use crate::storage::{Key, Storage};
 use crate::timetable::LessonId;
+use crate::worker::Worker;
 
 const FRAME: Duration = Duration::from_nanos(66_666_667);
 const MS: fn(u64) -> Duration = Duration::from_millis;
@@ -79,10 +80,37 @@ impl Office {
 
     async fn open_with(folder: TempDir, storage: Storage) -> Office {
         let db = database(folder.path()).await;
+        Office::open_on(db, folder, storage).await
+    }
+
+    async fn open_on(db: Db, folder: TempDir, storage: Storage) -> Office {
         let (lesson, lead) = plan_lesson(&db).await;
         let studio = Arc::new(Studio::default());
         let recordings = recordings(&db, folder.path(), storage, studio.clone()).await;
         Office { recordings, studio, db, lesson, lead, folder }
+    }
+
+    /// A program of its own makes posters and files; the whole workspace is built before tests run.
+    async fn with_worker(self) -> Office {
+        let here = std::env::current_exe().unwrap();
+        let program = here.parent().unwrap().parent().unwrap().join("tongke-av");
+        assert!(program.exists(), "{} is missing: cargo build -p tongke-av", program.display());
+        let limits = config::Worker { program: program.to_str().unwrap().into(), ..config::Worker::default() };
+        self.recordings.register_exports(&Worker::new(&limits), &self.folder.path().join("scratch"));
+        self.recordings.inner.jobs.start().await.unwrap();
+        self
+    }
+
+    async fn job_done(&self, key: &str) {
+        for _ in 0..600 {
+            let job = self.recordings.inner.jobs.by_key(key).await.unwrap();
+            match job.as_ref().map(|job| job.state) {
+                Some(JobState::Done) => return,
+                Some(JobState::Failed) => panic!("{key}: {:?}", job.unwrap().error),
+                _ => tokio::time::sleep(MS(100)).await,
+            }
+        }
+        panic!("{key} was not done within a minute");
     }
 
     /// The lead's camera from 200 ms on and voice from the beginning, for six seconds.
@@ -357,4 +385,118 @@ async fn a_growing_segment_cut_at_any_byte_is_recovered_up_to_there() {
         assert!(recorded.is_over(), "cut at {cut}");
         assert!(segments(&recorded).all(|segment| segment.duration_us > 0 && segment.size_bytes > 0), "cut at {cut}");
     }
+}
+
+#[tokio::test]
+async fn both_databases_keep_the_same_catalogue() {
+    for (db, folder) in crate::testing::databases().await {
+        let storage = Storage::local(folder.path().join("objects")).unwrap();
+        let office = Office::open_on(db, folder, storage).await;
+        office.teach();
+        let body = serde_json::json!({ "on_stage": [office.lead] });
+        office.recordings.event(office.lesson, Timestamp::now(), TimelineKind::Stage, &body);
+        office.end().await;
+        let recorded = office.until("storing", |recorded| segments(recorded).all(|segment| segment.stored)).await;
+        assert!(recorded.is_over() && recorded.tracks.len() == 2);
+        let events = super::timeline::read(&office.db, office.lesson).await.unwrap();
+        assert_eq!((events.len(), &events[0].body), (1, &body));
+        // Recovery runs over a finished recording and changes nothing.
+        let spool = super::spool::Spool::open(office.folder.path().join("spool"), u64::MAX).unwrap();
+        assert!(super::recover::run(&office.db, &spool).await.unwrap().lessons.is_empty());
+        assert_eq!(office.recorded().await.tracks, recorded.tracks);
+    }
+}
+
+#[tokio::test]
+async fn an_outage_of_the_store_fills_the_spool_and_loses_nothing() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let port = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let store = tempfile::tempdir().unwrap();
+    std::fs::create_dir(store.path().join("lessons")).unwrap();
+    let office = Office::open_with(tempfile::tempdir().unwrap(), s3(port)).await;
+    office.teach();
+    office.end().await;
+    let track = office.recorded().await.tracks.iter().find(|track| track.kind == Kind::Video).unwrap().id;
+    let playlist = format!("{track}/0/playlist.m3u8");
+    let spooled = office.play(&playlist).await;
+    assert_eq!(decoded(&spooled).len(), streams::FRAMES);
+    assert!(!segments(&office.recorded().await).any(|segment| segment.stored));
+    serve_s3(port, store.path()).await;
+    for _ in 0..6 {
+        let stored = Recorded::read(&office.db, office.lesson).await.unwrap().unwrap();
+        if segments(&stored).all(|segment| segment.stored) {
+            break;
+        }
+        tokio::time::sleep(Duration::from_secs(5)).await;
+    }
+    office.until("storing after the outage", |recorded| segments(recorded).all(|segment| segment.stored)).await;
+    assert!(media_files(&office.folder.path().join("spool")).is_empty());
+    assert_eq!(office.play(&playlist).await, spooled);
+}
+
+fn s3(address: std::net::SocketAddr) -> Storage {
+    let mut config = Config::default();
+    config.storage.url = "s3://lessons/one".into();
+    config.storage.endpoint = format!("http://{address}");
+    config.storage.allow_http = true;
+    config.storage.access_key = "key".into();
+    config.storage.secret_key = "secret".into();
+    Storage::open(&config).unwrap()
+}
+
+/// A real S3 service, which checks signatures.
+async fn serve_s3(address: std::net::SocketAddr, folder: &Path) {
+    use hyper_util::rt::{TokioExecutor, TokioIo};
+    let mut builder = s3s::service::S3ServiceBuilder::new(s3s_fs::FileSystem::new(folder).unwrap());
+    builder.set_auth(s3s::auth::SimpleAuth::from_single("key", "secret"));
+    let service = builder.build();
+    let listener = tokio::net::TcpListener::bind(address).await.unwrap();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let service = service.clone();
+            tokio::spawn(async move {
+                let server = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
+                let _ = server.serve_connection(TokioIo::new(stream), service).await;
+            });
+        }
+    });
+}
+
+#[tokio::test]
+async fn a_finished_lesson_gets_a_poster_and_a_file_to_download() {
+    let office = Office::open().await.with_worker().await;
+    office.teach();
+    office.end().await;
+    office.job_done(&format!("poster:{}", office.lesson)).await;
+    office.job_done(&format!("mp4:{}", office.lesson)).await;
+    assert!(office.file("poster.jpg").await.starts_with(&[0xff, 0xd8]));
+    let film = office.file("lesson.mp4").await;
+    assert_eq!(office.recorded().await.mp4_bytes, Some(film.len() as i64));
+    assert_eq!(decoded(&film).len(), streams::FRAMES + 7 * 48_000 / 1024 + 1);
+    let headers = HeaderMap::from_iter([(axum::http::header::RANGE, "bytes=4-7".parse().unwrap())]);
+    let part = office.recordings.serve(office.lesson, MediaFile::Mp4, &headers).await.unwrap();
+    assert_eq!(part.status(), 206);
+    assert_eq!(axum::body::to_bytes(part.into_body(), 10).await.unwrap(), "ftyp");
+    assert!(std::fs::read_dir(office.folder.path().join("scratch")).unwrap().next().is_none());
+}
+
+#[tokio::test]
+async fn a_vp8_camera_is_recorded_as_it_is_and_plays_after_a_job() {
+    let office = Office::open().await.with_worker().await;
+    let camera = packets(&streams::vp8(), 90_000, FRAME, MS(0));
+    office.studio.tracks.lock().unwrap().insert(TrackId(1), camera);
+    office.recordings.started(office.lesson, Timestamp::now());
+    office.publish(1, Codec::Vp8, office.lead);
+    office.until("a track", |recorded| !recorded.tracks.is_empty()).await;
+    assert!(!office.recorded().await.has_playable(Kind::Video));
+    office.end().await;
+    office.job_done(&format!("rendition:{}", office.lesson)).await;
+    let recorded = office.recorded().await;
+    assert!(recorded.has_playable(Kind::Video));
+    let seen = decoded(&office.play("main/video-0.m3u8").await);
+    assert!(seen.len() >= streams::FRAMES && seen.windows(2).all(|pair| pair[1] > pair[0]), "{seen:?}");
+    office.job_done(&format!("mp4:{}", office.lesson)).await;
+    let poster = Key::poster(office.lesson);
+    office.job_done(&format!("poster:{}", office.lesson)).await;
+    assert!(office.recordings.inner.storage.head(&poster).await.is_ok());
 }
