@@ -154,7 +154,6 @@ CREATE TABLE jobs (
     -- What makes submitting it twice the same job.
     key TEXT NOT NULL UNIQUE,
     lesson_id TEXT REFERENCES lessons (id) ON DELETE CASCADE,
-    body TEXT NOT NULL,
     state TEXT NOT NULL,
     progress DOUBLE PRECISION NOT NULL,
     attempts BIGINT NOT NULL,

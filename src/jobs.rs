@@ -60,7 +60,6 @@ pub struct NewJob {
     pub key: String,
     /// The lesson whose participants may see and cancel it.
     pub lesson: Option<LessonId>,
-    pub body: serde_json::Value,
 }
 
 /// Why a try of a job did not succeed.
@@ -77,7 +76,6 @@ pub enum Failure {
 pub struct Running {
     pub id: JobId,
     pub lesson: Option<LessonId>,
-    pub body: serde_json::Value,
     /// 1 for the first try.
     pub attempt: i64,
     /// Fires when the job is cancelled or the server stops; the handler should return soon.
@@ -155,8 +153,8 @@ impl Jobs {
     pub async fn submit(&self, job: NewJob) -> Result<JobId, DbError> {
         let now = millis(Timestamp::now());
         let (id,): (JobId,) = sqlx::query_as(
-            "INSERT INTO jobs (id, kind, key, lesson_id, body, state, progress, attempts, due_at, error, created_at, updated_at)
-             VALUES ($1, $2, $3, $4, $5, 'queued', 0.0, 0, $6, NULL, $6, $6)
+            "INSERT INTO jobs (id, kind, key, lesson_id, state, progress, attempts, due_at, error, created_at, updated_at)
+             VALUES ($1, $2, $3, $4, 'queued', 0.0, 0, $5, NULL, $5, $5)
              ON CONFLICT (key) DO UPDATE SET
                 state = CASE WHEN jobs.state IN ('failed', 'cancelled') THEN 'queued' ELSE jobs.state END,
                 attempts = CASE WHEN jobs.state IN ('failed', 'cancelled') THEN 0 ELSE jobs.attempts END,
@@ -170,7 +168,6 @@ impl Jobs {
         .bind(job.kind)
         .bind(job.key)
         .bind(job.lesson)
-        .bind(job.body.to_string())
         .bind(now)
         .fetch_one(self.inner.db.pool())
         .await?;

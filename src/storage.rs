@@ -13,7 +13,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
-use futures_util::{StreamExt, TryStreamExt};
 use object_store::aws::AmazonS3Builder;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
@@ -72,16 +71,6 @@ impl Key {
         let all = ["lessons", lesson.as_str()].into_iter().chain(parts.iter().copied());
         Self(Path::from_iter(all.map(plain)))
     }
-
-    /// The key's text, for logs and for a row that remembers it.
-    pub fn as_str(&self) -> &str {
-        self.0.as_ref()
-    }
-
-    /// A key read back from a row of ours.
-    pub fn from_row(text: &str) -> Option<Self> {
-        Path::parse(text).ok().map(Self)
-    }
 }
 
 /// A path segment that no engine reads as anything else: `..` and separators cannot survive.
@@ -89,14 +78,6 @@ fn plain(part: &str) -> String {
     let safe = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '_' };
     let part: String = part.chars().map(safe).collect();
     if part.trim_matches('.').is_empty() { format!("_{}", part.len()) } else { part }
-}
-
-/// What is known of a stored object without reading it.
-#[derive(Clone, Debug)]
-pub struct Meta {
-    pub size_bytes: u64,
-    pub etag: Option<String>,
-    pub modified: std::time::SystemTime,
 }
 
 /// The object store. Cloning shares it.
@@ -178,11 +159,6 @@ impl Storage {
         self.store.get(&key.0).await?.bytes().await
     }
 
-    /// A part of the object.
-    pub async fn get_range(&self, key: &Key, range: Range<u64>) -> Result<Bytes, StorageError> {
-        self.store.get_range(&key.0, range).await
-    }
-
     /// The object, or a part of it, piece by piece.
     pub async fn stream(
         &self,
@@ -193,34 +169,9 @@ impl Storage {
         Ok(self.store.get_opts(&key.0, options).await?.into_stream())
     }
 
-    /// Writes the object to a file that a worker can read.
-    pub async fn get_to_file(&self, key: &Key, file: &std::path::Path) -> Result<(), StorageError> {
-        let mut pieces = self.stream(key, None).await?;
-        let mut target = tokio::fs::File::create(file).await.map_err(read_failed)?;
-        while let Some(piece) = pieces.try_next().await? {
-            tokio::io::AsyncWriteExt::write_all(&mut target, &piece).await.map_err(read_failed)?;
-        }
-        tokio::io::AsyncWriteExt::flush(&mut target).await.map_err(read_failed)
-    }
-
-    pub async fn head(&self, key: &Key) -> Result<Meta, StorageError> {
-        let meta = self.store.head(&key.0).await?;
-        Ok(Meta { size_bytes: meta.size, etag: meta.e_tag, modified: meta.last_modified.into() })
-    }
-
-    /// Removes the object; one that is not there is no error.
-    pub async fn delete(&self, key: &Key) -> Result<(), StorageError> {
-        match self.store.delete(&key.0).await {
-            Err(error) if !is_missing(&error) => Err(error),
-            _ => Ok(()),
-        }
-    }
-
-    /// Every object of a lesson, with its size.
-    pub async fn list_lesson(&self, lesson: LessonId) -> Result<Vec<(Key, u64)>, StorageError> {
-        let folder = Key::in_lesson(lesson, &[]).0;
-        let found = self.store.list(Some(&folder)).map_ok(|meta| (Key(meta.location), meta.size));
-        found.boxed().try_collect().await
+    /// The object's size.
+    pub async fn size_bytes(&self, key: &Key) -> Result<u64, StorageError> {
+        Ok(self.store.head(&key.0).await?.size)
     }
 
     /// Whether the store answers.

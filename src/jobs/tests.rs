@@ -2,15 +2,14 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use serde_json::json;
 use tokio::sync::mpsc;
 
 use super::run::{MAX_ATTEMPTS, pause_after};
 use super::*;
 use crate::testing::databases;
 
-fn job(key: &str) -> NewJob {
-    NewJob { kind: "work", key: key.into(), lesson: None, body: json!({ "key": key }) }
+fn job(kind: &'static str, key: &str) -> NewJob {
+    NewJob { kind, key: key.into(), lesson: None }
 }
 
 /// The job once it is in that state.
@@ -34,18 +33,17 @@ async fn a_job_is_done_once_however_often_it_is_asked_for() {
         jobs.register("work", move |job| {
             counter.fetch_add(1, Ordering::SeqCst);
             async move {
-                assert_eq!(job.body["key"], "mp4");
                 job.progress(0.5).await;
                 Ok(())
             }
         });
-        let id = jobs.submit(job("mp4")).await.expect("durable");
-        assert_eq!(jobs.submit(job("mp4")).await.expect("durable"), id);
+        let id = jobs.submit(job("work", "mp4")).await.expect("durable");
+        assert_eq!(jobs.submit(job("work", "mp4")).await.expect("durable"), id);
         assert_eq!(jobs.get(id).await.expect("asked").expect("there").state, JobState::Queued, "nobody works yet");
         jobs.start().await.expect("starts");
         let done = reaches(&jobs, id, JobState::Done).await;
         assert_eq!((done.progress, done.error), (1.0, None));
-        assert_eq!(jobs.submit(job("mp4")).await.expect("durable"), id, "done stays done");
+        assert_eq!(jobs.submit(job("work", "mp4")).await.expect("durable"), id, "done stays done");
         tokio::time::sleep(Duration::from_millis(100)).await;
         assert_eq!(runs.load(Ordering::SeqCst), 1);
         assert_eq!(jobs.by_key("mp4").await.expect("asked").expect("there").id, id);
@@ -56,24 +54,24 @@ async fn a_job_is_done_once_however_often_it_is_asked_for() {
 async fn a_failure_that_passes_is_tried_again_and_one_that_does_not_says_why() {
     for (db, _folder) in databases().await {
         let jobs = Jobs::new(db, 2);
-        jobs.register("work", |job| async move {
-            match (job.body["key"].as_str(), job.attempt) {
-                (Some("outage"), 1) => Err(Failure::Retry("the store is away".into())),
-                (Some("panic"), 1) => panic!("a bug"),
-                (Some("broken"), _) => Err(Failure::GiveUp("the file is not a video".into())),
-                _ => Ok(()),
-            }
+        jobs.register("broken", |_| async { Err(Failure::GiveUp("the file is not a video".into())) });
+        jobs.register("outage", |job| async move {
+            if job.attempt == 1 { Err(Failure::Retry("the store is away".into())) } else { Ok(()) }
+        });
+        jobs.register("panic", |job| async move {
+            assert!(job.attempt > 1, "a bug");
+            Ok(())
         });
         jobs.start().await.expect("starts");
-        let broken = jobs.submit(job("broken")).await.expect("durable");
-        let outage = jobs.submit(job("outage")).await.expect("durable");
-        let panic = jobs.submit(job("panic")).await.expect("durable");
+        let broken = jobs.submit(job("broken", "broken")).await.expect("durable");
+        let outage = jobs.submit(job("outage", "outage")).await.expect("durable");
+        let panic = jobs.submit(job("panic", "panic")).await.expect("durable");
         let gave_up = reaches(&jobs, broken, JobState::Failed).await;
         assert_eq!(gave_up.error.as_deref(), Some("the file is not a video"));
         reaches(&jobs, outage, JobState::Done).await;
         reaches(&jobs, panic, JobState::Done).await;
         // Asked for again, what failed starts anew.
-        assert_eq!(jobs.submit(job("broken")).await.expect("durable"), broken);
+        assert_eq!(jobs.submit(job("broken", "broken")).await.expect("durable"), broken);
         reaches(&jobs, broken, JobState::Failed).await;
     }
 }
@@ -91,9 +89,9 @@ async fn a_cancelled_job_is_told_and_stays_cancelled() {
             }
         });
         jobs.start().await.expect("starts");
-        let running = jobs.submit(job("one")).await.expect("durable");
+        let running = jobs.submit(job("work", "one")).await.expect("durable");
         begins.recv().await.expect("begun");
-        let queued = jobs.submit(job("two")).await.expect("durable");
+        let queued = jobs.submit(job("work", "two")).await.expect("durable");
         for id in [queued, running] {
             jobs.cancel(id).await.expect("told");
             assert_eq!(jobs.get(id).await.expect("asked").expect("there").state, JobState::Cancelled);
@@ -119,7 +117,7 @@ async fn what_a_crash_or_a_stop_interrupted_runs_again() {
             }
         });
         crashed.start().await.expect("starts");
-        let id = crashed.submit(job("one")).await.expect("durable");
+        let id = crashed.submit(job("work", "one")).await.expect("durable");
         assert_eq!(begins.recv().await, Some(1));
         crashed.stop(Duration::from_secs(5)).await;
         assert_eq!(crashed.get(id).await.expect("asked").expect("there").state, JobState::Queued);

@@ -94,10 +94,7 @@ impl Recordings {
     }
 
     async fn order(&self, kind: &'static str, lesson: LessonId) -> Result<JobId, DbError> {
-        self.inner
-            .jobs
-            .submit(NewJob { kind, key: format!("{kind}:{lesson}"), lesson: Some(lesson), body: json!({}) })
-            .await
+        self.inner.jobs.submit(NewJob { kind, key: format!("{kind}:{lesson}"), lesson: Some(lesson) }).await
     }
 }
 

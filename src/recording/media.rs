@@ -130,7 +130,7 @@ impl Recordings {
         headers: &HeaderMap,
     ) -> Result<Response<Body>> {
         let storage = &self.inner.storage;
-        let size = storage.head(key).await.map_err(away)?.size_bytes;
+        let size = storage.size_bytes(key).await.map_err(away)?;
         let range = match headers.get(RANGE).and_then(|value| value.to_str().ok()) {
             Some(asked) => asked_range(asked, size),
             None => Asked::Whole,
