@@ -87,7 +87,9 @@ async fn serve(arguments: Serve) -> Outcome {
 
 /// Log lines go to standard error; standard output has what a person must read (addresses, links).
 fn start_log(config: &Config) -> Outcome {
-    let filter = EnvFilter::try_new(&config.log.level).map_err(|error| format!("[log] level: {error}"))?;
+    // rtc-dtls warns of every ClientHello extension that it does not know, a dozen per browser; a level of its own may still be set.
+    let filter = EnvFilter::try_new(format!("rtc_dtls=error,{}", config.log.level))
+        .map_err(|error| format!("[log] level: {error}"))?;
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
