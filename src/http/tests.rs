@@ -39,7 +39,9 @@ fn every_route_has_a_rule_and_every_rule_is_written_once() {
     let described = described();
     for (n, (method, path, _)) in TABLE.iter().enumerate() {
         let exists = described.iter().any(|(m, p)| m == method && p.replace("{*", "{") == path.replace("{*", "{"));
-        assert!(exists || *path == "/api/openapi.json", "{method} {path} has a row and does not exist");
+        // The description does not hold itself, nor the preflight of other sites' players, which a layer of WHIP and WHEP answers.
+        let is_plain = *path == "/api/openapi.json" || *method == "OPTIONS";
+        assert!(exists || is_plain, "{method} {path} has a row and does not exist");
         let twice = TABLE[..n].iter().any(|(m, p, _)| m == method && p == path);
         assert!(!twice, "{method} {path} has two rows");
     }
