@@ -152,14 +152,15 @@ impl Lessons {
         let around = Surroundings { id, db: self.inner.db.clone(), bus: self.inner.bus.clone() };
         let (lessons, mine) = (self.clone(), sender.clone());
         let task = async move {
+            metrics::gauge!("tongke_lessons").increment(1);
             Host::new(around, lesson, media).run(commands).await;
+            metrics::gauge!("tongke_lessons").decrement(1);
             let mut open = lessons.lock();
             if open.get(&id).is_some_and(|sender| sender.same_channel(&mine)) {
                 open.remove(&id);
             }
         };
         self.inner.tasks.spawn(task.instrument(tracing::info_span!("lesson", lesson.id = %id)));
-        metrics::gauge!("tongke_lessons").set(self.inner.tasks.len() as f64);
         sender
     }
 

@@ -154,7 +154,9 @@ enum End {
 
 impl Line {
     async fn carry(mut self, mut socket: WebSocket, mut post: Post, watch: Watch) {
+        metrics::gauge!("tongke_pages").increment(1);
         let end = self.exchange(&mut socket, &mut post, &watch).await;
+        metrics::gauge!("tongke_pages").decrement(1);
         if let End::Bye(reason) = end {
             say_bye(&mut socket, &mut post.letters, reason).await;
         }

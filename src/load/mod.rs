@@ -155,6 +155,7 @@ async fn measure(args: &Args) -> Result<Report, Failure> {
 
     let server = args.server_pid.map(Process::of);
     let before = server.as_ref().map(Process::usage).transpose()?;
+    senders.open_window();
     receivers.open_window();
     let began = Instant::now();
     tokio::time::sleep(Duration::from_secs(args.seconds)).await;
@@ -163,9 +164,8 @@ async fn measure(args: &Args) -> Result<Report, Failure> {
         _ => None,
     };
     let measured = began.elapsed();
+    senders.close_window();
     receivers.close_window();
-    // Whoever is on the way when the window closes has arrived when this is over.
-    tokio::time::sleep(Duration::from_millis(500)).await;
     shared.leaving.store(true, Ordering::Relaxed);
     signalling.leave(sessions).await;
     if let Some(progress) = progress {

@@ -32,6 +32,8 @@ const BUFFER: usize = 64 + MAX_PAYLOAD + 2 + 32;
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Sent {
     pub packets: u64,
+    /// Of them, while it was measured.
+    pub in_window: u64,
     pub resent: u64,
     pub keyframes: u64,
 }
@@ -51,6 +53,7 @@ pub struct Publisher {
     next_report: Instant,
     keyframe_wanted: bool,
     octets: u32,
+    pub window: bool,
     pub sent: Sent,
 }
 
@@ -123,6 +126,7 @@ impl Publisher {
             next_report: Instant::now(),
             keyframe_wanted: true,
             octets: 0,
+            window: false,
             sent: Sent::default(),
         }
     }
@@ -154,6 +158,7 @@ impl Publisher {
             self.media.send(socket, seal, marker, self.rtp_time, self.transport_seq, &[&payload]);
             self.transport_seq = self.transport_seq.wrapping_add(1);
             self.sent.packets += 1;
+            self.sent.in_window += u64::from(self.window);
             self.octets = self.octets.wrapping_add(payload.len() as u32);
             if self.history.len() == HISTORY {
                 self.history.pop_front();

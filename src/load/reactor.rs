@@ -122,8 +122,8 @@ impl Worker {
             while let Ok(command) = commands.try_recv() {
                 match command {
                     Command::Add(client) => self.add(*client),
-                    Command::OpenWindow => self.subscribers().for_each(Subscriber::open_window),
-                    Command::CloseWindow => self.subscribers().for_each(Subscriber::close_window),
+                    Command::OpenWindow => self.clients.iter_mut().for_each(Client::open_window),
+                    Command::CloseWindow => self.clients.iter_mut().for_each(Client::close_window),
                     Command::Finish => return self.finish(),
                 }
             }
@@ -146,13 +146,6 @@ impl Worker {
         }
     }
 
-    fn subscribers(&mut self) -> impl Iterator<Item = &mut Subscriber> {
-        self.clients.iter_mut().filter_map(|client| match &mut client.part {
-            Part::Subscriber(subscriber) => Some(&mut **subscriber),
-            Part::Publisher(_) => None,
-        })
-    }
-
     fn finish(&mut self) -> Vec<Outcome> {
         let now = Instant::now();
         self.clients.iter_mut().for_each(|client| client.close(now));
@@ -171,6 +164,20 @@ impl Client {
 
     pub fn subscriber(socket: Socket, endpoint: Endpoint, subscriber: Subscriber, begun: Instant) -> Client {
         Client { socket, endpoint, session: None, part: Part::Subscriber(Box::new(subscriber)), begun, asked: begun }
+    }
+
+    fn open_window(&mut self) {
+        match &mut self.part {
+            Part::Publisher(publisher) => publisher.window = true,
+            Part::Subscriber(subscriber) => subscriber.open_window(),
+        }
+    }
+
+    fn close_window(&mut self) {
+        match &mut self.part {
+            Part::Publisher(publisher) => publisher.window = false,
+            Part::Subscriber(subscriber) => subscriber.close_window(),
+        }
     }
 
     fn drain(&mut self, batch: &mut Batch, shared: &Shared) {

@@ -28,6 +28,9 @@ pub struct Report {
     pub received_mbps: f64,
     /// Sequence numbers that passed and did not come, of those that passed. Nothing is asked for again.
     pub loss_ratio: f64,
+    /// What came, of what the publishers sent to those that watched them. Below 1 without loss: the server held back what it
+    /// believed the line could not carry.
+    pub delivered_ratio: f64,
     pub reordered: u64,
     pub retransmitted: u64,
     pub refused: u64,
@@ -70,6 +73,7 @@ pub fn of(args: &Args, measured: Duration, sent: &[Outcome], received: Vec<Outco
         packets_per_second: round(packets as f64 / seconds),
         received_mbps: round(sum(|s| s.bytes) as f64 * 8.0 / 1e6 / seconds),
         loss_ratio: if expected == 0 { 0.0 } else { expected.saturating_sub(packets) as f64 / expected as f64 },
+        delivered_ratio: round(packets as f64 / due(args, &sent).max(1) as f64),
         reordered: sum(|s| s.reordered),
         retransmitted: sum(|s| s.retransmitted),
         refused: sum(|s| s.refused),
@@ -83,6 +87,13 @@ pub fn of(args: &Args, measured: Duration, sent: &[Outcome], received: Vec<Outco
         server_cpu_share: usage.map(|u| round(u.cpu_ns as f64 / 1e9 / seconds)),
         server_rss_bytes: usage.map(|u| u.rss_bytes),
     }
+}
+
+/// Packets that would have come had everything been passed on: subscribers are dealt out to the publishers in turn.
+fn due(args: &Args, sent: &[Sent]) -> u64 {
+    let watchers =
+        |publisher: usize| (0..args.subscribers).filter(|n| n % args.publishers.max(1) == publisher).count() as u64;
+    sent.iter().enumerate().map(|(publisher, sent)| sent.in_window * watchers(publisher)).sum()
 }
 
 fn forward(seen: &[Seen]) -> Option<Percentiles> {

@@ -381,3 +381,39 @@ async fn a_second_page_of_the_same_teacher_takes_over() {
     second.until("the old page's camera is gone", Duration::from_secs(2), |d| sources(d, &me) == 0).await;
     second.expect("offer").await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_whose_connection_failed_gets_another_path_and_goes_on_watching() {
+    let server = Server::start().await;
+    let (wang, liulin) = tokio::join!(server.person("wangxuemei"), server.room("柳林"));
+    let _lead = Room::enter(&server, &wang, b"wang").await;
+    let mut liulin = Room::enter(&server, &liulin, b"liul").await;
+    liulin.receiver.hears(Kind::Video, b"wang", 20).await;
+
+    // The same connection over another path: an offer with fresh ICE credentials.
+    liulin.page.say(json!({ "type": "restart_subscriber" })).await;
+    let offer = liulin.page.expect_that("offer", |m| m["fresh"] == false).await;
+    let answer = liulin.receiver.answer(offer["sdp"].as_str().expect("SDP")).await;
+    liulin.page.say(json!({ "type": "answer", "offer": offer["offer"], "sdp": answer })).await;
+    liulin.receiver.hears(Kind::Video, b"wang", 20).await;
+
+    // The connection is lost for good: once the server has noticed, it offers another by itself.
+    liulin.receiver.vanish();
+    liulin.receiver = receive(&mut liulin.page).await;
+    liulin.receiver.hears(Kind::Video, b"wang", 20).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_told_to_stop_ends_its_lessons_first() {
+    let mut server = Server::start().await;
+    let (wang, liulin) = tokio::join!(server.person("wangxuemei"), server.room("柳林"));
+    let mut lead = Page::open(&server, &wang).await;
+    let room = Page::open(&server, &liulin).await;
+    lead.say(json!({ "type": "start" })).await;
+    lead.until("the lesson is live", page::PATIENCE, |d| d["phase"] == "live").await;
+    server.terminate();
+    lead.until("the lesson has ended", page::PATIENCE, |d| d["phase"] == "ended").await;
+    assert_eq!(lead.farewell().await, "ended");
+    assert_eq!(room.farewell().await, "ended");
+    assert!(server.exit().await, "the server stops in good order");
+}

@@ -68,6 +68,24 @@ impl Server {
         self.client.get(format!("{}/readyz", self.base)).send().await.is_ok_and(|answer| answer.status().is_success())
     }
 
+    /// SIGTERM.
+    pub fn terminate(&self) {
+        let told = Command::new("kill").arg(self.child.id().to_string()).status().expect("kill runs");
+        assert!(told.success());
+    }
+
+    /// Waits for the server's end; whether it was a success.
+    pub async fn exit(&mut self) -> bool {
+        let deadline = Instant::now() + START_TIMEOUT;
+        loop {
+            if let Some(status) = self.child.try_wait().expect("the child is ours") {
+                return status.success();
+            }
+            assert!(Instant::now() < deadline, "the server does not stop");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
     /// The lesson that is in the timetable now.
     pub fn lesson(&self) -> String {
         self.demo["lesson"]["id"].as_str().expect("demo.json names the lesson").to_owned()

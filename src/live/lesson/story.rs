@@ -105,49 +105,37 @@ impl Class {
 
 /// What a page does with a message that changes the document.
 pub(crate) fn apply(document: &mut Document, revision: &mut u64, message: &ToPage) {
-    let (next, change): (u64, Box<dyn FnOnce(&mut Document) + '_>) = match message {
-        ToPage::Joined { revision, participant } => {
-            (*revision, Box::new(move |d| d.participants.push(participant.clone())))
-        }
-        ToPage::Changed { revision, participant } => (
-            *revision,
-            Box::new(move |d| {
-                let place = d
-                    .participants
-                    .iter_mut()
-                    .find(|p| p.id == participant.id)
-                    .expect("a change is of somebody who joined");
-                *place = participant.clone();
-            }),
-        ),
-        ToPage::Left { revision, participant } => {
-            (*revision, Box::new(move |d| d.participants.retain(|p| p.id != *participant)))
-        }
-        ToPage::Stage { revision, on_stage } => (*revision, Box::new(move |d| d.on_stage = on_stage.clone())),
-        ToPage::Phase { revision, phase, at } => (
-            *revision,
-            Box::new(move |d| {
-                d.phase = *phase;
-                if *phase == Phase::Live {
-                    d.started_at = Some(at.clone());
-                }
-            }),
-        ),
-        ToPage::Recording { revision, state } => (*revision, Box::new(move |d| d.recording = *state)),
-        ToPage::Chat { revision, line } => (
-            *revision,
-            Box::new(move |d| {
-                d.chat.push(line.clone());
-                if d.chat.len() > CHAT_KEPT {
-                    d.chat.remove(0);
-                }
-            }),
-        ),
-        _ => return,
-    };
+    let Some(next) = revision_of(message) else { return };
     assert_eq!(next, *revision + 1, "revisions grow by one per change");
     *revision = next;
-    change(document);
+    match message.clone() {
+        ToPage::Joined { participant, .. } => document.participants.push(participant),
+        ToPage::Changed { participant, .. } => {
+            let place = document.participants.iter_mut().find(|p| p.id == participant.id);
+            *place.expect("a change is of somebody who joined") = participant;
+        }
+        ToPage::Left { participant, .. } => document.participants.retain(|p| p.id != participant),
+        ToPage::Stage { on_stage, .. } => document.on_stage = on_stage,
+        ToPage::Phase { phase, at, .. } => {
+            document.phase = phase;
+            if phase == Phase::Live {
+                document.started_at = Some(at);
+            }
+        }
+        ToPage::Recording { state, .. } => document.recording = state,
+        ToPage::Chat { line, .. } => {
+            document.chat.push(line);
+            let too_many = document.chat.len().saturating_sub(CHAT_KEPT);
+            document.chat.drain(..too_many);
+        }
+        other => panic!("{other:?} has a revision and is not applied"),
+    }
+}
+
+/// The revision of a message that changes the document; a welcome is the document.
+fn revision_of(message: &ToPage) -> Option<u64> {
+    let json = serde_json::to_value(message).expect("a message of ours is plain data");
+    json["revision"].as_u64().filter(|_| json["type"] != "welcome")
 }
 
 fn has(effects: &[Effect], test: impl Fn(&Effect) -> bool) -> bool {
