@@ -10,7 +10,7 @@ use axum::http::{HeaderMap, header};
 use axum::response::Response;
 use serde::Deserialize;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 use utoipa::IntoParams;
 
 use super::host::{Command, Page};
@@ -40,6 +40,9 @@ const DEAD_AFTER: Duration = Duration::from_secs(6);
 
 /// A write that takes longer than this goes to a page that no longer reads.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long a goodbye is given to arrive before the socket is closed.
+const LINGER: Duration = Duration::from_secs(1);
 
 /// How often it is asked whether the page's session and role still stand.
 const RECHECK_EVERY: Duration = Duration::from_secs(20);
@@ -271,7 +274,22 @@ async fn say_bye(socket: &mut WebSocket, letters: &mut mpsc::Receiver<Arc<str>>,
         // RFC 6455 §7.4.1: 1000 for an end that was meant, 1008 for a breach of our policy.
         let code = if reason == ByeReason::Flood { 1008 } else { 1000 };
         let _ = send(socket, Message::Close(Some(CloseFrame { code, reason: Utf8Bytes::default() }))).await;
+        linger(socket).await;
     }
+}
+
+/// Waits for the page's own close (RFC 6455 §7.1.1). A socket that is closed while something of the page's is unread, as after a
+/// message that is too large, is reset at once (RFC 1122 §4.2.2.13), and the reset would overtake the goodbye.
+async fn linger(socket: &mut WebSocket) {
+    let closed = async {
+        while let Some(Ok(message)) = socket.recv().await {
+            if matches!(message, Message::Close(_)) {
+                return;
+            }
+        }
+        sleep(LINGER).await;
+    };
+    let _ = timeout(LINGER, closed).await;
 }
 
 fn text(letter: &Arc<str>) -> Utf8Bytes {
