@@ -119,6 +119,37 @@ describe('the house and its doors', { concurrency: false }, () => {
     assert.ok(errors.some(({ ref }) => ref === 8));
   });
 
+  test('an observer and a classroom who ask for the teacher\'s tools are refused, message by message', async () => {
+    const observer = await stranger('observer-2');
+    await school.signIn(observer, 'zhaoguodong');
+    const room = await stranger('room');
+    await room.goto(`${school.base}/signin`);
+    const pass = school.room('柳林').split('/').at(-1);
+    assert.equal((await school.api(room, 'POST', '/api/session/pass', { pass })).status(), 200);
+    for (const [page, more] of [[observer, [{ type: 'hand', raised: true }, { type: 'publish', purpose: 'camera', sdp: 'v=0' }]], [room, []]]) {
+      const refused = await page.evaluate(async ([lesson, messages]) => {
+        const socket = new WebSocket(`ws://${location.host}/api/lessons/${lesson}/live`);
+        const errors = [];
+        let you;
+        socket.onmessage = ({ data }) => {
+          const message = JSON.parse(data);
+          if (message.type === 'welcome') you = message.you;
+          if (message.type === 'error') errors.push(message.ref);
+        };
+        await new Promise((resolve, reject) => { socket.onopen = resolve; socket.onerror = () => reject(new Error('no socket')); });
+        while (!you) await new Promise((resolve) => setTimeout(resolve, 20));
+        [...messages, { type: 'start' }, { type: 'end' }, { type: 'call_on', participant: you }, { type: 'mute_other', participant: you }]
+          .forEach((message, i) => socket.send(JSON.stringify({ ref: i + 1, ...message })));
+        await new Promise((resolve) => setTimeout(resolve, 1000));
+        socket.close();
+        return errors;
+      }, [school.lesson.id, more]);
+      assert.deepEqual(refused, Array.from({ length: more.length + 4 }, (_, i) => i + 1), page.named);
+    }
+    const { phase } = await (await school.api(observer, 'GET', `/api/lessons/${school.lesson.id}`)).json();
+    assert.equal(phase, 'planned');
+  });
+
   test('the administrator adds a school, a person and a classroom, and the classroom\'s pass opens it', async () => {
     const admin = await stranger('administrator', { viewport: { width: 1366, height: 900 } });
     await school.signIn(admin, 'zhoumin');
