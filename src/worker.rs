@@ -259,3 +259,89 @@ fn beside_this_program(name: &str) -> PathBuf {
     let here = std::env::current_exe().ok().and_then(|path| Some(path.parent()?.join(name)));
     here.unwrap_or_else(|| PathBuf::from(name))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    /// A program that does what a decoder could be tricked into doing.
+    fn worker(script: &str, wall_seconds: u64) -> (Worker, tempfile::TempDir) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let program = folder.path().join("program");
+        std::fs::write(&program, format!("#!/bin/sh\n{script}\n")).expect("written");
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).expect("set");
+        let program = program.to_str().expect("plain").to_owned();
+        let limits = config::Worker { program, wall_seconds, output_bytes: 1 << 20, ..config::Worker::default() };
+        (Worker::new(&limits), folder)
+    }
+
+    async fn run(worker: &Worker, folder: &tempfile::TempDir) -> (Result<Value, WorkerError>, Vec<f64>) {
+        let heard = std::sync::Mutex::new(Vec::new());
+        let hear = |done| {
+            heard.lock().expect("one thread").push(done);
+            std::future::ready(())
+        };
+        let outcome = worker.run(&["job"], folder.path(), &CancellationToken::new(), hear).await;
+        (outcome, heard.into_inner().expect("one thread"))
+    }
+
+    #[tokio::test]
+    async fn what_a_job_says_is_heard() {
+        let (worker, folder) = worker(r#"echo '{"progress":0.5}'; echo noise; echo '{"done":{"size":7}}'"#, 10);
+        let (outcome, heard) = run(&worker, &folder).await;
+        assert_eq!((outcome.expect("done")["size"].as_i64(), heard), (Some(7), vec![0.5]));
+    }
+
+    #[tokio::test]
+    async fn bad_input_is_told_from_a_crash() {
+        let (bad, folder) = worker(r#"echo '{"error":{"code":"broken_input","message":"no film"}}'; exit 2"#, 10);
+        assert!(
+            matches!(run(&bad, &folder).await.0, Err(WorkerError::BadInput { code, .. }) if code == "broken_input")
+        );
+        let (crash, folder) = worker("echo oops >&2; kill -SEGV $$", 10);
+        assert!(matches!(run(&crash, &folder).await.0, Err(WorkerError::Failed(why)) if why.contains("oops")));
+    }
+
+    #[tokio::test]
+    async fn a_job_that_hangs_ends_with_all_its_children() {
+        let (worker, folder) = worker("sleep 300 & echo $! > child; wait", 1);
+        assert!(matches!(run(&worker, &folder).await.0, Err(WorkerError::TooLong(1))));
+        let child = std::fs::read_to_string(folder.path().join("child")).expect("written");
+        let stat = format!("/proc/{}/stat", child.trim());
+        let gone = || std::fs::read_to_string(&stat).map_or(true, |stat| stat.contains(") Z "));
+        for _ in 0..100 {
+            if gone() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("the child of the child lives");
+    }
+
+    #[tokio::test]
+    async fn a_job_that_writes_without_end_is_stopped() {
+        let (worker, folder) = worker("exec head -c 100000000 /dev/zero > big", 10);
+        assert!(matches!(run(&worker, &folder).await.0, Err(WorkerError::Limit("file size"))));
+        assert!(std::fs::metadata(folder.path().join("big")).expect("there").len() <= 1 << 20);
+    }
+
+    #[tokio::test]
+    async fn a_job_is_cancelled_at_once() {
+        let (worker, folder) = worker("sleep 300", 60);
+        let cancel = CancellationToken::new();
+        cancel.cancel();
+        let outcome = worker.run(&["job"], folder.path(), &cancel, |_| std::future::ready(())).await;
+        assert!(matches!(outcome, Err(WorkerError::Cancelled)));
+    }
+
+    #[tokio::test]
+    async fn a_job_sees_no_network_where_the_kernel_allows() {
+        let (worker, folder) = worker(r#"printf '{"done":{"lines":%d}}\n' $(wc -l < /proc/self/net/dev)"#, 10);
+        let lines = run(&worker, &folder).await.0.expect("done")["lines"].as_i64().expect("a number");
+        if worker.inner.isolation != Isolation::None {
+            assert_eq!(lines, 3, "two lines of heading, and the loopback");
+        }
+    }
+}

@@ -55,6 +55,8 @@ pub struct Recorded {
     pub started_at: i64,
     pub duration_ms: Option<i64>,
     pub has_poster: bool,
+    /// All voices are mixed into one track for the main programme.
+    pub has_voices: bool,
     pub mp4_bytes: Option<i64>,
     /// The lead teacher, and the classroom they teach from.
     pub lead: Vec<Uuid>,
@@ -109,13 +111,15 @@ impl Recorded {
     /// One lesson's catalogue; `None` when nothing of it was recorded.
     pub async fn read(db: &Db, lesson: LessonId) -> Result<Option<Recorded>, DbError> {
         let row: Option<RecordingRow> = sqlx::query_as(
-            "SELECT r.state, r.started_at, r.duration_ms, r.has_poster, r.mp4_bytes, l.lead_id, l.lead_classroom_id
+            "SELECT r.state, r.started_at, r.duration_ms, r.has_poster, r.has_voices, r.mp4_bytes, l.lead_id, l.lead_classroom_id
              FROM recordings r JOIN lessons l ON l.id = r.lesson_id WHERE r.lesson_id = $1",
         )
         .bind(lesson)
         .fetch_optional(db.pool())
         .await?;
-        let Some((state, started_at, duration_ms, has_poster, mp4_bytes, lead, room)) = row else { return Ok(None) };
+        let Some((state, started_at, duration_ms, has_poster, has_voices, mp4_bytes, lead, room)) = row else {
+            return Ok(None);
+        };
         let lead = [Some(lead), room].into_iter().flatten().filter_map(|id| id.parse().ok()).collect();
         let tracks = read_tracks(db, lesson).await?;
         Ok(Some(Recorded {
@@ -124,6 +128,7 @@ impl Recorded {
             started_at,
             duration_ms,
             has_poster: has_poster != 0,
+            has_voices: has_voices != 0,
             mp4_bytes,
             lead,
             tracks,
@@ -191,7 +196,7 @@ impl Segment {
     }
 }
 
-type RecordingRow = (RecordingState, i64, Option<i64>, i64, Option<i64>, String, Option<String>);
+type RecordingRow = (RecordingState, i64, Option<i64>, i64, i64, Option<i64>, String, Option<String>);
 /// Track, layer, number, init, start, duration, size, keyframe, stored.
 type SegmentRow = (TrackKey, i64, i64, i64, i64, i64, i64, i64, i64);
 type TrackRow = (TrackKey, String, String, ParticipantKind, Purpose, Kind, Codec, i64, Option<i64>);

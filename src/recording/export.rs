@@ -1,4 +1,4 @@
-//! Jobs on a finished recording: its poster, its MP4, and playable renditions of what HLS cannot carry.
+//! Jobs on a finished recording: its poster, its MP4, its voices in one track, and playable renditions of what HLS cannot carry.
 //!
 //! A handler may run again after a crash: it begins anew in an empty scratch folder, stores under the same keys, and only then says so in
 //! the catalogue.
@@ -12,9 +12,10 @@ use tongke_record::scan;
 use super::catalogue::{Codec, Kind, Layer, RENDITION_LAYER, Recorded, Track};
 use super::ledger::{InitNote, Note, SegmentNote};
 use super::manifest::{Clip, Plan, best_layer, file_name, plan};
+use super::playlist::{VOICES_FILE, VOICES_PLAYLIST};
 use super::spool::{Piece, Place};
 use super::upload::key;
-use super::{Recordings, ledger, timeline};
+use super::{Recordings, ledger, playlist, timeline};
 use crate::db::DbError;
 use crate::jobs::{Failure, JobId, NewJob, Running};
 use crate::storage::{Key, StorageError};
@@ -63,7 +64,8 @@ impl Recordings {
         let _ = std::fs::remove_dir_all(scratch);
         let desk = Desk { recordings: self.clone(), worker: worker.clone(), scratch: scratch.to_owned() };
         let jobs = &self.inner.jobs;
-        let (poster, mp4, rendition) = (desk.clone(), desk.clone(), desk);
+        let (poster, voices, mp4, rendition) = (desk.clone(), desk.clone(), desk.clone(), desk);
+        jobs.register("voices", move |job| voices.clone().voices(job));
         jobs.register("poster", move |job| poster.clone().poster(job));
         jobs.register("mp4", move |job| mp4.clone().mp4(job));
         jobs.register("rendition", move |job| rendition.clone().renditions(job));
@@ -79,6 +81,7 @@ impl Recordings {
             }
         };
         let mut kinds = vec!["poster"];
+        kinds.extend(recorded.tracks.iter().any(|track| track.kind == Kind::Audio).then_some("voices"));
         kinds.extend(recorded.tracks.iter().any(|track| track.codec == Codec::Vp8).then_some("rendition"));
         kinds.extend(self.inner.makes_mp4.then_some("mp4"));
         for kind in kinds {
@@ -127,6 +130,10 @@ impl Desk {
         Ok(self.make_poster(&job).await?)
     }
 
+    async fn voices(self, job: Running) -> Result<(), Failure> {
+        Ok(self.make_voices(&job).await?)
+    }
+
     async fn mp4(self, job: Running) -> Result<(), Failure> {
         Ok(self.make_mp4(&job).await?)
     }
@@ -147,6 +154,29 @@ impl Desk {
         self.note("UPDATE recordings SET has_poster = $2 WHERE lesson_id = $1", recorded.lesson, 1).await
     }
 
+    async fn make_voices(&self, job: &Running) -> Result<(), ExportError> {
+        let recorded = self.recorded(job).await?;
+        let mut plan = plan(&recorded, &[]);
+        (plan.pictures, plan.scenes) = Default::default();
+        if plan.sounds.is_empty() {
+            return Err(ExportError::Nothing("nothing was said"));
+        }
+        let scratch = self.scratch(job)?;
+        self.write_manifest(&recorded, &plan, &scratch, job).await?;
+        let arguments = ["voices", "--manifest", "manifest.json", "--output", VOICES_FILE];
+        self.worker.run(&arguments, &scratch.0, &job.cancel, told(job)).await?;
+        let file = scratch.file(VOICES_FILE);
+        // 128 kbit/s: 43 MB for a lesson of 45 minutes.
+        let Some((init, fragments)) = scan::split_file(&tokio::fs::read(&file).await?, 48_000) else {
+            return Err(ExportError::Nothing("the voices came out empty"));
+        };
+        let storage = &self.recordings.inner.storage;
+        let key = |name: &str| Key::in_lesson(recorded.lesson, &[name]);
+        storage.put_file(&key(VOICES_FILE), &file).await?;
+        storage.put(&key(VOICES_PLAYLIST), playlist::voices(init, &fragments).into()).await?;
+        self.note("UPDATE recordings SET has_voices = $2 WHERE lesson_id = $1", recorded.lesson, 1).await
+    }
+
     async fn make_mp4(&self, job: &Running) -> Result<(), ExportError> {
         let recorded = self.recorded(job).await?;
         let events = timeline::read(&self.recordings.inner.db, recorded.lesson).await?;
@@ -156,12 +186,8 @@ impl Desk {
         }
         let scratch = self.scratch(job)?;
         self.write_manifest(&recorded, &plan, &scratch, job).await?;
-        let told = |done: f64| {
-            let job = job.clone();
-            async move { job.progress(FETCHED + done * (COMPOSED - FETCHED)).await }
-        };
         let arguments = ["mp4", "--manifest", "manifest.json", "--output", "lesson.mp4"];
-        self.worker.run(&arguments, &scratch.0, &job.cancel, told).await?;
+        self.worker.run(&arguments, &scratch.0, &job.cancel, told(job)).await?;
         let storage = &self.recordings.inner.storage;
         let size = storage.put_file(&Key::mp4(recorded.lesson), &scratch.file("lesson.mp4")).await?;
         self.note("UPDATE recordings SET mp4_bytes = $2 WHERE lesson_id = $1", recorded.lesson, size as i64).await
@@ -292,6 +318,15 @@ fn poster_clip(recorded: &Recorded) -> Option<Clip> {
 fn runs(track: &Track, layer: &Layer) -> Vec<Clip> {
     let runs = layer.segments.chunk_by(|a, b| a.init == b.init);
     runs.filter_map(|run| Clip::new(track, layer, &run.iter().collect::<Vec<_>>())).collect()
+}
+
+/// Passes a worker's progress on as its share of the job's.
+fn told(job: &Running) -> impl FnMut(f64) -> futures_util::future::BoxFuture<'static, ()> + use<> {
+    let job = job.clone();
+    move |done| {
+        let job = job.clone();
+        Box::pin(async move { job.progress(FETCHED + done * (COMPOSED - FETCHED)).await })
+    }
 }
 
 /// For work that is over in a moment.

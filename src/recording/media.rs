@@ -5,7 +5,7 @@
 //! main/video-N.m3u8            in one rendition        TRACK/LAYER/init-N.mp4
 //! main/audio.m3u8              its sound               TRACK/LAYER/N.m4s
 //! fill/…                       where nothing was recorded
-//! poster.jpg  lesson.mp4
+//! poster.jpg  lesson.mp4  voices.mp4
 //! ```
 
 use std::ops::Range;
@@ -35,6 +35,7 @@ pub enum MediaFile {
     Init { track: TrackKey, layer: u8, number: u32 },
     Segment { track: TrackKey, layer: u8, number: u32 },
     Fill(Filler),
+    Voices,
     Poster,
     Mp4,
 }
@@ -46,6 +47,7 @@ impl MediaFile {
         match parts[..] {
             ["master.m3u8"] => Some(MediaFile::Master),
             ["poster.jpg"] => Some(MediaFile::Poster),
+            [playlist::VOICES_FILE] => Some(MediaFile::Voices),
             ["lesson.mp4"] => Some(MediaFile::Mp4),
             ["main", "audio.m3u8"] => Some(MediaFile::Main { kind: Kind::Audio, variant: 0 }),
             ["main", name] => {
@@ -79,6 +81,14 @@ impl Recordings {
         let recorded = self.recorded(lesson).await?.ok_or_else(missing)?;
         match file {
             MediaFile::Master => text(playlist::master(&recorded)),
+            MediaFile::Main { kind: Kind::Audio, .. } if recorded.has_voices => {
+                let key = Key::in_lesson(lesson, &[playlist::VOICES_PLAYLIST]);
+                let bytes = self.inner.storage.get(&key).await.map_err(away)?;
+                Ok(whole(bytes, PLAYLIST, "no-store"))
+            }
+            MediaFile::Voices if recorded.has_voices => {
+                self.stored(&Key::in_lesson(lesson, &[playlist::VOICES_FILE]), "video/mp4", SHORTLY, headers).await
+            }
             MediaFile::Main { kind, variant } => text(Some(playlist::main(&recorded, kind, variant))),
             MediaFile::Playlist { track, layer } => {
                 let track = recorded.track(track).ok_or_else(missing)?;
@@ -104,7 +114,7 @@ impl Recordings {
                     .insert(CONTENT_DISPOSITION, HeaderValue::from_static("inline; filename=\"lesson.mp4\""));
                 Ok(response)
             }
-            MediaFile::Fill(_) | MediaFile::Poster | MediaFile::Mp4 => Err(missing()),
+            MediaFile::Fill(_) | MediaFile::Voices | MediaFile::Poster | MediaFile::Mp4 => Err(missing()),
         }
     }
 
@@ -156,6 +166,7 @@ impl Recordings {
     }
 }
 
+const PLAYLIST: &str = "application/vnd.apple.mpegurl";
 /// Media never change once they are written.
 const FOREVER: &str = "private, max-age=31536000, immutable";
 /// Made once, and made anew when somebody asks for it.
@@ -176,7 +187,7 @@ fn whole(bytes: Bytes, kind: &'static str, cache: &'static str) -> Response<Body
 
 /// A playlist grows while the lesson is on, and is always asked for anew.
 fn text(playlist: Option<String>) -> Result<Response<Body>> {
-    Ok(whole(playlist.ok_or_else(missing)?.into(), "application/vnd.apple.mpegurl", "no-store"))
+    Ok(whole(playlist.ok_or_else(missing)?.into(), PLAYLIST, "no-store"))
 }
 
 #[derive(Debug, PartialEq, Eq)]

@@ -79,6 +79,7 @@ struct Inner {
     spool: Spool,
     uploads: Uploads,
     makes_mp4: bool,
+    segment: Duration,
     notes: mpsc::UnboundedSender<Note>,
     source: Arc<dyn Source>,
     tell: Tell,
@@ -128,9 +129,23 @@ impl Recordings {
         tokio::spawn(ledger::keep(db.clone(), written));
         let uploads = Uploads::start(db.clone(), storage.clone(), spool.clone());
         let makes_mp4 = config.recording.mp4;
+        let segment = Duration::from_millis(config.recording.segment_ms.into());
         let (lessons, finishing, cache) = Default::default();
-        let inner =
-            Inner { db, storage, jobs, spool, uploads, makes_mp4, notes, source, tell, lessons, finishing, cache };
+        let inner = Inner {
+            db,
+            storage,
+            jobs,
+            spool,
+            uploads,
+            makes_mp4,
+            segment,
+            notes,
+            source,
+            tell,
+            lessons,
+            finishing,
+            cache,
+        };
         let recordings = Recordings { inner: Arc::new(inner) };
         recordings.take_up(recovered).await;
         Ok(recordings)
@@ -205,7 +220,7 @@ impl Recordings {
         let Inner { spool, notes, uploads, source, tell, .. } = &*self.inner;
         self.note(Note::Begin { lesson, started_at: millis(at) });
         let writer = Writer::new(lesson, spool.clone(), notes.clone(), uploads.clone(), tell.clone());
-        let recorder = match LessonRecorder::start(source.clone(), writer, begin) {
+        let recorder = match LessonRecorder::start(source.clone(), writer, begin, self.inner.segment) {
             Ok(recorder) => recorder,
             Err(error) => return tracing::error!(%error, lesson.id = %lesson, "the lesson cannot be recorded"),
         };

@@ -11,6 +11,8 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
+use tongke_record::scan::FragmentAt;
+
 use super::catalogue::{Kind, Layer, Recorded, Track};
 use super::programme::{self, Entry, LONGEST_US, Source};
 
@@ -20,9 +22,10 @@ pub fn master(recorded: &Recorded) -> Option<String> {
     let sound = !programme::entries(recorded, Kind::Audio, 0).is_empty() && recorded.has_playable(Kind::Audio);
     let mut out = String::from("#EXTM3U\n#EXT-X-VERSION:7\n");
     let mut codecs = String::new();
+    let voice = if recorded.has_voices { "mp4a.40.2" } else { "opus" };
     if sound {
         out.push_str("#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"voice\",NAME=\"voice\",DEFAULT=YES,AUTOSELECT=YES,URI=\"main/audio.m3u8\"\n");
-        codecs.push_str(",opus");
+        codecs = format!(",{voice}");
     }
     // The best first: a player begins there.
     for variant in (0..variants).rev() {
@@ -35,7 +38,7 @@ pub fn master(recorded: &Recorded) -> Option<String> {
         );
     }
     if variants == 0 && sound {
-        let _ = writeln!(out, "#EXT-X-STREAM-INF:BANDWIDTH=64000,CODECS=\"opus\",AUDIO=\"voice\"\nmain/audio.m3u8");
+        let _ = writeln!(out, "#EXT-X-STREAM-INF:BANDWIDTH=128000,CODECS=\"{voice}\",AUDIO=\"voice\"\nmain/audio.m3u8");
     }
     (variants > 0 || sound).then_some(out)
 }
@@ -44,6 +47,30 @@ pub fn master(recorded: &Recorded) -> Option<String> {
 pub fn main(recorded: &Recorded, kind: Kind, variant: usize) -> String {
     write_media(&programme::entries(recorded, kind, variant), kind, recorded.is_over(), "..")
 }
+
+/// The playlist of all voices in one file ([`VOICES_FILE`]): parts of it by their bytes (RFC 8216 §4.3.2.2).
+pub fn voices(init_bytes: usize, fragments: &[FragmentAt]) -> String {
+    let mut out = format!(
+        "#EXTM3U\n#EXT-X-VERSION:7\n#EXT-X-TARGETDURATION:{}\n#EXT-X-MEDIA-SEQUENCE:0\n#EXT-X-PLAYLIST-TYPE:VOD\n\
+         #EXT-X-MAP:URI=\"../{VOICES_FILE}\",BYTERANGE=\"{init_bytes}@0\"\n",
+        LONGEST_US / 1_000_000 + 1
+    );
+    for FragmentAt { bytes, duration, .. } in fragments {
+        let (length, start) = (bytes.len(), bytes.start);
+        let _ = writeln!(
+            out,
+            "#EXTINF:{:.6},\n#EXT-X-BYTERANGE:{length}@{start}\n../{VOICES_FILE}",
+            duration.as_secs_f64()
+        );
+    }
+    out.push_str("#EXT-X-ENDLIST\n");
+    out
+}
+
+/// All voices of a lesson, mixed.
+pub const VOICES_FILE: &str = "voices.mp4";
+/// Its playlist, made with it.
+pub const VOICES_PLAYLIST: &str = "voices.m3u8";
 
 /// One layer of one track.
 pub fn track(recorded: &Recorded, track: &Track, layer: &Layer) -> String {

@@ -7,6 +7,9 @@
 //!
 //! An entry is never changed once a playlist has shown it: a track's place in the schedule is known with its first fragment, half a second
 //! after it begins, and the segment that it cuts short is published only when whole.
+//!
+//! One playlist cannot carry several voices at once. While the lesson is on, and for some seconds after, the programme's voice is the
+//! lead's; then a job has mixed all of them ([`super::export`]) and the programme has everybody's.
 
 use super::catalogue::{Kind, Layer, Purpose, Recorded, Segment, Track};
 use crate::bus::ParticipantKind;
@@ -196,7 +199,7 @@ fn candidates(recorded: &Recorded, kind: Kind) -> Vec<&Track> {
     tracks.sort_by_key(|track| (rank(recorded, track), -track.from_ms));
     // Rooms and assistants stand in only where no lead ever came: a room must not flash up while the lead's camera starts.
     let others = |track: &&Track| rank(recorded, track) > LAST_OF_LEAD;
-    if !recorded.is_over() || !tracks.iter().all(|track| others(track)) {
+    if !recorded.is_over() || !tracks.iter().all(&others) {
         tracks.retain(|track| !others(track));
     }
     tracks
@@ -271,6 +274,7 @@ mod tests {
             started_at,
             duration_ms,
             has_poster,
+            has_voices: false,
             mp4_bytes,
             lead: vec![lead],
             tracks,

@@ -40,10 +40,15 @@ pub struct LessonRecorder {
 }
 
 impl LessonRecorder {
-    /// `begin` is when the lesson started.
-    pub fn start(source: Arc<dyn Source>, writer: Writer, begin: Instant) -> std::io::Result<LessonRecorder> {
+    /// `begin` is when the lesson started, `segment` about how long a segment shall be.
+    pub fn start(
+        source: Arc<dyn Source>,
+        writer: Writer,
+        begin: Instant,
+        segment: Duration,
+    ) -> std::io::Result<LessonRecorder> {
         let (commands, inbox) = channel();
-        let (recorder, tracks) = (Recorder::new(), HashMap::new());
+        let (recorder, tracks) = (Recorder::with_segments_of(segment), HashMap::new());
         let mut work = Work { source, writer, recorder, tracks, begin };
         thread::Builder::new().name("recorder".into()).spawn(move || work.run(&inbox))?;
         Ok(LessonRecorder { commands })

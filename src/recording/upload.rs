@@ -64,15 +64,10 @@ async fn carry(courier: Courier, mut incoming: mpsc::UnboundedReceiver<(Place, P
         let courier = courier.clone();
         tokio::spawn(async move {
             courier.deliver(place, piece).await;
+            metrics::gauge!("recording_spool_bytes").set(courier.spool.used_bytes() as f64);
             drop(slot);
         });
-        metrics::gauge!("recording_spool_bytes").set(courier_bytes(&slots, incoming.len()));
     }
-}
-
-/// Files that wait or travel; the bytes are told by the spool itself.
-fn courier_bytes(slots: &Semaphore, waiting: usize) -> f64 {
-    (IN_FLIGHT - slots.available_permits() + waiting) as f64
 }
 
 impl Courier {
@@ -82,6 +77,7 @@ impl Courier {
         while let Err(error) = self.store(place, piece).await {
             if !matches!(error, UploadError::NotWritten) {
                 metrics::counter!("recording_upload_failures_total").increment(1);
+                metrics::gauge!("recording_spool_bytes").set(self.spool.used_bytes() as f64);
                 tracing::warn!(%error, lesson.id = %place.lesson, track = %place.track, ?piece, "a recorded file waits in the spool");
             }
             if is_gone(&error) {

@@ -74,6 +74,7 @@ impl PictureEncoder {
 pub struct SoundEncoder {
     encoder: encoder::audio::Encoder,
     stream: usize,
+    leaves_out_priming: bool,
 }
 
 impl SoundEncoder {
@@ -90,7 +91,13 @@ impl SoundEncoder {
         let mut stream = file.add_stream(codec)?;
         stream.set_time_base((1, RATE as i32));
         stream.set_parameters(&encoder);
-        Ok(SoundEncoder { encoder, stream: stream.index() })
+        Ok(SoundEncoder { encoder, stream: stream.index(), leaves_out_priming: false })
+    }
+
+    /// Drops the packet of silence before time zero, with which an encoder begins. A whole file tells players to skip it; a fragmented
+    /// one cannot, and would shift all that follows.
+    pub fn leave_out_priming(&mut self) {
+        self.leaves_out_priming = true;
     }
 
     /// Samples that the encoder takes at a time.
@@ -116,7 +123,10 @@ impl SoundEncoder {
     fn pass(&mut self, file: &mut Output) -> Result<(), Error> {
         let mut packet = Packet::empty();
         while self.encoder.receive_packet(&mut packet).is_ok() {
-            write(packet.clone(), self.stream, Rational(1, RATE as i32), file)?;
+            let priming = packet.pts().is_some_and(|pts| pts < 0);
+            if !(priming && self.leaves_out_priming) {
+                write(packet.clone(), self.stream, Rational(1, RATE as i32), file)?;
+            }
         }
         Ok(())
     }

@@ -9,6 +9,7 @@
 //! poster     one picture as JPEG                      picture    decoded pictures by lesson time
 //! mp4        the lesson as one file                   sound      decoded sound by lesson time
 //!   compose  which pictures, where on the canvas      encode     H264 and AAC into a file
+//! voices     all voices of the lesson as one track
 //! rendition  a track that HLS cannot carry, as one that it can
 //! ```
 
@@ -23,6 +24,7 @@ mod probe;
 mod rendition;
 mod report;
 mod sound;
+mod voices;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -55,6 +57,13 @@ enum Job {
     },
     /// Writes the lesson that a manifest describes as one MP4.
     Mp4 {
+        #[arg(long)]
+        manifest: PathBuf,
+        #[arg(long)]
+        output: PathBuf,
+    },
+    /// Writes all voices of a manifest, mixed, as fragmented MP4 with AAC.
+    Voices {
         #[arg(long)]
         manifest: PathBuf,
         #[arg(long)]
@@ -95,6 +104,7 @@ fn run(job: Job) -> Result<Value, Error> {
         Job::Probe { file } => probe::run(&file),
         Job::Poster { input, output, at } => poster::run(&input, &output, at),
         Job::Mp4 { manifest, output } => mp4::run(&manifest, &output),
+        Job::Voices { manifest, output } => voices::run(&manifest, &output),
         Job::Rendition { input, output } => rendition::run(&input, &output),
     }
 }

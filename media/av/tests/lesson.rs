@@ -154,6 +154,22 @@ fn a_vp8_camera_becomes_playable_on_its_own_times() {
 }
 
 #[test]
+fn the_voices_of_a_lesson_become_one_track_on_its_clock() {
+    let folder = Folder::new("voices");
+    lesson(&folder);
+    folder.file("manifest.json", STAGE.as_bytes());
+    let output = av(&["voices", "--manifest", "manifest.json", "--output", "voices.mp4"], &folder);
+    assert!(output.status.success(), "{}", last_line(&output));
+    let bytes = std::fs::read(folder.0.join("voices.mp4")).unwrap();
+    let (_, fragments) = tongke_record::scan::split_file(&bytes, 48_000).unwrap();
+    assert_eq!(fragments[0].start, MS(0));
+    assert!(fragments.len() >= 3 && fragments.iter().all(|fragment| fragment.duration <= MS(4_100)), "{fragments:?}");
+    let heard = analysed(&folder.0.join("voices.mp4"), &["-af", "silencedetect=n=-40dB:d=0.5"]);
+    let sounds = seconds_after(&heard, "silence_end:");
+    assert!((sounds[0] - 3.0).abs() < 0.02, "{sounds:?}");
+}
+
+#[test]
 fn a_poster_is_a_jpeg() {
     let folder = Folder::new("poster");
     lesson(&folder);

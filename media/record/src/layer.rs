@@ -37,12 +37,12 @@ pub(crate) struct Layer {
 }
 
 impl Layer {
-    pub(crate) fn new(codec: Codec) -> Layer {
+    pub(crate) fn new(codec: Codec, segment: Duration) -> Layer {
         Layer {
             reorder: Reorder::default(),
             assembler: Assembler::new(codec),
             clock: LayerClock::new(codec.clock_rate()),
-            segmenter: Segmenter::new(codec),
+            segmenter: Segmenter::new(codec, segment),
             asked_keyframe: None,
             stats: Stats::default(),
         }

@@ -53,6 +53,11 @@ pub enum Event {
     WantKeyframe,
 }
 
+/// Long enough for a keyframe in each to cost little, short enough to wait for.
+const SEGMENT: Duration = Duration::from_secs(2);
+const SEGMENT_SHORTEST: Duration = Duration::from_millis(500);
+const SEGMENT_LONGEST: Duration = Duration::from_secs(5);
+
 struct Track {
     peer: u64,
     codec: Codec,
@@ -60,16 +65,29 @@ struct Track {
 }
 
 /// Records the tracks of one lesson. Tracks and peers go by the caller's numbers.
-#[derive(Default)]
 pub struct Recorder {
+    segment: Duration,
     tracks: HashMap<u64, Track>,
     peers: HashMap<u64, PeerClock>,
     outputs: VecDeque<Output>,
 }
 
+impl Default for Recorder {
+    fn default() -> Recorder {
+        Recorder::new()
+    }
+}
+
 impl Recorder {
+    /// Segments of about two seconds.
     pub fn new() -> Recorder {
-        Recorder::default()
+        Recorder::with_segments_of(SEGMENT)
+    }
+
+    /// Segments of about this length; what is out of reason is brought into it.
+    pub fn with_segments_of(length: Duration) -> Recorder {
+        let segment = length.clamp(SEGMENT_SHORTEST, SEGMENT_LONGEST);
+        Recorder { segment, tracks: HashMap::new(), peers: HashMap::new(), outputs: VecDeque::new() }
     }
 
     /// Starts a track. Tracks of one `peer` share the clock that their sender reports refer to.
@@ -119,9 +137,9 @@ impl Recorder {
     fn with_layer(&mut self, id: u64, layer: u8, act: impl FnOnce(&mut Layer, &PeerClock, &mut Vec<Made>)) {
         let Some(track) = self.tracks.get_mut(&id) else { return };
         let Some(peer) = self.peers.get(&track.peer) else { return };
-        let codec = track.codec;
+        let (codec, segment) = (track.codec, self.segment);
         let mut made = Vec::new();
-        act(track.layers.entry(layer).or_insert_with(|| Layer::new(codec)), peer, &mut made);
+        act(track.layers.entry(layer).or_insert_with(|| Layer::new(codec, segment)), peer, &mut made);
         self.outputs.extend(made.into_iter().map(|made| Output { track: id, layer, event: made.into() }));
     }
 

@@ -14,10 +14,8 @@ use crate::made::{Fragment, Gap, Init, Made, SegmentEnd};
 use crate::payload::{opus_packet_duration, plc_packet};
 use crate::reorder::HOLE_WAIT;
 
-/// From here on a segment of sound ends.
-const SOUND_SEGMENT: Duration = Duration::from_secs(2);
-/// From here on a segment of pictures ends at the next keyframe: a little less, so that an encoder with a keyframe every 2 s is met.
-const PICTURE_SEGMENT: Duration = Duration::from_millis(1_900);
+/// A segment of pictures ends at the first keyframe from here on: a little early, so that an encoder with a keyframe at its end is met.
+const EARLY: u32 = 20;
 /// Here a segment ends without one: playlists promise a longest duration (EXT-X-TARGETDURATION).
 const SEGMENT_LIMIT: Duration = Duration::from_secs(6);
 /// What a crash may cost, together with one frame.
@@ -50,6 +48,8 @@ struct OpenSegment {
 
 pub(crate) struct Segmenter {
     codec: Codec,
+    /// About how long a segment is.
+    length: Duration,
     timescale: u32,
     format: Option<Format>,
     inits: u32,
@@ -69,10 +69,11 @@ pub(crate) struct Segmenter {
 }
 
 impl Segmenter {
-    pub(crate) fn new(codec: Codec) -> Segmenter {
+    pub(crate) fn new(codec: Codec, length: Duration) -> Segmenter {
         let timescale = codec.clock_rate();
         Segmenter {
             codec,
+            length,
             timescale,
             format: None,
             inits: 0,
@@ -281,7 +282,7 @@ impl Segmenter {
     }
 
     fn target(&self) -> Duration {
-        if self.codec.is_audio() { SOUND_SEGMENT } else { PICTURE_SEGMENT }
+        if self.codec.is_audio() { self.length } else { self.length - self.length / EARLY }
     }
 
     fn hold(&self) -> Duration {
