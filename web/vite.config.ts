@@ -17,7 +17,7 @@ export default defineConfig({
   },
   server: {
     proxy: {
-      '/api': { target: server, ws: true, changeOrigin: true },
+      '/api': { target: server, ws: true },
       '/media': { target: server },
     },
   },
