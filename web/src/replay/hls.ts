@@ -15,9 +15,15 @@ export interface Options {
   failed: () => void
 }
 
+/**
+ * How far behind the lesson its recording is followed. Segments last 2 s, but a player asks for news only as often as the playlist's
+ * target duration (7 s) says; hls.js's own choice of three target durations would be 21 s.
+ */
+export const BEHIND_S = 10
+
 export async function play(video: HTMLVideoElement, url: string, options: Options): Promise<Stream> {
   const { default: Player } = await import('hls.js')
-  if (Player.isSupported()) return playWith(new Player({ startPosition: options.from ?? -1, backBufferLength: 120, enableWorker: true }), video, url, options, Player)
+  if (Player.isSupported()) return playWith(new Player({ startPosition: options.from ?? -1, backBufferLength: 120, liveSyncDuration: BEHIND_S }), video, url, options, Player)
   video.src = url
   video.addEventListener('error', options.failed, { once: true })
   if (options.from) video.currentTime = options.from
