@@ -10,6 +10,16 @@ JOBS="$(nproc)"
 PATH="$TONGKE_CACHE/node/node_modules/.bin:$TONGKE_CACHE/bin:$PATH:$HOME/.cargo/bin:/usr/sbin:/sbin"
 export PATH
 
+# Cargo knows our own crates by their place in the workspace, not by the checkout's path, and believes modification times: in a build folder
+# that another checkout used last, it would take that one's output for ours. So the sources of the checkout that comes are made new.
+claim_build_folder() {
+  local stamp="$CARGO_TARGET_DIR/.checkout"
+  [ "$(cat "$stamp" 2>/dev/null)" != "$ROOT" ] || return 0
+  find "$ROOT" \( -name node_modules -o -name target -o -name .git \) -prune -o -type f \( -name '*.rs' -o -name '*.toml' -o -name '*.sql' \) -exec touch {} +
+  mkdir -p "$CARGO_TARGET_DIR"
+  echo "$ROOT" >"$stamp"
+}
+
 say() { printf '\033[1m==>\033[0m %s\n' "$*"; }
 die() { printf 'error: %s\n' "$*" >&2; exit 1; }
 [ -t 1 ] || say() { printf '==> %s\n' "$*"; }
