@@ -205,10 +205,10 @@ impl Client {
                 }
             }
             Received::Closed => {
-                eprintln!(
-                    "tongke load: the server closed a connection after {:.1} s",
-                    (now - self.begun).as_secs_f32()
-                );
+                if !shared.leaving.load(Ordering::Relaxed) {
+                    let seconds = (now - self.begun).as_secs_f32();
+                    eprintln!("tongke load: the server closed a connection after {seconds:.1} s");
+                }
                 self.session = None;
             }
             Received::Nothing => {}
