@@ -6,6 +6,7 @@
 
 mod meters;
 mod requests;
+mod telling;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -293,41 +294,6 @@ impl Host {
         self.meters.forget_participant(participant);
     }
 
-    fn tell(&mut self, conn: Conn, message: &ToPage) {
-        let text = encode(message);
-        self.send(conn, text);
-    }
-
-    fn tell_participant(&mut self, participant: &str, message: &ToPage) {
-        if let Some(conn) = self.lesson.member(participant).and_then(|m| m.conn) {
-            self.tell(conn, message);
-        }
-    }
-
-    fn tell_all(&mut self, message: &ToPage, except: Option<Conn>) {
-        let text = encode(message);
-        let others: Vec<Conn> = self.pages.keys().copied().filter(|conn| Some(*conn) != except).collect();
-        for conn in others {
-            self.send(conn, text.clone());
-        }
-    }
-
-    fn send(&mut self, conn: Conn, text: Arc<str>) {
-        let Some(page) = self.pages.get(&conn) else { return };
-        if page.outbox.try_send(text).is_err() {
-            metrics::counter!("tongke_slow_pages_total").increment(1);
-            self.dismiss(conn, ByeReason::Slow);
-            self.lesson.lost(conn, Instant::now());
-        }
-    }
-
-    fn dismiss(&mut self, conn: Conn, reason: ByeReason) {
-        if let Some(page) = self.pages.remove(&conn) {
-            // A socket that has closed by itself no longer listens.
-            let _ = page.bye.send(reason);
-        }
-    }
-
     fn owner_name(&self, peer: PeerId) -> Option<(ParticipantId, Option<Purpose>)> {
         match self.media.owner(peer)? {
             Owner::Publisher(who, purpose) => Some((who.clone(), Some(*purpose))),
@@ -340,8 +306,4 @@ impl Host {
 /// The shell's one look at the clocks.
 pub fn now() -> Now {
     Now { instant: Instant::now(), wall: Timestamp::now() }
-}
-
-fn encode(message: &ToPage) -> Arc<str> {
-    serde_json::to_string(message).expect("a message of ours has only string keys and finite numbers").into()
 }

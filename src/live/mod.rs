@@ -101,13 +101,6 @@ impl Lessons {
         }
     }
 
-    /// A person or device has lost its right to be anywhere: it leaves every lesson at once.
-    pub fn revoke(&self, participant: uuid::Uuid) {
-        for sender in self.lock().values() {
-            let _ = sender.try_send(Command::Revoke { participant: participant.to_string() });
-        }
-    }
-
     /// Ends every lesson cleanly and waits until all have.
     pub async fn shutdown(&self) {
         let all: Vec<_> = self.lock().values().cloned().collect();

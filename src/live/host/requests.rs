@@ -6,7 +6,8 @@ use tokio::sync::oneshot;
 use tongke_plane::Event;
 use tongke_plane::ids::{PeerId, TrackId};
 
-use super::{Host, Page, encode};
+use super::telling::encode;
+use super::{Host, Page};
 use crate::bus;
 use crate::live::lesson::{Conn, Entry, Identity, Now, Refusal};
 use crate::live::media::Owner;
