@@ -7,6 +7,7 @@ use tongke_plane::ids::TrackId;
 
 use super::*;
 use crate::live::policy::{self, Importance};
+use crate::live::protocol::Tile;
 
 /// A lesson with a clock of its own and the pages that follow it.
 pub(crate) struct Class {
