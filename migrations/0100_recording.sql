@@ -7,6 +7,8 @@ CREATE TABLE recordings (
     -- NULL while the lesson is on.
     duration_ms BIGINT,
     has_poster BIGINT NOT NULL,
+    -- 1 once a job has mixed all voices into one track for the main programme.
+    has_voices BIGINT NOT NULL,
     -- NULL until the MP4 is made.
     mp4_bytes BIGINT
 );

@@ -143,8 +143,8 @@ pub async fn write(db: &Db, notes: &[Note]) -> Result<(), DbError> {
 async fn write_one(transaction: &mut Transaction<'static, Any>, note: &Note) -> Result<(), DbError> {
     let query = match note {
         Note::Begin { lesson, started_at } => sqlx::query(
-            "INSERT INTO recordings (lesson_id, state, started_at, duration_ms, has_poster, mp4_bytes)
-             VALUES ($1, 'recording', $2, NULL, 0, NULL) ON CONFLICT (lesson_id) DO NOTHING",
+            "INSERT INTO recordings (lesson_id, state, started_at, duration_ms, has_poster, has_voices, mp4_bytes)
+             VALUES ($1, 'recording', $2, NULL, 0, 0, NULL) ON CONFLICT (lesson_id) DO NOTHING",
         )
         .bind(*lesson)
         .bind(*started_at),

@@ -164,6 +164,11 @@ fn the_voices_of_a_lesson_become_one_track_on_its_clock() {
     let (_, fragments) = tongke_record::scan::split_file(&bytes, 48_000).unwrap();
     assert_eq!(fragments[0].start, MS(0));
     assert!(fragments.len() >= 3 && fragments.iter().all(|fragment| fragment.duration <= MS(4_100)), "{fragments:?}");
+    let total: Duration = fragments.iter().map(|fragment| fragment.duration).sum();
+    assert!(
+        total.abs_diff(MS(12_000)) < MS(50) && fragments.iter().all(|fragment| fragment.keyframe_start),
+        "{fragments:?}"
+    );
     let heard = analysed(&folder.0.join("voices.mp4"), &["-af", "silencedetect=n=-40dB:d=0.5"]);
     let sounds = seconds_after(&heard, "silence_end:");
     assert!((sounds[0] - 3.0).abs() < 0.02, "{sounds:?}");

@@ -15,9 +15,11 @@ use crate::sps::Sps;
 const TRACK: u32 = 1;
 
 /// ISO 14496-12 §8.8.3.1: sample_depends_on = 2 (none), a sync sample.
-pub(crate) const SYNC: u32 = 0x0200_0000;
-/// sample_depends_on = 1, sample_is_non_sync_sample.
-const DEPENDENT: u32 = 0x0101_0000;
+const SYNC: u32 = 0x0200_0000;
+/// sample_is_non_sync_sample.
+pub(crate) const NON_SYNC: u32 = 0x0001_0000;
+/// sample_depends_on = 1, and no sync sample.
+const DEPENDENT: u32 = 0x0100_0000 | NON_SYNC;
 
 /// One sample of a fragment, in ticks of the track's clock.
 pub(crate) struct Sample {

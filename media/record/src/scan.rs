@@ -102,8 +102,11 @@ fn split_fragment(bytes: &[u8]) -> Option<(FragmentTimes, &[u8])> {
     let traf = moof.traf.first()?;
     let start = traf.tfdt.as_ref()?.base_media_decode_time;
     let samples = || traf.trun.iter().flat_map(|run| run.samples.iter());
-    let length: u64 = samples().map(|sample| u64::from(sample.duration.unwrap_or(0))).sum();
-    let keyframe = samples().next()?.flags == Some(cmaf::SYNC);
+    // What a sample does not say itself, the fragment's header says for all (ISO 14496-12 §8.8.7).
+    let usual = traf.tfhd.default_sample_duration.unwrap_or(0);
+    let length: u64 = samples().map(|sample| u64::from(sample.duration.unwrap_or(usual))).sum();
+    let flags = samples().next()?.flags.or(traf.tfhd.default_sample_flags);
+    let keyframe = flags.is_some_and(|flags| flags & cmaf::NON_SYNC == 0);
     Some((FragmentTimes { start, end: start.checked_add(length)?, keyframe }, rest))
 }
 
