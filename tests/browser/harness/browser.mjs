@@ -1,7 +1,7 @@
 // Chromium with a fake camera and microphone, and what the stories ask of a page.
 
 import { mkdir } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { chromium } from 'playwright-core';
 import { fakeDevices, SMALL } from './fixtures.mjs';
 import { installFrameReader } from './frames.mjs';
@@ -48,12 +48,13 @@ export function mark(page, name) {
   return page.locator(`[data-test="${name}"]`);
 }
 
+const story = basename(process.argv[1] ?? 'page').split('.')[0];
 let shots = 0;
-/** Keeps what the person sees now as a picture, numbered in the order of the run. */
+/** Keeps what the person sees now as a picture, named by the story and numbered in its order. */
 export async function shot(page, what) {
   await mkdir(artifactsDir, { recursive: true });
   shots += 1;
-  const file = join(artifactsDir, `${String(process.env.STORY ?? '')}${String(shots).padStart(2, '0')}-${page.named}-${what}.png`);
+  const file = join(artifactsDir, `${story}-${String(shots).padStart(2, '0')}-${page.named}-${what}.png`);
   await page.screenshot({ path: file });
 }
 
