@@ -42,6 +42,7 @@ impl PictureEncoder {
         options.set("preset", "veryfast");
         options.set("crf", "25");
         options.set("forced-idr", "1");
+        options.set("threads", &threads().to_string());
         let encoder = encoder.open_with(options)?;
         let mut stream = file.add_stream(codec)?;
         stream.set_time_base(MILLISECONDS);
@@ -68,6 +69,11 @@ impl PictureEncoder {
         }
         Ok(())
     }
+}
+
+/// One per core, within the address space that the job is given.
+fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, |cores| cores.get()).min(8)
 }
 
 /// AAC, stereo.
