@@ -162,6 +162,27 @@ fn a_village_on_a_narrow_line_keeps_the_voice_when_the_picture_no_longer_fits() 
 }
 
 #[test]
+fn a_player_that_takes_only_the_picture_has_it_back_after_a_stall() {
+    let mut world = World::new(seed(10), 1);
+    let lead = world.publish(0, Codec::H264, 1, LineSpec::GOOD);
+    let player = world.subscribe(0, VIDEO, LineSpec::GOOD);
+    world.show(player, &[(lead, Priority::LeadVideo, 0)]);
+    world.run(secs(5));
+    for _ in 0..3 {
+        world.set_line(player, LineSpec { rate: Some(100_000), ..LineSpec::GOOD });
+        world.run(secs(3));
+        world.set_line(player, LineSpec { dead: true, ..LineSpec::GOOD });
+        world.run(secs(3));
+        world.set_line(player, LineSpec::GOOD);
+        world.run(secs(6));
+    }
+    world.measure_from_now(player);
+    world.run(secs(10));
+    let (whole, _) = world.subscriber(player).stream(Codec::H264).frames();
+    assert!(whole > 25 * 9, "{whole} frames in 10 s");
+}
+
+#[test]
 fn those_who_vanish_are_gone_within_ten_seconds() {
     let mut world = World::new(seed(8), 1);
     let lead = world.publish(0, Codec::H264, 1, LineSpec::GOOD);

@@ -16,7 +16,7 @@ use crate::rtp::NtpTime;
 use crate::rtp::rtcp::{Compound, Full};
 use crate::sdp::Codec;
 use crate::stats::Counters;
-use crate::subscribe::allocator::{self, MAX_LAYERS as PLANNED_LAYERS};
+use crate::subscribe::allocator::{self, Item, MAX_LAYERS as PLANNED_LAYERS, Priority};
 use crate::subscribe::arena::MAX_DATAGRAM;
 use crate::transport::srtp::MAX_TRAILER;
 use crate::units::{Bitrate, SeqNo};
@@ -221,7 +221,8 @@ impl Shard {
             (share.priority, share.max_layer) = (shown.priority, shown.max_layer);
             share.layers = hosted.track.bitrates(now);
         }
-        let allocation = allocator::allocate(estimator.estimate(), now, shares);
+        let estimate = estimator.estimate().max(without_voice(shares));
+        let allocation = allocator::allocate(estimate, now, shares);
         estimator.set_wanted(allocation.wanted);
         for (nth, (slot, share)) in slots.iter_mut().zip(shares).enumerate() {
             let Some(hosted) = slot.track.and_then(|track| tracks.get_mut(track)) else { continue };
@@ -303,4 +304,17 @@ fn padded_slot(tracks: &Slab<Hosted>, slots: &[Slot], at: usize) -> Option<(usiz
         let position = hosted.forwards.iter().position(|f| f.peer == at && f.slot == nth)?;
         Some((track, position))
     })
+}
+
+/// What a subscriber that gets no voice is sent however little its line seems to carry: the lowest layer of its most important picture.
+/// There is no voice to protect, and a line on which nothing flows would never tell that it has become better. Zero where there is a voice.
+fn without_voice(shares: &[Item<usize>]) -> Bitrate {
+    let lowest = |share: &Item<usize>| share.layers.iter().copied().find(|rate| *rate > Bitrate::ZERO);
+    let flowing = shares.iter().filter(|share| lowest(share).is_some());
+    let Some(first) = flowing.min_by_key(|share| share.priority).filter(|share| share.priority != Priority::Voice)
+    else {
+        return Bitrate::ZERO;
+    };
+    // A quarter above it: what the allocator wants free before it begins something.
+    lowest(first).unwrap_or_default().scale(1.25)
 }
