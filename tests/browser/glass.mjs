@@ -72,9 +72,11 @@ async function ages(from, fromSelector, to, toSelector) {
   const found = [];
   let at = 0;
   for (const [number, when] of received) {
-    // The loop repeats its numbers: the newest frame of that number filmed before it was seen.
+    // The loop repeats its numbers: the newest frame of that number filmed before it was seen, and no older than half the loop, or it is
+    // a frame that the preview skipped.
     while (at + 1 < sent.length && sent[at + 1][1] <= when) at += 1;
     for (let i = at; i >= 0 && i > at - LOOP; i -= 1) {
+      if (when - sent[i][1] > (LOOP / size.rate / 2) * 1000) break;
       if (sent[i][0] === number) { found.push(when - sent[i][1]); break; }
     }
   }
