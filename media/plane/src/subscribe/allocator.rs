@@ -19,8 +19,8 @@ const HEADROOM: f64 = 1.125;
 const HOLD: Duration = Duration::from_secs(4);
 /// An upgrade that was taken back within this did not last.
 const LASTING: Duration = Duration::from_secs(12);
-/// The hold doubles this often at most: 4 s · 2⁴ is about a minute.
-const MAX_DOUBLINGS: u32 = 4;
+/// The hold doubles this often at most: 4 s · 2² is a quarter of a minute. A picture that had to go comes back while its lesson is still on the same page.
+const MAX_DOUBLINGS: u32 = 2;
 
 /// What matters most when a line gets narrow, in falling order. Pages and ink travel as pages, not here: `Slides` is a shared screen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
