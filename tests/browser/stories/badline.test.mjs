@@ -51,6 +51,16 @@ describe('a village on a bad line', { concurrency: false, skip: skip ?? false },
     await sees(room, CAST.teacher, { minHeight: 360, within: 40_000 });
     await shot(room, 'good-again');
   });
+
+  test('a line that is cut for six seconds heals by itself', async () => {
+    line.both({ loss: 1 });
+    await room.waitForTimeout(6_000);
+    await shot(room, 'cut');
+    line.both({ loss: 0 });
+    await sees(room, CAST.teacher, { within: 45_000 });
+    await sees(teacher, CAST.willow, { within: 45_000 });
+    assert.ok((await voiceOver(room, 4_000)).concealed < 0.2);
+  });
 });
 
 /** How much of the voice arrived in that time: the part of its samples that had to be made up, and whether it was loud. */
