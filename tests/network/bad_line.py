@@ -6,7 +6,9 @@ each end and this process between them need nothing but root.)
 
 Makes both namespaces, a point-to-point device `line` in each, and prints "ready". Then reads one JSON object a line from standard input and
 obeys it: {"to": "b", "delay_ms": 100, "jitter_ms": 20, "loss": 0.1, "rate_kbps": 300, "queue_ms": 400}; "to" a or b, or none for both
-directions; what is not named stays. At the end of its input it prints its counters and removes the namespaces.
+directions; what is not named stays. "nat": 1024 makes B a place behind a router that knows each of its UDP ports under another number: the
+port with those bits turned over; another number later is a router that forgot its table. At the end of its input it prints its counters and
+removes the namespaces.
 """
 
 import ctypes
@@ -24,19 +26,22 @@ import time
 
 TUNSETIFF, IFF_TUN, IFF_NO_PI, CLONE_NEWNET = 0x400454CA, 0x0001, 0x1000, 0x40000000
 MTU = 1500
+UDP, SOURCE, DESTINATION = 17, 0, 2
 
 
 class Direction:
-    """Packets on their way to one end."""
+    """Packets on their way to one end. `port_at` is where a UDP header has the port of end B."""
 
-    def __init__(self, out, rng):
-        self.out, self.rng = out, rng
+    def __init__(self, out, rng, port_at):
+        self.out, self.rng, self.port_at = out, rng, port_at
+        self.nat = 0
         self.delay_ms, self.jitter_ms, self.loss, self.rate_kbps, self.queue_ms = 0, 0, 0.0, 0, 400
         self.line_free_at = 0.0
         self.waiting = []
         self.counters = {"packets": 0, "bytes": 0, "lost": 0, "overflowed": 0}
 
     def send(self, packet, now):
+        packet = self.translated(packet)
         if self.rng.random() < self.loss:
             self.counters["lost"] += 1
             return
@@ -50,6 +55,22 @@ class Direction:
         self.counters["packets"] += 1
         self.counters["bytes"] += len(packet)
 
+    def translated(self, packet):
+        """What the router makes of a packet: turning bits over is its own inverse, so one rule serves both ways."""
+        head = (packet[0] & 0xF) * 4
+        if not self.nat or packet[0] >> 4 != 4 or packet[9] != UDP:
+            return packet
+        changed = bytearray(packet)
+        (port,) = struct.unpack_from("!H", changed, head + self.port_at)
+        (check,) = struct.unpack_from("!H", changed, head + 6)
+        struct.pack_into("!H", changed, head + self.port_at, port ^ self.nat)
+        if check:  # RFC 1624: the checksum follows from what changed
+            total = (~check & 0xFFFF) + (~port & 0xFFFF) + (port ^ self.nat)
+            total = (total & 0xFFFF) + (total >> 16)
+            total = (total & 0xFFFF) + (total >> 16)
+            struct.pack_into("!H", changed, head + 6, ~total & 0xFFFF or 0xFFFF)
+        return bytes(changed)
+
     def deliver(self, now):
         while self.waiting and self.waiting[0][0] <= now:
             try:
@@ -58,7 +79,7 @@ class Direction:
                 self.counters["lost"] += 1  # the device is down
 
     def obey(self, order):
-        for name in ("delay_ms", "jitter_ms", "loss", "rate_kbps", "queue_ms"):
+        for name in ("delay_ms", "jitter_ms", "loss", "rate_kbps", "queue_ms", "nat"):
             if name in order:
                 setattr(self, name, order[name])
 
@@ -130,7 +151,7 @@ def main():
     seed = int(sys.argv[5]) if len(sys.argv) > 5 else 1
     try:
         a, b = make_end(ns_a, address_a, address_b), make_end(ns_b, address_b, address_a)
-        directions = {"a": Direction(a, random.Random(seed)), "b": Direction(b, random.Random(seed + 1))}
+        directions = {"a": Direction(a, random.Random(seed), SOURCE), "b": Direction(b, random.Random(seed + 1), DESTINATION)}
         print("ready", flush=True)
         run([a, b], directions)
         print(json.dumps({"seed": seed, **{f"to_{name}": one.counters for name, one in directions.items()}}), flush=True)

@@ -1,6 +1,6 @@
 // A line between two places that can be made bad: two network namespaces and tests/network/bad_line.py between them.
 
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { accessSync, chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -42,6 +42,13 @@ export async function openLine(seed = 1) {
     down: (what) => child.stdin.write(`${JSON.stringify({ to: 'b', ...what })}\n`),
     up: (what) => child.stdin.write(`${JSON.stringify({ to: 'a', ...what })}\n`),
     both: (what) => child.stdin.write(`${JSON.stringify(what)}\n`),
+    /** The village's computer gets another address, as when it goes from the cable to the radio. */
+    moveVillage: (address) => {
+      const inVillage = (...words) => execFileSync('ip', ['-n', village.namespace, ...words]);
+      inVillage('addr', 'flush', 'dev', 'line');
+      inVillage('addr', 'add', address, 'peer', school.address, 'dev', 'line');
+      inVillage('route', 'add', 'default', 'dev', 'line');
+    },
     close: async () => {
       child.stdin.end();
       await exited;

@@ -5,12 +5,13 @@ const PATIENCE_MS = 3_000
 /** A restart that has not connected by now did not work. */
 const RESTART_WITHIN_MS = 8_000
 
-/** Calls `trouble` when the connection is lost, and again while it stays lost. Returns the way to stop. */
-export function watchHealth(connection: RTCPeerConnection, trouble: () => void): () => void {
+/** Calls `unwell` at the first sign, `trouble` when the connection is lost, and again while it stays lost. Returns the way to stop. */
+export function watchHealth(connection: RTCPeerConnection, unwell: () => void, trouble: () => void): () => void {
   let timer = 0
   const look = () => {
     const state = connection.connectionState
     clearTimeout(timer)
+    if (state === 'disconnected' || state === 'failed') unwell()
     if (state === 'disconnected') timer = setTimeout(act, PATIENCE_MS)
     if (state === 'failed') act()
     if (state === 'new' || state === 'connecting') timer = setTimeout(act, RESTART_WITHIN_MS)

@@ -7,7 +7,7 @@ import { toast } from '../ui/toasts'
 import { apply, find, handQueue, has, leadOf, sharingOf, wallOf, type Document } from './document'
 import { loudness, openCamera, problemOf, rememberedChoice, stop } from './devices'
 import { Publisher } from './publisher'
-import { isChange, VERSION, type ByeReason, type FromPage, type Participant, type ParticipantId, type Quality, type ToPage } from './protocol'
+import { isChange, VERSION, type ByeReason, type FromPage, type Participant, type ParticipantId, type Purpose, type Quality, type ToPage } from './protocol'
 import { hintOf } from './quality'
 import { LessonSocket, LineLost, Refused, type Link } from './socket'
 import { Subscriber } from './subscriber'
@@ -64,6 +64,7 @@ export class LiveLesson {
   constructor(readonly id: string) {
     this.subscriber = new Subscriber(
       (message) => this.say(message),
+      () => this.socket.doubtLine(),
       () => this.socket.reopen(true),
     )
     this.views = new Views((tiles) => this.link.value === 'open' && this.socket.say({ type: 'view', tiles }) > 0)
@@ -103,7 +104,7 @@ export class LiveLesson {
     this.stream.value = stream
     this.cameraOn.value = stream.getVideoTracks().length > 0
     this.microphoneOn.value = stream.getAudioTracks().some((track) => track.enabled)
-    const publisher = new Publisher('camera', stream, (message) => this.socket.ask(message))
+    const publisher = this.publisherOf('camera', stream)
     this.publisher.value = publisher
     publisher.start().catch((error: unknown) => this.complain(error))
     if (!this.cameraOn.value || !this.microphoneOn.value) this.tellSwitches()
@@ -140,7 +141,7 @@ export class LiveLesson {
       return
     }
     stream.getVideoTracks()[0]?.addEventListener('ended', () => this.stopSharing())
-    const publisher = new Publisher('screen', stream, (message) => this.socket.ask(message))
+    const publisher = this.publisherOf('screen', stream)
     this.screen.value = stream
     this.screenPublisher.value = publisher
     publisher.start().catch((error: unknown) => {
@@ -251,6 +252,15 @@ export class LiveLesson {
       this.finish({ reason: 'refused', text: sentence(error) })
     }
     return false
+  }
+
+  private publisherOf(purpose: Purpose, stream: MediaStream) {
+    return new Publisher(
+      purpose,
+      stream,
+      (message) => this.socket.ask(message),
+      () => this.socket.doubtLine(),
+    )
   }
 
   private setMicrophone(on: boolean) {

@@ -24,9 +24,11 @@ export class Publisher {
     readonly purpose: Purpose,
     private readonly stream: MediaStream,
     private readonly ask: Ask,
+    /** The connection is unwell: perhaps the whole line is. */
+    private readonly unwell: () => void,
   ) {
     this.connection = this.build()
-    this.stopWatching = watchHealth(this.connection, () => void this.heal())
+    this.stopWatching = this.watch()
   }
 
   /** Offers to the server. A refusal is thrown; a lost line is not: the next welcome tries again. */
@@ -34,9 +36,10 @@ export class Publisher {
     return this.inTurn(() => this.negotiate(false))
   }
 
-  /** After a welcome: the server may have forgotten us, or only the path to it may be gone. */
+  /** After a welcome: the server may have forgotten us, or only the path to it may be gone. A path that took the socket with it is often
+   *  still believed to be well; a restart costs one round trip, and what flows goes on meanwhile. */
   recover(knownToServer: boolean): Promise<void> {
-    if (knownToServer) return this.connection.connectionState === 'connected' ? Promise.resolve() : this.heal()
+    if (knownToServer) return this.heal(true)
     const before = this.answered
     // An offer that was on its way when the welcome came has done it already.
     return this.inTurn(() => (this.answered > before ? Promise.resolve() : this.anew())).catch(() => undefined)
@@ -118,9 +121,13 @@ export class Publisher {
     await connection.setRemoteDescription({ type: 'answer', sdp: withOpusBitrate(answer.sdp, SPEECH_BITS_PER_SECOND) })
   }
 
-  private heal(): Promise<void> {
+  private watch() {
+    return watchHealth(this.connection, this.unwell, () => void this.heal())
+  }
+
+  private heal(evenIfWell = false): Promise<void> {
     return this.inTurn(async () => {
-      if (this.connection.connectionState === 'connected') return
+      if (this.connection.connectionState === 'connected' && !evenIfWell) return
       if (this.connection.signalingState !== 'stable' || !this.connection.remoteDescription) return this.anew()
       // A server that no longer knows this connection refuses the restart; then only a new one helps.
       await this.negotiate(true).catch((error: unknown) => (error instanceof LineLost ? undefined : this.anew()))
@@ -132,7 +139,7 @@ export class Publisher {
     this.connection.close()
     this.audio = this.video = null
     this.connection = this.build()
-    this.stopWatching = watchHealth(this.connection, () => void this.heal())
+    this.stopWatching = this.watch()
     await this.negotiate(false)
   }
 

@@ -24,9 +24,15 @@ export class Refused extends Error {
 /** The line went away before the answer came; what was asked will be asked again after the reconnect. */
 export class LineLost extends Error {}
 
-const PING_EVERY_MS = 10_000
-/** Two pings without a word from the server: the line is dead although no one said so. */
-const SILENCE_MS = 25_000
+/** As often as the server's own pings, which a page cannot hear. */
+const PING_EVERY_MS = 2_000
+/** A ping that nothing answered for so long: the line is dead although no one said so, as after a change of network. The server keeps our
+ *  place for ten seconds after it last heard us; this leaves half of them for the way back. */
+const SILENCE_MS = 4_500
+/** The same when something else already speaks against the line. */
+const DOUBT_MS = 2_000
+/** A socket that has not opened by now asks over a way that is gone. */
+const OPENS_WITHIN_MS = 5_000
 const FIRST_WAIT_MS = 400
 const LONGEST_WAIT_MS = 5_000
 /** An offer is answered within one round trip and a little work; a slow line has seconds of both. */
@@ -39,7 +45,9 @@ export class LessonSocket {
   private waiting = new Map<number, { resolve: (message: ToPage) => void; reject: (error: Error) => void; timer: number }>()
   private timer = 0
   private pinger = 0
-  private heardAt = 0
+  /** Since when a ping has had no answer; 0 while none is under way. */
+  private askedAt = 0
+  private doubt = 0
   private waitMs = FIRST_WAIT_MS
   private over = false
 
@@ -47,7 +55,7 @@ export class LessonSocket {
     private readonly lessonId: string,
     private readonly listener: Listener,
   ) {
-    addEventListener('online', this.hurry)
+    addEventListener('online', this.doubtLine)
     this.open()
   }
 
@@ -69,6 +77,19 @@ export class LessonSocket {
     })
   }
 
+  /** The line may have died: finds out soon instead of waiting for a silence. */
+  doubtLine = () => {
+    if (this.over || this.socket?.readyState !== WebSocket.OPEN) return this.hurry()
+    if (this.doubt) return
+    this.knock()
+    const since = Date.now()
+    this.doubt = setTimeout(() => {
+      this.doubt = 0
+      // A younger ping than ours has not had its time yet.
+      if (this.askedAt && this.askedAt <= since) this.reopen(false)
+    }, DOUBT_MS)
+  }
+
   /** Connects anew. `fresh`: as someone who was never here, because what the page holds no longer fits. */
   reopen(fresh: boolean) {
     if (fresh) this.resume = null
@@ -79,7 +100,7 @@ export class LessonSocket {
 
   close() {
     this.over = true
-    removeEventListener('online', this.hurry)
+    removeEventListener('online', this.doubtLine)
     this.drop()
     this.listener.link('closed')
   }
@@ -92,9 +113,10 @@ export class LessonSocket {
     const socket = new WebSocket(`${scheme}://${location.host}/api/lessons/${this.lessonId}/live${query}`)
     this.socket = socket
     let opened = false
+    this.timer = setTimeout(() => this.again(), OPENS_WITHIN_MS)
     socket.onopen = () => {
       opened = true
-      this.heardAt = Date.now()
+      clearTimeout(this.timer)
       this.pinger = setInterval(() => this.ping(), PING_EVERY_MS)
     }
     socket.onmessage = (event) => {
@@ -115,15 +137,19 @@ export class LessonSocket {
     this.waitMs = Math.min(this.waitMs * 2, LONGEST_WAIT_MS)
   }
 
-  private hurry = () => {
-    if (this.over || this.socket?.readyState === WebSocket.OPEN) return
+  private hurry() {
+    if (this.over) return
     this.waitMs = FIRST_WAIT_MS
+    this.again()
+  }
+
+  private again() {
     this.drop()
     this.open()
   }
 
   private hear(text: string) {
-    this.heardAt = Date.now()
+    this.askedAt = 0
     let message: ToPage
     try {
       message = JSON.parse(text) as ToPage
@@ -152,13 +178,20 @@ export class LessonSocket {
   }
 
   private ping() {
-    if (Date.now() - this.heardAt > SILENCE_MS) return this.reopen(false)
+    if (this.askedAt && Date.now() - this.askedAt > SILENCE_MS) return this.reopen(false)
+    this.knock()
+  }
+
+  private knock() {
+    this.askedAt ||= Date.now()
     this.say({ type: 'ping', at: performance.now() })
   }
 
   private drop() {
     clearTimeout(this.timer)
+    clearTimeout(this.doubt)
     clearInterval(this.pinger)
+    this.askedAt = this.doubt = 0
     const socket = this.socket
     this.socket = null
     if (socket) {

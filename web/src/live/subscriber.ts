@@ -22,6 +22,8 @@ export class Subscriber {
 
   constructor(
     private readonly say: (message: FromPage) => void,
+    /** The connection is unwell: perhaps the whole line is. */
+    private readonly unwell: () => void,
     /** Nothing helped: the page must come anew. */
     private readonly lost: () => void,
   ) {}
@@ -51,9 +53,9 @@ export class Subscriber {
     await Promise.all([...this.voices.values()].map((voice) => this.play(voice)))
   }
 
-  /** After a welcome: a connection that did not outlive the gap asks for fresh credentials. */
+  /** After a welcome: the path that took the socket with it may have been the media's, too. */
   recover() {
-    if (this.connection && this.connection.connectionState !== 'connected' && this.connection.connectionState !== 'new') this.say({ type: 'restart_subscriber' })
+    if (this.connection && this.connection.connectionState !== 'new') this.say({ type: 'restart_subscriber' })
   }
 
   close() {
@@ -85,7 +87,7 @@ export class Subscriber {
     this.slots.value = kept
     const connection = new RTCPeerConnection({ bundlePolicy: 'max-bundle' })
     this.connection = connection
-    this.stopWatching = watchHealth(connection, () => this.say({ type: 'restart_subscriber' }))
+    this.stopWatching = watchHealth(connection, this.unwell, () => this.say({ type: 'restart_subscriber' }))
     connection.addEventListener('connectionstatechange', () => {
       this.connected.value = connection.connectionState === 'connected'
     })
