@@ -54,7 +54,7 @@ pub fn router(app: App) -> Router {
     let around = ServiceBuilder::new()
         // Outside of `observe`, which writes an error's body anew in the reader's language.
         .layer(CompressionLayer::new().quality(CompressionLevel::Fastest).compress_when(compressible))
-        .layer(middleware::from_fn(layers::observe))
+        .layer(middleware::from_fn_with_state(app.clone(), layers::observe))
         .layer(CatchPanicLayer::custom(layers::panicked))
         .layer(middleware::from_fn_with_state(app.clone(), layers::bound))
         .layer(middleware::from_fn_with_state(app.clone(), layers::enforce))

@@ -40,12 +40,23 @@ pub async fn house_on_sqlite() -> House {
 }
 
 async fn house(url: Option<String>) -> House {
+    house_with(|config| {
+        if let Some(url) = url {
+            config.database.url = url;
+        }
+    })
+    .await
+}
+
+/// An empty house on SQLite, configured otherwise.
+pub async fn house_with(change: impl FnOnce(&mut Config)) -> House {
     let folder = tempfile::tempdir().expect("a folder");
     let mut config = Config::default();
     config.server.data_dir = folder.path().into();
     config.database.connections = 4;
     config.media = Media { listen: Ipv4Addr::LOCALHOST.into(), port: 0, shards: 1, ..Media::default() };
-    config.database.url = url.unwrap_or_else(|| sqlite_url(&folder.path().join("test.db")));
+    config.database.url = sqlite_url(&folder.path().join("test.db"));
+    change(&mut config);
     let app = App::open(config).await.expect("opens");
     let new = NewSchool { community_id: None, name: "实验小学".into(), role: SchoolRole::Core, membership: None };
     let school = schools::add_school(&app.db, new).await.expect("added").id;

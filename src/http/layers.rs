@@ -11,6 +11,7 @@ use axum::response::{IntoResponse, Response};
 use tracing::Instrument;
 
 use crate::app::App;
+use crate::config::TlsMode;
 use crate::error::{Error, Language, Result, Text};
 use crate::extract::{Client, now};
 use crate::identity::session;
@@ -34,10 +35,14 @@ const HEADERS: [(HeaderName, &str); 5] = [
     ),
 ];
 
+/// Half a year (RFC 6797). Only with a certificate that was given to us: an installation that makes its own wants its visitors to be asked,
+/// and this header forbids that. Without TLS of our own it is the proxy's to say (§7.2: never over plain HTTP).
+const STRICT_TRANSPORT: HeaderValue = HeaderValue::from_static("max-age=15552000");
+
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Outermost: names the request, times it, tells its errors once and in the reader's language.
-pub async fn observe(request: Request, next: Next) -> Response {
+pub async fn observe(State(app): State<App>, request: Request, next: Next) -> Response {
     // A path may hold a pass or a token; its pattern does not.
     let path = request.extensions().get::<MatchedPath>().map_or("page", MatchedPath::as_str).to_owned();
     let method = request.method().clone();
@@ -59,6 +64,9 @@ pub async fn observe(request: Request, next: Next) -> Response {
     let headers = response.headers_mut();
     for (name, value) in HEADERS {
         headers.entry(name).or_insert(HeaderValue::from_static(value));
+    }
+    if app.config.tls.mode == TlsMode::Files {
+        headers.insert(header::STRICT_TRANSPORT_SECURITY, STRICT_TRANSPORT);
     }
     headers.insert(REQUEST_ID, HeaderValue::try_from(id).expect("hexadecimal digits"));
     response

@@ -6,8 +6,9 @@ use serde_json::{Value, json};
 
 use super::access::{Access, TABLE};
 use super::routes;
+use crate::config::TlsMode;
 use crate::identity::Role;
-use crate::testing::{House, Page, house_on_sqlite};
+use crate::testing::{House, Page, house_on_sqlite, house_with};
 
 /// Ids that name nothing: whether the caller may pass is decided before they are looked up.
 fn filled(path: &str) -> String {
@@ -211,10 +212,11 @@ async fn a_handler_that_panics_harms_nobody_and_tells_nothing() {
     async fn panics() -> &'static str {
         panic!("the secret is 42")
     }
+    let house = house_on_sqlite().await;
     let router = Router::new()
         .route("/", get(panics))
         .layer(tower_http::catch_panic::CatchPanicLayer::custom(super::layers::panicked))
-        .layer(middleware::from_fn(super::layers::observe));
+        .layer(middleware::from_fn_with_state(house.app.clone(), super::layers::observe));
     let response =
         router.oneshot(request("GET", "/").body(Body::empty()).expect("a request")).await.expect("infallible");
     assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
@@ -246,4 +248,17 @@ async fn the_api_describes_itself() {
     assert_eq!(status, StatusCode::OK);
     assert!(api["paths"]["/api/lessons/{id}"]["patch"].is_object());
     assert!(api["components"]["schemas"]["LessonCard"].is_object());
+}
+
+#[tokio::test]
+async fn only_a_given_certificate_binds_browsers_to_tls() {
+    for (mode, bound) in [(TlsMode::Off, false), (TlsMode::SelfSigned, false), (TlsMode::Files, true)] {
+        let house = house_with(|config| config.tls.mode = mode).await;
+        for path in ["/", "/api/session", "/healthz"] {
+            let request = Request::get(path).body(Body::empty()).expect("a request");
+            let answer = tower::ServiceExt::oneshot(house.router.clone(), request).await.expect("a router cannot fail");
+            let told = answer.headers().get(header::STRICT_TRANSPORT_SECURITY);
+            assert_eq!(told.is_some_and(|value| value == "max-age=15552000"), bound, "{mode:?} {path}");
+        }
+    }
 }
