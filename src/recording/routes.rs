@@ -98,8 +98,8 @@ async fn one(State(app): State<App>, actor: Actor, Path(id): Path<LessonId>) -> 
     let timeline = timeline::read(&app.db, id).await?;
     let mp4 = mp4(&app, &recorded).await?;
     Ok(Json(Recording {
+        state: recorded.state.told(lesson.phase),
         lesson,
-        state: recorded.state,
         started_at: time(recorded.started_at),
         duration_ms: recorded.duration_ms.unwrap_or_else(|| recorded.recorded_ms()),
         gaps: gaps(&recorded),

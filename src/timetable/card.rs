@@ -185,7 +185,7 @@ impl Row {
                 .into_iter()
                 .collect(),
             my_role: LessonRole::None,
-            recording: self.recording,
+            recording: self.recording.told(self.phase),
         }
     }
 }

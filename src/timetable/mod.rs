@@ -54,6 +54,16 @@ crate::words! {
     RecordingState { None = "none", Recording = "recording", Finishing = "finishing", Ready = "ready", Failed = "failed" }
 }
 
+impl RecordingState {
+    /// As people are told it: when the lesson is over nothing more is recorded, though the last of it may still be on its way to the disk.
+    pub fn told(self, phase: Phase) -> RecordingState {
+        match (self, phase) {
+            (RecordingState::Recording, Phase::Ended) => RecordingState::Finishing,
+            (state, _) => state,
+        }
+    }
+}
+
 impl LessonId {
     /// The same lesson as the media plane names it.
     pub fn plane(self) -> tongke_plane::ids::LessonId {

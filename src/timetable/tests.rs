@@ -262,3 +262,21 @@ async fn terms_periods_and_series_that_cannot_be_are_refused_by_field() {
         assert_eq!(school.admin.get("/api/series").await.1, json!({ "items": [] }), "nothing was half added");
     }
 }
+
+#[tokio::test]
+async fn from_the_bell_on_a_recording_is_finishing_not_running() {
+    for house in houses().await {
+        let mut school = school(&house).await;
+        let lesson: LessonId = id(&school.admin.post("/api/lessons", school.lesson()).await.1).parse().expect("an id");
+        let db = &house.app.db;
+        assert!(mark_live(db, lesson, Timestamp::now()).await.expect("written"));
+        set_recording(db, lesson, RecordingState::Recording).await.expect("written");
+        let mut told = Vec::new();
+        told.push(school.lead.0.get(&format!("/api/lessons/{lesson}")).await.1["recording"].clone());
+        assert!(mark_ended(db, lesson, Timestamp::now()).await.expect("written"));
+        told.push(school.lead.0.get(&format!("/api/lessons/{lesson}")).await.1["recording"].clone());
+        set_recording(db, lesson, RecordingState::Ready).await.expect("written");
+        told.push(school.lead.0.get(&format!("/api/lessons/{lesson}")).await.1["recording"].clone());
+        assert_eq!(told, ["recording", "finishing", "ready"]);
+    }
+}

@@ -107,6 +107,11 @@ describe('a lesson from the bell to the replay', { concurrency: false }, () => {
     await shot(teacher, 'before-end');
     // The rooms are told, and go back to their day a moment later.
     const told = Promise.all([willow, bridge].map((page) => mark(page, 'over-ended').waitFor()));
+    await teacher.evaluate(() => {
+      window.claims = [];
+      const head = () => (location.pathname.endsWith('/replay') && document.querySelector('.page-head')?.innerText) || '';
+      setInterval(() => /正在上课|进入课堂/.test(head()) && window.claims.push(head()), 20);
+    });
     await school.endLesson(teacher);
     endedAt = Date.now();
     // The page goes to the replay by itself.
@@ -116,6 +121,7 @@ describe('a lesson from the bell to the replay', { concurrency: false }, () => {
     console.log(`replay playing ${took} ms after the end`);
     assert.ok(took < 3_000, `the replay played ${took} ms after the end`);
     await shot(teacher, 'replay');
+    assert.deepEqual(await teacher.evaluate(() => window.claims), [], 'a lesson that is over was never said to be on');
     const recording = await school.recording(teacher);
     assert.ok(Math.abs(recording.duration_ms - (endedAt - startedAt)) < 4_000, `${recording.duration_ms} ms recorded of ${endedAt - startedAt} ms`);
     assert.deepEqual(recording.gaps, []);
