@@ -64,8 +64,9 @@ pub enum Command {
         sdp: String,
         reply: oneshot::Sender<Result<(PeerId, String), Refused>>,
     },
-    /// A WHEP offer.
+    /// A WHEP offer; `name` is what its token is called.
     Play {
+        name: String,
         sdp: String,
         reply: oneshot::Sender<Result<(PeerId, String), Refused>>,
     },
@@ -154,7 +155,7 @@ impl Host {
             Command::Said { conn, envelope } => self.said(conn, envelope, now),
             Command::Lost { conn, heard } => self.lost(conn, heard),
             Command::Encode { who, sdp, reply } => drop(reply.send(self.encode(who, &sdp))),
-            Command::Play { sdp, reply } => drop(reply.send(self.play(&sdp))),
+            Command::Play { name, sdp, reply } => drop(reply.send(self.play(name, &sdp))),
             Command::Plane(event) => self.plane_event(event, now),
             Command::Recording(state) => self.lesson.set_recording(state),
             Command::Revoke { participant } => self.revoke(&participant),

@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use serde_json::Value;
-use tongke_plane::ids::TrackId;
+use tongke_plane::ids::{PeerId, TrackId};
 
 use crate::bus::TimelineKind;
 
@@ -128,6 +128,8 @@ pub struct Lesson {
     members: Vec<Member>,
     on_stage: Vec<ParticipantId>,
     chat: VecDeque<ChatLine>,
+    /// Programs that watch, by connection and name.
+    players: Vec<(PeerId, String)>,
     revision: u64,
     effects: VecDeque<Effect>,
 }
@@ -166,6 +168,7 @@ impl Lesson {
             members: Vec::new(),
             on_stage: Vec::new(),
             chat: VecDeque::new(),
+            players: Vec::new(),
             revision: 0,
             effects: VecDeque::new(),
         }
@@ -183,6 +186,7 @@ impl Lesson {
             participants: self.members.iter().map(|m| m.public.clone()).collect(),
             on_stage: self.on_stage.clone(),
             chat: self.chat.iter().cloned().collect(),
+            players: self.player_names(),
         }
     }
 
@@ -214,6 +218,10 @@ impl Lesson {
     /// Milliseconds since the lesson began; 0 before, so that what is said early sorts first.
     fn at_ms(&self, now: Now) -> u64 {
         self.started.map_or(0, |start| (now.wall.as_millisecond() - start.as_millisecond()).max(0) as u64)
+    }
+
+    fn player_names(&self) -> Vec<String> {
+        self.players.iter().map(|(_, name)| name.clone()).collect()
     }
 
     fn position(&self, id: &str) -> Option<usize> {

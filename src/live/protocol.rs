@@ -24,7 +24,7 @@
 use serde::{Deserialize, Serialize};
 
 /// The version both sides must speak; a page from an older server is told to reload.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// What a page may say. `ref` of [`Envelope`] comes back in the answer or the error.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
@@ -143,6 +143,11 @@ pub enum ToPage {
         revision: u64,
         line: ChatLine,
     },
+    /// Programs that watch by WHEP came or went: all that watch now.
+    Players {
+        revision: u64,
+        players: Vec<String>,
+    },
     /// Who is speaking: dBov, −127 (silence) to 0, only those that changed; at most five times a second.
     Levels {
         levels: Vec<Level>,
@@ -186,6 +191,9 @@ pub struct Lesson {
     pub on_stage: Vec<ParticipantId>,
     /// The newest 100 lines.
     pub chat: Vec<ChatLine>,
+    /// Programs that watch by WHEP, by the names that their tokens were given, in order of coming. They are no participants: nobody
+    /// sees, hears or calls on them.
+    pub players: Vec<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
@@ -320,7 +328,7 @@ pub enum ByeReason {
     Ended,
     /// The same person or device opened the lesson elsewhere.
     Replaced,
-    /// The pass or session was taken away.
+    /// The pass or session was taken away, or the role in this lesson is another now.
     Revoked,
     /// The server stops; reconnect.
     Restarting,

@@ -48,7 +48,8 @@ pub async fn open(
     headers: HeaderMap,
     Socket(upgrade): Socket,
 ) -> Result<Response, Error> {
-    let role = role_of(&app, id, &actor).await?;
+    let held = timetable::role_in(&app.db, id, &actor).await?;
+    let role = role_of(&app, id, held).await?;
     let language = language(&opening, &headers);
     // Errors of the lesson itself (ended, full) are answered by HTTP, where a browser shows them best.
     let who = identity(&actor, role);
@@ -68,11 +69,11 @@ pub async fn open(
         let _ = failed.try_send(Command::Lost { conn, heard: Instant::now() });
     });
     let token = session::token_of(&headers).unwrap_or_default().to_owned();
-    Ok(upgrade.on_upgrade(move |socket| line.carry(socket, post, Watch { app, id, actor, token })))
+    Ok(upgrade.on_upgrade(move |socket| line.carry(socket, post, Watch { app, id, actor, held, token })))
 }
 
-async fn role_of(app: &App, id: LessonId, actor: &Actor) -> Result<Role, Error> {
-    Ok(match timetable::role_in(&app.db, id, actor).await? {
+async fn role_of(app: &App, id: LessonId, held: LessonRole) -> Result<Role, Error> {
+    Ok(match held {
         LessonRole::Lead => Role::Lead,
         LessonRole::Assistant => Role::Assistant,
         LessonRole::LeadRoom => Role::LeadRoom,

@@ -138,7 +138,7 @@ async fn begin(app: &App, lesson: LessonId, kind: TokenKind, headers: &HeaderMap
     let joined = app.lessons.ask(lesson, |reply| {
         Some(match kind {
             TokenKind::Whip => Command::Encode { who: who.clone(), sdp: sdp.to_owned(), reply },
-            TokenKind::Whep => Command::Play { sdp: sdp.to_owned(), reply },
+            TokenKind::Whep => Command::Play { name: who.name.clone(), sdp: sdp.to_owned(), reply },
         })
     });
     let (_, (peer, answer)) = joined.await?;

@@ -147,13 +147,14 @@ impl Host {
         taken_in
     }
 
-    pub(super) fn play(&mut self, sdp: &str) -> Result<(PeerId, String), Refused> {
+    pub(super) fn play(&mut self, name: String, sdp: &str) -> Result<(PeerId, String), Refused> {
         if self.lesson.phase() == crate::live::protocol::Phase::Ended {
             return Err(Refusal::Ended.into());
         }
-        let answered = self.media.answer_player(sdp)?;
+        let (peer, answer) = self.media.answer_player(sdp)?;
+        self.lesson.add_player(peer, name);
         self.stale = true;
-        Ok(answered)
+        Ok((peer, answer))
     }
 
     pub(super) fn plane_event(&mut self, event: Event, now: Now) {
@@ -200,7 +201,7 @@ impl Host {
                     self.tell(conn, &offer);
                 }
             }
-            Owner::Player => {}
+            Owner::Player => self.lesson.remove_player(peer),
         }
     }
 

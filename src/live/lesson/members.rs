@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::time::Instant;
 
 use serde_json::json;
-use tongke_plane::ids::TrackId;
+use tongke_plane::ids::{PeerId, TrackId};
 
 use super::{Conn, Effect, Entry, GRACE, Identity, Lesson, Member, MemberTrack, Now, Refusal};
 use crate::bus::TimelineKind;
@@ -163,6 +163,23 @@ impl Lesson {
             self.note(TimelineKind::Screen, json!({ "id": id, "on": shares }));
         }
         self.announce_changed(at, None);
+    }
+
+    /// A program watches by WHEP.
+    pub fn add_player(&mut self, peer: PeerId, name: String) {
+        self.players.push((peer, name));
+        self.announce_players();
+    }
+
+    /// A program watches no longer.
+    pub fn remove_player(&mut self, peer: PeerId) {
+        self.players.retain(|(known, _)| *known != peer);
+        self.announce_players();
+    }
+
+    fn announce_players(&mut self) {
+        let players = self.player_names();
+        self.announce(None, |revision| ToPage::Players { revision, players });
     }
 
     /// The page's layout, for the subscription policy. Not part of the document.

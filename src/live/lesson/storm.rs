@@ -52,7 +52,7 @@ fn one_input(rng: &mut StdRng, class: &mut Class, pages: &mut BTreeMap<Conn, Mir
     let now = class.now;
     let open = pages.keys().copied().collect::<Vec<_>>();
     // Refusals are part of the storm: what matters is that nothing changes by them.
-    match rng.random_range(0..16) {
+    match rng.random_range(0..18) {
         0 | 1 => {
             let _ = class.enter_again(id, role, None);
         }
@@ -76,6 +76,8 @@ fn one_input(rng: &mut StdRng, class: &mut Class, pages: &mut BTreeMap<Conn, Mir
         12 => drop(class.lesson.mute_other(id, other)),
         13 => drop(class.lesson.say(id, "听得到吗", now)),
         14 => drop(class.lesson.mute(id, rng.random(), rng.random())),
+        15 => class.lesson.add_player(PeerId(rng.random_range(0..4)), "大屏".into()),
+        16 => class.lesson.remove_player(PeerId(rng.random_range(0..4))),
         _ => drop(class.lesson.start(id, now)),
     }
 }

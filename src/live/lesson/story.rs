@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use tongke_plane::ids::TrackId;
+use tongke_plane::ids::{PeerId, TrackId};
 
 use super::*;
 use crate::live::policy::{self, Importance};
@@ -129,6 +129,7 @@ pub(crate) fn apply(document: &mut Document, revision: &mut u64, message: &ToPag
             let too_many = document.chat.len().saturating_sub(CHAT_KEPT);
             document.chat.drain(..too_many);
         }
+        ToPage::Players { players, .. } => document.players = players,
         other => panic!("{other:?} has a revision and is not applied"),
     }
 }
@@ -259,6 +260,18 @@ fn a_line_of_chat_is_counted_in_characters_not_bytes() {
     assert_eq!(class.lesson.say("liulin", &"好".repeat(500), class.now), Ok(()));
     assert_eq!(class.lesson.say("liulin", &"好".repeat(501), class.now), Err(Refusal::ChatLength));
     assert_eq!(class.lesson.say("liulin", "  ", class.now), Err(Refusal::ChatLength));
+}
+
+#[test]
+fn programs_that_watch_are_named_while_they_watch_and_take_no_part() {
+    let mut class = Class::of_two_rooms();
+    class.lesson.add_player(PeerId(7), "录播主机".into());
+    class.lesson.add_player(PeerId(8), "校门口大屏".into());
+    assert_eq!(class.lesson.document(class.now).players, ["录播主机", "校门口大屏"]);
+    assert_eq!(class.lesson.members().len(), 3);
+    class.lesson.remove_player(PeerId(7));
+    let told = |e: &Effect| matches!(e, Effect::TellAll { message, .. } if matches!(&**message, ToPage::Players { players, .. } if *players == ["校门口大屏"]));
+    assert!(has(&class.drain(), told));
 }
 
 #[test]

@@ -32,8 +32,8 @@ const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a goodbye is given to arrive before the socket is closed.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// How often it is asked whether the page's session and role still stand.
-const RECHECK_EVERY: Duration = Duration::from_secs(20);
+/// How often it is asked whether the page's session and role still stand: who may no longer be here is gone as soon as a ghost is.
+const RECHECK_EVERY: Duration = Duration::from_secs(10);
 
 /// What comes to a page.
 pub struct Post {
@@ -46,6 +46,8 @@ pub struct Watch {
     pub app: App,
     pub id: LessonId,
     pub actor: Actor,
+    /// What it was when it came in. Another role needs another page: tools, slots and switches differ.
+    pub held: LessonRole,
     /// Of its session.
     pub token: String,
 }
@@ -167,7 +169,8 @@ impl Watch {
         let role = timetable::role_in(&self.app.db, self.id, &self.actor).await;
         let holder = session::find(&self.app.db, &self.token, now()).await;
         match (role, holder) {
-            (Ok(LessonRole::None), _) | (_, Ok(None)) => Err(End::Bye(ByeReason::Revoked)),
+            (_, Ok(None)) => Err(End::Bye(ByeReason::Revoked)),
+            (Ok(role), _) if role != self.held => Err(End::Bye(ByeReason::Revoked)),
             _ => Ok(()),
         }
     }

@@ -63,7 +63,14 @@ describe('foreign programs in a lesson', { concurrency: false }, () => {
 
   test('a player watches by WHEP, with picture and sound', async () => {
     const { url, token: secret } = await token('whep');
-    const { stdout } = await run(PYTHON, [join(root, 'tests/foreign/whep_play.py'), url, secret, '6'], { timeout: 40_000 });
+    const watching = run(PYTHON, [join(root, 'tests/foreign/whep_play.py'), url, secret, '6'], { timeout: 40_000 });
+    await mark(teacher, 'players-count').waitFor();
+    assert.match(await mark(teacher, 'players-count').innerText(), /1/);
+    assert.equal(await mark(teacher, 'players-count').getAttribute('title'), 'whep 试用');
+    assert.equal(await mark(room, 'players-count').count(), 0, 'a classroom has no use for it');
+    await shot(teacher, 'whep');
+    const { stdout } = await watching;
+    await eventually('the player is no longer counted', async () => (await mark(teacher, 'players-count').count()) === 0);
     const seen = JSON.parse(stdout.trim().split('\n').at(-1));
     console.log(`aiortc: ${JSON.stringify(seen)}`);
     assert.equal(seen.status, 201);

@@ -20,7 +20,7 @@ const someone = (id: string, more: Partial<Participant> = {}): Participant => ({
 const start = (participants: Participant[] = []): Document => ({
   you: 'lead',
   revision: 7,
-  lesson: { id: 'l', title: '古诗二首', phase: 'live', started_at: null, at_ms: 0, recording: 'off', participants, on_stage: [], chat: [] },
+  lesson: { id: 'l', title: '古诗二首', phase: 'live', started_at: null, at_ms: 0, recording: 'off', participants, on_stage: [], chat: [], players: [] },
 })
 
 const follow = (document: Document, changes: Change[]) => changes.reduce<Document | null>((now, change) => now && apply(now, change), document)

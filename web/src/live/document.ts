@@ -42,6 +42,8 @@ function next(lesson: Lesson, change: Change): Lesson {
       return { ...lesson, recording: change.state }
     case 'chat':
       return { ...lesson, chat: [...lesson.chat, change.line].slice(-CHAT_LINES) }
+    case 'players':
+      return { ...lesson, players: change.players }
   }
 }
 

@@ -1,6 +1,6 @@
 // Every message between this page and a lesson that is on. The prose is in the server's src/live/protocol.rs; this is its shape.
 
-export const VERSION = 1
+export const VERSION = 2
 
 export type ParticipantId = string
 export type Purpose = 'camera' | 'screen'
@@ -48,6 +48,8 @@ export interface Lesson {
   participants: Participant[]
   on_stage: ParticipantId[]
   chat: ChatLine[]
+  /** Programs that watch by WHEP, by name. */
+  players: string[]
 }
 
 export interface Slot {
@@ -96,6 +98,7 @@ export type Change =
   | { type: 'phase'; revision: number; phase: Phase; at: string }
   | { type: 'recording'; revision: number; state: RecordingState }
   | { type: 'chat'; revision: number; line: ChatLine }
+  | { type: 'players'; revision: number; players: string[] }
 
 export type ToPage =
   | { type: 'welcome'; version: number; you: ParticipantId; resume: string; revision: number; lesson: Lesson }
