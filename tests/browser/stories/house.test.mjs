@@ -192,7 +192,10 @@ describe('the house and its doors', { concurrency: false }, () => {
     await screen.goto(address);
     await screen.getByText('杨树沟小学三年级').first().waitFor();
     await shot(screen, 'day');
+    await screen.setViewportSize({ width: 1366, height: 768 });
+    await shot(screen, 'day');
     assert.equal((await (await school.api(screen, 'GET', '/api/session')).json()).kind, 'classroom');
+    assert.equal(await mark(screen, 'room-rest').innerText(), '今天没有课');
     const wrong = await stranger('wrong-room', { viewport: { width: 1920, height: 1080 } });
     await wrong.goto(`${address.slice(0, -1)}${address.endsWith('x') ? 'y' : 'x'}`);
     await wrong.getByRole('alert').waitFor();
