@@ -17,6 +17,7 @@ use crate::config::Config;
 use crate::db::{self, Db};
 use crate::identity::{self, Identity};
 use crate::jobs::Jobs;
+use crate::library::Library;
 use crate::listen::{self, ListenError};
 use crate::live::{self, Lessons};
 use crate::recording::{self, Health, Recordings};
@@ -39,6 +40,7 @@ pub struct App {
     pub plane: Plane,
     pub lessons: Lessons,
     pub recordings: Recordings,
+    pub library: Library,
 }
 
 /// Why the server did not start or run on.
@@ -62,6 +64,8 @@ pub enum ServeError {
     Plane(#[from] tongke_plane::StartError),
     #[error(transparent)]
     Recordings(#[from] recording::StartError),
+    #[error("the library cannot be opened: {0}")]
+    Library(io::Error),
     #[error("the web server failed: {0}")]
     Http(io::Error),
 }
@@ -80,7 +84,11 @@ impl App {
         if config.recording.enabled {
             recordings.listen(bus.subscribe());
         }
-        Ok(Self { config: Arc::new(config), db, storage, jobs, identity, metrics, plane, lessons, recordings })
+        let library = Library::start(&config, db.clone(), storage.clone(), jobs.clone());
+        let library = library.await.map_err(ServeError::Library)?;
+        library.register_jobs(&config, Worker::media(&config.worker), &jobs, &storage, &db);
+        let config = Arc::new(config);
+        Ok(Self { config, db, storage, jobs, identity, metrics, plane, lessons, recordings, library })
     }
 }
 
@@ -103,7 +111,7 @@ async fn open_recordings(
         lessons.set_recording(lesson, state);
     });
     let recordings = Recordings::start(config, db.clone(), storage.clone(), jobs.clone(), source, tell).await?;
-    recordings.register_exports(&Worker::new(&config.worker), &config.server.data_dir.join("scratch"));
+    recordings.register_exports(&Worker::media(&config.worker), &config.server.data_dir.join("scratch"));
     Ok(recordings)
 }
 
@@ -203,6 +211,7 @@ async fn stop_when_told(app: App, handle: Handle<SocketAddr>, limit: Duration) {
     if tokio::time::timeout(limit, app.lessons.shutdown()).await.is_err() {
         tracing::warn!("some lessons did not end in time");
     }
+    app.library.stop(limit.saturating_sub(began.elapsed()).max(AT_LEAST)).await;
     app.recordings.stop(limit.saturating_sub(began.elapsed()).max(AT_LEAST)).await;
     // A job that is stopped runs again at the next start, so it gets what is left.
     app.jobs.stop(limit.saturating_sub(began.elapsed()).max(AT_LEAST)).await;

@@ -23,6 +23,8 @@ pub struct Config {
     pub storage: Storage,
     pub recording: Recording,
     pub worker: Worker,
+    pub documents: Documents,
+    pub library: Library,
     pub log: Log,
     pub limits: Limits,
 }
@@ -109,6 +111,28 @@ pub struct Worker {
     pub cpu_seconds: u64,
     pub wall_seconds: u64,
     pub output_bytes: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Documents {
+    /// Empty: `tongke-doc` beside this program.
+    pub program: String,
+    pub pages: u32,
+    pub memory_bytes: u64,
+    pub cpu_seconds: u64,
+    pub wall_seconds: u64,
+    pub output_bytes: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Library {
+    pub max_file_bytes: u64,
+    pub person_quota_bytes: u64,
+    pub school_quota_bytes: u64,
+    /// Left free on the disk of the data directory.
+    pub min_free_bytes: u64,
+    pub upload_keep_hours: u32,
+    pub removed_keep_days: u32,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -203,6 +227,32 @@ impl Default for Worker {
             cpu_seconds: 7200,
             wall_seconds: 7200,
             output_bytes: 20_000_000_000,
+        }
+    }
+}
+
+impl Default for Documents {
+    fn default() -> Self {
+        Self {
+            program: String::new(),
+            pages: 500,
+            memory_bytes: 4_000_000_000,
+            cpu_seconds: 180,
+            wall_seconds: 300,
+            output_bytes: 1_000_000_000,
+        }
+    }
+}
+
+impl Default for Library {
+    fn default() -> Self {
+        Self {
+            max_file_bytes: 4_000_000_000,
+            person_quota_bytes: 50_000_000_000,
+            school_quota_bytes: 1_000_000_000_000,
+            min_free_bytes: 2_000_000_000,
+            upload_keep_hours: 72,
+            removed_keep_days: 30,
         }
     }
 }

@@ -21,7 +21,7 @@ use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::app::App;
-use crate::{assets, identity, live, recording, schools, timetable};
+use crate::{assets, identity, library, live, recording, schools, timetable};
 
 #[derive(OpenApi)]
 #[openapi(info(
@@ -38,6 +38,7 @@ fn routes() -> OpenApiRouter<App> {
         .merge(schools::routes())
         .merge(timetable::routes())
         .merge(recording::routes())
+        .merge(library::routes())
         .merge(jobs::routes())
         .merge(live::routes())
 }

@@ -16,12 +16,14 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use serde::Serialize;
+use sqlx::AnyConnection;
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use utoipa::ToSchema;
 
 use crate::db::{Db, DbError, millis};
+use crate::identity::PersonId;
 use crate::timetable::LessonId;
 
 /// Progress is written at most in steps of this, to keep a long job from writing all the time.
@@ -49,6 +51,8 @@ pub struct Job {
     pub error: Option<String>,
     #[serde(skip)]
     pub lesson_id: Option<LessonId>,
+    #[serde(skip)]
+    pub person_id: Option<PersonId>,
 }
 
 /// A piece of work to be done later.
@@ -58,8 +62,15 @@ pub struct NewJob {
     pub kind: &'static str,
     /// Names the work: `mp4:LESSON`.
     pub key: String,
-    /// The lesson whose participants may see and cancel it.
-    pub lesson: Option<LessonId>,
+    pub owner: Option<Owner>,
+}
+
+/// Whose a job is: who may see and cancel it, besides administrators.
+#[derive(Clone, Copy, Debug)]
+pub enum Owner {
+    /// Those who take part in the lesson see it; its lead cancels it.
+    Lesson(LessonId),
+    Person(PersonId),
 }
 
 /// Why a try of a job did not succeed.
@@ -75,6 +86,8 @@ pub enum Failure {
 #[derive(Clone)]
 pub struct Running {
     pub id: JobId,
+    /// What it was submitted under.
+    pub key: String,
     pub lesson: Option<LessonId>,
     /// 1 for the first try.
     pub attempt: i64,
@@ -151,10 +164,22 @@ impl Jobs {
 
     /// Makes the work durable and returns its id. The same key twice is the same job; one that failed or was cancelled starts anew.
     pub async fn submit(&self, job: NewJob) -> Result<JobId, DbError> {
+        let id = self.submit_in(&mut *self.inner.db.pool().acquire().await?, job).await?;
+        self.wake();
+        Ok(id)
+    }
+
+    /// The same in a transaction of the caller, who calls [`Jobs::wake`] when it is committed.
+    pub async fn submit_in(&self, connection: &mut AnyConnection, job: NewJob) -> Result<JobId, DbError> {
         let now = millis(Timestamp::now());
+        let (lesson, person) = match job.owner {
+            Some(Owner::Lesson(lesson)) => (Some(lesson), None),
+            Some(Owner::Person(person)) => (None, Some(person)),
+            None => (None, None),
+        };
         let (id,): (JobId,) = sqlx::query_as(
-            "INSERT INTO jobs (id, kind, key, lesson_id, state, progress, attempts, due_at, error, created_at, updated_at)
-             VALUES ($1, $2, $3, $4, 'queued', 0.0, 0, $5, NULL, $5, $5)
+            "INSERT INTO jobs (id, kind, key, lesson_id, person_id, state, progress, attempts, due_at, error, created_at, updated_at)
+             VALUES ($1, $2, $3, $4, $5, 'queued', 0.0, 0, $6, NULL, $6, $6)
              ON CONFLICT (key) DO UPDATE SET
                 state = CASE WHEN jobs.state IN ('failed', 'cancelled') THEN 'queued' ELSE jobs.state END,
                 attempts = CASE WHEN jobs.state IN ('failed', 'cancelled') THEN 0 ELSE jobs.attempts END,
@@ -167,17 +192,22 @@ impl Jobs {
         .bind(JobId::fresh())
         .bind(job.kind)
         .bind(job.key)
-        .bind(job.lesson)
+        .bind(lesson)
+        .bind(person)
         .bind(now)
-        .fetch_one(self.inner.db.pool())
+        .fetch_one(connection)
         .await?;
-        self.inner.wake.notify_one();
         Ok(id)
+    }
+
+    /// There is new work.
+    pub fn wake(&self) {
+        self.inner.wake.notify_one();
     }
 
     /// The job, if there is one.
     pub async fn get(&self, id: JobId) -> Result<Option<Job>, DbError> {
-        sqlx::query_as("SELECT id, kind, state, progress, error, lesson_id FROM jobs WHERE id = $1")
+        sqlx::query_as("SELECT id, kind, state, progress, error, lesson_id, person_id FROM jobs WHERE id = $1")
             .bind(id)
             .fetch_optional(self.inner.db.pool())
             .await
@@ -185,7 +215,7 @@ impl Jobs {
 
     /// The job with that key, if there is one.
     pub async fn by_key(&self, key: &str) -> Result<Option<Job>, DbError> {
-        sqlx::query_as("SELECT id, kind, state, progress, error, lesson_id FROM jobs WHERE key = $1")
+        sqlx::query_as("SELECT id, kind, state, progress, error, lesson_id, person_id FROM jobs WHERE key = $1")
             .bind(key)
             .fetch_optional(self.inner.db.pool())
             .await

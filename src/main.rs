@@ -2,9 +2,9 @@
 //!
 //! - `cli` `config` `app` `listen` `http` `extract` `error`: parse, load, start, stop; every URL; error → answer
 //! - `identity` `schools` `timetable`: who, where, when
-//! - `live`: a lesson while it is on. `recording`: a subscriber like any other
+//! - `live`: a lesson while it is on. `recording`: a subscriber like any other. `library`: courseware and plans, shared
 //! - `db` `storage` `bus` `jobs`: the only modules that know which engine is behind them
-//! - `worker`: runs `tongke-av` in a sandbox. `assets` `metrics` `demo`; `load`: a load generator for any WHIP and WHEP server
+//! - `worker`: runs `tongke-av` and `tongke-doc` in a sandbox. `download`: answers with a stored object. `assets` `metrics` `demo`; `load`: a load generator for any WHIP and WHEP server
 //!
 //! Dependencies point one way: main → http → features → {jobs storage db bus} → {config error}. Features speak through ids, jobs and
 //! events, never by reaching into each other's tables.
@@ -16,11 +16,13 @@ mod cli;
 mod config;
 mod db;
 mod demo;
+mod download;
 mod error;
 mod extract;
 mod http;
 mod identity;
 mod jobs;
+mod library;
 mod listen;
 mod live;
 mod load;

@@ -65,6 +65,22 @@ impl Key {
         Self::in_lesson(lesson, &["lesson.mp4"])
     }
 
+    /// Content by its SHA-256.
+    pub fn blob(hash: &str) -> Self {
+        Self::by_hash("blobs", hash, &[])
+    }
+
+    /// Something made from a content: a page, a poster, a rendition.
+    pub fn derived(hash: &str, name: &str) -> Self {
+        Self::by_hash("derived", hash, &[name])
+    }
+
+    /// Two digits first: a folder with a hundred thousand entries is slow to list.
+    fn by_hash(top: &str, hash: &str, rest: &[&str]) -> Self {
+        let all = [top, hash.get(..2).unwrap_or("_"), hash].into_iter().chain(rest.iter().copied());
+        Self(Path::from_iter(all.map(plain)))
+    }
+
     /// Anything else that belongs to a lesson's recording. Characters outside `[A-Za-z0-9._-]` become `_`.
     pub fn in_lesson(lesson: LessonId, parts: &[&str]) -> Self {
         let lesson = lesson.to_string();
@@ -84,6 +100,8 @@ fn plain(part: &str) -> String {
 #[derive(Clone)]
 pub struct Storage {
     store: Arc<dyn ObjectStore>,
+    /// Where objects are files.
+    folder: Option<PathBuf>,
 }
 
 /// Why the configured store cannot be used.
@@ -113,7 +131,7 @@ impl Storage {
     pub fn local(folder: PathBuf) -> Result<Self, OpenError> {
         std::fs::create_dir_all(&folder).map_err(|cause| OpenError::Folder { path: folder.clone(), cause })?;
         let store = LocalFileSystem::new_with_prefix(&folder)?.with_fsync(true).with_automatic_cleanup(true);
-        Ok(Self { store: Arc::new(store) })
+        Ok(Self { store: Arc::new(store), folder: Some(folder) })
     }
 
     fn s3(bucket_and_prefix: &str, settings: &config::Storage) -> Result<Self, OpenError> {
@@ -131,7 +149,7 @@ impl Storage {
         if !settings.access_key.is_empty() {
             builder = builder.with_access_key_id(&settings.access_key).with_secret_access_key(&settings.secret_key);
         }
-        Ok(Self { store: Arc::new(PrefixStore::new(builder.build()?, prefix)) })
+        Ok(Self { store: Arc::new(PrefixStore::new(builder.build()?, prefix)), folder: None })
     }
 
     /// Stores a small object whole. When this returns, the object is durable.
@@ -151,6 +169,29 @@ impl Storage {
                 let _ = writer.abort().await;
                 Err(error)
             }
+        }
+    }
+
+    /// Stores a file that is on the disk already and will not change any more. Where objects are files beside it, it is not copied: both
+    /// names are the same file. An object that is there already stays.
+    pub async fn take_file(&self, key: &Key, file: &std::path::Path) -> Result<(), StorageError> {
+        if let Some(folder) = &self.folder {
+            let (object, file) = (folder.join(key.0.as_ref()), file.to_owned());
+            let linked = tokio::task::spawn_blocking(move || link(&file, &object)).await;
+            match linked.unwrap_or_else(|panic| Err(std::io::Error::other(panic))) {
+                Ok(()) => return Ok(()),
+                // Another disk, or one that knows no links.
+                Err(error) => tracing::debug!(%error, "a file is copied into the store"),
+            }
+        }
+        self.put_file(key, file).await.map(drop)
+    }
+
+    /// Removes an object; one that is not there is no failure.
+    pub async fn remove(&self, key: &Key) -> Result<(), StorageError> {
+        match self.store.delete(&key.0).await {
+            Err(error) if !is_missing(&error) => Err(error),
+            _ => Ok(()),
         }
     }
 
@@ -181,6 +222,21 @@ impl Storage {
             _ => Ok(()),
         }
     }
+}
+
+/// Gives a durable file a second, durable name.
+fn link(file: &std::path::Path, object: &std::path::Path) -> std::io::Result<()> {
+    let folder = object.parent().unwrap_or(std::path::Path::new("."));
+    std::fs::create_dir_all(folder)?;
+    match std::fs::hard_link(file, object) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    // The folder's entry, and the folder's own entry where it is new.
+    for folder in folder.ancestors().take(2) {
+        std::fs::File::open(folder)?.sync_all()?;
+    }
+    Ok(())
 }
 
 async fn copy(source: &mut tokio::fs::File, writer: &mut WriteMultipart) -> Result<u64, StorageError> {

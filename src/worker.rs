@@ -1,4 +1,4 @@
-//! Runs `tongke-av` as a child that can hurt nobody: its own process group, no network, a scratch folder, limits on memory, processor time,
+//! Runs `tongke-av` or `tongke-doc` as a child that can hurt nobody: its own process group, no network, a scratch folder, limits on memory, processor time,
 //! file size, open files and wall time, and an end when its parent ends. It speaks JSON lines on its standard output.
 //!
 //! The network can be taken from it where the kernel allows (root, or user namespaces); whether it is, is said once in the log.
@@ -32,8 +32,17 @@ pub struct Worker {
 
 struct Inner {
     program: PathBuf,
-    limits: config::Worker,
+    limits: Limits,
     isolation: Isolation,
+}
+
+/// What one run may use.
+#[derive(Clone, Debug)]
+struct Limits {
+    memory_bytes: u64,
+    cpu_seconds: u64,
+    wall_seconds: u64,
+    output_bytes: u64,
 }
 
 /// How far the network can be taken away.
@@ -54,7 +63,7 @@ pub enum WorkerError {
     BadInput { code: String, message: String },
     #[error("cancelled")]
     Cancelled,
-    #[error("it took longer than [worker] wall_seconds = {0}")]
+    #[error("it took longer than {0} s")]
     TooLong(u64),
     #[error("it reached one of its limits ({0})")]
     Limit(&'static str),
@@ -65,10 +74,24 @@ pub enum WorkerError {
 }
 
 impl Worker {
+    /// `tongke-av`, with the limits of `[worker]`.
+    pub fn media(settings: &config::Worker) -> Worker {
+        let config::Worker { memory_bytes, cpu_seconds, wall_seconds, output_bytes, .. } = *settings;
+        let limits = Limits { memory_bytes, cpu_seconds, wall_seconds, output_bytes };
+        Self::new(&settings.program, "tongke-av", limits)
+    }
+
+    /// `tongke-doc`, with the limits of `[documents]`.
+    pub fn documents(settings: &config::Documents) -> Worker {
+        let config::Documents { memory_bytes, cpu_seconds, wall_seconds, output_bytes, .. } = *settings;
+        let limits = Limits { memory_bytes, cpu_seconds, wall_seconds, output_bytes };
+        Self::new(&settings.program, "tongke-doc", limits)
+    }
+
     /// Finds the program and what the kernel lets us take from it.
-    pub fn new(limits: &config::Worker) -> Worker {
-        let program = match limits.program.as_str() {
-            "" => beside_this_program("tongke-av"),
+    fn new(program: &str, name: &str, limits: Limits) -> Worker {
+        let program = match program {
+            "" => beside_this_program(name),
             path => PathBuf::from(path),
         };
         let isolation = Isolation::probe();
@@ -77,9 +100,9 @@ impl Worker {
             memory_bytes = limits.memory_bytes,
             cpu_seconds = limits.cpu_seconds,
             network = isolation.in_words(),
-            "media jobs run in a child process with limits"
+            "jobs run in a child process with limits"
         );
-        Worker { inner: Arc::new(Inner { program, limits: limits.clone(), isolation }) }
+        Worker { inner: Arc::new(Inner { program, limits, isolation }) }
     }
 
     /// Runs one job in `scratch` and returns what it has done. `progress` hears 0 to 1.
@@ -191,7 +214,7 @@ async fn tail(mut stderr: impl AsyncRead + Unpin) -> String {
 
 type Rule = (libc::__rlimit_resource_t, u64);
 
-fn rules(limits: &config::Worker) -> [Rule; 5] {
+fn rules(limits: &Limits) -> [Rule; 5] {
     [
         (libc::RLIMIT_AS, limits.memory_bytes),
         (libc::RLIMIT_CPU, limits.cpu_seconds),
@@ -274,7 +297,7 @@ mod tests {
         std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).expect("set");
         let program = program.to_str().expect("plain").to_owned();
         let limits = config::Worker { program, wall_seconds, output_bytes: 1 << 20, ..config::Worker::default() };
-        (Worker::new(&limits), folder)
+        (Worker::media(&limits), folder)
     }
 
     async fn run(worker: &Worker, folder: &tempfile::TempDir) -> (Result<Value, WorkerError>, Vec<f64>) {

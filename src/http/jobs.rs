@@ -1,4 +1,4 @@
-//! How a piece of work is going: `/api/jobs`. A lesson's jobs are for those who take part in the lesson.
+//! How a piece of work is going: `/api/jobs`. A lesson's jobs are for those who take part in the lesson, a person's for that person.
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -21,26 +21,37 @@ async fn one(State(app): State<App>, actor: Actor, Path(id): Path<JobId>) -> Res
     find(&app, &actor, id).await.map(|(job, _)| Json(job))
 }
 
-/// Cancels a job: for the lesson's lead and administrators.
+/// Cancels a job: for the lesson's lead, for the person whose it is, and for administrators.
 #[utoipa::path(delete, path = "/api/jobs/{id}", tag = "jobs", params(("id" = JobId, Path)), responses((status = 204), (status = 403, body = crate::error::Body), (status = 404, body = crate::error::Body)))]
 async fn cancel(State(app): State<App>, actor: Actor, Path(id): Path<JobId>) -> Result<StatusCode> {
-    let (job, role) = find(&app, &actor, id).await?;
-    if role != LessonRole::Lead && !actor.is_administrator() {
+    let (job, may) = find(&app, &actor, id).await?;
+    if may != May::Cancel {
         return Err(Error::forbidden());
     }
     app.jobs.cancel(job.id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn find(app: &App, actor: &Actor, id: JobId) -> Result<(Job, LessonRole)> {
+/// What somebody may do with a job.
+#[derive(PartialEq, Eq)]
+enum May {
+    See,
+    Cancel,
+}
+
+async fn find(app: &App, actor: &Actor, id: JobId) -> Result<(Job, May)> {
     let missing = || Error::not_found("没有找到这个任务。", "There is no such job.");
     let job = app.jobs.get(id).await?.ok_or_else(missing)?;
+    if actor.is_administrator() || job.person_id.is_some_and(|person| person.0 == actor.id()) {
+        return Ok((job, May::Cancel));
+    }
     let role = match job.lesson_id {
         Some(lesson) => role_in(&app.db, lesson, actor).await?,
         None => LessonRole::None,
     };
-    if role == LessonRole::None && !actor.is_administrator() {
-        return Err(missing());
+    match role {
+        LessonRole::Lead => Ok((job, May::Cancel)),
+        LessonRole::None => Err(missing()),
+        _ => Ok((job, May::See)),
     }
-    Ok((job, role))
 }

@@ -93,8 +93,15 @@ fn record(method: &Method, path: String, response: &Response, took: Duration) {
     metrics::histogram!("tongke_http_request_duration_seconds", &labels[..2]).record(took.as_secs_f64());
 }
 
+/// An upload is answered when its last byte has come; its handler watches that bytes keep coming.
+const AS_LONG_AS_IT_TAKES: [&str; 2] = ["/api/uploads", "/api/uploads/{id}"];
+
 /// An answer must begin within the limit; a body may stream for longer.
 pub async fn bound(State(app): State<App>, request: Request, next: Next) -> Response {
+    let path = request.extensions().get::<MatchedPath>();
+    if path.is_some_and(|path| AS_LONG_AS_IT_TAKES.contains(&path.as_str())) {
+        return next.run(request).await;
+    }
     let limit = Duration::from_secs(app.config.limits.request_seconds);
     match tokio::time::timeout(limit, next.run(request)).await {
         Ok(response) => response,

@@ -48,22 +48,22 @@ impl Jobs {
     async fn claim(&self) -> Result<Option<(Handler, Running)>, DbError> {
         let kinds: Vec<&'static str> = self.inner.handlers.lock().expect("never poisoned").keys().copied().collect();
         for kind in kinds {
-            let row: Option<(JobId, Option<LessonId>, i64)> = sqlx::query_as(
+            let row: Option<(JobId, String, Option<LessonId>, i64)> = sqlx::query_as(
                 "UPDATE jobs SET state = 'running', attempts = attempts + 1, updated_at = $1
                  WHERE state = 'queued' AND id = (
                     SELECT id FROM jobs WHERE state = 'queued' AND kind = $2 AND due_at <= $1 ORDER BY due_at, id LIMIT 1)
-                 RETURNING id, lesson_id, attempts",
+                 RETURNING id, key, lesson_id, attempts",
             )
             .bind(millis(Timestamp::now()))
             .bind(kind)
             .fetch_optional(self.inner.db.pool())
             .await?;
-            let Some((id, lesson, attempt)) = row else { continue };
+            let Some((id, key, lesson, attempt)) = row else { continue };
             let cancel = self.inner.stop.child_token();
             self.inner.running.lock().expect("never poisoned").insert(id, cancel.clone());
             let handler = self.inner.handlers.lock().expect("never poisoned")[kind].clone();
             let (db, written) = (self.inner.db.clone(), Arc::default());
-            return Ok(Some((handler, Running { id, lesson, attempt, cancel, db, written })));
+            return Ok(Some((handler, Running { id, key, lesson, attempt, cancel, db, written })));
         }
         Ok(None)
     }

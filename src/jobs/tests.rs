@@ -9,7 +9,7 @@ use super::*;
 use crate::testing::databases;
 
 fn job(kind: &'static str, key: &str) -> NewJob {
-    NewJob { kind, key: key.into(), lesson: None }
+    NewJob { kind, key: key.into(), owner: None }
 }
 
 /// The job once it is in that state.

@@ -17,7 +17,7 @@ use super::spool::{Piece, Place};
 use super::upload::key;
 use super::{Recordings, ledger, playlist, timeline};
 use crate::db::DbError;
-use crate::jobs::{Failure, JobId, NewJob, Running};
+use crate::jobs::{Failure, JobId, NewJob, Owner, Running};
 use crate::storage::{Key, StorageError};
 use crate::timetable::LessonId;
 use crate::worker::{Worker, WorkerError};
@@ -97,7 +97,10 @@ impl Recordings {
     }
 
     async fn order(&self, kind: &'static str, lesson: LessonId) -> Result<JobId, DbError> {
-        self.inner.jobs.submit(NewJob { kind, key: format!("{kind}:{lesson}"), lesson: Some(lesson) }).await
+        self.inner
+            .jobs
+            .submit(NewJob { kind, key: format!("{kind}:{lesson}"), owner: Some(Owner::Lesson(lesson)) })
+            .await
     }
 }
 

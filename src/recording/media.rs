@@ -8,13 +8,9 @@
 //! poster.jpg  lesson.mp4  voices.mp4
 //! ```
 
-use std::ops::Range;
-
 use axum::body::Body;
-use axum::http::header::{
-    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, RANGE,
-};
-use axum::http::{HeaderMap, HeaderValue, Response, StatusCode};
+use axum::http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE};
+use axum::http::{HeaderMap, HeaderValue, Response};
 use bytes::Bytes;
 
 use super::catalogue::{Kind, Recorded, TrackKey};
@@ -22,6 +18,7 @@ use super::filler::Filler;
 use super::spool::{Piece, Place};
 use super::upload::key;
 use super::{Recordings, playlist};
+use crate::download::{self, Object};
 use crate::error::{Error, Result};
 use crate::storage::{Key, StorageError, is_missing};
 use crate::timetable::LessonId;
@@ -139,30 +136,9 @@ impl Recordings {
         cache: &'static str,
         headers: &HeaderMap,
     ) -> Result<Response<Body>> {
-        let storage = &self.inner.storage;
-        let size = storage.size_bytes(key).await.map_err(away)?;
-        let range = match headers.get(RANGE).and_then(|value| value.to_str().ok()) {
-            Some(asked) => asked_range(asked, size),
-            None => Asked::Whole,
-        };
-        let mut response =
-            Response::builder().header(CONTENT_TYPE, kind).header(CACHE_CONTROL, cache).header(ACCEPT_RANGES, "bytes");
-        let range = match range {
-            Asked::Nothing => {
-                let response =
-                    response.status(StatusCode::RANGE_NOT_SATISFIABLE).header(CONTENT_RANGE, format!("bytes */{size}"));
-                return response.body(Body::empty()).map_err(Error::internal);
-            }
-            Asked::Whole => 0..size,
-            Asked::Part(range) => {
-                let told = format!("bytes {}-{}/{size}", range.start, range.end - 1);
-                response = response.status(StatusCode::PARTIAL_CONTENT).header(CONTENT_RANGE, told);
-                range
-            }
-        };
-        response = response.header(CONTENT_LENGTH, range.end - range.start);
-        let stream = storage.stream(key, Some(range)).await.map_err(away)?;
-        response.body(Body::from_stream(stream)).map_err(Error::internal)
+        let size_bytes = self.inner.storage.size_bytes(key).await.map_err(away)?;
+        let object = Object { key, size_bytes, mime: kind, cache, tag: None };
+        download::object(&self.inner.storage, object, headers).await
     }
 }
 
@@ -188,30 +164,6 @@ fn whole(bytes: Bytes, kind: &'static str, cache: &'static str) -> Response<Body
 /// A playlist grows while the lesson is on, and is always asked for anew.
 fn text(playlist: Option<String>) -> Result<Response<Body>> {
     Ok(whole(playlist.ok_or_else(missing)?.into(), PLAYLIST, "no-store"))
-}
-
-#[derive(Debug, PartialEq, Eq)]
-enum Asked {
-    Whole,
-    Part(Range<u64>),
-    /// Beyond the end.
-    Nothing,
-}
-
-/// RFC 9110 §14.2. Several ranges at once, and units that are not bytes, are answered with the whole, as it allows.
-fn asked_range(header: &str, size: u64) -> Asked {
-    let Some((first, last)) =
-        header.strip_prefix("bytes=").filter(|rest| !rest.contains(',')).and_then(|rest| rest.split_once('-'))
-    else {
-        return Asked::Whole;
-    };
-    let range = match (first.trim().parse::<u64>(), last.trim().parse::<u64>()) {
-        (Ok(first), Ok(last)) if first <= last => first..last.saturating_add(1).min(size),
-        (Ok(first), Err(_)) if last.trim().is_empty() => first..size,
-        (Err(_), Ok(count)) if first.trim().is_empty() => size.saturating_sub(count)..size,
-        _ => return Asked::Whole,
-    };
-    if range.start < range.end { Asked::Part(range) } else { Asked::Nothing }
 }
 
 fn missing() -> Error {
@@ -249,17 +201,5 @@ mod tests {
         for path in ["", "../../etc/passwd", "x/0/1.m4s", "main/video-.m3u8", "fill/../v.mp4", "lesson.mp4/x"] {
             assert_eq!(MediaFile::parse(path), None, "{path}");
         }
-    }
-
-    #[test]
-    fn ranges_are_cut_to_what_there_is() {
-        assert_eq!(asked_range("bytes=0-", 100), Asked::Part(0..100));
-        assert_eq!(asked_range("bytes=10-19", 100), Asked::Part(10..20));
-        assert_eq!(asked_range("bytes=90-500", 100), Asked::Part(90..100));
-        assert_eq!(asked_range("bytes=-10", 100), Asked::Part(90..100));
-        assert_eq!(asked_range("bytes=100-", 100), Asked::Nothing);
-        assert_eq!(asked_range("bytes=5-2", 100), Asked::Whole);
-        assert_eq!(asked_range("bytes=0-1,5-6", 100), Asked::Whole);
-        assert_eq!(asked_range("lines=0-1", 100), Asked::Whole);
     }
 }

@@ -96,7 +96,7 @@ impl Office {
         let program = here.parent().unwrap().parent().unwrap().join("tongke-av");
         assert!(program.exists(), "{} is missing: cargo build -p tongke-av", program.display());
         let limits = config::Worker { program: program.to_str().unwrap().into(), ..config::Worker::default() };
-        self.recordings.register_exports(&Worker::new(&limits), &self.folder.path().join("scratch"));
+        self.recordings.register_exports(&Worker::media(&limits), &self.folder.path().join("scratch"));
         self.recordings.inner.jobs.start().await.unwrap();
         self
     }

@@ -1,0 +1,148 @@
+//! The shared library: what teachers upload, describe, share and use again.
+//!
+//! ```text
+//! upload       tus: bytes to the disk, hashed; whole → object store        sniff     what a file is by its bytes
+//! shelf        the one transaction that puts content on the shelf         suggest   what a file is about, from its own words and habits
+//! understand   a job: pages, text, posters by tongke-doc and tongke-av     facts     what has been understood of a content
+//! cards        resources as lists show them      resources  one of them    reach     who may see what: one rule, in every query
+//! review       before publication, where a school wants it                 describe  the words of the curriculum, checked
+//! files        originals, pages, media, with ranges and right names        pack      many files as one zip, streamed
+//! sweep        what nothing has any more
+//! talk         ratings and comments              links      plan ↔ deck ↔ lesson ↔ recording      collections
+//! ```
+//!
+//! Content is kept once, under its SHA-256, and understood once; a resource is a shelf entry whose versions point to contents. Others see
+//! the version that is published, which is the newest one unless a review is pending.
+
+mod cards;
+mod collections;
+mod describe;
+mod facts;
+mod files;
+mod links;
+mod pack;
+mod reach;
+mod resources;
+mod review;
+mod shelf;
+mod sniff;
+mod suggest;
+mod sweep;
+mod talk;
+#[cfg(test)]
+mod tests;
+mod understand;
+mod upload;
+
+use std::io;
+use std::time::Duration;
+
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::app::App;
+use crate::config::Config;
+use crate::db::Db;
+use crate::jobs::Jobs;
+use crate::storage::Storage;
+
+use shelf::Shelf;
+use upload::Uploads;
+
+crate::id! {
+    /// One entry of the shelf.
+    ResourceId
+}
+crate::id! {
+    /// One upload.
+    UploadId
+}
+crate::id! {
+    /// One collection.
+    CollectionId
+}
+crate::id! {
+    /// One comment.
+    CommentId
+}
+
+crate::words! {
+    /// What a resource is for.
+    ResourceKind {
+        /// 课件
+        Courseware = "courseware",
+        /// 教案
+        LessonPlan = "lesson_plan",
+        /// 习题
+        Exercise = "exercise",
+        /// 微课
+        MicroLesson = "micro_lesson",
+        /// 录课
+        Recording = "recording",
+        Other = "other",
+    }
+}
+
+crate::words! {
+    /// Who may see a resource besides its owner and administrators, once it is published.
+    Visibility {
+        /// Nobody else: a draft.
+        Private = "private",
+        /// The owner's school.
+        School = "school",
+        /// The schools of its community.
+        Community = "community",
+        /// Everybody who is signed in here.
+        County = "county",
+        /// Everybody, signed in or not.
+        Public = "public",
+    }
+}
+
+crate::words! {
+    /// How a resource stands with its school's reviewers.
+    Review {
+        /// Nobody needs to look at it.
+        None = "none",
+        /// The newest version, or a wider visibility, waits for a reviewer.
+        Pending = "pending",
+        Approved = "approved",
+        /// A reviewer wants something changed.
+        Returned = "returned",
+    }
+}
+
+/// The library of this server. Cloning shares it.
+#[derive(Clone)]
+pub struct Library {
+    uploads: Uploads,
+    shelf: Shelf,
+}
+
+impl Library {
+    /// Opens the shelf and takes up uploads that a crash interrupted.
+    pub async fn start(config: &Config, db: Db, storage: Storage, jobs: Jobs) -> io::Result<Library> {
+        let shelf = Shelf::new(db.clone(), storage.clone(), jobs);
+        tokio::spawn(shelf.clone().keep_tidy(config.library.removed_keep_days));
+        let folder = config.server.data_dir.join("uploads");
+        let uploads = Uploads::start(db, storage, shelf.clone(), folder, config.library.clone()).await?;
+        Ok(Library { uploads, shelf })
+    }
+
+    /// Lets uploads write down what they have.
+    pub async fn stop(&self, limit: Duration) {
+        self.uploads.stop(limit).await;
+    }
+}
+
+/// Every route of the library.
+pub fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new()
+        .merge(upload::routes())
+        .merge(resources::routes())
+        .merge(files::routes())
+        .merge(review::routes())
+        .merge(understand::routes())
+        .merge(talk::routes())
+        .merge(links::routes())
+        .merge(collections::routes())
+}

@@ -1,0 +1,273 @@
+//! The job that understands a content, once for all resources that have it: `tongke-doc` reads documents and draws their pages, `tongke-av`
+//! looks at sound and pictures. Both run in the sandbox. What comes out is stored first and written to the rows last, in one transaction,
+//! so a run that is killed is repeated from the start and leaves nothing half done.
+
+mod document;
+mod media;
+mod record;
+
+use std::path::{Path as FilePath, PathBuf};
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use sqlx::{Any, Transaction};
+use tokio::io::AsyncWriteExt;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use super::facts::Facts;
+use super::reach::Reader;
+use super::{Library, ResourceId, resources};
+use crate::app::App;
+use crate::config::Config;
+use crate::db::{Db, DbError};
+use crate::error::{Error, Result};
+use crate::extract::{Json, Path};
+use crate::identity::{Actor, PersonId};
+use crate::jobs::{Failure, Job, JobId, JobState, Jobs, NewJob, Owner, Running};
+use crate::storage::{Key, Storage, StorageError};
+use crate::worker::{Worker, WorkerError};
+
+pub fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(again))
+}
+
+/// Tries once more to understand a file that failed or was cancelled.
+#[utoipa::path(post, path = "/api/resources/{id}/understand", tag = "library", params(("id" = ResourceId, Path)), responses((status = 202, body = Job), (status = 403, body = crate::error::Body), (status = 409, body = crate::error::Body)))]
+async fn again(State(app): State<App>, actor: Actor, Path(id): Path<ResourceId>) -> Result<(StatusCode, Json<Job>)> {
+    resources::editable(&app, &actor, id).await?;
+    let reader = Reader::of(&app.db, Some(&actor)).await?;
+    let seen = resources::seen(&app.db, &reader, id, None).await?;
+    let mut tx = app.db.begin().await?;
+    record::start_anew(&mut tx, &seen.hash).await?;
+    let job = order(&app.jobs, &mut tx, &seen.hash, PersonId(actor.id())).await?;
+    tx.commit().await?;
+    app.jobs.wake();
+    let job = app.jobs.get(job).await?.ok_or_else(resources::missing)?;
+    Ok((StatusCode::ACCEPTED, Json(job)))
+}
+
+/// Names of what is made of a content, in the store.
+pub const IMAGE: &str = "image";
+pub const POSTER: &str = "poster.jpg";
+pub const RENDITION: &str = "rendition.mp4";
+
+/// A program that crashes on a file crashes again; a machine that ran out of memory for a moment does not.
+const TRIES_OF_A_CRASH: i64 = 2;
+/// The share of the progress that the program's own work is.
+const READ: f64 = 0.8;
+
+/// Pages are drawn in two sizes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PageSize {
+    Large,
+    Small,
+}
+
+impl PageSize {
+    pub fn of(word: &str) -> Option<PageSize> {
+        match word {
+            "large" => Some(Self::Large),
+            "small" => Some(Self::Small),
+            _ => None,
+        }
+    }
+
+    /// The stored picture of page `n`.
+    pub fn name(self, n: i64) -> String {
+        match self {
+            Self::Large => format!("page-{n}-large.webp"),
+            Self::Small => format!("page-{n}-small.webp"),
+        }
+    }
+}
+
+/// Orders the understanding of a content in the transaction that puts it on the shelf. What is understood already stays so.
+pub async fn order(
+    jobs: &Jobs,
+    tx: &mut Transaction<'static, Any>,
+    hash: &str,
+    person: PersonId,
+) -> Result<JobId, DbError> {
+    let key = format!("understand:{hash}");
+    jobs.submit_in(tx, NewJob { kind: "understand", key, owner: Some(Owner::Person(person)) }).await
+}
+
+/// What a run found out, besides what it stored.
+#[derive(Default)]
+struct Findings {
+    kind: String,
+    mime: String,
+    title: Option<String>,
+    author: Option<String>,
+    text: String,
+    pages: Vec<PageFound>,
+    facts: Facts,
+}
+
+struct PageFound {
+    number: i64,
+    width: i64,
+    height: i64,
+    /// Its pictures are stored.
+    drawn: bool,
+    text: String,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum UnderstandError {
+    #[error("the program: {0}")]
+    Worker(#[from] WorkerError),
+    #[error("the store: {0}")]
+    Storage(#[from] StorageError),
+    #[error("the database: {0}")]
+    Db(#[from] DbError),
+    #[error("the scratch folder: {0}")]
+    Scratch(#[from] std::io::Error),
+    #[error("{0}")]
+    Server(#[from] Error),
+    #[error("the program says what cannot be: {0}")]
+    Nonsense(&'static str),
+    #[error("the content is gone")]
+    Gone,
+}
+
+/// Where contents are understood.
+#[derive(Clone)]
+struct Desk {
+    db: Db,
+    storage: Storage,
+    jobs: Jobs,
+    media: Worker,
+    documents: Worker,
+    most_pages: u32,
+    /// The program ends by itself, with what it has, before it is ended.
+    document_seconds: u64,
+    scratch: PathBuf,
+}
+
+impl Library {
+    /// Says who understands contents. What is in `scratch` does not outlive a run.
+    pub fn register_jobs(&self, config: &Config, media: Worker, jobs: &Jobs, storage: &Storage, db: &Db) {
+        let desk = Desk {
+            db: db.clone(),
+            storage: storage.clone(),
+            jobs: jobs.clone(),
+            media,
+            documents: Worker::documents(&config.documents),
+            most_pages: config.documents.pages,
+            document_seconds: config.documents.wall_seconds * 4 / 5,
+            scratch: config.server.data_dir.join("scratch").join("library"),
+        };
+        jobs.register("understand", move |job| desk.clone().understand(job));
+    }
+}
+
+/// A folder for one run, removed with it.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn file(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // What cannot be removed now is removed at the next start.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+impl Desk {
+    async fn understand(self, job: Running) -> Result<(), Failure> {
+        let Some(hash) = job.key.strip_prefix("understand:").map(str::to_owned) else {
+            return Err(Failure::GiveUp("the job names no content".into()));
+        };
+        match self.read(&hash, &job).await {
+            Ok(()) => Ok(()),
+            Err(error) => self.judge(&hash, &job, error).await,
+        }
+    }
+
+    async fn read(&self, hash: &str, job: &Running) -> Result<(), UnderstandError> {
+        let kind = record::kind(&self.db, hash).await?.ok_or(UnderstandError::Gone)?;
+        let scratch = self.scratch(job)?;
+        let input = self.fetch(hash, &scratch).await?;
+        let findings = match kind.as_str() {
+            "audio" | "video" => self.look(hash, &input, &scratch, job).await?,
+            _ => match self.inspect(hash, &input, &scratch, job).await? {
+                found if matches!(found.kind.as_str(), "audio" | "video") => {
+                    self.look(hash, &input, &scratch, job).await?
+                }
+                found => found,
+            },
+        };
+        record::write(&self.db, hash, &findings).await?;
+        Ok(())
+    }
+
+    /// Writes down what cannot be understood, and says whether another try may help.
+    async fn judge(&self, hash: &str, job: &Running, error: UnderstandError) -> Result<(), Failure> {
+        let why = error.to_string();
+        let code = match &error {
+            UnderstandError::Worker(WorkerError::BadInput { code, .. }) => code.as_str(),
+            UnderstandError::Worker(WorkerError::Limit(_) | WorkerError::TooLong(_)) => "limit",
+            UnderstandError::Worker(WorkerError::Failed(_)) | UnderstandError::Nonsense(_)
+                if job.attempt >= TRIES_OF_A_CRASH =>
+            {
+                "crashed"
+            }
+            UnderstandError::Worker(WorkerError::Cancelled) if self.was_cancelled(job).await => "cancelled",
+            UnderstandError::Gone => return Err(Failure::GiveUp(why)),
+            _ => return Err(Failure::Retry(why)),
+        };
+        match record::fail(&self.db, hash, code, &why).await {
+            Ok(()) => Err(Failure::GiveUp(why)),
+            Err(error) => Err(Failure::Retry(error.to_string())),
+        }
+    }
+
+    /// By a person, not by the server's stop.
+    async fn was_cancelled(&self, job: &Running) -> bool {
+        let found = self.jobs.get(job.id).await;
+        found.is_ok_and(|job| job.is_some_and(|job| job.state == JobState::Cancelled))
+    }
+
+    fn scratch(&self, job: &Running) -> Result<Scratch, UnderstandError> {
+        let folder = std::path::absolute(self.scratch.join(job.id.to_string()))?;
+        let _ = std::fs::remove_dir_all(&folder);
+        std::fs::create_dir_all(&folder)?;
+        Ok(Scratch(folder))
+    }
+
+    /// The content as a file of its own: what a program does to it stays in the scratch folder.
+    async fn fetch(&self, hash: &str, scratch: &Scratch) -> Result<PathBuf, UnderstandError> {
+        let path = scratch.file("input");
+        let mut file = tokio::fs::File::create(&path).await?;
+        let mut stream = self.storage.stream(&Key::blob(hash), None).await?;
+        while let Some(bytes) = futures_util::StreamExt::next(&mut stream).await {
+            file.write_all(&bytes?).await?;
+        }
+        file.flush().await?;
+        Ok(path)
+    }
+
+    async fn store(&self, hash: &str, name: &str, file: &FilePath) -> Result<(), UnderstandError> {
+        self.storage.put_file(&Key::derived(hash, name), file).await?;
+        Ok(())
+    }
+}
+
+/// Passes a program's progress on as its share of the job's.
+fn told(job: &Running) -> impl FnMut(f64) -> futures_util::future::BoxFuture<'static, ()> + use<> {
+    let job = job.clone();
+    move |done| {
+        let job = job.clone();
+        Box::pin(async move { job.progress(done * READ).await })
+    }
+}
+
+/// A path as an argument.
+fn argument(path: &FilePath) -> &str {
+    path.to_str().unwrap_or_default()
+}

@@ -1,0 +1,192 @@
+//! What `tongke-doc` says of a document, and its pages into the store. The program is not trusted: names are checked, texts are bounded.
+
+use std::path::Path;
+
+use serde::Deserialize;
+
+use super::{Desk, Findings, IMAGE, PageFound, PageSize, READ, Scratch, UnderstandError, argument, record, told};
+use crate::jobs::Running;
+use crate::library::facts::{Entry, Facts, Heading, Picture};
+
+/// A novel has two million characters; more is not searched.
+const MOST_TEXT: usize = 8 << 20;
+/// Of one page, and of a title.
+const MOST_PAGE_TEXT: usize = 64 << 10;
+const MOST_TITLE: usize = 300;
+/// Headings, and entries of a zip, that a page shows.
+const MOST_ENTRIES: usize = 1000;
+/// Outline, entries and texts of the pages of the largest document.
+const MOST_RESULT: u64 = 64 << 20;
+/// Pictures that a browser is given; no other type is believed, SVG least of all.
+const SHOWN: [&str; 4] = ["image/jpeg", "image/png", "image/webp", "image/gif"];
+
+/// What it says last; the rest is in the file that it names.
+#[derive(Deserialize)]
+struct Done {
+    result: String,
+}
+
+#[derive(Deserialize)]
+struct Said {
+    #[serde(rename = "type")]
+    kind: String,
+    mime: String,
+    title: Option<String>,
+    author: Option<String>,
+    #[serde(default)]
+    outline: Vec<Heading>,
+    /// The file in the output folder that holds the text.
+    text: Option<String>,
+    #[serde(default)]
+    pages: Vec<SaidPage>,
+    image: Option<SaidImage>,
+    #[serde(default)]
+    entries: Vec<Entry>,
+    #[serde(default)]
+    notes: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct SaidPage {
+    n: i64,
+    width: i64,
+    height: i64,
+    large: Option<String>,
+    small: Option<String>,
+    #[serde(default)]
+    text: String,
+}
+
+#[derive(Deserialize)]
+struct SaidImage {
+    width: i64,
+    height: i64,
+    stripped: String,
+    mime: String,
+}
+
+impl Desk {
+    pub(super) async fn inspect(
+        &self,
+        hash: &str,
+        input: &Path,
+        scratch: &Scratch,
+        job: &Running,
+    ) -> Result<Findings, UnderstandError> {
+        let out = scratch.file("out");
+        tokio::fs::create_dir_all(&out).await?;
+        let (name, most) = (record::file_name(&self.db, hash).await?, self.most_pages.to_string());
+        let seconds = self.document_seconds.to_string();
+        let mut arguments = vec!["inspect", argument(input), argument(&out)];
+        arguments.extend(["--name", &name, "--pages-max", &most, "--seconds", &seconds]);
+        let done = self.documents.run(&arguments, &scratch.0, &job.cancel, told(job)).await?;
+        let done: Done = serde_json::from_value(done).map_err(|_| UnderstandError::Nonsense("its last line"))?;
+        let result = inside(&out, &done.result)?;
+        if tokio::fs::metadata(&result).await?.len() > MOST_RESULT {
+            return Err(UnderstandError::Nonsense("the size of its result"));
+        }
+        let said: Said = serde_json::from_slice(&tokio::fs::read(result).await?)
+            .map_err(|_| UnderstandError::Nonsense("its result"))?;
+        let text = match &said.text {
+            Some(name) => head_of(&inside(&out, name)?).await?,
+            None => String::new(),
+        };
+        let pages = self.store_pages(hash, &out, said.pages, job).await?;
+        let picture = match said.image {
+            Some(image) => Some(self.store_image(hash, &out, image).await?),
+            None => None,
+        };
+        let title = |text: Option<String>| {
+            text.map(|text| bounded(text.trim().as_bytes(), MOST_TITLE)).filter(|text| !text.is_empty())
+        };
+        let facts = Facts {
+            outline: said.outline.into_iter().take(MOST_ENTRIES).collect(),
+            entries: said.entries.into_iter().take(MOST_ENTRIES).collect(),
+            picture,
+            media: None,
+            notes: said.notes,
+        };
+        let (title, author) = (title(said.title), title(said.author));
+        Ok(Findings { kind: said.kind, mime: said.mime, title, author, text, pages, facts })
+    }
+
+    async fn store_pages(
+        &self,
+        hash: &str,
+        out: &Path,
+        said: Vec<SaidPage>,
+        job: &Running,
+    ) -> Result<Vec<PageFound>, UnderstandError> {
+        let total = said.len().max(1) as f64;
+        let mut pages: Vec<PageFound> = Vec::new();
+        for page in said {
+            if page.n != pages.len() as i64 + 1 {
+                return Err(UnderstandError::Nonsense("the numbers of pages"));
+            }
+            let drawn = match (&page.large, &page.small) {
+                (Some(large), Some(small)) => {
+                    self.store(hash, &PageSize::Large.name(page.n), &inside(out, large)?).await?;
+                    self.store(hash, &PageSize::Small.name(page.n), &inside(out, small)?).await?;
+                    true
+                }
+                _ => false,
+            };
+            let text = bounded(page.text.as_bytes(), MOST_PAGE_TEXT);
+            pages.push(PageFound { number: page.n, width: page.width, height: page.height, drawn, text });
+            job.progress(READ + (1.0 - READ) * page.n as f64 / total).await;
+        }
+        Ok(pages)
+    }
+
+    async fn store_image(&self, hash: &str, out: &Path, image: SaidImage) -> Result<Picture, UnderstandError> {
+        if !SHOWN.contains(&image.mime.as_str()) {
+            return Err(UnderstandError::Nonsense("the type of a picture"));
+        }
+        self.store(hash, IMAGE, &inside(out, &image.stripped)?).await?;
+        Ok(Picture { width: image.width, height: image.height, mime: Some(image.mime) })
+    }
+}
+
+/// The beginning of a text file.
+async fn head_of(path: &Path) -> Result<String, UnderstandError> {
+    let mut head = Vec::new();
+    let file = tokio::fs::File::open(path).await?;
+    tokio::io::AsyncReadExt::read_to_end(&mut tokio::io::AsyncReadExt::take(file, MOST_TEXT as u64), &mut head).await?;
+    Ok(bounded(&head, MOST_TEXT))
+}
+
+/// A plain file name in the output folder; a link in its place is not followed out of it.
+fn inside(out: &Path, name: &str) -> Result<std::path::PathBuf, UnderstandError> {
+    let plain = !name.is_empty() && !name.starts_with('.') && !name.contains(['/', '\\', '\0']);
+    let path = out.join(name);
+    let is_file = plain && std::fs::symlink_metadata(&path).is_ok_and(|meta| meta.is_file());
+    if is_file { Ok(path) } else { Err(UnderstandError::Nonsense("the name of a file")) }
+}
+
+/// Valid text without zero characters, which PostgreSQL does not keep.
+fn bounded(bytes: &[u8], most: usize) -> String {
+    String::from_utf8_lossy(&bytes[..bytes.len().min(most)]).replace('\0', "")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_cannot_name_files_outside_its_folder() {
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::write(folder.path().join("p1-l.webp"), b"x").expect("written");
+        std::os::unix::fs::symlink("/etc/passwd", folder.path().join("link.webp")).expect("made");
+        assert!(inside(folder.path(), "p1-l.webp").is_ok());
+        for name in ["", "../p1-l.webp", "/etc/passwd", ".hidden", "gone.webp", "link.webp"] {
+            assert!(inside(folder.path(), name).is_err(), "{name}");
+        }
+    }
+
+    #[test]
+    fn text_is_cut_between_characters() {
+        assert_eq!(bounded("教案".as_bytes(), 6), "教案");
+        assert_eq!(bounded("教案\0".as_bytes(), 7), "教案");
+        assert_eq!(bounded("教案".as_bytes(), 4), "教\u{fffd}");
+    }
+}

@@ -1,0 +1,195 @@
+//! The rows of what has been understood.
+
+use sqlx::{Any, Transaction};
+
+use super::{Findings, UnderstandError};
+use crate::db::{Db, DbError};
+use crate::error::{Error, Result};
+use crate::identity::PersonId;
+use crate::library::describe::{Description, stem};
+use crate::library::facts::Facts;
+use crate::library::{ResourceId, shelf, suggest};
+
+/// What a reader of cards is told of a failure at most.
+const MOST_WORDS: usize = 300;
+
+/// What the first look said a content is.
+pub async fn kind(db: &Db, hash: &str) -> Result<Option<String>, DbError> {
+    let row: Option<(String,)> =
+        sqlx::query_as("SELECT type FROM blobs WHERE hash = $1").bind(hash).fetch_optional(db.pool()).await?;
+    Ok(row.map(|(kind,)| kind))
+}
+
+/// The name under which a content came first: a hint, never believed.
+pub async fn file_name(db: &Db, hash: &str) -> Result<String, DbError> {
+    let row: Option<(String,)> =
+        sqlx::query_as("SELECT file_name FROM resource_versions WHERE hash = $1 ORDER BY created_at LIMIT 1")
+            .bind(hash)
+            .fetch_optional(db.pool())
+            .await?;
+    Ok(row.map(|(name,)| name).unwrap_or_default())
+}
+
+/// Everything at once, with what it means for the resources that show this content.
+pub(super) async fn write(db: &Db, hash: &str, found: &Findings) -> Result<(), UnderstandError> {
+    let mut tx = db.begin().await?;
+    sqlx::query(
+        "UPDATE blobs SET type = $2, mime = CASE WHEN $3 = '' THEN mime ELSE $3 END, state = 'ready', problem = NULL,
+            problem_text = NULL, title = $4, author = $5, facts = $6, pages = $7 WHERE hash = $1",
+    )
+    .bind(hash)
+    .bind(&found.kind)
+    .bind(&found.mime)
+    .bind(&found.title)
+    .bind(&found.author)
+    .bind(serde_json::to_string(&found.facts).map_err(Error::internal)?)
+    .bind(found.pages.len() as i64)
+    .execute(&mut *tx)
+    .await?;
+    sqlx::query("DELETE FROM blob_pages WHERE hash = $1").bind(hash).execute(&mut *tx).await?;
+    for page in &found.pages {
+        sqlx::query(
+            "INSERT INTO blob_pages (hash, number, width, height, drawn, body) VALUES ($1, $2, $3, $4, $5, $6)",
+        )
+        .bind(hash)
+        .bind(page.number)
+        .bind(page.width)
+        .bind(page.height)
+        .bind(i64::from(page.drawn))
+        .bind(&page.text)
+        .execute(&mut *tx)
+        .await?;
+    }
+    sqlx::query(
+        "INSERT INTO blob_texts (hash, body) VALUES ($1, $2) ON CONFLICT (hash) DO UPDATE SET body = excluded.body",
+    )
+    .bind(hash)
+    .bind(&found.text)
+    .execute(&mut *tx)
+    .await?;
+    for id in showing(&mut tx, hash).await? {
+        refine(&mut tx, id, found).await?;
+        shelf::changed(&mut tx, id).await?;
+    }
+    tx.commit().await?;
+    Ok(())
+}
+
+/// A content that cannot be understood: its cards say why.
+pub async fn fail(db: &Db, hash: &str, code: &str, why: &str) -> Result<()> {
+    let mut tx = db.begin().await?;
+    sqlx::query("UPDATE blobs SET state = 'failed', problem = $2, problem_text = $3, facts = $4 WHERE hash = $1")
+        .bind(hash)
+        .bind(code)
+        .bind(why.replace('\0', "").chars().take(MOST_WORDS).collect::<String>())
+        .bind(serde_json::to_string(&Facts::default()).map_err(Error::internal)?)
+        .execute(&mut *tx)
+        .await?;
+    for id in showing(&mut tx, hash).await? {
+        shelf::changed(&mut tx, id).await?;
+    }
+    tx.commit().await?;
+    Ok(())
+}
+
+/// Forgets a failure; refuses when there is none.
+pub async fn start_anew(tx: &mut Transaction<'static, Any>, hash: &str) -> Result<()> {
+    let ready: (i64,) = sqlx::query_as("SELECT COUNT(*) FROM blobs WHERE hash = $1 AND state = 'ready'")
+        .bind(hash)
+        .fetch_one(&mut **tx)
+        .await?;
+    if ready.0 > 0 {
+        return Err(Error::conflict("understood", "这个文件已经处理完成。", "This file has been processed already."));
+    }
+    sqlx::query("UPDATE blobs SET state = 'waiting', problem = NULL, problem_text = NULL WHERE hash = $1")
+        .bind(hash)
+        .execute(&mut **tx)
+        .await?;
+    Ok(())
+}
+
+/// Resources of which a version has this content.
+async fn showing(tx: &mut Transaction<'static, Any>, hash: &str) -> Result<Vec<ResourceId>, DbError> {
+    let rows: Vec<(ResourceId,)> = sqlx::query_as(
+        "SELECT DISTINCT r.id FROM resources r JOIN resource_versions v ON v.resource_id = r.id
+         WHERE v.hash = $1 AND r.removed_at IS NULL",
+    )
+    .bind(hash)
+    .fetch_all(&mut **tx)
+    .await?;
+    Ok(rows.into_iter().map(|(id,)| id).collect())
+}
+
+#[derive(sqlx::FromRow)]
+struct Suggestible {
+    owner_id: PersonId,
+    file_name: String,
+    folder: String,
+    stage: String,
+    grade: String,
+    subject: String,
+    edition: String,
+    volume: String,
+    unit: String,
+    period: String,
+    suggested: String,
+}
+
+/// Fills fields that are empty, or were only guessed before, with what the text says.
+async fn refine(tx: &mut Transaction<'static, Any>, id: ResourceId, found: &Findings) -> Result<()> {
+    let row: Suggestible = sqlx::query_as(
+        "SELECT r.owner_id, v.file_name, v.folder, r.stage, r.grade, r.subject, r.edition, r.volume, r.unit, r.period, r.suggested
+         FROM resources r JOIN resource_versions v ON v.resource_id = r.id AND v.number = r.latest WHERE r.id = $1",
+    )
+    .bind(id)
+    .fetch_one(&mut **tx)
+    .await?;
+    let text = format!("{}\n{}", found.title.as_deref().unwrap_or_default(), found.beginning());
+    let hints = suggest::Hints { name: stem(&row.file_name), folder: &row.folder, file_type: &found.kind, text: &text };
+    let habits = suggest::Habits::of(tx, row.owner_id).await?;
+    let guess = suggest::suggest(&hints, &habits);
+    let mut suggested: Vec<String> = serde_json::from_str(&row.suggested).unwrap_or_default();
+    let mut settle = |field: &str, present: &str, guess: &Option<String>| -> String {
+        let was_guessed = suggested.iter().any(|name| name == field);
+        match guess {
+            Some(guess) if present.is_empty() || was_guessed => {
+                if !was_guessed {
+                    suggested.push(field.to_owned());
+                }
+                guess.clone()
+            }
+            _ => present.to_owned(),
+        }
+    };
+    let Description { stage, grade, subject, edition, volume, unit, period, .. } = &guess;
+    let fields = [
+        settle("stage", &row.stage, stage),
+        settle("grade", &row.grade, grade),
+        settle("subject", &row.subject, subject),
+        settle("edition", &row.edition, edition),
+        settle("volume", &row.volume, volume),
+        settle("unit", &row.unit, unit),
+        settle("period", &row.period, period),
+    ];
+    let kind = guess.kind.filter(|_| suggested.iter().any(|name| name == "type"));
+    let mut update = sqlx::query(
+        "UPDATE resources SET stage = $2, grade = $3, subject = $4, edition = $5, volume = $6, unit = $7, period = $8,
+            kind = COALESCE($9, kind), suggested = $10 WHERE id = $1",
+    )
+    .bind(id);
+    for field in fields {
+        update = update.bind(field);
+    }
+    update.bind(kind).bind(shelf::json(&suggested)?).execute(&mut **tx).await?;
+    Ok(())
+}
+
+impl Findings {
+    /// The beginning of the text, or of the first page's.
+    fn beginning(&self) -> &str {
+        match self.text.as_str() {
+            "" => self.pages.first().map_or("", |page| &page.text),
+            text => text,
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! Uploads against the real server as a process of its own, killed at any moment: what was acknowledged is there when it comes back, and a
+//! file becomes one resource, never two.
+//!
+//! `TONGKE_KILLS=40 cargo test --test library -- --nocapture` kills forty times and prints what was lost.
+
+mod server;
+mod tus;
+
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+use rand::{Rng, RngCore, SeedableRng};
+use sha2::{Digest, Sha256};
+
+use server::Server;
+use tus::{Answer, Tus};
+
+/// Kills of each story unless the environment asks for more: a restart of a debug build takes a second or two.
+const KILLS: usize = 4;
+/// Longer than any story.
+const FOREVER: Duration = Duration::from_secs(3600);
+
+fn kills() -> usize {
+    std::env::var("TONGKE_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(KILLS)
+}
+
+/// Randomness that a failed run tells.
+fn chance() -> StdRng {
+    let seed = std::env::var("TONGKE_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or_else(rand::random);
+    println!("TONGKE_SEED={seed}");
+    StdRng::seed_from_u64(seed)
+}
+
+fn content(chance: &mut StdRng, bytes: usize) -> Vec<u8> {
+    let mut content = vec![0; bytes];
+    chance.fill_bytes(&mut content);
+    // No program's beginning, whatever the dice say.
+    content[..4].copy_from_slice(b"\0\0\0\0");
+    content
+}
+
+/// Sends pieces from the acknowledged offset on until the file is whole or the server is gone. Returns the highest offset acknowledged.
+async fn send(tus: &Tus, at: &str, content: &[u8], mut offset: usize, chance: &mut StdRng) -> usize {
+    while offset < content.len() {
+        let most = (content.len() - offset).min(chance.random_range(1..1_500_000));
+        let pause = Duration::from_micros(chance.random_range(0..2_000));
+        match tus.patch(at, offset, &content[offset..offset + most], pause).await {
+            Ok(Answer { status: 204, offset: Some(acknowledged), .. }) => offset = acknowledged,
+            Ok(answer) => panic!("a piece was refused: {answer:?}"),
+            Err(_) => break,
+        }
+    }
+    offset
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_server_has_every_byte_that_it_acknowledged() {
+    let mut chance = chance();
+    let mut server = Server::start().await;
+    let (mut killed, mut whole, mut lost, mut kept_beyond) = (0, 0, 0, 0);
+    while killed < kills() {
+        let content = content(&mut chance, 24 << 20);
+        let at = server.tus().announce(content.len(), "录像.bin").await;
+        let mut acknowledged = 0;
+        while acknowledged < content.len() {
+            let tus = server.tus();
+            // The last file is sent to its end.
+            let last = killed == kills();
+            let until = if last { FOREVER } else { Duration::from_millis(chance.random_range(20..900)) };
+            let mut dice = StdRng::seed_from_u64(chance.next_u64());
+            let sending = send(&tus, &at, &content, acknowledged, &mut dice);
+            let told = tokio::select! {
+                told = sending => told,
+                () = async { tokio::time::sleep(until).await; server.kill(); std::future::pending::<()>().await } => acknowledged,
+            };
+            acknowledged = acknowledged.max(told);
+            if acknowledged < content.len() {
+                killed += 1;
+                server.restart().await;
+                let there = server.tus().offset(&at).await;
+                lost += acknowledged.saturating_sub(there);
+                kept_beyond += there.saturating_sub(acknowledged);
+                assert!(there >= acknowledged, "acknowledged {acknowledged}, and {there} is there");
+                acknowledged = there;
+            }
+        }
+        whole += 1;
+        assert_eq!(server.tus().download(&at).await, hex::encode(Sha256::digest(&content)));
+    }
+    println!(
+        "{killed} kills, {whole} files whole, {lost} acknowledged bytes lost, {kept_beyond} bytes kept that nobody was told of"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_is_killed_while_it_finishes_makes_one_resource_of_one_file() {
+    let mut chance = chance();
+    let mut server = Server::start().await;
+    let before = server.tus().resources().await;
+    let mut files = Vec::new();
+    for _ in 0..kills() {
+        let content = content(&mut chance, 300_000);
+        let tus = server.tus();
+        let at = tus.announce(content.len(), "教案.bin").await;
+        // All but the kill is quick: it falls before, in, and after the steps of the end.
+        let until = Duration::from_millis(chance.random_range(0..60));
+        let mut outcome = None;
+        tokio::select! {
+            answer = tus.patch(&at, 0, &content, Duration::ZERO) => {
+                outcome = answer.ok().and_then(|answer| answer.resource);
+                server.kill();
+            }
+            () = async { tokio::time::sleep(until).await; server.kill(); std::future::pending::<()>().await } => {}
+        }
+        server.restart().await;
+        files.push((at, content, outcome));
+    }
+    for (at, content, outcome) in &files {
+        let tus = server.tus();
+        let offset = tus.offset(at).await;
+        if offset < content.len() {
+            let answer = tus.patch(at, offset, &content[offset..], Duration::ZERO).await.expect("answers");
+            assert_eq!(answer.status, 204, "{answer:?}");
+        }
+        let resource = tus.resource(at).await;
+        if let Some(told) = outcome {
+            assert_eq!(&resource, told, "what was told stays");
+        }
+        assert_eq!(tus.download(at).await, hex::encode(Sha256::digest(content)));
+    }
+    assert_eq!(server.tus().resources().await - before, files.len() as i64, "one resource of each file");
+    println!("{} kills while finishing, {} files, {} resources", files.len(), files.len(), files.len());
+}
