@@ -64,6 +64,8 @@ pub enum DropReason {
     ResendBudget,
     /// A STUN, DTLS or RTCP datagram of ours for which the queue had no room.
     ControlOverflow,
+    /// A retransmission or padding for which the queue had no room.
+    OwedOverflow,
 }
 
 impl DropReason {
@@ -99,6 +101,7 @@ impl DropReason {
         DropReason::RtcpMalformed,
         DropReason::ResendBudget,
         DropReason::ControlOverflow,
+        DropReason::OwedOverflow,
     ];
 
     /// The name under which the counter is exported.
@@ -134,6 +137,7 @@ impl DropReason {
             DropReason::RtcpMalformed => "rtcp_malformed",
             DropReason::ResendBudget => "resend_budget",
             DropReason::ControlOverflow => "control_overflow",
+            DropReason::OwedOverflow => "owed_overflow",
         }
     }
 }

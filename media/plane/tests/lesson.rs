@@ -1,5 +1,6 @@
 //! Whole lessons over a simulated network in virtual time. Each prints its seed; `TONGKE_SEED=n` runs them with another.
 
+mod allocations;
 mod support;
 mod world;
 
@@ -47,7 +48,7 @@ fn a_room_that_comes_late_sees_the_teacher_at_once() {
     world.run(secs(3));
     let stream = world.subscriber(room).stream(Codec::H264);
     stream.assert_decodable();
-    let first = stream.packets.values().map(|(_, _, at)| *at - opened).min().expect("packets");
+    let first = stream.first_at() - opened;
     println!("first packet after {first:?}");
     assert!(first < secs(1), "the first picture came after {first:?}");
 }
@@ -180,6 +181,53 @@ fn a_player_that_takes_only_the_picture_has_it_back_after_a_stall() {
     world.run(secs(10));
     let (whole, _) = world.subscriber(player).stream(Codec::H264).frames();
     assert!(whole > 25 * 9, "{whole} frames in 10 s");
+}
+
+#[test]
+fn a_line_that_is_cut_for_six_seconds_heals_by_itself() {
+    let narrow = LineSpec { rate: Some(400_000), loss: 0.02, delay: Duration::from_millis(100), ..LineSpec::GOOD };
+    let mut world = World::new(seed(11), 1);
+    let voice = world.publish(0, Codec::Opus, 1, LineSpec::GOOD);
+    let lead = world.publish(0, Codec::H264, 3, LineSpec::GOOD);
+    let room = world.subscribe(0, BOTH, narrow);
+    world.show(room, &[(voice, Priority::Voice, 0), (lead, Priority::LeadVideo, 2)]);
+    world.run(secs(15));
+    for line in [LineSpec { rate: Some(150_000), ..narrow }, narrow] {
+        world.set_line(room, line);
+        world.run(secs(15));
+    }
+    world.set_line(room, LineSpec { dead: true, ..narrow });
+    world.run(secs(6));
+    world.set_line(room, narrow);
+    world.measure_from_now(room);
+    let healed = world.now;
+    world.run(secs(20));
+    let back = |codec| world.subscriber(room).stream(codec).first_at() - healed;
+    let (voice, picture) = (back(Codec::Opus), back(Codec::H264));
+    println!("voice after {voice:?}, picture after {picture:?}");
+    assert!(voice < secs(2), "the voice was back after {voice:?}");
+    assert!(picture < secs(8), "the picture was back after {picture:?}");
+}
+
+#[test]
+fn packets_pass_through_without_an_allocation() {
+    let bad = LineSpec { loss: 0.02, ..LineSpec::GOOD };
+    let mut world = World::new(seed(12), 1);
+    let voice = world.publish(0, Codec::Opus, 1, LineSpec::GOOD);
+    let lead = world.publish(0, Codec::H264, 3, bad);
+    for _ in 0..50 {
+        let room = world.subscribe(0, BOTH, bad);
+        world.show(room, &[(voice, Priority::Voice, 0), (lead, Priority::LeadVideo, 2)]);
+    }
+    // Queues find their size, and every subscriber has lost something and got it again.
+    world.run(secs(20));
+    (world.allocations, world.events) = (0, Vec::new());
+    let before = world.stats(0);
+    world.run(secs(10));
+    let after = world.stats(0);
+    assert!(after.packets_forwarded - before.packets_forwarded > 50 * 10 * 140, "{after:?}");
+    assert!(after.packets_resent - before.packets_resent > 500, "{after:?}");
+    assert_eq!(world.allocations, 0, "while {} packets passed", after.packets_forwarded - before.packets_forwarded);
 }
 
 #[test]

@@ -23,6 +23,7 @@ const COMMAND_BATCH: usize = 64;
 /// Nobody is here: the thread still looks this often, so that a lost wake costs a moment and not the lesson.
 const IDLE: Duration = Duration::from_millis(500);
 
+/// One media thread.
 pub struct ShardThread {
     pub shard: Shard,
     pub socket: MediaSocket,
@@ -37,6 +38,7 @@ pub struct ShardThread {
 impl ShardThread {
     /// Runs until it is told to stop.
     pub fn run(mut self) {
+        exact_timers();
         let (mut receiver, mut sender, mut arena) = (Receiver::new(), Sender::new(), SendArena::new());
         let mut more = false;
         while !self.stop.load(Ordering::Relaxed) {
@@ -126,4 +128,10 @@ impl ShardThread {
             }
         }
     }
+}
+
+/// Waits of this thread end when they are due, not up to 50 µs later (prctl(2), PR_SET_TIMERSLACK): part of a frame waits less than that.
+fn exact_timers() {
+    // SAFETY: the call takes plain numbers. Where it is refused, waits end a little later.
+    unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, 1 as libc::c_ulong) };
 }

@@ -115,6 +115,13 @@ impl Track {
         self.layers.iter().any(|layer| !layer.fresh.is_empty())
     }
 
+    /// Whether what waits to be forwarded ends with the end of a frame, on every layer.
+    pub fn has_whole_frames(&self) -> bool {
+        let newest =
+            |layer: &Layer| layer.fresh.last().and_then(|seq| layer.ring.get(*seq)).map(|(meta, _)| meta.marker);
+        self.layers.iter().all(|layer| newest(layer).unwrap_or(true))
+    }
+
     /// Ends a forwarding pass.
     pub fn clear_fresh(&mut self) {
         for layer in &mut self.layers {

@@ -3,13 +3,13 @@
 use std::time::Instant;
 
 use super::Shard;
-use super::peer::{Peer, Role, Source, Stream};
+use super::owed::{Debt, Owed};
+use super::peer::{Role, Source, Stream};
 use crate::drop_reason::DropReason;
 use crate::ids::Ssrc;
 use crate::publish::track::ClockReport;
 use crate::rtp::ntp;
 use crate::rtp::rtcp::{self, Nack, ReportBlock, Rtcp, SenderReport};
-use crate::stats::Counters;
 
 /// Packets that one NACK may bring back at most: a receiver that lost more than this needs a keyframe, not a resend.
 const MAX_RESEND: usize = 128;
@@ -25,7 +25,7 @@ impl Shard {
                     report.reports().for_each(|block| self.take_report(now, at, &block));
                 }
                 Rtcp::ReceiverReport(report) => report.reports().for_each(|block| self.take_report(now, at, &block)),
-                Rtcp::Nack(nack) => self.resend(now, at, &nack),
+                Rtcp::Nack(nack) => self.resend(at, &nack),
                 Rtcp::Pli { media, .. } => self.wish_keyframe(at, media),
                 Rtcp::Fir(fir) => fir.entries().for_each(|entry| self.wish_keyframe(at, entry.media)),
                 Rtcp::TransportFeedback(feedback) => {
@@ -72,34 +72,18 @@ impl Shard {
         let Some(nth) = subscriber.slot_of(media) else { return };
         let Some(track) = subscriber.slots[nth].track else { return };
         let hosted = &mut self.tracks[track];
-        let layer =
-            hosted.forwards.iter().find(|f| f.peer == at && f.slot == nth).and_then(|f| f.current().or(f.target()));
+        let layer = hosted.audience.get(at, nth).and_then(|forward| forward.current().or(forward.target()));
         if let Some(layer) = layer {
             hosted.track.want_keyframe(layer);
         }
     }
 
-    /// Answers a NACK from the ring, over the retransmission stream.
-    fn resend(&mut self, now: Instant, at: usize, nack: &Nack<'_>) {
-        let Shard { peers, tracks, counters, control, .. } = self;
-        let Some(Peer { line: Some(line), role: Role::Subscriber(subscriber), .. }) = peers.get_mut(at) else { return };
-        let Some(nth) = subscriber.slot_of(nack.media) else { return };
-        let Some(hosted) = subscriber.slots[nth].track.and_then(|track| tracks.get_mut(track)) else { return };
-        let Some(forward) = hosted.forwards.iter_mut().find(|f| f.peer == at && f.slot == nth) else { return };
-        let mut space = [0; crate::subscribe::arena::MAX_DATAGRAM];
+    /// A subscriber misses packets: they go out again before anything new does.
+    fn resend(&mut self, at: usize, nack: &Nack<'_>) {
+        let Role::Subscriber(subscriber) = &self.peers[at].role else { return };
+        let Some(slot) = subscriber.slot_of(nack.media) else { return };
         for wire in nack.lost().take(MAX_RESEND) {
-            if !subscriber.resend_budget.take(now, subscriber.estimator.estimate()) {
-                counters.dropped(DropReason::ResendBudget);
-                continue;
-            }
-            let Some(len) = forward.write_resend(&hosted.track, wire, now, line.twcc, &mut line.sealer, &mut space)
-            else {
-                continue;
-            };
-            line.sent(&mut subscriber.estimator, forward.is_numbered(), len, now);
-            subscriber.resend_budget.spend(len);
-            control.push_back((line.address, bytes::Bytes::copy_from_slice(&space[..len])));
-            Counters::add(&counters.packets_resent, 1);
+            self.owe(Owed { peer: at, slot, what: Debt::Resend(wire) });
         }
     }
 }

@@ -20,31 +20,53 @@ const STEP: usize = 256;
 impl Shard {
     /// Goes on with the pass over fresh packets; true when the arena is full before the pass is over.
     pub(super) fn forward_fresh(&mut self, now: Instant, arena: &mut SendArena) -> bool {
-        while let Some(track) = self.fresh.get(self.pass.0).copied() {
-            if let Some(hosted) = self.tracks.get_mut(track) {
-                if self.pass.1 == 0 {
-                    hosted.track.even_out();
-                }
-                while let Some(forward) = hosted.forwards.get_mut(self.pass.1) {
-                    if !arena.has_room(STEP) {
-                        return true;
-                    }
-                    if let Some(peer) = self.peers.get_mut(forward.peer) {
-                        let written = write_fresh(&hosted.track, forward, peer, now, arena);
-                        Counters::add(&self.counters.packets_forwarded, written);
-                    }
-                    if let Some(layer) = forward.target().filter(|_| forward.waits_for_keyframe()) {
-                        hosted.track.want_keyframe(layer);
-                    }
-                    self.pass.1 += 1;
-                }
-                hosted.track.clear_fresh();
-            }
-            self.pass = (self.pass.0 + 1, 0);
+        if self.pass == (0, 0) {
+            self.frame_due = None;
         }
-        self.fresh.clear();
+        while let Some(track) = self.fresh.get(self.pass.0).copied() {
+            if self.pass.1 == 0 && self.waits(now, track) {
+                self.pass.0 += 1;
+                continue;
+            }
+            if !self.forward_track(now, track, arena) {
+                return true;
+            }
+            self.fresh.remove(self.pass.0);
+            self.pass.1 = 0;
+        }
         self.pass = (0, 0);
         false
+    }
+
+    /// Whether the track's packets stay until their frame is whole; if not, they are made ready to go.
+    fn waits(&mut self, now: Instant, track: usize) -> bool {
+        let Some(hosted) = self.tracks.get_mut(track) else { return false };
+        if let Some(until) = hosted.patience.wait(&hosted.track, hosted.audience.len(), now) {
+            self.frame_due = Some(self.frame_due.map_or(until, |due| due.min(until)));
+            return true;
+        }
+        hosted.track.even_out();
+        false
+    }
+
+    /// Goes on with one track's audience; false when the arena is full before everybody has been served.
+    fn forward_track(&mut self, now: Instant, track: usize, arena: &mut SendArena) -> bool {
+        let Some(hosted) = self.tracks.get_mut(track) else { return true };
+        while let Some(forward) = hosted.audience.nth_mut(self.pass.1) {
+            if !arena.has_room(STEP) {
+                return false;
+            }
+            if let Some(peer) = self.peers.get_mut(forward.peer) {
+                let written = write_fresh(&hosted.track, forward, peer, now, arena);
+                Counters::add(&self.counters.packets_forwarded, written);
+            }
+            if let Some(layer) = forward.target().filter(|_| forward.waits_for_keyframe()) {
+                hosted.track.want_keyframe(layer);
+            }
+            self.pass.1 += 1;
+        }
+        hosted.track.clear_fresh();
+        true
     }
 }
 

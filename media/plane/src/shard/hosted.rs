@@ -4,10 +4,11 @@ use std::time::{Duration, Instant};
 
 use rtrb::{Consumer, Producer};
 
+use super::audience::Audience;
+use super::patience::Patience;
 use crate::command::{Relayed, RelayedBody};
 use crate::publish::track::{ClockReport, Track};
 use crate::stats::Counters;
-use crate::subscribe::forward::Forward;
 use crate::tap::TapSink;
 use crate::units::SeqNo;
 
@@ -21,7 +22,7 @@ const LEVEL_STEP: i8 = 3;
 pub struct Hosted {
     pub track: Track,
     pub origin: Origin,
-    pub forwards: Vec<Forward>,
+    pub audience: Audience,
     pub taps: Vec<TapSink>,
     /// Other shards that import it.
     pub exports: Vec<(usize, Producer<Relayed>)>,
@@ -30,6 +31,7 @@ pub struct Hosted {
     /// Whether the server was told that it flows.
     pub live: bool,
     pub level: LevelMeter,
+    pub patience: Patience,
 }
 
 /// Where a track's packets come from.
@@ -45,12 +47,13 @@ impl Hosted {
         Hosted {
             track,
             origin,
-            forwards: Vec::new(),
+            audience: Audience::default(),
             taps: Vec::new(),
             exports: Vec::new(),
             exported: false,
             live: false,
             level: LevelMeter::default(),
+            patience: Patience::default(),
         }
     }
 
@@ -80,7 +83,7 @@ impl Hosted {
     /// The layer begins another source.
     pub fn restart_layer(&mut self, layer: u8, counters: &Counters) {
         self.track.restart_layer(usize::from(layer));
-        for forward in &mut self.forwards {
+        for forward in self.audience.iter_mut() {
             forward.source_restarted(layer);
         }
         self.relay(Relayed { layer, body: RelayedBody::Restart }, counters);

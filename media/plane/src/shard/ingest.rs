@@ -143,9 +143,14 @@ impl Shard {
         Ok(())
     }
 
+    /// Lines the track up for the next forwarding pass: voices first, whatever came before them.
     pub(super) fn mark_fresh(&mut self, track: usize) {
-        if !self.fresh.contains(&track) {
-            self.fresh.push(track);
+        if self.fresh.contains(&track) {
+            return;
+        }
+        match self.tracks[track].track.codec {
+            Codec::Opus => self.fresh.insert(0, track),
+            _ => self.fresh.push(track),
         }
     }
 

@@ -160,7 +160,7 @@ impl Shard {
         let slot = subscriber.slots.get_mut(nth)?;
         match slot.track {
             None => slot.parked.as_mut(),
-            Some(track) => self.tracks.get_mut(track)?.forwards.iter_mut().find(|f| f.peer == at && f.slot == nth),
+            Some(track) => self.tracks.get_mut(track)?.audience.get_mut(at, nth),
         }
     }
 
@@ -197,7 +197,7 @@ impl Shard {
         let Some(track) = slot.shown.and_then(|shown| self.by_track.get(&shown.track).copied()) else { return };
         let Some(forward) = slot.parked.take() else { return };
         slot.track = Some(track);
-        self.tracks[track].forwards.push(forward);
+        self.tracks[track].audience.insert(forward);
         // A late joiner may be served from the ring at once, without waiting for the next packet.
         self.mark_fresh(track);
     }
@@ -206,9 +206,7 @@ impl Shard {
         let Role::Subscriber(subscriber) = &mut self.peers[at].role else { return };
         let slot = &mut subscriber.slots[nth];
         let Some(track) = slot.track.take() else { return };
-        let forwards = &mut self.tracks[track].forwards;
-        if let Some(position) = forwards.iter().position(|f| f.peer == at && f.slot == nth) {
-            let mut forward = forwards.swap_remove(position);
+        if let Some(mut forward) = self.tracks[track].audience.remove(at, nth) {
             forward.detach();
             slot.parked = Some(forward);
         }
@@ -217,7 +215,7 @@ impl Shard {
     /// Takes a removed subscriber's streams out of every track.
     pub(super) fn detach_all(&mut self, at: usize) {
         for (_, hosted) in &mut self.tracks {
-            hosted.forwards.retain(|forward| forward.peer != at);
+            hosted.audience.remove_peer(at);
         }
     }
 
@@ -227,7 +225,7 @@ impl Shard {
         self.by_track.remove(&hosted.track.id);
         self.fresh.retain(|at| *at != track);
         self.pass = (0, 0);
-        for mut forward in hosted.forwards.drain(..) {
+        for mut forward in hosted.audience.drain() {
             forward.detach();
             let (at, nth) = (forward.peer, forward.slot);
             if let Some(Peer { role: Role::Subscriber(subscriber), .. }) = self.peers.get_mut(at)

@@ -9,11 +9,14 @@
 //!    written out, subscriber by subscriber ([`forwarding`]).
 //! 3. [`Shard::handle_timeout`] when [`Shard::poll_timeout`] is due ([`upkeep`]).
 
+mod audience;
 mod feedback;
 mod forwarding;
 mod hosted;
 mod ingest;
 mod membership;
+mod owed;
+mod patience;
 mod peer;
 mod upkeep;
 
@@ -33,6 +36,7 @@ use crate::subscribe::arena::SendArena;
 use crate::transport::{self, CloseReason, Output, Path};
 
 use hosted::Hosted;
+use owed::{MAX_OWED, Owed};
 use peer::{Line, Peer, Role};
 
 /// A track from which nothing came for this long is silent: a camera that was switched off, a network that broke.
@@ -60,6 +64,10 @@ pub struct Shard {
     fresh: Vec<usize>,
     /// How far the pass over `fresh` has come: position in it, position among that track's subscribers.
     pass: (usize, usize),
+    /// When the first track that waits for the end of a frame waits no longer.
+    frame_due: Option<Instant>,
+    /// Retransmissions and padding that wait to be written.
+    owed: VecDeque<Owed>,
     /// STUN, DTLS and RTCP on their way out.
     control: VecDeque<(SocketAddr, bytes::Bytes)>,
     events: VecDeque<Event>,
@@ -86,6 +94,8 @@ impl Shard {
             by_track: HashMap::new(),
             fresh: Vec::new(),
             pass: (0, 0),
+            frame_due: None,
+            owed: VecDeque::with_capacity(MAX_OWED),
             control: VecDeque::new(),
             events: VecDeque::new(),
             requests: Vec::new(),
@@ -120,7 +130,7 @@ impl Shard {
             arena.push(*to, datagram);
             self.control.pop_front();
         }
-        self.forward_fresh(now, arena)
+        self.pay_owed(now, arena) || self.forward_fresh(now, arena)
     }
 
     /// The next thing to tell the server.
@@ -146,9 +156,9 @@ impl Shard {
         wakes
     }
 
-    /// When [`Shard::handle_timeout`] is due; never while nobody is here.
+    /// When [`Shard::handle_timeout`] and [`Shard::poll_output`] are due; never while nobody is here.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.next_tick
+        self.next_tick.into_iter().chain(self.frame_due).min()
     }
 
     fn handle_stun(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) -> Result<(), DropReason> {

@@ -133,6 +133,10 @@ pub struct Subscriber {
     /// Each slot's share of the line, decided anew ten times a second; the item's key is the slot's index.
     pub shares: Vec<Item<usize>>,
     pub estimator: Estimator,
+    /// [`Estimator::beginnings`] when layers were last chosen.
+    pub beginnings: u32,
+    /// Whether its voices go out without redundant copies.
+    pub plain_voices: bool,
     pub resend_budget: ResendBudget,
 }
 
@@ -163,6 +167,8 @@ impl Subscriber {
             slots: Vec::new(),
             shares: Vec::new(),
             estimator: Estimator::new(estimator::Config { start: FIRST_ESTIMATE, ..Default::default() }, now),
+            beginnings: 0,
+            plain_voices: false,
             resend_budget: ResendBudget::default(),
         }
     }

@@ -5,6 +5,7 @@
 use std::time::{Duration, Instant};
 
 use super::hosted::{Hosted, Origin};
+use super::owed::{Debt, Owed};
 use super::peer::{Peer, Publisher, Role, Slot, Source, Stream, Subscriber};
 use super::{SILENCE, Shard, TICK};
 use slab::Slab;
@@ -18,6 +19,8 @@ use crate::sdp::Codec;
 use crate::stats::Counters;
 use crate::subscribe::allocator::{self, Item, MAX_LAYERS as PLANNED_LAYERS, Priority};
 use crate::subscribe::arena::MAX_DATAGRAM;
+use crate::subscribe::copies;
+use crate::subscribe::forward::PADDING_LEN;
 use crate::transport::srtp::MAX_TRAILER;
 use crate::units::{Bitrate, SeqNo};
 
@@ -160,7 +163,7 @@ impl Shard {
         let mut reports = Vec::new();
         for (nth, slot) in subscriber.slots.iter().enumerate() {
             let Some(hosted) = slot.track.and_then(|track| self.tracks.get(track)) else { continue };
-            let Some(forward) = hosted.forwards.iter().find(|f| f.peer == at && f.slot == nth) else { continue };
+            let Some(forward) = hosted.audience.get(at, nth) else { continue };
             reports.extend(forward.report(&hosted.track, now).map(|report| (Ssrc(slot.ssrc), report)));
         }
         let link = Event::Link {
@@ -212,7 +215,10 @@ impl Shard {
             return;
         };
         subscriber.estimator.handle_timeout(now);
-        let Subscriber { slots, shares, estimator, .. } = &mut **subscriber;
+        let Subscriber { slots, shares, estimator, beginnings, plain_voices, .. } = &mut **subscriber;
+        if std::mem::replace(beginnings, estimator.beginnings()) != estimator.beginnings() {
+            shares.iter_mut().for_each(Item::forgive);
+        }
         for (slot, share) in slots.iter().zip(shares.iter_mut()) {
             share.layers = [Bitrate::ZERO; MAX_LAYERS];
             let (Some(shown), Some(hosted)) = (slot.shown, slot.track.and_then(|track| tracks.get_mut(track))) else {
@@ -222,11 +228,16 @@ impl Shard {
             share.layers = hosted.track.bitrates(now);
         }
         let estimate = estimator.estimate().max(without_voice(shares));
+        *plain_voices = copies::do_not_fit(shares, estimate, *plain_voices);
+        if *plain_voices {
+            copies::take_off(shares);
+        }
         let allocation = allocator::allocate(estimate, now, shares);
         estimator.set_wanted(allocation.wanted);
         for (nth, (slot, share)) in slots.iter_mut().zip(shares).enumerate() {
             let Some(hosted) = slot.track.and_then(|track| tracks.get_mut(track)) else { continue };
-            let Some(forward) = hosted.forwards.iter_mut().find(|f| f.peer == at && f.slot == nth) else { continue };
+            let Some(forward) = hosted.audience.get_mut(at, nth) else { continue };
+            forward.set_plain(*plain_voices);
             if forward.target() != share.layer() {
                 forward.set_target(share.layer());
                 if let Some(layer) = share.layer() {
@@ -244,20 +255,11 @@ impl Shard {
 
     /// Fills a line that might carry more with padding, for as long as the estimator asks.
     fn probe(&mut self, now: Instant, at: usize) {
-        let Shard { peers, tracks, control, .. } = self;
-        let Some(Peer { role: Role::Subscriber(subscriber), line: Some(line), .. }) = peers.get_mut(at) else { return };
-        let Subscriber { slots, estimator, .. } = &mut **subscriber;
-        let Some(plan) = estimator.probe(now) else { return };
-        let Some((track, position)) = padded_slot(tracks, slots, at) else { return };
-        let Hosted { track, forwards, .. } = &mut tracks[track];
-        let forward = &mut forwards[position];
-        let mut space = [0; MAX_DATAGRAM];
-        let mut left = plan.padding_bytes as i64;
-        while left > 0 {
-            let Some(len) = forward.write_probe(track.codec, line.twcc, &mut line.sealer, &mut space) else { return };
-            line.sent(estimator, forward.is_numbered(), len, now);
-            control.push_back((line.address, bytes::Bytes::copy_from_slice(&space[..len])));
-            left -= len as i64;
+        let Some(Peer { role: Role::Subscriber(subscriber), .. }) = self.peers.get_mut(at) else { return };
+        let Some(plan) = subscriber.estimator.probe(now) else { return };
+        let Some(slot) = padded_slot(&self.tracks, &subscriber.slots) else { return };
+        for _ in 0..plan.padding_bytes.div_ceil(PADDING_LEN) {
+            self.owe(Owed { peer: at, slot, what: Debt::Padding });
         }
     }
 
@@ -297,13 +299,10 @@ impl Shard {
 const CNAME: &str = "tongke";
 
 /// A slot whose retransmission stream can carry padding: of a picture, flowing or paused for want of room.
-fn padded_slot(tracks: &Slab<Hosted>, slots: &[Slot], at: usize) -> Option<(usize, usize)> {
-    slots.iter().enumerate().find_map(|(nth, slot)| {
-        let track = slot.track?;
-        let hosted = tracks.get(track).filter(|hosted| hosted.track.codec != Codec::Opus)?;
-        let position = hosted.forwards.iter().position(|f| f.peer == at && f.slot == nth)?;
-        Some((track, position))
-    })
+fn padded_slot(tracks: &Slab<Hosted>, slots: &[Slot]) -> Option<usize> {
+    let shows_picture =
+        |slot: &Slot| slot.track.and_then(|at| tracks.get(at)).is_some_and(|h| h.track.codec != Codec::Opus);
+    slots.iter().position(shows_picture)
 }
 
 /// What a subscriber that gets no voice is sent however little its line seems to carry: the lowest layer of its most important picture.

@@ -88,6 +88,11 @@ impl<K> Item<K> {
         self.layer
     }
 
+    /// Forgets what went wrong before: the line was cut and may be another one now.
+    pub fn forgive(&mut self) {
+        (self.hold_until, self.upgraded_at, self.doublings) = (None, None, 0);
+    }
+
     fn rate(&self, layer: Option<u8>) -> Bitrate {
         layer.and_then(|layer| self.layers.get(usize::from(layer))).copied().unwrap_or(Bitrate::ZERO)
     }

@@ -89,6 +89,8 @@ pub struct Estimator {
     experiment: Option<(f64, Micros)>,
     /// The first feedback since a silence.
     first_feedback: Option<Micros>,
+    /// How often feedback came after a silence.
+    beginnings: u32,
     last_feedback: Option<Micros>,
     last_sent: Option<Micros>,
     last_update: Micros,
@@ -115,6 +117,7 @@ impl Estimator {
             queued: None,
             experiment: None,
             first_feedback: None,
+            beginnings: 0,
             last_feedback: None,
             last_sent: None,
             last_update: 0,
@@ -128,7 +131,7 @@ impl Estimator {
         self.last_sent = Some(now);
         if let Some(seq) = transport_seq {
             self.prober.sent(size_bytes as u64, now);
-            self.history.sent(seq, size_bytes as u32, now);
+            self.history.sent(seq, size_bytes as u16, now);
         }
         // A peer may negotiate transport-wide feedback and never send any.
         if self.last_feedback.is_none() {
@@ -215,6 +218,11 @@ impl Estimator {
         Bitrate::bps(self.target as u64)
     }
 
+    /// How often the line came back after a silence, its first beginning included. What was decided before is of another line.
+    pub fn beginnings(&self) -> u32 {
+        self.beginnings
+    }
+
     /// The share of packets lost lately, 0–1.
     pub fn loss(&self) -> f32 {
         if self.last_feedback.is_some() { self.loss.recent() as f32 } else { self.reports.loss() as f32 }
@@ -234,6 +242,7 @@ impl Estimator {
     fn heard(&mut self, now: Micros) {
         if self.last_feedback.is_none_or(|heard| now - heard > 2 * SILENCE) {
             (self.first_feedback, self.ceiling, self.was_full) = (Some(now), None, false);
+            self.beginnings += 1;
             self.prober.reset(now);
             (self.loss, self.delivery) = (Loss::default(), Delivery::default());
             (self.experiment, self.queued) = (None, None);

@@ -4,6 +4,7 @@
 //! stay continuous. Each change of source begins an **epoch**: within it, the outgoing numbers are the incoming ones plus a constant. The
 //! last few epochs are kept, so a NACK for an outgoing number leads back to the ring's packet without a table of what was sent.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use crate::publish::ring::PacketMeta;
@@ -17,11 +18,14 @@ use crate::units::SeqNo;
 const HEADER_WITH_TWCC: usize = 20;
 const HEADER_BARE: usize = 12;
 
+/// A packet of nothing but padding, the SRTP tag of AES-GCM included, in bytes.
+pub const PADDING_LEN: usize = HEADER_WITH_TWCC + u8::MAX as usize + 16;
+
 /// Epochs that can still be asked for by NACK. A source changes a few times a second at the very worst; NACKs reach back one second.
 const EPOCHS: usize = 4;
 
 /// Recent retransmissions that are remembered, to send each packet again at most once per [`RESEND_PAUSE`].
-const RESENT: usize = 32;
+const RESENT: usize = 128;
 
 /// A receiver repeats its NACK each round trip; two answers to one loss are one too many (LiveKit uses the same 100 ms at most).
 const RESEND_PAUSE: Duration = Duration::from_millis(40);
@@ -117,6 +121,8 @@ pub struct Forward {
     rtx_ssrc: u32,
     types: PayloadTypes,
     twcc_id: u8,
+    /// Whether RED is taken off although the receiver knows it.
+    plain: bool,
     /// The layer it should show; none while it is paused.
     target: Option<u8>,
     epoch: Option<Epoch>,
@@ -129,8 +135,8 @@ pub struct Forward {
     sent: Sent,
     earlier: [Option<Epoch>; EPOCHS],
     rtx_seq: SeqNo,
-    resent: Box<[(SeqNo, Option<Instant>); RESENT]>,
-    resent_at: usize,
+    /// Recent retransmissions; none before the first.
+    resent: VecDeque<(SeqNo, Instant)>,
 }
 
 /// How the receiver of a slot wants to be addressed.
@@ -157,6 +163,7 @@ impl Forward {
             rtx_ssrc: spec.rtx_ssrc,
             types: spec.types,
             twcc_id: spec.twcc_id.unwrap_or(0),
+            plain: false,
             target: None,
             epoch: None,
             last_out: SeqNo(u64::from(spec.first_seq)),
@@ -166,8 +173,7 @@ impl Forward {
             sent: Sent::default(),
             earlier: [None; EPOCHS],
             rtx_seq: SeqNo(u64::from(spec.first_rtx_seq)),
-            resent: Box::new([(SeqNo(0), None); RESENT]),
-            resent_at: 0,
+            resent: VecDeque::new(),
         }
     }
 
@@ -201,6 +207,11 @@ impl Forward {
         if target.is_none() {
             self.end_epoch();
         }
+    }
+
+    /// Sends a voice without its redundant copies, for a line that is too narrow for them.
+    pub fn set_plain(&mut self, plain: bool) {
+        self.plain = plain;
     }
 
     /// Leaves the source: the next packet comes from another track.
@@ -392,7 +403,7 @@ impl Forward {
 
     /// Payload type, payload and padding in the form that the receiver takes: RED is taken off for one that does not know it.
     fn dress<'p>(&self, codec: Codec, meta: &PacketMeta, payload: &'p [u8]) -> Option<(u8, &'p [u8], u8)> {
-        if meta.red && self.types.red != 0 {
+        if meta.red && self.types.red != 0 && !self.plain {
             return Some((self.types.red, payload, 0));
         }
         let plain = payload.get(usize::from(meta.primary_offset)..)?;
@@ -401,12 +412,16 @@ impl Forward {
     }
 
     fn was_just_resent(&mut self, out: SeqNo, now: Instant) -> bool {
-        let recent = |at: &Option<Instant>| at.is_some_and(|at| now.saturating_duration_since(at) < RESEND_PAUSE);
-        if self.resent.iter().any(|(seq, at)| *seq == out && recent(at)) {
+        while self.resent.front().is_some_and(|(_, at)| now.saturating_duration_since(*at) >= RESEND_PAUSE) {
+            self.resent.pop_front();
+        }
+        if self.resent.iter().any(|(seq, _)| *seq == out) {
             return true;
         }
-        self.resent[self.resent_at] = (out, Some(now));
-        self.resent_at = (self.resent_at + 1) % RESENT;
+        if self.resent.len() == RESENT {
+            self.resent.pop_front();
+        }
+        self.resent.push_back((out, now));
         false
     }
 }

@@ -3,5 +3,6 @@
 pub mod allocator;
 pub mod arena;
 pub mod budget;
+pub mod copies;
 pub mod estimator;
 pub mod forward;

@@ -23,6 +23,7 @@ use tongke_plane::subscribe::forward::{ForwardSpec, PayloadTypes};
 use tongke_plane::transport::{IceCredentials, Identity, Transport};
 use tongke_plane::{Codec, LessonId, MediaKind, PeerId, Priority, TrackId};
 
+use crate::allocations;
 use crate::support::{Client, TWCC_ID, payload_type, published, start_of_time, subscribed};
 use line::Line;
 pub use line::LineSpec;
@@ -45,6 +46,8 @@ pub struct World {
     subscribers: HashMap<PeerId, (Subscriber, Line)>,
     /// Events with the moment they came.
     pub events: Vec<(Duration, Event)>,
+    /// How often the shards allocated while they took in media and wrote packets out.
+    pub allocations: u64,
     last_peer: u64,
 }
 
@@ -68,6 +71,7 @@ impl World {
             publishers: HashMap::new(),
             subscribers: HashMap::new(),
             events: Vec::new(),
+            allocations: 0,
             last_peer: 0,
         }
     }
@@ -189,7 +193,10 @@ impl World {
                 line.up(now, datagram, &mut self.rng);
             }
             for mut datagram in line.arrived_up(now) {
-                self.shards[at].0.handle_datagram(now, address, &mut datagram);
+                let is_media = datagram[0] >= 128 && !tongke_plane::rtp::is_rtcp(&datagram);
+                let shard = &mut self.shards[at].0;
+                let ((), made) = allocations::during(|| shard.handle_datagram(now, address, &mut datagram));
+                self.allocations += if is_media { made } else { 0 };
             }
         }
         for (peer, (subscriber, line)) in &mut self.subscribers {
@@ -224,7 +231,8 @@ impl World {
             shard.handle_imports();
             shard.handle_timeout(now);
             loop {
-                let more = shard.poll_output(now, &mut arena);
+                let (more, made) = allocations::during(|| shard.poll_output(now, &mut arena));
+                self.allocations += made;
                 for (to, datagram) in arena.datagrams() {
                     let publisher =
                         self.publishers.values_mut().find(|(p, _)| p.client.address == to).map(|(_, line)| line);

@@ -148,6 +148,11 @@ impl Received {
         self.conflicts += usize::from(before.is_some_and(|(time, held, _)| (time, held) != (rtp_time, content)));
     }
 
+    /// When the first packet came.
+    pub fn first_at(&self) -> Instant {
+        self.packets.values().map(|(_, _, at)| *at).min().expect("packets")
+    }
+
     /// Numbers between the first and the last packet that never came.
     pub fn holes(&self) -> u64 {
         let (Some((first, _)), Some((last, _))) = (self.packets.first_key_value(), self.packets.last_key_value())

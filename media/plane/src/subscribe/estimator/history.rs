@@ -4,23 +4,27 @@ use crate::rtp::rtcp::{PacketStatus, TICK, TICKS_PER_REFERENCE, TransportFeedbac
 use crate::units::SeqNo;
 use std::time::Duration;
 
-/// Packets that can be awaiting feedback: two seconds of 12 Mbit/s, ten of a rural line. A power of two, as slots are taken by the low bits.
-const WINDOW: u64 = 2048;
+/// Packets that can be awaiting feedback: half a second of 20 Mbit/s, ten of a rural line. A power of two, as slots are taken by the low bits.
+const WINDOW: u64 = 1024;
 
 /// A moment in microseconds: of our clock since the estimator began, or of the peer's since a zero of its own.
 pub(super) type Micros = i64;
 
-/// One packet on its way.
+/// One packet on its way, in eight bytes: every subscriber has a whole window of them.
 #[derive(Clone, Copy, Debug)]
 struct Sent {
-    seq: SeqNo,
-    at: Micros,
-    size: u32,
+    /// The low half of the microsecond; feedback comes long before it repeats, after 71 minutes.
+    at: u32,
+    size: u16,
+    /// Which of the transport-wide numbers that share a slot it has.
+    turn: u8,
     fate: Fate,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
+    /// Nothing was sent yet that has this slot.
+    Unused,
     /// No feedback spoke of it; that may have been lost itself.
     Unknown,
     Lost,
@@ -61,34 +65,38 @@ pub(super) struct History {
     /// The number after the newest that feedback spoke of.
     reported: SeqNo,
     started: bool,
+    /// When the newest was sent.
+    last_at: Micros,
     /// The last reference time on the wire, and what it stands for without wrapping.
     reference: (i32, i64),
 }
 
 impl History {
     pub(super) fn new() -> History {
-        let empty = Sent { seq: SeqNo(u64::MAX), at: 0, size: 0, fate: Fate::Unknown };
+        let unused = Sent { at: 0, size: 0, turn: 0, fate: Fate::Unused };
         History {
-            ring: vec![empty; WINDOW as usize].into_boxed_slice(),
+            ring: vec![unused; WINDOW as usize].into_boxed_slice(),
             next: SeqNo(0),
             reported: SeqNo(0),
             started: false,
+            last_at: 0,
             reference: (0, 0),
         }
     }
 
-    pub(super) fn sent(&mut self, transport_seq: u16, size: u32, at: Micros) {
+    pub(super) fn sent(&mut self, transport_seq: u16, size: u16, at: Micros) {
         let seq = if self.started { self.next.nearest(transport_seq) } else { SeqNo(u64::from(transport_seq)) };
         if !self.started {
             (self.started, self.reported) = (true, seq);
         }
         self.next = self.next.max(seq.next());
-        self.ring[slot(seq)] = Sent { seq, at, size, fate: Fate::Unknown };
+        self.last_at = self.last_at.max(at);
+        self.ring[slot(seq)] = Sent { at: at as u32, size, turn: turn(seq), fate: Fate::Unknown };
     }
 
     /// Takes in one message; `each` sees every packet that it is the first to report as arrived.
     pub(super) fn feedback(&mut self, feedback: &TransportFeedback<'_>, mut each: impl FnMut(Arrival)) -> Batch {
-        let shift = self.unwrap_reference(feedback.reference_time);
+        let clocks = Clocks { shift: self.unwrap_reference(feedback.reference_time), last_at: self.last_at };
         let mut batch = Batch::default();
         let base = self.next.nearest(feedback.base_seq);
         self.skip_unreported(base, &mut batch);
@@ -98,8 +106,8 @@ impl History {
             if seq >= self.next {
                 break;
             }
-            let Some(sent) = self.ring.get_mut(slot(seq)).filter(|sent| sent.seq == seq) else { continue };
-            if let Some(arrival) = sent.learn(status, shift, &mut batch) {
+            let Some(sent) = self.ring.get_mut(slot(seq)).filter(|sent| sent.has(seq)) else { continue };
+            if let Some(arrival) = sent.learn(status, clocks, &mut batch) {
                 each(arrival);
             }
             self.reported = self.reported.max(seq.next());
@@ -112,7 +120,7 @@ impl History {
         let mut seq = self.reported.max(SeqNo(self.next.0.saturating_sub(WINDOW)));
         while seq < base.min(self.next) {
             let sent = &self.ring[slot(seq)];
-            if sent.seq == seq && sent.fate == Fate::Unknown {
+            if sent.has(seq) && sent.fate == Fate::Unknown {
                 batch.unknown_bytes += u64::from(sent.size);
             }
             seq = seq.next();
@@ -129,9 +137,27 @@ impl History {
     }
 }
 
+/// What turns a packet's short times into long ones.
+#[derive(Clone, Copy)]
+struct Clocks {
+    /// Added to a message's ticks.
+    shift: i64,
+    /// When the newest packet was sent: no other was sent later.
+    last_at: Micros,
+}
+
 impl Sent {
-    fn learn(&mut self, status: PacketStatus, shift: i64, batch: &mut Batch) -> Option<Arrival> {
-        batch.last_sent = batch.last_sent.max(self.at);
+    fn has(&self, seq: SeqNo) -> bool {
+        self.fate != Fate::Unused && self.turn == turn(seq)
+    }
+
+    fn sent_at(&self, last_at: Micros) -> Micros {
+        last_at - Micros::from((last_at as u32).wrapping_sub(self.at))
+    }
+
+    fn learn(&mut self, status: PacketStatus, clocks: Clocks, batch: &mut Batch) -> Option<Arrival> {
+        let sent = self.sent_at(clocks.last_at);
+        batch.last_sent = batch.last_sent.max(sent);
         let Some(ticks) = status.arrival_ticks else {
             if self.fate == Fate::Unknown {
                 self.fate = Fate::Lost;
@@ -147,9 +173,9 @@ impl Sent {
         self.fate = Fate::Arrived;
         batch.arrived += 1;
         batch.arrived_bytes += u64::from(self.size);
-        let arrived = (ticks + shift) * TICK.as_micros() as i64;
-        let arrival = Arrival { sent: self.at, arrived, size: self.size };
-        if batch.newest.is_none_or(|newest| newest.sent <= self.at) {
+        let arrived = (ticks + clocks.shift) * TICK.as_micros() as i64;
+        let arrival = Arrival { sent, arrived, size: u32::from(self.size) };
+        if batch.newest.is_none_or(|newest| newest.sent <= sent) {
             batch.newest = Some(arrival);
         }
         Some(arrival)
@@ -158,6 +184,12 @@ impl Sent {
 
 fn slot(seq: SeqNo) -> usize {
     (seq.0 % WINDOW) as usize
+}
+
+/// What tells the numbers of a slot apart: the high bits of those on the wire.
+fn turn(seq: SeqNo) -> u8 {
+    const { assert!(WINDOW >= 256, "the high bits of a 16-bit number must fit a byte") };
+    (seq.wire() / WINDOW as u16) as u8
 }
 
 /// A duration in the unit of this module.
