@@ -111,9 +111,11 @@ impl ShardThread {
     /// Events for the server, requests and packets for other shards.
     fn pass_on(&mut self) {
         // While the server does not take events they wait in the shard, which drops those that a later one replaces.
-        while let Ok(place) = self.events.try_reserve() {
-            let Some(event) = self.shard.poll_event() else { break };
-            place.send(event);
+        if self.shard.has_news() {
+            while let Ok(place) = self.events.try_reserve() {
+                let Some(event) = self.shard.poll_event() else { break };
+                place.send(event);
+            }
         }
         while let Some((shard, request)) = self.shard.poll_request() {
             if let Some(neighbour) = self.neighbours.get(shard)

@@ -137,7 +137,8 @@ impl Shard {
         hosted.relay_packet(layer, arrived.seq, &self.counters);
         if !hosted.live {
             hosted.live = true;
-            self.events.push_back(Event::TrackLive { track: hosted.track.id });
+            let event = Event::TrackLive { track: hosted.track.id };
+            self.tell(event);
         }
         self.mark_fresh(track);
         Ok(())

@@ -127,7 +127,11 @@ impl Shard {
     fn add_peer(&mut self, id: PeerId, lesson: LessonId, transport: Box<Transport>, role: Role) {
         let ufrag = transport.local().ufrag.clone();
         let peer = Peer { line: None, id, lesson, transport, inbound: None, rtcp: None, role };
+        let publishes = matches!(peer.role, Role::Publisher(_));
         let at = self.peers.insert(peer);
+        if publishes {
+            self.publishers.push(at);
+        }
         self.by_ufrag.insert(ufrag, at);
         self.by_peer.insert(id, at);
         self.count_members();

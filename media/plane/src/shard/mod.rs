@@ -45,6 +45,9 @@ pub const SILENCE: Duration = Duration::from_secs(2);
 /// Publishers are looked after this often: losses are asked for again, feedback goes out.
 const TICK: Duration = Duration::from_millis(10);
 
+/// In ticks: how long levels and line states wait to be told together. Each waking of the server costs as much as twenty packets.
+const NEWS_PERIOD: u64 = 5;
+
 /// Control datagrams that may wait to be sent: more than a join storm of a thousand makes in one batch.
 const MAX_CONTROL: usize = 16_384;
 
@@ -79,6 +82,11 @@ pub struct Shard {
     reporter: Ssrc,
     next_tick: Option<Instant>,
     ticks: u64,
+    /// Those that need attention with every tick: who publishes, and whose line is being probed.
+    publishers: Vec<usize>,
+    probing: Vec<usize>,
+    /// Whether an event waits that the server must know at once.
+    urgent: bool,
 }
 
 impl Shard {
@@ -104,6 +112,9 @@ impl Shard {
             reporter,
             next_tick: None,
             ticks: 0,
+            publishers: Vec::new(),
+            probing: Vec::new(),
+            urgent: false,
         }
     }
 
@@ -133,9 +144,16 @@ impl Shard {
         self.pay_owed(now, arena) || self.forward_fresh(now, arena)
     }
 
+    /// Whether the server should be woken for events: those that pass wait for each other, a twentieth of a second at most.
+    pub fn has_news(&self) -> bool {
+        !self.events.is_empty() && (self.urgent || self.ticks.is_multiple_of(NEWS_PERIOD))
+    }
+
     /// The next thing to tell the server.
     pub fn poll_event(&mut self) -> Option<Event> {
-        self.events.pop_front()
+        let event = self.events.pop_front();
+        self.urgent &= event.is_some();
+        event
     }
 
     /// The next command for another shard.
@@ -246,6 +264,7 @@ impl Shard {
         self.by_address.retain(|_, owner| *owner != at);
         self.by_ufrag.retain(|_, owner| *owner != at);
         self.by_peer.remove(&peer.id);
+        self.publishers.retain(|publisher| *publisher != at);
         match peer.role {
             Role::Publisher(publisher) => {
                 for published in &publisher.media {
@@ -273,5 +292,6 @@ impl Shard {
             true => Counters::add(&self.counters.events_lost, 1),
             false => self.events.push_back(event),
         }
+        self.urgent |= !passing;
     }
 }

@@ -26,11 +26,10 @@ use crate::units::{Bitrate, SeqNo};
 
 const _: () = assert!(PLANNED_LAYERS == MAX_LAYERS, "the allocator plans for the layers that a track may have");
 
-/// In ticks: transports look at their timers, the shortest of which is DTLS's first retransmission after 1 s.
-const TRANSPORT_PERIOD: u64 = 5;
-/// In ticks: subscribers' lines are estimated and layers chosen.
-const ALLOCATE_PERIOD: u64 = 10;
-/// In ticks: sender and receiver reports. RFC 3550 §6.2 asks for 5 s; a second makes lip sync and round trips known at the start.
+/// In ticks: each peer's turn, in which its transport looks at its timers (the shortest is DTLS's first retransmission after 1 s) and a
+/// subscriber's line is estimated and its layers chosen.
+const TURN: u64 = 10;
+/// In ticks, a multiple of [`TURN`]: sender and receiver reports. RFC 3550 §6.2 asks for 5 s; a second makes lip sync and round trips known at the start.
 const REPORT_PERIOD: u64 = 100;
 
 /// Keyframes of a layer are asked for no more often: an encoder that makes one every half second is already half as good.
@@ -49,10 +48,15 @@ impl Shard {
             return;
         }
         self.ticks += 1;
-        let capacity = self.peers.capacity();
-        for at in 0..capacity {
+        for nth in 0..self.publishers.len() {
+            let at = self.publishers[nth];
+            self.ask_again(now, at);
+            self.send_feedback(now, at);
+        }
+        for at in self.whose_turn() {
             self.look_after(now, at);
         }
+        self.probe_lines(now);
         self.request_keyframes(now);
         if self.ticks.is_multiple_of(REPORT_PERIOD) {
             self.notice_silence(now);
@@ -60,36 +64,41 @@ impl Shard {
         self.next_tick = (!self.peers.is_empty()).then(|| now + TICK);
     }
 
+    /// The indices of those whose turn is now; the memory of the others is not touched.
+    fn whose_turn(&self) -> impl Iterator<Item = usize> + use<> {
+        let first = (TURN - self.ticks % TURN) % TURN;
+        (first as usize..self.peers.capacity()).step_by(TURN as usize)
+    }
+
     fn look_after(&mut self, now: Instant, at: usize) {
-        let turn = |period: u64| (self.ticks + at as u64).is_multiple_of(period);
-        let (transport, allocate, report) = (turn(TRANSPORT_PERIOD), turn(ALLOCATE_PERIOD), turn(REPORT_PERIOD));
         let Some(peer) = self.peers.get_mut(at) else { return };
-        if transport && peer.transport.poll_timeout().is_some_and(|due| due <= now) {
+        if peer.transport.poll_timeout().is_some_and(|due| due <= now) {
             peer.transport.handle_timeout(now);
             self.drain_transport(now, at);
         }
-        let Some(peer) = self.peers.get(at) else { return };
-        if peer.line.is_none() {
-            return;
-        }
-        match &peer.role {
-            Role::Publisher(_) => {
-                self.ask_again(now, at);
-                self.send_feedback(now, at);
-                if report {
-                    self.report_reception(now, at);
+        let Some(peer) = self.peers.get(at).filter(|peer| peer.line.is_some()) else { return };
+        let is_publisher = matches!(peer.role, Role::Publisher(_));
+        let report = (self.ticks + at as u64).is_multiple_of(REPORT_PERIOD);
+        match (is_publisher, report) {
+            (true, false) => {}
+            (true, true) => self.report_reception(now, at),
+            (false, _) => {
+                self.allocate(now, at);
+                if !self.probing.contains(&at) && self.probe(now, at) {
+                    self.probing.push(at);
                 }
-            }
-            Role::Subscriber(_) => {
-                if allocate {
-                    self.allocate(now, at);
-                }
-                self.probe(now, at);
                 if report {
                     self.report_sending(now, at);
                 }
             }
         }
+    }
+
+    /// Goes on with the probes under way.
+    fn probe_lines(&mut self, now: Instant) {
+        let mut probing = std::mem::take(&mut self.probing);
+        probing.retain(|at| self.probe(now, *at));
+        self.probing = probing;
     }
 
     /// NACKs for what a publisher's layers miss.
@@ -254,13 +263,15 @@ impl Shard {
     }
 
     /// Fills a line that might carry more with padding, for as long as the estimator asks.
-    fn probe(&mut self, now: Instant, at: usize) {
-        let Some(Peer { role: Role::Subscriber(subscriber), .. }) = self.peers.get_mut(at) else { return };
-        let Some(plan) = subscriber.estimator.probe(now) else { return };
-        let Some(slot) = padded_slot(&self.tracks, &subscriber.slots) else { return };
+    /// False when it asks for nothing.
+    fn probe(&mut self, now: Instant, at: usize) -> bool {
+        let Some(Peer { role: Role::Subscriber(subscriber), .. }) = self.peers.get_mut(at) else { return false };
+        let Some(plan) = subscriber.estimator.probe(now) else { return false };
+        let Some(slot) = padded_slot(&self.tracks, &subscriber.slots) else { return false };
         for _ in 0..plan.padding_bytes.div_ceil(PADDING_LEN) {
             self.owe(Owed { peer: at, slot, what: Debt::Padding });
         }
+        true
     }
 
     fn notice_silence(&mut self, now: Instant) {
@@ -271,6 +282,7 @@ impl Shard {
             if hosted.live && silent && matches!(hosted.origin, Origin::Local { .. }) {
                 hosted.live = false;
                 self.events.push_back(Event::TrackSilent { track: hosted.track.id });
+                self.urgent = true;
             }
         }
     }
