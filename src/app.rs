@@ -75,7 +75,7 @@ impl App {
     pub async fn open(config: Config) -> Result<Self, ServeError> {
         let db = Db::open(&config).await?;
         let storage = Storage::open(&config)?;
-        let jobs = Jobs::new(db.clone(), config.worker.concurrent);
+        let jobs = Jobs::new(db.clone(), config.worker.concurrent, config.documents.concurrent);
         let identity = Identity::new(&config.limits);
         let (bus, metrics) = (Bus::default(), metrics::install());
         let (plane, events) = tongke_plane::start(plane_config(&config))?;

@@ -117,6 +117,7 @@ pub struct Worker {
 pub struct Documents {
     /// Empty: `tongke-doc` beside this program.
     pub program: String,
+    pub concurrent: usize,
     pub pages: u32,
     pub memory_bytes: u64,
     pub cpu_seconds: u64,
@@ -235,6 +236,7 @@ impl Default for Documents {
     fn default() -> Self {
         Self {
             program: String::new(),
+            concurrent: 1,
             pages: 500,
             memory_bytes: 4_000_000_000,
             cpu_seconds: 180,

@@ -1,8 +1,9 @@
 //! The demonstration (`--demo`): one county with a core school and two village schools, and lessons in today's timetable so that one
-//! is running at any hour. Passwords are random per data directory; they are printed and kept in `demo.json` (mode 0600), nowhere else.
+//! is running at any hour, and a few sheets on the shelf. Passwords are random per data directory; they are printed and kept in `demo.json` (mode 0600), nowhere else.
 
 mod house;
 mod lessons;
+mod shelf;
 #[cfg(test)]
 mod tests;
 
@@ -75,6 +76,7 @@ pub async fn start(app: &App) -> Result<(), DemoError> {
         return Err(DemoError::RealHouse);
     }
     let house = house::set_up(app, before.unwrap_or_default()).await?;
+    shelf::fill(app, &house).await?;
     let mut handout = house.handout.clone();
     handout.lesson = lessons::plan_today(app, &house, Timestamp::now()).await?;
     write(&path, &handout)?;

@@ -65,6 +65,17 @@ pub struct NewJob {
     pub owner: Option<Owner>,
 }
 
+/// Jobs of one lane wait for each other; a teacher's deck does not wait for the film of a whole lesson.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lane {
+    /// Minutes to hours of work on sound and pictures.
+    Media,
+    /// Seconds of work that somebody waits for.
+    Documents,
+}
+
+const LANES: [Lane; 2] = [Lane::Media, Lane::Documents];
+
 /// Whose a job is: who may see and cancel it, besides administrators.
 #[derive(Clone, Copy, Debug)]
 pub enum Owner {
@@ -107,37 +118,38 @@ pub struct Jobs {
 
 struct Inner {
     db: Db,
-    handlers: Mutex<HashMap<&'static str, Handler>>,
+    handlers: Mutex<HashMap<&'static str, (Lane, Handler)>>,
     running: Mutex<HashMap<JobId, CancellationToken>>,
-    wake: Notify,
-    slots: Arc<Semaphore>,
+    /// One of each lane.
+    wake: [Notify; LANES.len()],
+    slots: [Arc<Semaphore>; LANES.len()],
     stop: CancellationToken,
     tasks: TaskTracker,
 }
 
 impl Jobs {
-    /// A queue that runs at most `concurrent` jobs at a time once it is started.
-    pub fn new(db: Db, concurrent: usize) -> Self {
+    /// A queue that runs at most so many jobs of each lane at a time once it is started.
+    pub fn new(db: Db, media: usize, documents: usize) -> Self {
         let inner = Inner {
             db,
             handlers: Mutex::default(),
             running: Mutex::default(),
-            wake: Notify::new(),
-            slots: Arc::new(Semaphore::new(concurrent.max(1))),
+            wake: Default::default(),
+            slots: [media, documents].map(|concurrent| Arc::new(Semaphore::new(concurrent.max(1)))),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
         };
         Self { inner: Arc::new(inner) }
     }
 
-    /// Says who does jobs of a kind. Jobs of a kind that nobody does stay queued.
-    pub fn register<F, Work>(&self, kind: &'static str, handler: F)
+    /// Says who does jobs of a kind, and in which lane. Jobs of a kind that nobody does stay queued.
+    pub fn register<F, Work>(&self, lane: Lane, kind: &'static str, handler: F)
     where
         F: Fn(Running) -> Work + Send + Sync + 'static,
         Work: Future<Output = Result<(), Failure>> + Send + 'static,
     {
         let handler: Handler = Arc::new(move |job| Box::pin(handler(job)));
-        self.inner.handlers.lock().expect("never poisoned").insert(kind, handler);
+        self.inner.handlers.lock().expect("never poisoned").insert(kind, (lane, handler));
     }
 
     /// Takes up what a crash left behind and works until [`Jobs::stop`].
@@ -148,8 +160,10 @@ impl Jobs {
             .bind(JobState::Running)
             .execute(self.inner.db.pool())
             .await?;
-        let queue = self.clone();
-        self.inner.tasks.spawn(async move { queue.dispatch().await });
+        for lane in LANES {
+            let queue = self.clone();
+            self.inner.tasks.spawn(async move { queue.dispatch(lane).await });
+        }
         Ok(())
     }
 
@@ -202,7 +216,7 @@ impl Jobs {
 
     /// There is new work.
     pub fn wake(&self) {
-        self.inner.wake.notify_one();
+        self.inner.wake.iter().for_each(Notify::notify_one);
     }
 
     /// The job, if there is one.

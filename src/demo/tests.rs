@@ -20,6 +20,8 @@ async fn the_demonstration_is_the_same_after_a_restart() {
     start(&house.app).await.expect("taken up");
     let second = handout(&house.app);
     assert_eq!(second.lesson.id, first.lesson.id, "the lesson that runs is kept");
+    let (status, shelf) = house.page().get("/api/resources").await;
+    assert_eq!((status.as_u16(), &shelf["total"]), (200, &serde_json::json!(1)), "what is public, once: {shelf}");
     for person in &second.people {
         let mut page = house.page();
         let form = serde_json::json!({ "login": person.login, "password": person.password });

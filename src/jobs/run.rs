@@ -8,22 +8,23 @@ use jiff::Timestamp;
 use crate::db::{DbError, millis};
 use crate::timetable::LessonId;
 
-use super::{Failure, Handler, JobId, JobState, Jobs, Running};
+use super::{Failure, Handler, JobId, JobState, Jobs, Lane, Running};
 
 /// A job is tried this often before it gives up: with the pauses below it spans about 20 minutes of a storage outage.
 pub(super) const MAX_ATTEMPTS: i64 = 8;
 /// The queue is looked at this often even when nobody calls (a retry that fell due, another server's job).
 const POLL: Duration = Duration::from_secs(5);
+
 impl Jobs {
-    /// Works until the queue is stopped.
-    pub(super) async fn dispatch(&self) {
+    /// Works on one lane until the queue is stopped.
+    pub(super) async fn dispatch(&self, lane: Lane) {
         let inner = &self.inner;
         while !inner.stop.is_cancelled() {
             let slot = tokio::select! {
-                slot = inner.slots.clone().acquire_owned() => slot.expect("the semaphore is never closed"),
+                slot = inner.slots[lane as usize].clone().acquire_owned() => slot.expect("the semaphore is never closed"),
                 () = inner.stop.cancelled() => return,
             };
-            match self.claim().await {
+            match self.claim(lane).await {
                 Ok(Some((handler, job))) => {
                     let queue = self.clone();
                     inner.tasks.spawn(async move {
@@ -37,16 +38,19 @@ impl Jobs {
             }
             drop(slot);
             tokio::select! {
-                () = inner.wake.notified() => {}
+                () = inner.wake[lane as usize].notified() => {}
                 () = tokio::time::sleep(POLL) => {}
                 () = inner.stop.cancelled() => return,
             }
         }
     }
 
-    /// Marks the longest-waiting job that is due as running.
-    async fn claim(&self) -> Result<Option<(Handler, Running)>, DbError> {
-        let kinds: Vec<&'static str> = self.inner.handlers.lock().expect("never poisoned").keys().copied().collect();
+    /// Marks the longest-waiting job of a kind that is due as running.
+    async fn claim(&self, lane: Lane) -> Result<Option<(Handler, Running)>, DbError> {
+        let kinds: Vec<&'static str> = {
+            let handlers = self.inner.handlers.lock().expect("never poisoned");
+            handlers.iter().filter(|(_, (found, _))| *found == lane).map(|(kind, _)| *kind).collect()
+        };
         for kind in kinds {
             let row: Option<(JobId, String, Option<LessonId>, i64)> = sqlx::query_as(
                 "UPDATE jobs SET state = 'running', attempts = attempts + 1, updated_at = $1
@@ -61,7 +65,7 @@ impl Jobs {
             let Some((id, key, lesson, attempt)) = row else { continue };
             let cancel = self.inner.stop.child_token();
             self.inner.running.lock().expect("never poisoned").insert(id, cancel.clone());
-            let handler = self.inner.handlers.lock().expect("never poisoned")[kind].clone();
+            let handler = self.inner.handlers.lock().expect("never poisoned")[kind].1.clone();
             let (db, written) = (self.inner.db.clone(), Arc::default());
             return Ok(Some((handler, Running { id, key, lesson, attempt, cancel, db, written })));
         }

@@ -27,10 +27,10 @@ async fn reaches(jobs: &Jobs, id: JobId, state: JobState) -> Job {
 #[tokio::test]
 async fn a_job_is_done_once_however_often_it_is_asked_for() {
     for (db, _folder) in databases().await {
-        let jobs = Jobs::new(db, 2);
+        let jobs = Jobs::new(db, 2, 1);
         let runs = Arc::new(AtomicUsize::new(0));
         let counter = runs.clone();
-        jobs.register("work", move |job| {
+        jobs.register(Lane::Media, "work", move |job| {
             counter.fetch_add(1, Ordering::SeqCst);
             async move {
                 job.progress(0.5).await;
@@ -53,12 +53,12 @@ async fn a_job_is_done_once_however_often_it_is_asked_for() {
 #[tokio::test]
 async fn a_failure_that_passes_is_tried_again_and_one_that_does_not_says_why() {
     for (db, _folder) in databases().await {
-        let jobs = Jobs::new(db, 2);
-        jobs.register("broken", |_| async { Err(Failure::GiveUp("the file is not a video".into())) });
-        jobs.register("outage", |job| async move {
+        let jobs = Jobs::new(db, 2, 1);
+        jobs.register(Lane::Media, "broken", |_| async { Err(Failure::GiveUp("the file is not a video".into())) });
+        jobs.register(Lane::Media, "outage", |job| async move {
             if job.attempt == 1 { Err(Failure::Retry("the store is away".into())) } else { Ok(()) }
         });
-        jobs.register("panic", |job| async move {
+        jobs.register(Lane::Media, "panic", |job| async move {
             assert!(job.attempt > 1, "a bug");
             Ok(())
         });
@@ -79,9 +79,9 @@ async fn a_failure_that_passes_is_tried_again_and_one_that_does_not_says_why() {
 #[tokio::test]
 async fn a_cancelled_job_is_told_and_stays_cancelled() {
     for (db, _folder) in databases().await {
-        let jobs = Jobs::new(db, 1);
+        let jobs = Jobs::new(db, 1, 1);
         let (begun, mut begins) = mpsc::unbounded_channel();
-        jobs.register("work", move |job| {
+        jobs.register(Lane::Media, "work", move |job| {
             begun.send(()).expect("the test listens");
             async move {
                 job.cancel.cancelled().await;
@@ -106,10 +106,10 @@ async fn a_cancelled_job_is_told_and_stays_cancelled() {
 #[tokio::test]
 async fn what_a_crash_or_a_stop_interrupted_runs_again() {
     for (db, _folder) in databases().await {
-        let crashed = Jobs::new(db.clone(), 1);
+        let crashed = Jobs::new(db.clone(), 1, 1);
         let (begun, mut begins) = mpsc::unbounded_channel();
         let sender = begun.clone();
-        crashed.register("work", move |job| {
+        crashed.register(Lane::Media, "work", move |job| {
             sender.send(job.attempt).expect("the test listens");
             async move {
                 job.cancel.cancelled().await;
@@ -123,8 +123,8 @@ async fn what_a_crash_or_a_stop_interrupted_runs_again() {
         assert_eq!(crashed.get(id).await.expect("asked").expect("there").state, JobState::Queued);
         // As a crash leaves it.
         sqlx::query("UPDATE jobs SET state = 'running'").execute(db.pool()).await.expect("set");
-        let next = Jobs::new(db, 1);
-        next.register("work", |_| async { Ok(()) });
+        let next = Jobs::new(db, 1, 1);
+        next.register(Lane::Media, "work", |_| async { Ok(()) });
         next.start().await.expect("starts");
         reaches(&next, id, JobState::Done).await;
     }
@@ -135,4 +135,22 @@ fn pauses_grow_and_stay_within_reason() {
     assert_eq!(pause_after(1), Duration::from_secs(2));
     assert!((1..MAX_ATTEMPTS).all(|n| pause_after(n) <= pause_after(n + 1)));
     assert_eq!(pause_after(100), Duration::from_secs(256));
+}
+
+#[tokio::test]
+async fn a_deck_does_not_wait_for_the_film_of_a_lesson() {
+    for (db, _folder) in databases().await {
+        let jobs = Jobs::new(db, 1, 1);
+        jobs.register(Lane::Media, "film", |job| async move {
+            job.cancel.cancelled().await;
+            Ok(())
+        });
+        jobs.register(Lane::Documents, "deck", |_| async { Ok(()) });
+        let film = jobs.submit(job("film", "film")).await.expect("durable");
+        jobs.start().await.expect("starts");
+        reaches(&jobs, film, JobState::Running).await;
+        let deck = jobs.submit(job("deck", "deck")).await.expect("durable");
+        reaches(&jobs, deck, JobState::Done).await;
+        jobs.stop(Duration::from_secs(5)).await;
+    }
 }

@@ -7,7 +7,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::facts::{Facts, Plays};
 use super::reach::Reader;
-use super::resources::{OfVersion, Seen, seen};
+use super::resources::{OfVersion, Seen, seen, seen_or_shown};
 use super::{ResourceId, understand};
 use crate::app::App;
 use crate::download::{self, Object, attachment, away};
@@ -71,7 +71,7 @@ async fn page(
     Query(asked): Query<OfVersion>,
     headers: HeaderMap,
 ) -> Result<Response<Body>> {
-    let seen = find(&app, actor.as_ref(), id, &asked).await?;
+    let seen = seen_or_shown(&app, actor.as_ref(), id, asked.version).await?;
     let size = understand::PageSize::of(&size).ok_or_else(no_part)?;
     derived(&app, &seen, &size.name(n), "image/webp", &asked, &headers).await
 }

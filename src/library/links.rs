@@ -11,7 +11,7 @@ use super::reach::Reader;
 use super::talk::{Way, used};
 use super::{ResourceId, resources};
 use crate::app::App;
-use crate::db::millis;
+use crate::db::{Db, millis};
 use crate::error::{Error, Result};
 use crate::extract::{Json, Path, now};
 use crate::identity::{Actor, PersonId};
@@ -177,6 +177,22 @@ async fn may_teach(app: &App, actor: &Actor, lesson: LessonId) -> Result<()> {
         _ if actor.is_administrator() => Ok(()),
         _ => Err(Error::forbidden()),
     }
+}
+
+/// Whether the resource is taught with in a lesson that the actor takes part in.
+pub async fn is_shown_to(db: &Db, actor: &Actor, id: ResourceId) -> Result<bool> {
+    let lessons: Vec<(LessonId,)> = sqlx::query_as(
+        "SELECT lesson_id FROM resource_lessons WHERE resource_id = $1 ORDER BY created_at DESC, lesson_id LIMIT 100",
+    )
+    .bind(id)
+    .fetch_all(db.pool())
+    .await?;
+    for (lesson,) in lessons {
+        if role_in(db, lesson, actor).await? != LessonRole::None {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 #[derive(Serialize, ToSchema)]

@@ -37,16 +37,22 @@ mod upload;
 use std::io;
 use std::time::Duration;
 
+use sha2::{Digest, Sha256};
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::app::App;
 use crate::config::Config;
 use crate::db::Db;
+use crate::download;
+use crate::error::Result;
+use crate::identity::PersonId;
 use crate::jobs::Jobs;
-use crate::storage::Storage;
+use crate::storage::{Key, Storage};
 
-use shelf::Shelf;
-use upload::Uploads;
+use shelf::{Arrival, Content, Shelf};
+use upload::{Uploads, Wish};
+
+pub use describe::Description;
 
 crate::id! {
     /// One entry of the shelf.
@@ -126,6 +132,34 @@ impl Library {
         let folder = config.server.data_dir.join("uploads");
         let uploads = Uploads::start(db, storage, shelf.clone(), folder, config.library.clone()).await?;
         Ok(Library { uploads, shelf })
+    }
+
+    /// Puts a small file on the shelf in a person's name.
+    pub async fn put(
+        &self,
+        person: PersonId,
+        name: &str,
+        content: Vec<u8>,
+        visibility: Visibility,
+        description: Description,
+    ) -> Result<ResourceId> {
+        let sniffed = sniff::sniff(&content[..content.len().min(sniff::HEAD_BYTES)]);
+        let (hash, size_bytes) = (hex::encode(Sha256::digest(&content)), content.len() as u64);
+        let _kept = self.shelf.keep_content().await;
+        self.shelf.storage.put(&Key::blob(&hash), content.into()).await.map_err(download::away)?;
+        let wish = Wish { visibility: Some(visibility), description: description.check()?, ..Wish::default() };
+        let content = Content { hash, size_bytes, sniffed };
+        let arrival = Arrival { person, file_name: name.to_owned(), content, wish, upload: None };
+        Ok(self.shelf.arrive(arrival).await?.0)
+    }
+
+    /// Whether a person has anything on the shelf.
+    pub async fn shares_something(&self, person: PersonId) -> Result<bool> {
+        let found: Option<(String,)> = sqlx::query_as("SELECT id FROM resources WHERE owner_id = $1 LIMIT 1")
+            .bind(person)
+            .fetch_optional(self.shelf.db.pool())
+            .await?;
+        Ok(found.is_some())
     }
 
     /// Lets uploads write down what they have.

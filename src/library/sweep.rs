@@ -73,8 +73,9 @@ impl Shelf {
         if removed.rows_affected() == 0 {
             return Ok(());
         }
-        sqlx::query("DELETE FROM jobs WHERE key = $1")
+        sqlx::query("DELETE FROM jobs WHERE key IN ($1, $2)")
             .bind(format!("understand:{hash}"))
+            .bind(format!("playable:{hash}"))
             .execute(self.db.pool())
             .await?;
         for name in names(pages, facts) {

@@ -7,11 +7,14 @@ use base64::prelude::BASE64_STANDARD;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use tempfile::TempDir;
 use tower::ServiceExt;
 
+use crate::app::App;
 use crate::identity::{NewPerson, Role, add_person};
 use crate::schools::{self, Membership, NewCommunity, NewSchool, SchoolId, SchoolRole};
 use crate::testing::{House, PASSWORD, Page, houses};
+use crate::worker::Worker;
 
 const PLAN: &str = "三年级语文上册第六单元\n《富饶的西沙群岛》第1课时教学设计\n教学目标：……";
 
@@ -487,6 +490,133 @@ async fn a_plan_and_its_deck_know_each_other_and_the_lesson_they_are_for() {
             StatusCode::NO_CONTENT
         );
         assert_eq!(wang.get(&links(&deck)).await.1["resources"], json!([]));
+    }
+}
+
+/// Jobs run with a program of the test's in the place of `tongke-doc`, which speaks as that one does.
+async fn understand_with(house: &House, script: &str) -> TempDir {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().expect("a folder");
+    let program = folder.path().join("program");
+    std::fs::write(&program, format!("#!/bin/sh\nout=$3\n{script}\n")).expect("written");
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).expect("set");
+    let App { config, library, jobs, storage, db, .. } = &house.app;
+    let mut config = (**config).clone();
+    config.documents.program = program.to_str().expect("plain").into();
+    library.register_jobs(&config, Worker::media(&config.worker), jobs, storage, db);
+    jobs.start().await.expect("starts");
+    folder
+}
+
+async fn understood(page: &mut Page, id: &str) -> Value {
+    for _ in 0..500 {
+        let (_, resource) = page.get(&format!("/api/resources/{id}")).await;
+        if resource["preview"]["state"] != "waiting" {
+            return resource;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    panic!("it was never understood");
+}
+
+#[tokio::test]
+async fn a_deck_becomes_pages_and_its_text_says_what_it_is_about() {
+    for house in houses().await {
+        let (mut wang, _) = house.signed_in("wang", Role::Teacher).await;
+        let script = r#"
+echo '{"progress":0.5}'
+for n in 1 2; do printf large$n > "$out/p$n-l.webp"; printf small$n > "$out/p$n-s.webp"; done
+printf '四年级数学下册 第二单元\n观察物体' > "$out/text.txt"
+cat > "$out/result.json" <<'END'
+{"type":"pptx","mime":"application/vnd.openxmlformats-officedocument.presentationml.presentation","title":"观察物体","author":"王老师",
+ "outline":[{"level":1,"text":"导入","page":1}],"text":"text.txt","page_count":3,
+ "pages":[{"n":1,"width":1600,"height":900,"large":"p1-l.webp","small":"p1-s.webp","text":"观察物体"},
+          {"n":2,"width":1600,"height":900,"large":"p2-l.webp","small":"p2-s.webp","text":"从上面看"},
+          {"n":3,"width":1600,"height":900,"large":null,"small":null,"text":"画不出来的一页"}],
+ "image":null,"entries":[],"notes":["page_failed"]}
+END
+echo '{"done":{"type":"pptx","mime":"x","result":"result.json","pages":3}}'"#;
+        let _program = understand_with(&house, script).await;
+        let id = upload(&wang, &house, b"PK\x03\x04 deck", &[("filename", "新建文稿.pptx"), ("stage", "小学")]).await;
+        let deck = understood(&mut wang, &id).await;
+        assert_eq!((&deck["preview"]["state"], &deck["preview"]["pages"]), (&json!("ready"), &json!(3)), "{deck}");
+        assert_eq!((&deck["file"]["type"], &deck["type"]), (&json!("pptx"), &json!("courseware")));
+        assert_eq!(
+            (&deck["grade"], &deck["subject"], &deck["unit"]),
+            (&json!("四年级"), &json!("数学"), &json!("第二单元"))
+        );
+        assert_eq!(deck["suggested"], json!(["type", "grade", "subject", "volume", "unit"]), "the stage was said");
+        assert_eq!((&deck["file_author"], &deck["facts"]["outline"][0]["text"]), (&json!("王老师"), &json!("导入")));
+        let (_, pages) = wang.get(&format!("/api/resources/{id}/pages")).await;
+        assert_eq!((&pages["items"][1]["text"], &pages["items"][2]["large_url"]), (&json!("从上面看"), &Value::Null));
+        for (path, content) in
+            [(&pages["items"][0]["large_url"], "large1"), (&deck["preview"]["thumbnail_url"], "small1")]
+        {
+            let mut request = Request::builder().uri(path.as_str().expect("a path"));
+            request = request.header(header::COOKIE, wang.cookie.as_deref().expect("signed in"));
+            let answer = house.router.clone().oneshot(request.body(Body::empty()).expect("a request")).await;
+            let answer = answer.expect("infallible");
+            assert_eq!(answer.headers()[header::CONTENT_TYPE], "image/webp");
+            assert_eq!(axum::body::to_bytes(answer.into_body(), 1 << 20).await.expect("a body"), content);
+        }
+        assert!(
+            wang.get(&format!("/api/resources/{id}/text")).await.1["text"].as_str().expect("text").contains("观察物体")
+        );
+        // The same deck again is understood from the start.
+        let again = upload(&wang, &house, b"PK\x03\x04 deck", &[("filename", "另一份.pptx")]).await;
+        assert_eq!(wang.get(&format!("/api/resources/{again}")).await.1["preview"]["pages"], 3);
+    }
+}
+
+#[tokio::test]
+async fn a_file_with_a_password_says_so_on_its_card_and_is_tried_again_when_asked() {
+    for house in houses().await {
+        let (mut wang, _) = house.signed_in("wang", Role::Teacher).await;
+        let script = r#"[ -e "$0.open" ] || { echo '{"error":{"code":"encrypted","message":"a password"}}'; exit 2; }
+echo '{"type":"txt","mime":"text/plain"}' > "$out/result.json"; echo '{"done":{"result":"result.json"}}'"#;
+        let program = understand_with(&house, script).await;
+        let id = upload(&wang, &house, b"secret", &[("filename", "期末试卷.docx")]).await;
+        let card = understood(&mut wang, &id).await;
+        assert_eq!((&card["preview"]["state"], &card["preview"]["problem"]), (&json!("failed"), &json!("encrypted")));
+        assert!(card["problem_text"].as_str().expect("words").starts_with("文件有密码保护"), "{card}");
+        wang.language = "en";
+        let (_, card) = wang.get(&format!("/api/resources/{id}")).await;
+        assert!(card["problem_text"].as_str().expect("words").starts_with("The file is protected"), "{card}");
+        assert_eq!(wang.get(&format!("/api/resources/{id}/file")).await.0, StatusCode::OK, "the original is there");
+        let (mut li, _) = house.signed_in("li", Role::Teacher).await;
+        let again = format!("/api/resources/{id}/understand");
+        assert_eq!(li.post(&again, json!({})).await.0, StatusCode::FORBIDDEN);
+        std::fs::write(program.path().join("program.open"), "").expect("written");
+        let (status, job) = wang.post(&again, json!({})).await;
+        assert_eq!(status, StatusCode::ACCEPTED, "{job}");
+        let job = format!("/api/jobs/{}", job["id"].as_str().expect("an id"));
+        assert_eq!(li.get(&job).await.0, StatusCode::NOT_FOUND, "a job is its person's");
+        assert_eq!(wang.get(&job).await.0, StatusCode::OK);
+        assert_eq!(understood(&mut wang, &id).await["preview"]["state"], "ready");
+        assert_eq!(wang.post(&again, json!({})).await.1["code"], "understood");
+    }
+}
+
+#[tokio::test]
+async fn a_program_that_hangs_on_a_hostile_file_is_cancelled_from_its_card() {
+    for house in houses().await {
+        let (mut wang, _) = house.signed_in("wang", Role::Teacher).await;
+        let _program = understand_with(&house, "sleep 300").await;
+        let id = upload(&wang, &house, b"loops", &[("filename", "a.doc")]).await;
+        let mut job = Value::Null;
+        for _ in 0..500 {
+            let (_, card) = wang.get(&format!("/api/resources/{id}")).await;
+            job = card["preview"]["job_id"].clone();
+            let (_, found) = wang.get(&format!("/api/jobs/{}", job.as_str().unwrap_or("none"))).await;
+            if found["state"] == "running" {
+                break;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        let job = format!("/api/jobs/{}", job.as_str().expect("it runs"));
+        assert_eq!(wang.delete(&job).await.0, StatusCode::NO_CONTENT);
+        let card = understood(&mut wang, &id).await;
+        assert_eq!((&card["preview"]["problem"], &card["preview"]["job_id"]), (&json!("cancelled"), &Value::Null));
     }
 }
 

@@ -23,7 +23,7 @@ use crate::db::{Db, DbError};
 use crate::error::{Error, Result};
 use crate::extract::{Json, Path};
 use crate::identity::{Actor, PersonId};
-use crate::jobs::{Failure, Job, JobId, JobState, Jobs, NewJob, Owner, Running};
+use crate::jobs::{Failure, Job, JobId, JobState, Jobs, Lane, NewJob, Owner, Running};
 use crate::storage::{Key, Storage, StorageError};
 use crate::worker::{Worker, WorkerError};
 
@@ -158,7 +158,9 @@ impl Library {
             document_seconds: config.documents.wall_seconds * 4 / 5,
             scratch: config.server.data_dir.join("scratch").join("library"),
         };
-        jobs.register("understand", move |job| desk.clone().understand(job));
+        let films = desk.clone();
+        jobs.register(Lane::Documents, "understand", move |job| desk.clone().understand(job));
+        jobs.register(Lane::Media, "playable", move |job| films.clone().make_playable(job));
     }
 }
 
@@ -203,6 +205,9 @@ impl Desk {
             },
         };
         record::write(&self.db, hash, &findings).await?;
+        if findings.facts.media.is_some_and(|media| media.plays.is_none()) {
+            self.order_playable(hash).await?;
+        }
         Ok(())
     }
 

@@ -17,7 +17,7 @@ use super::spool::{Piece, Place};
 use super::upload::key;
 use super::{Recordings, ledger, playlist, timeline};
 use crate::db::DbError;
-use crate::jobs::{Failure, JobId, NewJob, Owner, Running};
+use crate::jobs::{Failure, JobId, Lane, NewJob, Owner, Running};
 use crate::storage::{Key, StorageError};
 use crate::timetable::LessonId;
 use crate::worker::{Worker, WorkerError};
@@ -65,10 +65,10 @@ impl Recordings {
         let desk = Desk { recordings: self.clone(), worker: worker.clone(), scratch: scratch.to_owned() };
         let jobs = &self.inner.jobs;
         let (poster, voices, mp4, rendition) = (desk.clone(), desk.clone(), desk.clone(), desk);
-        jobs.register("voices", move |job| voices.clone().voices(job));
-        jobs.register("poster", move |job| poster.clone().poster(job));
-        jobs.register("mp4", move |job| mp4.clone().mp4(job));
-        jobs.register("rendition", move |job| rendition.clone().renditions(job));
+        jobs.register(Lane::Media, "voices", move |job| voices.clone().voices(job));
+        jobs.register(Lane::Media, "poster", move |job| poster.clone().poster(job));
+        jobs.register(Lane::Media, "mp4", move |job| mp4.clone().mp4(job));
+        jobs.register(Lane::Media, "rendition", move |job| rendition.clone().renditions(job));
     }
 
     /// Orders what a finished recording gets.

@@ -197,7 +197,7 @@ async fn database(folder: &Path) -> Db {
 async fn recordings(db: &Db, folder: &Path, storage: Storage, studio: Arc<Studio>) -> Recordings {
     let mut config = Config::default();
     config.server.data_dir = folder.into();
-    let jobs = Jobs::new(db.clone(), 1);
+    let jobs = Jobs::new(db.clone(), 1, 1);
     Recordings::start(&config, db.clone(), storage, jobs, studio, Arc::new(|_, _| {})).await.unwrap()
 }
 

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::{Desk, Findings, POSTER, RENDITION, Scratch, UnderstandError, argument, told};
-use crate::jobs::Running;
+use super::{Desk, Findings, POSTER, RENDITION, Scratch, UnderstandError, argument, record, told};
+use crate::jobs::{Failure, NewJob, Owner, Running};
 use crate::library::facts::{Facts, Media, Plays, Stream};
 use crate::library::sniff;
 use crate::worker::WorkerError;
@@ -37,14 +37,8 @@ impl Desk {
         let read = tokio::io::AsyncReadExt::read(&mut tokio::fs::File::open(input).await?, &mut head).await?;
         let mime = mime(sniff::sniff(&head[..read]).mime, said["format"].as_str().unwrap_or_default(), moves);
         let duration_ms = said["duration_ms"].as_i64();
-        let plays = match browsers_play(mime, &streams) {
-            true => Plays::Original,
-            false => {
-                self.rendition(hash, input, scratch, job, duration_ms, moves, sounds).await?;
-                Plays::Rendition
-            }
-        };
-        let media = Media { duration_ms, streams, has_poster, plays: Some(plays) };
+        let plays = browsers_play(mime, &streams).then_some(Plays::Original);
+        let media = Media { duration_ms, streams, has_poster, plays };
         Ok(Findings {
             kind: if moves { "video" } else { "audio" }.into(),
             mime: mime.into(),
@@ -72,30 +66,53 @@ impl Desk {
         }
     }
 
+    /// What no browser plays gets a copy that all do; in the lane of long jobs.
+    pub(super) async fn order_playable(&self, hash: &str) -> Result<(), UnderstandError> {
+        let key = format!("playable:{hash}");
+        let owner = record::giver(&self.db, hash).await?.map(Owner::Person);
+        self.jobs.submit(NewJob { kind: "playable", key, owner }).await?;
+        Ok(())
+    }
+
+    pub(super) async fn make_playable(self, job: Running) -> Result<(), Failure> {
+        let Some(hash) = job.key.strip_prefix("playable:") else {
+            return Err(Failure::GiveUp("the job names no content".into()));
+        };
+        self.rendition(hash, &job).await.map_err(|error| {
+            let why = error.to_string();
+            match error {
+                UnderstandError::Worker(
+                    WorkerError::BadInput { .. } | WorkerError::Limit(_) | WorkerError::TooLong(_),
+                )
+                | UnderstandError::Nonsense(_)
+                | UnderstandError::Gone => Failure::GiveUp(why),
+                _ => Failure::Retry(why),
+            }
+        })
+    }
+
     /// One clip on one canvas, with its sound.
-    #[expect(clippy::too_many_arguments, reason = "what is known of the file")]
-    async fn rendition(
-        &self,
-        hash: &str,
-        input: &Path,
-        scratch: &Scratch,
-        job: &Running,
-        duration_ms: Option<i64>,
-        moves: bool,
-        sounds: bool,
-    ) -> Result<(), UnderstandError> {
-        let clip = json!([{ "path": argument(input) }]);
+    async fn rendition(&self, hash: &str, job: &Running) -> Result<(), UnderstandError> {
+        let facts = record::facts(&self.db, hash).await?.ok_or(UnderstandError::Gone)?;
+        let media = facts.media.clone().ok_or(UnderstandError::Gone)?;
+        let scratch = self.scratch(job)?;
+        let input = self.fetch(hash, &scratch).await?;
+        let has = |kind: &str| media.streams.iter().any(|stream| stream.kind == kind);
+        let clip = json!([{ "path": argument(&input) }]);
         let manifest = json!({
-            "duration_ms": duration_ms.filter(|ms| *ms > 0).ok_or(UnderstandError::Nonsense("no duration"))?,
-            "pictures": if moves { json!({ "lead": clip }) } else { json!({}) },
-            "sounds": if sounds { json!({ "lead-voice": clip }) } else { json!({}) },
-            "scenes": if moves { json!([{ "from_ms": 0, "main": "lead" }]) } else { json!([]) },
+            "duration_ms": media.duration_ms.filter(|ms| *ms > 0).ok_or(UnderstandError::Nonsense("no duration"))?,
+            "pictures": if has("video") { json!({ "lead": clip }) } else { json!({}) },
+            "sounds": if has("audio") { json!({ "lead-voice": clip }) } else { json!({}) },
+            "scenes": if has("video") { json!([{ "from_ms": 0, "main": "lead" }]) } else { json!([]) },
         });
         tokio::fs::write(scratch.file("manifest.json"), manifest.to_string()).await?;
-        let program = if moves { "mp4" } else { "voices" };
+        let program = if has("video") { "mp4" } else { "voices" };
         let arguments = [program, "--manifest", "manifest.json", "--output", RENDITION];
         self.media.run(&arguments, &scratch.0, &job.cancel, told(job)).await?;
-        self.store(hash, RENDITION, &scratch.file(RENDITION)).await
+        self.store(hash, RENDITION, &scratch.file(RENDITION)).await?;
+        let media = Some(Media { plays: Some(Plays::Rendition), ..media });
+        record::set_facts(&self.db, hash, &Facts { media, ..facts }).await?;
+        Ok(())
     }
 }
 

@@ -75,6 +75,31 @@ pub(super) async fn write(db: &Db, hash: &str, found: &Findings) -> Result<(), U
     Ok(())
 }
 
+/// Who brought a content first.
+pub async fn giver(db: &Db, hash: &str) -> Result<Option<PersonId>, DbError> {
+    let row: Option<(PersonId,)> =
+        sqlx::query_as("SELECT person_id FROM resource_versions WHERE hash = $1 ORDER BY created_at LIMIT 1")
+            .bind(hash)
+            .fetch_optional(db.pool())
+            .await?;
+    Ok(row.map(|(person,)| person))
+}
+
+pub async fn facts(db: &Db, hash: &str) -> Result<Option<Facts>, DbError> {
+    let row: Option<(String,)> =
+        sqlx::query_as("SELECT facts FROM blobs WHERE hash = $1").bind(hash).fetch_optional(db.pool()).await?;
+    Ok(row.map(|(facts,)| Facts::of(&facts)))
+}
+
+pub async fn set_facts(db: &Db, hash: &str, facts: &Facts) -> Result<()> {
+    sqlx::query("UPDATE blobs SET facts = $2 WHERE hash = $1")
+        .bind(hash)
+        .bind(serde_json::to_string(facts).map_err(Error::internal)?)
+        .execute(db.pool())
+        .await?;
+    Ok(())
+}
+
 /// A content that cannot be understood: its cards say why.
 pub async fn fail(db: &Db, hash: &str, code: &str, why: &str) -> Result<()> {
     let mut tx = db.begin().await?;

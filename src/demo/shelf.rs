@@ -1,0 +1,85 @@
+//! The demonstration's shelf: a few lesson plans and exercises, written for it.
+
+use crate::app::App;
+use crate::error::Result;
+use crate::identity::PersonId;
+use crate::library::{Description, ResourceKind, Visibility};
+
+use super::house::House;
+
+/// File name, type, subject, unit, whose, who sees it, and the text.
+type Sheet = (&'static str, ResourceKind, &'static str, &'static str, usize, Visibility, &'static str);
+
+const SHEETS: [Sheet; 5] = [
+    (
+        "富饶的西沙群岛 第一课时 教学设计.md",
+        ResourceKind::LessonPlan,
+        "语文",
+        "第六单元",
+        0,
+        Visibility::County,
+        include_str!("shelf/xisha.md"),
+    ),
+    (
+        "富饶的西沙群岛 课堂练习.txt",
+        ResourceKind::Exercise,
+        "语文",
+        "第六单元",
+        0,
+        Visibility::Community,
+        include_str!("shelf/xisha-exercise.txt"),
+    ),
+    (
+        "认识分数 教学设计.md",
+        ResourceKind::LessonPlan,
+        "数学",
+        "第八单元",
+        1,
+        Visibility::County,
+        include_str!("shelf/fractions.md"),
+    ),
+    (
+        "我们的校园 活动单.html",
+        ResourceKind::Courseware,
+        "音乐",
+        "",
+        1,
+        Visibility::County,
+        include_str!("shelf/campus.html"),
+    ),
+    ("专递课堂助教工作手册.md", ResourceKind::Other, "", "", 2, Visibility::Public, include_str!("shelf/assistant.md")),
+];
+
+/// Fills the shelf unless somebody of the demonstration shared something before.
+pub async fn fill(app: &App, house: &House) -> Result<()> {
+    let people = [house.leads[0], house.leads[1], house.assistant];
+    if has_something(app, &people).await? {
+        return Ok(());
+    }
+    for (name, kind, subject, unit, person, visibility, text) in SHEETS {
+        let taught = !subject.is_empty();
+        let said = |text: &str| Some(text.to_owned()).filter(|text| taught && !text.is_empty());
+        let description = Description {
+            kind: Some(kind),
+            stage: said("小学"),
+            grade: said("三年级"),
+            subject: said(subject),
+            volume: said("上册"),
+            unit: said(unit),
+            licence: Some("CC BY 4.0".into()),
+            source: Some("演示数据".into()),
+            ..Description::default()
+        };
+        app.library.put(people[person], name, text.as_bytes().to_vec(), visibility, description).await?;
+    }
+    Ok(())
+}
+
+async fn has_something(app: &App, people: &[PersonId]) -> Result<bool> {
+    for person in people {
+        if app.library.shares_something(*person).await? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
