@@ -29,6 +29,7 @@ impl MediaSocket {
             socket.local_addr()?.as_socket().ok_or_else(|| io::Error::other("the socket has no IP address"))?;
         let socket = MediaSocket { socket, address };
         socket.enlarge_buffers();
+        socket.forbid_fragments()?;
         socket.set(libc::SOL_UDP, libc::UDP_GRO, 1)?;
         Ok(socket)
     }
@@ -43,6 +44,15 @@ impl MediaSocket {
 
     pub fn is_ipv6(&self) -> bool {
         self.address.is_ipv6()
+    }
+
+    /// Media datagrams are never fragmented, as those of QUIC are not (RFC 9000 §14): 1200 bytes fit every path, and a fragment that is lost
+    /// loses the whole. It also spares the kernel drawing an identification (RFC 791) for each GSO message.
+    fn forbid_fragments(&self) -> io::Result<()> {
+        if self.is_ipv6() {
+            self.set(libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, libc::IPV6_PMTUDISC_PROBE)?;
+        }
+        self.set(libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_PROBE)
     }
 
     /// As root beyond the system's limit, else up to it: what the kernel then gives is enough for a school, and it is logged.

@@ -29,12 +29,12 @@ impl Shard {
                 Rtcp::Pli { media, .. } => self.wish_keyframe(at, media),
                 Rtcp::Fir(fir) => fir.entries().for_each(|entry| self.wish_keyframe(at, entry.media)),
                 Rtcp::TransportFeedback(feedback) => {
-                    if let Role::Subscriber(subscriber) = &mut self.peers[at].role {
+                    if let Some(subscriber) = self.peers[at].subscriber() {
                         subscriber.estimator.transport_feedback(&feedback, now);
                     }
                 }
                 Rtcp::Remb(remb) => {
-                    if let Role::Subscriber(subscriber) = &mut self.peers[at].role {
+                    if let Some(subscriber) = self.peers[at].subscriber() {
                         subscriber.estimator.remb(remb.bitrate, now);
                     }
                 }
@@ -59,7 +59,7 @@ impl Shard {
     /// What a subscriber says of one stream of ours.
     fn take_report(&mut self, now: Instant, at: usize, block: &ReportBlock) {
         let arrival = self.wall.ntp(now);
-        let Role::Subscriber(subscriber) = &mut self.peers[at].role else { return };
+        let Some(subscriber) = self.peers[at].subscriber() else { return };
         let round_trip = ntp::round_trip(arrival, block.last_sr, block.delay_since_last_sr);
         if subscriber.slot_of(block.ssrc).is_some() {
             subscriber.estimator.receiver_report(block, round_trip, now);

@@ -6,11 +6,10 @@
 use std::time::Instant;
 
 use super::Shard;
-use super::peer::{Line, Peer, Role};
+use super::peer::{Peer, Role};
 use crate::publish::track::Track;
 use crate::stats::Counters;
 use crate::subscribe::arena::SendArena;
-use crate::subscribe::estimator::Estimator;
 use crate::subscribe::forward::Forward;
 use crate::units::SeqNo;
 
@@ -72,45 +71,33 @@ impl Shard {
 
 /// Writes what one slot gets in this pass; returns how many packets that were.
 fn write_fresh(track: &Track, forward: &mut Forward, peer: &mut Peer, now: Instant, arena: &mut SendArena) -> u64 {
-    let Peer { line: Some(line), role: Role::Subscriber(subscriber), .. } = peer else { return 0 };
-    let mut written = 0;
-    let replay = forward.try_switch(track);
-    if let Some((layer, first)) = replay {
+    if let Some((layer, first)) = forward.try_switch(track) {
         let newest = track.layers[usize::from(layer)].ring.newest().unwrap_or(first);
-        for seq in (first.0..=newest.0).take(STEP) {
-            written += write_one(track, forward, line, &mut subscriber.estimator, layer, SeqNo(seq), now, arena);
-        }
-        return written;
+        let replay = (first.0..=newest.0).take(STEP);
+        return replay.map(|seq| write_one(track, forward, peer, layer, SeqNo(seq), now, arena)).sum();
     }
     let Some(layer) = forward.current() else { return 0 };
-    for seq in &track.layers[usize::from(layer)].fresh {
-        written += write_one(track, forward, line, &mut subscriber.estimator, layer, *seq, now, arena);
-    }
-    written
+    let fresh = track.layers[usize::from(layer)].fresh.iter();
+    fresh.map(|seq| write_one(track, forward, peer, layer, *seq, now, arena)).sum()
 }
 
 /// Writes one packet for one slot; returns 1 if it went out, 0 if it is not for this slot.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "the hot path passes borrowed parts of three owners instead of locking one"
-)]
 fn write_one(
     track: &Track,
     forward: &mut Forward,
-    line: &mut Line,
-    estimator: &mut Estimator,
+    peer: &mut Peer,
     layer: u8,
     seq: SeqNo,
     now: Instant,
     arena: &mut SendArena,
 ) -> u64 {
-    if !arena.has_room(1) {
-        return 0;
-    }
-    let Some(len) = forward.write(track, layer, seq, line.twcc, &mut line.sealer, arena.space()) else {
-        return 0;
-    };
-    line.sent(estimator, forward.is_numbered(), len, now);
+    let Some(line) = peer.line.as_mut().filter(|_| arena.has_room(1)) else { return 0 };
+    let Some(len) = forward.write(track, layer, seq, line.twcc, &mut line.sealer, arena.space()) else { return 0 };
     arena.commit(line.address, len);
+    if line.sent(forward.is_numbered(), len, now)
+        && let Role::Subscriber(subscriber) = &mut peer.role
+    {
+        line.settle(&mut subscriber.estimator);
+    }
     1
 }

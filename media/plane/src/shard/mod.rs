@@ -14,6 +14,7 @@ mod feedback;
 mod forwarding;
 mod hosted;
 mod ingest;
+mod line;
 mod membership;
 mod owed;
 mod patience;
@@ -36,8 +37,9 @@ use crate::subscribe::arena::SendArena;
 use crate::transport::{self, CloseReason, Output, Path};
 
 use hosted::Hosted;
+use line::Line;
 use owed::{MAX_OWED, Owed};
-use peer::{Line, Peer, Role};
+use peer::{Peer, Role};
 
 /// A track from which nothing came for this long is silent: a camera that was switched off, a network that broke.
 pub const SILENCE: Duration = Duration::from_secs(2);
@@ -239,7 +241,7 @@ impl Shard {
         };
         peer.inbound = Some(Box::new(session.inbound));
         peer.rtcp = Some(Box::new(session.outbound.rtcp));
-        peer.line = Some(Line { address: path.remote, twcc: 0, sealer: session.outbound.rtp });
+        peer.line = Some(Line::new(path.remote, session.outbound.rtp, now));
         tracing::info!(lesson = ?peer.lesson, peer = %peer.id, address = %path.remote, "peer connected");
         let event = Event::PeerConnected { peer: peer.id };
         self.tell(event);

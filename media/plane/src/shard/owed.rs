@@ -57,6 +57,7 @@ impl Shard {
         let Some(Peer { line: Some(line), role: Role::Subscriber(subscriber), .. }) = peers.get_mut(peer) else {
             return;
         };
+        line.settle(&mut subscriber.estimator);
         let Some(track) = subscriber.slots.get(slot).and_then(|slot| slot.track) else { return };
         let Some(hosted) = tracks.get_mut(track) else { return };
         let Some(forward) = hosted.audience.get_mut(peer, slot) else { return };
@@ -71,7 +72,9 @@ impl Shard {
             }
         };
         let Some(len) = written else { return };
-        line.sent(&mut subscriber.estimator, forward.is_numbered(), len, now);
+        if line.sent(forward.is_numbered(), len, now) {
+            line.settle(&mut subscriber.estimator);
+        }
         arena.commit(line.address, len);
         if let Debt::Resend(_) = what {
             subscriber.resend_budget.spend(len);

@@ -1,9 +1,9 @@
 //! What a shard keeps of one peer.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::time::Instant;
 
+use super::line::Line;
 use crate::command::Shown;
 use crate::ids::{LessonId, PeerId, Ssrc, TrackId};
 use crate::publish::nack::NackGenerator;
@@ -15,7 +15,7 @@ use crate::subscribe::budget::ResendBudget;
 use crate::subscribe::estimator::{self, Estimator};
 use crate::subscribe::forward::Forward;
 use crate::transport::Transport;
-use crate::transport::srtp::{Inbound, RtcpSealer, RtpSealer};
+use crate::transport::srtp::{Inbound, RtcpSealer};
 use crate::units::Bitrate;
 
 /// One transport and what it is for. What every forwarded packet reads stands first.
@@ -30,19 +30,12 @@ pub struct Peer {
     pub role: Role,
 }
 
-/// A subscriber's sending side.
-pub struct Line {
-    pub address: SocketAddr,
-    /// Next transport-wide sequence number.
-    pub twcc: u16,
-    pub sealer: RtpSealer,
-}
-
-impl Line {
-    /// Counts a datagram of `len` bytes that was built with the next transport-wide number.
-    pub fn sent(&mut self, estimator: &mut Estimator, numbered: bool, len: usize, now: Instant) {
-        estimator.sent(numbered.then_some(self.twcc), len, now);
-        self.twcc = self.twcc.wrapping_add(1);
+impl Peer {
+    /// A connected subscriber, its estimator told of everything that was sent.
+    pub fn subscriber(&mut self) -> Option<&mut Subscriber> {
+        let Peer { line: Some(line), role: Role::Subscriber(subscriber), .. } = self else { return None };
+        line.settle(&mut subscriber.estimator);
+        Some(subscriber)
     }
 }
 

@@ -220,11 +220,11 @@ impl Shard {
     /// Decides which layer of everything a subscriber gets.
     pub(super) fn allocate(&mut self, now: Instant, at: usize) {
         let Shard { peers, tracks, events, .. } = self;
-        let Some(Peer { role: Role::Subscriber(subscriber), line: Some(_), id, .. }) = peers.get_mut(at) else {
-            return;
-        };
+        let Some(peer) = peers.get_mut(at) else { return };
+        let id = peer.id;
+        let Some(subscriber) = peer.subscriber() else { return };
         subscriber.estimator.handle_timeout(now);
-        let Subscriber { slots, shares, estimator, beginnings, plain_voices, .. } = &mut **subscriber;
+        let Subscriber { slots, shares, estimator, beginnings, plain_voices, .. } = subscriber;
         if std::mem::replace(beginnings, estimator.beginnings()) != estimator.beginnings() {
             shares.iter_mut().for_each(Item::forgive);
         }
@@ -257,7 +257,7 @@ impl Shard {
             if slot.told != Some(state) {
                 slot.told = Some(state);
                 let (track, layer) = state;
-                events.push_back(Event::SlotLayer { peer: *id, mid: slot.mid.clone(), track, layer });
+                events.push_back(Event::SlotLayer { peer: id, mid: slot.mid.clone(), track, layer });
             }
         }
     }
@@ -265,7 +265,7 @@ impl Shard {
     /// Fills a line that might carry more with padding, for as long as the estimator asks.
     /// False when it asks for nothing.
     fn probe(&mut self, now: Instant, at: usize) -> bool {
-        let Some(Peer { role: Role::Subscriber(subscriber), .. }) = self.peers.get_mut(at) else { return false };
+        let Some(subscriber) = self.peers.get_mut(at).and_then(Peer::subscriber) else { return false };
         let Some(plan) = subscriber.estimator.probe(now) else { return false };
         let Some(slot) = padded_slot(&self.tracks, &subscriber.slots) else { return false };
         for _ in 0..plan.padding_bytes.div_ceil(PADDING_LEN) {

@@ -118,7 +118,6 @@ pub struct Forward {
     /// Index of the slot in its subscriber.
     pub slot: usize,
     ssrc: u32,
-    rtx_ssrc: u32,
     types: PayloadTypes,
     twcc_id: u8,
     /// Whether RED is taken off although the receiver knows it.
@@ -133,10 +132,16 @@ pub struct Forward {
     last_arrival: Option<Instant>,
     last_picture: Option<Ids>,
     sent: Sent,
+    repair: Box<Repair>,
+}
+
+/// What only retransmissions need, apart from what every packet reads.
+struct Repair {
+    ssrc: u32,
+    seq: SeqNo,
     earlier: [Option<Epoch>; EPOCHS],
-    rtx_seq: SeqNo,
     /// Recent retransmissions; none before the first.
-    resent: VecDeque<(SeqNo, Instant)>,
+    recent: VecDeque<(SeqNo, Instant)>,
 }
 
 /// How the receiver of a slot wants to be addressed.
@@ -160,7 +165,6 @@ impl Forward {
             peer,
             slot,
             ssrc: spec.ssrc,
-            rtx_ssrc: spec.rtx_ssrc,
             types: spec.types,
             twcc_id: spec.twcc_id.unwrap_or(0),
             plain: false,
@@ -171,9 +175,12 @@ impl Forward {
             last_arrival: None,
             last_picture: None,
             sent: Sent::default(),
-            earlier: [None; EPOCHS],
-            rtx_seq: SeqNo(u64::from(spec.first_rtx_seq)),
-            resent: VecDeque::new(),
+            repair: Box::new(Repair {
+                ssrc: spec.rtx_ssrc,
+                seq: SeqNo(u64::from(spec.first_rtx_seq)),
+                earlier: [None; EPOCHS],
+                recent: VecDeque::new(),
+            }),
         }
     }
 
@@ -218,7 +225,7 @@ impl Forward {
     pub fn detach(&mut self) {
         self.set_target(None);
         // Numbers of the old track mean nothing in the new track's rings.
-        self.earlier = [None; EPOCHS];
+        self.repair.earlier = [None; EPOCHS];
     }
 
     /// A layer of the track begins anew: its earlier numbers mean nothing any more.
@@ -226,7 +233,7 @@ impl Forward {
         if self.current() == Some(layer) {
             self.epoch = None;
         }
-        for epoch in self.earlier.iter_mut().filter(|epoch| epoch.is_some_and(|e| e.layer == layer)) {
+        for epoch in self.repair.earlier.iter_mut().filter(|epoch| epoch.is_some_and(|e| e.layer == layer)) {
             *epoch = None;
         }
     }
@@ -300,18 +307,18 @@ impl Forward {
         space: &mut [u8],
     ) -> Option<usize> {
         let out = self.last_out.nearest(wire);
-        let epoch = *self.epoch.iter().chain(self.earlier.iter().flatten()).find(|e| e.source(out).is_some())?;
+        let epoch = *self.epoch.iter().chain(self.repair.earlier.iter().flatten()).find(|e| e.source(out).is_some())?;
         let source = epoch.source(out)?;
         let (meta, payload) = track.layers.get(usize::from(epoch.layer))?.ring.get(source)?;
         let rtx_type = *self.types.rtx.get(track.codec as usize).filter(|rtx| **rtx != 0)?;
-        if self.was_just_resent(out, now) {
+        if self.repair.was_just_resent(out, now) {
             return None;
         }
         let (_, payload, _) = self.dress(track.codec, meta, payload)?;
-        let place = Placement { seq: self.rtx_seq, rtp_time: meta.rtp_time.wrapping_add(epoch.time_offset) };
-        self.rtx_seq = self.rtx_seq.next();
+        let place = Placement { seq: self.repair.seq, rtp_time: meta.rtp_time.wrapping_add(epoch.time_offset) };
+        self.repair.seq = self.repair.seq.next();
         let marker = u8::from(meta.marker) << 7;
-        let header = write_header(space, rtx_type | marker, &place, self.rtx_ssrc, self.twcc_id, twcc);
+        let header = write_header(space, rtx_type | marker, &place, self.repair.ssrc, self.twcc_id, twcc);
         space[header..header + 2].copy_from_slice(&out.wire().to_be_bytes());
         let end = header + 2 + payload.len();
         space[header + 2..end].copy_from_slice(payload);
@@ -324,9 +331,9 @@ impl Forward {
     /// Builds a padding-only packet on the retransmission stream: probes the line without touching the media's numbers.
     pub fn write_probe(&mut self, codec: Codec, twcc: u16, sealer: &mut RtpSealer, space: &mut [u8]) -> Option<usize> {
         let rtx_type = *self.types.rtx.get(codec as usize).filter(|rtx| **rtx != 0)?;
-        let place = Placement { seq: self.rtx_seq, rtp_time: self.last_time };
-        self.rtx_seq = self.rtx_seq.next();
-        let header = write_header(space, rtx_type, &place, self.rtx_ssrc, self.twcc_id, twcc);
+        let place = Placement { seq: self.repair.seq, rtp_time: self.last_time };
+        self.repair.seq = self.repair.seq.next();
+        let header = write_header(space, rtx_type, &place, self.repair.ssrc, self.twcc_id, twcc);
         let len = add_padding(space, header, u8::MAX);
         Some(sealer.protect(space, header, len, place.seq.rollover()))
     }
@@ -378,8 +385,8 @@ impl Forward {
 
     fn end_epoch(&mut self) {
         if let Some(epoch) = self.epoch.take() {
-            self.earlier.rotate_right(1);
-            self.earlier[0] = Some(epoch);
+            self.repair.earlier.rotate_right(1);
+            self.repair.earlier[0] = Some(epoch);
         }
     }
 
@@ -410,18 +417,20 @@ impl Forward {
         let payload_type = *self.types.media.get(codec as usize).filter(|media| **media != 0)?;
         Some((payload_type, plain, meta.pad))
     }
+}
 
+impl Repair {
     fn was_just_resent(&mut self, out: SeqNo, now: Instant) -> bool {
-        while self.resent.front().is_some_and(|(_, at)| now.saturating_duration_since(*at) >= RESEND_PAUSE) {
-            self.resent.pop_front();
+        while self.recent.front().is_some_and(|(_, at)| now.saturating_duration_since(*at) >= RESEND_PAUSE) {
+            self.recent.pop_front();
         }
-        if self.resent.iter().any(|(seq, _)| *seq == out) {
+        if self.recent.iter().any(|(seq, _)| *seq == out) {
             return true;
         }
-        if self.resent.len() == RESENT {
-            self.resent.pop_front();
+        if self.recent.len() == RESENT {
+            self.recent.pop_front();
         }
-        self.resent.push_back((out, now));
+        self.recent.push_back((out, now));
         false
     }
 }

@@ -1,0 +1,314 @@
+//! The shard under test, its publisher and its subscribers.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tongke_plane::command::{Command, Shown, SlotSpec};
+use tongke_plane::ids::Ssrc;
+use tongke_plane::io::{MediaSocket, Sender};
+use tongke_plane::publish::twcc::FeedbackGenerator;
+use tongke_plane::rtp::WallClock;
+use tongke_plane::rtp::rtcp::Compound;
+use tongke_plane::sdp::Outgoing;
+use tongke_plane::shard::Shard;
+use tongke_plane::stats::Counters;
+use tongke_plane::subscribe::arena::SendArena;
+use tongke_plane::subscribe::forward::{ForwardSpec, PayloadTypes};
+use tongke_plane::tap::{self, Tap};
+use tongke_plane::transport::{IceCredentials, Identity, Transport};
+use tongke_plane::{Codec, LessonId, MediaKind, PeerId, Priority, TrackId};
+
+use crate::support::{Client, Packet, TWCC_ID, payload_type, published, start_of_time, subscribed, twcc_of};
+use crate::{FRAMES_PER_BLOCK, Scenario, cpu_time};
+
+const TRACK: TrackId = TrackId(1);
+
+/// One subscriber in so many asks for a packet again in each tenth of a second: at 150 packets a second that is one in a hundred lost.
+const ASKS_AGAIN: usize = 7;
+
+/// See the module.
+pub struct Bench {
+    scenario: Scenario,
+    shard: Shard,
+    counters: Arc<Counters>,
+    now: Instant,
+    publisher: Client,
+    subscribers: Vec<Receiver>,
+    /// The recorder's end, where there is one.
+    tap: Option<Tap>,
+    seqs: Vec<u64>,
+    twcc: u16,
+    frames: u32,
+    sender: Sender,
+    arena: SendArena,
+    pub forwarded: u64,
+    pub resent: u64,
+}
+
+struct Receiver {
+    client: Client,
+    feedback: FeedbackGenerator,
+    /// The newest number of the media stream.
+    newest: u16,
+}
+
+impl Bench {
+    pub fn new(scenario: Scenario, addresses: &[SocketAddr]) -> Bench {
+        let now = start_of_time();
+        let counters = Arc::new(Counters::default());
+        let mut shard =
+            Shard::new(0, counters.clone(), WallClock::new(now, Duration::from_secs(1_800_000_000)), Ssrc(1));
+        let identity = Arc::new(Identity::generate().expect("a certificate"));
+        let lesson = LessonId(1);
+        let transport = |n: usize| {
+            let ice = IceCredentials { ufrag: format!("server{n:06}"), pwd: "the server's password of 22+".into() };
+            (Box::new(Transport::new(identity.clone(), ice.clone(), now)), ice)
+        };
+        let (mut ours, ice) = transport(0);
+        let publisher = Client::new(now, "10.1.0.1:4000".parse().expect("an address"), ice);
+        ours.set_remote(now, publisher.parameters());
+        let layers = scenario.layers().len();
+        let sources: Vec<_> = (0..layers as u32).map(|layer| (1_000 + 2 * layer, 1_001 + 2 * layer)).collect();
+        let media = vec![(TRACK, published(kind(scenario), scenario.codec(), &sources))];
+        shard.handle_command(now, Command::AddPublisher { peer: PeerId(1), lesson, transport: ours, media });
+        let tap = (scenario == Scenario::Lesson).then(|| {
+            let (sink, tap) = tap::channel(MediaKind::Video);
+            shard.handle_command(now, Command::Tap { track: TRACK, sink });
+            tap
+        });
+        let mut subscribers = Vec::new();
+        for (n, address) in addresses.iter().enumerate() {
+            let (ours, ice) = transport(n + 1);
+            let client = Client::new(now, *address, ice);
+            let peer = PeerId(n as u64 + 2);
+            let ssrc = ssrc(n);
+            shard
+                .handle_command(now, Command::AddSubscriber { peer, lesson, transport: ours, slots: vec![slot(ssrc)] });
+            let outgoing =
+                Outgoing { ssrc: Ssrc(ssrc), rtx_ssrc: Ssrc(ssrc + 1), stream: "s".into(), track: "t".into() };
+            let media = vec![subscribed(0, kind(scenario), outgoing)];
+            shard.handle_command(now, Command::Accept { peer, remote: client.parameters(), media });
+            let shown = Shown { track: TRACK, priority: Priority::LeadVideo, max_layer: layers as u8 - 1 };
+            shard.handle_command(now, Command::Assign { peer, slots: vec![Some(shown)] });
+            subscribers.push(Receiver { client, feedback: FeedbackGenerator::new(now), newest: 0 });
+        }
+        let (sender, arena) = (Sender::new(), SendArena::new());
+        Bench {
+            scenario,
+            shard,
+            counters,
+            now,
+            publisher,
+            subscribers,
+            tap,
+            seqs: vec![1; layers],
+            twcc: 0,
+            frames: 0,
+            sender,
+            arena,
+            forwarded: 0,
+            resent: 0,
+        }
+    }
+
+    /// Connects everybody and lets the stream run until all get it.
+    pub fn settle(&mut self, socket: &MediaSocket) {
+        let mut rounds = 0;
+        while self.publisher.session.is_none() || self.subscribers.iter().any(|one| one.client.session.is_none()) {
+            self.upkeep();
+            self.now += Duration::from_millis(20);
+            rounds += 1;
+            assert!(rounds < 500, "the handshakes do not end");
+        }
+        // The estimates rise until the best layer fits everywhere.
+        for _ in 0..600 {
+            self.frame(socket);
+        }
+        assert!(self.forwarded > 0, "nothing is forwarded: {:?}", self.counters.snapshot());
+        (self.forwarded, self.resent) = (0, 0);
+    }
+
+    /// A block of frames: nanoseconds of CPU per forwarded packet.
+    pub fn block(&mut self, socket: &MediaSocket) -> f64 {
+        let (before, mut cpu) = (self.forwarded, Duration::ZERO);
+        for _ in 0..FRAMES_PER_BLOCK {
+            cpu += self.frame(socket);
+        }
+        cpu.as_nanos() as f64 / (self.forwarded - before).max(1) as f64
+    }
+
+    /// One frame in, everything out; returns the CPU time of the shard's part.
+    fn frame(&mut self, socket: &MediaSocket) -> Duration {
+        let mut packets = self.packets();
+        let before = self.counters.snapshot();
+        let (from, now) = (self.publisher.address, self.now);
+        let start = cpu_time();
+        for packet in &mut packets {
+            self.shard.handle_datagram(now, from, packet);
+        }
+        self.shard.handle_timeout(now);
+        let mut cpu = cpu_time() - start;
+        loop {
+            let start = cpu_time();
+            let more = self.shard.poll_output(now, &mut self.arena);
+            cpu += cpu_time() - start;
+            self.note_feedback();
+            let start = cpu_time();
+            self.sender.flush(socket, &self.arena);
+            cpu += cpu_time() - start;
+            self.arena.clear();
+            if !more {
+                break;
+            }
+        }
+        self.frames += 1;
+        self.now += self.scenario.frame();
+        if self.frames.is_multiple_of(3) {
+            let upkeep = self.upkeep();
+            cpu += if self.scenario == Scenario::Lesson { upkeep } else { Duration::ZERO };
+        }
+        let after = self.counters.snapshot();
+        self.forwarded += after.packets_forwarded - before.packets_forwarded;
+        self.resent += after.packets_resent - before.packets_resent;
+        // The recorder has a thread of its own.
+        while self.tap.as_mut().is_some_and(|tap| tap.pop().is_some()) {}
+        cpu
+    }
+
+    fn packets(&mut self) -> Vec<Vec<u8>> {
+        let (scenario, keyframe) = (self.scenario, self.frames.is_multiple_of(150));
+        let mut sealed = Vec::new();
+        for (layer, packets) in scenario.layers().iter().enumerate() {
+            for n in 0..*packets {
+                let mut payload = vec![0x55; scenario.payload()];
+                if scenario.codec() == Codec::H264 {
+                    // FU-A of an IDR or a P slice (RFC 6184 §5.8) that begins with macroblock 0.
+                    (payload[0], payload[2]) = (0x7C, 0x88);
+                    payload[1] = if keyframe { 5 } else { 1 } | if n == 0 { 0x80 } else { 0 };
+                }
+                let packet = Packet {
+                    payload_type: payload_type(scenario.codec()),
+                    ssrc: 1_000 + 2 * layer as u32,
+                    seq: self.seqs[layer],
+                    rtp_time: self.frames * 3_000,
+                    marker: n + 1 == *packets,
+                    twcc: self.twcc,
+                    payload: &payload,
+                };
+                self.seqs[layer] += 1;
+                self.twcc = self.twcc.wrapping_add(1);
+                sealed.push(packet.seal(&mut self.publisher));
+            }
+        }
+        sealed
+    }
+
+    /// What subscribers would report: every packet arrived now.
+    fn note_feedback(&mut self) {
+        let (now, mut at) = (self.now, 0);
+        for (to, datagram) in self.arena.datagrams() {
+            let Some(number) = twcc_of(datagram) else { continue };
+            while self.subscribers[at].client.address != to {
+                at = (at + 1) % self.subscribers.len();
+            }
+            let receiver = &mut self.subscribers[at];
+            receiver.feedback.received(number, now);
+            if datagram[1] & 0x7F == payload_type(self.scenario.codec()) {
+                receiver.newest = u16::from_be_bytes([datagram[2], datagram[3]]);
+            }
+        }
+    }
+
+    /// Checks, handshakes and feedback of every client, and the shard's answers to them. Returns the CPU time of the shard's part.
+    fn upkeep(&mut self) -> Duration {
+        let now = self.now;
+        let mut incoming = self.from_clients();
+        let start = cpu_time();
+        for (from, datagram) in &mut incoming {
+            self.shard.handle_datagram(now, *from, datagram);
+        }
+        self.shard.handle_timeout(now);
+        let mut cpu = cpu_time() - start;
+        loop {
+            let start = cpu_time();
+            let more = self.shard.poll_output(now, &mut self.arena);
+            cpu += cpu_time() - start;
+            self.note_feedback();
+            self.answer_clients();
+            self.arena.clear();
+            if !more {
+                break;
+            }
+        }
+        while self.shard.poll_event().is_some() {}
+        cpu
+    }
+
+    fn from_clients(&mut self) -> Vec<(SocketAddr, Vec<u8>)> {
+        let (now, turn) = (self.now, self.frames as usize);
+        let asks = self.scenario == Scenario::Lesson;
+        let own = self.publisher.poll(now);
+        let mut incoming: Vec<_> = own.into_iter().map(|datagram| (self.publisher.address, datagram)).collect();
+        for (n, receiver) in self.subscribers.iter_mut().enumerate() {
+            let Receiver { client, feedback, newest } = receiver;
+            let datagrams = client.poll(now);
+            incoming.extend(datagrams.into_iter().map(|datagram| (client.address, datagram)));
+            let Some(session) = client.session.as_mut() else { continue };
+            let mut space = vec![0; 1_300];
+            let mut compound = Compound::new(&mut space[..1_200]);
+            if feedback.is_due(now) {
+                let _ = feedback.write(Ssrc(7), Ssrc(8), &mut compound, now);
+            }
+            if asks && (n + turn / 3).is_multiple_of(ASKS_AGAIN) {
+                let _ = compound.nack(Ssrc(7), Ssrc(ssrc(n)), [*newest].into_iter());
+            }
+            let len = compound.len();
+            if len > 0 {
+                let sealed = session.outbound.rtcp.protect(&mut space, len).expect("a fresh key");
+                space.truncate(sealed);
+                incoming.push((client.address, space));
+            }
+        }
+        incoming
+    }
+
+    /// Hands STUN and DTLS to the clients they are for.
+    fn answer_clients(&mut self) {
+        let (now, mut at) = (self.now, 0);
+        for (to, datagram) in self.arena.datagrams().filter(|(_, datagram)| datagram[0] < 64) {
+            if to == self.publisher.address {
+                self.publisher.handle(now, datagram);
+                continue;
+            }
+            while self.subscribers[at].client.address != to {
+                at = (at + 1) % self.subscribers.len();
+            }
+            self.subscribers[at].client.handle(now, datagram);
+        }
+    }
+}
+
+fn kind(scenario: Scenario) -> MediaKind {
+    if scenario == Scenario::Voice { MediaKind::Audio } else { MediaKind::Video }
+}
+
+fn ssrc(subscriber: usize) -> u32 {
+    100_000 + 2 * subscriber as u32
+}
+
+fn slot(ssrc: u32) -> SlotSpec {
+    let mut types = PayloadTypes::default();
+    types.set(Codec::H264, 102, Some(103));
+    types.set(Codec::Opus, payload_type(Codec::Opus), None);
+    let forward = ForwardSpec {
+        ssrc,
+        rtx_ssrc: ssrc + 1,
+        types,
+        twcc_id: Some(TWCC_ID),
+        first_seq: 1,
+        first_rtx_seq: 1,
+        first_time: 1,
+    };
+    SlotSpec { mid: "0".into(), forward }
+}
