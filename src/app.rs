@@ -21,6 +21,7 @@ use crate::library::Library;
 use crate::listen::{self, ListenError};
 use crate::live::{self, Lessons};
 use crate::recording::{self, Health, Recordings};
+use crate::search::{self, Search};
 use crate::storage::{self, Storage};
 use crate::worker::Worker;
 use crate::{demo, http, metrics, timetable};
@@ -41,6 +42,7 @@ pub struct App {
     pub lessons: Lessons,
     pub recordings: Recordings,
     pub library: Library,
+    pub search: Search,
 }
 
 /// Why the server did not start or run on.
@@ -66,6 +68,8 @@ pub enum ServeError {
     Recordings(#[from] recording::StartError),
     #[error("the library cannot be opened: {0}")]
     Library(io::Error),
+    #[error(transparent)]
+    Search(#[from] search::OpenError),
     #[error("the web server failed: {0}")]
     Http(io::Error),
 }
@@ -87,8 +91,9 @@ impl App {
         let library = Library::start(&config, db.clone(), storage.clone(), jobs.clone());
         let library = library.await.map_err(ServeError::Library)?;
         library.register_jobs(&config, Worker::media(&config.worker), &jobs, &storage, &db);
+        let search = Search::open(&config, db.clone()).await?;
         let config = Arc::new(config);
-        Ok(Self { config, db, storage, jobs, identity, metrics, plane, lessons, recordings, library })
+        Ok(Self { config, db, storage, jobs, identity, metrics, plane, lessons, recordings, library, search })
     }
 }
 
@@ -140,6 +145,7 @@ pub async fn serve(config: Config, with_demo: bool) -> Result<(), ServeError> {
         tracing::warn!(lessons = ended.len(), "lessons were on when the server stopped; they are ended");
     }
     app.jobs.start().await?;
+    app.search.start();
     tokio::spawn(metrics::keep_tidy(app.metrics.clone()));
     if with_demo {
         demo::start(&app).await?;
@@ -215,6 +221,7 @@ async fn stop_when_told(app: App, handle: Handle<SocketAddr>, limit: Duration) {
     app.recordings.stop(limit.saturating_sub(began.elapsed()).max(AT_LEAST)).await;
     // A job that is stopped runs again at the next start, so it gets what is left.
     app.jobs.stop(limit.saturating_sub(began.elapsed()).max(AT_LEAST)).await;
+    app.search.stop(limit.saturating_sub(began.elapsed()).max(AT_LEAST)).await;
     handle.shutdown();
 }
 

@@ -26,6 +26,9 @@ pub enum Command {
     Config(ConfigCommand),
     /// Print a fresh one-time link that creates the first administrator.
     AdminLink(Source),
+    /// Look after the search index.
+    #[command(subcommand)]
+    Search(SearchCommand),
     /// Publish to and play from any WHIP and WHEP server, and measure it.
     Load(crate::load::Args),
 }
@@ -34,6 +37,12 @@ pub enum Command {
 pub enum ConfigCommand {
     /// Read the configuration and say what is wrong with it.
     Check(Source),
+}
+
+#[derive(Debug, Subcommand)]
+pub enum SearchCommand {
+    /// Build the search index anew while the server runs and answers from the old one.
+    Rebuild(Source),
 }
 
 /// Where settings come from.

@@ -25,6 +25,7 @@ pub struct Config {
     pub worker: Worker,
     pub documents: Documents,
     pub library: Library,
+    pub search: Search,
     pub log: Log,
     pub limits: Limits,
 }
@@ -134,6 +135,13 @@ pub struct Library {
     pub min_free_bytes: u64,
     pub upload_keep_hours: u32,
     pub removed_keep_days: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Search {
+    /// Empty: `synonyms.txt` in the data directory; where there is none, ours.
+    pub synonyms: String,
+    pub heap_bytes: usize,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -256,6 +264,12 @@ impl Default for Library {
             upload_keep_hours: 72,
             removed_keep_days: 30,
         }
+    }
+}
+
+impl Default for Search {
+    fn default() -> Self {
+        Self { synonyms: String::new(), heap_bytes: 50_000_000 }
     }
 }
 

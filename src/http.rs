@@ -21,7 +21,7 @@ use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::app::App;
-use crate::{assets, identity, library, live, recording, schools, timetable};
+use crate::{assets, identity, library, live, recording, schools, search, timetable};
 
 #[derive(OpenApi)]
 #[openapi(info(
@@ -39,6 +39,7 @@ fn routes() -> OpenApiRouter<App> {
         .merge(timetable::routes())
         .merge(recording::routes())
         .merge(library::routes())
+        .merge(search::routes())
         .merge(jobs::routes())
         .merge(live::routes())
 }

@@ -2,7 +2,8 @@
 //!
 //! - `cli` `config` `app` `listen` `http` `extract` `error`: parse, load, start, stop; every URL; error → answer
 //! - `identity` `schools` `timetable`: who, where, when
-//! - `live`: a lesson while it is on. `recording`: a subscriber like any other. `library`: courseware and plans, shared
+//! - `live`: a lesson while it is on. `recording`: a subscriber like any other
+//! - `library`: courseware and plans, shared. `search`: one box for whatever can be found
 //! - `db` `storage` `bus` `jobs`: the only modules that know which engine is behind them
 //! - `worker`: runs `tongke-av` and `tongke-doc` in a sandbox. `download`: answers with a stored object. `assets` `metrics` `demo`; `load`: a load generator for any WHIP and WHEP server
 //!
@@ -29,6 +30,7 @@ mod load;
 mod metrics;
 mod recording;
 mod schools;
+mod search;
 mod storage;
 #[cfg(test)]
 mod testing;
@@ -43,7 +45,7 @@ use clap::Parser;
 use jiff::Timestamp;
 use tracing_subscriber::EnvFilter;
 
-use cli::{Cli, Command, ConfigCommand, Serve, Source};
+use cli::{Cli, Command, ConfigCommand, SearchCommand, Serve, Source};
 use config::{Config, LogFormat};
 
 fn main() -> ExitCode {
@@ -63,6 +65,7 @@ fn main() -> ExitCode {
             Some(Command::Serve(arguments)) => serve(arguments).await,
             Some(Command::Config(ConfigCommand::Check(source))) => check(&source),
             Some(Command::AdminLink(source)) => admin_link(&source).await,
+            Some(Command::Search(SearchCommand::Rebuild(source))) => rebuild_search(&source).await,
             Some(Command::Load(_)) => Ok(()),
         }
     });
@@ -115,6 +118,21 @@ fn check(source: &Source) -> Outcome {
 }
 
 async fn admin_link(source: &Source) -> Outcome {
+    let (config, db) = open_house(source).await?;
+    if identity::administrator_exists(&db).await? {
+        return Err("there is an administrator already; they can add others on the administration page".into());
+    }
+    println!("{}/setup/{}", config.public_url(), identity::fresh_link(&db, Timestamp::now()).await?);
+    Ok(())
+}
+
+async fn rebuild_search(source: &Source) -> Outcome {
+    let (_, db) = open_house(source).await?;
+    Ok(search::follow(&db, |told| println!("{told}")).await?)
+}
+
+/// The database of a house that exists, beside its server.
+async fn open_house(source: &Source) -> Result<(Config, db::Db), Box<dyn std::error::Error>> {
     let config = source.load()?;
     if config.database.url.is_empty() && !config.server.data_dir.exists() {
         let path = config.server.data_dir.display();
@@ -123,9 +141,5 @@ async fn admin_link(source: &Source) -> Outcome {
         );
     }
     let db = db::Db::open(&config).await?;
-    if identity::administrator_exists(&db).await? {
-        return Err("there is an administrator already; they can add others on the administration page".into());
-    }
-    println!("{}/setup/{}", config.public_url(), identity::fresh_link(&db, Timestamp::now()).await?);
-    Ok(())
+    Ok((config, db))
 }

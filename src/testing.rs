@@ -27,7 +27,7 @@ pub struct House {
     pub app: App,
     pub school: SchoolId,
     pub router: Router,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 /// An empty house on SQLite, and one on PostgreSQL.
@@ -60,7 +60,7 @@ pub async fn house_with(change: impl FnOnce(&mut Config)) -> House {
     let app = App::open(config).await.expect("opens");
     let new = NewSchool { community_id: None, name: "实验小学".into(), role: SchoolRole::Core, membership: None };
     let school = schools::add_school(&app.db, new).await.expect("added").id;
-    House { router: crate::http::router(app.clone()), app, school, _folder: folder }
+    House { router: crate::http::router(app.clone()), app, school, folder }
 }
 
 /// Empty databases of both engines.
@@ -78,6 +78,11 @@ pub async fn databases() -> Vec<(Db, TempDir)> {
 pub const PASSWORD: &str = "a good passphrase";
 
 impl House {
+    /// Where the house keeps its files.
+    pub fn folder(&self) -> &std::path::Path {
+        self.folder.path()
+    }
+
     pub async fn person(&self, login: &str, role: Role) -> PersonId {
         let new = NewPerson { school: Some(self.school), name: login.into(), login: login.into(), role };
         add_person(&self.app, new, PASSWORD.into()).await.expect("added")

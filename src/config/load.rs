@@ -72,6 +72,9 @@ impl Config {
         if self.limits.sign_in_tries == 0 || self.limits.request_seconds == 0 || self.limits.body_bytes == 0 {
             return problem("limits", "must not be 0");
         }
+        if !(15_000_000..=2_000_000_000).contains(&self.search.heap_bytes) {
+            return problem("search.heap_bytes", "must be between 15000000 and 2000000000");
+        }
         if !(500..=10_000).contains(&self.recording.segment_ms) {
             return problem("recording.segment_ms", "must be between 500 and 10000");
         }

@@ -91,6 +91,11 @@ pub const TABLE: &[(&str, &str, Access)] = &[
     ("DELETE", "/whep/{lesson_id}/{session}", Bearer),
     ("OPTIONS", "/whep/{lesson_id}", Bearer),
     ("OPTIONS", "/whep/{lesson_id}/{session}", Bearer),
+    ("GET", "/api/search", SignedIn),
+    ("GET", "/api/search/suggest", SignedIn),
+    ("GET", "/api/search/similar/{kind}/{id}", SignedIn),
+    ("GET", "/api/search/index", Administrator),
+    ("POST", "/api/search/rebuild", Administrator),
     // Recordings.
     ("GET", "/api/recordings", SignedIn),
     ("GET", "/api/lessons/{id}/recording", SignedIn),

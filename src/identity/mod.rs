@@ -1,6 +1,7 @@
 //! Who is asking: people with passwords, classrooms with passes, and the sessions of both.
 
 mod actor;
+mod known;
 mod limiter;
 mod password;
 mod people;
@@ -17,6 +18,7 @@ use crate::app::App;
 use crate::config::Limits;
 
 pub use actor::{Actor, SchoolRef};
+pub use known::{ids_after, known};
 pub use limiter::Limiter;
 pub use password::Hasher;
 pub use people::{NewPerson, add_person};

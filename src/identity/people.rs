@@ -12,6 +12,7 @@ use crate::db::{DbError, MAX_ROWS, is_dangling, is_duplicate, millis};
 use crate::error::{Error, Result};
 use crate::extract::{Json, Path, line, now, nullable};
 use crate::schools::SchoolId;
+use crate::search;
 
 use super::{Actor, PersonId, Role, SchoolRef, password, secret, session};
 
@@ -158,6 +159,7 @@ pub async fn insert(tx: &mut Transaction<'static, Any>, person: &NewPerson, pass
         .execute(&mut **tx)
         .await
         .map_err(refused)?;
+    search::mark(tx, search::Kind::Person, id.0).await?;
     Ok(id)
 }
 
@@ -207,6 +209,7 @@ async fn change(
     .execute(&mut *tx)
     .await
     .map_err(refused)?;
+    search::mark(&mut tx, search::Kind::Person, id.0).await?;
     tx.commit().await?;
     Ok(Json(find(&app, id).await?))
 }
@@ -245,6 +248,7 @@ async fn remove(State(app): State<App>, Path(id): Path<PersonId>) -> Result<Stat
         return Err(no_person());
     }
     sqlx::query("DELETE FROM sessions WHERE person_id = $1").bind(id).execute(&mut *tx).await?;
+    search::hide(&mut tx, search::Kind::Person, id.0).await?;
     tx.commit().await?;
     Ok(StatusCode::NO_CONTENT)
 }

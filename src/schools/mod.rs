@@ -2,6 +2,7 @@
 
 mod classrooms;
 mod communities;
+mod known;
 mod school;
 #[cfg(test)]
 mod tests;
@@ -12,6 +13,7 @@ use crate::app::App;
 
 pub use classrooms::{NewClassroom, add_classroom, classroom_of_pass, new_pass};
 pub use communities::{NewCommunity, add_community};
+pub use known::{community_of, ids_after, known};
 pub use school::{Membership, NewSchool, SchoolRole, add_school};
 
 crate::id! {

@@ -10,6 +10,7 @@ use crate::app::App;
 use crate::db::{Db, DbError, MAX_ROWS, is_dangling, millis};
 use crate::error::{Error, Result};
 use crate::extract::{Json, Path, line, now, nullable};
+use crate::search;
 
 use super::{CommunityId, SchoolId};
 
@@ -82,6 +83,7 @@ pub async fn add_school(db: &Db, new: NewSchool) -> Result<School> {
         role: new.role,
         membership: new.membership,
     };
+    let mut tx = db.begin().await?;
     sqlx::query(
         "INSERT INTO schools (id, community_id, name, role, membership, created_at) VALUES ($1, $2, $3, $4, $5, $6)",
     )
@@ -91,9 +93,11 @@ pub async fn add_school(db: &Db, new: NewSchool) -> Result<School> {
     .bind(school.role)
     .bind(school.membership)
     .bind(millis(now()))
-    .execute(db.pool())
+    .execute(&mut *tx)
     .await
     .map_err(refused)?;
+    search::mark(&mut tx, search::Kind::School, school.id.0).await?;
+    tx.commit().await?;
     Ok(school)
 }
 
@@ -137,15 +141,18 @@ async fn change(
     school.role = form.role.unwrap_or(school.role);
     school.membership = form.membership.unwrap_or(school.membership);
     check_membership(school.role, school.membership)?;
+    let mut tx = app.db.begin().await?;
     sqlx::query("UPDATE schools SET community_id = $2, name = $3, role = $4, membership = $5 WHERE id = $1")
         .bind(id)
         .bind(school.community_id)
         .bind(&school.name)
         .bind(school.role)
         .bind(school.membership)
-        .execute(app.db.pool())
+        .execute(&mut *tx)
         .await
         .map_err(refused)?;
+    search::mark(&mut tx, search::Kind::School, id.0).await?;
+    tx.commit().await?;
     Ok(Json(school))
 }
 
@@ -186,6 +193,7 @@ async fn remove(State(app): State<App>, Path(id): Path<SchoolId>) -> Result<Stat
     if removed.rows_affected() == 0 {
         return Err(no_school());
     }
+    search::hide(&mut tx, search::Kind::School, id.0).await?;
     tx.commit().await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -85,6 +85,26 @@ pub async fn card(db: &Db, lesson: LessonId, actor: &Actor) -> Result<Option<Les
     Ok(cards(db, Which::One(lesson), actor).await?.pop())
 }
 
+/// A recorded lesson whoever asks, for what shows it to those who took part; `None` when there is nothing to play.
+pub async fn recorded(db: &Db, lesson: LessonId) -> Result<Option<LessonCard>, DbError> {
+    let query = format!("{SELECT} WHERE l.id = $1 AND l.recording IN ('recording', 'finishing', 'ready')");
+    let row: Option<Row> = sqlx::query_as(sqlx::AssertSqlSafe(query)).bind(lesson).fetch_optional(db.pool()).await?;
+    let mut cards: Vec<LessonCard> = row.into_iter().map(Row::card).collect();
+    if !cards.is_empty() {
+        add_assistants(db, &mut cards).await?;
+        add_listening(db, &mut cards).await?;
+    }
+    Ok(cards.pop())
+}
+
+/// The next recorded lessons after one, in order of their ids.
+pub async fn recorded_after(db: &Db, after: Option<LessonId>, most: u32) -> Result<Vec<LessonId>, DbError> {
+    let query = format!("SELECT id FROM lessons WHERE recording <> 'none' AND id > $1 ORDER BY id LIMIT {most}");
+    let after = after.map_or(String::new(), |id| id.to_string());
+    let ids: Vec<(LessonId,)> = sqlx::query_as(sqlx::AssertSqlSafe(query)).bind(after).fetch_all(db.pool()).await?;
+    Ok(ids.into_iter().map(|(id,)| id).collect())
+}
+
 /// Lessons that `actor` may see: those they take part in; all of them for administrators and observers.
 pub async fn cards(db: &Db, which: Which, actor: &Actor) -> Result<Vec<LessonCard>, DbError> {
     let mut cards: Vec<LessonCard> = rows(db, which, actor).await?.into_iter().map(Row::card).collect();

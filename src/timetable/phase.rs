@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use crate::db::{Db, DbError, millis, time};
+use crate::search;
 
 use super::{LessonId, Phase, RecordingState};
 
@@ -57,6 +58,8 @@ pub async fn brief(db: &Db, lesson: LessonId) -> Result<Option<Brief>, DbError> 
 
 /// Notes how the lesson's recording stands.
 pub async fn set_recording(db: &Db, lesson: LessonId, state: RecordingState) -> Result<(), DbError> {
-    sqlx::query("UPDATE lessons SET recording = $2 WHERE id = $1").bind(lesson).bind(state).execute(db.pool()).await?;
-    Ok(())
+    let mut tx = db.begin().await?;
+    sqlx::query("UPDATE lessons SET recording = $2 WHERE id = $1").bind(lesson).bind(state).execute(&mut *tx).await?;
+    search::mark(&mut tx, search::Kind::Recording, lesson.0).await?;
+    tx.commit().await
 }

@@ -1,0 +1,205 @@
+//! The index's fields, and how a document is laid out in them.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use tantivy::schema::{
+    Field, IndexRecordOption, NumericOptions, OwnedValue, STORED, STRING, Schema, SchemaBuilder, TantivyDocument,
+    TextFieldIndexing, TextOptions, Value,
+};
+use tantivy::{Index, Term};
+
+use crate::document::{Document, Facet, Key};
+use crate::text::fold;
+use crate::words::Cut;
+
+/// Raised with every change of fields, of cutting or of folding: an index of another format is built anew.
+pub const FORMAT: u32 = 1;
+
+/// Characters of a document that are indexed, a thick book; whatever follows is not found.
+pub const MOST_CHARS: usize = 500_000;
+
+/// Where texts are looked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Texts {
+    pub words: Field,
+    pub singles: Field,
+    pub pairs: Field,
+}
+
+/// All fields.
+#[derive(Clone, Debug)]
+pub struct Fields {
+    pub schema: Schema,
+    /// Kind and id.
+    pub key: Field,
+    /// [`Card`] as JSON.
+    pub card: Field,
+    /// Who may find it.
+    pub circles: Field,
+    /// Ids of the author and the school, whose change changes this document too.
+    pub mentions: Field,
+    pub title: Texts,
+    pub body: Texts,
+    /// Author, school, keywords and facets.
+    pub other: Texts,
+    /// All runs of letters of all texts, whole and by their ends.
+    pub letters: Field,
+    pub tails: Field,
+    /// How the title sounds, and how the author and the school do.
+    pub title_sound: Field,
+    pub other_sound: Field,
+}
+
+/// Names of the columns that results are sorted by.
+pub const CREATED: &str = "created_at";
+pub const USES: &str = "uses";
+pub const RATING: &str = "rating";
+
+/// What is kept of a document to show it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Card {
+    pub key: Key,
+    pub document: Document,
+}
+
+impl Fields {
+    pub fn new() -> Self {
+        let mut schema = Schema::builder();
+        let (title, body, other) =
+            (texts(&mut schema, "title"), texts(&mut schema, "body"), texts(&mut schema, "other"));
+        let basic = |schema: &mut SchemaBuilder, name: &str, cut: Cut| {
+            schema.add_text_field(name, indexed(cut, IndexRecordOption::Basic))
+        };
+        let letters = basic(&mut schema, "letters", Cut::Letters);
+        let tails = basic(&mut schema, "tails", Cut::Tails);
+        let title_sound = basic(&mut schema, "title_sound", Cut::Pinyin);
+        let other_sound = basic(&mut schema, "other_sound", Cut::Pinyin);
+        let key = schema.add_text_field("key", STRING);
+        let circles = schema.add_text_field("circles", STRING);
+        let mentions = schema.add_text_field("mentions", STRING);
+        let card = schema.add_text_field("card", STORED);
+        for facet in Facet::ALL {
+            schema.add_text_field(facet.name(), TextOptions::default().set_fast("raw"));
+        }
+        let column = NumericOptions::default().set_fast();
+        schema.add_i64_field(CREATED, column.clone());
+        schema.add_u64_field(USES, column.clone());
+        schema.add_f64_field(RATING, column);
+        Self {
+            schema: schema.build(),
+            key,
+            card,
+            circles,
+            mentions,
+            title,
+            body,
+            other,
+            letters,
+            tails,
+            title_sound,
+            other_sound,
+        }
+    }
+
+    /// Teaches an index how to cut.
+    pub fn register(index: &Index) {
+        for cut in Cut::ALL {
+            index.tokenizers().register(cut.name(), cut);
+        }
+    }
+
+    pub fn key_term(&self, key: &Key) -> Term {
+        Term::from_field_text(self.key, &key.to_string())
+    }
+
+    /// A document as tantivy takes it. Every column gets a value: a column without holes is read several times faster.
+    pub fn lay_out(&self, key: &Key, document: &Document) -> TantivyDocument {
+        let document = bounded(document);
+        let mut laid = TantivyDocument::default();
+        laid.add_text(self.key, key.to_string());
+        document.visibility.iter().for_each(|circle| laid.add_text(self.circles, circle.word()));
+        [document.author_id, document.school_id]
+            .into_iter()
+            .flatten()
+            .for_each(|id| laid.add_text(self.mentions, id.to_string()));
+        let facets = all_facets(key, &document);
+        for facet in Facet::ALL {
+            let column = self.schema.get_field(facet.name()).expect("every facet has a column");
+            laid.add_text(column, facets.get(&facet).map_or("", String::as_str));
+        }
+        self.add_texts(&mut laid, &document);
+        let column = |name| self.schema.get_field(name).expect("a column of ours");
+        laid.add_i64(column(CREATED), document.created_at);
+        laid.add_u64(column(USES), document.uses);
+        laid.add_f64(column(RATING), document.rating);
+        let card = Card { key: key.clone(), document };
+        laid.add_text(self.card, serde_json::to_string(&card).expect("a card is plain data"));
+        laid
+    }
+
+    fn add_texts(&self, laid: &mut TantivyDocument, document: &Document) {
+        let mut add = |texts: Texts, text: &str| {
+            let text = fold(text);
+            for field in [texts.words, texts.singles, texts.pairs, self.letters, self.tails] {
+                laid.add_text(field, &text);
+            }
+        };
+        add(self.title, &document.title);
+        std::iter::once(&document.body)
+            .chain(&document.pages)
+            .filter(|text| !text.is_empty())
+            .for_each(|text| add(self.body, text));
+        let people = [&document.author, &document.school].into_iter().flatten();
+        people.clone().chain(&document.keywords).chain(document.facets.values()).for_each(|text| add(self.other, text));
+        people.for_each(|text| laid.add_text(self.other_sound, fold(text)));
+        laid.add_text(self.title_sound, fold(&document.title));
+    }
+
+    /// The card of a stored document.
+    pub fn card(&self, stored: &TantivyDocument) -> Option<Card> {
+        serde_json::from_str(stored.get_first(self.card)?.as_str()?).ok()
+    }
+
+    /// A folded text as a value of a field.
+    pub fn value(text: &str) -> OwnedValue {
+        OwnedValue::Str(fold(text))
+    }
+}
+
+fn texts(schema: &mut SchemaBuilder, name: &str) -> Texts {
+    let mut field = |cut: Cut, option| schema.add_text_field(&format!("{name}_{}", cut.name()), indexed(cut, option));
+    Texts {
+        words: field(Cut::Words, IndexRecordOption::WithFreqs),
+        singles: field(Cut::Singles, IndexRecordOption::WithFreqs),
+        pairs: field(Cut::Pairs, IndexRecordOption::WithFreqsAndPositions),
+    }
+}
+
+fn indexed(cut: Cut, option: IndexRecordOption) -> TextOptions {
+    let with_lengths = option != IndexRecordOption::Basic;
+    let indexing =
+        TextFieldIndexing::default().set_tokenizer(cut.name()).set_index_option(option).set_fieldnorms(with_lengths);
+    TextOptions::default().set_indexing_options(indexing)
+}
+
+/// The facets with those that the index knows by itself.
+pub fn all_facets(key: &Key, document: &Document) -> BTreeMap<Facet, String> {
+    let mut facets = document.facets.clone();
+    facets.insert(Facet::Kind, key.kind.clone());
+    facets.extend(document.school.clone().map(|school| (Facet::School, school)));
+    facets
+}
+
+/// The document with no more text than is indexed.
+fn bounded(document: &Document) -> Document {
+    let mut left = MOST_CHARS;
+    let mut take = |text: &str| {
+        let taken: String = text.chars().take(left).collect();
+        left -= taken.chars().count();
+        taken
+    };
+    let body = take(&document.body);
+    let pages = document.pages.iter().map(|page| take(page)).collect();
+    Document { body, pages, ..document.clone() }
+}

@@ -1,0 +1,185 @@
+//! How a folded text is cut for the index: words for ranking, characters and their pairs for finding whatever stands in it.
+//!
+//! jieba alone finds a third of arbitrary substrings; characters find all of them. A phrase is looked up by **pairs** of neighbours (分数, 数的,
+//! 的意 …) rather than by single characters with positions: two characters are then one entry, and a phrase of four is two rare entries
+//! instead of four frequent ones. Single characters are kept too, without positions, for whoever types one.
+
+use std::borrow::Cow;
+use std::sync::LazyLock;
+
+use jieba_rs::Jieba;
+use tantivy::tokenizer::{Token, TokenStream, Tokenizer};
+
+use crate::pinyin;
+use crate::text::{Piece, pieces};
+
+static JIEBA: LazyLock<Jieba> = LazyLock::new(Jieba::new);
+
+/// Reads the dictionary, which the first use would otherwise wait for.
+pub fn prepare() {
+    LazyLock::force(&JIEBA);
+}
+
+/// The words of a run of Chinese characters, as a person would read them. Unknown words stay characters: guessing at them (jieba's HMM) costs
+/// most of the time and finds nothing that pairs do not find.
+pub fn words(run: &str) -> Vec<&str> {
+    JIEBA.cut(run, false).into_iter().map(|token| token.word).collect()
+}
+
+/// Pieces, Chinese characters that nothing comes between joined to one.
+pub fn runs(text: &str) -> Vec<Piece<'_>> {
+    let mut runs: Vec<Piece<'_>> = Vec::new();
+    for piece in pieces(text) {
+        match runs.last_mut() {
+            Some(last) if last.single && piece.single && last.at + last.text.len() == piece.at => {
+                last.text = &text[last.at..piece.at + piece.text.len()];
+            }
+            _ => runs.push(piece),
+        }
+    }
+    runs
+}
+
+/// Two neighbours as the index holds them; a space keeps two runs of letters apart.
+pub fn pair(first: Piece<'_>, second: Piece<'_>) -> String {
+    let between = if first.single || second.single { "" } else { " " };
+    [first.text, between, second.text].concat()
+}
+
+/// A way of cutting; tantivy's tokenizer of that name.
+#[derive(Clone, Copy, Debug)]
+pub enum Cut {
+    /// Dictionary words, long ones also in their parts; runs of letters as they are.
+    Words,
+    /// Each piece by itself.
+    Singles,
+    /// Each two neighbours, at the position of the first.
+    Pairs,
+    /// Runs of letters and digits only.
+    Letters,
+    /// All ends of each run of letters: the beginning of an end is any part of the run.
+    Tails,
+    /// What the characters sound like.
+    Pinyin,
+}
+
+/// A text cut up, with positions.
+type Tokens<'a> = Vec<(usize, Cow<'a, str>)>;
+
+impl Cut {
+    pub const ALL: [Cut; 6] = [Cut::Words, Cut::Singles, Cut::Pairs, Cut::Letters, Cut::Tails, Cut::Pinyin];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Cut::Words => "words",
+            Cut::Singles => "singles",
+            Cut::Pairs => "pairs",
+            Cut::Letters => "letters",
+            Cut::Tails => "tails",
+            Cut::Pinyin => "pinyin",
+        }
+    }
+
+    fn tokens(self, text: &str) -> Tokens<'_> {
+        let letters = || pieces(text).filter(|piece| !piece.single).map(|piece| piece.text);
+        match self {
+            Cut::Words => numbered(runs(text).into_iter().flat_map(words_and_parts)),
+            Cut::Singles => numbered(pieces(text).map(|piece| piece.text)),
+            Cut::Pairs => pairs(text),
+            Cut::Letters => numbered(letters()),
+            Cut::Tails => numbered(letters().flat_map(tails)),
+            Cut::Pinyin => numbered(pinyin::keys(text)),
+        }
+    }
+}
+
+fn numbered<'a, T: Into<Cow<'a, str>>>(tokens: impl IntoIterator<Item = T>) -> Tokens<'a> {
+    tokens.into_iter().map(Into::into).enumerate().collect()
+}
+
+fn words_and_parts(run: Piece<'_>) -> Vec<&str> {
+    if !run.single {
+        return vec![run.text];
+    }
+    JIEBA.cut_for_search(run.text, false).into_iter().map(|token| token.word).collect()
+}
+
+fn pairs(text: &str) -> Tokens<'_> {
+    let all: Vec<Piece<'_>> = pieces(text).collect();
+    let joined = all.windows(2).map(|two| {
+        let (first, second) = (two[0], two[1]);
+        let adjacent = first.at + first.text.len() == second.at;
+        if adjacent {
+            Cow::Borrowed(&text[first.at..second.at + second.text.len()])
+        } else {
+            pair(first, second).into()
+        }
+    });
+    joined.enumerate().collect()
+}
+
+/// All ends of a run of at least two characters.
+fn tails(run: &str) -> impl Iterator<Item = &str> {
+    let starts = run.char_indices().map(|(at, _)| at);
+    starts.map(|at| &run[at..]).filter(|tail| tail.chars().nth(1).is_some())
+}
+
+impl Tokenizer for Cut {
+    type TokenStream<'a> = Stream<'a>;
+
+    fn token_stream<'a>(&'a mut self, text: &'a str) -> Stream<'a> {
+        Stream { tokens: self.tokens(text), next: 0, token: Token::default() }
+    }
+}
+
+/// What tantivy reads tokens from.
+pub struct Stream<'a> {
+    tokens: Tokens<'a>,
+    next: usize,
+    token: Token,
+}
+
+impl TokenStream for Stream<'_> {
+    fn advance(&mut self) -> bool {
+        let Some((position, text)) = self.tokens.get(self.next) else { return false };
+        self.next += 1;
+        self.token.position = *position;
+        // The last one keeps its distance from the next text of the same document: no phrase runs from one page into the next.
+        self.token.position_length = if self.next == self.tokens.len() { 3 } else { 1 };
+        self.token.text.clear();
+        self.token.text.push_str(text);
+        true
+    }
+
+    fn token(&self) -> &Token {
+        &self.token
+    }
+
+    fn token_mut(&mut self) -> &mut Token {
+        &mut self.token
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cut(cut: Cut, text: &str) -> Vec<String> {
+        cut.tokens(text).into_iter().map(|(_, token)| token.into_owned()).collect()
+    }
+
+    #[test]
+    fn a_lesson_title_is_cut_in_every_way() {
+        let title = "分数的意义，unit 2 ppt课件";
+        assert_eq!(cut(Cut::Words, title), ["分数", "的", "意义", "unit", "2", "ppt", "课件"]);
+        assert_eq!(cut(Cut::Singles, "第3课"), ["第", "3", "课"]);
+        assert_eq!(cut(Cut::Pairs, "意义，unit 2-a课"), ["意义", "义unit", "unit 2", "2 a", "a课"]);
+        assert_eq!(cut(Cut::Letters, title), ["unit", "2", "ppt"]);
+        assert_eq!(cut(Cut::Tails, "ppt 2"), ["ppt", "pt"]);
+    }
+
+    #[test]
+    fn long_words_are_found_by_their_parts() {
+        assert!(cut(Cut::Words, "北京师范大学").contains(&"大学".to_owned()));
+    }
+}

@@ -1,0 +1,40 @@
+//! People as others know them: by name and school, without what concerns signing in.
+
+use jiff::Timestamp;
+
+use crate::db::{Db, DbError, time};
+use crate::schools::SchoolId;
+
+use super::{PersonId, SchoolRef};
+
+/// A person as others know them.
+#[derive(Clone, Debug)]
+pub struct Known {
+    pub name: String,
+    pub school: Option<SchoolRef>,
+    pub created_at: Timestamp,
+}
+
+/// One person; `None` when they were removed.
+pub async fn known(db: &Db, id: PersonId) -> Result<Option<Known>, DbError> {
+    let row: Option<(String, Option<SchoolId>, Option<String>, i64)> = sqlx::query_as(
+        "SELECT p.name, p.school_id, o.name, p.created_at FROM people p LEFT JOIN schools o ON o.id = p.school_id
+         WHERE p.id = $1 AND p.removed_at IS NULL",
+    )
+    .bind(id)
+    .fetch_optional(db.pool())
+    .await?;
+    Ok(row.map(|(name, school, school_name, created_at)| Known {
+        name,
+        school: school.zip(school_name).map(|(id, name)| SchoolRef { id, name }),
+        created_at: time(created_at),
+    }))
+}
+
+/// The next people after one, in order of their ids.
+pub async fn ids_after(db: &Db, after: Option<PersonId>, most: u32) -> Result<Vec<PersonId>, DbError> {
+    let query = format!("SELECT id FROM people WHERE removed_at IS NULL AND id > $1 ORDER BY id LIMIT {most}");
+    let after = after.map_or(String::new(), |id| id.to_string());
+    let ids: Vec<(PersonId,)> = sqlx::query_as(sqlx::AssertSqlSafe(query)).bind(after).fetch_all(db.pool()).await?;
+    Ok(ids.into_iter().map(|(id,)| id).collect())
+}

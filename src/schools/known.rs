@@ -1,0 +1,46 @@
+//! Schools as others know them.
+
+use jiff::Timestamp;
+
+use crate::db::{Db, DbError, time};
+
+use super::{CommunityId, SchoolId};
+
+/// A school as others know it.
+#[derive(Clone, Debug)]
+pub struct Known {
+    pub name: String,
+    pub community: Option<String>,
+    pub county: Option<String>,
+    pub created_at: Timestamp,
+}
+
+/// One school; `None` when it was removed.
+pub async fn known(db: &Db, id: SchoolId) -> Result<Option<Known>, DbError> {
+    let row: Option<(String, Option<String>, Option<String>, i64)> = sqlx::query_as(
+        "SELECT o.name, c.name, c.county, o.created_at FROM schools o LEFT JOIN communities c ON c.id = o.community_id
+         WHERE o.id = $1 AND o.removed_at IS NULL",
+    )
+    .bind(id)
+    .fetch_optional(db.pool())
+    .await?;
+    Ok(row.map(|(name, community, county, created_at)| Known { name, community, county, created_at: time(created_at) }))
+}
+
+/// The next schools after one, in order of their ids.
+pub async fn ids_after(db: &Db, after: Option<SchoolId>, most: u32) -> Result<Vec<SchoolId>, DbError> {
+    let query = format!("SELECT id FROM schools WHERE removed_at IS NULL AND id > $1 ORDER BY id LIMIT {most}");
+    let after = after.map_or(String::new(), |id| id.to_string());
+    let ids: Vec<(SchoolId,)> = sqlx::query_as(sqlx::AssertSqlSafe(query)).bind(after).fetch_all(db.pool()).await?;
+    Ok(ids.into_iter().map(|(id,)| id).collect())
+}
+
+/// The community that a school belongs to.
+pub async fn community_of(db: &Db, id: SchoolId) -> Result<Option<CommunityId>, DbError> {
+    let row: Option<(Option<CommunityId>,)> =
+        sqlx::query_as("SELECT community_id FROM schools WHERE id = $1 AND removed_at IS NULL")
+            .bind(id)
+            .fetch_optional(db.pool())
+            .await?;
+    Ok(row.and_then(|(community,)| community))
+}

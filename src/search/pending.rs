@@ -1,0 +1,95 @@
+//! What the index has not caught up with: rows that are written with the change itself.
+
+use jiff::Timestamp;
+use sqlx::AnyConnection;
+use uuid::Uuid;
+
+use crate::db::{Db, DbError, millis};
+
+use super::Kind;
+
+/// Between tries of a document that its feature cannot tell, at first and at most.
+const RETRY_MS: i64 = 1_000;
+const RETRY_MOST_MS: i64 = 600_000;
+
+/// Says, in the transaction that changes something, that what is found of it has changed. Things that are new or gone are told the same way.
+pub async fn mark(connection: &mut AnyConnection, kind: Kind, id: Uuid) -> Result<(), DbError> {
+    order(connection, kind, id, false).await
+}
+
+/// The same for what fewer people may see than before, or nobody: it is shown to nobody from the moment the transaction ends, until the index
+/// knows who may.
+pub async fn hide(connection: &mut AnyConnection, kind: Kind, id: Uuid) -> Result<(), DbError> {
+    order(connection, kind, id, true).await
+}
+
+async fn order(connection: &mut AnyConnection, kind: Kind, id: Uuid, hidden: bool) -> Result<(), DbError> {
+    sqlx::query(
+        "INSERT INTO search_pending (kind, id, stamp, hidden, attempts, due_at, error) VALUES ($1, $2, $3, $4, 0, $5, NULL)
+         ON CONFLICT (kind, id) DO UPDATE SET stamp = excluded.stamp, attempts = 0, due_at = excluded.due_at, error = NULL,
+             hidden = CASE WHEN search_pending.hidden = 1 THEN 1 ELSE excluded.hidden END",
+    )
+    .bind(kind)
+    .bind(id.to_string())
+    .bind(Uuid::now_v7().to_string())
+    .bind(i64::from(hidden))
+    .bind(millis(Timestamp::now()))
+    .execute(connection)
+    .await
+    .map(drop)
+}
+
+/// A change to be taken up.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub struct Pending {
+    pub kind: Kind,
+    pub id: String,
+    stamp: String,
+    attempts: i64,
+}
+
+/// The changes that are due, oldest first.
+pub async fn due(db: &Db, most: u32) -> Result<Vec<Pending>, DbError> {
+    let query = format!(
+        "SELECT kind, id, stamp, attempts FROM search_pending WHERE due_at <= $1 ORDER BY due_at, id LIMIT {most}"
+    );
+    sqlx::query_as(sqlx::AssertSqlSafe(query)).bind(millis(Timestamp::now())).fetch_all(db.pool()).await
+}
+
+/// The index has these, unless they changed again meanwhile.
+pub async fn done(db: &Db, changes: &[Pending]) -> Result<(), DbError> {
+    let mut tx = db.begin().await?;
+    for change in changes {
+        sqlx::query("DELETE FROM search_pending WHERE kind = $1 AND id = $2 AND stamp = $3")
+            .bind(change.kind)
+            .bind(&change.id)
+            .bind(&change.stamp)
+            .execute(&mut *tx)
+            .await?;
+    }
+    tx.commit().await
+}
+
+/// The change could not be told; it is tried again later, and its row says why.
+pub async fn failed(db: &Db, change: &Pending, error: &str) -> Result<(), DbError> {
+    let pause = RETRY_MS.saturating_mul(1 << change.attempts.clamp(0, 20)).min(RETRY_MOST_MS);
+    sqlx::query("UPDATE search_pending SET attempts = attempts + 1, due_at = $4, error = $5 WHERE kind = $1 AND id = $2 AND stamp = $3")
+        .bind(change.kind)
+        .bind(&change.id)
+        .bind(&change.stamp)
+        .bind(millis(Timestamp::now()) + pause)
+        .bind(error)
+        .execute(db.pool())
+        .await
+        .map(drop)
+}
+
+/// What must not be shown although the index has it.
+pub async fn hidden(db: &Db) -> Result<Vec<(Kind, String)>, DbError> {
+    sqlx::query_as("SELECT kind, id FROM search_pending WHERE hidden = 1").fetch_all(db.pool()).await
+}
+
+/// How many changes wait, and how many of them have failed.
+pub async fn count(db: &Db) -> Result<(i64, i64), DbError> {
+    sqlx::query_as("SELECT COUNT(*), COUNT(error) FROM search_pending").fetch_one(db.pool()).await
+}

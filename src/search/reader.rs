@@ -1,0 +1,54 @@
+//! What the one who asks may see.
+
+use tongke_search::{Key, Visibility};
+
+use crate::db::{Db, DbError};
+use crate::identity::{Actor, Role};
+use crate::schools;
+
+use super::pending;
+
+/// The role of classrooms in [`Visibility::Role`], beside those of people.
+const CLASSROOM: &str = "classroom";
+
+/// The circles of a reader, and what is hidden from everybody.
+pub struct Sight {
+    pub circles: Vec<Visibility>,
+    pub hidden: Vec<Key>,
+}
+
+impl Sight {
+    /// As it is at this moment: who moved to another school sees as much as their new colleagues.
+    pub async fn of(db: &Db, actor: &Actor) -> Result<Self, DbError> {
+        let role = match actor {
+            Actor::Person(person) => person.role.word(),
+            Actor::Classroom(_) => CLASSROOM,
+        };
+        let mut circles =
+            vec![Visibility::Public, Visibility::County, Visibility::Role(role.into()), Visibility::One(actor.id())];
+        if let Some(school) = actor.school() {
+            circles.push(Visibility::School(school.id.0));
+            let community = schools::community_of(db, school.id).await?;
+            circles.extend(community.map(|community| Visibility::Community(community.0)));
+        }
+        let hidden = pending::hidden(db)
+            .await?
+            .into_iter()
+            .filter_map(|(kind, id)| Some(Key::new(kind.word(), id.parse().ok()?)));
+        Ok(Self { circles, hidden: hidden.collect() })
+    }
+
+    pub fn as_reader(&self) -> tongke_search::Reader<'_> {
+        tongke_search::Reader { circles: &self.circles, hidden: &self.hidden }
+    }
+}
+
+/// The circle of all people, classrooms' devices excepted.
+pub fn all_people() -> Vec<Visibility> {
+    [Role::Administrator, Role::Teacher, Role::Observer].map(with_role).into()
+}
+
+/// The circle of everybody with a role.
+pub fn with_role(role: Role) -> Visibility {
+    Visibility::Role(role.word().into())
+}

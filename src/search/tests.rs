@@ -1,0 +1,307 @@
+//! A county searches: who finds what, and how the index heals.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use axum::http::StatusCode;
+use futures_util::future::BoxFuture;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::{Document, Kind, Search, Source, Visibility, hide, mark};
+use crate::error::{Error, Result};
+use crate::identity::{PersonId, Role};
+use crate::schools::ClassroomId;
+use crate::testing::{House, Page, house_on_sqlite, houses};
+use crate::timetable::{Cast, LessonId, NewLesson, RecordingState, add_lesson, set_recording};
+
+fn encoded(text: &str) -> String {
+    text.bytes().map(|b| format!("%{b:02X}")).collect()
+}
+
+async fn ask(page: &mut Page, line: &str) -> Value {
+    let (status, body) = page.get(&format!("/api/search?q={}", encoded(line))).await;
+    assert_eq!(status, StatusCode::OK, "{line:?}: {body}");
+    body
+}
+
+async fn titles(page: &mut Page, line: &str) -> Vec<String> {
+    let body = ask(page, line).await;
+    let hits = body["hits"].as_array().expect("hits");
+    assert_eq!(body["total"], hits.len(), "{body}");
+    hits.iter().map(|hit| hit["title"]["text"].as_str().expect("a title").to_owned()).collect()
+}
+
+async fn recorded(house: &House, title: &str, lead: PersonId, listening: Vec<ClassroomId>) -> LessonId {
+    let starts_at = Timestamp::now();
+    let ends_at = starts_at + SignedDuration::from_mins(40);
+    let (series, period) = (None, None);
+    let cast = Cast { lead, assistants: Vec::new(), lead_room: None, listening };
+    let (subject, grade) = ("数学".into(), "五年级".into());
+    let lesson = add_lesson(
+        &house.app.db,
+        NewLesson { title: title.into(), subject, grade, series, period, starts_at, ends_at, cast },
+    );
+    let lesson = lesson.await.expect("planned");
+    set_recording(&house.app.db, lesson, RecordingState::Ready).await.expect("noted");
+    lesson
+}
+
+#[tokio::test]
+async fn people_schools_and_recorded_lessons_are_found_by_those_who_may() {
+    for house in houses().await {
+        let (mut lead, lead_id) = house.signed_in("zengqinghong", Role::Teacher).await;
+        let (mut colleague, _) = house.signed_in("li", Role::Teacher).await;
+        let (mut observer, _) = house.signed_in("observer", Role::Observer).await;
+        let (mut room, room_id) = house.device("三年级教室").await;
+        let (mut other_room, _) = house.device("四年级教室").await;
+        let lesson = recorded(&house, "分数的意义", lead_id, vec![room_id]).await;
+        house.app.search.catch_up().await;
+
+        assert_eq!(titles(&mut colleague, "shiyanxx").await, Vec::<String>::new());
+        assert_eq!(titles(&mut colleague, "shiyan").await[0], "实验小学", "a school by its sound");
+        assert!(titles(&mut colleague, "zengqinghong").await.contains(&"zengqinghong".to_owned()));
+        assert!(
+            titles(&mut room, "zengqinghong").await.iter().all(|title| title == "分数的意义"),
+            "devices list no people"
+        );
+        for (page, finds) in [
+            (&mut lead, true),
+            (&mut observer, true),
+            (&mut room, true),
+            (&mut colleague, false),
+            (&mut other_room, false),
+        ] {
+            assert_eq!(titles(page, "分數").await.len(), usize::from(finds));
+            let (_, suggested) = page.get("/api/search/suggest?q=fenshu").await;
+            assert_eq!(suggested["items"].as_array().map(Vec::len), Some(usize::from(finds)));
+            let (_, everything) = page.get("/api/search?kind=recording").await;
+            assert_eq!(everything["total"], usize::from(finds));
+            assert_eq!(
+                everything["facets"]["subject"],
+                if finds { json!([{ "value": "数学", "count": 1 }]) } else { json!([]) }
+            );
+            let (status, _) = page.get(&format!("/api/search/similar/recording/{lesson}")).await;
+            assert_eq!(status, if finds { StatusCode::OK } else { StatusCode::NOT_FOUND });
+        }
+        let hit = &ask(&mut lead, "分数 五年级").await["hits"][0];
+        assert_eq!(
+            (&hit["kind"], &hit["id"], &hit["author"]),
+            (&json!("recording"), &json!(lesson), &json!("zengqinghong"))
+        );
+        assert_eq!(hit["title"]["marks"], json!([[0, 2]]));
+    }
+}
+
+#[tokio::test]
+async fn a_new_name_reaches_everything_that_shows_it() {
+    for house in houses().await {
+        let (mut admin, _) = house.signed_in("admin", Role::Administrator).await;
+        let lead = house.person("wang", Role::Teacher).await;
+        recorded(&house, "圆的面积", lead, Vec::new()).await;
+        house.app.search.catch_up().await;
+        let (status, _) = admin.patch(&format!("/api/schools/{}", house.school), json!({ "name": "柳林村小学" })).await;
+        assert_eq!(status, StatusCode::OK);
+        house.app.search.catch_up().await;
+        assert_eq!(ask(&mut admin, "圆").await["hits"][0]["school"], "柳林村小学");
+        assert_eq!(titles(&mut admin, "“实验小学”").await, Vec::<String>::new());
+    }
+}
+
+#[tokio::test]
+async fn whoever_is_removed_is_gone_at_once() {
+    let house = house_on_sqlite().await;
+    let (mut admin, _) = house.signed_in("admin", Role::Administrator).await;
+    let gone = house.person("wangxiaoming", Role::Teacher).await;
+    house.app.search.catch_up().await;
+    assert_eq!(titles(&mut admin, "wangxiaoming").await, ["wangxiaoming"]);
+    assert_eq!(admin.delete(&format!("/api/people/{gone}")).await.0, StatusCode::NO_CONTENT);
+    assert!(titles(&mut admin, "wangxiaoming").await.is_empty(), "before the index has caught up");
+    house.app.search.catch_up().await;
+    assert!(titles(&mut admin, "wangxiaoming").await.is_empty());
+}
+
+#[tokio::test]
+async fn no_line_that_is_typed_is_an_error() {
+    let house = house_on_sqlite().await;
+    let (mut page, _) = house.signed_in("wang", Role::Teacher).await;
+    house.app.search.catch_up().await;
+    let lines = [
+        "",
+        "\"",
+        "“未完",
+        "title:(",
+        "AND",
+        "a OR",
+        "*",
+        "\\",
+        "[* TO *]",
+        "-x",
+        "\u{0}",
+        "💡",
+        "𠀀",
+        "～",
+        "' OR 1=1 --",
+        &"长".repeat(1500),
+    ];
+    for line in lines {
+        for path in ["/api/search", "/api/search/suggest"] {
+            let (status, body) = page.get(&format!("{path}?q={}", encoded(line))).await;
+            assert_eq!(status, StatusCode::OK, "{line:?}: {body}");
+        }
+    }
+    for odd in ["page=x", "page=99999999999999999999", "size=0", "unknown=1", "subject=&subject=", "%FF=%FE", "q=%FF"] {
+        let (status, body) = page.get(&format!("/api/search?{odd}")).await;
+        assert_eq!(status, StatusCode::OK, "{odd}: {body}");
+    }
+    page.language = "en";
+    let (status, body) = page.get("/api/search?sort=loudest").await;
+    assert_eq!(
+        (status, &body["field"], &body["message"]),
+        (StatusCode::UNPROCESSABLE_ENTITY, &json!("sort"), &json!("There is no such order."))
+    );
+}
+
+/// A feature of its own, whose database fails at times.
+struct Shelf {
+    fails: AtomicBool,
+    everybody: AtomicBool,
+}
+
+const BOOK: Uuid = Uuid::from_u128(7);
+
+impl Source for Shelf {
+    fn document(&self, id: Uuid) -> BoxFuture<'_, Result<Option<Document>>> {
+        Box::pin(async move {
+            if self.fails.load(Ordering::Relaxed) {
+                return Err(Error::internal("the shelf fell over"));
+            }
+            let everybody = self.everybody.load(Ordering::Relaxed);
+            let visibility =
+                if everybody { vec![Visibility::County] } else { vec![Visibility::One(Uuid::from_u128(1))] };
+            let pages = vec!["封面".into(), "第二页讲蒸发".into()];
+            let document =
+                Document { title: "水的循环教学设计".into(), pages, visibility, ..Document::default() };
+            Ok((id == BOOK).then_some(document))
+        })
+    }
+
+    fn ids(&self, after: Option<Uuid>, _: u32) -> BoxFuture<'_, Result<Vec<Uuid>>> {
+        Box::pin(async move { Ok(if after.is_none() { vec![BOOK] } else { Vec::new() }) })
+    }
+}
+
+async fn house_with_shelf() -> (House, Arc<Shelf>, Page) {
+    let house = house_on_sqlite().await;
+    let shelf = Arc::new(Shelf { fails: false.into(), everybody: true.into() });
+    house.app.search.register(Kind::Resource, shelf.clone());
+    let (page, _) = house.signed_in("admin", Role::Administrator).await;
+    (house, shelf, page)
+}
+
+async fn changed(house: &House, kind: Kind, id: Uuid, hidden: bool) {
+    let mut tx = house.app.db.begin().await.expect("begun");
+    if hidden { hide(&mut tx, kind, id).await } else { mark(&mut tx, kind, id).await }.expect("marked");
+    tx.commit().await.expect("committed");
+}
+
+#[tokio::test]
+async fn what_fewer_may_see_is_hidden_before_the_index_knows() {
+    let (house, shelf, mut page) = house_with_shelf().await;
+    house.app.search.catch_up().await;
+    let hit = &ask(&mut page, "蒸发").await["hits"][0];
+    assert_eq!((&hit["page"], &hit["snippets"][0]["page"]), (&json!(2), &json!(2)));
+    shelf.everybody.store(false, Ordering::Relaxed);
+    changed(&house, Kind::Resource, BOOK, true).await;
+    for line in ["", "蒸发", "水的循环"] {
+        let body = ask(&mut page, &format!("{line} ")).await;
+        assert!(!body.to_string().contains("水的循环"), "{body}");
+    }
+    let (_, suggested) = page.get(&format!("/api/search/suggest?q={}", encoded("水"))).await;
+    assert_eq!(suggested["items"], json!([]));
+    changed(&house, Kind::Resource, BOOK, false).await;
+    assert!(titles(&mut page, "蒸发").await.is_empty(), "another change does not show it again");
+    house.app.search.catch_up().await;
+    assert!(titles(&mut page, "蒸发").await.is_empty());
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_is_tried_again_and_holds_up_nothing_else() {
+    let (house, shelf, mut page) = house_with_shelf().await;
+    house.app.search.catch_up().await;
+    shelf.fails.store(true, Ordering::Relaxed);
+    changed(&house, Kind::Resource, BOOK, false).await;
+    house.person("lihua", Role::Teacher).await;
+    house.app.search.catch_up().await;
+    assert_eq!(titles(&mut page, "lihua").await, ["lihua"]);
+    assert_eq!(titles(&mut page, "蒸发").await.len(), 1, "the old state stays");
+    let (_, state) = page.get("/api/search/index").await;
+    assert_eq!((&state["pending"], &state["failing"]), (&json!(1), &json!(1)));
+    shelf.fails.store(false, Ordering::Relaxed);
+    changed(&house, Kind::Resource, BOOK, false).await;
+    house.app.search.catch_up().await;
+    let (_, state) = page.get("/api/search/index").await;
+    assert_eq!((&state["pending"], &state["failing"]), (&json!(0), &json!(0)));
+}
+
+#[tokio::test]
+async fn the_index_is_built_anew_while_the_old_one_answers() {
+    for house in houses().await {
+        let (mut page, _) = house.signed_in("admin", Role::Administrator).await;
+        house.app.search.catch_up().await;
+        assert_eq!(page.post("/api/search/rebuild", json!({})).await.0, StatusCode::ACCEPTED);
+        assert!(house.app.search.turn().await.expect("a turn"), "it has begun");
+        let (_, state) = page.get("/api/search/index").await;
+        assert!(state["rebuild"]["done"].is_number(), "{state}");
+        house.person("duringtherebuild", Role::Teacher).await;
+        house.app.search.turn().await.expect("a turn");
+        assert_eq!(titles(&mut page, "duringtherebuild").await.len(), 1, "changes are found meanwhile");
+        house.app.search.catch_up().await;
+        let (_, state) = page.get("/api/search/index").await;
+        assert_eq!((&state["rebuild"], &state["documents"]), (&Value::Null, &json!(3)));
+        assert_eq!(titles(&mut page, "duringtherebuild").await.len(), 1, "and after");
+    }
+}
+
+#[tokio::test]
+async fn a_crash_heals_by_itself() {
+    let house = house_on_sqlite().await;
+    let (_, _) = house.signed_in("admin", Role::Administrator).await;
+    house.app.search.catch_up().await;
+    let before = house.app.search.live().documents();
+    // The index was committed and the row not deleted.
+    changed(&house, Kind::School, house.school.0, false).await;
+    house.app.search.catch_up().await;
+    assert_eq!(house.app.search.live().documents(), before);
+    // The folder is lost, or what names the index is damaged.
+    std::fs::write(house.folder().join("search/current"), "1-of nowhere").expect("written");
+    let again = Search::open(&house.app.config, house.app.db.clone()).await.expect("opens all the same");
+    assert_eq!(again.live().documents(), 0);
+    again.catch_up().await;
+    assert_eq!(again.live().documents(), before);
+}
+
+#[tokio::test]
+async fn the_countys_synonyms_count_as_soon_as_the_file_is_saved() {
+    let (house, _, mut page) = house_with_shelf().await;
+    house.app.search.catch_up().await;
+    assert_eq!(titles(&mut page, "水的循环 教案").await.len(), 1, "ours");
+    assert!(titles(&mut page, "水汽之旅").await.is_empty());
+    std::fs::write(house.folder().join("synonyms.txt"), "水汽之旅, 水的循环\n").expect("saved");
+    house.app.search.catch_up().await;
+    assert_eq!(titles(&mut page, "水汽之旅").await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_change_is_found_within_five_seconds() {
+    let (house, _, mut page) = house_with_shelf().await;
+    house.app.search.start();
+    let begun = std::time::Instant::now();
+    house.person("zhangsan", Role::Teacher).await;
+    while titles(&mut page, "zhangsan").await.is_empty() {
+        assert!(begun.elapsed().as_secs() < 5, "not found within five seconds");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    house.app.search.stop(std::time::Duration::from_secs(5)).await;
+}
