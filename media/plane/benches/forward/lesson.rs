@@ -66,7 +66,7 @@ impl Bench {
             (Box::new(Transport::new(identity.clone(), ice.clone(), now)), ice)
         };
         let (mut ours, ice) = transport(0);
-        let publisher = Client::new(now, "10.1.0.1:4000".parse().expect("an address"), ice);
+        let publisher = Client::new(now, "127.0.0.1:9".parse().expect("an address"), ice);
         ours.set_remote(now, publisher.parameters());
         let layers = scenario.layers().len();
         let sources: Vec<_> = (0..layers as u32).map(|layer| (1_000 + 2 * layer, 1_001 + 2 * layer)).collect();
@@ -223,7 +223,7 @@ impl Bench {
     /// Checks, handshakes and feedback of every client, and the shard's answers to them. Returns the CPU time of the shard's part.
     fn upkeep(&mut self) -> Duration {
         let now = self.now;
-        let mut incoming = self.from_clients();
+        let mut incoming = self.poll_clients();
         let start = cpu_time();
         for (from, datagram) in &mut incoming {
             self.shard.handle_datagram(now, *from, datagram);
@@ -245,7 +245,7 @@ impl Bench {
         cpu
     }
 
-    fn from_clients(&mut self) -> Vec<(SocketAddr, Vec<u8>)> {
+    fn poll_clients(&mut self) -> Vec<(SocketAddr, Vec<u8>)> {
         let (now, turn) = (self.now, self.frames as usize);
         let asks = self.scenario == Scenario::Lesson;
         let own = self.publisher.poll(now);
@@ -261,7 +261,7 @@ impl Bench {
                 let _ = feedback.write(Ssrc(7), Ssrc(8), &mut compound, now);
             }
             if asks && (n + turn / 3).is_multiple_of(ASKS_AGAIN) {
-                let _ = compound.nack(Ssrc(7), Ssrc(ssrc(n)), [*newest].into_iter());
+                let _ = compound.nack(Ssrc(7), Ssrc(ssrc(n)), [*newest]);
             }
             let len = compound.len();
             if len > 0 {

@@ -94,9 +94,15 @@ impl Sender {
                 Some(libc::EINTR) => {}
                 Some(libc::EAGAIN) if wait_writable(socket) => {}
                 Some(libc::EIO | libc::EINVAL | libc::EOPNOTSUPP) if batch[sent].segments > 1 => {
-                    tracing::warn!("the network device refuses UDP GSO; datagrams are sent one by one from now on");
-                    self.segmented = false;
-                    return self.send_singly(socket, arena, &batch[sent..], report);
+                    let failures = report.failures;
+                    self.send_singly(socket, arena, &batch[sent..=sent], report);
+                    sent += 1;
+                    // What fails one by one as well is this destination's trouble; else it is the segments that were refused.
+                    if report.failures == failures {
+                        tracing::warn!("the network device refuses UDP GSO; datagrams are sent one by one from now on");
+                        self.segmented = false;
+                        return self.send_singly(socket, arena, &batch[sent..], report);
+                    }
                 }
                 Some(libc::EAGAIN) => return batch[sent..].iter().for_each(|message| report.failed(message)),
                 // Refused, unreachable, too large: this destination's trouble alone.
@@ -173,4 +179,28 @@ fn wait_writable(socket: &MediaSocket) -> bool {
     let mut poll = libc::pollfd { fd: socket.fd(), events: libc::POLLOUT, revents: 0 };
     // SAFETY: one valid pollfd.
     unsafe { libc::poll(&raw mut poll, 1, FULL_WAIT_MS) > 0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Receiver;
+    use super::*;
+
+    #[test]
+    fn one_who_cannot_be_reached_does_not_take_the_batches_from_the_others() {
+        let socket = || MediaSocket::bind("127.0.0.1:0".parse().expect("an address")).expect("a socket");
+        let (server, room) = (socket(), socket());
+        let (mut sender, mut arena) = (Sender::new(), SendArena::new());
+        // From a socket that is bound to loopback the kernel answers EINVAL to everywhere else, as it does for segments that it cannot make.
+        for to in ["192.0.2.1:9".parse().expect("an address"), room.address()] {
+            assert!(arena.push(to, &[1; 100]) && arena.push(to, &[2; 100]));
+        }
+        let report = sender.flush(&server, &arena);
+        assert_eq!(report, SendReport { datagrams: 2, bytes: 200, failures: 2 });
+        assert!(sender.segmented);
+        let (mut receiver, mut got) = (Receiver::new(), Vec::new());
+        receiver.receive(&room).expect("loopback delivers at once");
+        receiver.for_each(|_, datagram| got.push(datagram.to_vec()));
+        assert_eq!(got, [[1; 100], [2; 100]]);
+    }
 }
