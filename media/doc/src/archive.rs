@@ -17,7 +17,7 @@ pub struct Entry {
 }
 
 /// A ratio that no courseware reaches: text packs 5 to 1, and only long runs of one byte go beyond 100 to 1.
-const BOMB: u64 = 200;
+const BOMB: u64 = 100;
 
 pub fn read(package: &mut Package, packed_bytes: u64, notes: &mut Notes) -> Result<Vec<Entry>, Error> {
     let mut entries = Vec::new();

@@ -27,7 +27,7 @@ pub fn records(stream: &[u8]) {
 /// Text of any kind.
 pub fn text(file: &[u8]) {
     kind::by_magic(file);
-    plain::kind(file, true);
+    plain::kind(file);
     plain::read_markdown(file, &mut Content::default());
     html::read(&plain::decode_html(file), &mut Content::default());
 }

@@ -47,10 +47,9 @@ pub enum Kind {
 
 /// What the bytes of a file say.
 pub fn detect(path: &Path) -> Result<Kind, Error> {
-    let mut file = File::open(path).map_err(Error::input(path))?;
-    let size = file.metadata().map_err(Error::input(path))?.len();
+    let file = File::open(path).map_err(Error::input(path))?;
     let mut head = Vec::new();
-    (&mut file).take(HEAD).read_to_end(&mut head).map_err(Error::input(path))?;
+    file.take(HEAD).read_to_end(&mut head).map_err(Error::input(path))?;
     if head.is_empty() {
         return Err(Error::Empty);
     }
@@ -58,7 +57,7 @@ pub fn detect(path: &Path) -> Result<Kind, Error> {
         Some(Kind::Zip) => Ok(in_package(&mut Package::open(path)?)),
         Some(Kind::Doc) => ole::kind(path),
         Some(kind) => Ok(kind),
-        None => Ok(plain::kind(&head, size <= HEAD)),
+        None => Ok(plain::kind(&head)),
     }
 }
 

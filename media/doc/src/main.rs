@@ -49,8 +49,8 @@ struct Inspect {
     input: PathBuf,
     /// An existing folder.
     out_dir: PathBuf,
-    /// What the uploader called it: only to say when the name promises something else.
-    #[arg(long)]
+    /// What the uploader called it, which may begin with anything: only to say when the name promises something else.
+    #[arg(long, allow_hyphen_values = true)]
     name: Option<String>,
     #[arg(long, default_value_t = 500)]
     pages_max: usize,

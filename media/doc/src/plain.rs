@@ -9,16 +9,14 @@ use pulldown_cmark::{Event, Parser, Tag, TagEnd};
 use crate::kind::Kind;
 use crate::words::Content;
 
-/// Whether the beginning of a file is text, and which. `whole`: nothing follows it.
-pub fn kind(head: &[u8], whole: bool) -> Kind {
-    let encoding = encoding(head);
-    let (text, had_errors) = encoding.decode_with_bom_removal(head);
-    // A cut in the middle of a character shows as one error at the end.
-    let tail = if whole { 0 } else { 4 };
-    let broken = had_errors && text.chars().rev().skip(tail).any(|character| character == '\u{fffd}');
+/// Whether the beginning of a file is text, and which.
+pub fn kind(head: &[u8]) -> Kind {
+    let (text, _) = encoding(head).decode_with_bom_removal(head);
     let is_control =
         |character: char| character.is_control() && !matches!(character, '\n' | '\r' | '\t' | '\u{c}' | '\u{1b}');
-    if broken || text.chars().any(is_control) {
+    // Some bytes may be damaged, and the last character may be cut.
+    let damaged = text.chars().filter(|character| *character == '\u{fffd}').count();
+    if damaged > 1 + text.chars().count() / 100 || text.chars().any(is_control) {
         return Kind::Unknown;
     }
     match () {
@@ -163,7 +161,7 @@ mod tests {
             [vec![0xff, 0xfe], utf_16(u16::to_le_bytes)].concat(),
         ];
         for (number, file) in files.iter().enumerate() {
-            assert_eq!(kind(file, true), Kind::Text, "file {number}");
+            assert_eq!(kind(file), Kind::Text, "file {number}");
             assert_eq!(text_of(file), POEM.replace("\r\n", "\n").trim(), "file {number}");
         }
     }
@@ -171,20 +169,20 @@ mod tests {
     #[test]
     fn a_cut_at_the_end_of_what_was_looked_at_is_no_damage() {
         let long = POEM.repeat(100);
-        assert_eq!(kind(&long.as_bytes()[..1001], false), Kind::Text);
+        assert_eq!(kind(&long.as_bytes()[..1001]), Kind::Text);
     }
 
     #[test]
     fn bytes_are_no_text() {
         let noise: Vec<u8> = (0..4000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
-        assert_eq!(kind(&noise, true), Kind::Unknown);
+        assert_eq!(kind(&noise), Kind::Unknown);
     }
 
     #[test]
     fn a_plan_in_markdown_has_an_outline_and_a_script_has_none() {
         let plan = "# 勾股定理\n\n- 目标\n\n## 导入\n\n```\n# 不是标题\n```\n";
-        assert_eq!(kind(plan.as_bytes(), true), Kind::Markdown);
-        assert_eq!(kind(b"# a comment\nprint(1)\n", true), Kind::Text);
+        assert_eq!(kind(plan.as_bytes()), Kind::Markdown);
+        assert_eq!(kind(b"# a comment\nprint(1)\n"), Kind::Text);
         let mut content = Content::default();
         read_markdown(plan.as_bytes(), &mut content);
         assert_eq!(content.title.as_deref(), Some("勾股定理"));
