@@ -96,6 +96,17 @@ fn a_taken_port_and_a_taken_folder_are_told_in_words() {
 }
 
 #[test]
+fn one_command_builds_the_search_index_anew_beside_a_running_server() {
+    let data = folder();
+    let server = Server::start(data.path(), free_port(), &[]);
+    let (ok, text) = ends(tongke(data.path(), &["search", "rebuild"]));
+    assert!(ok && text.contains("has been built anew"), "{text}");
+    let current = std::fs::read_to_string(data.path().join("search/current")).expect("names the index");
+    assert!(data.path().join("search").join(current).is_dir());
+    assert_eq!(server.stop().0, 0);
+}
+
+#[test]
 fn a_wrong_configuration_names_the_setting_that_was_meant() {
     let data = folder();
     let file = data.path().join("config.toml");

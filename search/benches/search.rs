@@ -172,7 +172,11 @@ fn recall(index: &Index, resources: usize) -> f64 {
             continue;
         }
         asked += 1;
-        found += usize::from(finds(index, &piece, number));
+        if finds(index, &piece, number) {
+            found += 1;
+        } else {
+            println!("  not found: {piece:?}");
+        }
     }
     found as f64 / asked as f64
 }

@@ -1,7 +1,7 @@
 //! From what was asked to tantivy's queries.
 //!
-//! A part is found in any text: by its characters, which finds all there is, and as a word, which ranks what is meant (数学) above what only
-//! looks like it (小|数学|习). Weights: a title says more than a text, an author or a subject more than a sentence.
+//! A part is found by its characters in all texts together, which finds all there is with one entry of the index. As a word, and in the title, it only
+//! ranks: what is meant (数学) above what looks like it (小|数学|习), a title above a sentence.
 
 use tantivy::Term;
 use tantivy::query::{
@@ -13,12 +13,12 @@ use tantivy::schema::{Field, IndexRecordOption};
 use crate::asked::{Asked, Part, Phrase, Word};
 use crate::find::Reader;
 use crate::pinyin::LETTERS;
-use crate::schema::{Fields, Texts};
+use crate::schema::{Characters, Fields};
 use crate::words::pair;
 
 const TITLE_WORD: f32 = 4.0;
 const TITLE: f32 = 2.0;
-const OTHER: f32 = 1.5;
+const OTHER_WORD: f32 = 1.5;
 const BODY_WORD: f32 = 1.0;
 const BODY: f32 = 0.3;
 const TOGETHER: f32 = 2.0;
@@ -32,6 +32,9 @@ const MISSPELT: f32 = 0.1;
 const ALL_OF: usize = 5;
 
 type Clause = Box<dyn Query>;
+
+/// The clauses of one query.
+pub type Matching = Vec<(Occur, Clause)>;
 
 /// How much a document has to have of what was asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,73 +51,71 @@ pub struct Clauses<'a>(pub &'a Fields);
 
 impl Clauses<'_> {
     /// What the reader may see of `matching`. Every query goes through here.
-    pub fn seen_by(&self, reader: Reader<'_>, matching: Clause) -> BooleanQuery {
+    pub fn seen_by(&self, reader: Reader<'_>, mut matching: Matching) -> BooleanQuery {
         let circles = reader.circles.iter().map(|circle| Term::from_field_text(self.0.circles, &circle.word()));
         let circles = circles.map(|term| boxed(TermQuery::new(term, IndexRecordOption::Basic))).collect();
-        let mut clauses = vec![
-            (Occur::Must, boxed(ConstScoreQuery::new(boxed(BooleanQuery::union(circles)), 0.0))),
-            (Occur::Must, matching),
-        ];
+        matching.push((Occur::Must, boxed(ConstScoreQuery::new(boxed(BooleanQuery::union(circles)), 0.0))));
         if !reader.hidden.is_empty() {
             let keys = reader.hidden.iter().map(|key| self.0.key_term(key));
-            clauses.push((Occur::MustNot, boxed(TermSetQuery::new(keys))));
+            matching.push((Occur::MustNot, boxed(TermSetQuery::new(keys))));
         }
-        BooleanQuery::new(clauses)
+        BooleanQuery::new(matching)
     }
 
-    /// Documents that have what was asked.
-    pub fn matching(&self, asked: &Asked, demand: Demand) -> Clause {
-        let parts: Vec<Clause> = asked.parts.iter().map(|part| self.part(part, demand)).collect();
+    /// Documents that have what was asked, and what makes some of them better.
+    pub fn matching(&self, asked: &Asked, demand: Demand) -> Matching {
+        let parts: Vec<Clause> = asked.parts.iter().map(|part| self.has(part, demand)).collect();
         let needed = match parts.len() {
             count if demand == Demand::Loose => count.div_ceil(2),
             count if count > ALL_OF => (count * 7).div_ceil(10),
             count => count,
         };
-        let required: Clause = match parts.len() {
-            count if count == needed => boxed(BooleanQuery::intersection(parts)),
-            _ => boxed(BooleanQuery::union_with_minimum_required_clauses(parts, needed)),
+        let mut clauses: Matching = match parts.len() {
+            count if count == needed => parts.into_iter().map(|part| (Occur::Must, part)).collect(),
+            _ => vec![(Occur::Must, boxed(BooleanQuery::union_with_minimum_required_clauses(parts, needed)))],
         };
-        if asked.together.is_empty() {
-            return required;
-        }
-        let mut clauses = vec![(Occur::Must, required)];
-        for phrase in &asked.together {
-            clauses.push((Occur::Should, boost(self.characters(self.0.title, phrase), TOGETHER * TITLE)));
-            clauses.push((Occur::Should, boost(self.characters(self.0.body, phrase), TOGETHER)));
-        }
-        boxed(BooleanQuery::new(clauses))
+        let better = asked.parts.iter().flat_map(|part| self.better(part));
+        clauses.extend(better.chain(asked.together.iter().flat_map(|phrase| self.together(phrase))));
+        clauses
     }
 
-    fn part(&self, part: &Part, demand: Demand) -> Clause {
-        let mut any = self.phrase(&part.phrase, part.exact);
+    /// A part, wherever it stands and however it is written.
+    fn has(&self, part: &Part, demand: Demand) -> Clause {
+        let mut any = vec![boost(self.characters(self.0.all, &part.phrase), BODY)];
         if let Some(letters) = part.letters() {
             any.extend(self.letters(letters, demand));
         }
-        for synonym in &part.synonyms {
-            any.extend(self.phrase(synonym, false).into_iter().map(|clause| boost(clause, SYNONYM)));
+        let synonyms = part.synonyms.iter().map(|synonym| boost(self.characters(self.0.all, synonym), SYNONYM * BODY));
+        any.extend(synonyms);
+        match any.len() {
+            1 => any.swap_remove(0),
+            _ => boxed(BooleanQuery::union(any)),
         }
-        boxed(BooleanQuery::union(any))
     }
 
-    /// The ways in which a phrase stands in a document.
-    fn phrase(&self, phrase: &Phrase, exact: bool) -> Vec<Clause> {
-        let Fields { title, body, other, .. } = self.0;
-        let mut any = vec![
-            boost(self.characters(*title, phrase), TITLE),
-            boost(self.characters(*body, phrase), BODY),
-            boost(self.characters(*other, phrase), OTHER),
-        ];
-        let word: String = phrase.iter().map(|word| word.text.as_str()).collect();
+    /// What ranks a document higher that has the part.
+    fn better(&self, part: &Part) -> Matching {
+        let mut better = vec![boost(self.characters(self.0.title, &part.phrase), TITLE)];
+        let word: String = part.phrase.iter().map(|word| word.text.as_str()).collect();
         // Two words of letters are no entry among words; neither is what was quoted meant as a word.
-        if !exact && (phrase.len() == 1 || phrase.iter().all(|word| word.single)) {
-            any.push(boost(term(title.words, &word), TITLE_WORD));
-            any.push(boost(term(body.words, &word), BODY_WORD));
+        if !part.exact && (part.phrase.len() == 1 || part.phrase.iter().all(|word| word.single)) {
+            better.push(boost(term(self.0.title_words, &word), TITLE_WORD));
+            better.push(boost(term(self.0.other_words, &word), OTHER_WORD));
+            better.push(boost(term(self.0.body_words, &word), BODY_WORD));
         }
-        any
+        let synonyms =
+            part.synonyms.iter().map(|synonym| boost(self.characters(self.0.title, synonym), SYNONYM * TITLE));
+        better.extend(synonyms);
+        better.into_iter().map(|clause| (Occur::Should, clause)).collect()
+    }
+
+    fn together(&self, phrase: &Phrase) -> Matching {
+        let places = [(self.0.title, TOGETHER * TITLE), (self.0.all, TOGETHER)];
+        places.into_iter().map(|(texts, by)| (Occur::Should, boost(self.characters(texts, phrase), by))).collect()
     }
 
     /// A phrase by its characters, as it stands.
-    fn characters(&self, texts: Texts, phrase: &[Word]) -> Clause {
+    fn characters(&self, texts: Characters, phrase: &[Word]) -> Clause {
         let pair_at =
             |n: usize| Term::from_field_text(texts.pairs, &pair(phrase[n].as_piece(), phrase[n + 1].as_piece()));
         match phrase.len() {
@@ -132,10 +133,7 @@ impl Clauses<'_> {
     /// Letters may be part of a longer run, the sound of characters, or misspelt.
     fn letters(&self, letters: &str, demand: Demand) -> Vec<Clause> {
         let mut any = Vec::new();
-        let length = letters.chars().count();
-        // Of a single letter it is the beginning: the ends of runs have two or more.
-        let unfinished = if length >= 2 { self.0.tails } else { self.0.letters };
-        any.push(boost(begins(unfinished, letters), UNFINISHED));
+        any.push(boost(begins(self.0.tails, letters), UNFINISHED));
         if letters.bytes().all(|b| b.is_ascii_lowercase()) {
             let sound = &letters[..letters.len().min(LETTERS)];
             any.push(boost(begins(self.0.title_sound, sound), TITLE_SOUND));
@@ -154,7 +152,7 @@ impl Clauses<'_> {
         let part = |part: &Part| {
             let mut any = vec![self.characters(self.0.title, &part.phrase)];
             if let Some(letters) = part.letters() {
-                any.push(begins(self.0.title.words, letters));
+                any.push(begins(self.0.title_words, letters));
                 if letters.bytes().all(|b| b.is_ascii_lowercase()) {
                     any.push(begins(self.0.title_sound, &letters[..letters.len().min(LETTERS)]));
                 }

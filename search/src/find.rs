@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use tantivy::collector::TopDocs;
-use tantivy::query::{AllQuery, BooleanQuery, MoreLikeThisQuery, Occur, Query, TermQuery};
+use tantivy::query::{AllQuery, MoreLikeThisQuery, Occur, Query, TermQuery};
 use tantivy::schema::IndexRecordOption;
 use tantivy::{DocAddress, Searcher};
 
@@ -99,7 +99,8 @@ impl Index {
 
     fn collect(&self, searcher: &Searcher, question: &Question<'_>, asked: &Asked, demand: Demand) -> Result<Found> {
         let clauses = Clauses(&self.inner.fields);
-        let matching = if asked.is_empty() { boxed(AllQuery) } else { clauses.matching(asked, demand) };
+        let matching =
+            if asked.is_empty() { vec![(Occur::Must, boxed(AllQuery))] } else { clauses.matching(asked, demand) };
         let query = clauses.seen_by(question.reader, matching);
         // Without a question nothing is more relevant than anything else.
         let order = if asked.is_empty() && question.order == Order::Relevance { Order::Newest } else { question.order };
@@ -115,7 +116,7 @@ impl Index {
             return Ok(Vec::new());
         }
         let clauses = Clauses(&self.inner.fields);
-        let query = clauses.seen_by(reader, clauses.begun(&asked));
+        let query = clauses.seen_by(reader, vec![(Occur::Must, clauses.begun(&asked))]);
         let searcher = self.inner.reader.searcher();
         let marker = Marker::new(&asked);
         let mut suggestions = Vec::new();
@@ -135,9 +136,11 @@ impl Index {
         let clauses = Clauses(&self.inner.fields);
         let searcher = self.inner.reader.searcher();
         let itself = || boxed(TermQuery::new(self.inner.fields.key_term(key), IndexRecordOption::Basic));
-        let Some(card) = self.best(&searcher, &clauses.seen_by(reader, itself()), 1)?.pop() else { return Ok(None) };
+        let Some(card) = self.best(&searcher, &clauses.seen_by(reader, vec![(Occur::Must, itself())]), 1)?.pop() else {
+            return Ok(None);
+        };
         let like = vec![(Occur::Must, self.like(&card.document)), (Occur::MustNot, itself())];
-        let query = clauses.seen_by(reader, boxed(BooleanQuery::new(like)));
+        let query = clauses.seen_by(reader, like);
         let asked = Asked::default();
         let marker = Marker::new(&asked);
         let cards = self.best(&searcher, &query, most)?;
@@ -146,11 +149,11 @@ impl Index {
 
     /// Documents with the words that tell most of this one.
     fn like(&self, document: &Document) -> Box<dyn Query> {
-        let Fields { title, body, .. } = &self.inner.fields;
+        let Fields { title_words, body_words, .. } = &self.inner.fields;
         let texts = std::iter::once(&document.body).chain(&document.pages);
         let text: String = texts.flat_map(|text| text.chars().chain(['\n'])).take(TELLING).collect();
         let values =
-            vec![(title.words, vec![Fields::value(&document.title)]), (body.words, vec![Fields::value(&text)])];
+            vec![(*title_words, vec![Fields::value(&document.title)]), (*body_words, vec![Fields::value(&text)])];
         let like = MoreLikeThisQuery::builder()
             .with_min_doc_frequency(1)
             .with_min_term_frequency(1)

@@ -32,7 +32,7 @@ fn readings(c: char) -> Vec<&'static str> {
     let mut readings: Vec<&'static str> = Vec::new();
     for reading in c.to_pinyin_multi().into_iter().flatten().map(|reading| reading.plain()) {
         // Some rare readings are written with letters beyond a to z; nobody types them.
-        if reading.bytes().all(|b| b.is_ascii_lowercase()) && !readings.contains(&reading) {
+        if !reading.is_empty() && reading.bytes().all(|b| b.is_ascii_lowercase()) && !readings.contains(&reading) {
             readings.push(reading);
         }
     }

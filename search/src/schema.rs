@@ -14,15 +14,14 @@ use crate::text::fold;
 use crate::words::Cut;
 
 /// Raised with every change of fields, of cutting or of folding: an index of another format is built anew.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// Characters of a document that are indexed, a thick book; whatever follows is not found.
 pub const MOST_CHARS: usize = 500_000;
 
-/// Where texts are looked for.
+/// Where texts are looked for by their characters.
 #[derive(Clone, Copy, Debug)]
-pub struct Texts {
-    pub words: Field,
+pub struct Characters {
     pub singles: Field,
     pub pairs: Field,
 }
@@ -39,10 +38,13 @@ pub struct Fields {
     pub circles: Field,
     /// Ids of the author and the school, whose change changes this document too.
     pub mentions: Field,
-    pub title: Texts,
-    pub body: Texts,
+    /// All texts together: what is asked for is found here, once and for all fields. The others only rank what was found.
+    pub all: Characters,
+    pub title: Characters,
+    pub title_words: Field,
+    pub body_words: Field,
     /// Author, school, keywords and facets.
-    pub other: Texts,
+    pub other_words: Field,
     /// All runs of letters of all texts, whole and by their ends.
     pub letters: Field,
     pub tails: Field,
@@ -66,8 +68,9 @@ pub struct Card {
 impl Fields {
     pub fn new() -> Self {
         let mut schema = Schema::builder();
-        let (title, body, other) =
-            (texts(&mut schema, "title"), texts(&mut schema, "body"), texts(&mut schema, "other"));
+        let (all, title) = (characters(&mut schema, "all"), characters(&mut schema, "title"));
+        let [title_words, body_words, other_words] = ["title_words", "body_words", "other_words"]
+            .map(|name| schema.add_text_field(name, indexed(Cut::Words, IndexRecordOption::WithFreqs)));
         let basic = |schema: &mut SchemaBuilder, name: &str, cut: Cut| {
             schema.add_text_field(name, indexed(cut, IndexRecordOption::Basic))
         };
@@ -92,9 +95,11 @@ impl Fields {
             card,
             circles,
             mentions,
+            all,
             title,
-            body,
-            other,
+            title_words,
+            body_words,
+            other_words,
             letters,
             tails,
             title_sound,
@@ -139,21 +144,25 @@ impl Fields {
     }
 
     fn add_texts(&self, laid: &mut TantivyDocument, document: &Document) {
-        let mut add = |texts: Texts, text: &str| {
+        let title = fold(&document.title);
+        for field in [self.title.singles, self.title.pairs, self.title_sound] {
+            laid.add_text(field, &title);
+        }
+        let mut add = |words: Field, text: &str| {
             let text = fold(text);
-            for field in [texts.words, texts.singles, texts.pairs, self.letters, self.tails] {
+            for field in [words, self.all.singles, self.all.pairs, self.letters, self.tails] {
                 laid.add_text(field, &text);
             }
         };
-        add(self.title, &document.title);
+        add(self.title_words, &document.title);
         std::iter::once(&document.body)
             .chain(&document.pages)
             .filter(|text| !text.is_empty())
-            .for_each(|text| add(self.body, text));
+            .for_each(|text| add(self.body_words, text));
         let people = [&document.author, &document.school].into_iter().flatten();
-        people.clone().chain(&document.keywords).chain(document.facets.values()).for_each(|text| add(self.other, text));
+        let others = people.clone().chain(&document.keywords).chain(document.facets.values());
+        others.for_each(|text| add(self.other_words, text));
         people.for_each(|text| laid.add_text(self.other_sound, fold(text)));
-        laid.add_text(self.title_sound, fold(&document.title));
     }
 
     /// The card of a stored document.
@@ -167,10 +176,9 @@ impl Fields {
     }
 }
 
-fn texts(schema: &mut SchemaBuilder, name: &str) -> Texts {
+fn characters(schema: &mut SchemaBuilder, name: &str) -> Characters {
     let mut field = |cut: Cut, option| schema.add_text_field(&format!("{name}_{}", cut.name()), indexed(cut, option));
-    Texts {
-        words: field(Cut::Words, IndexRecordOption::WithFreqs),
+    Characters {
         singles: field(Cut::Singles, IndexRecordOption::WithFreqs),
         pairs: field(Cut::Pairs, IndexRecordOption::WithFreqsAndPositions),
     }

@@ -331,3 +331,23 @@ fn the_index_is_as_its_last_commit_left_it() {
     std::fs::write(folder.path().join("search/current"), "../..").expect("written");
     assert!(shelf.current().is_none());
 }
+
+#[test]
+fn whatever_a_keyboard_can_produce_has_an_answer() {
+    let house = shelf();
+    let alphabet: Vec<char> =
+        "分数圓的一ａＢz19 \"“”「」'()[]{}*?~^+-:\\/&|!，。\u{0}\u{301}\u{200d}\u{feff}💡𠀀ßİǆ﷽㍿½".chars().collect();
+    let mut state = 0x2545_F491_4F6C_DD1D_u64;
+    let mut random = |below: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state % below as u64) as usize
+    };
+    for _ in 0..400 {
+        let line: String = (0..random(24)).map(|_| alphabet[random(alphabet.len())]).collect();
+        let answer = house.ask(&line, TEACHER, Narrowed::new(), Order::Relevance);
+        assert!(answer.total >= answer.hits.len(), "{line:?}");
+        house.suggested(&line, TEACHER);
+    }
+}

@@ -118,10 +118,8 @@ fn pairs(text: &str) -> Tokens<'_> {
     joined.enumerate().collect()
 }
 
-/// All ends of a run of at least two characters.
 fn tails(run: &str) -> impl Iterator<Item = &str> {
-    let starts = run.char_indices().map(|(at, _)| at);
-    starts.map(|at| &run[at..]).filter(|tail| tail.chars().nth(1).is_some())
+    run.char_indices().map(|(at, _)| &run[at..])
 }
 
 impl Tokenizer for Cut {
@@ -175,7 +173,7 @@ mod tests {
         assert_eq!(cut(Cut::Singles, "第3课"), ["第", "3", "课"]);
         assert_eq!(cut(Cut::Pairs, "意义，unit 2-a课"), ["意义", "义unit", "unit 2", "2 a", "a课"]);
         assert_eq!(cut(Cut::Letters, title), ["unit", "2", "ppt"]);
-        assert_eq!(cut(Cut::Tails, "ppt 2"), ["ppt", "pt"]);
+        assert_eq!(cut(Cut::Tails, "ppt 2"), ["ppt", "pt", "t", "2"]);
     }
 
     #[test]

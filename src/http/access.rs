@@ -91,9 +91,9 @@ pub const TABLE: &[(&str, &str, Access)] = &[
     ("DELETE", "/whep/{lesson_id}/{session}", Bearer),
     ("OPTIONS", "/whep/{lesson_id}", Bearer),
     ("OPTIONS", "/whep/{lesson_id}/{session}", Bearer),
-    ("GET", "/api/search", SignedIn),
-    ("GET", "/api/search/suggest", SignedIn),
-    ("GET", "/api/search/similar/{kind}/{id}", SignedIn),
+    ("GET", "/api/search", Everyone),
+    ("GET", "/api/search/suggest", Everyone),
+    ("GET", "/api/search/similar/{kind}/{id}", Everyone),
     ("GET", "/api/search/index", Administrator),
     ("POST", "/api/search/rebuild", Administrator),
     // Recordings.

@@ -203,11 +203,11 @@ fn sort(word: &str) -> Result<Order> {
     responses((status = 200, body = Results), (status = 422, body = crate::error::Body)))]
 async fn search(
     State(app): State<App>,
-    actor: Actor,
+    actor: Option<Actor>,
     Query(pairs): Query<Vec<(String, String)>>,
 ) -> Result<Json<Results>> {
     let asked = Asked::of(pairs)?;
-    let sight = Sight::of(&app.db, &actor).await?;
+    let sight = Sight::of(&app.db, actor.as_ref()).await?;
     let synonyms = app.search.inner.synonyms.read().clone();
     let answer = app.search.ask(move |index| {
         let (skip, take) = (asked.skip(), asked.size);
@@ -245,11 +245,11 @@ struct Suggestion {
 #[utoipa::path(get, path = "/api/search/suggest", tag = "search", params(("q" = Option<String>, Query)), responses((status = 200, body = Suggestions)))]
 async fn suggest(
     State(app): State<App>,
-    actor: Actor,
+    actor: Option<Actor>,
     Query(pairs): Query<Vec<(String, String)>>,
 ) -> Result<Json<Suggestions>> {
     let line = Asked::of(pairs)?.line;
-    let sight = Sight::of(&app.db, &actor).await?;
+    let sight = Sight::of(&app.db, actor.as_ref()).await?;
     let found = app.search.ask(move |index| index.suggest(&line, sight.as_reader(), SUGGESTIONS)).await?;
     let suggestion = |found: tongke_search::Suggestion| Suggestion {
         kind: found.key.kind,
@@ -267,8 +267,12 @@ struct Similar {
 
 /// What is like something that the reader may see.
 #[utoipa::path(get, path = "/api/search/similar/{kind}/{id}", tag = "search", params(("kind" = Kind, Path), ("id" = String, Path)), responses((status = 200, body = Similar), (status = 404, body = crate::error::Body)))]
-async fn similar(State(app): State<App>, actor: Actor, Path((kind, id)): Path<(Kind, Uuid)>) -> Result<Json<Similar>> {
-    let sight = Sight::of(&app.db, &actor).await?;
+async fn similar(
+    State(app): State<App>,
+    actor: Option<Actor>,
+    Path((kind, id)): Path<(Kind, Uuid)>,
+) -> Result<Json<Similar>> {
+    let sight = Sight::of(&app.db, actor.as_ref()).await?;
     let key = Key::new(kind.word(), id);
     let found = app.search.ask(move |index| index.similar(&key, sight.as_reader(), SIMILAR)).await?;
     let missing = || Error::not_found("没有找到这项内容。", "There is no such thing.");

@@ -85,6 +85,7 @@ async fn people_schools_and_recorded_lessons_are_found_by_those_who_may() {
             let (status, _) = page.get(&format!("/api/search/similar/recording/{lesson}")).await;
             assert_eq!(status, if finds { StatusCode::OK } else { StatusCode::NOT_FOUND });
         }
+        assert_eq!(ask(&mut house.page(), "").await["total"], 0, "nothing here is public");
         let hit = &ask(&mut lead, "分数 五年级").await["hits"][0];
         assert_eq!(
             (&hit["kind"], &hit["id"], &hit["author"]),
