@@ -20,18 +20,17 @@ export async function startBrowser(who, { size = SMALL, executable = '/usr/bin/c
       // A page that is not looked at must go on drawing: every participant of a story is looked at by somebody.
       '--disable-backgrounding-occluded-windows', '--disable-renderer-backgrounding', '--disable-background-timer-throttling',
       '--use-fake-device-for-media-stream', '--use-fake-ui-for-media-stream',
-      // getDisplayMedia shares the tab of that title without asking.
-      '--auto-select-tab-capture-source-by-title=Tongke slide',
       ...(await fakeDevices(who, size)),
       ...args,
     ],
   });
 }
 
-/** A page with cookies of its own. What goes wrong in it is kept in `page.troubles`. */
-export async function newPage(browser, { name, locale = 'zh-CN', viewport = { width: 1366, height: 768 }, baseURL } = {}) {
+/** A page with cookies of its own, which `prepare` may get ready first. What goes wrong in it is kept in `page.troubles`. */
+export async function newPage(browser, { name, locale = 'zh-CN', viewport = { width: 1366, height: 768 }, baseURL, prepare } = {}) {
   const context = await browser.newContext({ locale, timezoneId: 'Asia/Shanghai', viewport, baseURL, ignoreHTTPSErrors: true });
   await installFrameReader(context);
+  await prepare?.(context);
   const page = await context.newPage();
   page.setDefaultTimeout(20_000);
   page.named = name;

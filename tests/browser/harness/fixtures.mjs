@@ -4,7 +4,7 @@
 // the frame's number and 3 bits check them. A page that shows the picture can be asked which frame of whom it shows (see frames.mjs).
 
 import { spawn, execFile } from 'node:child_process';
-import { access, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { access, mkdir, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { cacheDir } from './paths.mjs';
@@ -30,6 +30,9 @@ export const CAST = {
     says: '主讲老师，柳林村的同学已经完成练习了。',
   },
 };
+
+/** What the strip of a shared deck says; its number is the page. */
+export const DECK = { id: 5 };
 
 export const STRIP_CELLS = 16;
 /** Side of one square, as a fraction of the picture's width: big enough to survive the smallest simulcast layer. */
@@ -145,16 +148,9 @@ function checkOf(value) {
   return (value % 7) + 1;
 }
 
-/** Words for a document: a page that can be shared as a screen. */
-export async function slide() {
-  return once('slide-1.html', (part) => writeFile(part, `<!doctype html><meta charset="utf-8"><title>Tongke slide</title>
-<body style="font:64px sans-serif;background:#fff8e8;margin:60px"><h1>分数的初步认识</h1><p id="n"></p>
-<script>let n=0;setInterval(()=>{document.getElementById('n').textContent='第 '+(++n)+' 页';document.body.style.background=n%2?'#fff8e8':'#e8f4ff'},200)</script>`));
-}
-
 /** Builds everything ahead of the stories, so that none waits for it. */
 export async function prepare() {
-  await Promise.all([...Object.keys(CAST).flatMap((who) => [camera(who, SMALL), microphone(who)]), slide()]);
+  await Promise.all(Object.keys(CAST).flatMap((who) => [camera(who, SMALL), microphone(who)]));
 }
 
 /** How long the voice runs before it begins again. */

@@ -20,6 +20,8 @@ export type Over = { reason: Exclude<ByeReason, 'restarting' | 'slow'> | 'refuse
 const SPEAKING_DBOV = -45
 /** Own loudness and line are looked at this often: a meter that lags is no meter. */
 const LOOK_EVERY_MS = 200
+/** What is more than this on a teacher's large panel is more than any classroom's screen shows. */
+const SCREEN: MediaTrackConstraints = { width: { max: 1920 }, height: { max: 1080 }, frameRate: { max: 15 } }
 /** An echo of our own switch must not be taken for the teacher's. */
 const OWN_SWITCH_MS = 1500
 
@@ -134,7 +136,7 @@ export class LiveLesson {
   async shareScreen() {
     let stream: MediaStream
     try {
-      stream = await navigator.mediaDevices.getDisplayMedia({ video: { frameRate: { max: 15 } }, audio: true })
+      stream = await navigator.mediaDevices.getDisplayMedia({ video: SCREEN, audio: true })
     } catch (error) {
       // A person who closes the browser's picker has simply changed their mind.
       if (problemOf(error) !== 'denied') toast(i18n.global.t('live.share_failed'), 'bad')

@@ -99,7 +99,8 @@ export class Publisher {
   }
 
   private addPicture(connection: RTCPeerConnection, track: MediaStreamTrack | null): RTCRtpSender {
-    const encodings = this.purpose === 'screen' ? screenEncodings : cameraEncodings(track?.getSettings().height ?? 720)
+    const height = track?.getSettings().height ?? 720
+    const encodings = this.purpose === 'screen' ? screenEncodings(height) : cameraEncodings(height)
     if (track && this.purpose === 'screen') track.contentHint = 'detail'
     const transceiver = connection.addTransceiver(track ?? 'video', { direction: 'sendonly', streams: [this.stream], sendEncodings: encodings })
     prefer(transceiver, preferVideo(RTCRtpSender.getCapabilities('video')?.codecs ?? []))

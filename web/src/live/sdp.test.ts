@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { cameraEncodings, preferAudio, preferVideo, withOpusBitrate } from './sdp'
+import { cameraEncodings, preferAudio, preferVideo, screenEncodings, withOpusBitrate } from './sdp'
 
 const chromium = [
   { mimeType: 'video/VP8' },
@@ -24,6 +24,15 @@ describe('what we ask of the encoders', () => {
   it('RED before plain Opus', () => {
     const audio = [{ mimeType: 'audio/opus' }, { mimeType: 'audio/PCMU' }, { mimeType: 'audio/red' }]
     expect(preferAudio(audio).map((codec) => codec.mimeType)).toEqual(['audio/red', 'audio/opus'])
+  })
+
+  it('a shared screen has a small layer of one size, whatever the size of the screen, unless it is small itself', () => {
+    expect(screenEncodings(1080).map((one) => [one.rid, one.scaleResolutionDownBy])).toEqual([
+      ['s', 1080 / 324],
+      ['f', 1],
+    ])
+    expect(720 / (screenEncodings(720)[0]?.scaleResolutionDownBy ?? 0)).toBe(324)
+    expect(screenEncodings(600).map((one) => one.rid)).toEqual(['f'])
   })
 
   it('a large camera has three layers from small to full, a small one only itself', () => {
