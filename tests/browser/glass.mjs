@@ -67,7 +67,9 @@ async function ages(from, fromSelector, to, toSelector) {
   }, [selector, CAST.teacher.id]);
   await start(from, fromSelector);
   await start(to, toSelector);
+  const before = await buffers(to);
   await to.waitForTimeout(seconds * 1000);
+  const after = await buffers(to);
   const [sent, received] = await Promise.all([from, to].map((page) => page.evaluate(() => window.seen)));
   const found = [];
   let at = 0;
@@ -82,16 +84,29 @@ async function ages(from, fromSelector, to, toSelector) {
   }
   found.sort((a, b) => a - b);
   const part = (share) => round(found[Math.min(found.length - 1, Math.floor(found.length * share))]);
-  const buffered = await to.evaluate(async () => {
-    const held = {};
-    (await (window.__tongke?.subscriber ?? window.pc).getStats()).forEach((one) => {
-      if (one.type !== 'inbound-rtp' || !one.jitterBufferEmittedCount) return;
-      held[`${one.kind}_buffer_ms`] = Math.round((one.jitterBufferDelay / one.jitterBufferEmittedCount) * 1000);
-    });
-    return held;
-  });
   const picture = await to.evaluate((wanted) => { const video = [...document.querySelectorAll(wanted)].find((one) => window.__frames.read(one)); return `${video.videoWidth}x${video.videoHeight}`; }, toSelector);
-  return { p50: part(0.5), p95: part(0.95), frames: found.length, picture, ...buffered };
+  return { p50: part(0.5), p95: part(0.95), frames: found.length, picture, ...held(before, after) };
+}
+
+/** What the jitter buffers of a page have held so far, by the stream. */
+function buffers(page) {
+  return page.evaluate(async () => {
+    const found = {};
+    (await (window.__tongke?.subscriber ?? window.pc).getStats()).forEach(({ id, type, kind, jitterBufferDelay, jitterBufferEmittedCount }) => {
+      if (type === 'inbound-rtp' && jitterBufferEmittedCount) found[id] = { kind, delay: jitterBufferDelay, count: jitterBufferEmittedCount };
+    });
+    return found;
+  });
+}
+
+/** How long they held it between the two, per kind: since the beginning it would be mostly what piled up while the sound device started. */
+function held(before, after) {
+  const kept = {};
+  for (const [id, { kind, delay, count }] of Object.entries(after)) {
+    const { delay: delayed, count: counted } = before[id] ?? { delay: 0, count: 0 };
+    if (count > counted) kept[`${kind}_buffer_ms`] = Math.round(((delay - delayed) / (count - counted)) * 1000);
+  }
+  return kept;
 }
 
 function round(ms) {
