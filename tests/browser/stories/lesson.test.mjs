@@ -61,7 +61,7 @@ describe('a lesson from the bell to the replay', { concurrency: false }, () => {
     await shot(willow, 'hand');
     await tile.locator('[data-test="call-on"]').click();
     for (const page of [teacher, bridge]) {
-      await sees(page, CAST.willow, { test: 'stage-video', minHeight: 360, within: 30_000 });
+      await sees(page, CAST.willow, { test: 'stage-video', minHeight: 360, within: 15_000 });
     }
     await mark(willow, 'on-stage-banner').waitFor();
     assert.ok(!small || small.height < 360, 'before it was called on, the other room did not see it sharp');
