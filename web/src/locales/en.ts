@@ -1,6 +1,8 @@
+import library from '../library/words.en'
 import type zh from './zh'
 
 const en: typeof zh = {
+  library,
   brand: 'Tongke',
   skip: 'Skip to content',
   loading: 'Loading',
@@ -21,6 +23,7 @@ const en: typeof zh = {
     label: 'Main',
     today: 'Today',
     recordings: 'Recordings',
+    library: 'Library',
     admin: 'Manage',
     sign_out: 'Sign out',
   },

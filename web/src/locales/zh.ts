@@ -1,4 +1,7 @@
+import library from '../library/words.zh'
+
 export default {
+  library,
   brand: '同课',
   skip: '跳到正文',
   loading: '正在加载',
@@ -19,6 +22,7 @@ export default {
     label: '主导航',
     today: '今天的课',
     recordings: '录课',
+    library: '资源库',
     admin: '管理',
     sign_out: '退出登录',
   },

@@ -1,0 +1,179 @@
+// The shared library as a teacher uses it: a file goes in through the page, is understood, found, read, talked about and taken out again.
+
+import assert from 'node:assert/strict';
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { after, before, describe, test } from 'node:test';
+import { eventually, mark, newPage, shot, startBrowser } from '../harness/browser.mjs';
+import { School } from '../harness/school.mjs';
+
+const NAME = '圆的认识 教学设计.md';
+const TEXT = '# 圆的认识 教学设计\n\n六年级数学上册 第五单元\n\n教学目标：认识圆心、半径和直径，会用圆规画圆。\n\n用绳子和图钉在操场上画一个大圆。<img src=x onerror="window.__hurt=1">\n';
+
+describe('the shared library', { concurrency: false }, () => {
+  let school, browser, teacher, file, address;
+
+  before(async () => {
+    school = await School.open();
+    browser = await startBrowser('teacher');
+    teacher = await newPage(browser, { name: 'teacher', baseURL: school.base });
+    file = join(school.server.data, NAME);
+    await writeFile(file, TEXT);
+    await school.signIn(teacher, 'wangxuemei');
+  });
+  after(async () => {
+    await browser?.close();
+    await school?.close();
+  });
+
+  test('the shelf shows what other teachers gave, and narrows by subject', async () => {
+    await teacher.goto(`${school.base}/library`);
+    await mark(teacher, 'resource-card').first().waitFor();
+    const all = await mark(teacher, 'resource-card').count();
+    await shot(teacher, 'shelf');
+    await mark(teacher, 'facet-subject').filter({ hasText: '数学' }).click();
+    await eventually('fewer cards', async () => {
+      const now = await mark(teacher, 'resource-card').count();
+      return now > 0 && now < all;
+    });
+    await shot(teacher, 'mathematics');
+    await mark(teacher, 'clear-filters').click();
+    await eventually('all again', async () => (await mark(teacher, 'resource-card').count()) === all);
+  });
+
+  test('a file chosen on the page arrives, is understood and can be opened', async () => {
+    await mark(teacher, 'upload-files').setInputFiles(file);
+    const row = mark(teacher, 'upload-row').filter({ hasText: NAME });
+    await row.waitFor();
+    await eventually('it has arrived', async () => (await row.getAttribute('data-stage')) === 'done');
+    await eventually('it is understood', async () => (await row.getAttribute('data-understood')) === 'ready', { within: 60_000 });
+    await shot(teacher, 'uploaded');
+    await row.locator('[data-test="upload-open"]').click();
+    await mark(teacher, 'text').waitFor();
+    assert.match(await mark(teacher, 'text').innerText(), /认识圆心、半径和直径/);
+    assert.equal(await teacher.evaluate(() => window.__hurt), undefined, 'what a file says is text, never a page');
+    address = teacher.url();
+    await shot(teacher, 'opened');
+  });
+
+  test('what the file suggests about itself is confirmed in one click, and the rest is written down', async () => {
+    if (await mark(teacher, 'confirm-all').count()) {
+      await mark(teacher, 'confirm-all').click();
+      await mark(teacher, 'confirm-all').waitFor({ state: 'detached' });
+    }
+    await mark(teacher, 'edit').click();
+    await mark(teacher, 'describe-subject').fill('数学');
+    await mark(teacher, 'describe-grade').fill('六年级');
+    await mark(teacher, 'describe-visibility').selectOption('county');
+    await shot(teacher, 'describe');
+    await mark(teacher, 'describe-save').click();
+    await mark(teacher, 'describe-save').waitFor({ state: 'detached' });
+    assert.equal(await mark(teacher, 'about-grade').innerText(), '六年级');
+    await mark(teacher, 'upload-clear').click();
+    await shot(teacher, 'described');
+  });
+
+  test('it is found by a word of its body', async () => {
+    await teacher.goto(`${school.base}/library`);
+    await eventually('the search finds it', async () => {
+      await mark(teacher, 'library-find').fill('图钉');
+      await mark(teacher, 'library-search').click();
+      await teacher.waitForTimeout(600);
+      return (await mark(teacher, 'resource-card').filter({ hasText: '圆的认识' }).count()) === 1 && teacher.url().includes('q=');
+    }, { within: 20_000 });
+    await shot(teacher, 'found');
+    await mark(teacher, 'library-find').fill('yuande');
+    await mark(teacher, 'suggestion').filter({ hasText: '圆的认识' }).first().waitFor();
+    await shot(teacher, 'suggested');
+    await mark(teacher, 'suggestion').filter({ hasText: '圆的认识' }).first().click();
+    await mark(teacher, 'resource-title').waitFor();
+    assert.equal(new URL(teacher.url()).pathname, new URL(address).pathname);
+  });
+
+  test('the original comes back byte for byte under its own name', async () => {
+    const [download] = await Promise.all([teacher.waitForEvent('download'), mark(teacher, 'download').click()]);
+    assert.equal(download.suggestedFilename(), NAME);
+    assert.equal(await readFile(await download.path(), 'utf8'), TEXT);
+  });
+
+  test('the same file is recognised before it is sent twice', async () => {
+    await teacher.goto(`${school.base}/library`);
+    let sent = 0;
+    teacher.on('request', (request) => { if (request.method() === 'POST' && new URL(request.url()).pathname === '/api/uploads') sent += 1; });
+    await mark(teacher, 'upload-files').setInputFiles(file);
+    const row = mark(teacher, 'upload-row').filter({ hasText: NAME });
+    await eventually('it is known', async () => (await row.getAttribute('data-stage')) === 'known');
+    await shot(teacher, 'known');
+    await row.locator('[data-test="upload-cancel"]').click();
+    assert.equal(sent, 0, 'nothing was sent');
+  });
+
+  test('another teacher reads, rates and comments it, and may not change it', async () => {
+    const other = await newPage(browser, { name: 'colleague', baseURL: school.base });
+    await school.signIn(other, 'liujianguo');
+    await other.goto(address);
+    await mark(other, 'text').waitFor();
+    assert.equal(await mark(other, 'edit').count(), 0);
+    assert.equal(await mark(other, 'remove').count(), 0);
+    await mark(other, 'rate').nth(4).click();
+    await mark(other, 'comment-text').fill('在操场上画圆，孩子们特别喜欢。');
+    await mark(other, 'comment-send').click();
+    await mark(other, 'comment').filter({ hasText: '孩子们特别喜欢' }).waitFor();
+    await shot(other, 'talk');
+  });
+
+  test('an upload that was paused goes on after the page was loaded again', async () => {
+    // Big and without any repetition of content in the library; slow enough to be caught in the middle.
+    const big = join(school.server.data, '校园开放日.bin');
+    const bytes = Buffer.alloc(24 * 1024 * 1024);
+    for (let i = 0; i < bytes.length; i += 4) bytes.writeUInt32LE((i * 2654435761) >>> 0, i);
+    await writeFile(big, bytes);
+    await teacher.goto(`${school.base}/library`);
+    const line = await teacher.context().newCDPSession(teacher);
+    await line.send('Network.enable');
+    await line.send('Network.emulateNetworkConditions', { offline: false, latency: 20, downloadThroughput: -1, uploadThroughput: 3 * 1024 * 1024 });
+    await mark(teacher, 'upload-files').setInputFiles(big);
+    const row = mark(teacher, 'upload-row').filter({ hasText: '校园开放日' });
+    await eventually('half of it is sent', async () => Number(await row.locator('progress').getAttribute('value')) > 6_000_000, { within: 30_000 });
+    await shot(teacher, 'sending');
+    await row.locator('[data-test="upload-pause"]').click();
+    await eventually('it is paused', async () => (await row.getAttribute('data-stage')) === 'paused');
+    teacher.on('dialog', (dialog) => dialog.accept());
+    await teacher.reload();
+    await line.send('Network.emulateNetworkConditions', { offline: false, latency: 0, downloadThroughput: -1, uploadThroughput: -1 });
+    await mark(teacher, 'upload-unfinished').filter({ hasText: '校园开放日' }).waitFor();
+    await shot(teacher, 'unfinished');
+    const offsets = [];
+    teacher.on('request', (request) => { if (request.method() === 'PATCH') offsets.push(Number(request.headers()['upload-offset'])); });
+    await mark(teacher, 'upload-again').setInputFiles(big);
+    await eventually('it has arrived', async () => (await row.getAttribute('data-stage')) === 'done', { within: 60_000 });
+    assert.ok(offsets[0] > 1_000_000, `it began again at ${offsets[0]}`);
+  });
+
+  test('on a phone and in English it is the same library', async () => {
+    const phone = await newPage(browser, { name: 'phone', baseURL: school.base, viewport: { width: 390, height: 844 } });
+    await school.signIn(phone, 'wangxuemei');
+    await phone.goto(`${school.base}/library`);
+    await mark(phone, 'resource-card').first().waitFor();
+    await shot(phone, 'shelf');
+    await phone.goto(address);
+    await mark(phone, 'text').waitFor();
+    await shot(phone, 'opened');
+    assert.ok(await phone.evaluate(() => document.documentElement.scrollWidth <= innerWidth), 'nothing sticks out');
+    await mark(phone, 'language').first().click();
+    await phone.goto(`${school.base}/library`);
+    await mark(phone, 'resource-card').first().waitFor();
+    await shot(phone, 'english');
+  });
+
+  test('removed after a question, it is gone for everybody', async () => {
+    await teacher.goto(address);
+    await mark(teacher, 'remove').click();
+    await shot(teacher, 'remove');
+    await mark(teacher, 'confirm').click();
+    await teacher.waitForURL('**/library');
+    const path = `/api/resources/${new URL(address).pathname.split('/').at(-1)}`;
+    assert.equal((await school.api(teacher, 'GET', path)).status(), 404);
+    assert.deepEqual(teacher.troubles, []);
+  });
+});

@@ -1,0 +1,100 @@
+// What the library's page shows: a list by filters, or what a search found, with the facets beside it.
+
+import { computed, onBeforeUnmount, ref } from 'vue'
+import { ApiError, get, sentence } from '../api'
+import { RESOURCE_TYPES, type Found, type Hit, type ResourceCard, type Words } from './shapes'
+
+export const FACETS = ['type', 'subject', 'grade', 'stage', 'edition', 'volume', 'file_type'] as const
+export const PER_PAGE = 24
+export type Tab = 'all' | 'mine' | 'to_review' | 'collections'
+
+export interface Asked {
+  tab: Tab
+  words: string
+  chosen: Record<string, string>
+  sort: string
+  /** From 1. */
+  page: number
+}
+
+type Values = { value: string; count: number | null }[]
+
+export function useShelf(asked: () => Asked) {
+  const items = ref<{ card: ResourceCard; hit?: Hit }[] | null>(null)
+  const total = ref(0)
+  const approximate = ref(false)
+  const counted = ref<Found['facets']>({})
+  const words = ref<Words | null>(null)
+  const failure = ref<string | null>(null)
+  let turn = 0
+  onBeforeUnmount(() => (turn = -1))
+
+  /** With counts where the whole library is looked at; one's own shelf is narrowed by the curriculum's words. */
+  const facets = computed<Record<string, Values>>(() => {
+    const known: Record<string, readonly string[] | undefined> = { type: RESOURCE_TYPES, subject: words.value?.subjects, grade: words.value?.grades, stage: words.value?.stages }
+    const { tab, chosen } = asked()
+    return Object.fromEntries(
+      FACETS.map((name) => {
+        const counts: Values = tab === 'all' ? (counted.value[name === 'type' ? 'resource_type' : name] ?? []) : []
+        const values: Values = counts.length ? counts : (known[name] ?? []).map((value) => ({ value, count: null }))
+        const mine = chosen[name]
+        return [name, mine && !values.some(({ value }) => value === mine) ? [{ value: mine, count: null }, ...values] : values]
+      }),
+    )
+  })
+
+  async function load() {
+    const mine = ++turn
+    const now = asked()
+    if (now.tab === 'collections') return
+    try {
+      words.value ??= await get<Words>('/api/resources/words')
+      const answer = now.words ? await search(now) : await list(now)
+      if (mine !== turn) return
+      items.value = answer.items
+      total.value = answer.total
+      approximate.value = answer.approximate
+      counted.value = answer.facets
+      failure.value = null
+    } catch (error) {
+      if (mine === turn) {
+        failure.value = sentence(error)
+        // What is on the screen stays while the line is bad; a changed question must not show an old answer.
+        if (!(error instanceof ApiError && error.passing)) items.value = null
+      }
+    }
+  }
+
+  return { items, total, approximate, facets, failure, load }
+}
+
+async function list({ tab, chosen, sort, page }: Asked) {
+  const query = new URLSearchParams({ page: String(page - 1), per_page: String(PER_PAGE), sort: sort || 'updated', ...(tab === 'all' ? {} : { [tab]: 'true' }) })
+  for (const [name, value] of Object.entries(chosen)) if (value) query.set(name, value)
+  const counts = tab === 'all' ? get<Found>(`/api/search?${narrowed({ size: '1' }, chosen)}`) : null
+  const [answer, found] = await Promise.all([get<{ items: ResourceCard[]; total: number }>(`/api/resources?${query}`), counts])
+  return { items: answer.items.map((card) => ({ card })), total: answer.total, approximate: false, facets: found?.facets ?? {} }
+}
+
+async function search({ words, chosen, sort, page }: Asked) {
+  const query = narrowed({ q: words, sort: sort || 'relevance', page: String(page), size: String(PER_PAGE) }, chosen)
+  const found = await get<Found>(`/api/search?${query}`)
+  const cards = await Promise.all(found.hits.map((hit) => card(hit)))
+  return { items: cards.filter((one) => one !== null), total: found.total, approximate: found.approximate, facets: found.facets }
+}
+
+function narrowed(first: Record<string, string>, chosen: Record<string, string>): URLSearchParams {
+  const query = new URLSearchParams({ kind: 'resource', ...first })
+  for (const [name, value] of Object.entries(chosen)) if (value) query.set(name === 'type' ? 'resource_type' : name, value)
+  return query
+}
+
+/** Null: removed since the index saw it. */
+async function card(hit: Hit): Promise<{ card: ResourceCard; hit: Hit } | null> {
+  try {
+    return { card: await get<ResourceCard>(`/api/resources/${hit.id}`), hit }
+  } catch (error) {
+    if (error instanceof ApiError && error.status === 404) return null
+    throw error
+  }
+}
