@@ -187,6 +187,11 @@ impl Storage {
         self.put_file(key, file).await.map(drop)
     }
 
+    /// Where an object is a file of this machine, that file: only to be read.
+    pub fn file(&self, key: &Key) -> Option<PathBuf> {
+        self.folder.as_ref().map(|folder| folder.join(key.0.as_ref())).filter(|path| path.is_file())
+    }
+
     /// Removes an object; one that is not there is no failure.
     pub async fn remove(&self, key: &Key) -> Result<(), StorageError> {
         match self.store.delete(&key.0).await {

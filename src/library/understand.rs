@@ -245,8 +245,11 @@ impl Desk {
         Ok(Scratch(folder))
     }
 
-    /// The content as a file of its own: what a program does to it stays in the scratch folder.
+    /// The content as a file: the store's own where it has one, or else a copy.
     async fn fetch(&self, hash: &str, scratch: &Scratch) -> Result<PathBuf, UnderstandError> {
+        if let Some(path) = self.storage.file(&Key::blob(hash)) {
+            return Ok(std::path::absolute(path)?);
+        }
         let path = scratch.file("input");
         let mut file = tokio::fs::File::create(&path).await?;
         let mut stream = self.storage.stream(&Key::blob(hash), None).await?;

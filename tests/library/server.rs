@@ -28,7 +28,7 @@ impl Server {
     pub async fn start() -> Server {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let data = tempfile::tempdir().expect("a folder");
-        let port = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port();
+        let port = free_port();
         let child = spawn(&data, port);
         let mut server = Server { child, data, port, client: Client::new(), cookie: String::new() };
         server.wait_until_ready().await;
@@ -51,6 +51,8 @@ impl Server {
         // A story may have ended before its kill.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        // Somebody else's connection may have taken the old one meanwhile.
+        self.port = free_port();
         self.child = spawn(&self.data, self.port);
         self.wait_until_ready().await;
     }
@@ -82,6 +84,10 @@ impl Server {
     fn log(&self) -> String {
         std::fs::read_to_string(self.data.path().join("log")).unwrap_or_default()
     }
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port()
 }
 
 fn spawn(data: &TempDir, port: u16) -> Child {

@@ -15,11 +15,14 @@ pub const MILLISECONDS: Rational = Rational(1, 1000);
 /// A picture above this is refused: nothing in a lesson is larger than 4K, and a header can claim anything.
 const PIXELS_LIMIT: u64 = 4096 * 2304;
 
+/// Containers of recordings, and those in which teachers bring films and sound. None of them names further files.
+const FORMATS: &str = "mov,ivf,matroska,ogg,mp3,wav,avi,asf,flv,mpegts,mpeg,aac,flac,amr";
+
 /// Opens a file of ours and nothing else: no network, no playlists that name further files.
 pub fn open(path: &Path) -> Result<Input, Error> {
     let mut options = Dictionary::new();
     options.set("protocol_whitelist", "file");
-    options.set("format_whitelist", "mov,ivf,matroska,ogg,mp3,wav");
+    options.set("format_whitelist", FORMATS);
     format::input_with_dictionary(path, options).map_err(Error::broken(path))
 }
 
