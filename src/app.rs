@@ -92,6 +92,7 @@ impl App {
         let library = library.await.map_err(ServeError::Library)?;
         library.register_jobs(&config, Worker::media(&config.worker), &jobs, &storage, &db);
         let search = Search::open(&config, db.clone()).await?;
+        library.register_sources(&search);
         let config = Arc::new(config);
         Ok(Self { config, db, storage, jobs, identity, metrics, plane, lessons, recordings, library, search })
     }

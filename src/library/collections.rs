@@ -13,7 +13,7 @@ use super::cards::{self, Owner, ResourceCard};
 use super::describe::{file_name, paragraph};
 use super::pack::{self, Packed};
 use super::reach::{Reader, SEES, SEES_COLLECTION};
-use super::{CollectionId, ResourceId, Visibility, resources, talk};
+use super::{CollectionId, ResourceId, Visibility, findable, resources, talk};
 use crate::app::App;
 use crate::db::{Db, MAX_ROWS, millis, time};
 use crate::error::{Error, Result};
@@ -178,6 +178,7 @@ async fn add(
     .execute(&mut *tx)
     .await?;
     place(&mut tx, &app.db, &reader, id, &form.resource_ids).await?;
+    findable::mark_collection(&mut tx, id, false).await?;
     tx.commit().await?;
     Ok((StatusCode::CREATED, Json(card(&app.db, &reader, id).await?)))
 }
@@ -256,6 +257,7 @@ async fn change(
     Json(form): Json<ChangeCollection>,
 ) -> Result<Json<CollectionCard>> {
     editable(&app, &actor, id).await?;
+    let mut tx = app.db.begin().await?;
     sqlx::query(
         "UPDATE collections SET title = COALESCE($2, title), description = COALESCE($3, description),
             visibility = COALESCE($4, visibility), updated_at = $5 WHERE id = $1",
@@ -265,8 +267,10 @@ async fn change(
     .bind(form.description.map(|text| paragraph("description", &text, 2000)).transpose()?)
     .bind(form.visibility)
     .bind(millis(now()))
-    .execute(app.db.pool())
+    .execute(&mut *tx)
     .await?;
+    findable::mark_collection(&mut tx, id, form.visibility.is_some()).await?;
+    tx.commit().await?;
     let reader = Reader::of(&app.db, Some(&actor)).await?;
     Ok(Json(card(&app.db, &reader, id).await?))
 }
@@ -302,11 +306,14 @@ async fn set_items(
 #[utoipa::path(delete, path = "/api/collections/{id}", tag = "library", params(("id" = CollectionId, Path)), responses((status = 204), (status = 403, body = crate::error::Body), (status = 404, body = crate::error::Body)))]
 async fn remove(State(app): State<App>, actor: Actor, Path(id): Path<CollectionId>) -> Result<StatusCode> {
     editable(&app, &actor, id).await?;
+    let mut tx = app.db.begin().await?;
     sqlx::query("UPDATE collections SET removed_at = $2 WHERE id = $1")
         .bind(id)
         .bind(millis(now()))
-        .execute(app.db.pool())
+        .execute(&mut *tx)
         .await?;
+    findable::mark_collection(&mut tx, id, true).await?;
+    tx.commit().await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

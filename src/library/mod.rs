@@ -8,6 +8,7 @@
 //! review       before publication, where a school wants it                 describe  the words of the curriculum, checked
 //! files        originals, pages, media, with ranges and right names        pack      many files as one zip, streamed
 //! sweep        what nothing has any more
+//! findable     what the search is told of it
 //! talk         ratings and comments              links      plan ↔ deck ↔ lesson ↔ recording      collections
 //! ```
 //!
@@ -19,6 +20,7 @@ mod collections;
 mod describe;
 mod facts;
 mod files;
+mod findable;
 mod links;
 mod pack;
 mod reach;
@@ -35,6 +37,7 @@ mod understand;
 mod upload;
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
@@ -47,12 +50,14 @@ use crate::download;
 use crate::error::Result;
 use crate::identity::PersonId;
 use crate::jobs::Jobs;
+use crate::search::{Kind, Search};
 use crate::storage::{Key, Storage};
 
 use shelf::{Arrival, Content, Shelf};
 use upload::{Uploads, Wish};
 
 pub use describe::Description;
+pub use findable::school_moved;
 
 crate::id! {
     /// One entry of the shelf.
@@ -132,6 +137,13 @@ impl Library {
         let folder = config.server.data_dir.join("uploads");
         let uploads = Uploads::start(db, storage, shelf.clone(), folder, config.library.clone()).await?;
         Ok(Library { uploads, shelf })
+    }
+
+    /// Tells the search who knows what is on the shelf. To be called before it starts.
+    pub fn register_sources(&self, search: &Search) {
+        let db = &self.shelf.db;
+        search.register(Kind::Resource, Arc::new(findable::Resources(db.clone())));
+        search.register(Kind::Collection, Arc::new(findable::Collections(db.clone())));
     }
 
     /// Puts a small file on the shelf in a person's name.

@@ -14,7 +14,7 @@ use super::reach::{INSIDER, OWN_FROM, Reader, SEES};
 use super::review::{self, Asked};
 use super::shelf::{Arrival, Content};
 use super::upload::Wish;
-use super::{CollectionId, ResourceId, ResourceKind, Review, Visibility, links, shelf, sniff, suggest};
+use super::{CollectionId, ResourceId, ResourceKind, Review, Visibility, findable, links, shelf, sniff, suggest};
 use crate::app::App;
 use crate::db::{Db, millis, time};
 use crate::error::{Error, Language, Result};
@@ -445,7 +445,7 @@ async fn remove(State(app): State<App>, actor: Actor, Path(id): Path<ResourceId>
         .bind(millis(now()))
         .execute(&mut *tx)
         .await?;
-    shelf::changed(&mut tx, id).await?;
+    findable::hide(&mut tx, id).await?;
     tx.commit().await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -11,7 +11,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::cards;
 use super::describe::paragraph;
 use super::reach::Reader;
-use super::{ResourceId, Visibility, resources, shelf};
+use super::{ResourceId, Visibility, findable, resources, shelf};
 use crate::app::App;
 use crate::db::is_dangling;
 use crate::error::{Error, Result};
@@ -70,6 +70,9 @@ pub async fn ask(tx: &mut Transaction<'static, Any>, actor: &Actor, id: Resource
     .bind(i64::from(waits))
     .execute(&mut **tx)
     .await?;
+    if (holds as u8) < present as u8 {
+        findable::hide(tx, id).await?;
+    }
     Ok(())
 }
 
@@ -144,6 +147,8 @@ async fn decide(
             if done.rows_affected() == 0 {
                 return Err(nothing_waits());
             }
+            // Reviewers find it no more unless it is published for them.
+            findable::hide(&mut tx, id).await?;
         }
     }
     shelf::changed(&mut tx, id).await?;
@@ -214,6 +219,7 @@ async fn set(State(app): State<App>, Path(id): Path<SchoolId>, Json(form): Json<
             .await
             .map_err(unknown)?;
     }
+    findable::reviewers_changed(&mut tx, id).await?;
     tx.commit().await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -8,7 +8,7 @@ use tokio::sync::{OwnedRwLockReadGuard, RwLock};
 use super::describe::{Description, file_name, stem};
 use super::sniff::Sniffed;
 use super::upload::Wish;
-use super::{ResourceId, ResourceKind, Review, UploadId, Visibility, suggest, understand};
+use super::{ResourceId, ResourceKind, Review, UploadId, Visibility, findable, suggest, understand};
 use crate::db::{Db, millis};
 use crate::error::{Error, Result};
 use crate::extract::now;
@@ -81,6 +81,7 @@ impl Shelf {
             Some(present) => add_version(&mut tx, &giver, present, &arrival).await?,
             None => add_resource(&mut tx, &giver, &arrival).await?,
         };
+        findable::mark(&mut tx, outcome.0).await?;
         if let Some(collection) = arrival.wish.collection {
             super::collections::append(&mut tx, collection, outcome.0).await?;
         }
@@ -279,5 +280,6 @@ pub async fn changed(tx: &mut Tx, id: ResourceId) -> Result<()> {
         .bind(millis(now()))
         .execute(&mut **tx)
         .await?;
+    findable::mark(tx, id).await?;
     Ok(())
 }

@@ -10,7 +10,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::cards::{self, Owner};
 use super::describe::paragraph;
 use super::reach::Reader;
-use super::{CommentId, ResourceId, resources};
+use super::{CommentId, ResourceId, findable, resources};
 use crate::app::App;
 use crate::db::{Db, MAX_ROWS, millis, time};
 use crate::error::{Error, Result};
@@ -44,6 +44,7 @@ pub async fn used(db: &Db, id: ResourceId, person: PersonId, way: Way) -> Result
     .await?;
     if added.rows_affected() > 0 {
         sqlx::query("UPDATE resources SET uses = uses + 1 WHERE id = $1").bind(id).execute(&mut *tx).await?;
+        findable::mark(&mut tx, id).await?;
     }
     tx.commit().await?;
     Ok(())
@@ -106,6 +107,7 @@ async fn rate(
         .bind(count)
         .execute(&mut *tx)
         .await?;
+    findable::mark(&mut tx, id).await?;
     tx.commit().await?;
     Ok(Json(Rated {
         rating: (count > 0).then(|| sum as f64 / count as f64),

@@ -620,6 +620,41 @@ async fn a_program_that_hangs_on_a_hostile_file_is_cancelled_from_its_card() {
     }
 }
 
+/// Titles that a search finds.
+async fn found(house: &House, page: &mut Page, line: &str) -> Vec<String> {
+    house.app.search.catch_up().await;
+    let line: String = line.bytes().map(|byte| format!("%{byte:02X}")).collect();
+    let (status, body) = page.get(&format!("/api/search?q={line}")).await;
+    assert_eq!(status, StatusCode::OK, "{body}");
+    let hits = body["hits"].as_array().expect("hits");
+    hits.iter().map(|hit| hit["title"]["text"].as_str().expect("a title").to_owned()).collect()
+}
+
+#[tokio::test]
+async fn what_is_shared_is_found_by_those_who_may_see_it_and_lost_when_they_may_not() {
+    for house in houses().await {
+        let (mut wang, _) = house.signed_in("wang", Role::Teacher).await;
+        let (mut li, _) = house.signed_in("li", Role::Teacher).await;
+        let other = school(&house, "石桥村小学", None).await;
+        let mut zhao = teacher_of(&house, other, "zhao").await;
+        let id =
+            upload(&wang, &house, b"content", &[("filename", "富饶的西沙群岛.txt"), ("visibility", "school")]).await;
+        let collection = json!({ "title": "西沙资料合集", "visibility": "county" });
+        assert_eq!(wang.post("/api/collections", collection).await.0, StatusCode::CREATED);
+        assert_eq!(found(&house, &mut li, "富饶").await, ["富饶的西沙群岛"]);
+        assert_eq!(found(&house, &mut zhao, "富饶").await, [""; 0]);
+        assert_eq!(found(&house, &mut zhao, "西沙").await, ["西沙资料合集"]);
+        let path = format!("/api/resources/{id}");
+        wang.patch(&path, json!({ "visibility": "county", "title": "美丽的西沙" })).await;
+        assert_eq!(found(&house, &mut zhao, "美丽").await, ["美丽的西沙"]);
+        wang.patch(&path, json!({ "visibility": "private" })).await;
+        assert_eq!(found(&house, &mut li, "美丽").await, [""; 0]);
+        assert_eq!(found(&house, &mut wang, "美丽").await, ["美丽的西沙"]);
+        wang.delete(&path).await;
+        assert_eq!(found(&house, &mut wang, "美丽").await, [""; 0]);
+    }
+}
+
 #[tokio::test]
 async fn content_goes_when_nothing_has_it_any_more_and_not_before() {
     for house in houses().await {

@@ -10,6 +10,7 @@ use crate::app::App;
 use crate::db::{Db, DbError, MAX_ROWS, is_dangling, millis};
 use crate::error::{Error, Result};
 use crate::extract::{Json, Path, line, now, nullable};
+use crate::library;
 use crate::search;
 
 use super::{CommunityId, SchoolId};
@@ -134,6 +135,7 @@ async fn change(
     Json(form): Json<ChangeSchool>,
 ) -> Result<Json<School>> {
     let mut school = find(&app.db, id).await?;
+    let left = school.community_id;
     if let Some(name) = form.name {
         school.name = line("name", &name, 1..=60)?;
     }
@@ -152,6 +154,9 @@ async fn change(
         .await
         .map_err(refused)?;
     search::mark(&mut tx, search::Kind::School, id.0).await?;
+    if school.community_id != left {
+        library::school_moved(&mut tx, id).await?;
+    }
     tx.commit().await?;
     Ok(Json(school))
 }
