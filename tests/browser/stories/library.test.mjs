@@ -121,6 +121,44 @@ describe('the shared library', { concurrency: false }, () => {
     await shot(other, 'talk');
   });
 
+  test('slides become pages that are turned and found by what stands on them, and are kept in a collection', async () => {
+    const deck = join(school.server.data, '分数的初步认识.pdf');
+    const printer = await newPage(browser, { name: 'printer' });
+    await printer.setContent('<style>body{margin:0}</style>' + ['分数的初步认识', '把一个月饼平均分成两份', '小结与蝙蝠的故事'].map((words, i) => `<section style="break-inside:avoid;break-after:page;box-sizing:border-box;${i < 2 ? '' : 'break-after:auto;'}height:700px;background:#e8f4ee;font:48px sans-serif;padding:80px"><h1>${words}</h1><p>第 ${i + 1} 页</p></section>`).join(''));
+    await printer.pdf({ path: deck, width: '1280px', height: '720px', printBackground: true });
+    await printer.close();
+    await teacher.goto(`${school.base}/library`);
+    await mark(teacher, 'upload-files').setInputFiles(deck);
+    const row = mark(teacher, 'upload-row').filter({ hasText: '分数的初步认识' });
+    await eventually('it is understood', async () => (await row.getAttribute('data-understood')) === 'ready', { within: 60_000 });
+    await shot(teacher, 'deck-on-shelf');
+    await row.locator('[data-test="upload-open"]').click();
+    await eventually('its first page is drawn', () => mark(teacher, 'page').evaluate((image) => image.naturalWidth >= 1000));
+    assert.equal(await mark(teacher, 'page-thumb').count(), 3);
+    await mark(teacher, 'page-next').click();
+    assert.equal(await mark(teacher, 'page-number').inputValue(), '2');
+    await eventually('the second page is drawn', () => mark(teacher, 'page').evaluate((image) => image.complete && image.alt.includes('月饼')));
+    await shot(teacher, 'deck');
+    await mark(teacher, 'collect').click();
+    await mark(teacher, 'collection-title').fill('分数单元');
+    await mark(teacher, 'collection-make').click();
+    await mark(teacher, 'collection-make').waitFor({ state: 'detached' });
+    await teacher.goto(`${school.base}/library?tab=collections`);
+    await mark(teacher, 'collection-card').filter({ hasText: '分数单元' }).click();
+    const [zip] = await Promise.all([teacher.waitForEvent('download'), mark(teacher, 'collection-zip').click()]);
+    assert.match(zip.suggestedFilename(), /分数单元.*\.zip$/);
+    assert.equal((await readFile(await zip.path())).subarray(0, 2).toString(), 'PK');
+    await shot(teacher, 'collection');
+    await eventually('a word of its third page finds it', async () => {
+      await teacher.goto(`${school.base}/library?q=${encodeURIComponent('蝙蝠')}`);
+      await mark(teacher, 'library-total').waitFor();
+      return (await mark(teacher, 'resource-card').filter({ hasText: '分数的初步认识' }).count()) === 1;
+    }, { within: 20_000, every: 500 });
+    await shot(teacher, 'deck-found');
+    await mark(teacher, 'resource-card').click();
+    await eventually('it opens where the word stands', async () => (await mark(teacher, 'page-number').inputValue()) === '3');
+  });
+
   test('an upload that was paused goes on after the page was loaded again', async () => {
     // Big and without any repetition of content in the library; slow enough to be caught in the middle.
     const big = join(school.server.data, '校园开放日.bin');
