@@ -12,6 +12,7 @@ use tongke_plane::transport::srtp::SrtpSession;
 use super::Failure;
 use super::datagrams::{BATCH, Batch, Epoll, Socket};
 use super::endpoint::{Endpoint, Received};
+use super::measure;
 use super::publisher::{Publisher, Sent};
 use super::subscriber::{Seen, Subscriber};
 
@@ -30,6 +31,8 @@ pub struct Shared {
     pub showing: AtomicUsize,
     pub packets: AtomicU64,
     pub bytes: AtomicU64,
+    /// How much of its core the busiest thread used while it was measured, in thousandths.
+    pub busiest: AtomicU64,
     /// The run is over: that the server closes connections is what was asked of it.
     pub leaving: AtomicBool,
 }
@@ -70,8 +73,13 @@ impl Reactor {
     pub fn start(name: &str, threads: usize, shared: &Arc<Shared>) -> Result<Reactor, Failure> {
         let start = |n: usize| -> Result<_, Failure> {
             let (sender, commands) = channel();
-            let mut worker =
-                Worker { epoll: Epoll::new()?, clients: Vec::new(), batch: Batch::new(), shared: shared.clone() };
+            let mut worker = Worker {
+                epoll: Epoll::new()?,
+                clients: Vec::new(),
+                batch: Batch::new(),
+                shared: shared.clone(),
+                window: None,
+            };
             let builder = std::thread::Builder::new().name(format!("{name}-{n}"));
             Ok((sender, builder.spawn(move || worker.run(&commands))?))
         };
@@ -112,6 +120,8 @@ struct Worker {
     clients: Vec<Client>,
     batch: Batch,
     shared: Arc<Shared>,
+    /// When the window opened, and what CPU time the thread had used then.
+    window: Option<(Instant, Duration)>,
 }
 
 impl Worker {
@@ -122,8 +132,8 @@ impl Worker {
             while let Ok(command) = commands.try_recv() {
                 match command {
                     Command::Add(client) => self.add(*client),
-                    Command::OpenWindow => self.clients.iter_mut().for_each(Client::open_window),
-                    Command::CloseWindow => self.clients.iter_mut().for_each(Client::close_window),
+                    Command::OpenWindow => self.open_window(),
+                    Command::CloseWindow => self.close_window(),
                     Command::Finish => return self.finish(),
                 }
             }
@@ -139,7 +149,22 @@ impl Worker {
         }
     }
 
-    fn add(&mut self, client: Client) {
+    fn open_window(&mut self) {
+        self.window = Some((Instant::now(), measure::thread_cpu()));
+        self.clients.iter_mut().for_each(Client::open_window);
+    }
+
+    fn close_window(&mut self) {
+        self.clients.iter_mut().for_each(Client::close_window);
+        let Some((opened, cpu)) = self.window.take() else { return };
+        let share = (measure::thread_cpu() - cpu).as_secs_f64() / opened.elapsed().as_secs_f64();
+        self.shared.busiest.fetch_max((share * 1000.0) as u64, Ordering::Relaxed);
+    }
+
+    fn add(&mut self, mut client: Client) {
+        if let (Part::Subscriber(subscriber), Some(_)) = (&mut client.part, &self.window) {
+            subscriber.seen.late = true;
+        }
         match self.epoll.add(&client.socket, self.clients.len()) {
             Ok(()) => self.clients.push(client),
             Err(error) => eprintln!("tongke load: a socket could not be watched: {error}"),
