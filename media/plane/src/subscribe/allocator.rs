@@ -151,7 +151,9 @@ impl Line {
     /// The lowest layer or a pause. Running items keep what they have above it until [`Line::give_better`].
     fn give_lowest<K>(&mut self, item: &mut Item<K>) {
         let Some(lowest) = item.usable().next() else {
-            return item.decide(None, self.now);
+            // Its source rests: that says nothing about the line, and is held against nobody.
+            item.layer = None;
+            return;
         };
         let rate = item.rate(Some(lowest));
         let fits = match (item.priority, item.layer) {

@@ -174,3 +174,15 @@ fn an_estimate_that_swings_by_a_tenth_never_makes_a_picture_flap() {
     }
     println!("at most {worst} changes in five minutes");
 }
+
+#[test]
+fn a_camera_that_rests_for_a_moment_is_shown_again_at_once() {
+    let (mut items, start) = (vec![item("teacher", Priority::LeadVideo, &[150, 500, 1500])], virtual_time::start());
+    allocate(Bitrate::kbps(5_000), start, &mut items);
+    items[0].layers = [Bitrate::ZERO; MAX_LAYERS];
+    allocate(Bitrate::kbps(5_000), start + Duration::from_secs(1), &mut items);
+    assert_eq!(items[0].layer(), None);
+    items[0].layers[2] = Bitrate::kbps(1_500);
+    allocate(Bitrate::kbps(5_000), start + Duration::from_secs(2), &mut items);
+    assert_eq!(items[0].layer(), Some(2));
+}
