@@ -12,7 +12,7 @@ const skip = whyNoLine();
 /** A place in the lesson is kept for ten seconds; who is back later has lost it. */
 const BACK_MS = 10_000;
 /** A picture that rested may be held back for a while by whoever forwards it. */
-const PICTURE_MS = 30_000;
+const PICTURE_MS = 10_000;
 
 describe('a room whose network changes in mid-lesson', { concurrency: false, skip: skip ?? false }, () => {
   let line, school, teacher, room;
