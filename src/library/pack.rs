@@ -43,7 +43,8 @@ pub fn zip(storage: &Storage, name: &str, files: Vec<Packed>) -> Result<Response
             let _ = pipe.sender.blocking_send(Err(error));
         }
     });
-    let pieces = stream::unfold(receiver, async |mut receiver| Some((receiver.recv().await?, receiver)));
+    // A browser's connection asks once more after the end; an unfold that is not fused panics then.
+    let pieces = stream::unfold(receiver, async |mut receiver| Some((receiver.recv().await?, receiver))).fuse();
     Response::builder()
         .header(header::CONTENT_TYPE, "application/zip")
         .header(header::CACHE_CONTROL, "no-store")
