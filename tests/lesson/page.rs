@@ -147,6 +147,7 @@ impl Page {
             Some("phase") => document["phase"] = message["phase"].clone(),
             Some("chat") => document["chat"].as_array_mut().expect("a list").push(message["line"].clone()),
             Some("recording") => document["recording"] = message["state"].clone(),
+            Some("players") => document["players"] = message["players"].clone(),
             other => panic!("a revision on {other:?}"),
         }
     }
