@@ -32,7 +32,7 @@ async fn an_encoder_publishes_by_whip_and_a_player_watches_by_whep() {
     assert_eq!(status, StatusCode::CREATED, "{answer}");
     player.accept(&answer).await;
     player.connected().await;
-    let is_counted = |d: &serde_json::Value| d["players"].as_array().is_some_and(|players| players.len() == 1);
+    let is_counted = |d: &Value| d["players"].as_array().is_some_and(|players| players.len() == 1);
     watching.until("the player is counted", page::PATIENCE, is_counted).await;
     player.hears(Kind::Video, b"enco", 20).await;
     player.hears(Kind::Audio, b"enco", 20).await;

@@ -100,8 +100,8 @@ fn run(order: &Order, folder: &Path, input: &Path, filter: &str) -> std::io::Res
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null());
-    // SAFETY: between fork and exec one system call is made, with plain numbers.
-    unsafe { command.pre_exec(die_with_parent) };
+    // SAFETY: between fork and exec two system calls are made, with plain numbers.
+    unsafe { command.pre_exec(|| limit_memory().and_then(|()| die_with_parent())) };
     let mut child = command.spawn()?;
     loop {
         if let Some(status) = child.try_wait()? {
@@ -113,6 +113,19 @@ fn run(order: &Order, folder: &Path, input: &Path, filter: &str) -> std::io::Res
             return Ok(None);
         }
         std::thread::sleep(GLANCE);
+    }
+}
+
+/// What it keeps of its own, not the programs and fonts that it maps: a thirty-page deck takes a quarter of this. A sheet that asks for billions of
+/// cells comes to an end here, before the machine does.
+const OWN_BYTES: u64 = 800_000_000;
+
+fn limit_memory() -> std::io::Result<()> {
+    let limit = libc::rlimit { rlim_cur: OWN_BYTES, rlim_max: OWN_BYTES };
+    // SAFETY: the limit is readable for the call.
+    match unsafe { libc::setrlimit(libc::RLIMIT_DATA, &raw const limit) } {
+        0 => Ok(()),
+        _ => Err(std::io::Error::last_os_error()),
     }
 }
 
