@@ -195,3 +195,17 @@ CREATE TABLE collection_items (
     PRIMARY KEY (collection_id, resource_id)
 );
 CREATE INDEX collection_items_by_resource ON collection_items (resource_id);
+
+-- Decks put into a lesson, each as the version that it was then: rooms load its pages ahead, and the replay shows them, whatever
+-- becomes of the resource.
+CREATE TABLE lesson_decks (
+    id TEXT PRIMARY KEY,
+    lesson_id TEXT NOT NULL REFERENCES lessons (id) ON DELETE CASCADE,
+    -- Without a reference: a resource may go before its lesson does.
+    resource_id TEXT NOT NULL,
+    hash TEXT NOT NULL REFERENCES blobs (hash),
+    title TEXT NOT NULL,
+    created_at BIGINT NOT NULL,
+    UNIQUE (lesson_id, resource_id, hash)
+);
+CREATE INDEX lesson_decks_by_hash ON lesson_decks (hash);

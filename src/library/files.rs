@@ -7,7 +7,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::facts::{Facts, Plays};
 use super::reach::Reader;
-use super::resources::{OfVersion, Seen, seen, seen_or_shown};
+use super::resources::{OfVersion, Seen, seen};
 use super::{ResourceId, understand};
 use crate::app::App;
 use crate::download::{self, Object, attachment, away};
@@ -17,7 +17,7 @@ use crate::identity::Actor;
 use crate::storage::Key;
 
 /// A version never changes; who had it may keep it.
-const FOREVER: &str = "private, max-age=31536000, immutable";
+pub const FOREVER: &str = "private, max-age=31536000, immutable";
 /// Without a version in its address, the newest is asked for each time.
 const ASK_AGAIN: &str = "private, no-cache";
 
@@ -71,7 +71,7 @@ async fn page(
     Query(asked): Query<OfVersion>,
     headers: HeaderMap,
 ) -> Result<Response<Body>> {
-    let seen = seen_or_shown(&app, actor.as_ref(), id, asked.version).await?;
+    let seen = find(&app, actor.as_ref(), id, &asked).await?;
     let size = understand::PageSize::of(&size).ok_or_else(no_part)?;
     derived(&app, &seen, &size.name(n), "image/webp", &asked, &headers).await
 }
@@ -127,12 +127,22 @@ async fn derived(
     asked: &OfVersion,
     headers: &HeaderMap,
 ) -> Result<Response<Body>> {
-    let key = Key::derived(&seen.hash, name);
-    let size_bytes = app.storage.size_bytes(&key).await.map_err(away)?;
-    let object = Object { key: &key, size_bytes, mime, cache: cache(asked), tag: None };
+    picture(app, &Key::derived(&seen.hash, name), mime, cache(asked), headers).await
+}
+
+/// What was made of a content, as it is stored.
+pub async fn picture(
+    app: &App,
+    key: &Key,
+    mime: &str,
+    cache: &'static str,
+    headers: &HeaderMap,
+) -> Result<Response<Body>> {
+    let size_bytes = app.storage.size_bytes(key).await.map_err(away)?;
+    let object = Object { key, size_bytes, mime, cache, tag: None };
     download::object(&app.storage, object, headers).await
 }
 
-fn no_part() -> Error {
+pub fn no_part() -> Error {
     Error::not_found("这个资源没有这一部分。", "The resource has no such part.")
 }

@@ -3,6 +3,7 @@
 use axum::extract::State;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
+use sqlx::{Any, Transaction};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -11,7 +12,7 @@ use super::reach::Reader;
 use super::talk::{Way, used};
 use super::{ResourceId, resources};
 use crate::app::App;
-use crate::db::{Db, millis};
+use crate::db::{DbError, millis};
 use crate::error::{Error, Result};
 use crate::extract::{Json, Path, now};
 use crate::identity::{Actor, PersonId};
@@ -109,16 +110,9 @@ async fn link(
             let reader = Reader::of(&app.db, Some(&actor)).await?;
             cards::card(&app.db, &reader, id).await?.ok_or_else(resources::missing)?;
             may_teach(&app, &actor, lesson).await?;
-            sqlx::query(
-                "INSERT INTO resource_lessons (resource_id, lesson_id, person_id, created_at) VALUES ($1, $2, $3, $4)
-                 ON CONFLICT DO NOTHING",
-            )
-            .bind(id)
-            .bind(lesson)
-            .bind(person)
-            .bind(at)
-            .execute(app.db.pool())
-            .await?;
+            let mut tx = app.db.begin().await?;
+            tie(&mut tx, id, lesson, person).await?;
+            tx.commit().await?;
             used(&app.db, id, person, Way::Lesson).await?;
         }
     }
@@ -146,11 +140,9 @@ async fn unlink(
         }
         End::Lesson(lesson) => {
             may_teach(&app, &actor, lesson).await?;
-            sqlx::query("DELETE FROM resource_lessons WHERE resource_id = $1 AND lesson_id = $2")
-                .bind(id)
-                .bind(lesson)
-                .execute(app.db.pool())
-                .await?;
+            let mut tx = app.db.begin().await?;
+            untie(&mut tx, id, lesson).await?;
+            tx.commit().await?;
         }
     }
     Ok(StatusCode::NO_CONTENT)
@@ -170,29 +162,48 @@ async fn may_pair(app: &App, actor: &Actor, id: ResourceId, other: ResourceId) -
     }
 }
 
-async fn may_teach(app: &App, actor: &Actor, lesson: LessonId) -> Result<()> {
+/// A resource belongs to a lesson.
+pub async fn tie(
+    tx: &mut Transaction<'static, Any>,
+    id: ResourceId,
+    lesson: LessonId,
+    person: PersonId,
+) -> Result<(), DbError> {
+    sqlx::query(
+        "INSERT INTO resource_lessons (resource_id, lesson_id, person_id, created_at) VALUES ($1, $2, $3, $4)
+         ON CONFLICT DO NOTHING",
+    )
+    .bind(id)
+    .bind(lesson)
+    .bind(person)
+    .bind(millis(now()))
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// It belongs to it no longer.
+pub async fn untie(tx: &mut Transaction<'static, Any>, id: ResourceId, lesson: LessonId) -> Result<(), DbError> {
+    sqlx::query("DELETE FROM resource_lessons WHERE resource_id = $1 AND lesson_id = $2")
+        .bind(id)
+        .bind(lesson)
+        .execute(&mut **tx)
+        .await?;
+    Ok(())
+}
+
+/// Who leads or assists a lesson says what it is taught with.
+pub async fn may_teach(app: &App, actor: &Actor, lesson: LessonId) -> Result<()> {
     match role_in(&app.db, lesson, actor).await? {
         LessonRole::Lead | LessonRole::Assistant => Ok(()),
-        LessonRole::None => Err(Error::not_found("没有找到这节课。", "There is no such lesson.")),
+        LessonRole::None => Err(no_such_lesson()),
         _ if actor.is_administrator() => Ok(()),
         _ => Err(Error::forbidden()),
     }
 }
 
-/// Whether the resource is taught with in a lesson that the actor takes part in.
-pub async fn is_shown_to(db: &Db, actor: &Actor, id: ResourceId) -> Result<bool> {
-    let lessons: Vec<(LessonId,)> = sqlx::query_as(
-        "SELECT lesson_id FROM resource_lessons WHERE resource_id = $1 ORDER BY created_at DESC, lesson_id LIMIT 100",
-    )
-    .bind(id)
-    .fetch_all(db.pool())
-    .await?;
-    for (lesson,) in lessons {
-        if role_in(db, lesson, actor).await? != LessonRole::None {
-            return Ok(true);
-        }
-    }
-    Ok(false)
+pub fn no_such_lesson() -> Error {
+    Error::not_found("没有找到这节课。", "There is no such lesson.")
 }
 
 #[derive(Serialize, ToSchema)]
@@ -204,7 +215,7 @@ struct OfLesson {
 #[utoipa::path(get, path = "/api/lessons/{id}/resources", tag = "library", params(("id" = LessonId, Path)), responses((status = 200, body = OfLesson), (status = 404, body = crate::error::Body)))]
 async fn of_lesson(State(app): State<App>, actor: Actor, Path(id): Path<LessonId>) -> Result<Json<OfLesson>> {
     if role_in(&app.db, id, &actor).await? == LessonRole::None {
-        return Err(Error::not_found("没有找到这节课。", "There is no such lesson."));
+        return Err(no_such_lesson());
     }
     let ids: Vec<(ResourceId,)> = sqlx::query_as(
         "SELECT resource_id FROM resource_lessons WHERE lesson_id = $1 ORDER BY created_at, resource_id",

@@ -5,6 +5,7 @@
 //! shelf        the one transaction that puts content on the shelf         suggest   what a file is about, from its own words and habits
 //! understand   a job: pages, text, posters by tongke-doc and tongke-av     facts     what has been understood of a content
 //! cards        resources as lists show them      resources  one of them    reach     who may see what: one rule, in every query
+//! decks        what a lesson is taught with, page by page: put in before or during it, and kept for its replay
 //! review       before publication, where a school wants it                 describe  the words of the curriculum, checked
 //! files        originals, pages, media, with ranges and right names        pack      many files as one zip, streamed
 //! sweep        what nothing has any more
@@ -17,6 +18,7 @@
 
 mod cards;
 mod collections;
+mod decks;
 mod describe;
 mod facts;
 mod files;
@@ -56,6 +58,7 @@ use crate::storage::{Key, Storage};
 use shelf::{Arrival, Content, Shelf};
 use upload::{Uploads, Wish};
 
+pub use decks::{Deck, deck, page_pictures, page_text};
 pub use describe::Description;
 pub use findable::school_moved;
 
@@ -74,6 +77,10 @@ crate::id! {
 crate::id! {
     /// One comment.
     CommentId
+}
+crate::id! {
+    /// One deck in one lesson.
+    DeckId
 }
 
 crate::words! {
@@ -190,5 +197,6 @@ pub fn routes() -> OpenApiRouter<App> {
         .merge(understand::routes())
         .merge(talk::routes())
         .merge(links::routes())
+        .merge(decks::routes())
         .merge(collections::routes())
 }

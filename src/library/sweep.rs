@@ -12,7 +12,7 @@ use crate::storage::{Key, StorageError};
 
 /// How often it is looked for.
 const EVERY: Duration = Duration::from_secs(3600);
-/// Content goes this long after its last version.
+/// Content goes this long after its last version, and its last lesson.
 const UNUSED_FOR: SignedDuration = SignedDuration::from_hours(24);
 
 #[derive(Debug, thiserror::Error)]
@@ -44,7 +44,8 @@ impl Shelf {
             .await?;
         sqlx::query(
             "UPDATE blobs SET unused_since = $1 WHERE unused_since IS NULL
-                AND NOT EXISTS (SELECT 1 FROM resource_versions v WHERE v.hash = blobs.hash)",
+                AND NOT EXISTS (SELECT 1 FROM resource_versions v WHERE v.hash = blobs.hash)
+                AND NOT EXISTS (SELECT 1 FROM lesson_decks d WHERE d.hash = blobs.hash)",
         )
         .bind(millis(now))
         .execute(self.db.pool())
@@ -65,7 +66,8 @@ impl Shelf {
         let _nobody = self.content.write().await;
         let removed = sqlx::query(
             "DELETE FROM blobs WHERE hash = $1 AND unused_since IS NOT NULL
-                AND NOT EXISTS (SELECT 1 FROM resource_versions v WHERE v.hash = blobs.hash)",
+                AND NOT EXISTS (SELECT 1 FROM resource_versions v WHERE v.hash = blobs.hash)
+                AND NOT EXISTS (SELECT 1 FROM lesson_decks d WHERE d.hash = blobs.hash)",
         )
         .bind(hash)
         .execute(self.db.pool())

@@ -16,6 +16,8 @@ use crate::schools::{self, Membership, NewCommunity, NewSchool, SchoolId, School
 use crate::testing::{House, PASSWORD, Page, houses};
 use crate::worker::Worker;
 
+mod decks;
+
 const PLAN: &str = "三年级语文上册第六单元\n《富饶的西沙群岛》第1课时教学设计\n教学目标：……";
 
 /// A request as tus-js-client makes it, and its whole answer.
