@@ -29,7 +29,7 @@ pub enum LessonEvent {
         lesson: LessonId,
         track: TrackId,
     },
-    /// One entry of the lesson's timeline: joined, left, stage, hand, chat, screen.
+    /// One entry of the lesson's timeline: joined, left, stage, hand, chat, screen, deck, page.
     Timeline {
         lesson: LessonId,
         at: Timestamp,
@@ -65,7 +65,7 @@ crate::words! {
     /// The entries of a lesson's timeline.
     TimelineKind {
         Started = "started", Ended = "ended", Joined = "joined", Left = "left", Stage = "stage", Hand = "hand", Chat = "chat",
-        Screen = "screen",
+        Screen = "screen", Deck = "deck", Page = "page",
     }
 }
 

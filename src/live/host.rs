@@ -2,7 +2,7 @@
 //!
 //! It takes one [`Command`] after another, lets the state machine decide, and performs what comes out: messages to pages, calls of the
 //! plane, events for the recorder, the phase for the timetable. It waits for nothing but its queue and, twice in a lesson, the
-//! database. A page that does not take its messages is dropped; it never slows the others.
+//! database; what else it has to look up comes back by its queue. A page that does not take its messages is dropped; it never slows the others.
 
 mod meters;
 mod requests;
@@ -20,7 +20,7 @@ use tongke_plane::{Event, Track};
 
 use super::lesson::{Conn, Effect, Identity, Lesson, Now};
 use super::media::{Media, Owner};
-use super::protocol::{ByeReason, Envelope, Kind, ParticipantId, Phase, Purpose, RecordingState, ToPage};
+use super::protocol::{ByeReason, Envelope, Kind, ParticipantId, Phase, Purpose, RecordingState, ShownDeck, ToPage};
 use super::refused::Refused;
 use crate::bus::{self, Bus, LessonEvent, ParticipantRef, TimelineKind};
 use crate::db::Db;
@@ -52,6 +52,12 @@ pub enum Command {
     Said {
         conn: Conn,
         envelope: Envelope,
+    },
+    /// The deck that a page wants to show was looked up.
+    DeckFound {
+        conn: Conn,
+        reference: u32,
+        found: Result<ShownDeck, Refused>,
     },
     /// A socket is gone; `heard` is its last sign of life.
     Lost {
@@ -94,6 +100,8 @@ pub struct Surroundings {
     pub id: LessonId,
     pub db: Db,
     pub bus: Bus,
+    /// The lesson's own queue, for what it looks up without waiting.
+    pub queue: mpsc::WeakSender<Command>,
 }
 
 pub struct Host {
@@ -153,6 +161,7 @@ impl Host {
         match command {
             Command::Join { who, resume, page, reply } => self.join(who, resume, page, reply, now).await,
             Command::Said { conn, envelope } => self.said(conn, envelope, now),
+            Command::DeckFound { conn, reference, found } => self.deck_found(conn, reference, found),
             Command::Lost { conn, heard } => self.lost(conn, heard),
             Command::Encode { who, sdp, reply } => drop(reply.send(self.encode(who, &sdp))),
             Command::Play { name, sdp, reply } => drop(reply.send(self.play(name, &sdp))),

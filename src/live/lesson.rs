@@ -1,4 +1,4 @@
-//! The lesson as a pure state machine: who is here, who is on stage, whose hand is up, what was said.
+//! The lesson as a pure state machine: who is here, who is on stage, whose hand is up, what was said, which page is shown.
 //!
 //! It owns no socket, no clock and no media. The host (`host.rs`) tells it what happened and the time ([`Now`]), then performs the
 //! [`Effect`]s it leaves behind, in order. Every change of the document is broadcast as one message with the next `revision`, so a
@@ -10,6 +10,7 @@
 //! - it is lost: the participant stays, not `present`, until [`GRACE`] after it was last heard; then it leaves.
 
 mod classroom;
+mod deck;
 mod members;
 #[cfg(test)]
 mod storm;
@@ -27,7 +28,7 @@ use crate::bus::TimelineKind;
 
 use super::protocol::{
     ByeReason, ChatLine, Kind, Lesson as Document, MediaKind, Participant, ParticipantId, Phase, Purpose,
-    RecordingState, Role, Source, ToPage,
+    RecordingState, Role, ShownDeck, Source, ToPage,
 };
 
 /// How long a participant that was lost keeps its place, counted from when it was last heard.
@@ -114,6 +115,12 @@ pub enum Refusal {
     Full,
     #[error("too many tiles")]
     TooManyTiles,
+    #[error("no deck is shown")]
+    NoDeck,
+    #[error("the lesson has no such deck")]
+    NoSuchDeck,
+    #[error("the deck has no such page")]
+    NoSuchPage,
 }
 
 /// A lesson that is on, or about to be.
@@ -128,6 +135,7 @@ pub struct Lesson {
     members: Vec<Member>,
     on_stage: Vec<ParticipantId>,
     chat: VecDeque<ChatLine>,
+    deck: Option<ShownDeck>,
     /// Programs that watch, by connection and name.
     players: Vec<(PeerId, String)>,
     revision: u64,
@@ -168,6 +176,7 @@ impl Lesson {
             members: Vec::new(),
             on_stage: Vec::new(),
             chat: VecDeque::new(),
+            deck: None,
             players: Vec::new(),
             revision: 0,
             effects: VecDeque::new(),
@@ -186,6 +195,7 @@ impl Lesson {
             participants: self.members.iter().map(|m| m.public.clone()).collect(),
             on_stage: self.on_stage.clone(),
             chat: self.chat.iter().cloned().collect(),
+            deck: self.deck.clone(),
             players: self.player_names(),
         }
     }

@@ -142,7 +142,8 @@ impl Lessons {
         let (sender, commands) = mpsc::channel(COMMAND_QUEUE);
         let media =
             Media::new(self.inner.plane.clone(), id.plane(), Routes::new(self.inner.table.clone(), sender.clone()));
-        let around = Surroundings { id, db: self.inner.db.clone(), bus: self.inner.bus.clone() };
+        let (db, bus, queue) = (self.inner.db.clone(), self.inner.bus.clone(), sender.downgrade());
+        let around = Surroundings { id, db, bus, queue };
         let (lessons, mine) = (self.clone(), sender.clone());
         let task = async move {
             metrics::gauge!("tongke_lessons").increment(1);

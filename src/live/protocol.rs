@@ -16,15 +16,21 @@
 //! 5. A page that loses the socket connects again with `?resume=TOKEN` (from its welcome) within 10 s and keeps its participant,
 //!    its place on the stage and its media connections. A second page of the same person or device replaces the first:
 //!    the first gets [`ToPage::Bye`] with `replaced`.
-//! 6. A message that cannot be read, or that the sender's role does not allow, gets [`ToPage::Error`] with the message's `ref`;
+//! 6. A deck is shown by [`FromPage::ShowDeck`] and turned by [`FromPage::TurnPage`]. Nothing of it is video: every page of a browser fetches
+//!    the decks of its lesson from `GET /api/lessons/{id}/decks` when it comes, and again when [`ToPage::Deck`] names one it does not know,
+//!    and has the pictures before they are turned to. A turn ([`ToPage::Page`]) is its number, and whoever joins later finds deck and page in
+//!    the document. While a screen is shared, the screen is the main picture; the deck waits behind it.
+//! 7. A message that cannot be read, or that the sender's role does not allow, gets [`ToPage::Error`] with the message's `ref`;
 //!    the lesson goes on. More than 50 messages a second, or one over 256 kB, closes the socket.
 //!
 //! Enumerations and ids are strings; a time is milliseconds since the lesson started (`at_ms`) or RFC 3339 where a date is meant.
 
 use serde::{Deserialize, Serialize};
 
+use crate::library::DeckId;
+
 /// The version both sides must speak; a page from an older server is told to reload.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// What a page may say. `ref` of [`Envelope`] comes back in the answer or the error.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
@@ -59,6 +65,17 @@ pub enum FromPage {
     MuteOther { participant: ParticipantId },
     /// A line of chat, at most 500 characters.
     Chat { text: String },
+    /// Lead, assistant: shows a deck of the lesson to everybody, in the place of the one before.
+    ShowDeck {
+        deck: DeckId,
+        /// From 1.
+        #[serde(default = "first_page")]
+        page: u32,
+    },
+    /// Lead, assistant: turns the deck that is shown to a page, from 1.
+    TurnPage { page: u32 },
+    /// Lead, assistant: shows no deck any more.
+    HideDeck,
     /// Lead: the lesson begins (recording begins with it).
     Start,
     /// Lead: the lesson is over for everybody.
@@ -143,6 +160,16 @@ pub enum ToPage {
         revision: u64,
         line: ChatLine,
     },
+    /// Another deck is shown, at this page, or none any more.
+    Deck {
+        revision: u64,
+        deck: Option<ShownDeck>,
+    },
+    /// The deck that is shown was turned.
+    Page {
+        revision: u64,
+        page: u32,
+    },
     /// Programs that watch by WHEP came or went: all that watch now.
     Players {
         revision: u64,
@@ -191,6 +218,7 @@ pub struct Lesson {
     pub on_stage: Vec<ParticipantId>,
     /// The newest 100 lines.
     pub chat: Vec<ChatLine>,
+    pub deck: Option<ShownDeck>,
     /// Programs that watch by WHEP, by the names that their tokens were given, in order of coming. They are no participants: nobody
     /// sees, hears or calls on them.
     pub players: Vec<String>,
@@ -239,6 +267,21 @@ pub struct Tile {
     pub participant: ParticipantId,
     pub purpose: Purpose,
     pub height: u16,
+}
+
+/// The deck that everybody sees.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct ShownDeck {
+    pub id: DeckId,
+    pub title: String,
+    /// How many it has.
+    pub pages: u32,
+    /// The one that is shown, from 1.
+    pub page: u32,
+}
+
+fn first_page() -> u32 {
+    1
 }
 
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]

@@ -13,6 +13,9 @@ pub enum Refused {
     Lesson(#[from] Refusal),
     #[error(transparent)]
     Media(#[from] PlaneError),
+    /// The server could not look something up now.
+    #[error("the server is busy")]
+    Busy,
     /// The lesson's task is gone: the server stops, or the lesson ended a moment ago.
     #[error("the lesson is not on")]
     Gone,
@@ -24,7 +27,7 @@ impl Refused {
             Refused::Lesson(refusal) => refusal_code(*refusal),
             Refused::Media(PlaneError::Negotiation(error)) => error.code(),
             Refused::Media(PlaneError::Full(_)) => "server_full",
-            Refused::Media(PlaneError::Busy) => "server_busy",
+            Refused::Media(PlaneError::Busy) | Refused::Busy => "server_busy",
             Refused::Media(_) => "no_connection",
             Refused::Gone => "lesson_gone",
         }
@@ -42,7 +45,7 @@ impl Refused {
                 "服务器连接数已满，请稍后再试。",
                 "The server has no free connection. Please try again later.",
             ),
-            Refused::Media(PlaneError::Busy) => {
+            Refused::Media(PlaneError::Busy) | Refused::Busy => {
                 Text::new("服务器繁忙，请稍后再试。", "The server is busy. Please try again in a moment.")
             }
             Refused::Media(_) => {
@@ -69,7 +72,7 @@ impl From<Refused> for Error {
             Refused::Lesson(Refusal::NotAllowed) => Error::Forbidden(text),
             Refused::Lesson(_) | Refused::Gone => Error::Conflict { code: refused.code(), text },
             Refused::Media(PlaneError::Negotiation(error)) => unusable(&error, text),
-            Refused::Media(_) => Error::Unavailable(text),
+            Refused::Media(_) | Refused::Busy => Error::Unavailable(text),
         }
     }
 }
@@ -99,6 +102,9 @@ fn refusal_code(refusal: Refusal) -> &'static str {
         Refusal::Ended => "lesson_ended",
         Refusal::Full => "lesson_full",
         Refusal::TooManyTiles => "too_many_tiles",
+        Refusal::NoDeck => "no_deck",
+        Refusal::NoSuchDeck => "no_such_deck",
+        Refusal::NoSuchPage => "no_such_page",
     }
 }
 
@@ -118,5 +124,10 @@ fn refusal_text(refusal: Refusal) -> Text {
         Refusal::Ended => Text::new("这节课已经下课，可以观看回放。", "This lesson is over. You can watch the replay."),
         Refusal::Full => Text::new("课堂人数已满。", "The lesson is full."),
         Refusal::TooManyTiles => Text::new("请求的画面过多。", "Too many tiles were asked for."),
+        Refusal::NoDeck => Text::new("现在没有展示课件。", "No deck is shown at the moment."),
+        Refusal::NoSuchDeck => {
+            Text::new("这节课没有这个课件，请重新选择。", "The lesson has no such deck. Please choose another.")
+        }
+        Refusal::NoSuchPage => Text::new("课件没有这一页。", "The deck has no such page."),
     }
 }

@@ -7,11 +7,12 @@ use tongke_plane::Event;
 use tongke_plane::ids::{PeerId, TrackId};
 
 use super::telling::encode;
-use super::{Host, Page};
+use super::{Command, Host, Page};
 use crate::bus;
+use crate::library::{self, DeckId};
 use crate::live::lesson::{Conn, Entry, Identity, Now, Refusal};
 use crate::live::media::Owner;
-use crate::live::protocol::{ByeReason, Envelope, FromPage, Kind, MediaKind, Purpose, ToPage};
+use crate::live::protocol::{ByeReason, Envelope, FromPage, Kind, MediaKind, Purpose, ShownDeck, ToPage};
 use crate::live::refused::Refused;
 
 impl Host {
@@ -92,11 +93,44 @@ impl Host {
             FromPage::SendBack { participant } => self.lesson.send_back(who, &participant)?,
             FromPage::MuteOther { participant } => self.lesson.mute_other(who, &participant)?,
             FromPage::Chat { text } => self.lesson.say(who, &text, now)?,
+            FromPage::ShowDeck { deck, page } => self.find_deck(conn, envelope.reference, deck, page),
+            FromPage::TurnPage { page } => self.lesson.turn_page(who, page)?,
+            FromPage::HideDeck => self.lesson.hide_deck(who)?,
             FromPage::Start => self.lesson.start(who, now)?,
             FromPage::End => self.lesson.end(who, now)?,
             FromPage::Ping { at } => self.tell(conn, &ToPage::Pong { at }),
         }
         Ok(())
+    }
+
+    /// The database is asked beside the lesson; the answer comes by its queue.
+    fn find_deck(&self, conn: Conn, reference: u32, deck: DeckId, page: u32) {
+        let (db, lesson, queue) = (self.around.db.clone(), self.around.id, self.around.queue.clone());
+        tokio::spawn(async move {
+            let found = library::deck(&db, lesson, deck).await.map_err(|error| {
+                tracing::warn!(lesson.id = %lesson, %error, "a deck could not be looked up");
+                Refused::Busy
+            });
+            let shown = |deck: library::Deck| ShownDeck {
+                id: deck.id,
+                title: deck.title,
+                pages: deck.pages.try_into().unwrap_or(u32::MAX),
+                page,
+            };
+            let found = found.and_then(|deck| deck.map(shown).ok_or(Refusal::NoSuchDeck.into()));
+            if let Some(queue) = queue.upgrade() {
+                let _ = queue.send(Command::DeckFound { conn, reference, found }).await;
+            }
+        });
+    }
+
+    pub(super) fn deck_found(&mut self, conn: Conn, reference: u32, found: Result<ShownDeck, Refused>) {
+        // The page may have gone meanwhile.
+        let Some(who) = self.lesson.by_conn(conn).map(|m| m.public.id.clone()) else { return };
+        let shown = found.and_then(|deck| self.lesson.show_deck(&who, deck).map_err(Refused::from));
+        if let Err(refused) = shown {
+            self.refuse(conn, reference, &refused);
+        }
     }
 
     fn publish(&mut self, who: &str, purpose: Purpose, sdp: &str) -> Result<String, Refused> {

@@ -117,6 +117,9 @@ impl Lesson {
             .map(|m| json!({ "id": m.public.id, "name": m.public.name, "school": m.public.school, "role": m.public.role }))
             .collect();
         self.note(TimelineKind::Started, json!({ "participants": here, "on_stage": self.on_stage }));
+        if self.deck.is_some() {
+            self.note_deck();
+        }
         self.announce(None, |revision| ToPage::Phase { revision, phase: Phase::Live, at: now.wall.to_string() });
     }
 

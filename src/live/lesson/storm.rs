@@ -7,7 +7,7 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 
-use super::story::{Class, apply};
+use super::story::{Class, apply, deck};
 use super::*;
 
 const CAST: [(&str, Role); 7] = [
@@ -52,7 +52,7 @@ fn one_input(rng: &mut StdRng, class: &mut Class, pages: &mut BTreeMap<Conn, Mir
     let now = class.now;
     let open = pages.keys().copied().collect::<Vec<_>>();
     // Refusals are part of the storm: what matters is that nothing changes by them.
-    match rng.random_range(0..18) {
+    match rng.random_range(0..21) {
         0 | 1 => {
             let _ = class.enter_again(id, role, None);
         }
@@ -78,6 +78,9 @@ fn one_input(rng: &mut StdRng, class: &mut Class, pages: &mut BTreeMap<Conn, Mir
         14 => drop(class.lesson.mute(id, rng.random(), rng.random())),
         15 => class.lesson.add_player(PeerId(rng.random_range(0..4)), "大屏".into()),
         16 => class.lesson.remove_player(PeerId(rng.random_range(0..4))),
+        17 => drop(class.lesson.show_deck(id, deck(rng.random_range(0..4)))),
+        18 => drop(class.lesson.turn_page(id, rng.random_range(0..4))),
+        19 => drop(class.lesson.hide_deck(id)),
         _ => drop(class.lesson.start(id, now)),
     }
 }

@@ -3,9 +3,11 @@
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use serde_json::json;
 use tongke_plane::ids::{PeerId, TrackId};
 
 use super::*;
+use crate::library::DeckId;
 use crate::live::policy::{self, Importance};
 use crate::live::protocol::Tile;
 
@@ -104,6 +106,11 @@ impl Class {
     }
 }
 
+/// A deck of three pages, open at one of them.
+pub(crate) fn deck(page: u32) -> ShownDeck {
+    ShownDeck { id: DeckId(uuid::Uuid::from_u128(7)), title: "分数的意义".into(), pages: 3, page }
+}
+
 /// What a page does with a message that changes the document.
 pub(crate) fn apply(document: &mut Document, revision: &mut u64, message: &ToPage) {
     let Some(next) = revision_of(message) else { return };
@@ -117,6 +124,8 @@ pub(crate) fn apply(document: &mut Document, revision: &mut u64, message: &ToPag
         }
         ToPage::Left { participant, .. } => document.participants.retain(|p| p.id != participant),
         ToPage::Stage { on_stage, .. } => document.on_stage = on_stage,
+        ToPage::Deck { deck, .. } => document.deck = deck,
+        ToPage::Page { page, .. } => document.deck.as_mut().expect("a turn is of a deck that is shown").page = page,
         ToPage::Phase { phase, at, .. } => {
             document.phase = phase;
             if phase == Phase::Live {
@@ -252,6 +261,36 @@ fn the_timeline_begins_with_the_lesson_and_names_who_is_there() {
     class.lesson.end("wang", class.now).unwrap();
     assert!(has(&class.drain(), |e| matches!(e, Effect::Note { kind: TimelineKind::Ended, .. })));
     assert_eq!(class.enter_again("wang", Role::Lead, None).unwrap_err(), Refusal::Ended);
+}
+
+#[test]
+fn the_lead_turns_the_pages_and_who_joins_late_is_on_the_same_page() {
+    let mut class = Class::of_two_rooms();
+    class.enter("li", Role::Assistant);
+    assert_eq!(class.lesson.turn_page("wang", 1), Err(Refusal::NoDeck));
+    assert_eq!(class.lesson.show_deck("liulin", deck(1)), Err(Refusal::NotAllowed));
+    assert_eq!(class.lesson.show_deck("wang", deck(4)), Err(Refusal::NoSuchPage));
+    class.lesson.show_deck("wang", deck(1)).unwrap();
+    class.lesson.start("wang", class.now).unwrap();
+    let noted = |effects: &[Effect], kind| {
+        effects.iter().find_map(|e| match e {
+            Effect::Note { kind: k, body } if *k == kind => Some(body.clone()),
+            _ => None,
+        })
+    };
+    let at_the_bell = noted(&class.drain(), TimelineKind::Deck).expect("the recording begins with what is shown");
+    assert_eq!((&at_the_bell["title"], &at_the_bell["page"]), (&json!("分数的意义"), &json!(1)));
+    class.lesson.turn_page("wang", 3).unwrap();
+    assert_eq!(class.lesson.turn_page("wang", 4), Err(Refusal::NoSuchPage));
+    assert_eq!(class.lesson.turn_page("shiqiao", 2), Err(Refusal::NotAllowed));
+    assert_eq!(noted(&class.drain(), TimelineKind::Page), Some(json!({ "page": 3 })));
+    class.lesson.turn_page("li", 3).unwrap();
+    assert_eq!(class.drain(), [], "the page that is shown already is no turn");
+    class.enter("dashu", Role::Listening);
+    assert_eq!(class.lesson.document(class.now).deck, Some(deck(3)));
+    class.lesson.hide_deck("li").unwrap();
+    assert_eq!(noted(&class.drain(), TimelineKind::Deck), Some(json!({ "deck": null })));
+    assert_eq!(class.lesson.document(class.now).deck, None);
 }
 
 #[test]

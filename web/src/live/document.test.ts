@@ -20,12 +20,22 @@ const someone = (id: string, more: Partial<Participant> = {}): Participant => ({
 const start = (participants: Participant[] = []): Document => ({
   you: 'lead',
   revision: 7,
-  lesson: { id: 'l', title: '古诗二首', phase: 'live', started_at: null, at_ms: 0, recording: 'off', participants, on_stage: [], chat: [], players: [] },
+  lesson: { id: 'l', title: '古诗二首', phase: 'live', started_at: null, at_ms: 0, recording: 'off', participants, on_stage: [], chat: [], deck: null, players: [] },
 })
 
 const follow = (document: Document, changes: Change[]) => changes.reduce<Document | null>((now, change) => now && apply(now, change), document)
 
 describe('the document of a lesson', () => {
+  it('a deck is shown, turned and taken away', () => {
+    const deck = { id: 'd', title: '分数的意义', pages: 3, page: 1 }
+    const shown = follow(start(), [
+      { type: 'deck', revision: 8, deck },
+      { type: 'page', revision: 9, page: 3 },
+    ])
+    expect(shown?.lesson.deck).toEqual({ ...deck, page: 3 })
+    expect(shown && apply(shown, { type: 'deck', revision: 10, deck: null })?.lesson.deck).toBeNull()
+  })
+
   it('a room joins, raises its hand, is called on and leaves: nothing of it stays behind', () => {
     const end = follow(start(), [
       { type: 'joined', revision: 8, participant: someone('willow') },

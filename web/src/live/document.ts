@@ -42,6 +42,10 @@ function next(lesson: Lesson, change: Change): Lesson {
       return { ...lesson, recording: change.state }
     case 'chat':
       return { ...lesson, chat: [...lesson.chat, change.line].slice(-CHAT_LINES) }
+    case 'deck':
+      return { ...lesson, deck: change.deck }
+    case 'page':
+      return { ...lesson, deck: lesson.deck && { ...lesson.deck, page: change.page } }
     case 'players':
       return { ...lesson, players: change.players }
   }

@@ -9,6 +9,7 @@ import { loudness, openCamera, problemOf, rememberedChoice, stop } from './devic
 import { Publisher } from './publisher'
 import { isChange, VERSION, type ByeReason, type FromPage, type Participant, type ParticipantId, type Purpose, type Quality, type ToPage } from './protocol'
 import { hintOf } from './quality'
+import { Slides } from './slides'
 import { LessonSocket, LineLost, Refused, type Link } from './socket'
 import { Subscriber } from './subscriber'
 import { Views } from './views'
@@ -24,6 +25,8 @@ const LOOK_EVERY_MS = 200
 const SCREEN: MediaTrackConstraints = { width: { max: 1920 }, height: { max: 1080 }, frameRate: { max: 15 } }
 /** An echo of our own switch must not be taken for the teacher's. */
 const OWN_SWITCH_MS = 1500
+/** Below this a line has room for the lesson and little else. */
+const NARROW_KBPS = 900
 
 export class LiveLesson {
   readonly document = shallowRef<Document | null>(null)
@@ -43,6 +46,7 @@ export class LiveLesson {
 
   readonly subscriber: Subscriber
   readonly views: Views
+  readonly slides: Slides
   private readonly socket: LessonSocket
   private readonly publisher = shallowRef<Publisher | null>(null)
   private readonly screenPublisher = shallowRef<Publisher | null>(null)
@@ -70,6 +74,12 @@ export class LiveLesson {
       () => this.socket.reopen(true),
     )
     this.views = new Views((tiles) => this.link.value === 'open' && this.socket.say({ type: 'view', tiles }) > 0)
+    this.slides = new Slides(
+      id,
+      () => this.lesson.value?.deck ?? null,
+      (message) => this.say(message),
+      () => (this.quality.value?.down_kbps ?? Infinity) < NARROW_KBPS,
+    )
     this.socket = new LessonSocket(id, {
       message: (message) => this.take(message),
       link: (link) => (this.link.value = link),
@@ -167,6 +177,7 @@ export class LiveLesson {
     this.socket.close()
     this.views.close()
     this.subscriber.close()
+    this.slides.close()
     this.publisher.value?.close()
     this.screenPublisher.value?.close()
     stop(this.stream.value)
@@ -203,6 +214,7 @@ export class LiveLesson {
     this.levels.clear()
     this.views.again()
     this.subscriber.recover()
+    void this.slides.load()
     // The server may have let go of what this page sends; it is sent again, with its switches.
     const known = this.me.value ?? undefined
     void this.publisher.value?.recover(has(known, 'camera', 'audio') || has(known, 'camera', 'video'))

@@ -1,6 +1,6 @@
 // Every message between this page and a lesson that is on. The prose is in the server's src/live/protocol.rs; this is its shape.
 
-export const VERSION = 2
+export const VERSION = 3
 
 export type ParticipantId = string
 export type Purpose = 'camera' | 'screen'
@@ -31,6 +31,14 @@ export interface Participant {
   sources: Source[]
 }
 
+/** The deck that everybody sees, at one of its pages, from 1. */
+export interface ShownDeck {
+  id: string
+  title: string
+  pages: number
+  page: number
+}
+
 export interface ChatLine {
   participant: ParticipantId
   name: string
@@ -48,6 +56,7 @@ export interface Lesson {
   participants: Participant[]
   on_stage: ParticipantId[]
   chat: ChatLine[]
+  deck: ShownDeck | null
   /** Programs that watch by WHEP, by name. */
   players: string[]
 }
@@ -85,6 +94,9 @@ export type FromPage =
   | { type: 'send_back'; participant: ParticipantId }
   | { type: 'mute_other'; participant: ParticipantId }
   | { type: 'chat'; text: string }
+  | { type: 'show_deck'; deck: string; page: number }
+  | { type: 'turn_page'; page: number }
+  | { type: 'hide_deck' }
   | { type: 'start' }
   | { type: 'end' }
   | { type: 'ping'; at: number }
@@ -98,6 +110,8 @@ export type Change =
   | { type: 'phase'; revision: number; phase: Phase; at: string }
   | { type: 'recording'; revision: number; state: RecordingState }
   | { type: 'chat'; revision: number; line: ChatLine }
+  | { type: 'deck'; revision: number; deck: ShownDeck | null }
+  | { type: 'page'; revision: number; page: number }
   | { type: 'players'; revision: number; players: string[] }
 
 export type ToPage =

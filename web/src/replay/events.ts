@@ -2,7 +2,7 @@
 
 import type { Recording, TimelineEvent } from '../api'
 
-export type MomentKind = 'started' | 'ended' | 'joined' | 'left' | 'stage' | 'seat' | 'hand' | 'chat' | 'screen_on' | 'screen_off'
+export type MomentKind = 'started' | 'ended' | 'joined' | 'left' | 'stage' | 'seat' | 'hand' | 'chat' | 'screen_on' | 'screen_off' | 'deck'
 
 export interface Moment {
   at_ms: number
@@ -12,7 +12,7 @@ export interface Moment {
 }
 
 /** What the bar marks; comings and goings are only in the list. */
-export const MARKED: ReadonlySet<MomentKind> = new Set(['stage', 'chat', 'screen_on'])
+export const MARKED: ReadonlySet<MomentKind> = new Set(['stage', 'chat', 'screen_on', 'deck'])
 
 export function moments(recording: Pick<Recording, 'timeline' | 'tracks' | 'lesson'>): Moment[] {
   const names = new Map<string, string>()
@@ -53,6 +53,11 @@ function read({ at_ms, kind, body }: TimelineEvent, names: Map<string, string>, 
       return [moment('chat', [name(body.id)], typeof body.text === 'string' ? body.text : '')]
     case 'screen':
       return [moment(body.on ? 'screen_on' : 'screen_off', [name(body.id)])]
+    // Single pages have a strip of their own.
+    case 'deck':
+      return typeof body.title === 'string' ? [moment('deck', [], body.title)] : []
+    case 'page':
+      return []
     case 'joined':
     case 'left':
       return [moment(kind, [name(body.id)])]
