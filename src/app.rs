@@ -93,6 +93,7 @@ impl App {
         library.register_jobs(&config, Worker::media(&config.worker), &jobs, &storage, &db);
         let search = Search::open(&config, db.clone()).await?;
         library.register_sources(&search);
+        recordings.register_source(&search);
         let config = Arc::new(config);
         Ok(Self { config, db, storage, jobs, identity, metrics, plane, lessons, recordings, library, search })
     }

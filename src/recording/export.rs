@@ -3,6 +3,7 @@
 //! A handler may run again after a crash: it begins anew in an empty scratch folder, stores under the same keys, and only then says so in
 //! the catalogue.
 
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use serde_json::json;
@@ -18,7 +19,8 @@ use super::upload::key;
 use super::{Recordings, ledger, playlist, timeline};
 use crate::db::DbError;
 use crate::jobs::{Failure, JobId, Lane, NewJob, Owner, Running};
-use crate::storage::{Key, StorageError};
+use crate::library::{self, DeckId};
+use crate::storage::{Key, StorageError, is_missing};
 use crate::timetable::LessonId;
 use crate::worker::{Worker, WorkerError};
 
@@ -159,7 +161,7 @@ impl Desk {
 
     async fn make_voices(&self, job: &Running) -> Result<(), ExportError> {
         let recorded = self.recorded(job).await?;
-        let mut plan = plan(&recorded, &[]);
+        let mut plan = plan(&recorded, &[], &[]);
         (plan.pictures, plan.scenes) = Default::default();
         if plan.sounds.is_empty() {
             return Err(ExportError::Nothing("nothing was said"));
@@ -183,17 +185,39 @@ impl Desk {
     async fn make_mp4(&self, job: &Running) -> Result<(), ExportError> {
         let recorded = self.recorded(job).await?;
         let events = timeline::read(&self.recordings.inner.db, recorded.lesson).await?;
-        let plan = plan(&recorded, &events);
+        let pictures = library::page_pictures(&self.recordings.inner.db, recorded.lesson).await?;
+        let mut pages = timeline::shown(&events);
+        pages.retain(|page| pictures.contains_key(&(page.deck, page.page)));
+        let plan = plan(&recorded, &events, &pages);
         if plan.pictures.is_empty() && plan.sounds.is_empty() {
             return Err(ExportError::Nothing("nothing was recorded"));
         }
         let scratch = self.scratch(job)?;
+        self.fetch_stills(&plan, &pictures, &scratch).await?;
         self.write_manifest(&recorded, &plan, &scratch, job).await?;
         let arguments = ["mp4", "--manifest", "manifest.json", "--output", "lesson.mp4"];
         self.worker.run(&arguments, &scratch.0, &job.cancel, told(job)).await?;
         let storage = &self.recordings.inner.storage;
         let size = storage.put_file(&Key::mp4(recorded.lesson), &scratch.file("lesson.mp4")).await?;
         self.note("UPDATE recordings SET mp4_bytes = $2 WHERE lesson_id = $1", recorded.lesson, size as i64).await
+    }
+
+    /// The pages' pictures; one that the store has lost is left out by the worker.
+    async fn fetch_stills(
+        &self,
+        plan: &Plan,
+        pictures: &HashMap<(DeckId, i64), Key>,
+        scratch: &Scratch,
+    ) -> Result<(), ExportError> {
+        for (name, page) in &plan.stills {
+            let Some(key) = pictures.get(page) else { continue };
+            match self.recordings.inner.storage.get(key).await {
+                Ok(bytes) => tokio::fs::write(scratch.file(&still_file(name)), bytes).await?,
+                Err(error) if is_missing(&error) => tracing::warn!(%error, "a page of the lesson is not in the store"),
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
     }
 
     async fn write_manifest(
@@ -218,8 +242,9 @@ impl Desk {
             }
         }
         let [pictures, sounds] = groups;
-        let manifest =
-            json!({ "duration_ms": plan.duration_ms, "pictures": pictures, "sounds": sounds, "scenes": plan.scenes });
+        let stills: BTreeMap<_, _> = plan.stills.keys().map(|name| (name, still_file(name))).collect();
+        let manifest = json!({ "duration_ms": plan.duration_ms, "pictures": pictures, "sounds": sounds,
+            "stills": stills, "scenes": plan.scenes });
         tokio::fs::write(scratch.file("manifest.json"), manifest.to_string()).await?;
         Ok(())
     }
@@ -304,6 +329,10 @@ impl Desk {
         self.recordings.forget(lesson);
         Ok(())
     }
+}
+
+fn still_file(name: &str) -> String {
+    format!("{name}.webp")
 }
 
 /// A segment a third into the lesson, when everybody has arrived: of the lead's camera, or of what there is.

@@ -8,8 +8,9 @@ use uuid::Uuid;
 
 use super::catalogue::{Codec, Kind, Layer, Purpose, RENDITION_LAYER, Recorded, Segment, Track, TrackKey};
 use super::programme::{self, Piece};
-use super::timeline::{TimelineEvent, stage};
+use super::timeline::{ShownPage, TimelineEvent, stage};
 use crate::bus::ParticipantKind;
+use crate::library::DeckId;
 
 /// A moment with nobody to show is bridged with the last picture up to this; the lead reloads the page.
 const BRIDGE_MS: i64 = 10_000;
@@ -51,12 +52,15 @@ pub struct Plan {
     pub scenes: Vec<Scene>,
     pub pictures: BTreeMap<String, Vec<Clip>>,
     pub sounds: BTreeMap<String, Vec<Clip>>,
+    /// Pages of decks.
+    pub stills: BTreeMap<String, (DeckId, i64)>,
 }
 
-/// Plans the lesson's MP4.
-pub fn plan(recorded: &Recorded, events: &[TimelineEvent]) -> Plan {
+/// Plans the lesson's MP4. `pages` are those that can be shown.
+pub fn plan(recorded: &Recorded, events: &[TimelineEvent], pages: &[ShownPage]) -> Plan {
     let duration_ms = recorded.duration_ms.unwrap_or_else(|| recorded.recorded_ms()).max(1);
-    let scenes = scenes(recorded, events, duration_ms);
+    let scenes = scenes(recorded, events, pages, duration_ms);
+    let stills = pages.iter().map(|page| (still(page), (page.deck, page.page))).collect();
     let mut pictures = BTreeMap::new();
     for (name, stretches) in shown(&scenes, duration_ms) {
         let Some(track) = recorded.tracks.iter().find(|track| track.id.to_string() == name) else { continue };
@@ -67,7 +71,7 @@ pub fn plan(recorded: &Recorded, events: &[TimelineEvent]) -> Plan {
         .map(|track| (track.id.to_string(), clips(recorded, track, &[(0, duration_ms)])))
         .filter(|(_, clips)| !clips.is_empty())
         .collect();
-    Plan { duration_ms, scenes, pictures, sounds }
+    Plan { duration_ms, scenes, pictures, sounds, stills }
 }
 
 /// The recorded layers, the one with the largest picture first. Layers made by a job are copies of them.
@@ -89,12 +93,13 @@ pub fn file_name(clip: &Clip, index: usize) -> String {
     format!("{}-{index}.{extension}", clip.track)
 }
 
-fn scenes(recorded: &Recorded, events: &[TimelineEvent], duration_ms: i64) -> Vec<Scene> {
+fn scenes(recorded: &Recorded, events: &[TimelineEvent], pages: &[ShownPage], duration_ms: i64) -> Vec<Scene> {
     let pictures: Vec<&Track> =
         recorded.tracks.iter().filter(|track| track.kind == Kind::Video && best_layer(track).is_some()).collect();
     let stages = stage(events);
     let mut edges: Vec<i64> = pictures.iter().flat_map(|track| [track.from_ms, until(track)]).collect();
     edges.extend(stages.iter().map(|(at, _)| *at));
+    edges.extend(pages.iter().flat_map(|page| [page.from_ms, end(page)]));
     edges.push(0);
     edges.retain(|edge| (0..duration_ms).contains(edge));
     edges.sort_unstable();
@@ -103,7 +108,8 @@ fn scenes(recorded: &Recorded, events: &[TimelineEvent], duration_ms: i64) -> Ve
     for (index, from_ms) in edges.iter().copied().enumerate() {
         let next = edges.get(index + 1).copied().unwrap_or(duration_ms);
         let on_stage = stages.iter().rev().find(|(at, _)| *at <= from_ms).map(|(_, ids)| ids);
-        let scene = scene(recorded, &pictures, from_ms, |id| on_stage.is_some_and(|ids| ids.contains(&id)));
+        let page = pages.iter().find(|page| page.from_ms <= from_ms && from_ms < end(page)).map(still);
+        let scene = scene(recorded, &pictures, page, from_ms, |id| on_stage.is_some_and(|ids| ids.contains(&id)));
         let empty = scene.main.is_none();
         let same = |last: &Scene| (&last.main, &last.inset, &last.beside) == (&scene.main, &scene.inset, &scene.beside);
         if scenes.last().is_some_and(|last| same(last) || (empty && next - from_ms < BRIDGE_MS)) {
@@ -126,8 +132,23 @@ fn open_with_a_picture(mut scenes: Vec<Scene>) -> Vec<Scene> {
     scenes
 }
 
-/// Screen with the room on stage, or else the lead, in its corner; without a screen the lead, and beside it the room on stage.
-fn scene(recorded: &Recorded, pictures: &[&Track], at_ms: i64, on_stage: impl Fn(Uuid) -> bool) -> Scene {
+/// What a page is called among the pictures.
+fn still(page: &ShownPage) -> String {
+    format!("{}-{}", page.deck, page.page)
+}
+
+fn end(page: &ShownPage) -> i64 {
+    page.to_ms.unwrap_or(i64::MAX)
+}
+
+/// Screen or page with the room on stage, or else the lead, in its corner; without them the lead, and beside it the room on stage.
+fn scene(
+    recorded: &Recorded,
+    pictures: &[&Track],
+    page: Option<String>,
+    at_ms: i64,
+    on_stage: impl Fn(Uuid) -> bool,
+) -> Scene {
     let on = || pictures.iter().filter(|track| track.from_ms <= at_ms && at_ms < until(track));
     let name = |track: &&&Track| track.id.to_string();
     let screen = on().find(|track| track.purpose == Purpose::Screen);
@@ -136,6 +157,10 @@ fn scene(recorded: &Recorded, pictures: &[&Track], at_ms: i64, on_stage: impl Fn
         .find(|track| track.purpose == Purpose::Camera && !recorded.is_lead(track) && on_stage(track.participant.id));
     let any =
         on().min_by_key(|track| (track.purpose != Purpose::Whip, track.participant.kind != ParticipantKind::Person));
+    if let (None, Some(page)) = (screen, &page) {
+        let inset = called.or(lead).or(any).as_ref().map(name);
+        return Scene { from_ms: at_ms, main: Some(page.clone()), inset, beside: None };
+    }
     let (main, inset, beside) = match (screen, lead.or(any)) {
         (Some(screen), lead) => (Some(screen), called.or(lead.filter(|lead| lead.id != screen.id)), None),
         (None, Some(lead)) => (Some(lead), None, called.filter(|called| called.id != lead.id)),

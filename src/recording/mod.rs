@@ -7,6 +7,7 @@
 //!                                                                                   └─ ledger → catalogue (database)
 //!   upload:   spool → object store            recover:  spool + catalogue after a crash
 //!   playlist: catalogue → HLS; programme says who is on      media: files by URL, from spool or store
+//!   timeline: what happened, and which page was shown when      findable: what the search is told of it
 //!   export:   poster, MP4 and renditions by tongke-av (`worker`), as durable jobs
 //! ```
 //!
@@ -18,6 +19,7 @@
 pub mod catalogue;
 mod export;
 mod filler;
+mod findable;
 mod ledger;
 mod manifest;
 mod media;
@@ -48,6 +50,7 @@ use crate::bus::{LessonEvent, TimelineKind};
 use crate::config::Config;
 use crate::db::{Db, DbError, millis};
 use crate::jobs::Jobs;
+use crate::search::{self, Search};
 use crate::storage::Storage;
 use crate::timetable::{LessonId, RecordingState, set_recording};
 
@@ -169,6 +172,11 @@ impl Recordings {
                 recordings.handle(event);
             }
         });
+    }
+
+    /// Tells the search who knows recorded lessons. To be called before it starts.
+    pub fn register_source(&self, search: &Search) {
+        search.register(search::Kind::Recording, Arc::new(findable::Recordings(self.inner.db.clone())));
     }
 
     /// Ends every recording, as when all lessons ended now, and waits until they are written, no longer than `limit`.

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::catalogue::{Codec, Kind, Purpose, Recorded, Track, TrackKey};
 use super::media::MediaFile;
-use super::timeline::{self, TimelineEvent};
+use super::timeline::{self, ShownPage, TimelineEvent};
 use super::{export, programme};
 use crate::app::App;
 use crate::bus::ParticipantKind;
@@ -41,6 +41,8 @@ struct Recording {
     poster_url: Option<String>,
     tracks: Vec<RecordedTrack>,
     timeline: Vec<TimelineEvent>,
+    /// Pages of decks, each from its turn to the next.
+    shown: Vec<ShownPage>,
     mp4: Mp4,
 }
 
@@ -106,6 +108,7 @@ async fn one(State(app): State<App>, actor: Actor, Path(id): Path<LessonId>) -> 
         master_url: format!("/media/{id}/master.m3u8"),
         poster_url: recorded.has_poster.then(|| poster_url(id)),
         tracks: recorded.tracks.iter().map(|track| described(id, track)).collect(),
+        shown: timeline::shown(&timeline),
         timeline,
         mp4,
     }))

@@ -40,6 +40,7 @@ use indexer::Engine;
 use synonyms::SynonymsFile;
 
 pub use pending::{hide, mark};
+pub use reader::with_role;
 pub use rebuild::follow;
 pub use routes::routes;
 pub use tongke_search::{Document, Facet, Visibility};
@@ -94,7 +95,7 @@ struct Inner {
 }
 
 impl Search {
-    /// Opens the index, or orders a new one where there is none that can be read. People, schools and recordings are known already; other
+    /// Opens the index, or orders a new one where there is none that can be read. People and schools are known already; other
     /// kinds are told by [`Search::register`].
     pub async fn open(config: &Config, db: Db) -> Result<Self, OpenError> {
         let shelf = Shelf::new(config.server.data_dir.join("search"));

@@ -58,8 +58,16 @@ export interface RecordedTrack {
 
 export interface TimelineEvent {
   at_ms: number
-  kind: 'started' | 'ended' | 'joined' | 'left' | 'stage' | 'hand' | 'chat' | 'screen'
+  kind: 'started' | 'ended' | 'joined' | 'left' | 'stage' | 'hand' | 'chat' | 'screen' | 'deck' | 'page'
   body: Record<string, unknown>
+}
+
+/** A page of a deck, from its turn to the next; without `to_ms` to the end. */
+export interface ShownPage {
+  from_ms: number
+  to_ms: number | null
+  deck: string
+  page: number
 }
 
 export interface Mp4 {
@@ -80,6 +88,7 @@ export interface Recording {
   poster_url: string | null
   tracks: RecordedTrack[]
   timeline: TimelineEvent[]
+  shown: ShownPage[]
   mp4: Mp4
 }
 

@@ -1,6 +1,7 @@
 //! Which pictures stand where on the canvas.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use ffmpeg_next::format::Pixel;
 use ffmpeg_next::frame;
@@ -8,7 +9,7 @@ use ffmpeg_next::software::scaling;
 
 use crate::error::Error;
 use crate::manifest::{Manifest, Scene};
-use crate::picture::Track;
+use crate::picture::{Reader, Track};
 
 pub const WIDTH: u32 = 1280;
 pub const HEIGHT: u32 = 720;
@@ -31,6 +32,9 @@ struct Area {
 pub struct Composer {
     scenes: Vec<Scene>,
     tracks: BTreeMap<String, Track>,
+    stills: BTreeMap<String, PathBuf>,
+    /// The still that is on, or was last; none of the others takes memory.
+    still: Option<Still>,
     scaled: BTreeMap<(String, bool), Scaled>,
     /// What the last canvas showed: (scene, serial of each picture).
     last: Option<(usize, Vec<u64>)>,
@@ -39,7 +43,9 @@ pub struct Composer {
 impl Composer {
     pub fn new(manifest: &Manifest) -> Composer {
         let tracks = manifest.pictures.iter().map(|(name, clips)| (name.clone(), Track::new(clips))).collect();
-        Composer { scenes: manifest.scenes.clone(), tracks, scaled: BTreeMap::new(), last: None }
+        let stills = manifest.stills.clone();
+        let scenes = manifest.scenes.clone();
+        Composer { scenes, tracks, stills, still: None, scaled: BTreeMap::new(), last: None }
     }
 
     /// The canvas at this time; `None` when it is what it was before.
@@ -48,8 +54,10 @@ impl Composer {
         let parts = scene.checked_sub(1).map(|index| layout(&self.scenes[index])).unwrap_or_default();
         let mut serials = Vec::new();
         for (name, _) in &parts {
-            let track = self.tracks.get_mut(name).expect("the manifest was checked");
-            serials.push(track.at(time_ms as i64)?.map_or(0, |(serial, _)| serial));
+            serials.push(match self.tracks.get_mut(name) {
+                Some(track) => track.at(time_ms as i64)?.map_or(0, |(serial, _)| serial),
+                None => self.still(name),
+            });
         }
         let now = Some((scene, serials));
         if now == self.last {
@@ -62,13 +70,44 @@ impl Composer {
     fn draw(&mut self, parts: Vec<(String, Area)>, time_ms: u64) -> Result<frame::Video, Error> {
         let mut canvas = black(WIDTH, HEIGHT);
         for (name, area) in parts {
-            let track = self.tracks.get_mut(&name).expect("the manifest was checked");
-            let Some((serial, picture)) = track.at(time_ms as i64)? else { continue };
+            let (picture, name) = match self.tracks.get_mut(&name) {
+                Some(track) => (track.at(time_ms as i64)?, name),
+                None => (self.still.as_ref().and_then(Still::picture), STILL.to_owned()),
+            };
+            let Some((serial, picture)) = picture else { continue };
             let scaled = self.scaled.entry((name, area == CORNER)).or_default();
             scaled.update(serial, picture, area)?;
             blit(&scaled.picture, area, &mut canvas);
         }
         Ok(canvas)
+    }
+
+    /// Gets a still ready, and says which picture it is. One that cannot be read leaves its place black: the lesson is more than a page.
+    fn still(&mut self, name: &str) -> u64 {
+        if let Some(still) = self.still.as_ref().filter(|still| still.name == name) {
+            return still.serial;
+        }
+        let serial = self.still.as_ref().map_or(1, |still| still.serial + 1);
+        let first = |path: &PathBuf| Reader::open(path).and_then(|mut file| file.next()).ok().flatten();
+        let picture = self.stills.get(name).and_then(first).map(|(_, picture)| picture);
+        self.still = Some(Still { name: name.to_owned(), serial, picture });
+        serial
+    }
+}
+
+/// Under which name a still is scaled: the same place, one after the other. No track is called so.
+const STILL: &str = "";
+
+/// A page of a deck.
+struct Still {
+    name: String,
+    serial: u64,
+    picture: Option<frame::Video>,
+}
+
+impl Still {
+    fn picture(&self) -> Option<(u64, &frame::Video)> {
+        Some((self.serial, self.picture.as_ref()?))
     }
 }
 

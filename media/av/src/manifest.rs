@@ -4,10 +4,12 @@
 //! { "duration_ms": 60000,
 //!   "pictures": { "lead": [{"path": "lead-0.mp4"}], "screen": [{"path": "screen-0.mp4"}] },
 //!   "sounds":   { "lead-voice": [{"path": "voice-0.mp4"}] },
-//!   "scenes":   [ {"from_ms": 0, "main": "lead"}, {"from_ms": 20000, "main": "screen", "inset": "lead"} ] }
+//!   "stills":   { "page-3": "page-3.webp" },
+//!   "scenes":   [ {"from_ms": 0, "main": "lead"}, {"from_ms": 20000, "main": "screen", "inset": "lead"},
+//!                 {"from_ms": 40000, "main": "page-3", "inset": "lead"} ] }
 //! ```
 //!
-//! A clip's frames carry lesson time; the clips of one track are in order and do not overlap.
+//! A clip's frames carry lesson time; the clips of one track are in order and do not overlap. A still is one picture, as the page of a deck.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -27,6 +29,9 @@ pub struct Manifest {
     pub pictures: BTreeMap<String, Vec<Clip>>,
     #[serde(default)]
     pub sounds: BTreeMap<String, Vec<Clip>>,
+    /// Relative to the manifest.
+    #[serde(default)]
+    pub stills: BTreeMap<String, PathBuf>,
     #[serde(default)]
     pub scenes: Vec<Scene>,
 }
@@ -59,7 +64,8 @@ impl Manifest {
         manifest.check()?;
         let folder = path.parent().unwrap_or(Path::new(""));
         let clips = manifest.pictures.values_mut().chain(manifest.sounds.values_mut()).flatten();
-        clips.for_each(|clip| clip.path = folder.join(&clip.path));
+        let paths = clips.map(|clip| &mut clip.path).chain(manifest.stills.values_mut());
+        paths.for_each(|path| *path = folder.join(&path));
         Ok(manifest)
     }
 
@@ -75,15 +81,13 @@ impl Manifest {
             return wrong("the scenes are not in order");
         }
         let named = self.scenes.iter().flat_map(|scene| [&scene.main, &scene.inset, &scene.beside]).flatten();
-        if named.into_iter().any(|track| !self.pictures.contains_key(track)) {
+        if named.into_iter().any(|name| !self.pictures.contains_key(name) && !self.stills.contains_key(name)) {
             return wrong("a scene names a track that is not there");
         }
         let clips = self.pictures.values().chain(self.sounds.values()).flatten();
-        if clips
-            .into_iter()
-            .any(|clip| clip.path.components().any(|part| !matches!(part, std::path::Component::Normal(_))))
-        {
-            return wrong("a clip lies outside of the manifest's folder");
+        let mut paths = clips.map(|clip| &clip.path).chain(self.stills.values());
+        if paths.any(|path| path.components().any(|part| !matches!(part, std::path::Component::Normal(_)))) {
+            return wrong("a file lies outside of the manifest's folder");
         }
         Ok(())
     }
@@ -112,6 +116,8 @@ mod tests {
     fn a_manifest_that_reaches_out_of_its_folder_is_refused() {
         for path in ["/etc/passwd", "../secret.mp4", "a/../../b.mp4"] {
             let json = format!(r#"{{"duration_ms":1,"sounds":{{"a":[{{"path":"{path}"}}]}}}}"#);
+            assert!(matches!(checked(&json), Err(Error::Manifest(_))), "{path}");
+            let json = format!(r#"{{"duration_ms":1,"sounds":{{"a":[]}},"stills":{{"a":"{path}"}}}}"#);
             assert!(matches!(checked(&json), Err(Error::Manifest(_))), "{path}");
         }
         assert!(checked(r#"{"duration_ms":1,"sounds":{"a":[{"path":"a.mp4"}]}}"#).is_ok());

@@ -32,7 +32,7 @@ pub fn run(manifest: &Path, output: &Path) -> Result<Value, Error> {
     let mut file = create(output)?;
     let pictures = match copied {
         Some(input) => Pictures::Copied(CopiedPictures::add(&mut file, input)?),
-        None if manifest.pictures.is_empty() => Pictures::None,
+        None if manifest.pictures.is_empty() && manifest.stills.is_empty() => Pictures::None,
         None => Pictures::Composed(ComposedPictures::add(&mut file, &manifest)?),
     };
     let sounds = Sounds::add(&mut file, &manifest)?;

@@ -15,8 +15,8 @@ pub const MILLISECONDS: Rational = Rational(1, 1000);
 /// A picture above this is refused: nothing in a lesson is larger than 4K, and a header can claim anything.
 const PIXELS_LIMIT: u64 = 4096 * 2304;
 
-/// Containers of recordings, and those in which teachers bring films and sound. None of them names further files.
-const FORMATS: &str = "mov,ivf,matroska,ogg,mp3,wav,avi,asf,flv,mpegts,mpeg,aac,flac,amr";
+/// Containers of recordings and of pages, and those in which teachers bring films and sound. None of them names further files.
+const FORMATS: &str = "mov,webp_pipe,ivf,matroska,ogg,mp3,wav,avi,asf,flv,mpegts,mpeg,aac,flac,amr";
 
 /// Opens a file of ours and nothing else: no network, no playlists that name further files.
 pub fn open(path: &Path) -> Result<Input, Error> {

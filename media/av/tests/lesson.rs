@@ -125,6 +125,46 @@ fn first_picture(file: &Path) -> f64 {
     black.first().copied().unwrap_or(first)
 }
 
+/// Two pages of a deck, the second with the camera in its corner; the file of a third is gone.
+const PAGES: &str = r#"{"duration_ms":8000,"pictures":{"lead":[{"path":"camera.mp4"}]},"sounds":{"voice":[{"path":"voice.mp4"}]},
+    "stills":{"page-1":"page-1.webp","page-2":"page-2.webp","page-3":"page-3.webp"},
+    "scenes":[{"from_ms":0},{"from_ms":1000,"main":"page-1"},{"from_ms":3000,"main":"page-2","inset":"lead"},{"from_ms":6000,"main":"page-3"},{"from_ms":7000,"main":"page-1"}]}"#;
+
+#[test]
+fn a_page_of_a_deck_is_the_picture_while_it_is_shown() {
+    let folder = Folder::new("pages");
+    lesson(&folder);
+    for (name, colour) in [("page-1.webp", "white"), ("page-2.webp", "yellow")] {
+        let source = format!("color={colour}:size=1600x900");
+        let made = Command::new("ffmpeg")
+            .args(["-v", "error", "-f", "lavfi", "-i", &source, "-frames:v", "1", name])
+            .current_dir(&folder.0)
+            .status();
+        assert!(made.expect("ffmpeg is installed by deploy/setup").success());
+    }
+    folder.file("manifest.json", PAGES.as_bytes());
+    let output = av(&["mp4", "--manifest", "manifest.json", "--output", "lesson.mp4"], &folder);
+    assert!(output.status.success(), "{}", last_line(&output));
+    let file = folder.0.join("lesson.mp4");
+    let seen = analysed(&file, &["-vf", "blackdetect=d=0.3:pix_th=0.05"]);
+    let edges = [seconds_after(&seen, "black_start:"), seconds_after(&seen, "black_end:")].concat();
+    let wanted = [0.0, 6.0, 1.0, 7.0];
+    assert!(
+        edges.len() == 4 && edges.iter().zip(wanted).all(|(edge, wanted)| (edge - wanted).abs() < 0.1),
+        "black before the first page and where the picture is gone: {edges:?}"
+    );
+    // Mean of blue-difference chroma over the picture: white has none, yellow little blue.
+    let blue = |from: &str| {
+        let told = analysed(
+            &file,
+            &["-vf", &format!("fps=25,trim={from},signalstats,metadata=print:key=lavfi.signalstats.UAVG")],
+        );
+        seconds_after(&told.replace('=', " "), "lavfi.signalstats.UAVG")[0]
+    };
+    assert!((blue("start=1.5:end=2.5") - 128.0).abs() < 3.0, "the first page is white");
+    assert!(blue("start=4:end=5") < 60.0, "the second is yellow, the camera only in its corner");
+}
+
 #[test]
 fn the_index_stands_in_front_of_the_media() {
     let folder = Folder::new("faststart");

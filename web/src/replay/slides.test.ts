@@ -1,0 +1,22 @@
+import { describe, expect, it } from 'vitest'
+import { contents, shownAt } from './slides'
+
+const shown = [
+  { from_ms: 5_000, to_ms: 20_000, deck: 'a', page: 1 },
+  { from_ms: 20_000, to_ms: 25_000, deck: 'a', page: 2 },
+  { from_ms: 25_000, to_ms: 30_000, deck: 'a', page: 1 },
+  { from_ms: 40_000, to_ms: null, deck: 'b', page: 1 },
+]
+
+describe('the pages of a recorded lesson', () => {
+  it('at every moment it is known which page was shown, or none', () => {
+    expect(shownAt(shown, 4_999)).toBeNull()
+    expect(shownAt(shown, 20_000)?.page).toBe(2)
+    expect(shownAt(shown, 35_000)).toBeNull()
+    expect(shownAt(shown, 1e9)?.deck).toBe('b')
+  })
+
+  it('the contents have every page once, in the order of the lesson', () => {
+    expect(contents(shown).map(({ deck, page }) => `${deck}${page}`)).toEqual(['a1', 'a2', 'b1'])
+  })
+})

@@ -1,0 +1,17 @@
+// The pages that were shown in a lesson. Pure.
+
+import type { ShownPage } from '../api'
+import type { DeckPage, LessonDeck } from '../deck/deck'
+
+export const shownAt = (shown: ShownPage[], ms: number): ShownPage | null => shown.find(({ from_ms, to_ms }) => from_ms <= ms && (to_ms === null || ms < to_ms)) ?? null
+
+/** Every page once, when it was first shown. The search counts them in this order. */
+export function contents(shown: ShownPage[]): ShownPage[] {
+  const known = new Set<string>()
+  return shown.filter(({ deck, page }) => {
+    const key = `${deck}/${page}`
+    return !known.has(key) && known.add(key)
+  })
+}
+
+export const pageOf = (decks: LessonDeck[], { deck, page }: ShownPage): DeckPage | null => decks.find((one) => one.id === deck)?.pages[page - 1] ?? null
