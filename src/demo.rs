@@ -1,6 +1,7 @@
 //! The demonstration (`--demo`): one county with a core school and two village schools, and lessons in today's timetable so that one
-//! is running at any hour, and a few sheets on the shelf. Passwords are random per data directory; they are printed and kept in `demo.json` (mode 0600), nowhere else.
+//! is running at any hour, and a few sheets and a deck on the shelf. Passwords are random per data directory; they are printed and kept in `demo.json` (mode 0600), nowhere else.
 
+mod deck;
 mod house;
 mod lessons;
 mod shelf;

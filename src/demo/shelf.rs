@@ -1,10 +1,11 @@
-//! The demonstration's shelf: a few lesson plans and exercises, written for it.
+//! The demonstration's shelf: a few lesson plans, exercises and a deck, written for it.
 
 use crate::app::App;
 use crate::error::Result;
 use crate::identity::PersonId;
 use crate::library::{Description, ResourceKind, Visibility};
 
+use super::deck;
 use super::house::House;
 
 /// File name, type, subject, unit, whose, who sees it, and the text.
@@ -57,21 +58,33 @@ pub async fn fill(app: &App, house: &House) -> Result<()> {
         return Ok(());
     }
     for (name, kind, subject, unit, person, visibility, text) in SHEETS {
-        let taught = !subject.is_empty();
-        let said = |text: &str| Some(text.to_owned()).filter(|text| taught && !text.is_empty());
-        let description = Description {
-            kind: Some(kind),
-            stage: said("小学"),
-            grade: said("三年级"),
-            subject: said(subject),
-            volume: said("上册"),
-            unit: said(unit),
-            licence: Some("CC BY 4.0".into()),
-            source: Some("演示数据".into()),
-            ..Description::default()
-        };
-        app.library.put(people[person], name, text.as_bytes().to_vec(), visibility, description).await?;
+        put(app, people[person], (name, kind, subject, unit), visibility, text.as_bytes().to_vec()).await?;
     }
+    let about = ("富饶的西沙群岛 第一课时 课件.odp", ResourceKind::Courseware, "语文", "第六单元");
+    put(app, people[0], about, Visibility::County, deck::odp()?).await
+}
+
+async fn put(
+    app: &App,
+    person: PersonId,
+    (name, kind, subject, unit): (&str, ResourceKind, &str, &str),
+    visibility: Visibility,
+    content: Vec<u8>,
+) -> Result<()> {
+    let taught = !subject.is_empty();
+    let said = |text: &str| Some(text.to_owned()).filter(|text| taught && !text.is_empty());
+    let description = Description {
+        kind: Some(kind),
+        stage: said("小学"),
+        grade: said("三年级"),
+        subject: said(subject),
+        volume: said("上册"),
+        unit: said(unit),
+        licence: Some("CC BY 4.0".into()),
+        source: Some("演示数据".into()),
+        ..Description::default()
+    };
+    app.library.put(person, name, content, visibility, description).await?;
     Ok(())
 }
 
