@@ -216,7 +216,6 @@ const en: typeof zh = {
     back: 'Previous page',
     next: 'Next page',
     all_pages: 'All pages',
-    go_to: 'Page {n} {title}',
     coming: 'Page {n} is on its way',
     not_drawn: 'This page has no picture',
     teach: 'Teach with this',

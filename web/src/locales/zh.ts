@@ -215,7 +215,6 @@ export default {
     back: '上一页',
     next: '下一页',
     all_pages: '全部页面',
-    go_to: '第 {n} 页 {title}',
     coming: '第 {n} 页马上就来',
     not_drawn: '这一页没有图片',
     teach: '用它上课',
