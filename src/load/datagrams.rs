@@ -28,6 +28,7 @@ impl Socket {
         // The system may grant less than is asked for.
         socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
         socket.set_nonblocking(true)?;
+        stamp_arrivals(&socket)?;
         socket.bind(&SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)).into())?;
         Ok(Socket { inner: socket.into() })
     }
@@ -53,6 +54,43 @@ impl Socket {
     pub fn send(&self, datagram: &[u8]) {
         let _ = self.inner.send(datagram);
     }
+}
+
+impl Socket {
+    /// Datagrams that the kernel dropped here because the buffer was full; none where it does not tell.
+    pub fn dropped(&self) -> Option<u64> {
+        // linux/sock_diag.h: SO_MEMINFO fills an array of which SK_MEMINFO_DROPS is one.
+        const SK_MEMINFO_DROPS: usize = 8;
+        let mut info = [0u32; SK_MEMINFO_DROPS + 1];
+        let mut len = size_of_val(&info) as libc::socklen_t;
+        // SAFETY: the array has as many bytes as are named, and outlives the call.
+        let done = unsafe {
+            libc::getsockopt(
+                self.as_raw_fd(),
+                libc::SOL_SOCKET,
+                libc::SO_MEMINFO,
+                info.as_mut_ptr().cast(),
+                &raw mut len,
+            )
+        };
+        (done == 0 && len as usize == size_of_val(&info)).then_some(u64::from(info[SK_MEMINFO_DROPS]))
+    }
+}
+
+/// Asks for the time at which each datagram came, so that it does not matter when we get around to reading it (socket(7), SO_TIMESTAMPNS).
+fn stamp_arrivals(socket: &RawSocket) -> io::Result<()> {
+    let on: libc::c_int = 1;
+    // SAFETY: the option takes an int, which outlives the call.
+    let done = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_TIMESTAMPNS,
+            (&raw const on).cast(),
+            size_of_val(&on) as libc::socklen_t,
+        )
+    };
+    if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 impl AsRawFd for Socket {
@@ -100,47 +138,120 @@ impl Epoll {
 /// Buffers for one batch, reused for every socket of a thread.
 pub struct Batch {
     buffers: Box<[[u8; DATAGRAM]; BATCH]>,
-    lengths: [usize; BATCH],
+    controls: Box<[Control; BATCH]>,
+    vectors: Box<[libc::iovec; BATCH]>,
+    headers: Box<[libc::mmsghdr; BATCH]>,
+}
+
+/// Room for the one control message that is asked for: when a datagram arrived (SCM_TIMESTAMPNS).
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct Control {
+    header: libc::cmsghdr,
+    time: libc::timespec,
 }
 
 impl Batch {
     pub fn new() -> Batch {
-        let buffers = vec![[0; DATAGRAM]; BATCH].into_boxed_slice().try_into().expect("the vector has that length");
-        Batch { buffers, lengths: [0; BATCH] }
+        // SAFETY: all zeroes is a valid value of each of these C structures.
+        let mut batch: Batch = unsafe {
+            Batch {
+                buffers: boxed([0; DATAGRAM]),
+                controls: boxed(std::mem::zeroed()),
+                vectors: boxed(std::mem::zeroed()),
+                headers: boxed(std::mem::zeroed()),
+            }
+        };
+        for n in 0..BATCH {
+            batch.vectors[n] = libc::iovec { iov_base: batch.buffers[n].as_mut_ptr().cast(), iov_len: DATAGRAM };
+            let header = &mut batch.headers[n].msg_hdr;
+            (header.msg_iov, header.msg_iovlen) = (&raw mut batch.vectors[n], 1);
+            header.msg_control = (&raw mut batch.controls[n]).cast();
+        }
+        batch
     }
 
     /// Reads what is there, [`BATCH`] datagrams at most; how many.
     pub fn receive(&mut self, socket: &Socket) -> usize {
-        let mut vectors = self
-            .buffers
-            .each_mut()
-            .map(|buffer| libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: DATAGRAM });
-        let mut headers = vectors.each_mut().map(|vector| {
-            // SAFETY: all-zero is a valid mmsghdr: no address, no control data.
-            let mut header: libc::mmsghdr = unsafe { std::mem::zeroed() };
-            header.msg_hdr.msg_iov = vector;
-            header.msg_hdr.msg_iovlen = 1;
-            header
-        });
-        // SAFETY: each header points at one vector, each vector at one buffer of that length; all outlive the call.
+        for header in self.headers.iter_mut() {
+            // The kernel has written over it.
+            header.msg_hdr.msg_controllen = size_of::<Control>() as _;
+        }
+        // SAFETY: each header points at one vector and one control buffer of ours; all are boxed and outlive the call.
         let received = unsafe {
             libc::recvmmsg(
                 socket.as_raw_fd(),
-                headers.as_mut_ptr(),
+                self.headers.as_mut_ptr(),
                 BATCH as u32,
                 libc::MSG_DONTWAIT,
                 std::ptr::null_mut(),
             )
         };
-        let count = usize::try_from(received).unwrap_or(0);
-        for (length, header) in self.lengths.iter_mut().zip(&headers).take(count) {
-            *length = header.msg_len as usize;
-        }
-        count
+        usize::try_from(received).unwrap_or(0)
     }
 
-    /// The datagrams of the last [`Batch::receive`].
-    pub fn datagrams(&mut self, count: usize) -> impl Iterator<Item = &mut [u8]> {
-        self.buffers.iter_mut().zip(&self.lengths).take(count).map(|(buffer, length)| &mut buffer[..*length])
+    /// The datagrams of the last [`Batch::receive`], and when the kernel had each, in nanoseconds since 1970.
+    pub fn datagrams(&mut self, count: usize) -> impl Iterator<Item = (&mut [u8], Option<u64>)> {
+        let parts = self.buffers.iter_mut().zip(self.headers.iter()).zip(self.controls.iter());
+        parts
+            .take(count)
+            .map(|((buffer, header), control)| (&mut buffer[..header.msg_len as usize], control.arrived(header)))
+    }
+}
+
+impl Control {
+    fn arrived(&self, header: &libc::mmsghdr) -> Option<u64> {
+        let is_time = header.msg_hdr.msg_controllen >= size_of::<Control>() as _
+            && (self.header.cmsg_level, self.header.cmsg_type) == (libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS);
+        is_time.then(|| self.time.tv_sec as u64 * 1_000_000_000 + self.time.tv_nsec as u64)
+    }
+}
+
+fn boxed<T: Copy>(value: T) -> Box<[T; BATCH]> {
+    vec![value; BATCH].into_boxed_slice().try_into().ok().expect("the vector has that length")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::load::clock;
+
+    /// Two sockets, of which one sends to the other.
+    fn pair() -> (Socket, Socket) {
+        let (from, to) = (Socket::open().unwrap(), Socket::open().unwrap());
+        let port = to.inner.local_addr().unwrap().port();
+        from.connect(SocketAddrV4::new(Ipv4Addr::LOCALHOST, port)).unwrap();
+        (from, to)
+    }
+
+    #[test]
+    fn datagrams_come_with_the_moment_at_which_the_kernel_had_them() {
+        let ((from, to), mut batch) = (pair(), Batch::new());
+        let unread = Duration::from_millis(30);
+        // The kernel begins to look at the clock a little after the first socket of all has asked for it.
+        let stamped_early = (0..100).any(|_| {
+            let before = clock::now_ns();
+            (0..3u8).for_each(|n| from.send(&[n; 5]));
+            std::thread::sleep(unread);
+            let (count, read) = (batch.receive(&to), clock::now_ns());
+            assert_eq!(count, 3);
+            let mut arrivals = Vec::new();
+            for (n, (bytes, arrived)) in batch.datagrams(count).enumerate() {
+                assert_eq!(bytes, [n as u8; 5]);
+                arrivals.push(arrived.expect("a time"));
+            }
+            assert!(arrivals.is_sorted() && arrivals.iter().all(|arrived| (before..=read).contains(arrived)));
+            arrivals[2] < read - unread.as_nanos() as u64 / 2
+        });
+        assert!(stamped_early, "the time is that of arrival, not that of reading");
+        assert_eq!(to.dropped(), Some(0));
+    }
+
+    #[test]
+    fn what_did_not_fit_the_socket_is_counted() {
+        let (from, to) = pair();
+        socket2::SockRef::from(&to.inner).set_recv_buffer_size(4096).unwrap();
+        (0..200).for_each(|_| from.send(&[1; 1200]));
+        assert!(to.dropped().is_some_and(|dropped| dropped > 100 && dropped < 200), "{:?}", to.dropped());
     }
 }

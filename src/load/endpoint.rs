@@ -10,16 +10,19 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 use rtc::crypto::RTCCryptoProvider;
 use rtc::dtls::crypto::Certificate;
-use tongke_plane::transport::srtp::SrtpSession;
+use tongke_plane::transport::srtp::{Profile, SrtpSession};
 
 use super::Failure;
-use super::http::Answer;
+use super::sdp::Answer;
 use dtls::{Dtls, DtlsRole};
 pub use stun::Credentials;
 
 /// Checks until the first answer, and then for consent (RFC 7675 asks every 5 s; browsers check every 2.5 s).
 const CHECK_EVERY: Duration = Duration::from_millis(50);
 const CONSENT_EVERY: Duration = Duration::from_millis(2500);
+
+/// Checks of one candidate before the next has its turn.
+const CHECKS_IN_A_ROW: u32 = 6;
 
 /// The certificate and the crypto that all clients of this run share: making one for each would measure us, not the server.
 pub struct Keyring {
@@ -53,8 +56,8 @@ fn fingerprint(der: &[u8]) -> String {
 pub enum Received {
     /// Dealt with, or nothing for us.
     Nothing,
-    /// The keys are there: media may flow.
-    Connected(Box<SrtpSession>),
+    /// The keys are there, and what they are for: media may flow.
+    Connected(Box<SrtpSession>, Profile),
     /// RTP or RTCP.
     Media,
     /// The server said goodbye.
@@ -64,7 +67,10 @@ pub enum Received {
 pub struct Endpoint {
     local: Credentials,
     remote: Credentials,
-    server: SocketAddrV4,
+    /// The server's, the one that is checked now first.
+    candidates: Vec<SocketAddrV4>,
+    /// Checks of it so far.
+    checks: u32,
     transaction: [u8; 12],
     next_check: Instant,
     /// A check was answered: the path is good.
@@ -82,7 +88,8 @@ impl Endpoint {
         Ok(Endpoint {
             local,
             remote: answer.ice.clone(),
-            server: answer.candidate,
+            candidates: answer.candidates.clone(),
+            checks: 0,
             transaction,
             next_check: now,
             path: false,
@@ -106,7 +113,7 @@ impl Endpoint {
     }
 
     fn handle_stun(&mut self, datagram: &[u8], now: Instant) -> Received {
-        if let Some(response) = stun::answer(datagram, &self.local, self.server) {
+        if let Some(response) = stun::answer(datagram, &self.local, self.server()) {
             self.outgoing.push(response);
         } else if stun::is_success(datagram, &self.transaction) && !self.path {
             self.path = true;
@@ -117,16 +124,31 @@ impl Endpoint {
         Received::Nothing
     }
 
-    /// Performs what is due: checks, and repeated handshake flights.
+    /// Where datagrams go.
+    pub fn server(&self) -> SocketAddrV4 {
+        self.candidates[0]
+    }
+
+    /// Performs what is due: checks, and repeated handshake flights. [`Endpoint::server`] may be another one afterwards.
     pub fn handle_timeout(&mut self, now: Instant) {
         if now >= self.next_check {
-            self.transaction = rand::random();
+            self.choose_transaction();
             self.outgoing.push(stun::check(&self.transaction, &self.local, &self.remote));
             self.next_check = now + if self.path { CONSENT_EVERY } else { CHECK_EVERY };
         }
         if self.path {
             self.dtls.handle_timeout(now);
             self.outgoing.extend(self.dtls.take_outgoing());
+        }
+    }
+
+    /// A check is repeated as it is (RFC 8489 §6.2.1), so that an answer that takes longer than the pause is known; after some of them in
+    /// vain it is the next candidate's turn.
+    fn choose_transaction(&mut self) {
+        self.checks += 1;
+        if self.path || self.candidates.len() > 1 && self.checks > CHECKS_IN_A_ROW {
+            self.candidates.rotate_left(usize::from(!self.path));
+            (self.checks, self.transaction) = (1, rand::random());
         }
     }
 

@@ -1,87 +1,69 @@
 //! The threads that own the clients' sockets. Publishers and subscribers have threads of their own, so that neither waits for the other.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use tongke_plane::rtp::is_rtcp;
-use tongke_plane::transport::srtp::SrtpSession;
+use hdrhistogram::Histogram;
 
 use super::Failure;
-use super::datagrams::{BATCH, Batch, Epoll, Socket};
-use super::endpoint::{Endpoint, Received};
-use super::measure;
-use super::publisher::{Publisher, Sent};
-use super::subscriber::{Seen, Subscriber};
+use super::client::{Client, Outcome};
+use super::datagrams::{Batch, Epoll};
+use super::live::Live;
+use super::percentiles::latencies;
+use super::publisher::Sent;
+use super::sightings::Sightings;
+use super::strain::{Mark, Strain};
+use super::subscriber::Seen;
 
-/// Timers are looked at this often: a frame is late by no more than this, and the wait costs little.
-const TICK: Duration = Duration::from_millis(1);
+/// A thread waits no longer than this for a datagram, so that commands are carried out soon.
+const WAIT: Duration = Duration::from_millis(1);
 
-/// A subscriber without a picture asks for a keyframe this often.
-const ASK_EVERY: Duration = Duration::from_millis(500);
+/// A frame leaves no later than this after it is due.
+pub const PUBLISHING: Duration = Duration::from_millis(1);
+/// What a subscriber has to do by the clock bears this: a NACK waits twice as long for packets that changed places.
+pub const SUBSCRIBING: Duration = Duration::from_millis(5);
 
-/// What the threads tell while they run.
+/// What the view shows is handed over this often.
+const TELL_EVERY: Duration = Duration::from_millis(500);
+
+/// What was seen between the opening of a window and its closing.
 #[derive(Default)]
-pub struct Shared {
-    /// Clients whose keys are there, publishers included.
-    pub connected: AtomicUsize,
-    /// Subscribers that have had a whole keyframe.
-    pub showing: AtomicUsize,
-    pub packets: AtomicU64,
-    pub bytes: AtomicU64,
-    /// How much of its core the busiest thread used while it was measured, in thousandths.
-    pub busiest: AtomicU64,
-    /// The run is over: that the server closes connections is what was asked of it.
-    pub leaving: AtomicBool,
-}
-
-pub struct Client {
-    socket: Socket,
-    endpoint: Endpoint,
-    session: Option<Box<SrtpSession>>,
-    part: Part,
-    begun: Instant,
-    asked: Instant,
-}
-
-enum Part {
-    Publisher(Box<Publisher>),
-    Subscriber(Box<Subscriber>),
-}
-
-/// What a client leaves behind.
-pub enum Outcome {
-    Sent(Sent),
-    Seen(Seen),
+pub struct Window {
+    pub sent: Vec<Sent>,
+    pub seen: Vec<Seen>,
+    pub sightings: Sightings,
+    /// How late frames left after they were due, in nanoseconds.
+    pub lateness: Option<Histogram<u64>>,
+    pub strain: Vec<Strain>,
+    /// Datagrams that the kernel dropped at our sockets.
+    pub socket_drops: u64,
+    /// Names of the ciphers in use.
+    pub ciphers: BTreeSet<&'static str>,
 }
 
 enum Command {
     Add(Box<Client>),
     OpenWindow,
-    CloseWindow,
+    CloseWindow(Sender<Window>),
     Finish,
 }
 
 /// One or several threads.
 pub struct Reactor {
-    threads: Vec<(Sender<Command>, JoinHandle<Vec<Outcome>>)>,
+    threads: Vec<(Sender<Command>, JoinHandle<()>)>,
 }
 
 impl Reactor {
-    pub fn start(name: &str, threads: usize, shared: &Arc<Shared>) -> Result<Reactor, Failure> {
+    /// `pace`: how often clients look at their timers.
+    pub fn start(name: &str, threads: usize, pace: Duration, live: &Arc<Live>) -> Result<Reactor, Failure> {
         let start = |n: usize| -> Result<_, Failure> {
             let (sender, commands) = channel();
-            let mut worker = Worker {
-                epoll: Epoll::new()?,
-                clients: Vec::new(),
-                batch: Batch::new(),
-                shared: shared.clone(),
-                window: None,
-            };
-            let builder = std::thread::Builder::new().name(format!("{name}-{n}"));
-            Ok((sender, builder.spawn(move || worker.run(&commands))?))
+            let (epoll, live) = (Epoll::new()?, live.clone());
+            let work = move || Worker::new(epoll, pace, live).run(&commands);
+            Ok((sender, std::thread::Builder::new().name(format!("{name}-{n}")).spawn(work)?))
         };
         Ok(Reactor { threads: (0..threads).map(start).collect::<Result<_, _>>()? })
     }
@@ -95,196 +77,148 @@ impl Reactor {
         (0..self.threads.len()).for_each(|thread| self.tell(thread, Command::OpenWindow));
     }
 
-    pub fn close_window(&self) {
-        (0..self.threads.len()).for_each(|thread| self.tell(thread, Command::CloseWindow));
+    /// What each thread saw since [`Reactor::open_window`].
+    pub fn close_window(&self) -> Result<Vec<Window>, Failure> {
+        let (reply, windows) = channel();
+        (0..self.threads.len()).for_each(|thread| self.tell(thread, Command::CloseWindow(reply.clone())));
+        drop(reply);
+        let windows: Vec<Window> = windows.iter().collect();
+        if windows.len() < self.threads.len() {
+            return Err("a media thread of the load generator panicked".into());
+        }
+        Ok(windows)
     }
 
-    /// Ends the threads and gathers what they saw.
-    pub fn finish(self) -> Result<Vec<Outcome>, Failure> {
-        let mut outcomes = Vec::new();
+    /// Ends the threads; every client says goodbye.
+    pub fn finish(self) {
         for (sender, thread) in self.threads {
             let _ = sender.send(Command::Finish);
-            outcomes.extend(thread.join().map_err(|_| "a media thread of the load generator panicked")?);
+            // The panic hook has told of one that panicked.
+            let _ = thread.join();
         }
-        Ok(outcomes)
     }
 
     fn tell(&self, thread: usize, command: Command) {
-        // A thread that is gone has panicked, which `finish` reports.
+        // A thread that is gone has panicked, which `close_window` reports.
         let _ = self.threads[thread].0.send(command);
     }
 }
 
 struct Worker {
     epoll: Epoll,
+    pace: Duration,
     clients: Vec<Client>,
     batch: Batch,
-    shared: Arc<Shared>,
-    /// When the window opened, and what CPU time the thread had used then.
-    window: Option<(Instant, Duration)>,
+    live: Arc<Live>,
+    sightings: Sightings,
+    /// While a window is open.
+    mark: Option<Mark>,
+    drops_before: u64,
 }
 
 impl Worker {
-    fn run(&mut self, commands: &Receiver<Command>) -> Vec<Outcome> {
+    fn new(epoll: Epoll, pace: Duration, live: Arc<Live>) -> Worker {
+        Worker {
+            epoll,
+            pace,
+            clients: Vec::new(),
+            batch: Batch::new(),
+            live,
+            sightings: Sightings::default(),
+            mark: None,
+            drops_before: 0,
+        }
+    }
+
+    fn run(&mut self, commands: &Receiver<Command>) {
         let mut ready = Vec::new();
-        let mut next_timers = Instant::now();
+        let (mut next_timers, mut next_telling) = (Instant::now(), Instant::now());
         loop {
             while let Ok(command) = commands.try_recv() {
                 match command {
                     Command::Add(client) => self.add(*client),
                     Command::OpenWindow => self.open_window(),
-                    Command::CloseWindow => self.close_window(),
+                    // Whoever asked may have given up.
+                    Command::CloseWindow(reply) => drop(reply.send(self.close_window())),
                     Command::Finish => return self.finish(),
                 }
             }
-            self.epoll.wait(TICK, &mut ready);
+            self.epoll.wait(WAIT, &mut ready);
             for &key in &ready {
-                self.clients[key].drain(&mut self.batch, &self.shared);
+                self.clients[key].drain(&mut self.batch, &self.live, &mut self.sightings);
             }
             let now = Instant::now();
             if now >= next_timers {
-                next_timers = now + TICK;
-                self.clients.iter_mut().for_each(|client| client.handle_timeout(now));
+                next_timers = now + self.pace;
+                self.clients.iter_mut().for_each(|client| client.handle_timeout(&self.live, now));
+            }
+            if now >= next_telling {
+                next_telling = now + TELL_EVERY;
+                self.live.add_latencies(self.sightings.take_recent());
             }
         }
-    }
-
-    fn open_window(&mut self) {
-        self.window = Some((Instant::now(), measure::thread_cpu()));
-        self.clients.iter_mut().for_each(Client::open_window);
-    }
-
-    fn close_window(&mut self) {
-        self.clients.iter_mut().for_each(Client::close_window);
-        let Some((opened, cpu)) = self.window.take() else { return };
-        let share = (measure::thread_cpu() - cpu).as_secs_f64() / opened.elapsed().as_secs_f64();
-        self.shared.busiest.fetch_max((share * 1000.0) as u64, Ordering::Relaxed);
     }
 
     fn add(&mut self, mut client: Client) {
-        if let (Part::Subscriber(subscriber), Some(_)) = (&mut client.part, &self.window) {
-            subscriber.seen.late = true;
+        if self.mark.is_some() {
+            client.comes_late();
         }
         match self.epoll.add(&client.socket, self.clients.len()) {
-            Ok(()) => self.clients.push(client),
-            Err(error) => eprintln!("tongke load: a socket could not be watched: {error}"),
+            Ok(()) => {
+                client.handle_timeout(&self.live, Instant::now());
+                self.clients.push(client);
+            }
+            Err(error) => self.live.note(format!("a socket could not be watched: {error}")),
         }
-    }
-
-    fn finish(&mut self) -> Vec<Outcome> {
-        let now = Instant::now();
-        self.clients.iter_mut().for_each(|client| client.close(now));
-        let outcome = |client: Client| match client.part {
-            Part::Publisher(publisher) => Outcome::Sent(publisher.sent),
-            Part::Subscriber(subscriber) => Outcome::Seen(subscriber.seen),
-        };
-        std::mem::take(&mut self.clients).into_iter().map(outcome).collect()
-    }
-}
-
-impl Client {
-    pub fn publisher(socket: Socket, endpoint: Endpoint, publisher: Publisher, begun: Instant) -> Client {
-        Client { socket, endpoint, session: None, part: Part::Publisher(Box::new(publisher)), begun, asked: begun }
-    }
-
-    pub fn subscriber(socket: Socket, endpoint: Endpoint, subscriber: Subscriber, begun: Instant) -> Client {
-        Client { socket, endpoint, session: None, part: Part::Subscriber(Box::new(subscriber)), begun, asked: begun }
     }
 
     fn open_window(&mut self) {
-        match &mut self.part {
-            Part::Publisher(publisher) => publisher.window = true,
-            Part::Subscriber(subscriber) => subscriber.open_window(),
-        }
+        self.clients.iter_mut().for_each(Client::open_window);
+        self.sightings = Sightings::default();
+        self.drops_before = self.drops();
+        self.mark = Some(Mark::now());
     }
 
-    fn close_window(&mut self) {
-        match &mut self.part {
-            Part::Publisher(publisher) => publisher.window = false,
-            Part::Subscriber(subscriber) => subscriber.close_window(),
-        }
-    }
-
-    fn drain(&mut self, batch: &mut Batch, shared: &Shared) {
-        loop {
-            let count = batch.receive(&self.socket);
-            let now = Instant::now();
-            for datagram in batch.datagrams(count) {
-                self.handle(datagram, shared, now);
-            }
-            self.flush();
-            if count < BATCH {
-                return;
-            }
-        }
-    }
-
-    fn handle(&mut self, datagram: &mut [u8], shared: &Shared, now: Instant) {
-        match self.endpoint.handle(datagram, now) {
-            Received::Media => self.handle_media(datagram, shared, now),
-            Received::Connected(session) => {
-                self.session = Some(session);
-                shared.connected.fetch_add(1, Ordering::Relaxed);
-                if let Part::Subscriber(subscriber) = &mut self.part {
-                    subscriber.connected(now);
-                }
-            }
-            Received::Closed => {
-                if !shared.leaving.load(Ordering::Relaxed) {
-                    let seconds = (now - self.begun).as_secs_f32();
-                    eprintln!("tongke load: the server closed a connection after {seconds:.1} s");
-                }
-                self.session = None;
-            }
-            Received::Nothing => {}
-        }
-    }
-
-    fn handle_media(&mut self, datagram: &mut [u8], shared: &Shared, now: Instant) {
-        let Some(session) = &mut self.session else { return };
-        match &mut self.part {
-            Part::Subscriber(subscriber) if !is_rtcp(datagram) => {
-                let shown = subscriber.shows();
-                subscriber.handle_rtp(datagram, session, now);
-                shared.packets.fetch_add(1, Ordering::Relaxed);
-                shared.bytes.fetch_add(datagram.len() as u64, Ordering::Relaxed);
-                if !shown && subscriber.shows() {
-                    shared.showing.fetch_add(1, Ordering::Relaxed);
-                }
-            }
-            Part::Publisher(publisher) if is_rtcp(datagram) => {
-                if let Ok(len) = session.inbound.unprotect_rtcp(datagram) {
-                    publisher.handle_rtcp(&datagram[..len], &self.socket, &mut session.outbound);
-                }
-            }
-            Part::Publisher(_) | Part::Subscriber(_) => {}
-        }
-    }
-
-    fn handle_timeout(&mut self, now: Instant) {
-        self.endpoint.handle_timeout(now);
-        self.flush();
-        let Some(session) = &mut self.session else { return };
-        match &mut self.part {
-            Part::Publisher(publisher) => publisher.handle_timeout(&self.socket, session, now),
-            Part::Subscriber(subscriber) => {
-                subscriber.handle_timeout(&self.socket, &mut session.outbound, now);
-                if !subscriber.shows() && now >= self.asked + ASK_EVERY {
-                    self.asked = now;
-                    subscriber.ask_for_keyframe(&self.socket, &mut session.outbound);
+    fn close_window(&mut self) -> Window {
+        let strain = self.mark.take().map(|mark| mark.strain());
+        let socket_drops = self.drops() - self.drops_before;
+        self.live.add_latencies(self.sightings.take_recent());
+        let sightings = std::mem::take(&mut self.sightings);
+        let mut window = Window { strain: strain.into_iter().collect(), socket_drops, sightings, ..Window::default() };
+        for client in &mut self.clients {
+            window.ciphers.extend(client.cipher());
+            match client.close_window() {
+                Outcome::Seen(seen) => window.seen.push(seen),
+                Outcome::Sent(sent, lateness) => {
+                    window.sent.extend(sent);
+                    window.lateness.get_or_insert_with(latencies).add(lateness).expect("all have the same bounds");
                 }
             }
         }
+        window
     }
 
-    fn close(&mut self, now: Instant) {
-        self.endpoint.close(now);
-        self.flush();
+    fn drops(&self) -> u64 {
+        self.clients.iter().filter_map(|client| client.socket.dropped()).sum()
     }
 
-    fn flush(&mut self) {
-        for datagram in self.endpoint.take_outgoing() {
-            self.socket.send(&datagram);
+    fn finish(&mut self) {
+        let now = Instant::now();
+        self.clients.iter_mut().for_each(|client| client.close(now));
+    }
+}
+
+impl Window {
+    /// What another thread saw.
+    pub fn add(&mut self, other: Window) {
+        self.sent.extend(other.sent);
+        self.seen.extend(other.seen);
+        self.sightings.add(&other.sightings);
+        if let Some(lateness) = &other.lateness {
+            self.lateness.get_or_insert_with(latencies).add(lateness).expect("all have the same bounds");
         }
+        self.strain.extend(other.strain);
+        self.socket_drops += other.socket_drops;
+        self.ciphers.extend(other.ciphers);
     }
 }

@@ -1,6 +1,7 @@
 //! A lesson, driven from outside: the real server as a process of its own, its pages as WebSockets, its media by peers of a foreign
 //! WebRTC implementation. Every packet of a sender carries a mark, so that a test knows not only that media came but whose.
 
+mod load;
 mod page;
 mod peer;
 mod server;

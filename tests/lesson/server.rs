@@ -74,6 +74,10 @@ impl Server {
         assert!(told.success());
     }
 
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Waits for the server's end; whether it was a success.
     pub async fn exit(&mut self) -> bool {
         let deadline = Instant::now() + START_TIMEOUT;

@@ -78,8 +78,8 @@ impl Dtls {
         for event in events {
             match event {
                 EndpointEvent::HandshakeComplete => {
-                    if let Some(session) = self.session() {
-                        return Received::Connected(Box::new(session));
+                    if let Some((session, profile)) = self.session() {
+                        return Received::Connected(Box::new(session), profile);
                     }
                 }
                 EndpointEvent::PeerClosed => return Received::Closed,
@@ -89,7 +89,7 @@ impl Dtls {
         Received::Nothing
     }
 
-    fn session(&self) -> Option<SrtpSession> {
+    fn session(&self) -> Option<(SrtpSession, Profile)> {
         let state = self.endpoint.get_connection_state(ASSOCIATION)?;
         let profile = match state.srtp_protection_profile() {
             SrtpProtectionProfile::Srtp_Aead_Aes_128_Gcm => Profile::AeadAes128Gcm,
@@ -98,7 +98,7 @@ impl Dtls {
         };
         let material = state.export_keying_material(EXPORTER, &[], profile.keying_material_len()).ok()?;
         let role = if self.role == DtlsRole::Client { Role::Client } else { Role::Server };
-        SrtpSession::from_keying_material(profile, material.as_ref(), role).ok()
+        Some((SrtpSession::from_keying_material(profile, material.as_ref(), role).ok()?, profile))
     }
 
     pub fn handle_timeout(&mut self, now: Instant) {
