@@ -1,5 +1,7 @@
 //! Measurements, for Prometheus. Names end in their unit; labels have few values.
 
+mod catalogue;
+
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -23,50 +25,64 @@ fn start() -> PrometheusHandle {
         .expect("the list of buckets is not empty")
         .install_recorder()
         .expect("this is the only place that installs a recorder");
-    describe();
+    catalogue::describe();
     handle
 }
 
-fn describe() {
-    use metrics::{describe_counter, describe_gauge, describe_histogram};
-    describe_counter!("tongke_http_requests_total", "Requests answered, by method, route and status.");
-    describe_histogram!("tongke_http_request_duration_seconds", "Time until an answer began, by method and route.");
-    describe_counter!("tongke_http_connections_refused_total", "Connections beyond [limits] connections.");
-    describe_counter!("tongke_media_received_bytes_total", "Bytes received by a media thread.");
-    describe_counter!("tongke_media_sent_bytes_total", "Bytes sent by a media thread.");
-    describe_counter!(
-        "tongke_media_forwarded_packets_total",
-        "RTP packets written for subscribers, resent ones not counted."
-    );
-    describe_counter!("tongke_media_resent_packets_total", "RTP packets sent again because a subscriber missed them.");
-    describe_counter!("tongke_media_dropped_packets_total", "Packets that went nowhere, by reason.");
-    describe_gauge!("tongke_media_peers", "Connections now, by kind.");
-    describe_gauge!("tongke_media_tracks", "Tracks held now, those of other threads included.");
+/// Everything measured, the media threads' own counters included, in Prometheus' text format.
+pub fn render(handle: &PrometheusHandle, shards: &[Stats]) -> String {
+    media(shards);
+    handle.render() + &cpu_time(shards)
 }
 
-/// Puts the media threads' own counters among the measurements.
-pub fn media(shards: &[Stats]) {
+/// A counter of seconds is not a whole number, which all counters of the library are.
+fn cpu_time(shards: &[Stats]) -> String {
+    let (name, help) = catalogue::CPU_TIME;
+    let head = format!("# HELP {name} {help}\n# TYPE {name} counter\n");
+    let sample = |(shard, stats): (usize, &Stats)| format!("{name}{{shard=\"{shard}\"}} {}\n", stats.cpu.as_secs_f64());
+    head + &shards.iter().enumerate().map(sample).collect::<String>()
+}
+
+fn media(shards: &[Stats]) {
     for (shard, stats) in shards.iter().enumerate() {
         let shard = shard.to_string();
-        let total = |name: &'static str, value| metrics::counter!(name, "shard" => shard.clone()).absolute(value);
-        total("tongke_media_received_datagrams_total", stats.datagrams_received);
-        total("tongke_media_received_bytes_total", stats.bytes_received);
-        total("tongke_media_sent_datagrams_total", stats.datagrams_sent);
-        total("tongke_media_sent_bytes_total", stats.bytes_sent);
-        total("tongke_media_forwarded_packets_total", stats.packets_forwarded);
-        total("tongke_media_resent_packets_total", stats.packets_resent);
-        total("tongke_media_send_failures_total", stats.send_failures);
-        total("tongke_media_keyframe_requests_total", stats.keyframes_requested);
-        total("tongke_media_relay_overruns_total", stats.relay_overruns);
-        total("tongke_media_lost_events_total", stats.events_lost);
-        for (kind, peers) in [("publisher", stats.publishers), ("subscriber", stats.subscribers)] {
-            metrics::gauge!("tongke_media_peers", "shard" => shard.clone(), "kind" => kind).set(peers as f64);
-        }
-        metrics::gauge!("tongke_media_tracks", "shard" => shard.clone()).set(stats.tracks as f64);
+        traffic(&shard, stats);
+        state(&shard, stats);
         for (reason, count) in &stats.dropped {
             let labels = [("shard", shard.clone()), ("reason", reason.name().to_owned())];
             metrics::counter!("tongke_media_dropped_packets_total", &labels).absolute(*count);
         }
+    }
+}
+
+/// What only grows.
+fn traffic(shard: &str, stats: &Stats) {
+    let total = |name: &'static str, value| metrics::counter!(name, "shard" => shard.to_owned()).absolute(value);
+    total("tongke_media_received_datagrams_total", stats.datagrams_received);
+    total("tongke_media_received_bytes_total", stats.bytes_received);
+    total("tongke_media_received_batches_total", stats.batches_received);
+    total("tongke_media_sent_datagrams_total", stats.datagrams_sent);
+    total("tongke_media_sent_bytes_total", stats.bytes_sent);
+    total("tongke_media_sent_messages_total", stats.messages_sent);
+    total("tongke_media_forwarded_packets_total", stats.packets_forwarded);
+    total("tongke_media_resent_packets_total", stats.packets_resent);
+    total("tongke_media_send_failures_total", stats.send_failures);
+    total("tongke_media_keyframe_requests_total", stats.keyframes_requested);
+    total("tongke_media_relay_overruns_total", stats.relay_overruns);
+    total("tongke_media_lost_events_total", stats.events_lost);
+}
+
+/// How it stands now.
+fn state(shard: &str, stats: &Stats) {
+    let now = |name: &'static str, value| metrics::gauge!(name, "shard" => shard.to_owned()).set(value as f64);
+    now("tongke_media_tracks", stats.tracks);
+    now("tongke_media_ring_bytes", stats.ring_bytes);
+    now("tongke_media_queued_commands", stats.commands_queued);
+    now("tongke_media_queued_control_datagrams", stats.control_queued);
+    now("tongke_media_queued_resends", stats.resends_queued);
+    now("tongke_media_queued_events", stats.events_queued);
+    for (kind, peers) in [("publisher", stats.publishers), ("subscriber", stats.subscribers)] {
+        metrics::gauge!("tongke_media_peers", "shard" => shard.to_owned(), "kind" => kind).set(peers as f64);
     }
 }
 
@@ -78,3 +94,6 @@ pub async fn keep_tidy(handle: PrometheusHandle) {
         handle.run_upkeep();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -50,7 +50,7 @@ async fn ready(State(app): State<App>) -> Response {
 /// Everything measured, in Prometheus' text format.
 #[utoipa::path(get, path = "/metrics", tag = "health", responses((status = 200, body = String, content_type = "text/plain")))]
 async fn measurements(State(app): State<App>) -> Result<Response> {
-    metrics::media(&app.plane.stats());
+    let measured = metrics::render(&app.metrics, &app.plane.stats());
     let content_type = (header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8");
-    Ok(([content_type], app.metrics.render()).into_response())
+    Ok(([content_type], measured).into_response())
 }

@@ -147,7 +147,7 @@ impl Work {
             let lost = track.tap.overrun() - track.overrun;
             if lost > 0 {
                 track.overrun += lost;
-                metrics::counter!("recording_overrun_packets_total").increment(lost);
+                metrics::counter!("tongke_recording_overrun_packets_total").increment(lost);
                 tracing::warn!(track = number, lost, "the recorder did not keep up; the recording has a gap");
             }
         }

@@ -64,7 +64,7 @@ async fn carry(courier: Courier, mut incoming: mpsc::UnboundedReceiver<(Place, P
         let courier = courier.clone();
         tokio::spawn(async move {
             courier.deliver(place, piece).await;
-            metrics::gauge!("recording_spool_bytes").set(courier.spool.used_bytes() as f64);
+            metrics::gauge!("tongke_recording_spool_bytes").set(courier.spool.used_bytes() as f64);
             drop(slot);
         });
     }
@@ -76,8 +76,8 @@ impl Courier {
         let mut pause = FIRST_PAUSE;
         while let Err(error) = self.store(place, piece).await {
             if !matches!(error, UploadError::NotWritten) {
-                metrics::counter!("recording_upload_failures_total").increment(1);
-                metrics::gauge!("recording_spool_bytes").set(self.spool.used_bytes() as f64);
+                metrics::counter!("tongke_recording_upload_failures_total").increment(1);
+                metrics::gauge!("tongke_recording_spool_bytes").set(self.spool.used_bytes() as f64);
                 tracing::warn!(%error, lesson.id = %place.lesson, track = %place.track, ?piece, "a recorded file waits in the spool");
             }
             if is_gone(&error) {

@@ -247,6 +247,31 @@ fn those_who_vanish_are_gone_within_ten_seconds() {
         assert!(gone <= secs(10), "{peer:?} was there for {gone:?}");
     }
     assert_eq!((world.stats(0).publishers, world.stats(0).subscribers, world.stats(0).tracks), (0, 0, 0));
+    assert_eq!(
+        (world.stats(0).ring_bytes, world.stats(0).resends_queued),
+        (0, 0),
+        "nothing is told of a shard that is empty"
+    );
+}
+
+#[test]
+fn a_shard_tells_how_much_it_holds_and_how_much_waits() {
+    let mut world = World::new(seed(11), 1);
+    let lead = world.publish(0, Codec::H264, 3, LineSpec::GOOD);
+    let lossy = LineSpec { loss: 0.05, ..LineSpec::GOOD };
+    let rooms = [(); 4].map(|()| world.subscribe(0, VIDEO, lossy));
+    rooms.iter().for_each(|room| world.show(*room, &[(lead, Priority::LeadVideo, 2)]));
+    let (mut resends, mut control) = (0, 0);
+    for _ in 0..10 {
+        world.run(secs(1));
+        resends = resends.max(world.stats(0).resends_queued);
+        control = control.max(world.stats(0).control_queued);
+    }
+    let stats = world.stats(0);
+    assert_eq!((stats.publishers, stats.subscribers, stats.tracks), (1, 4, 1));
+    let per_layer = stats.ring_bytes / 3;
+    assert!((1_000_000..=2_000_000).contains(&per_layer), "{per_layer} bytes for each layer");
+    assert!(resends > 0 && control > 0, "{resends} resends and {control} control datagrams waited at most");
 }
 
 #[test]

@@ -10,11 +10,12 @@ mod socket;
 mod waker;
 
 use std::net::SocketAddr;
+use std::os::unix::thread::JoinHandleExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rand::Rng;
 use tokio::sync::mpsc;
@@ -63,19 +64,18 @@ pub fn rng() -> impl rand::CryptoRng {
 
 /// The server's end of one shard.
 pub struct ShardHandle {
-    commands: SyncSender<Command>,
-    waker: Arc<Waker>,
+    inbox: Neighbour,
     address: SocketAddr,
-    counters: Arc<Counters>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
-/// How one shard reaches another.
+/// How others reach a shard: the server, and its neighbours.
 #[derive(Clone)]
 pub(crate) struct Neighbour {
     commands: SyncSender<Command>,
     waker: Arc<Waker>,
+    counters: Arc<Counters>,
 }
 
 /// The shard's queue is full, or its thread has ended.
@@ -95,29 +95,28 @@ pub fn start(addresses: &[SocketAddr], events: &mpsc::Sender<Event>) -> Result<V
     for address in addresses {
         let socket = MediaSocket::bind(*address).map_err(|source| StartError::Bind { address: *address, source })?;
         let (commands, queue) = sync_channel(COMMAND_QUEUE);
-        neighbours.push(Neighbour { commands, waker: Arc::new(Waker::new()?) });
+        neighbours.push(Neighbour { commands, waker: Arc::new(Waker::new()?), counters: Arc::default() });
         sockets.push(socket);
         queues.push(queue);
     }
     let mut handles = Vec::new();
     for (index, (socket, queue)) in sockets.into_iter().zip(queues).enumerate() {
-        let counters = Arc::new(Counters::default());
+        let inbox = neighbours[index].clone();
         let stop = Arc::new(AtomicBool::new(false));
         let address = socket.address();
-        let shard = Shard::new(index, counters.clone(), wall, Ssrc(rng().random()));
+        let shard = Shard::new(index, inbox.counters.clone(), wall, Ssrc(rng().random()));
         let thread = shard_thread::ShardThread {
             shard,
             socket,
             commands: queue,
-            waker: neighbours[index].waker.clone(),
+            waker: inbox.waker.clone(),
             neighbours: neighbours.clone(),
             events: events.clone(),
-            counters: counters.clone(),
+            counters: inbox.counters.clone(),
             stop: stop.clone(),
         };
         let thread = std::thread::Builder::new().name(format!("media-{index}")).spawn(move || thread.run())?;
-        let Neighbour { commands, waker } = neighbours[index].clone();
-        handles.push(ShardHandle { commands, waker, address, counters, stop, thread: Some(thread) });
+        handles.push(ShardHandle { inbox, address, stop, thread: Some(thread) });
     }
     Ok(handles)
 }
@@ -130,16 +129,15 @@ impl ShardHandle {
 
     /// Queues a command.
     pub fn send(&self, command: Command) -> Result<(), NotTaken> {
-        self.commands.try_send(command).map_err(|_| NotTaken)?;
-        self.waker.wake();
-        Ok(())
+        self.inbox.send(command)
     }
 
     /// Queues a command that must not be lost; waits for room in the queue, which a shard makes within a batch.
     pub fn send_always(&self, command: Command) {
+        self.inbox.counters.commands_queued.fetch_add(1, Ordering::Relaxed);
         // A thread that has ended has nobody left to close or forget.
-        let _ = self.commands.send(command);
-        self.waker.wake();
+        let _ = self.inbox.commands.send(command);
+        self.inbox.waker.wake();
     }
 
     /// Whether the shard's thread runs.
@@ -148,14 +146,29 @@ impl ShardHandle {
     }
 
     pub fn stats(&self) -> Stats {
-        self.counters.snapshot()
+        let cpu = self.thread.as_ref().map_or(Duration::ZERO, cpu_time);
+        Stats { cpu, ..self.inbox.counters.snapshot() }
     }
+}
+
+/// CPU time that a thread has used so far; zero once it has ended.
+fn cpu_time(thread: &JoinHandle<()>) -> Duration {
+    let (mut clock, mut time) = (0, libc::timespec { tv_sec: 0, tv_nsec: 0 });
+    // SAFETY: the thread was not joined, so its id is valid; both pointers are to locals that outlive the calls.
+    unsafe {
+        if libc::pthread_getcpuclockid(thread.as_pthread_t(), &raw mut clock) != 0
+            || libc::clock_gettime(clock, &raw mut time) != 0
+        {
+            return Duration::ZERO;
+        }
+    }
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
 impl Drop for ShardHandle {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
-        self.waker.wake();
+        self.inbox.waker.wake();
         if let Some(thread) = self.thread.take() {
             // A panic of the thread was reported by the panic hook already.
             let _ = thread.join();
@@ -166,12 +179,17 @@ impl Drop for ShardHandle {
 impl Neighbour {
     /// Queues a command without ever waiting: two shards that wait for each other would stop both.
     fn send(&self, command: Command) -> Result<(), NotTaken> {
+        // Counted first: the thread may take it before we are back.
+        self.counters.commands_queued.fetch_add(1, Ordering::Relaxed);
         match self.commands.try_send(command) {
             Ok(()) => {
                 self.waker.wake();
                 Ok(())
             }
-            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => Err(NotTaken),
+            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
+                self.counters.commands_queued.fetch_sub(1, Ordering::Relaxed);
+                Err(NotTaken)
+            }
         }
     }
 

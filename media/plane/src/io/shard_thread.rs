@@ -69,6 +69,7 @@ impl ShardThread {
     fn carry_out_commands(&mut self) -> bool {
         for _ in 0..COMMAND_BATCH {
             let Ok(command) = self.commands.try_recv() else { return false };
+            self.counters.commands_queued.fetch_sub(1, Ordering::Relaxed);
             self.shard.handle_command(now(), command);
         }
         true
@@ -91,6 +92,7 @@ impl ShardThread {
         });
         Counters::add(&self.counters.datagrams_received, datagrams);
         Counters::add(&self.counters.bytes_received, bytes);
+        Counters::add(&self.counters.batches_received, u64::from(datagrams > 0));
         more
     }
 
@@ -98,6 +100,7 @@ impl ShardThread {
         loop {
             let more = self.shard.poll_output(now(), arena);
             let report = sender.flush(&self.socket, arena);
+            Counters::add(&self.counters.messages_sent, arena.messages().len() as u64);
             arena.clear();
             Counters::add(&self.counters.datagrams_sent, report.datagrams);
             Counters::add(&self.counters.bytes_sent, report.bytes);

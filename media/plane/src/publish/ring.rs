@@ -115,6 +115,11 @@ impl PacketRing {
         self.slots.len()
     }
 
+    /// Memory that it takes, whether packets are in it or not.
+    pub fn size_bytes(&self) -> usize {
+        size_of_val(&*self.slots) + size_of_val(&*self.payloads)
+    }
+
     fn is_expired(&self, seq: SeqNo) -> bool {
         self.newest.is_some_and(|newest| newest - seq > self.mask)
     }

@@ -246,6 +246,7 @@ impl Shard {
         Counters::set(&self.counters.publishers, publishers as u64);
         Counters::set(&self.counters.subscribers, (self.peers.len() - publishers) as u64);
         Counters::set(&self.counters.tracks, self.tracks.len() as u64);
+        self.gauge_rings();
     }
 }
 

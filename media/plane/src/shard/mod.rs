@@ -12,6 +12,7 @@
 mod audience;
 mod feedback;
 mod forwarding;
+mod gauges;
 mod hosted;
 mod ingest;
 mod line;
@@ -36,6 +37,7 @@ use crate::stats::Counters;
 use crate::subscribe::arena::SendArena;
 use crate::transport::{self, CloseReason, Output, Path};
 
+use gauges::Depths;
 use hosted::Hosted;
 use line::Line;
 use owed::{MAX_OWED, Owed};
@@ -79,6 +81,7 @@ pub struct Shard {
     /// For other shards.
     requests: Vec<(usize, Command)>,
     counters: Arc<Counters>,
+    depths: Depths,
     wall: WallClock,
     /// Our SSRC in reports and feedback.
     reporter: Ssrc,
@@ -110,6 +113,7 @@ impl Shard {
             events: VecDeque::new(),
             requests: Vec::new(),
             counters,
+            depths: Depths::default(),
             wall,
             reporter,
             next_tick: None,
@@ -285,6 +289,7 @@ impl Shard {
             true => self.control.push_back((to, datagram)),
             false => self.counters.dropped(DropReason::ControlOverflow),
         }
+        self.depths.control = self.depths.control.max(self.control.len());
     }
 
     /// Queues an event. While the server does not take them, levels and line states are dropped: newer ones follow.

@@ -36,6 +36,7 @@ impl Shard {
             true => self.owed.push_back(owed),
             false => self.counters.dropped(DropReason::OwedOverflow),
         }
+        self.depths.owed = self.depths.owed.max(self.owed.len());
     }
 
     /// Writes what is owed; true when the arena is full before all of it is written.

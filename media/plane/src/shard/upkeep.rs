@@ -61,6 +61,7 @@ impl Shard {
         if self.ticks.is_multiple_of(REPORT_PERIOD) {
             self.notice_silence(now);
         }
+        self.gauge_queues();
         self.next_tick = (!self.peers.is_empty()).then(|| now + TICK);
     }
 
