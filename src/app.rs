@@ -14,7 +14,7 @@ use tongke_plane::Plane;
 
 use crate::bus::Bus;
 use crate::config::Config;
-use crate::db::{self, Db};
+use crate::db::{self, Db, DbError};
 use crate::identity::{self, Identity};
 use crate::jobs::Jobs;
 use crate::library::Library;
@@ -23,8 +23,9 @@ use crate::live::{self, Lessons};
 use crate::recording::{self, Health, Recordings};
 use crate::search::{self, Search};
 use crate::storage::{self, Storage};
+use crate::timetable::{self, Interrupted, LessonId};
 use crate::worker::Worker;
-use crate::{demo, http, metrics, timetable};
+use crate::{demo, http, metrics};
 
 /// Recordings and jobs are told to stop and get at least this long to do it.
 const AT_LEAST: Duration = Duration::from_secs(1);
@@ -84,10 +85,12 @@ impl App {
         let (bus, metrics) = (Bus::default(), metrics::install());
         let (plane, events) = tongke_plane::start(plane_config(&config))?;
         let lessons = Lessons::start(&config, plane.clone(), events, db.clone(), bus.clone());
-        let recordings = open_recordings(&config, &db, &storage, &jobs, &plane, &lessons).await?;
+        let interrupted = timetable::take_up_interrupted(&db, Timestamp::now() - live::ABANDONED_AFTER).await?;
+        let recordings = open_recordings(&config, &db, &storage, &jobs, &plane, &lessons, &interrupted).await?;
         if config.recording.enabled {
             recordings.listen(bus.subscribe());
         }
+        go_on(&config, &lessons, &recordings, interrupted).await?;
         let library = Library::start(&config, db.clone(), storage.clone(), jobs.clone());
         let library = library.await.map_err(ServeError::Library)?;
         library.register_jobs(&config, Worker::media(&config.worker), &jobs, &storage, &db);
@@ -99,7 +102,28 @@ impl App {
     }
 }
 
-/// The recorder finishes what a crash left, before lessons can begin and jobs run.
+/// Lessons that were on when the server died go on, and their recordings with them: the pages are already asking for them.
+async fn go_on(
+    config: &Config,
+    lessons: &Lessons,
+    recordings: &Recordings,
+    interrupted: Vec<Interrupted>,
+) -> Result<(), DbError> {
+    for lesson in interrupted {
+        tracing::warn!(lesson.id = %lesson.id, "this lesson was on when the server stopped; it goes on");
+        let past = recordings.timeline(lesson.id).await?;
+        let recording = if config.recording.enabled {
+            recordings.go_on(lesson.id, lesson.began_at).await?;
+            live::protocol::RecordingState::On
+        } else {
+            live::protocol::RecordingState::Off
+        };
+        lessons.go_on(lesson, &past, recording);
+    }
+    Ok(())
+}
+
+/// The recorder brings to order what a crash left, before lessons can begin and jobs run.
 async fn open_recordings(
     config: &Config,
     db: &Db,
@@ -107,6 +131,7 @@ async fn open_recordings(
     jobs: &Jobs,
     plane: &Plane,
     lessons: &Lessons,
+    interrupted: &[Interrupted],
 ) -> Result<Recordings, ServeError> {
     let source = Arc::new(plane.clone());
     let lessons = lessons.clone();
@@ -117,7 +142,10 @@ async fn open_recordings(
         };
         lessons.set_recording(lesson, state);
     });
-    let recordings = Recordings::start(config, db.clone(), storage.clone(), jobs.clone(), source, tell).await?;
+    let going_on: Vec<LessonId> =
+        interrupted.iter().filter(|_| config.recording.enabled).map(|lesson| lesson.id).collect();
+    let recordings =
+        Recordings::start(config, db.clone(), storage.clone(), jobs.clone(), source, tell, &going_on).await?;
     recordings.register_exports(&Worker::media(&config.worker), &config.server.data_dir.join("scratch"));
     Ok(recordings)
 }
@@ -142,10 +170,6 @@ pub async fn serve(config: Config, with_demo: bool) -> Result<(), ServeError> {
     let _lock = take_data_dir(&config)?;
     let app = App::open(config).await?;
     let tls = listen::tls(&app.config).await?;
-    let ended = timetable::end_interrupted(&app.db, Timestamp::now()).await?;
-    if !ended.is_empty() {
-        tracing::warn!(lessons = ended.len(), "lessons were on when the server stopped; they are ended");
-    }
     app.jobs.start().await?;
     app.search.start();
     tokio::spawn(metrics::keep_tidy(app.metrics.clone()));

@@ -6,8 +6,10 @@
 use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
+use serde::Serialize;
 use tokio::sync::mpsc;
 use tongke_plane::ids::TrackId;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::timetable::LessonId;
@@ -67,6 +69,17 @@ crate::words! {
         Started = "started", Ended = "ended", Joined = "joined", Left = "left", Stage = "stage", Hand = "hand", Chat = "chat",
         Screen = "screen", Deck = "deck", Page = "page",
     }
+}
+
+/// One thing that happened in a lesson, as it was written down.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct TimelineEvent {
+    /// Since the lesson began.
+    pub at_ms: i64,
+    pub kind: TimelineKind,
+    /// What it says depends on the kind.
+    #[schema(value_type = Object)]
+    pub body: serde_json::Value,
 }
 
 /// The in-process event bus. Cloning shares it.

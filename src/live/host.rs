@@ -34,9 +34,12 @@ const TICK: Duration = Duration::from_millis(200);
 /// Commands handled before subscriptions are worked out again: a school's morning storm of joins costs one round, not one each.
 const BATCH: usize = 64;
 
-/// A lesson that is on and that everybody has left ends by itself after this long: a power cut at the core school is over sooner,
-/// and a recording must not run all night.
-const ABANDONED_AFTER: Duration = Duration::from_secs(15 * 60);
+/// A lesson that is on and that everybody has left ends by itself after this long, as of when they left: a power cut at the core school
+/// is over sooner, and a recording must not run all night.
+pub const ABANDONED_AFTER: Duration = Duration::from_secs(15 * 60);
+
+/// The timetable is told this often that somebody is here: all that is left to tell when a lesson was over if the server dies.
+const ATTENDANCE: Duration = Duration::from_secs(60);
 
 /// The task of a lesson that has not begun goes when nobody has been there for this long; the next page starts another.
 const IDLE_AFTER: Duration = Duration::from_secs(30);
@@ -115,8 +118,9 @@ pub struct Host {
     last_conn: u64,
     /// Subscriptions may be out of date.
     stale: bool,
-    /// Since when nobody has been here.
-    empty_since: Option<Instant>,
+    /// When the last one left, while nobody is here.
+    empty_since: Option<Now>,
+    attendance_told: Option<Instant>,
     stopping: bool,
 }
 
@@ -132,8 +136,16 @@ impl Host {
             last_conn: 0,
             stale: false,
             empty_since: None,
+            attendance_told: None,
             stopping: false,
         }
+    }
+
+    /// A lesson whose server died. Its pages have until [`ABANDONED_AFTER`] from now to come back; if none does, it was over when somebody
+    /// was last known to be in it.
+    pub fn going_on(around: Surroundings, lesson: Lesson, media: Media, attended_at: Timestamp) -> Host {
+        let empty_since = Some(Now { wall: attended_at, ..now() });
+        Host { empty_since, ..Host::new(around, lesson, media) }
     }
 
     /// Runs the lesson until it is over and everybody has gone.
@@ -182,7 +194,7 @@ impl Host {
         for (participant, quality) in self.meters.take_qualities(now.instant) {
             self.tell_participant(&participant, &ToPage::Quality { quality });
         }
-        self.end_if_abandoned(now);
+        self.keep_attendance(now);
     }
 
     /// After each batch: effects of timeouts, then everybody's subscriptions as the policy has them now.
@@ -206,20 +218,38 @@ impl Host {
             Phase::Ended => gone,
             Phase::Live => gone && self.stopping,
             Phase::Planned => {
-                let idle = self.empty_since.is_some_and(|since| since.elapsed() >= IDLE_AFTER);
+                let idle = self.empty_since.is_some_and(|since| since.instant.elapsed() >= IDLE_AFTER);
                 gone && self.media.is_idle() && (self.stopping || idle)
             }
         }
     }
 
-    fn end_if_abandoned(&mut self, now: Now) {
-        let anybody = !self.lesson.members().is_empty() || !self.media.is_idle();
-        self.empty_since = if anybody { None } else { self.empty_since.or(Some(now.instant)) };
-        let long_empty = self.empty_since.is_some_and(|since| now.instant >= since + ABANDONED_AFTER);
-        if long_empty && self.lesson.phase() == Phase::Live {
-            tracing::warn!(lesson.id = %self.around.id, "nobody has been in this lesson for a long time: ended");
-            self.lesson.finish(now);
+    fn keep_attendance(&mut self, now: Now) {
+        if !self.lesson.members().is_empty() || !self.media.is_idle() {
+            self.empty_since = None;
+            self.tell_attendance(now);
+            return;
         }
+        let left = *self.empty_since.get_or_insert(now);
+        if now.instant >= left.instant + ABANDONED_AFTER && self.lesson.phase() == Phase::Live {
+            tracing::warn!(lesson.id = %self.around.id, "nobody has been in this lesson for a long time: ended");
+            self.lesson.finish(left);
+        }
+    }
+
+    fn tell_attendance(&mut self, now: Now) {
+        let told = self.attendance_told.is_some_and(|told| now.instant < told + ATTENDANCE);
+        if told || self.lesson.phase() != Phase::Live {
+            return;
+        }
+        self.attendance_told = Some(now.instant);
+        let (db, lesson) = (self.around.db.clone(), self.around.id);
+        // The lesson does not wait for it: it is told again in a minute.
+        tokio::spawn(async move {
+            if let Err(error) = timetable::mark_attended(&db, lesson, now.wall).await {
+                tracing::warn!(lesson.id = %lesson, %error, "the timetable could not be told that somebody is here");
+            }
+        });
     }
 
     /// A lesson that is on ends cleanly, so that its recording is finished; one that has not begun is told to come back.
@@ -239,23 +269,22 @@ impl Host {
                 Effect::TellAll { message, except } => self.tell_all(&message, except),
                 Effect::Dismiss { conn, reason } => self.dismiss(conn, reason),
                 Effect::DropMedia { participant } => self.drop_media(&participant),
-                Effect::PhaseChanged { phase } => self.phase_changed(phase, now()).await,
-                Effect::Note { kind, body } => self.note(kind, body),
+                Effect::PhaseChanged { phase, at } => self.phase_changed(phase, at).await,
+                Effect::Note { kind, body } => self.note(kind, Timestamp::now(), body),
             }
         }
     }
 
-    async fn phase_changed(&mut self, phase: Phase, now: Now) {
+    async fn phase_changed(&mut self, phase: Phase, at: Timestamp) {
         let lesson = self.around.id;
         let (written, event) = match phase {
-            Phase::Live => (
-                timetable::mark_live(&self.around.db, lesson, now.wall).await,
-                LessonEvent::Started { lesson, at: now.wall },
-            ),
-            Phase::Ended => (
-                timetable::mark_ended(&self.around.db, lesson, now.wall).await,
-                LessonEvent::Ended { lesson, at: now.wall },
-            ),
+            Phase::Live => {
+                (timetable::mark_live(&self.around.db, lesson, at).await, LessonEvent::Started { lesson, at })
+            }
+            Phase::Ended => {
+                self.note(TimelineKind::Ended, at, serde_json::json!({}));
+                (timetable::mark_ended(&self.around.db, lesson, at).await, LessonEvent::Ended { lesson, at })
+            }
             Phase::Planned => return,
         };
         if let Err(error) = written {
@@ -270,8 +299,8 @@ impl Host {
         }
     }
 
-    fn note(&self, kind: TimelineKind, body: serde_json::Value) {
-        self.around.bus.publish(LessonEvent::Timeline { lesson: self.around.id, at: Timestamp::now(), kind, body });
+    fn note(&self, kind: TimelineKind, at: Timestamp, body: serde_json::Value) {
+        self.around.bus.publish(LessonEvent::Timeline { lesson: self.around.id, at, kind, body });
     }
 
     /// The recorder hears of tracks only while the lesson is on.

@@ -12,6 +12,7 @@
 mod classroom;
 mod deck;
 mod members;
+mod resumed;
 #[cfg(test)]
 mod storm;
 #[cfg(test)]
@@ -87,7 +88,7 @@ pub enum Effect {
     /// End all media connections of a participant, publishing and receiving.
     DropMedia { participant: ParticipantId },
     /// The lesson began or ended, for the timetable and the recorder.
-    PhaseChanged { phase: Phase },
+    PhaseChanged { phase: Phase, at: Timestamp },
     /// A line of the timeline.
     Note { kind: TimelineKind, body: Value },
 }
@@ -138,6 +139,8 @@ pub struct Lesson {
     deck: Option<ShownDeck>,
     /// Programs that watch, by connection and name.
     players: Vec<(PeerId, String)>,
+    /// Whose place on the stage is kept after a restart of the server, and until when.
+    awaited: Option<(Vec<ParticipantId>, Instant)>,
     revision: u64,
     effects: VecDeque<Effect>,
 }
@@ -164,7 +167,7 @@ pub struct MemberTrack {
 }
 
 impl Lesson {
-    /// A lesson as the timetable has it; `started` is set when it is on already and lost its task, which only a bug of ours can do.
+    /// A lesson as the timetable has it; `started` is set when it is on already. After a restart of the server, see [`Lesson::take_up`].
     pub fn new(id: String, title: String, started: Option<Timestamp>, limits: Limits) -> Lesson {
         Lesson {
             id,
@@ -178,6 +181,7 @@ impl Lesson {
             chat: VecDeque::new(),
             deck: None,
             players: Vec::new(),
+            awaited: None,
             revision: 0,
             effects: VecDeque::new(),
         }

@@ -30,12 +30,13 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes as paths;
 
 use crate::app::App;
-use crate::bus::Bus;
+use crate::bus::{Bus, TimelineEvent};
 use crate::config::Config;
 use crate::db::Db;
 use crate::error::{Error, Text};
-use crate::timetable::{self, LessonId, Phase};
-use host::{Command, Host, Surroundings};
+use crate::timetable::{self, Interrupted, LessonId, Phase};
+pub use host::ABANDONED_AFTER;
+use host::{Command, Host, Surroundings, now};
 use lesson::{Lesson, Limits};
 use media::Media;
 use refused::Refused;
@@ -101,6 +102,17 @@ impl Lessons {
         }
     }
 
+    /// A lesson that was on when the server died goes on; `past` is what its timeline holds. Call it before pages can come, and when it is
+    /// being recorded again.
+    pub fn go_on(&self, lesson: Interrupted, past: &[TimelineEvent], recording: protocol::RecordingState) {
+        let Interrupted { id, title, began_at, attended_at } = lesson;
+        let mut resumed = Lesson::new(id.to_string(), title, Some(began_at), self.inner.limits);
+        resumed.take_up(past, now());
+        resumed.set_recording(recording);
+        let sender = self.spawn(id, |around, media| Host::going_on(around, resumed, media, attended_at));
+        self.lock().insert(id, sender);
+    }
+
     /// Ends every lesson cleanly and waits until all have.
     pub async fn shutdown(&self) {
         let all: Vec<_> = self.lock().values().cloned().collect();
@@ -133,21 +145,21 @@ impl Lessons {
             )));
         }
         let lesson = Lesson::new(id.to_string(), brief.title, started, self.inner.limits);
-        let sender = self.spawn(id, lesson);
+        let sender = self.spawn(id, |around, media| Host::new(around, lesson, media));
         open.insert(id, sender.clone());
         Ok(sender)
     }
 
-    fn spawn(&self, id: LessonId, lesson: Lesson) -> mpsc::Sender<Command> {
+    fn spawn(&self, id: LessonId, host: impl FnOnce(Surroundings, Media) -> Host) -> mpsc::Sender<Command> {
         let (sender, commands) = mpsc::channel(COMMAND_QUEUE);
         let media =
             Media::new(self.inner.plane.clone(), id.plane(), Routes::new(self.inner.table.clone(), sender.clone()));
         let (db, bus, queue) = (self.inner.db.clone(), self.inner.bus.clone(), sender.downgrade());
         let around = Surroundings { id, db, bus, queue };
-        let (lessons, mine) = (self.clone(), sender.clone());
+        let (lessons, mine, host) = (self.clone(), sender.clone(), host(around, media));
         let task = async move {
             metrics::gauge!("tongke_lessons").increment(1);
-            Host::new(around, lesson, media).run(commands).await;
+            host.run(commands).await;
             metrics::gauge!("tongke_lessons").decrement(1);
             let mut open = lessons.lock();
             if open.get(&id).is_some_and(|sender| sender.same_channel(&mine)) {

@@ -15,7 +15,8 @@
 //!    a page that sees a gap closes and connects anew.
 //! 5. A page that loses the socket connects again with `?resume=TOKEN` (from its welcome) within 10 s and keeps its participant,
 //!    its place on the stage and its media connections. A second page of the same person or device replaces the first:
-//!    the first gets [`ToPage::Bye`] with `replaced`.
+//!    the first gets [`ToPage::Bye`] with `replaced`. A server that died and was started again no longer knows the token: the page
+//!    comes in anew, and finds the lesson live, what was said, the deck on its page, and its place on the stage if it had one (for 60 s).
 //! 6. A deck is shown by [`FromPage::ShowDeck`] and turned by [`FromPage::TurnPage`]. Nothing of it is video: every page of a browser fetches
 //!    the decks of its lesson from `GET /api/lessons/{id}/decks` when it comes, and again when [`ToPage::Deck`] names one it does not know,
 //!    and has the pictures before they are turned to. A turn ([`ToPage::Page`]) is its number, and whoever joins later finds deck and page in

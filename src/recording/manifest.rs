@@ -8,8 +8,8 @@ use uuid::Uuid;
 
 use super::catalogue::{Codec, Kind, Layer, Purpose, RENDITION_LAYER, Recorded, Segment, Track, TrackKey};
 use super::programme::{self, Piece};
-use super::timeline::{ShownPage, TimelineEvent, stage};
-use crate::bus::ParticipantKind;
+use super::timeline::{ShownPage, stage};
+use crate::bus::{ParticipantKind, TimelineEvent};
 use crate::library::DeckId;
 
 /// A moment with nobody to show is bridged with the last picture up to this; the lead reloads the page.

@@ -46,7 +46,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::TaskTracker;
 use tongke_plane::ids::TrackId;
 
-use crate::bus::{LessonEvent, TimelineKind};
+use crate::bus::{LessonEvent, TimelineEvent, TimelineKind};
 use crate::config::Config;
 use crate::db::{Db, DbError, millis};
 use crate::jobs::Jobs;
@@ -102,7 +102,10 @@ struct Lessons {
 struct Open {
     recorder: LessonRecorder,
     started: Timestamp,
+    /// Lines of its timeline so far.
     events: i64,
+    /// What was recorded of it before the server died, if it did: the recording is never shorter.
+    recorded_ms: i64,
 }
 
 /// Why recordings cannot be made.
@@ -115,7 +118,8 @@ pub enum StartError {
 }
 
 impl Recordings {
-    /// Finishes what a crash left, and is ready to record. Call it before lessons can begin and before jobs start.
+    /// Brings to order what a crash left, and is ready to record. Call it before lessons can begin and before jobs start; `going_on` are
+    /// lessons that are on, each of which is to be taken up with [`Self::go_on`].
     pub async fn start(
         config: &Config,
         db: Db,
@@ -123,11 +127,12 @@ impl Recordings {
         jobs: Jobs,
         source: Arc<dyn Source>,
         tell: Tell,
+        going_on: &[LessonId],
     ) -> Result<Recordings, StartError> {
         let path = config.spool_dir();
         let spool = Spool::open(path.clone(), config.recording.spool_max_bytes)
             .map_err(|cause| StartError::Spool { path: path.display().to_string(), cause })?;
-        let recovered = recover::run(&db, &spool).await?;
+        let recovered = recover::run(&db, &spool, going_on).await?;
         let (notes, written) = mpsc::unbounded_channel();
         tokio::spawn(ledger::keep(db.clone(), written));
         let uploads = Uploads::start(db.clone(), storage.clone(), spool.clone());
@@ -219,24 +224,41 @@ impl Recordings {
 
     /// The lesson begins to be recorded. A second start of the same lesson changes nothing.
     pub fn started(&self, lesson: LessonId, at: Timestamp) {
+        self.open(lesson, at, 0, 0);
+    }
+
+    /// A lesson that was on when the server died is recorded further, as the same recording on the same clock.
+    pub async fn go_on(&self, lesson: LessonId, began_at: Timestamp) -> Result<(), DbError> {
+        let events = timeline::last_number(&self.inner.db, lesson).await?;
+        let recorded_ms = self.recorded(lesson).await?.map_or(0, |recorded| recorded.recorded_ms());
+        self.open(lesson, began_at, events, recorded_ms);
+        Ok(())
+    }
+
+    fn open(&self, lesson: LessonId, started: Timestamp, events: i64, recorded_ms: i64) {
         let mut lessons = self.lessons();
         if lessons.open.contains_key(&lesson) {
             return;
         }
-        let age = Duration::try_from(Timestamp::now().duration_since(at)).unwrap_or_default();
+        let age = Duration::try_from(Timestamp::now().duration_since(started)).unwrap_or_default();
         let begin = Instant::now().checked_sub(age).unwrap_or_else(Instant::now);
         let Inner { spool, notes, uploads, source, tell, .. } = &*self.inner;
-        self.note(Note::Begin { lesson, started_at: millis(at) });
+        self.note(Note::Begin { lesson, started_at: millis(started) });
         let writer = Writer::new(lesson, spool.clone(), notes.clone(), uploads.clone(), tell.clone());
         let recorder = match LessonRecorder::start(source.clone(), writer, begin, self.inner.segment) {
             Ok(recorder) => recorder,
             Err(error) => return tracing::error!(%error, lesson.id = %lesson, "the lesson cannot be recorded"),
         };
-        lessons.open.insert(lesson, Open { recorder, started: at, events: 0 });
+        lessons.open.insert(lesson, Open { recorder, started, events, recorded_ms });
         let early = lessons.early.remove(&lesson).unwrap_or_default();
         drop(lessons);
         self.set_state(lesson, RecordingState::Recording);
         early.into_iter().for_each(|published| self.published(lesson, published));
+    }
+
+    /// What is written down of a lesson's timeline.
+    pub async fn timeline(&self, lesson: LessonId) -> Result<Vec<TimelineEvent>, DbError> {
+        timeline::read(&self.inner.db, lesson).await
     }
 
     /// Somebody publishes a track; before the lesson began it is only noted.
@@ -287,7 +309,7 @@ impl Recordings {
         let Some(open) = lessons.open.remove(&lesson) else { return };
         drop(lessons);
         let recordings = self.clone();
-        let duration_ms = (millis(at) - millis(open.started)).max(0);
+        let duration_ms = (millis(at) - millis(open.started)).max(open.recorded_ms);
         self.inner.finishing.spawn(async move { recordings.finish(lesson, open.recorder, duration_ms).await });
     }
 

@@ -1,20 +1,24 @@
-//! After a crash: finish every recording from what the spool holds.
+//! After a crash: bring every recording to order from what the spool holds.
 //!
 //! The spool is written before the catalogue and emptied after it, so at every moment the two together hold all that reached the disk. What
 //! may be missing is the fragment that was being written: half a second.
+//!
+//! The recording of a lesson that is over is finished. That of a lesson that goes on stays open: its tracks end, for who published them has to
+//! come again, and the time without a server is a gap.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use tongke_record::scan::{self, Scan};
 
 use super::catalogue::{Codec, Recorded};
 use super::ledger::{self, InitNote, Note, SegmentNote, TrackNote};
 use super::spool::{Piece, Place, Spool};
-use crate::db::{Db, DbError};
+use crate::db::{Db, DbError, millis};
 use crate::timetable::{LessonId, RecordingState, set_recording};
 
 /// What was found and brought to order.
@@ -34,8 +38,8 @@ pub enum RecoverError {
     Db(#[from] DbError),
 }
 
-/// Runs once at start, before anything is recorded. Interrupted itself, it simply runs again.
-pub async fn run(db: &Db, spool: &Spool) -> Result<Recovered, RecoverError> {
+/// Runs once at start, before anything is recorded. Interrupted itself, it simply runs again. `going_on` are lessons that are still on.
+pub async fn run(db: &Db, spool: &Spool, going_on: &[LessonId]) -> Result<Recovered, RecoverError> {
     let mut recovered = Recovered::default();
     for lesson in folders::<LessonId>(spool.root())? {
         let known = recovered.files.len();
@@ -49,9 +53,13 @@ pub async fn run(db: &Db, spool: &Spool) -> Result<Recovered, RecoverError> {
             recovered.files.retain(|(place, _)| place.lesson != lesson);
         }
     }
-    recovered.lessons = unfinished(db).await?;
-    for lesson in &recovered.lessons {
-        finish(db, *lesson).await?;
+    for lesson in unfinished(db).await? {
+        if going_on.contains(&lesson) {
+            interrupt(db, lesson, Timestamp::now()).await?;
+        } else {
+            finish(db, lesson).await?;
+            recovered.lessons.push(lesson);
+        }
     }
     Ok(recovered)
 }
@@ -64,8 +72,20 @@ async fn unfinished(db: &Db) -> Result<Vec<LessonId>, DbError> {
     Ok(rows.into_iter().map(|(lesson,)| lesson).collect())
 }
 
-/// Closes open tracks at their last segment, and the recording at its last event or segment.
-async fn finish(db: &Db, lesson: LessonId) -> Result<(), DbError> {
+/// Ends the tracks of a lesson that goes on, and notes from when to when they have a gap.
+async fn interrupt(db: &Db, lesson: LessonId, now: Timestamp) -> Result<(), DbError> {
+    let Some(recorded) = Recorded::read(db, lesson).await? else { return Ok(()) };
+    let (from_ms, to_ms) = (recorded.recorded_ms(), millis(now) - recorded.started_at);
+    let open = recorded.tracks.iter().filter(|track| track.to_ms.is_none());
+    let layers = open.flat_map(|track| track.layers.iter().map(|layer| (track.id, layer.number)));
+    let gap = |(track, layer)| Note::Gap { place: Place { lesson, track, layer }, from_ms, to_ms };
+    let gaps: Vec<Note> = layers.map(gap).collect();
+    ledger::write(db, &gaps).await?;
+    close_tracks(db, lesson).await
+}
+
+/// Closes open tracks at their last segment.
+async fn close_tracks(db: &Db, lesson: LessonId) -> Result<(), DbError> {
     sqlx::query(
         "UPDATE recording_tracks SET to_ms = COALESCE(
             (SELECT MAX(s.start_us + s.duration_us) / 1000 FROM recording_segments s WHERE s.track_id = recording_tracks.id), from_ms)
@@ -73,7 +93,13 @@ async fn finish(db: &Db, lesson: LessonId) -> Result<(), DbError> {
     )
     .bind(lesson)
     .execute(db.pool())
-    .await?;
+    .await
+    .map(drop)
+}
+
+/// Closes open tracks, and the recording at its last segment.
+async fn finish(db: &Db, lesson: LessonId) -> Result<(), DbError> {
+    close_tracks(db, lesson).await?;
     let Some(recorded) = Recorded::read(db, lesson).await? else { return Ok(()) };
     let duration_ms = recorded.recorded_ms();
     let state = if duration_ms > 0 { RecordingState::Ready } else { RecordingState::Failed };

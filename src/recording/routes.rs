@@ -11,10 +11,10 @@ use uuid::Uuid;
 
 use super::catalogue::{Codec, Kind, Purpose, Recorded, Track, TrackKey};
 use super::media::MediaFile;
-use super::timeline::{self, ShownPage, TimelineEvent};
+use super::timeline::{self, ShownPage};
 use super::{export, programme};
 use crate::app::App;
-use crate::bus::ParticipantKind;
+use crate::bus::{ParticipantKind, TimelineEvent};
 use crate::db::time;
 use crate::error::{Error, Result};
 use crate::extract::{Json, Path};

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use axum::http::HeaderMap;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tempfile::TempDir;
 use tongke_plane::ids::{PeerId, TrackId};
 use tongke_record::testing::{Sent, packets, streams};
@@ -86,8 +86,19 @@ impl Office {
     async fn open_on(db: Db, folder: TempDir, storage: Storage) -> Office {
         let (lesson, lead) = plan_lesson(&db).await;
         let studio = Arc::new(Studio::default());
-        let recordings = recordings(&db, folder.path(), storage, studio.clone()).await;
+        let recordings = recordings(&db, folder.path(), storage, studio.clone(), &[]).await;
         Office { recordings, studio, db, lesson, lead, folder }
+    }
+
+    /// SIGKILL: what is on disk at this moment is all there is. The spool and the database are copied as they are, and opened again.
+    async fn crashed(&self, going_on: &[LessonId]) -> Office {
+        let grave = tempfile::tempdir().unwrap();
+        copy_folder(self.folder.path(), grave.path());
+        let db = database(grave.path()).await;
+        let storage = Storage::local(grave.path().join("objects")).unwrap();
+        let studio = Arc::new(Studio::default());
+        let recordings = recordings(&db, grave.path(), storage, studio.clone(), going_on).await;
+        Office { recordings, studio, db, lesson: self.lesson, lead: self.lead, folder: grave }
     }
 
     /// A program of its own makes posters and files; the whole workspace is built before tests run.
@@ -115,10 +126,14 @@ impl Office {
 
     /// The lead's camera from 200 ms on and voice from the beginning, for six seconds.
     fn teach(&self) {
-        let camera = packets(&streams::h264("picture.h264"), 90_000, FRAME, MS(200));
-        let voice = packets(&streams::opus(), 48_000, MS(20), MS(0));
-        self.studio.tracks.lock().unwrap().extend([(TrackId(1), camera), (TrackId(2), voice)]);
         self.recordings.started(self.lesson, Timestamp::now());
+        self.teach_from(MS(0));
+    }
+
+    fn teach_from(&self, begin: Duration) {
+        let camera = packets(&streams::h264("picture.h264"), 90_000, FRAME, begin + MS(200));
+        let voice = packets(&streams::opus(), 48_000, MS(20), begin);
+        self.studio.tracks.lock().unwrap().extend([(TrackId(1), camera), (TrackId(2), voice)]);
         self.publish(1, Codec::H264, self.lead);
         self.publish(2, Codec::Opus, self.lead);
     }
@@ -130,7 +145,10 @@ impl Office {
     }
 
     async fn end(&self) {
-        let end = Timestamp::now() + jiff::SignedDuration::from_secs(7);
+        self.end_at(Timestamp::now() + SignedDuration::from_secs(7)).await;
+    }
+
+    async fn end_at(&self, end: Timestamp) {
         self.recordings.ended(self.lesson, end);
         self.recordings.inner.finishing.close();
         self.recordings.inner.finishing.wait().await;
@@ -194,11 +212,17 @@ async fn database(folder: &Path) -> Db {
     Db::connect(&sqlite_url(&folder.join("test.db")), 4).await.unwrap()
 }
 
-async fn recordings(db: &Db, folder: &Path, storage: Storage, studio: Arc<Studio>) -> Recordings {
+async fn recordings(
+    db: &Db,
+    folder: &Path,
+    storage: Storage,
+    studio: Arc<Studio>,
+    going_on: &[LessonId],
+) -> Recordings {
     let mut config = Config::default();
     config.server.data_dir = folder.into();
     let jobs = Jobs::new(db.clone(), 1, 1);
-    Recordings::start(&config, db.clone(), storage, jobs, studio, Arc::new(|_, _| {})).await.unwrap()
+    Recordings::start(&config, db.clone(), storage, jobs, studio, Arc::new(|_, _| {}), going_on).await.unwrap()
 }
 
 async fn plan_lesson(db: &Db) -> (LessonId, Uuid) {
@@ -332,24 +356,62 @@ async fn a_crash_at_any_moment_costs_at_most_the_open_fragment() {
         &serde_json::json!({ "text": "你好" }),
     );
     office.until("segments", |recorded| segments(recorded).count() >= 4).await;
-    // SIGKILL: what is on disk at this moment is all there is. The spool and the database are copied as they are.
-    let grave = tempfile::tempdir().unwrap();
-    copy_folder(office.folder.path(), grave.path());
-    let db = database(grave.path()).await;
-    let storage = Storage::local(grave.path().join("objects")).unwrap();
-    let again = recordings(&db, grave.path(), storage, Arc::default()).await;
-    let recorded = Recorded::read(&db, office.lesson).await.unwrap().unwrap();
+    let revived = office.crashed(&[]).await;
+    let recorded = revived.recorded().await;
     assert!(recorded.is_over() && recorded.tracks.iter().all(|track| track.to_ms.is_some()));
     // The studio sent six seconds at once; a fragment of half a second and the frame in waiting may be lost.
     for track in &recorded.tracks {
         let end = track.layers[0].segments.last().unwrap().end_us();
         assert!(end > 5_000_000, "{:?} ends at {end}", track.kind);
     }
-    let lesson = office.lesson;
-    let revived = Office { recordings: again, studio: Arc::default(), db, lesson, lead: office.lead, folder: grave };
     let camera = recorded.tracks.iter().find(|track| track.kind == Kind::Video).unwrap();
     let seen = decoded(&revived.play(&format!("{}/0/playlist.m3u8", camera.id)).await);
     assert!(seen.len() >= 75 && seen.windows(2).all(|pair| pair[1] - pair[0] < 70), "{seen:?}");
+}
+
+#[tokio::test]
+async fn a_lesson_that_goes_on_after_a_crash_has_one_recording_with_a_gap() {
+    let office = Office::open().await;
+    let began = Timestamp::now();
+    office.teach();
+    let chat = |text| serde_json::json!({ "text": text });
+    office.recordings.event(office.lesson, Timestamp::now(), TimelineKind::Chat, &chat("你好"));
+    office.until("segments", |recorded| segments(recorded).count() >= 4).await;
+    let office = office.crashed(&[office.lesson]).await;
+    let cut = office.recorded().await;
+    assert!(!cut.is_over() && cut.duration_ms.is_none() && cut.tracks.iter().all(|track| track.to_ms.is_some()));
+    assert!(cut.tracks.iter().all(|track| track.layers[0].gaps.len() == 1), "{:?}", cut.tracks);
+
+    office.recordings.go_on(office.lesson, began).await.unwrap();
+    office.teach_from(MS(12_000));
+    office.recordings.event(office.lesson, Timestamp::now(), TimelineKind::Chat, &chat("接着讲"));
+    office.until("both parts", |recorded| recorded.tracks.len() == 4).await;
+    office.end_at(began + SignedDuration::from_secs(19)).await;
+    let whole = office.recorded().await;
+    assert_eq!(whole.started_at, began.as_millisecond());
+    assert_eq!(whole.duration_ms.map(|ms| ms / 1000), Some(19));
+    let said = office.recordings.timeline(office.lesson).await.unwrap();
+    assert_eq!(said.iter().map(|event| event.body.clone()).collect::<Vec<_>>(), [chat("你好"), chat("接着讲")]);
+    let seen = decoded(&office.play("main/video-0.m3u8").await);
+    assert!(seen.windows(2).all(|pair| pair[1] > pair[0]), "{seen:?}");
+    let within = |from, to| seen.iter().filter(|at| (from..to).contains(*at)).count();
+    // 15 pictures a second before and after; between them the still picture that the server fills in.
+    assert!(within(0, 5_000) >= 70 && within(12_200, 18_200) >= streams::FRAMES - 1, "{seen:?}");
+}
+
+#[tokio::test]
+async fn a_lesson_that_nobody_came_back_to_keeps_all_that_was_recorded() {
+    let office = Office::open().await;
+    let began = Timestamp::now();
+    office.teach();
+    office.until("segments", |recorded| segments(recorded).count() >= 4).await;
+    let office = office.crashed(&[office.lesson]).await;
+    let recorded_ms = office.recorded().await.recorded_ms();
+    office.recordings.go_on(office.lesson, began).await.unwrap();
+    // The timetable knows to the minute when it was left.
+    office.end_at(began).await;
+    assert!(recorded_ms > 5_000);
+    assert_eq!(office.recorded().await.duration_ms, Some(recorded_ms));
 }
 
 fn copy_folder(from: &Path, to: &Path) {
@@ -380,7 +442,7 @@ async fn a_growing_segment_cut_at_any_byte_is_recovered_up_to_there() {
         std::fs::write(&same, &whole[..cut]).unwrap();
         let db = database(grave.path()).await;
         let storage = Storage::local(grave.path().join("objects")).unwrap();
-        recordings(&db, grave.path(), storage, Arc::default()).await;
+        recordings(&db, grave.path(), storage, Arc::default(), &[]).await;
         let recorded = Recorded::read(&db, office.lesson).await.unwrap().unwrap();
         assert!(recorded.is_over(), "cut at {cut}");
         assert!(segments(&recorded).all(|segment| segment.duration_us > 0 && segment.size_bytes > 0), "cut at {cut}");
@@ -402,7 +464,7 @@ async fn both_databases_keep_the_same_catalogue() {
         assert_eq!((events.len(), &events[0].body), (1, &body));
         // Recovery runs over a finished recording and changes nothing.
         let spool = super::spool::Spool::open(office.folder.path().join("spool"), u64::MAX).unwrap();
-        assert!(super::recover::run(&office.db, &spool).await.unwrap().lessons.is_empty());
+        assert!(super::recover::run(&office.db, &spool, &[]).await.unwrap().lessons.is_empty());
         assert_eq!(office.recorded().await.tracks, recorded.tracks);
     }
 }

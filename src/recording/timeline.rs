@@ -6,21 +6,10 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::bus::TimelineKind;
+use crate::bus::{TimelineEvent, TimelineKind};
 use crate::db::{Db, DbError};
 use crate::library::DeckId;
 use crate::timetable::LessonId;
-
-/// One thing that happened.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct TimelineEvent {
-    /// Since the lesson began.
-    pub at_ms: i64,
-    pub kind: TimelineKind,
-    /// What it says depends on the kind.
-    #[schema(value_type = Object)]
-    pub body: serde_json::Value,
-}
 
 /// All of a lesson, in order.
 pub async fn read(db: &Db, lesson: LessonId) -> Result<Vec<TimelineEvent>, DbError> {
@@ -35,6 +24,12 @@ pub async fn read(db: &Db, lesson: LessonId) -> Result<Vec<TimelineEvent>, DbErr
         body: serde_json::from_str(&body).unwrap_or_default(),
     };
     Ok(rows.into_iter().map(event).collect())
+}
+
+/// The number of its last line; 0 without any.
+pub async fn last_number(db: &Db, lesson: LessonId) -> Result<i64, DbError> {
+    let query = sqlx::query_as("SELECT COALESCE(MAX(number), 0) FROM timeline_events WHERE lesson_id = $1");
+    query.bind(lesson).fetch_one(db.pool()).await.map(|(number,): (i64,)| number)
 }
 
 /// Who is on stage from when on.

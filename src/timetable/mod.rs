@@ -21,7 +21,7 @@ use crate::app::App;
 pub use calendar::{day_bounds, today};
 pub use card::{LessonCard, Which, card, cards, recorded, recorded_after};
 pub use cast::Cast;
-pub use phase::{brief, end_interrupted, mark_ended, mark_live, set_recording};
+pub use phase::{Interrupted, brief, mark_attended, mark_ended, mark_live, set_recording, take_up_interrupted};
 pub use planned::{NewLesson, add_lesson};
 pub use role::{LessonRole, role_in};
 pub use series::{AddSeries, insert_series};

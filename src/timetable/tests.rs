@@ -144,10 +144,37 @@ async fn a_lesson_that_began_is_neither_changed_nor_removed_and_moves_on_once() 
         assert_eq!((status, &body["code"]), (StatusCode::CONFLICT, &json!("lesson_not_planned")));
         assert_eq!(school.admin.delete(&path).await.0, StatusCode::CONFLICT);
         set_recording(db, lesson, RecordingState::Ready).await.expect("noted");
-        assert_eq!(end_interrupted(db, now).await.expect("asked"), [lesson]);
+        assert!(mark_ended(db, lesson, now).await.expect("asked"));
         let (_, card) = school.willow.0.get(&path).await;
         assert_eq!((&card["phase"], &card["recording"]), (&json!("ended"), &json!("ready")));
         assert!(brief(db, LessonId::fresh()).await.expect("asked").is_none());
+    }
+}
+
+#[tokio::test]
+async fn a_lesson_goes_on_after_a_crash_unless_everybody_had_left_long_before() {
+    for house in houses().await {
+        let mut school = school(&house).await;
+        let (db, began) = (&house.app.db, "2026-11-23T02:00:00Z".parse::<Timestamp>().expect("a time"));
+        let minutes = |n: i64| began + SignedDuration::from_mins(n);
+        let mut lessons = Vec::new();
+        for _ in 0..3 {
+            let (_, card) = school.admin.post("/api/lessons", school.lesson()).await;
+            lessons.push(id(&card).parse::<LessonId>().expect("an id"));
+        }
+        let [attended, left, planned] = lessons[..] else { panic!("three lessons") };
+        assert!(mark_live(db, attended, began).await.expect("asked"));
+        assert!(mark_live(db, left, began).await.expect("asked"));
+        mark_attended(db, attended, minutes(40)).await.expect("noted");
+        mark_attended(db, planned, minutes(40)).await.expect("asked");
+        let going_on = take_up_interrupted(db, minutes(30)).await.expect("asked");
+        let [interrupted] = &going_on[..] else { panic!("{going_on:?}") };
+        assert_eq!((interrupted.id, interrupted.began_at, interrupted.attended_at), (attended, began, minutes(40)));
+        let phase = async |lesson| brief(db, lesson).await.expect("asked").expect("a lesson").phase;
+        assert_eq!(phase(attended).await, Phase::Live);
+        assert_eq!(phase(left).await, Phase::Ended);
+        assert_eq!(phase(planned).await, Phase::Planned);
+        assert_eq!(take_up_interrupted(db, minutes(30)).await.expect("asked"), going_on, "a crash while starting");
     }
 }
 

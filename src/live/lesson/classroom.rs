@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{CHAT_KEPT, Effect, Lesson, Now, Refusal};
+use super::{CHAT_KEPT, Conn, Effect, Lesson, Now, Refusal};
 use crate::bus::TimelineKind;
 use crate::live::protocol::{ByeReason, ChatLine, ParticipantId, Phase, Purpose, RecordingState, Role, ToPage};
 
@@ -53,7 +53,7 @@ impl Lesson {
             return Err(Refusal::StageFull);
         }
         self.on_stage.push(id.to_owned());
-        self.announce_stage();
+        self.announce_stage(None);
         self.set_hand(id, None);
         Ok(())
     }
@@ -87,7 +87,9 @@ impl Lesson {
         }
         let name = member.public.name.clone();
         let line = ChatLine { participant: id.to_owned(), name, at_ms: self.at_ms(now), text: text.to_owned() };
-        self.note(TimelineKind::Chat, json!({ "id": line.participant, "name": line.name, "text": line.text }));
+        // Its own time too: by that, pages know a line again after a restart of the server.
+        let body = json!({ "id": line.participant, "name": line.name, "text": line.text, "at_ms": line.at_ms });
+        self.note(TimelineKind::Chat, body);
         self.chat.push_back(line.clone());
         if self.chat.len() > CHAT_KEPT {
             self.chat.pop_front();
@@ -110,7 +112,7 @@ impl Lesson {
     fn begin(&mut self, now: Now) {
         self.phase = Phase::Live;
         self.started = Some(now.wall);
-        self.effects.push_back(Effect::PhaseChanged { phase: Phase::Live });
+        self.effects.push_back(Effect::PhaseChanged { phase: Phase::Live, at: now.wall });
         let here: Vec<_> = self
             .members
             .iter()
@@ -136,11 +138,11 @@ impl Lesson {
         }
     }
 
-    /// The lesson is over: by the lead, because nobody has been here for long, or because the server stops.
+    /// The lesson is over: by the lead, because nobody has been here for long (then it was over when the last one left), or because the
+    /// server stops.
     pub fn finish(&mut self, now: Now) {
-        self.note(TimelineKind::Ended, json!({}));
         self.phase = Phase::Ended;
-        self.effects.push_back(Effect::PhaseChanged { phase: Phase::Ended });
+        self.effects.push_back(Effect::PhaseChanged { phase: Phase::Ended, at: now.wall });
         self.announce(None, |revision| ToPage::Phase { revision, phase: Phase::Ended, at: now.wall.to_string() });
         self.dismiss_all(ByeReason::Ended);
     }
@@ -169,14 +171,14 @@ impl Lesson {
         let before = self.on_stage.len();
         self.on_stage.retain(|p| p != id);
         if self.on_stage.len() != before {
-            self.announce_stage();
+            self.announce_stage(None);
         }
     }
 
-    fn announce_stage(&mut self) {
+    pub(super) fn announce_stage(&mut self, except: Option<Conn>) {
         let on_stage: Vec<ParticipantId> = self.on_stage.clone();
         self.note(TimelineKind::Stage, json!({ "on_stage": on_stage }));
-        self.announce(None, |revision| ToPage::Stage { revision, on_stage });
+        self.announce(except, |revision| ToPage::Stage { revision, on_stage });
     }
 
     fn set_hand(&mut self, id: &str, at_ms: Option<u64>) {

@@ -85,7 +85,9 @@ impl Lesson {
             resume: String::new(),
             lost_since: None,
         });
+        let (id, role) = (public.id.clone(), public.role);
         self.announce(conn, |revision| ToPage::Joined { revision, participant: public });
+        self.back_on_stage(&id, role, conn);
         Entry::Fresh
     }
 
@@ -128,6 +130,7 @@ impl Lesson {
         while let Some(at) = self.members.iter().position(over) {
             self.remove(at);
         }
+        self.awaited.take_if(|(_, until)| now >= *until);
     }
 
     /// Takes a participant out at once: its pass was taken away, or its encoder's connection is gone.

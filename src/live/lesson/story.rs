@@ -7,6 +7,7 @@ use serde_json::json;
 use tongke_plane::ids::{PeerId, TrackId};
 
 use super::*;
+use crate::bus::TimelineEvent;
 use crate::library::DeckId;
 use crate::live::policy::{self, Importance};
 use crate::live::protocol::Tile;
@@ -17,6 +18,11 @@ pub(crate) struct Class {
     pub now: Now,
     next_conn: u64,
     next_track: u64,
+}
+
+fn written(effect: Effect) -> Option<TimelineEvent> {
+    let Effect::Note { kind, body } = effect else { return None };
+    Some(TimelineEvent { at_ms: 0, kind, body })
 }
 
 impl Class {
@@ -39,6 +45,15 @@ impl Class {
         }
         class.drain();
         class
+    }
+
+    /// The same lesson on a server that died and came back: all it has is what was written down.
+    pub fn restarted(mut self) -> Class {
+        let past: Vec<TimelineEvent> = self.drain().into_iter().filter_map(written).collect();
+        let (limits, started) = (self.lesson.limits, self.lesson.started);
+        let mut lesson = Lesson::new("l1".into(), "分数的意义".into(), started, limits);
+        lesson.take_up(&past, self.now);
+        Class { lesson, ..self }
     }
 
     pub fn pass(&mut self, span: Duration) {
@@ -259,7 +274,8 @@ fn the_timeline_begins_with_the_lesson_and_names_who_is_there() {
     };
     assert_eq!(body["participants"].as_array().unwrap().len(), 3);
     class.lesson.end("wang", class.now).unwrap();
-    assert!(has(&class.drain(), |e| matches!(e, Effect::Note { kind: TimelineKind::Ended, .. })));
+    let over = Effect::PhaseChanged { phase: Phase::Ended, at: class.now.wall };
+    assert!(has(&class.drain(), |e| *e == over));
     assert_eq!(class.enter_again("wang", Role::Lead, None).unwrap_err(), Refusal::Ended);
 }
 
@@ -291,6 +307,38 @@ fn the_lead_turns_the_pages_and_who_joins_late_is_on_the_same_page() {
     class.lesson.hide_deck("li").unwrap();
     assert_eq!(noted(&class.drain(), TimelineKind::Deck), Some(json!({ "deck": null })));
     assert_eq!(class.lesson.document(class.now).deck, None);
+}
+
+#[test]
+fn after_a_restart_of_the_server_a_room_stands_on_the_stage_again_and_deck_and_chat_are_still_there() {
+    let mut class = Class::of_two_rooms();
+    class.lesson.start("wang", class.now).unwrap();
+    class.lesson.show_deck("wang", deck(1)).unwrap();
+    class.lesson.turn_page("wang", 3).unwrap();
+    class.pass(Duration::from_secs(3));
+    class.lesson.say("liulin", "听得很清楚", class.now).unwrap();
+    class.lesson.call_on("wang", "liulin").unwrap();
+    class.lesson.call_on("wang", "shiqiao").unwrap();
+    let before = class.lesson.document(class.now);
+    let mut again = class.restarted();
+    assert_eq!(again.lesson.document(again.now).started_at, before.started_at);
+    assert_eq!(again.lesson.document(again.now).chat, before.chat);
+    assert_eq!(again.lesson.document(again.now).deck, Some(deck(3)));
+    assert!(again.lesson.on_stage().is_empty(), "nobody is there yet");
+    again.enter("wang", Role::Lead);
+    again.drain();
+    let liulin = again.enter("liulin", Role::Listening);
+    assert_eq!(again.lesson.on_stage(), ["liulin"]);
+    let effects = again.drain();
+    let stage = |e: &Effect| matches!(e, Effect::TellAll { message, except } if matches!(**message, ToPage::Stage { .. }) && *except == Some(liulin));
+    assert!(has(&effects, stage), "its own page learns it from its welcome: {effects:?}");
+    again.pass(Duration::from_secs(61));
+    again.enter("shiqiao", Role::Listening);
+    assert_eq!(again.lesson.on_stage(), ["liulin"], "who comes a minute later is called on anew");
+    again.lesson.send_back("wang", "liulin").unwrap();
+    again.lesson.leave("liulin");
+    again.enter("liulin", Role::Listening);
+    assert!(again.lesson.on_stage().is_empty(), "a place is kept once");
 }
 
 #[test]

@@ -10,10 +10,10 @@ import { serverBinary } from './paths.mjs';
 
 const SHARDS = 2;
 
-/** Starts a server with the demo community. `data` continues an earlier one's folder; `host` is the address it listens on. */
-export async function startServer({ data, demo = true, host = '127.0.0.1', wrap = [], env = {} } = {}) {
+/** Starts a server with the demo community. `data` continues an earlier one's folder, `ports` its ports; `host` is the address it listens on. */
+export async function startServer({ data, demo = true, host = '127.0.0.1', wrap = [], env = {}, ports } = {}) {
   const folder = data ?? (await mkdtemp(join(tmpdir(), 'tongke-')));
-  const port = await freeTcpPort();
+  const { port, media } = ports ?? { port: await freeTcpPort(), media: await freeUdpPorts(SHARDS) };
   const base = `http://${host}:${port}`;
   const command = [...wrap, serverBinary, 'serve', ...(demo ? ['--demo'] : [])];
   const child = spawn(command[0], command.slice(1), {
@@ -24,7 +24,7 @@ export async function startServer({ data, demo = true, host = '127.0.0.1', wrap 
       TONGKE_SERVER__LISTEN: `${host}:${port}`,
       TONGKE_SERVER__DATA_DIR: folder,
       TONGKE_MEDIA__LISTEN: host,
-      TONGKE_MEDIA__PORT: String(await freeUdpPorts(SHARDS)),
+      TONGKE_MEDIA__PORT: String(media),
       TONGKE_MEDIA__SHARDS: String(SHARDS),
       ...env,
     },
@@ -45,6 +45,8 @@ export async function startServer({ data, demo = true, host = '127.0.0.1', wrap 
     stop: async () => { child.kill('SIGTERM'); return within(exited, 40_000, 'the server to stop'); },
     /** SIGKILL: as when the plug is pulled. */
     kill: async () => { child.kill('SIGKILL'); return exited; },
+    /** The same server once more, on the same folder and ports, as systemd starts it. */
+    again: () => startServer({ data: folder, demo, host, wrap, env, ports: { port, media } }),
     remove: () => rm(folder, { recursive: true, force: true }),
   };
   try {
