@@ -90,6 +90,8 @@ pub struct Storage {
     pub secret_key: String,
     pub path_style: bool,
     pub allow_http: bool,
+    /// PEM file of an authority that the system does not know. Empty: none.
+    pub ca_certificate: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -217,6 +219,7 @@ impl Default for Storage {
             secret_key: String::new(),
             path_style: true,
             allow_http: false,
+            ca_certificate: String::new(),
         }
     }
 }

@@ -18,7 +18,8 @@ use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::prefix::PrefixStore;
 use object_store::{
-    BackoffConfig, GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutPayload, RetryConfig, WriteMultipart,
+    BackoffConfig, Certificate, ClientOptions, GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutPayload,
+    RetryConfig, WriteMultipart,
 };
 use tokio::io::AsyncReadExt;
 
@@ -89,6 +90,19 @@ impl Key {
     }
 }
 
+/// Trusts the system's authorities and, where one is named, the county's own.
+fn trusting(path: &str) -> Result<ClientOptions, OpenError> {
+    if path.is_empty() {
+        return Ok(ClientOptions::new());
+    }
+    let pem = std::fs::read(path).map_err(|cause| OpenError::Certificate { path: path.to_owned(), cause })?;
+    let certificates = Certificate::from_pem_bundle(&pem)?;
+    if certificates.is_empty() {
+        return Err(OpenError::NoCertificate(path.to_owned()));
+    }
+    Ok(certificates.into_iter().fold(ClientOptions::new(), ClientOptions::with_root_certificate))
+}
+
 /// A path segment that no engine reads as anything else: `..` and separators cannot survive.
 fn plain(part: &str) -> String {
     let safe = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '_' };
@@ -111,6 +125,10 @@ pub enum OpenError {
     UnknownUrl(String),
     #[error("cannot make the folder {}: {cause}", path.display())]
     Folder { path: PathBuf, cause: std::io::Error },
+    #[error("[storage] ca_certificate {path:?} cannot be read: {cause}")]
+    Certificate { path: String, cause: std::io::Error },
+    #[error("[storage] ca_certificate {0:?} holds no certificate in PEM form")]
+    NoCertificate(String),
     #[error("cannot open the object store: {0}")]
     Store(#[from] StorageError),
 }
@@ -141,6 +159,7 @@ impl Storage {
             .with_bucket_name(bucket)
             .with_region(&settings.region)
             .with_virtual_hosted_style_request(!settings.path_style)
+            .with_client_options(trusting(&settings.ca_certificate)?)
             .with_allow_http(settings.allow_http)
             .with_retry(retry);
         if !settings.endpoint.is_empty() {

@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 
+use axum_server::accept::Accept;
+use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
 use futures_util::TryStreamExt;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
@@ -11,25 +13,41 @@ use super::*;
 
 const KEY: (&str, &str) = ("tongke-key", "tongke-secret");
 
-/// A real S3 service in this process with one bucket.
-async fn s3_server() -> (SocketAddr, TempDir) {
+/// A real S3 service in this process with one bucket; over TLS with a certificate of its own, which lies beside the bucket.
+async fn s3_server(secure: bool) -> (SocketAddr, TempDir) {
     let folder = tempfile::tempdir().expect("a folder");
     std::fs::create_dir(folder.path().join("lessons")).expect("a bucket");
     let mut builder =
         s3s::service::S3ServiceBuilder::new(s3s_fs::FileSystem::new(folder.path()).expect("a file system"));
     builder.set_auth(s3s::auth::SimpleAuth::from_single(KEY.0, KEY.1));
     let service = builder.build();
+    let acceptor = if secure { Some(acceptor(folder.path()).await) } else { None };
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("bound");
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
-            let service = service.clone();
+            let (service, acceptor) = (service.clone(), acceptor.clone());
             tokio::spawn(async move {
-                let _ = Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(stream), service).await;
+                let server = Builder::new(TokioExecutor::new());
+                let Some(acceptor) = acceptor else {
+                    return drop(server.serve_connection(TokioIo::new(stream), service).await);
+                };
+                // A client that does not trust us is gone.
+                if let Ok((stream, service)) = acceptor.accept(stream, service).await {
+                    let _ = server.serve_connection(TokioIo::new(stream), service).await;
+                }
             });
         }
     });
     (address, folder)
+}
+
+async fn acceptor(folder: &std::path::Path) -> RustlsAcceptor {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+    let (certificate, key) = (made.cert.pem(), made.signing_key.serialize_pem());
+    std::fs::write(folder.join("ca.pem"), &certificate).expect("written");
+    let config = RustlsConfig::from_pem(certificate.into(), key.into()).await.expect("a certificate and its key");
+    RustlsAcceptor::new(config)
 }
 
 fn s3_config(address: SocketAddr, secret: &str) -> Config {
@@ -46,9 +64,35 @@ async fn stores() -> Vec<(&'static str, Storage, TempDir)> {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let folder = tempfile::tempdir().expect("a folder");
     let local = Storage::local(folder.path().join("objects")).expect("opens");
-    let (address, served) = s3_server().await;
+    let (address, served) = s3_server(false).await;
     let s3 = Storage::open(&s3_config(address, KEY.1)).expect("opens");
-    vec![("local", local, folder), ("s3", s3, served)]
+    let (address, secured) = s3_server(true).await;
+    let secure = Storage::open(&https_config(address, secured.path().join("ca.pem"))).expect("opens");
+    vec![("local", local, folder), ("s3", s3, served), ("s3 over TLS", secure, secured)]
+}
+
+fn https_config(address: SocketAddr, authority: PathBuf) -> Config {
+    let mut config = s3_config(address, KEY.1);
+    config.storage.endpoint = format!("https://localhost:{}", address.port());
+    config.storage.allow_http = false;
+    config.storage.ca_certificate = authority.display().to_string();
+    config
+}
+
+#[tokio::test]
+async fn a_service_whose_authority_nobody_named_is_not_trusted() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let (address, folder) = s3_server(true).await;
+    let mut config = https_config(address, folder.path().join("ca.pem"));
+    Storage::open(&config).expect("opens").probe().await.expect("trusted");
+    config.storage.ca_certificate.clear();
+    let error = Storage::open(&config).expect("opens").probe().await.unwrap_err();
+    assert!(format!("{error:?}").contains("UnknownIssuer"), "{error:?}");
+    config.storage.ca_certificate = folder.path().join("nowhere.pem").display().to_string();
+    assert!(matches!(Storage::open(&config), Err(OpenError::Certificate { .. })));
+    std::fs::write(folder.path().join("ca.pem"), "not a certificate").expect("written");
+    config.storage.ca_certificate = folder.path().join("ca.pem").display().to_string();
+    assert!(matches!(Storage::open(&config), Err(OpenError::NoCertificate(_))));
 }
 
 #[tokio::test]
@@ -89,7 +133,7 @@ async fn a_large_file_goes_up_in_parts_and_comes_back_the_same() {
 #[tokio::test]
 async fn a_wrong_secret_is_refused_by_the_service() {
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let (address, _folder) = s3_server().await;
+    let (address, _folder) = s3_server(false).await;
     let store = Storage::open(&s3_config(address, "wrong")).expect("opens");
     let key = Key::poster(LessonId::fresh());
     let error = store.put(&key, Bytes::from_static(b"x")).await.unwrap_err();
