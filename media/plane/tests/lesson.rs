@@ -6,8 +6,8 @@ mod world;
 
 use std::time::Duration;
 
-use tongke_plane::{Codec, MediaKind, PeerId, Priority, TrackId};
-use world::{LineSpec, World};
+use tongke_plane::{Codec, Event, MediaKind, PeerId, Priority, TrackId};
+use world::{LineSpec, PAGE, World};
 
 const VIDEO: &[MediaKind] = &[MediaKind::Video];
 const BOTH: &[MediaKind] = &[MediaKind::Audio, MediaKind::Video];
@@ -160,6 +160,51 @@ fn a_village_on_a_narrow_line_keeps_the_voice_when_the_picture_no_longer_fits() 
     let missing = stream.holes();
     println!("{} voice packets, {missing} missing", stream.packets.len());
     assert!(stream.packets.len() > 950 && missing <= 10, "{} voice packets, {missing} missing", stream.packets.len());
+}
+
+#[test]
+fn pages_that_are_turned_on_a_narrow_line_arrive_and_the_voice_does_not_wait_for_them() {
+    for seed in [seed(13), 14, 15] {
+        let line = LineSpec { rate: Some(400_000), loss: 0.02, delay: Duration::from_millis(100), ..LineSpec::GOOD };
+        let mut world = World::new(seed, 1);
+        let voice = world.publish(0, Codec::Opus, 1, LineSpec::GOOD);
+        let lead = world.publish(0, Codec::H264, 3, LineSpec::GOOD);
+        let screen = world.publish_screen(0, LineSpec::GOOD);
+        let room = world.subscribe(0, &[MediaKind::Audio, MediaKind::Video, MediaKind::Video], line);
+        world.show(room, &[(voice, Priority::Voice, 0), (screen, Priority::Slides, 1), (lead, Priority::LeadVideo, 0)]);
+        world.run(secs(20));
+        world.measure_from_now(room);
+        let (from, events) = (world.at(), world.events.len());
+        for _ in 0..5 {
+            world.run(secs(9));
+            // Who joins needs a keyframe, which all get: a page once more.
+            let late = world.subscribe(0, VIDEO, LineSpec::GOOD);
+            world.show(late, &[(screen, Priority::Slides, 1)]);
+        }
+        let paused = |event: &Event| matches!(event, Event::SlotLayer { peer, mid, layer: None, .. } if *peer == room && mid == "1");
+        let pauses = world.events[events..].iter().filter(|(_, event)| paused(event)).count();
+        let room = world.subscriber(room);
+        let pages =
+            room.streams.values().find(|s| s.codec == Codec::H264 && s.packets.values().any(|(_, c, _)| c.parts >= 12));
+        let pages = pages.expect("the screen").delays(world.frames_of(screen));
+        let late: Vec<Duration> = pages.values().filter(|(_, parts)| *parts >= 12).map(|(delay, _)| *delay).collect();
+        let mut voices: Vec<Duration> =
+            room.stream(Codec::Opus).delays(world.frames_of(voice)).values().map(|(d, _)| *d).collect();
+        voices.sort();
+        let part = |share: f64| voices[(voices.len() as f64 * share) as usize];
+        println!(
+            "{pauses} pauses; {} pages after {late:?}; voice p50 {:?} p95 {:?} p99 {:?}",
+            late.len(),
+            part(0.5),
+            part(0.95),
+            part(0.99)
+        );
+        let turned = (world.at() - from).as_secs() / PAGE.as_secs();
+        assert_eq!(pauses, 0, "the screen was paused");
+        assert!(late.len() as u64 + 1 >= turned, "{} of {turned} pages", late.len());
+        assert!(late.iter().all(|delay| *delay < secs(2)), "{late:?}");
+        assert!(part(0.99) < Duration::from_millis(300), "a voice was under way for {:?}", part(0.99));
+    }
 }
 
 #[test]

@@ -29,6 +29,9 @@ const JUST_BEGUN: Bitrate = Bitrate::kbps(20);
 /// A layer whose last packet is no older than this flows: opus sends every 400 ms in silence (DTX).
 const FLOWING: Duration = Duration::from_millis(500);
 
+/// A screen's layer whose last packet is older than this is not being sent: browsers repeat a page that stands about once a second.
+const RESTING: Duration = Duration::from_millis(2_500);
+
 /// Sizes that differ by no more than this are evened out with RTP padding: encoders split a frame into parts of almost one size.
 const MAX_EVENING: u16 = 8;
 
@@ -129,15 +132,33 @@ impl Track {
         }
     }
 
-    /// Bitrate of each layer, zero for one that does not flow; lowest first.
-    pub fn bitrates(&mut self, now: Instant) -> [Bitrate; MAX_LAYERS] {
-        let mut rates = [Bitrate::ZERO; MAX_LAYERS];
-        for (rate, layer) in rates.iter_mut().zip(&mut self.layers) {
-            let flows = layer.last_arrival.is_some_and(|last| now.saturating_duration_since(last) < FLOWING);
-            *rate = layer.meter.rate(now).max(if flows { JUST_BEGUN } else { Bitrate::ZERO });
+    /// What each layer takes of a line, lowest first; zero for one that does not flow. A screen comes in `bursts`: nothing for a minute, then
+    /// a page. It is judged by its mean over some seconds and by its busiest one.
+    pub fn demand(&mut self, now: Instant, bursts: bool) -> Demand {
+        let mut demand = Demand::default();
+        for (nth, layer) in self.layers.iter_mut().enumerate() {
+            let since = layer.last_arrival.map(|last| now.saturating_duration_since(last));
+            let flows = |within| since.is_some_and(|since| since < within);
+            let least = if flows(FLOWING) { JUST_BEGUN } else { Bitrate::ZERO };
+            let (rate, peak) = match bursts {
+                false => (layer.meter.rate(now), Bitrate::ZERO),
+                true if flows(RESTING) => (layer.meter.mean(now), layer.meter.peak(now)),
+                true => (Bitrate::ZERO, Bitrate::ZERO),
+            };
+            demand.rates[nth] = rate.max(least);
+            demand.peaks[nth] = peak.max(demand.rates[nth]);
         }
-        rates
+        demand
     }
+}
+
+/// What the layers of a track take of a line, lowest first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Demand {
+    /// As they flow now.
+    pub rates: [Bitrate; MAX_LAYERS],
+    /// As they flow at their busiest.
+    pub peaks: [Bitrate; MAX_LAYERS],
 }
 
 impl Layer {
@@ -186,17 +207,27 @@ fn even_out(ring: &mut PacketRing, fresh: &[SeqNo]) {
     }
 }
 
-/// Bytes per second over the last whole second, in quarters.
+/// How fast a layer flows, counted in quarters of a second.
 #[derive(Default)]
 pub struct RateMeter {
     window: Option<Instant>,
     bytes: u64,
-    quarters: [u64; 4],
+    /// The last four seconds; a ring.
+    quarters: [u32; LONG],
     at: usize,
+    /// Bytes of the busiest second of this span and of the one before.
+    busiest: [u32; 2],
+    span_began: Option<Instant>,
 }
 
 /// The meter's step: short enough that a stopped layer is noticed within a second.
 const QUARTER: Duration = Duration::from_millis(250);
+/// Quarters of a second, and of the time over which a burst is spread.
+const SECOND: usize = 4;
+const LONG: usize = 16;
+
+/// The busiest second is remembered for one to two of these: a page of a lesson stands for about as long before it is turned.
+const BUSIEST_SPAN: Duration = Duration::from_secs(45);
 
 impl RateMeter {
     /// Counts `len` bytes that arrived at `now`.
@@ -205,26 +236,51 @@ impl RateMeter {
         self.bytes += len as u64;
     }
 
-    /// The rate up to `now`; what arrived in the open quarter counts once that has ended.
+    /// The rate of the last second; what arrived in the open quarter counts once that has ended.
     pub fn rate(&mut self, now: Instant) -> Bitrate {
         self.turn(now);
-        Bitrate::over(self.quarters.iter().sum(), 4 * QUARTER)
+        Bitrate::over(self.newest(SECOND), SECOND as u32 * QUARTER)
+    }
+
+    /// The rate over four seconds, in which a page that is turned is spread out.
+    pub fn mean(&mut self, now: Instant) -> Bitrate {
+        self.turn(now);
+        Bitrate::over(self.newest(LONG), LONG as u32 * QUARTER)
+    }
+
+    /// The rate of the busiest second of the last minute or so.
+    pub fn peak(&mut self, now: Instant) -> Bitrate {
+        self.turn(now);
+        let [current, before] = self.busiest;
+        Bitrate::over(current.max(before).into(), SECOND as u32 * QUARTER)
+    }
+
+    fn newest(&self, quarters: usize) -> u64 {
+        (1..=quarters).map(|back| u64::from(self.quarters[(self.at + LONG - back) % LONG])).sum()
     }
 
     fn turn(&mut self, now: Instant) {
         let Some(mut window) = self.window else {
-            self.window = Some(now);
+            (self.window, self.span_began) = (Some(now), Some(now));
             return;
         };
         let mut steps = 0;
-        while now.saturating_duration_since(window) >= QUARTER && steps < self.quarters.len() {
-            self.quarters[self.at] = std::mem::take(&mut self.bytes);
-            self.at = (self.at + 1) % self.quarters.len();
+        while now.saturating_duration_since(window) >= QUARTER && steps < LONG {
+            self.end_quarter();
             window += QUARTER;
             steps += 1;
         }
         let stale = now.saturating_duration_since(window) >= QUARTER;
         self.window = Some(if stale { now } else { window });
+        if self.span_began.is_some_and(|began| now.saturating_duration_since(began) >= BUSIEST_SPAN) {
+            (self.busiest, self.span_began) = ([0, self.busiest[0]], Some(now));
+        }
+    }
+
+    fn end_quarter(&mut self) {
+        self.quarters[self.at] = std::mem::take(&mut self.bytes) as u32;
+        self.at = (self.at + 1) % LONG;
+        self.busiest[0] = self.busiest[0].max(self.newest(SECOND) as u32);
     }
 }
 
@@ -269,6 +325,26 @@ mod tests {
         let rate = meter.rate(start + Duration::from_millis(1000));
         assert_eq!(rate, Bitrate::kbps(1000));
         assert_eq!(meter.rate(start + Duration::from_millis(2300)), Bitrate::ZERO);
+    }
+
+    #[test]
+    fn a_page_that_is_turned_is_remembered_as_the_busiest_second_and_spread_over_four() {
+        let (mut track, start) = (Track::new(TrackId(1), Codec::H264, 1), virtual_time::start());
+        let at = |ms: u64| start + Duration::from_millis(ms);
+        for ms in (0..10_000).step_by(1_000) {
+            track.layers[0].meter.count(at(ms), 100);
+        }
+        track.layers[0].meter.count(at(10_000), 50_000);
+        track.layers[0].last_arrival = Some(at(10_000));
+        let turned = track.demand(at(10_300), true);
+        assert_eq!((turned.rates[0].as_kbps(), turned.peaks[0].as_kbps()), (100, 400));
+        track.layers[0].last_arrival = Some(at(40_000));
+        let stands = track.demand(at(40_300), true);
+        assert!(stands.rates[0] <= JUST_BEGUN && stands.peaks[0].as_kbps() == 400, "{stands:?}");
+        track.layers[0].last_arrival = Some(at(100_000));
+        let later = [50_000, 100_300].map(|ms| track.demand(at(ms), true).peaks[0]);
+        assert!(later[1] <= JUST_BEGUN, "forgotten after a minute and a half: {later:?}");
+        assert_eq!(track.demand(at(103_000), true), Demand::default(), "it is not sent any more");
     }
 
     #[test]

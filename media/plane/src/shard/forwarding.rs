@@ -72,12 +72,12 @@ impl Shard {
 /// Writes what one slot gets in this pass; returns how many packets that were.
 fn write_fresh(track: &Track, forward: &mut Forward, peer: &mut Peer, now: Instant, arena: &mut SendArena) -> u64 {
     if let Some((layer, first)) = forward.try_switch(track) {
-        let newest = track.layers[usize::from(layer)].ring.newest().unwrap_or(first);
-        let replay = (first.0..=newest.0).take(STEP);
-        return replay.map(|seq| write_one(track, forward, peer, layer, SeqNo(seq), now, arena)).sum();
+        let (held, newest) = (forward.held(), track.layers[usize::from(layer)].ring.newest().unwrap_or(first));
+        let replay = (first.0..=newest.0).take(STEP).map(SeqNo).filter(|seq| *seq < held);
+        return replay.map(|seq| write_one(track, forward, peer, layer, seq, now, arena)).sum();
     }
-    let Some(layer) = forward.current() else { return 0 };
-    let fresh = track.layers[usize::from(layer)].fresh.iter();
+    let (Some(layer), held) = (forward.current(), forward.held()) else { return 0 };
+    let fresh = track.layers[usize::from(layer)].fresh.iter().filter(|seq| **seq < held);
     fresh.map(|seq| write_one(track, forward, peer, layer, *seq, now, arena)).sum()
 }
 

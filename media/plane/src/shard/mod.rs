@@ -18,6 +18,7 @@ mod ingest;
 mod line;
 mod membership;
 mod owed;
+mod pacing;
 mod patience;
 mod peer;
 mod upkeep;
@@ -90,6 +91,9 @@ pub struct Shard {
     /// Those that need attention with every tick: who publishes, and whose line is being probed.
     publishers: Vec<usize>,
     probing: Vec<usize>,
+    /// Whose pictures wait for their turn, and how many of them had it in this tick.
+    pacing: Vec<usize>,
+    paced: usize,
     /// Whether an event waits that the server must know at once.
     urgent: bool,
 }
@@ -120,6 +124,8 @@ impl Shard {
             ticks: 0,
             publishers: Vec::new(),
             probing: Vec::new(),
+            pacing: Vec::new(),
+            paced: 0,
             urgent: false,
         }
     }
@@ -147,7 +153,7 @@ impl Shard {
             arena.push(*to, datagram);
             self.control.pop_front();
         }
-        self.pay_owed(now, arena) || self.forward_fresh(now, arena)
+        self.pay_owed(now, arena) || self.forward_fresh(now, arena) || self.write_paced(now, arena)
     }
 
     /// Whether the server should be woken for events: those that pass wait for each other, a twentieth of a second at most.

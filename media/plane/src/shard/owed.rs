@@ -79,6 +79,7 @@ impl Shard {
         arena.commit(line.address, len);
         if let Debt::Resend(_) = what {
             subscriber.resend_budget.spend(len);
+            subscriber.pace.spend(len);
             Counters::add(&counters.packets_resent, 1);
         }
     }

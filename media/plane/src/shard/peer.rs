@@ -14,6 +14,7 @@ use crate::subscribe::allocator::{Item, Priority};
 use crate::subscribe::budget::ResendBudget;
 use crate::subscribe::estimator::{self, Estimator};
 use crate::subscribe::forward::Forward;
+use crate::subscribe::pace::Pace;
 use crate::transport::Transport;
 use crate::transport::srtp::{Inbound, RtcpSealer};
 use crate::units::Bitrate;
@@ -131,6 +132,7 @@ pub struct Subscriber {
     /// Whether its voices go out without redundant copies.
     pub plain_voices: bool,
     pub resend_budget: ResendBudget,
+    pub pace: Pace,
 }
 
 /// One m-line of a subscriber.
@@ -152,6 +154,10 @@ impl Slot {
         let ssrc = forward.ssrc();
         Slot { mid, shown: None, track: None, parked: Some(forward), told: None, ssrc }
     }
+
+    pub fn has_priority(&self, priority: Priority) -> bool {
+        self.shown.is_some_and(|shown| shown.priority == priority)
+    }
 }
 
 impl Subscriber {
@@ -163,6 +169,7 @@ impl Subscriber {
             beginnings: 0,
             plain_voices: false,
             resend_budget: ResendBudget::default(),
+            pace: Pace::default(),
         }
     }
 

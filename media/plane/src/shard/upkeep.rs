@@ -47,7 +47,7 @@ impl Shard {
         if self.next_tick.is_none_or(|due| now < due) {
             return;
         }
-        self.ticks += 1;
+        (self.ticks, self.paced) = (self.ticks + 1, 0);
         for nth in 0..self.publishers.len() {
             let at = self.publishers[nth];
             self.ask_again(now, at);
@@ -225,17 +225,18 @@ impl Shard {
         let id = peer.id;
         let Some(subscriber) = peer.subscriber() else { return };
         subscriber.estimator.handle_timeout(now);
-        let Subscriber { slots, shares, estimator, beginnings, plain_voices, .. } = subscriber;
+        let Subscriber { slots, shares, estimator, beginnings, plain_voices, pace, .. } = subscriber;
         if std::mem::replace(beginnings, estimator.beginnings()) != estimator.beginnings() {
             shares.iter_mut().for_each(Item::forgive);
         }
         for (slot, share) in slots.iter().zip(shares.iter_mut()) {
-            share.layers = [Bitrate::ZERO; MAX_LAYERS];
+            (share.layers, share.peaks) = Default::default();
             let (Some(shown), Some(hosted)) = (slot.shown, slot.track.and_then(|track| tracks.get_mut(track))) else {
                 continue;
             };
             (share.priority, share.max_layer) = (shown.priority, shown.max_layer);
-            share.layers = hosted.track.bitrates(now);
+            let demand = hosted.track.demand(now, shown.priority == Priority::Slides);
+            (share.layers, share.peaks) = (demand.rates, demand.peaks);
         }
         let estimate = estimator.estimate().max(without_voice(shares));
         *plain_voices = copies::do_not_fit(shares, estimate, *plain_voices);
@@ -244,10 +245,13 @@ impl Shard {
         }
         let allocation = allocator::allocate(estimate, now, shares);
         estimator.set_wanted(allocation.wanted);
+        pace.set(estimate, shares);
+        let narrow = pace.is_narrow();
         for (nth, (slot, share)) in slots.iter_mut().zip(shares).enumerate() {
             let Some(hosted) = slot.track.and_then(|track| tracks.get_mut(track)) else { continue };
             let Some(forward) = hosted.audience.get_mut(at, nth) else { continue };
             forward.set_plain(*plain_voices);
+            forward.set_paced(narrow && share.priority != Priority::Voice);
             if forward.target() != share.layer() {
                 forward.set_target(share.layer());
                 if let Some(layer) = share.layer() {
@@ -260,6 +264,9 @@ impl Shard {
                 let (track, layer) = state;
                 events.push_back(Event::SlotLayer { peer: id, mid: slot.mid.clone(), track, layer });
             }
+        }
+        if narrow {
+            self.begin_pacing(at);
         }
     }
 

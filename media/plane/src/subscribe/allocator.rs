@@ -4,6 +4,9 @@
 //! layer, in the order of [`Priority`]; what is then left goes into better layers, in the same order. What does not fit is skipped, so a
 //! shared screen too big for the line does not take the teacher's picture with it.
 //!
+//! A shared screen comes in bursts: nothing for a minute, then a page. What it takes on average decides whether it is shown at all, for a burst is
+//! [spread out](super::pace); in which layer is decided by its busiest second, which is how long a page takes to arrive.
+//!
 //! Going down happens at once, as a queue would build up. Going up needs headroom and a while without trouble, which doubles each time an
 //! upgrade did not last: so a layer never flaps, and a picture that had to go stays away until it can stay.
 
@@ -15,6 +18,10 @@ pub const MAX_LAYERS: usize = 4;
 
 /// An upgrade has to leave an eighth of the estimate free: measured rates and the estimate itself swing by about a tenth.
 const HEADROOM: f64 = 1.125;
+/// A page that is turned may take this many seconds to arrive, where the busiest second of its layer brings it in one.
+const BURST: f64 = 1.5;
+/// A layer that is shown stays until its bursts take this many times as long: the estimate and pages differ that much.
+const TOLERANCE: f64 = 2.0;
 /// After a downgrade, no upgrade for this long: the estimate has then been through one rise and fall.
 const HOLD: Duration = Duration::from_secs(4);
 /// An upgrade that was taken back within this did not last.
@@ -49,6 +56,8 @@ pub struct Item<K> {
     pub priority: Priority,
     /// Measured bitrate of each layer, lowest first; zero for a layer that is not being sent.
     pub layers: [Bitrate; MAX_LAYERS],
+    /// The same of the busiest second lately; no less than the above.
+    pub peaks: [Bitrate; MAX_LAYERS],
     /// The highest layer that is of use: what fits the size of the picture on the page.
     pub max_layer: u8,
     layer: Option<u8>,
@@ -75,6 +84,7 @@ impl<K> Item<K> {
             key,
             priority,
             layers: [Bitrate::ZERO; MAX_LAYERS],
+            peaks: [Bitrate::ZERO; MAX_LAYERS],
             max_layer: MAX_LAYERS as u8 - 1,
             layer: None,
             hold_until: None,
@@ -95,6 +105,11 @@ impl<K> Item<K> {
 
     fn rate(&self, layer: Option<u8>) -> Bitrate {
         layer.and_then(|layer| self.layers.get(usize::from(layer))).copied().unwrap_or(Bitrate::ZERO)
+    }
+
+    /// What has to be free for a layer: its rate, or its bursts spread out.
+    fn need(&self, layer: u8) -> Bitrate {
+        self.rate(Some(layer)).max(self.peaks[usize::from(layer)].scale(1.0 / BURST))
     }
 
     /// Layers that are being sent and of use, lowest first.
@@ -133,7 +148,7 @@ pub fn allocate<K>(estimate: Bitrate, now: Instant, items: &mut [Item<K>]) -> Al
             line.give_better(item);
         }
     }
-    let best = items.iter().map(|item| item.rate(item.usable().next_back()));
+    let best = items.iter().filter_map(|item| item.usable().next_back().map(|layer| item.need(layer)));
     let wanted = best.fold(Bitrate::ZERO, |sum, rate| sum + rate).scale(HEADROOM);
     Allocation { used: line.used, wanted }
 }
@@ -142,7 +157,7 @@ pub fn allocate<K>(estimate: Bitrate, now: Instant, items: &mut [Item<K>]) -> Al
 struct Line {
     estimate: Bitrate,
     used: Bitrate,
-    /// Kept free for a better item that is on hold, so that a lesser one does not rise only to fall when the hold ends.
+    /// Kept free for the bursts of a better item, and for one that is on hold: a lesser one must not rise only to fall when they come.
     reserved: Bitrate,
     now: Instant,
 }
@@ -178,21 +193,27 @@ impl Line {
         let (Some(current), Some(lowest)) = (item.layer, item.usable().next()) else { return };
         let without = self.used.saturating_sub(item.rate(Some(lowest)));
         self.used = without;
-        let keep = item.usable().rev().find(|layer| *layer <= current && self.fits(item.rate(Some(*layer))));
-        let rise =
-            item.usable().rev().find(|layer| *layer > current && self.fits_with_headroom(item.rate(Some(*layer))));
+        let keep = item.usable().rev().find(|layer| *layer <= current && self.carries(item, *layer));
+        let rise = item.usable().rev().find(|layer| *layer > current && self.fits_with_headroom(item.need(*layer)));
         // A layer that ended leaves nothing at or below `current`; then whatever is lowest goes on.
         let keep = keep.unwrap_or(lowest);
         let layer = match rise {
             Some(rise) if !item.is_held(self.now) => rise,
             Some(rise) => {
-                self.reserved = self.reserved + item.rate(Some(rise)).saturating_sub(item.rate(Some(keep)));
+                self.reserved = self.reserved + item.need(rise).saturating_sub(item.need(keep));
                 keep
             }
             None => keep,
         };
         self.used = without + item.rate(Some(layer));
+        self.reserved = self.reserved + item.need(layer).saturating_sub(item.rate(Some(layer)));
         item.decide(Some(layer), self.now);
+    }
+
+    /// Whether a layer that is sent can stay: it fits, and its bursts do not take too long.
+    fn carries<K>(&self, item: &Item<K>, layer: u8) -> bool {
+        let left = self.estimate.saturating_sub(self.used);
+        self.fits(item.rate(Some(layer))) && item.need(layer) <= left.scale(TOLERANCE)
     }
 
     fn fits(&self, rate: Bitrate) -> bool {

@@ -15,18 +15,16 @@ const SAVED: Duration = Duration::from_millis(500);
 
 /// A bucket of bytes that fills with time.
 #[derive(Debug, Default)]
-pub struct ResendBudget {
+pub struct Bucket {
     bytes: i64,
     filled: Option<Instant>,
 }
 
-impl ResendBudget {
-    /// Whether another packet may be sent again now.
-    pub fn take(&mut self, now: Instant, estimate: Bitrate) -> bool {
-        let rate = estimate.scale(SHARE).max(FLOOR);
-        let most = rate.bytes_in(SAVED) as i64;
-        let since = self.filled.map_or(SAVED, |filled| now.saturating_duration_since(filled));
-        self.bytes = (self.bytes + rate.bytes_in(since.min(SAVED)) as i64).min(most);
+impl Bucket {
+    /// Whether something may be sent now, at `rate` and with no more than what comes in `saved` put aside.
+    pub fn has_any(&mut self, now: Instant, rate: Bitrate, saved: Duration) -> bool {
+        let since = self.filled.map_or(saved, |filled| now.saturating_duration_since(filled));
+        self.bytes = (self.bytes + rate.bytes_in(since.min(saved)) as i64).min(rate.bytes_in(saved) as i64);
         self.filled = Some(now);
         self.bytes > 0
     }
@@ -34,6 +32,22 @@ impl ResendBudget {
     /// Counts what was sent.
     pub fn spend(&mut self, bytes: usize) {
         self.bytes -= bytes as i64;
+    }
+}
+
+/// The retransmissions of one subscriber.
+#[derive(Debug, Default)]
+pub struct ResendBudget(Bucket);
+
+impl ResendBudget {
+    /// Whether another packet may be sent again now.
+    pub fn take(&mut self, now: Instant, estimate: Bitrate) -> bool {
+        self.0.has_any(now, estimate.scale(SHARE).max(FLOOR), SAVED)
+    }
+
+    /// Counts what was sent.
+    pub fn spend(&mut self, bytes: usize) {
+        self.0.spend(bytes);
     }
 }
 

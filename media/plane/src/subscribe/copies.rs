@@ -23,7 +23,7 @@ pub fn do_not_fit<K>(shares: &[Item<K>], estimate: Bitrate, off: bool) -> bool {
 /// Sets the voices' rates to those without copies.
 pub fn take_off<K>(shares: &mut [Item<K>]) {
     for share in shares.iter_mut().filter(|share| share.priority == Priority::Voice) {
-        share.layers = share.layers.map(|rate| rate.scale(PLAIN));
+        (share.layers, share.peaks) = (share.layers.map(|rate| rate.scale(PLAIN)), Default::default());
     }
 }
 

@@ -35,6 +35,9 @@ const RESEND_PAUSE: Duration = Duration::from_millis(40);
 const REPLAY_AGE: Duration = Duration::from_millis(1_000);
 const REPLAY_PACKETS: u64 = 128;
 
+/// Greater than any packet's number.
+const NONE_HELD: SeqNo = SeqNo(u64::MAX);
+
 /// Payload types of one receiver; zero is a codec that it does not take.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PayloadTypes {
@@ -122,9 +125,13 @@ pub struct Forward {
     twcc_id: u8,
     /// Whether RED is taken off although the receiver knows it.
     plain: bool,
+    /// Whether its packets wait for their turn.
+    paced: bool,
     /// The layer it should show; none while it is paused.
     target: Option<u8>,
     epoch: Option<Epoch>,
+    /// Packets of the layer from this number on wait for their turn in the ring; [`NONE_HELD`] on a line that is not paced.
+    held: SeqNo,
     /// Highest number sent.
     last_out: SeqNo,
     /// Timestamp and arrival of the newest packet sent.
@@ -168,8 +175,10 @@ impl Forward {
             types: spec.types,
             twcc_id: spec.twcc_id.unwrap_or(0),
             plain: false,
+            paced: false,
             target: None,
             epoch: None,
+            held: NONE_HELD,
             last_out: SeqNo(u64::from(spec.first_seq)),
             last_time: spec.first_time,
             last_arrival: None,
@@ -221,6 +230,37 @@ impl Forward {
         self.plain = plain;
     }
 
+    /// Holds packets back for [`Forward::take_held`], or stops to. Those that wait still leave one after another.
+    pub fn set_paced(&mut self, paced: bool) {
+        if paced && self.held == NONE_HELD {
+            self.held = self.epoch.map_or(NONE_HELD, |epoch| epoch.last_in.next());
+        }
+        self.paced = paced;
+    }
+
+    /// The number from which on packets are held back: only those before it are to be written as they come.
+    pub fn held(&self) -> SeqNo {
+        self.held
+    }
+
+    /// Whether packets are held back, or were and may still wait.
+    pub fn holds_any(&self) -> bool {
+        self.held != NONE_HELD
+    }
+
+    /// The next packet that waited for its turn, which is now.
+    pub fn take_held(&mut self, track: &Track) -> Option<(u8, SeqNo)> {
+        let layer = self.current().filter(|_| self.held != NONE_HELD)?;
+        let newest = track.layers.get(usize::from(layer))?.ring.newest()?;
+        let next = self.held;
+        if next > newest {
+            self.held = if self.paced { next } else { NONE_HELD };
+            return None;
+        }
+        self.held = next.next();
+        Some((layer, next))
+    }
+
     /// Leaves the source: the next packet comes from another track.
     pub fn detach(&mut self) {
         self.set_target(None);
@@ -231,7 +271,7 @@ impl Forward {
     /// A layer of the track begins anew: its earlier numbers mean nothing any more.
     pub fn source_restarted(&mut self, layer: u8) {
         if self.current() == Some(layer) {
-            self.epoch = None;
+            (self.epoch, self.held) = (None, NONE_HELD);
         }
         for epoch in self.repair.earlier.iter_mut().filter(|epoch| epoch.is_some_and(|e| e.layer == layer)) {
             *epoch = None;
@@ -244,7 +284,7 @@ impl Forward {
     }
 
     /// Begins to show the target layer, if that has a keyframe to begin with. Returns its first packet: everything the ring holds
-    /// from there on goes out in this pass, instead of the fresh packets alone.
+    /// from there on goes out in this pass, instead of the fresh packets alone; on a paced line all of it waits for its turn.
     pub fn try_switch(&mut self, track: &Track) -> Option<(u8, SeqNo)> {
         if !self.waits_for_keyframe() || !self.types.takes(track.codec) {
             return None;
@@ -372,6 +412,7 @@ impl Forward {
         let time_offset = self.next_time(track, layer, meta).wrapping_sub(meta.rtp_time);
         let (picture_offset, tl0_offset) = self.picture_offsets(meta);
         self.end_epoch();
+        self.held = if self.paced { meta.seq } else { NONE_HELD };
         self.epoch = Some(Epoch {
             layer,
             first_in: meta.seq,
@@ -384,6 +425,7 @@ impl Forward {
     }
 
     fn end_epoch(&mut self) {
+        self.held = NONE_HELD;
         if let Some(epoch) = self.epoch.take() {
             self.repair.earlier.rotate_right(1);
             self.repair.earlier[0] = Some(epoch);

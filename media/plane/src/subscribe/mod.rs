@@ -6,3 +6,4 @@ pub mod budget;
 pub mod copies;
 pub mod estimator;
 pub mod forward;
+pub mod pace;

@@ -27,7 +27,7 @@ use crate::allocations;
 use crate::support::{Client, TWCC_ID, payload_type, published, start_of_time, subscribed};
 use line::Line;
 pub use line::LineSpec;
-pub use publisher::Publisher;
+pub use publisher::{Motif, PAGE, Publisher};
 pub use subscriber::Subscriber;
 
 /// Step of virtual time.
@@ -78,9 +78,18 @@ impl World {
 
     /// A teacher or room that sends `layers` of one codec; its only track has the number of its peer.
     pub fn publish(&mut self, shard: usize, codec: Codec, layers: usize, line: LineSpec) -> TrackId {
+        self.publish_motif(shard, codec, Motif::Person, layers, line)
+    }
+
+    /// A shared screen in two layers.
+    pub fn publish_screen(&mut self, shard: usize, line: LineSpec) -> TrackId {
+        self.publish_motif(shard, Codec::H264, Motif::Screen, 2, line)
+    }
+
+    fn publish_motif(&mut self, shard: usize, codec: Codec, motif: Motif, layers: usize, line: LineSpec) -> TrackId {
         let (peer, transport, client) = self.join();
         let track = TrackId(peer.0);
-        let publisher = Publisher::new(client, codec, layers, self.now);
+        let publisher = Publisher::new(client, codec, motif, layers, self.now);
         let kind = if codec == Codec::Opus { MediaKind::Audio } else { MediaKind::Video };
         let media = vec![(track, published(kind, codec, &publisher.sources()))];
         self.command(shard, Command::AddPublisher { peer, lesson: LessonId(1), transport, media });
@@ -130,6 +139,12 @@ impl World {
     /// A subscriber and what it has got.
     pub fn subscriber(&self, peer: PeerId) -> &Subscriber {
         &self.subscribers[&peer].0
+    }
+
+    /// When a track's publisher made its first frame, and from one frame to the next.
+    pub fn frames_of(&self, track: TrackId) -> (Instant, Duration) {
+        let (publisher, _) = &self.publishers[&PeerId(track.0)];
+        (publisher.first_frame.expect("it publishes"), publisher.period())
     }
 
     /// Forgets what a subscriber got so far, to measure from now on.

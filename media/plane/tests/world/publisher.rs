@@ -63,19 +63,34 @@ struct Layer {
     time_base: u32,
 }
 
+/// What is in front of it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Motif {
+    /// A teacher or a room; for Opus, a voice.
+    Person,
+    /// A shared screen: a page that stands, and is turned every [`PAGE`].
+    Screen,
+}
+
+/// How long a page of a shared screen stands.
+pub const PAGE: Duration = Duration::from_secs(8);
+const SCREEN_PERIOD: Duration = Duration::from_millis(200);
+
 /// See the module.
 pub struct Publisher {
     pub client: Client,
     pub codec: Codec,
+    motif: Motif,
     pub imported: HashSet<usize>,
     layers: Vec<Layer>,
     frame: u32,
     next_frame: Instant,
+    pub first_frame: Option<Instant>,
     twcc: u16,
 }
 
 impl Publisher {
-    pub fn new(client: Client, codec: Codec, layers: usize, now: Instant) -> Publisher {
+    pub fn new(client: Client, codec: Codec, motif: Motif, layers: usize, now: Instant) -> Publisher {
         let layers = (0..layers as u32).map(|n| Layer {
             ssrc: 10 + 2 * n,
             seq: 65_500 + u64::from(n),
@@ -89,10 +104,12 @@ impl Publisher {
         Publisher {
             client,
             codec,
+            motif,
             imported: HashSet::new(),
             layers: layers.collect(),
             frame: 0,
             next_frame: now,
+            first_frame: None,
             twcc: 0,
         }
     }
@@ -108,8 +125,8 @@ impl Publisher {
         if self.client.session.is_none() || now < self.next_frame {
             return out;
         }
-        let period = if self.codec == Codec::Opus { Duration::from_millis(20) } else { Duration::from_millis(40) };
-        self.next_frame = now + period;
+        self.first_frame.get_or_insert(now);
+        self.next_frame = now + self.period();
         let ticks = ((now - start).as_micros() * u128::from(self.codec.clock_rate()) / 1_000_000) as u32;
         for layer in 0..self.layers.len() {
             self.send_frame(layer, ticks, &mut out);
@@ -118,19 +135,36 @@ impl Publisher {
         out
     }
 
-    /// Layers are about 60, 250 and 1000 kbit/s; a voice is about 40.
-    fn send_frame(&mut self, nth: usize, ticks: u32, out: &mut Vec<Vec<u8>>) {
-        let count = self.layers.len();
-        let layer = &mut self.layers[nth];
-        let audio = self.codec == Codec::Opus;
-        let keyframe = !audio && std::mem::take(&mut layer.keyframe_wanted);
-        let (parts, size) = match (audio, nth, count) {
-            (true, ..) => (1, 100),
-            (false, 0, 2..) => (1, 300),
-            (false, 1, _) => (2, 600),
+    /// From one frame to the next.
+    pub fn period(&self) -> Duration {
+        match (self.codec, self.motif) {
+            (Codec::Opus, _) => Duration::from_millis(20),
+            (_, Motif::Person) => Duration::from_millis(40),
+            (_, Motif::Screen) => SCREEN_PERIOD,
+        }
+    }
+
+    /// Packets of a frame and their size. A person's layers are about 60, 250 and 1000 kbit/s; a voice is about 40.
+    fn shape(&self, nth: usize, keyframe: bool) -> (u8, usize) {
+        let frames_of_a_page = (PAGE.as_millis() / SCREEN_PERIOD.as_millis()) as u32;
+        let turned = keyframe || self.frame.is_multiple_of(frames_of_a_page);
+        let (parts, size) = match (self.codec, self.motif, nth, self.layers.len()) {
+            (Codec::Opus, ..) => return (1, 100),
+            // A page is 13 kB small and 66 kB large; while it stands it is repeated once a second.
+            (_, Motif::Screen, 0, _) if turned => return (12, 1_100),
+            (_, Motif::Screen, ..) if turned => return (60, 1_100),
+            (_, Motif::Screen, ..) => return (u8::from(self.frame.is_multiple_of(5)), 200),
+            (_, Motif::Person, 0, 2..) => (1, 300),
+            (_, Motif::Person, 1, _) => (2, 600),
             _ => (4, 1_100),
         };
-        let parts = if keyframe { parts * 3 } else { parts };
+        (if keyframe { parts * 3 } else { parts }, size)
+    }
+
+    fn send_frame(&mut self, nth: usize, ticks: u32, out: &mut Vec<Vec<u8>>) {
+        let keyframe = self.codec != Codec::Opus && std::mem::take(&mut self.layers[nth].keyframe_wanted);
+        let (parts, size) = self.shape(nth, keyframe);
+        let layer = &mut self.layers[nth];
         layer.picture_id = (layer.picture_id + 1) & 0x7FFF;
         for part in 0..parts {
             let content = Content { frame: self.frame, part, parts, layer: nth as u8, keyframe };

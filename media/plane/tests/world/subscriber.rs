@@ -173,6 +173,18 @@ impl Received {
         (whole, parts.len())
     }
 
+    /// How long each frame that came whole was under way, from when it was made: by the number of the frame, and with its packets' count.
+    pub fn delays(&self, (first, period): (Instant, Duration)) -> BTreeMap<u32, (Duration, u8)> {
+        let mut frames: BTreeMap<(u32, u8), (HashSet<u8>, u8, Instant)> = BTreeMap::new();
+        for (_, content, at) in self.packets.values() {
+            let frame = frames.entry((content.frame, content.layer)).or_insert((HashSet::new(), content.parts, *at));
+            frame.0.insert(content.part);
+            frame.2 = frame.2.max(*at);
+        }
+        let whole = frames.into_iter().filter(|(_, (have, parts, _))| have.len() == usize::from(*parts));
+        whole.map(|((frame, _), (_, parts, at))| (frame, (at - (first + period * frame), parts))).collect()
+    }
+
     /// The layers in the order in which they were shown.
     pub fn layers(&self) -> Vec<u8> {
         let mut layers: Vec<u8> = self.packets.values().map(|(_, content, _)| content.layer).collect();

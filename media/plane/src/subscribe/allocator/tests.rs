@@ -99,6 +99,23 @@ fn a_layer_that_its_publisher_stops_is_left_at_once() {
     assert_eq!(layers(&items), [0, 1, 1, -1, 0, 0]);
 }
 
+#[test]
+fn a_page_that_is_turned_neither_pauses_the_screen_nor_takes_its_layer() {
+    let (mut items, start) = (lesson(), virtual_time::start());
+    let mut screen = |estimate: u64, second: u64, mean: [u64; 2], peak: [u64; 2]| {
+        let kbps = |[small, full]: [u64; 2]| [Bitrate::kbps(small), Bitrate::kbps(full), Bitrate::ZERO, Bitrate::ZERO];
+        (items[5].layers, items[5].peaks) = (kbps(mean), kbps(peak));
+        allocate(Bitrate::kbps(estimate), start + Duration::from_secs(second), &mut items);
+        layers(&items)
+    };
+    assert_eq!(screen(400, 0, [5, 10], [200, 900])[1], 0, "a page of the full layer would take too long");
+    assert_eq!(screen(400, 10, [120, 260], [480, 1_040])[1], 0, "while a page comes");
+    assert_eq!(screen(1_400, 20, [5, 10], [480, 1_040])[1..3], [1, 0], "what a page needs is not given to the teacher");
+    assert_eq!(screen(1_400, 30, [150, 320], [480, 1_280])[1], 1, "a dense page does not change the layer");
+    assert_eq!(screen(500, 40, [5, 10], [480, 1_280])[1], 0, "on a line that got narrow");
+    assert_eq!(screen(400, 50, [900, 2_000], [1_100, 2_500])[1], -1, "a film does not fit at all");
+}
+
 fn random_items(rng: &mut StdRng) -> Vec<Item<usize>> {
     (0..rng.random_range(1..12))
         .map(|key| {
