@@ -121,6 +121,7 @@ pub const TABLE: &[(&str, &str, Access)] = &[
     ("GET", "/api/resources/{id}/pages/{n}/{size}", Everyone),
     ("GET", "/api/resources/{id}/file", Everyone),
     ("GET", "/api/resources/{id}/image", Everyone),
+    ("GET", "/api/resources/{id}/html", Everyone),
     ("GET", "/api/resources/{id}/media/{what}", Everyone),
     ("POST", "/api/resources/{id}/understand", Planner),
     ("POST", "/api/resources/{id}/review", Planner),

@@ -13,13 +13,12 @@ use super::cards::{self, Owner, ResourceCard};
 use super::describe::{file_name, paragraph};
 use super::pack::{self, Packed};
 use super::reach::{Reader, SEES, SEES_COLLECTION};
-use super::{CollectionId, ResourceId, Visibility, findable, resources, talk};
+use super::{CollectionId, ResourceId, Visibility, files, findable, resources, talk};
 use crate::app::App;
 use crate::db::{Db, MAX_ROWS, millis, time};
 use crate::error::{Error, Result};
 use crate::extract::{Json, Path, Query, line, now};
 use crate::identity::{Actor, PersonId};
-use crate::storage::Key;
 
 /// What one looks through, and what one zip holds.
 const MOST_ITEMS: usize = 1000;
@@ -328,12 +327,12 @@ async fn zip(State(app): State<App>, actor: Option<Actor>, Path(id): Path<Collec
             talk::used(&app.db, resource.id, person, talk::Way::Download).await?;
         }
     }
-    let files = resources.into_iter().map(|resource| Packed {
-        key: Key::blob(&resource.file.sha256),
-        name: resource.file.name,
-        size_bytes: resource.file.size_bytes as u64,
-    });
-    pack::zip(&app.storage, &format!("{}.zip", file_name(&collection.title)), files.collect())
+    let mut files = Vec::new();
+    for resource in &resources {
+        let file = files::handed_out(&app, &reader, resource.id, Some(resource.version)).await?;
+        files.push(Packed { key: file.key, name: file.name, size_bytes: file.size_bytes });
+    }
+    pack::zip(&app.storage, &format!("{}.zip", file_name(&collection.title)), files)
 }
 
 fn missing() -> Error {

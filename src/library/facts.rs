@@ -85,9 +85,13 @@ impl Facts {
     }
 }
 
-/// Why a content could not be understood, for the person whose card it is.
-pub fn problem(code: &str) -> Text {
+/// Why a content of this type could not be understood, for the person whose card it is.
+pub fn problem(code: &str, kind: &str) -> Text {
     match code {
+        "unsupported" if kind == "heic" => Text::new(
+            "手机的 HEIC 照片不能在线预览。请在手机上转存为 JPEG（或把相机设为“兼容性最佳”），再上传新版本。",
+            "HEIC photos have no preview here. Save the photo as JPEG (camera setting “most compatible”) and upload a new version.",
+        ),
         "encrypted" => Text::new(
             "文件有密码保护，无法预览和检索内容。请去掉密码后上传新版本。",
             "The file is protected by a password. Remove it and upload a new version to get pages and text.",

@@ -9,7 +9,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::cards::{self, ResourceCard, Wanted};
 use super::describe::{Description, file_name};
-use super::facts::{self, Facts};
+use super::facts::{self, Facts, Understood};
 use super::reach::{INSIDER, OWN_FROM, Reader, SEES};
 use super::review::{self, Asked};
 use super::shelf::{Arrival, Content};
@@ -304,8 +304,11 @@ async fn whole(db: &Db, reader: &Reader, id: ResourceId, language: Language) -> 
             .bind(&card.file.sha256)
             .fetch_one(db.pool())
             .await?;
-    let problem_text =
-        card.preview.problem.as_deref().map(|code| facts::problem(code).in_language(language).to_owned());
+    let problem_text = card
+        .preview
+        .problem
+        .as_deref()
+        .map(|code| facts::problem(code, &card.file.kind).in_language(language).to_owned());
     Ok(Resource {
         description: more.description,
         review_note: if card.can_edit || more.can_review != 0 { more.review_note } else { String::new() },
@@ -560,12 +563,17 @@ pub struct Seen {
     pub size_bytes: i64,
     pub mime: String,
     pub facts: String,
+    pub understood: Understood,
+    /// 1: the reader is its owner, an administrator, or reviews it.
+    pub insider: i64,
 }
 
 /// The version asked for, or the one that the reader sees. Versions that wait for review are their owner's and reviewers'.
 pub async fn seen(db: &Db, reader: &Reader, id: ResourceId, version: Option<i64>) -> Result<Seen> {
     let query = format!(
-        "SELECT v.number, v.hash, v.file_name, b.size_bytes, b.mime, b.facts FROM resources r
+        "SELECT v.number, v.hash, v.file_name, b.size_bytes, b.mime, b.facts, b.state AS understood,
+            CASE WHEN {INSIDER} THEN 1 ELSE 0 END AS insider
+         FROM resources r
          JOIN resource_versions v ON v.resource_id = r.id AND v.number <= CASE WHEN {INSIDER} THEN r.latest ELSE r.published END
          JOIN blobs b ON b.hash = v.hash
          WHERE {SEES} AND r.id = $6 AND ($7 = 0 OR v.number = $7) ORDER BY v.number DESC LIMIT 1"

@@ -67,6 +67,10 @@ pub fn sniff(head: &[u8]) -> Sniffed {
         (Some(b"RIFF"), _, Some(b"WEBP")) => return sniffed("webp", "image/webp"),
         (Some(b"RIFF"), _, Some(b"WAVE")) => return sniffed("audio", "audio/wav"),
         (Some(b"RIFF"), _, Some(b"AVI ")) => return sniffed("video", "video/x-msvideo"),
+        // ISO 14496-12 containers of still pictures, as telephones take them.
+        (_, Some(b"ftyp"), Some(b"heic" | b"heix" | b"hevc" | b"mif1" | b"msf1" | b"avif")) => {
+            return sniffed("heic", "image/heic");
+        }
         (_, Some(b"ftyp"), Some(b"M4A ")) => return sniffed("audio", "audio/mp4"),
         (_, Some(b"ftyp"), _) => return sniffed("video", "video/mp4"),
         (Some(b"PK\x03\x04" | b"PK\x05\x06"), _, _) => return in_zip(head),
@@ -117,12 +121,13 @@ mod tests {
 
     #[test]
     fn a_file_is_what_its_bytes_say() {
-        let cases: [(&[u8], &str); 12] = [
+        let cases: [(&[u8], &str); 13] = [
             (b"%PDF-1.7\n", "pdf"),
             (b"\x89PNG\r\n\x1a\n....", "png"),
             (b"RIFF\x24\0\0\0WEBPVP8 ", "webp"),
             (b"RIFF\x24\0\0\0AVI LIST", "video"),
             (b"\0\0\0\x20ftypisom", "video"),
+            (b"\0\0\0\x24ftypheic\0\0\0\0mif1", "heic"),
             (b"PK\x03\x04........[Content_Types].xml....PK\x03\x04...ppt/slides", "pptx"),
             (b"PK\x03\x04....mimetypeapplication/vnd.oasis.opendocument.textPK", "odt"),
             (b"PK\x03\x04....photos/1.jpg", "zip"),

@@ -570,6 +570,63 @@ echo '{"done":{"type":"pptx","mime":"x","result":"result.json","pages":3}}'"#;
     }
 }
 
+/// A file as its reader gets it: what it is called, and its bytes.
+async fn saved(page: &Page, house: &House, path: &str) -> (String, Vec<u8>) {
+    let request = Request::builder().uri(path).header(header::COOKIE, page.cookie.as_deref().expect("signed in"));
+    let answer = house.router.clone().oneshot(request.body(Body::empty()).expect("a request")).await;
+    let answer = answer.expect("infallible");
+    assert_eq!(answer.status(), StatusCode::OK, "{path}");
+    let name = text(answer.headers(), "content-disposition").to_owned();
+    (name, axum::body::to_bytes(answer.into_body(), 1 << 20).await.expect("a body").to_vec())
+}
+
+#[tokio::test]
+async fn others_get_a_photo_without_the_place_where_it_was_taken() {
+    const PHOTO: &[u8] = b"BM a bitmap with its place";
+    for house in houses().await {
+        let (mut wang, _) = house.signed_in("wang", Role::Teacher).await;
+        let mut li = house.signed_in("li", Role::Teacher).await.0;
+        let public = [("filename", "板书.bmp"), ("visibility", "county")];
+        let id = upload(&wang, &house, PHOTO, &public).await;
+        let path = format!("/api/resources/{id}/file");
+        assert_eq!(li.get(&path).await.1["code"], "being_prepared", "nobody has read it yet");
+        let script = r#"
+printf clean > "$out/image.png"; printf x > "$out/p1-l.webp"; printf x > "$out/p1-s.webp"
+echo '{"type":"bmp","mime":"image/bmp","image":{"width":2,"height":2,"stripped":"image.png","mime":"image/png"}}' > "$out/result.json"
+echo '{"done":{"result":"result.json"}}'"#;
+        let _program = understand_with(&house, script).await;
+        understood(&mut wang, &id).await;
+        let (name, bytes) = saved(&wang, &house, &path).await;
+        assert!(name.ends_with(".bmp") && bytes == PHOTO, "its owner gets the original: {name}");
+        let (name, bytes) = saved(&li, &house, &path).await;
+        assert_eq!(bytes, b"clean");
+        assert!(name.ends_with("%E6%9D%BF%E4%B9%A6.png"), "{name}");
+        let (_, made) = li.post("/api/collections", json!({ "title": "板书", "resource_ids": [id] })).await;
+        let zip = format!("/api/collections/{}/zip", made["id"].as_str().expect("an id"));
+        let (_, packed) = saved(&li, &house, &zip).await;
+        let mut archive = zip::ZipArchive::new(std::io::Cursor::new(packed)).expect("a zip");
+        let mut inside = String::new();
+        std::io::Read::read_to_string(&mut archive.by_name("板书.png").expect("there"), &mut inside).expect("read");
+        assert_eq!(inside, "clean", "nor does a collection tell it");
+    }
+}
+
+#[tokio::test]
+async fn a_web_page_is_shown_in_a_place_where_it_can_do_nothing() {
+    for house in houses().await {
+        let (wang, _) = house.signed_in("wang", Role::Teacher).await;
+        let page = upload(&wang, &house, b"<!doctype html><script>alert(1)</script>", &[("filename", "a.html")]).await;
+        let plan = upload(&wang, &house, PLAN.as_bytes(), &[("filename", "a.txt")]).await;
+        let (status, headers, _) =
+            tus(&wang, &house, "GET", &format!("/api/resources/{page}/html"), &[], Vec::new()).await;
+        assert_eq!((status, text(&headers, "content-type")), (StatusCode::OK, "text/html"));
+        let policy = text(&headers, "content-security-policy");
+        assert!(policy.starts_with("sandbox; default-src 'none';") && !policy.contains("allow-"), "{policy}");
+        let (status, ..) = tus(&wang, &house, "GET", &format!("/api/resources/{plan}/html"), &[], Vec::new()).await;
+        assert_eq!(status, StatusCode::NOT_FOUND, "text is no page");
+    }
+}
+
 #[tokio::test]
 async fn a_file_with_a_password_says_so_on_its_card_and_is_tried_again_when_asked() {
     for house in houses().await {
