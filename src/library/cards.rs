@@ -93,6 +93,8 @@ pub struct Preview {
     pub image_url: Option<String>,
     /// What `<video>` or `<audio>` plays.
     pub media_url: Option<String>,
+    /// How far the copy that browsers play is made, 0 to 1, while it is being made: they do not play the original.
+    pub converting: Option<f64>,
     pub duration_ms: Option<i64>,
 }
 
@@ -132,6 +134,8 @@ struct Row {
     job_id: Option<JobId>,
     job_state: Option<JobState>,
     progress: Option<f64>,
+    converting: Option<f64>,
+    converter_id: Option<JobId>,
     uses: i64,
     rating_sum: i64,
     ratings: i64,
@@ -158,12 +162,14 @@ pub async fn cards(db: &Db, reader: &Reader, wanted: Wanted<'_>) -> Result<Vec<R
         "SELECT r.id, r.title, r.kind, r.stage, r.grade, r.subject, r.edition, r.volume, r.unit, r.period, r.keywords, r.suggested,
             r.licence, r.source, r.owner_id, p.name AS owner_name, r.school_id, s.name AS school_name, r.visibility,
             r.asked_visibility, r.review, v.number AS version, v.file_name, v.hash, b.size_bytes, b.type AS file_type, b.mime,
-            b.state AS understood, b.problem, b.facts, b.pages, j.id AS job_id, j.state AS job_state, j.progress, r.uses, r.rating_sum, r.ratings,
+            b.state AS understood, b.problem, b.facts, b.pages, j.id AS job_id, j.state AS job_state, j.progress,
+            CASE WHEN k.state IN ('queued', 'running') THEN k.progress END AS converting, k.id AS converter_id, r.uses, r.rating_sum, r.ratings,
             r.comments, r.created_at, r.updated_at, CASE WHEN r.owner_id = $1 OR $4 = 1 THEN 1 ELSE 0 END AS can_edit
          {FROM}
          JOIN resource_versions v ON v.resource_id = r.id AND v.number = CASE WHEN {INSIDER} THEN r.latest ELSE r.published END
          JOIN blobs b ON b.hash = v.hash
          LEFT JOIN jobs j ON j.key = 'understand:' || b.hash
+         LEFT JOIN jobs k ON k.key = 'playable:' || b.hash
          WHERE {SEES} AND {} ORDER BY {} LIMIT {} OFFSET {}",
         wanted.condition, wanted.order, wanted.limit, wanted.offset
     );
@@ -277,9 +283,10 @@ impl Row {
             Understood::Waiting if !at_work => (Understood::Failed, Some("cancelled".to_owned())),
             state => (state, self.problem.clone()),
         };
+        let converting = self.converting.filter(|_| media.is_some_and(|media| media.plays.is_none()));
         Preview {
             state,
-            job_id: self.job_id.filter(|_| at_work),
+            job_id: self.job_id.filter(|_| at_work).or(self.converter_id.filter(|_| converting.is_some())),
             progress: match state {
                 Understood::Waiting => self.progress.unwrap_or(0.0),
                 Understood::Ready | Understood::Failed => 1.0,
@@ -288,6 +295,7 @@ impl Row {
             pages: self.pages,
             thumbnail_url,
             image_url,
+            converting,
             media_url: media.and_then(|media| media.plays).and_then(|_| at("media/play")),
             duration_ms: media.and_then(|media| media.duration_ms),
         }

@@ -31,15 +31,21 @@ pub fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(again))
 }
 
-/// Tries once more to understand a file that failed or was cancelled.
+/// Tries once more to understand a file that failed or was cancelled, or to make the copy of it that browsers play.
 #[utoipa::path(post, path = "/api/resources/{id}/understand", tag = "library", params(("id" = ResourceId, Path)), responses((status = 202, body = Job), (status = 403, body = crate::error::Body), (status = 409, body = crate::error::Body)))]
 async fn again(State(app): State<App>, actor: Actor, Path(id): Path<ResourceId>) -> Result<(StatusCode, Json<Job>)> {
     resources::editable(&app, &actor, id).await?;
     let reader = Reader::of(&app.db, Some(&actor)).await?;
     let seen = resources::seen(&app.db, &reader, id, None).await?;
     let mut tx = app.db.begin().await?;
-    record::start_anew(&mut tx, &seen.hash).await?;
-    let job = order(&app.jobs, &mut tx, &seen.hash, PersonId(actor.id())).await?;
+    let person = PersonId(actor.id());
+    let job = match Facts::of(&seen.facts).media.is_some_and(|media| media.plays.is_none()) {
+        true => media::order_playable(&app.jobs, &mut tx, &seen.hash, Some(person)).await?,
+        false => {
+            record::start_anew(&mut tx, &seen.hash).await?;
+            order(&app.jobs, &mut tx, &seen.hash, person).await?
+        }
+    };
     tx.commit().await?;
     app.jobs.wake();
     let job = app.jobs.get(job).await?.ok_or_else(resources::missing)?;
@@ -50,6 +56,8 @@ async fn again(State(app): State<App>, actor: Actor, Path(id): Path<ResourceId>)
 pub const IMAGE: &str = "image";
 pub const POSTER: &str = "poster.jpg";
 pub const RENDITION: &str = "rendition.mp4";
+/// A content's name in the folder of a run.
+const INPUT: &str = "input";
 
 /// A program that crashes on a file crashes again; a machine that ran out of memory for a moment does not.
 const TRIES_OF_A_CRASH: i64 = 2;
@@ -206,7 +214,11 @@ impl Desk {
         };
         record::write(&self.db, hash, &findings).await?;
         if findings.facts.media.is_some_and(|media| media.plays.is_none()) {
-            self.order_playable(hash).await?;
+            let giver = record::giver(&self.db, hash).await?;
+            let mut tx = self.db.begin().await?;
+            media::order_playable(&self.jobs, &mut tx, hash, giver).await?;
+            tx.commit().await?;
+            self.jobs.wake();
         }
         Ok(())
     }
@@ -250,7 +262,7 @@ impl Desk {
         if let Some(path) = self.storage.file(&Key::blob(hash)) {
             return Ok(std::path::absolute(path)?);
         }
-        let path = scratch.file("input");
+        let path = scratch.file(INPUT);
         let mut file = tokio::fs::File::create(&path).await?;
         let mut stream = self.storage.stream(&Key::blob(hash), None).await?;
         while let Some(bytes) = futures_util::StreamExt::next(&mut stream).await {
@@ -258,6 +270,16 @@ impl Desk {
         }
         file.flush().await?;
         Ok(path)
+    }
+
+    /// The content under a name in the run's own folder: a manifest names nothing outside of it.
+    async fn bring(&self, hash: &str, scratch: &Scratch) -> Result<(), UnderstandError> {
+        let (input, inside) = (self.fetch(hash, scratch).await?, scratch.file(INPUT));
+        if input != inside && tokio::fs::hard_link(&input, &inside).await.is_err() {
+            // The store is on another disk.
+            tokio::fs::copy(&input, &inside).await?;
+        }
+        Ok(())
     }
 
     async fn store(&self, hash: &str, name: &str, file: &FilePath) -> Result<(), UnderstandError> {

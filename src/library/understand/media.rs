@@ -3,9 +3,12 @@
 use std::path::Path;
 
 use serde_json::{Value, json};
+use sqlx::{Any, Transaction};
 
-use super::{Desk, Findings, POSTER, RENDITION, Scratch, UnderstandError, argument, record, told};
-use crate::jobs::{Failure, NewJob, Owner, Running};
+use super::{Desk, Findings, INPUT, POSTER, RENDITION, Scratch, UnderstandError, argument, record, told};
+use crate::db::DbError;
+use crate::identity::PersonId;
+use crate::jobs::{Failure, JobId, Jobs, NewJob, Owner, Running};
 use crate::library::facts::{Facts, Media, Plays, Stream};
 use crate::library::sniff;
 use crate::worker::WorkerError;
@@ -14,6 +17,17 @@ use crate::worker::WorkerError;
 const POSTER_AT: &str = "3";
 /// Streams that a card tells of.
 const MOST_STREAMS: usize = 16;
+
+/// What no browser plays gets a copy that all do; in the lane of long jobs.
+pub(super) async fn order_playable(
+    jobs: &Jobs,
+    tx: &mut Transaction<'static, Any>,
+    hash: &str,
+    person: Option<PersonId>,
+) -> Result<JobId, DbError> {
+    let key = format!("playable:{hash}");
+    jobs.submit_in(tx, NewJob { kind: "playable", key, owner: person.map(Owner::Person) }).await
+}
 
 impl Desk {
     pub(super) async fn look(
@@ -66,14 +80,6 @@ impl Desk {
         }
     }
 
-    /// What no browser plays gets a copy that all do; in the lane of long jobs.
-    pub(super) async fn order_playable(&self, hash: &str) -> Result<(), UnderstandError> {
-        let key = format!("playable:{hash}");
-        let owner = record::giver(&self.db, hash).await?.map(Owner::Person);
-        self.jobs.submit(NewJob { kind: "playable", key, owner }).await?;
-        Ok(())
-    }
-
     pub(super) async fn make_playable(self, job: Running) -> Result<(), Failure> {
         let Some(hash) = job.key.strip_prefix("playable:") else {
             return Err(Failure::GiveUp("the job names no content".into()));
@@ -96,9 +102,9 @@ impl Desk {
         let facts = record::facts(&self.db, hash).await?.ok_or(UnderstandError::Gone)?;
         let media = facts.media.clone().ok_or(UnderstandError::Gone)?;
         let scratch = self.scratch(job)?;
-        let input = self.fetch(hash, &scratch).await?;
+        self.bring(hash, &scratch).await?;
         let has = |kind: &str| media.streams.iter().any(|stream| stream.kind == kind);
-        let clip = json!([{ "path": argument(&input) }]);
+        let clip = json!([{ "path": INPUT }]);
         let manifest = json!({
             "duration_ms": media.duration_ms.filter(|ms| *ms > 0).ok_or(UnderstandError::Nonsense("no duration"))?,
             "pictures": if has("video") { json!({ "lead": clip }) } else { json!({}) },
