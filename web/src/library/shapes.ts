@@ -33,6 +33,8 @@ export interface Preview {
   thumbnail_url: string | null
   image_url: string | null
   media_url: string | null
+  /** 0..1 while a copy that browsers play is being made */
+  converting: number | null
   duration_ms: number | null
 }
 
@@ -74,6 +76,8 @@ export interface Resource extends ResourceCard {
   published: number
   versions: Version[]
   problem_text: string | null
+  /** As the file itself has it. */
+  file_author: string | null
   facts: {
     outline: { level: number; text: string; page: number | null }[]
     entries: { path: string; size: number }[]
@@ -126,6 +130,10 @@ export interface Words {
   volumes: string[]
   licences: string[]
 }
+
+/** The curriculum's fields of one line, and where their words to choose from are. */
+export const COURSE_FIELDS = [['stage', 'stages'], ['grade', 'grades'], ['subject', 'subjects'], ['edition', 'editions'], ['volume', 'volumes'], ['unit', null], ['period', null], ['licence', 'licences'], ['source', null]] as const
+export type CourseField = (typeof COURSE_FIELDS)[number][0]
 
 /** A text, and which parts of it to mark, in UTF-16 units. */
 export interface Marked {

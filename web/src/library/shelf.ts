@@ -2,6 +2,7 @@
 
 import { computed, onBeforeUnmount, ref } from 'vue'
 import { ApiError, get, sentence } from '../api'
+import { curriculum } from './curriculum'
 import { RESOURCE_TYPES, type Found, type Hit, type ResourceCard, type Words } from './shapes'
 
 export const FACETS = ['type', 'subject', 'grade', 'stage', 'edition', 'volume', 'file_type'] as const
@@ -48,7 +49,7 @@ export function useShelf(asked: () => Asked) {
     const now = asked()
     if (now.tab === 'collections') return
     try {
-      words.value ??= await get<Words>('/api/resources/words')
+      words.value ??= await curriculum()
       const answer = now.words ? await search(now) : await list(now)
       if (mine !== turn) return
       items.value = answer.items

@@ -6,6 +6,7 @@ import { computed, reactive, ref } from 'vue'
 import * as tus from 'tus-js-client'
 import { ApiError, get, post, sentence } from '../api'
 import { i18n, locale } from '../i18n'
+import { sha256Of } from './digest'
 import { speed } from './marked'
 import type { Resource, ResourceCard, UploadState } from './shapes'
 
@@ -24,6 +25,8 @@ export interface Sending {
   problem: string | null
   /** The same content, found in the library. */
   known: ResourceCard | null
+  /** The name of another file of this list with the same content. */
+  twin: string | null
   resource: string | null
   /** How far the server has understood it; null until it is there. */
   understood: ResourceCard['preview'] | null
@@ -48,8 +51,6 @@ interface Work {
 
 /** A school's uplink is shared by a few, not by twenty. */
 const AT_ONCE = 3
-/** Hashing needs the whole file in memory; above this the server finds duplicates by itself. */
-const HASHED_MOST = 64 * 1024 * 1024
 const RETRY_MS = [1000, 3000, 5000, 10_000, 20_000, 30_000]
 /** The speed shown is that of the last seconds. */
 const WINDOW_MS = 4000
@@ -70,7 +71,7 @@ export async function add(files: { file: File; path: string }[], wish: Wish | nu
   const mine = files.map(({ file, path }) => {
     const id = next++
     works.set(id, { file, path, wish, upload: null, sha256: null, moments: [] })
-    sendings.unshift({ id, name: file.name, size: file.size, sent: 0, stage: 'checking', speed: null, waits: false, problem: null, known: null, resource: null, understood: null, versionOf: wish?.title ?? null })
+    sendings.unshift({ id, name: file.name, size: file.size, sent: 0, stage: 'checking', speed: null, waits: false, problem: null, known: null, twin: null, resource: null, understood: null, versionOf: wish?.title ?? null })
     return sendings.find((one) => one.id === id)!
   })
   for (const one of mine) {
@@ -83,22 +84,28 @@ async function check(one: Sending) {
   const work = works.get(one.id)
   if (!work || one.stage !== 'checking') return
   if (work.file.size === 0) return fail(one, i18n.global.t('library.upload.empty_file'))
-  // Without https there is no crypto.subtle, and the server finds duplicates after they came.
-  if (!work.wish && work.file.size <= HASHED_MOST && globalThis.crypto.subtle) {
-    try {
-      work.sha256 = await sha256(work.file)
-      one.known = (await post<{ items: { resource: ResourceCard }[] }>('/api/uploads/known', { sha256s: [work.sha256] })).items[0]?.resource ?? null
-    } catch (error) {
-      // A file that cannot be read will not be sent either; a server that cannot be asked is tried again by the upload itself.
-      if (!(error instanceof ApiError)) return fail(one, sentence(error))
-    }
+  try {
+    if (!work.wish) await compare(one, work)
+  } catch (error) {
+    // A file that cannot be read will not be sent either; a server that cannot be asked is tried again by the upload itself.
+    if (!(error instanceof ApiError)) return fail(one, i18n.global.t('library.upload.unreadable'))
   }
-  if (one.stage === 'checking') one.stage = one.known ? 'known' : 'waiting'
+  one.sent = 0
+  if (one.stage === 'checking') one.stage = one.known || one.twin ? 'known' : 'waiting'
 }
 
-async function sha256(file: File): Promise<string> {
-  const digest = await crypto.subtle.digest('SHA-256', await file.arrayBuffer())
-  return [...new Uint8Array(digest)].map((byte) => byte.toString(16).padStart(2, '0')).join('')
+/** Looks for the same content, in this list and in the library. */
+async function compare(one: Sending, work: Work) {
+  const digest = await sha256Of(work.file, (bytes) => {
+    one.sent = bytes
+    return one.stage === 'checking'
+  })
+  if (!digest) return
+  work.sha256 = digest
+  const twin = sendings.find((other) => other !== one && works.get(other.id)?.sha256 === digest)
+  one.twin = twin?.name ?? null
+  const known = await post<{ items: { resource: ResourceCard }[] }>('/api/uploads/known', { sha256s: [digest] })
+  one.known = known.items[0]?.resource ?? null
 }
 
 function pump() {
@@ -160,6 +167,7 @@ function moved(one: Sending, work: Work, sent: number) {
 
 function arrived(one: Sending) {
   one.stage = 'done'
+  one.twin = null
   one.sent = one.size
   one.speed = null
   one.problem = null
@@ -234,6 +242,8 @@ export async function giveUp(one: Sending) {
 export async function addAnyway(one: Sending) {
   const work = works.get(one.id)
   if (!work?.sha256) return
+  // Its twin is on its way: by then the library knows it, or else it is sent.
+  if (!one.known) return resume(one)
   one.stage = 'sending'
   try {
     one.resource = (await post<{ id: string }>('/api/resources', { sha256: work.sha256, file_name: one.name })).id
