@@ -87,14 +87,7 @@ export interface Resource extends ResourceCard {
   can_review: boolean
 }
 
-export interface Page {
-  n: number
-  width: number
-  height: number
-  text: string
-  large_url: string | null
-  small_url: string | null
-}
+export type { DeckPage as Page } from '../deck/deck'
 
 export interface Comment {
   id: string
