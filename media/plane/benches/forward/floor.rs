@@ -1,12 +1,14 @@
 //! The least that must be done: copy, seal and send the same datagrams.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use tongke_plane::io::{MediaSocket, Sender};
 use tongke_plane::subscribe::arena::SendArena;
 use tongke_plane::transport::srtp::{Profile, Role, RtpSealer, SrtpSession};
 
-use crate::{FRAMES_PER_BLOCK, Scenario, TWCC_ID, cpu_time};
+use crate::common::timed;
+use crate::{FRAMES_PER_BLOCK, Scenario, TWCC_ID};
 
 /// A header with one extension of four bytes.
 const HEADER: [u8; 20] = [0x90, 102, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xBE, 0xDE, 0, 1, TWCC_ID << 4 | 1, 0, 0, 0];
@@ -36,27 +38,29 @@ impl Floor {
         let packets = self.scenario.packets();
         let mut packet = HEADER.to_vec();
         packet.resize(HEADER.len() + self.scenario.payload(), 0x55);
-        let start = cpu_time();
-        for _ in 0..FRAMES_PER_BLOCK {
-            for (to, sealer) in &mut self.subscribers {
-                if !self.arena.has_room(packets) {
-                    self.sender.flush(socket, &self.arena);
-                    self.arena.clear();
+        let mut spent = Duration::ZERO;
+        timed(&mut spent, || {
+            for _ in 0..FRAMES_PER_BLOCK {
+                for (to, sealer) in &mut self.subscribers {
+                    if !self.arena.has_room(packets) {
+                        self.sender.flush(socket, &self.arena);
+                        self.arena.clear();
+                    }
+                    for n in 0..packets as u64 {
+                        let seq = self.seq + n;
+                        let space = self.arena.space();
+                        space[..packet.len()].copy_from_slice(&packet);
+                        space[2..4].copy_from_slice(&(seq as u16).to_be_bytes());
+                        let len = sealer.protect(space, HEADER.len(), packet.len(), (seq >> 16) as u32);
+                        self.arena.commit(*to, len);
+                    }
                 }
-                for n in 0..packets as u64 {
-                    let seq = self.seq + n;
-                    let space = self.arena.space();
-                    space[..packet.len()].copy_from_slice(&packet);
-                    space[2..4].copy_from_slice(&(seq as u16).to_be_bytes());
-                    let len = sealer.protect(space, HEADER.len(), packet.len(), (seq >> 16) as u32);
-                    self.arena.commit(*to, len);
-                }
+                self.seq += packets as u64;
+                self.sender.flush(socket, &self.arena);
+                self.arena.clear();
             }
-            self.seq += packets as u64;
-            self.sender.flush(socket, &self.arena);
-            self.arena.clear();
-        }
+        });
         let sent = FRAMES_PER_BLOCK * packets * self.subscribers.len();
-        (cpu_time() - start).as_nanos() as f64 / sent as f64
+        spent.as_nanos() as f64 / sent as f64
     }
 }

@@ -19,8 +19,9 @@ use tongke_plane::tap::{self, Tap};
 use tongke_plane::transport::{IceCredentials, Identity, Transport};
 use tongke_plane::{Codec, LessonId, MediaKind, PeerId, Priority, TrackId};
 
+use crate::common::{counted, timed};
 use crate::support::{Client, Packet, TWCC_ID, payload_type, published, start_of_time, subscribed, twcc_of};
-use crate::{FRAMES_PER_BLOCK, Scenario, cpu_time};
+use crate::{FRAMES_PER_BLOCK, Scenario};
 
 const TRACK: TrackId = TrackId(1);
 
@@ -143,20 +144,17 @@ impl Bench {
         let mut packets = self.packets();
         let before = self.counters.snapshot();
         let (from, now) = (self.publisher.address, self.now);
-        let start = cpu_time();
-        for packet in &mut packets {
-            self.shard.handle_datagram(now, from, packet);
-        }
-        self.shard.handle_timeout(now);
-        let mut cpu = cpu_time() - start;
+        let mut cpu = Duration::ZERO;
+        let shard = &mut self.shard;
+        let take_in = || {
+            packets.iter_mut().for_each(|packet| shard.handle_datagram(now, from, packet));
+            shard.handle_timeout(now);
+        };
+        timed(&mut cpu, || counted(take_in));
         loop {
-            let start = cpu_time();
-            let more = self.shard.poll_output(now, &mut self.arena);
-            cpu += cpu_time() - start;
+            let more = timed(&mut cpu, || counted(|| self.shard.poll_output(now, &mut self.arena)));
             self.note_feedback();
-            let start = cpu_time();
-            self.sender.flush(socket, &self.arena);
-            cpu += cpu_time() - start;
+            timed(&mut cpu, || counted(|| self.sender.flush(socket, &self.arena)));
             self.arena.clear();
             if !more {
                 break;
@@ -224,16 +222,14 @@ impl Bench {
     fn upkeep(&mut self) -> Duration {
         let now = self.now;
         let mut incoming = self.poll_clients();
-        let start = cpu_time();
-        for (from, datagram) in &mut incoming {
-            self.shard.handle_datagram(now, *from, datagram);
-        }
-        self.shard.handle_timeout(now);
-        let mut cpu = cpu_time() - start;
+        let (mut cpu, shard) = (Duration::ZERO, &mut self.shard);
+        let take_in = || {
+            incoming.iter_mut().for_each(|(from, datagram)| shard.handle_datagram(now, *from, datagram));
+            shard.handle_timeout(now);
+        };
+        timed(&mut cpu, || counted(take_in));
         loop {
-            let start = cpu_time();
-            let more = self.shard.poll_output(now, &mut self.arena);
-            cpu += cpu_time() - start;
+            let more = timed(&mut cpu, || counted(|| self.shard.poll_output(now, &mut self.arena)));
             self.note_feedback();
             self.answer_clients();
             self.arena.clear();

@@ -13,6 +13,8 @@
 
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)]
 
+#[path = "../common/mod.rs"]
+mod common;
 #[path = "../../tests/support/mod.rs"]
 mod support;
 
@@ -22,6 +24,7 @@ mod lesson;
 
 use std::time::Duration;
 
+use common::{arguments, begin_counting, median, number};
 use drain::Drain;
 use floor::Floor;
 use lesson::Bench;
@@ -84,10 +87,8 @@ impl Scenario {
 pub const FRAMES_PER_BLOCK: usize = 30;
 
 fn main() {
-    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
-    let number =
-        |nth: usize, default| arguments.get(nth).and_then(|text| text.parse::<usize>().ok()).unwrap_or(default);
-    let (subscribers, rounds) = (number(0, 100), number(1, 20));
+    let arguments = arguments();
+    let (subscribers, rounds) = (number(&arguments, 0, 100), number(&arguments, 1, 20));
     let name = arguments.get(2).map_or("picture", String::as_str);
     let scenario = Scenario::named(name).unwrap_or_else(|| panic!("no scenario {name}: picture, voice or lesson"));
 
@@ -96,6 +97,7 @@ fn main() {
     let mut bench = Bench::new(scenario, &drain.addresses);
     let mut floor = Floor::new(scenario, &drain.addresses);
     bench.settle(&socket);
+    begin_counting();
     let (mut forward_ns, mut floor_ns) = (Vec::new(), Vec::new());
     for _ in 0..rounds {
         forward_ns.push(bench.block(&socket));
@@ -114,17 +116,4 @@ fn main() {
         bench.resent,
         forward_ns / floor_ns
     );
-}
-
-/// CPU time of this thread, kernel part included.
-pub fn cpu_time() -> Duration {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: time is writable.
-    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
-    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
-}
-
-fn median(values: &mut [f64]) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
 }
