@@ -7,7 +7,7 @@ use crate::sdp::{Codec, PublishedMedia, SubscribedMedia};
 use crate::subscribe::allocator::Priority;
 use crate::subscribe::forward::ForwardSpec;
 use crate::tap::TapSink;
-use crate::transport::{CloseReason, IceCredentials, RemoteParameters, Transport};
+use crate::transport::{CloseReason, HandshakeProgress, IceCredentials, RemoteParameters, Transport};
 use crate::units::Bitrate;
 
 /// What the plane's handle asks of a shard. Commands of one peer keep their order.
@@ -22,6 +22,8 @@ pub enum Command {
     Accept { peer: PeerId, remote: RemoteParameters, media: Vec<SubscribedMedia> },
     /// New ICE credentials on both sides, or on ours while the peer's are still to come.
     RestartIce { peer: PeerId, local: IceCredentials, remote: Option<IceCredentials> },
+    /// What came of a step of the peer's handshake.
+    Handshake { peer: PeerId, progress: Box<HandshakeProgress> },
     /// What each slot shows from now on.
     Assign { peer: PeerId, slots: Vec<Option<Shown>> },
     /// Takes a peer down.

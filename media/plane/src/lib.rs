@@ -27,6 +27,7 @@
 //! - A shard's state has one owner, its thread. There is no lock, no await and no allocation on the forwarding path.
 //! - The core never asks for the time or for randomness; both are handed in. `clippy.toml` refuses it.
 //! - Every queue is bounded; what does not fit is counted.
+//! - A handshake's elliptic curves are computed on a thread of their own: those who join never hold up those who watch.
 //! - Every datagram and packet that goes nowhere has a [`drop_reason::DropReason`].
 //! - An SRTP nonce is never used twice: a slot's outgoing numbers only grow, and its keys live as long as its peer.
 

@@ -116,6 +116,7 @@ impl Wire {
         while let Some(output) = self.ours.poll_output() {
             match output {
                 Output::Transmit { datagram, .. } => self.send(&datagram),
+                Output::Handshake(step) => self.ours.handle_handshake(self.now, step.run()),
                 Output::Connected(session) => self.session = Some(session),
                 Output::Closed(reason) => self.closed = Some(reason),
                 _ => {}

@@ -228,6 +228,9 @@ impl Bench {
             shard.handle_timeout(now);
         };
         timed(&mut cpu, || counted(take_in));
+        while let Some((peer, step)) = self.shard.poll_handshake() {
+            self.shard.handle_command(now, Command::Handshake { peer, progress: Box::new(step.run()) });
+        }
         loop {
             let more = timed(&mut cpu, || counted(|| self.shard.poll_output(now, &mut self.arena)));
             self.note_feedback();

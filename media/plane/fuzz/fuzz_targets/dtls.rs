@@ -19,6 +19,7 @@ fuzz_target!(|data: &[u8]| {
         while let Some(output) = peer.poll_output() {
             match output {
                 Output::Transmit { datagram, .. } => sent += datagram.len(),
+                Output::Handshake(step) => peer.handle_handshake(now, step.run()),
                 Output::Connected(_) => panic!("nobody has the certificate of sevens"),
                 _ => {}
             }

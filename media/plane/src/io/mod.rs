@@ -3,6 +3,7 @@
 #![expect(clippy::disallowed_methods, reason = "the shell is where clock, sockets and randomness belong")]
 
 mod address;
+mod handshakes;
 mod receive;
 mod send;
 mod shard_thread;
@@ -68,6 +69,8 @@ pub struct ShardHandle {
     address: SocketAddr,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
+    /// The one that all shards share.
+    handshakes: Arc<JoinHandle<()>>,
 }
 
 /// How others reach a shard: the server, and its neighbours.
@@ -99,6 +102,7 @@ pub fn start(addresses: &[SocketAddr], events: &mpsc::Sender<Event>) -> Result<V
         sockets.push(socket);
         queues.push(queue);
     }
+    let (handshakes, handshakes_thread) = handshakes::start(neighbours.clone())?;
     let mut handles = Vec::new();
     for (index, (socket, queue)) in sockets.into_iter().zip(queues).enumerate() {
         let inbox = neighbours[index].clone();
@@ -111,12 +115,14 @@ pub fn start(addresses: &[SocketAddr], events: &mpsc::Sender<Event>) -> Result<V
             commands: queue,
             waker: inbox.waker.clone(),
             neighbours: neighbours.clone(),
+            handshakes: handshakes.clone(),
             events: events.clone(),
             counters: inbox.counters.clone(),
             stop: stop.clone(),
         };
         let thread = std::thread::Builder::new().name(format!("media-{index}")).spawn(move || thread.run())?;
-        handles.push(ShardHandle { inbox, address, stop, thread: Some(thread) });
+        let handshakes = handshakes_thread.clone();
+        handles.push(ShardHandle { inbox, address, stop, thread: Some(thread), handshakes });
     }
     Ok(handles)
 }
@@ -134,15 +140,12 @@ impl ShardHandle {
 
     /// Queues a command that must not be lost; waits for room in the queue, which a shard makes within a batch.
     pub fn send_always(&self, command: Command) {
-        self.inbox.counters.commands_queued.fetch_add(1, Ordering::Relaxed);
-        // A thread that has ended has nobody left to close or forget.
-        let _ = self.inbox.commands.send(command);
-        self.inbox.waker.wake();
+        self.inbox.send_always(command);
     }
 
-    /// Whether the shard's thread runs.
+    /// Whether the threads run that it needs.
     pub fn is_running(&self) -> bool {
-        self.thread.as_ref().is_some_and(|thread| !thread.is_finished())
+        self.thread.as_ref().is_some_and(|thread| !thread.is_finished()) && !self.handshakes.is_finished()
     }
 
     pub fn stats(&self) -> Stats {
@@ -191,6 +194,14 @@ impl Neighbour {
                 Err(NotTaken)
             }
         }
+    }
+
+    /// Queues a command that must not be lost, and waits for room; not for media threads.
+    fn send_always(&self, command: Command) {
+        self.counters.commands_queued.fetch_add(1, Ordering::Relaxed);
+        // A thread that has ended has nobody left to whom it matters.
+        let _ = self.commands.send(command);
+        self.waker.wake();
     }
 
     fn wake(&self) {

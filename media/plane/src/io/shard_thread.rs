@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::Receiver as Commands;
+use std::sync::mpsc::{Receiver as Commands, Sender as Queue};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
 
+use super::handshakes::Task;
 use super::receive::Receiver;
 use super::send::Sender;
 use super::socket::MediaSocket;
@@ -30,6 +31,7 @@ pub struct ShardThread {
     pub commands: Commands<Command>,
     pub waker: Arc<Waker>,
     pub neighbours: Vec<Neighbour>,
+    pub handshakes: Queue<Task>,
     pub events: mpsc::Sender<Event>,
     pub counters: Arc<Counters>,
     pub stop: Arc<AtomicBool>,
@@ -111,7 +113,7 @@ impl ShardThread {
         }
     }
 
-    /// Events for the server, requests and packets for other shards.
+    /// Events for the server, requests and packets for other shards, handshakes for their thread.
     fn pass_on(&mut self) {
         // While the server does not take events they wait in the shard, which drops those that a later one replaces.
         if self.shard.has_news() {
@@ -126,6 +128,11 @@ impl ShardThread {
             {
                 Counters::add(&self.counters.relay_overruns, 1);
             }
+        }
+        while let Some((peer, step)) = self.shard.poll_handshake() {
+            let shard = self.shard.index();
+            // A thread that has died shows in [`super::ShardHandle::is_running`]; the peer is given up in time.
+            let _ = self.handshakes.send(Task { shard, peer, step });
         }
         for shard in self.shard.take_wakes() {
             if let Some(neighbour) = self.neighbours.get(shard) {

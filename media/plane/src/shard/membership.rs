@@ -38,6 +38,10 @@ impl Shard {
                 }
                 shard.drain_transport(now, at);
             }),
+            Command::Handshake { peer, progress } => self.with_peer(peer, |shard, at| {
+                shard.peers[at].transport.handle_handshake(now, *progress);
+                shard.drain_transport(now, at);
+            }),
             Command::Assign { peer, slots } => self.with_peer(peer, |shard, at| shard.assign(now, at, &slots)),
             Command::Close { peer } => self.with_peer(peer, |shard, at| {
                 shard.peers[at].transport.close(now);

@@ -7,7 +7,8 @@
 //!    layer's ring ([`ingest`]), RTCP is acted on ([`feedback`]).
 //! 2. [`Shard::poll_output`] until it is done: first what transports and reports have to say, then every track with fresh packets is
 //!    written out, subscriber by subscriber ([`forwarding`]).
-//! 3. [`Shard::handle_timeout`] when [`Shard::poll_timeout`] is due ([`upkeep`]).
+//! 3. [`Shard::poll_handshake`] until there is none: what a handshake needs computed is done elsewhere and comes back as a command.
+//! 4. [`Shard::handle_timeout`] when [`Shard::poll_timeout`] is due ([`upkeep`]).
 
 mod audience;
 mod feedback;
@@ -36,7 +37,7 @@ use crate::ids::{PeerId, Ssrc, TrackId};
 use crate::rtp::{WallClock, is_rtcp};
 use crate::stats::Counters;
 use crate::subscribe::arena::SendArena;
-use crate::transport::{self, CloseReason, Output, Path};
+use crate::transport::{self, CloseReason, HandshakeStep, Output, Path};
 
 use gauges::Depths;
 use hosted::Hosted;
@@ -81,6 +82,8 @@ pub struct Shard {
     events: VecDeque<Event>,
     /// For other shards.
     requests: Vec<(usize, Command)>,
+    /// Steps of handshakes, one of each peer at most.
+    handshakes: VecDeque<(PeerId, Box<HandshakeStep>)>,
     counters: Arc<Counters>,
     depths: Depths,
     wall: WallClock,
@@ -116,6 +119,7 @@ impl Shard {
             control: VecDeque::new(),
             events: VecDeque::new(),
             requests: Vec::new(),
+            handshakes: VecDeque::new(),
             counters,
             depths: Depths::default(),
             wall,
@@ -128,6 +132,11 @@ impl Shard {
             paced: 0,
             urgent: false,
         }
+    }
+
+    /// Its number among the shards.
+    pub fn index(&self) -> usize {
+        self.index
     }
 
     /// Takes in one datagram; what it held is opened in place.
@@ -171,6 +180,11 @@ impl Shard {
     /// The next command for another shard.
     pub fn poll_request(&mut self) -> Option<(usize, Command)> {
         self.requests.pop()
+    }
+
+    /// The next step of a handshake: run it where no packet waits for it, and bring what comes of it by [`Command::Handshake`].
+    pub fn poll_handshake(&mut self) -> Option<(PeerId, Box<HandshakeStep>)> {
+        self.handshakes.pop_front()
     }
 
     /// Shards to which packets went since the last call, and that should look at their links.
@@ -229,6 +243,7 @@ impl Shard {
             let Some(output) = peer.transport.poll_output() else { return };
             match output {
                 Output::Transmit { path, datagram } => self.queue_control(path.remote, datagram),
+                Output::Handshake(step) => self.handshakes.push_back((peer.id, step)),
                 Output::Connected(session) => self.connected(now, at, session),
                 Output::PathOpened(path) => {
                     self.by_address.insert(path.remote, at);

@@ -7,8 +7,8 @@ use std::time::Instant;
 use super::dtls::{self, Dtls};
 use super::ice::Agent;
 use super::{
-    CONSENT_TIMEOUT, CloseReason, HANDSHAKE_TIMEOUT, IceCredentials, Identity, Output, Path, RemoteParameters,
-    SILENCE_TIMEOUT,
+    CONSENT_TIMEOUT, CloseReason, HANDSHAKE_TIMEOUT, HandshakeProgress, IceCredentials, Identity, Output, Path,
+    RemoteParameters, SILENCE_TIMEOUT,
 };
 use crate::drop_reason::DropReason;
 
@@ -82,6 +82,12 @@ impl Transport {
     /// Takes the next thing to do; call it until `None` after every other call.
     pub fn poll_output(&mut self) -> Option<Output> {
         self.outputs.pop_front()
+    }
+
+    /// Takes back what became of [`Output::Handshake`].
+    pub fn handle_handshake(&mut self, now: Instant, progress: HandshakeProgress) {
+        let event = self.dtls.stepped(now, progress);
+        self.follow(event);
     }
 
     /// When [`Transport::handle_timeout`] is due.
@@ -187,12 +193,13 @@ impl Transport {
         self.outputs.push_back(Output::Closed(reason));
     }
 
-    /// DTLS only ever answers a peer that has passed a check, so there is a path.
+    /// Hands out what DTLS wants done. It only ever answers a peer that has passed a check, so there is a path.
     fn flush(&mut self) {
         let datagrams = self.dtls.take_outgoing();
         if let Some(path) = self.agent.selected() {
             self.outputs.extend(datagrams.into_iter().map(|datagram| Output::Transmit { path, datagram }));
         }
+        self.outputs.extend(self.dtls.take_step().map(Output::Handshake));
     }
 
     fn handshake_deadline(&self) -> Option<Instant> {

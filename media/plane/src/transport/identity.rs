@@ -5,6 +5,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use rtc_crypto::{HashAlgorithm, RTCCryptoProvider};
+use rtc_dtls::config::{ConfigBuilder, HandshakeConfig};
 use rtc_dtls::crypto::Certificate;
 
 use super::TransportError;
@@ -14,6 +15,7 @@ pub struct Identity {
     certificate: Certificate,
     fingerprint: Fingerprint,
     crypto: Arc<dyn RTCCryptoProvider>,
+    resting: Arc<HandshakeConfig>,
 }
 
 impl Identity {
@@ -24,7 +26,9 @@ impl Identity {
             .map_err(TransportError::certificate)?;
         let der = certificate.certificate.first().ok_or(TransportError::NoCertificate)?;
         let fingerprint = Fingerprint::of(der, &crypto)?;
-        Ok(Identity { certificate, fingerprint, crypto })
+        let resting = ConfigBuilder::default().with_crypto_provider(crypto.clone()).with_insecure_skip_verify(true);
+        let resting = Arc::new(resting.build(true, None).map_err(TransportError::certificate)?);
+        Ok(Identity { certificate, fingerprint, crypto, resting })
     }
 
     /// What goes into `a=fingerprint` of every description we write.
@@ -38,6 +42,11 @@ impl Identity {
 
     pub(super) fn crypto(&self) -> &Arc<dyn RTCCryptoProvider> {
         &self.crypto
+    }
+
+    /// For connections whose handshake is over: it takes no part in what they say.
+    pub(super) fn resting_config(&self) -> &Arc<HandshakeConfig> {
+        &self.resting
     }
 }
 

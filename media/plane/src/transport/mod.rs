@@ -2,7 +2,8 @@
 //!
 //! The shard owns the socket and a [`Transport`] per peer. It hands each STUN datagram to the peer that [`local_ufrag_of`]
 //! names, each DTLS datagram to the peer whose path it came from, and performs what [`Transport::poll_output`] says. Media
-//! does not pass through here: the [`SrtpSession`] of [`Output::Connected`] is the shard's to keep next to its hot state.
+//! does not pass through here: the [`SrtpSession`] of [`Output::Connected`] is the shard's to keep next to its hot state. What a handshake
+//! needs computed leaves as [`Output::Handshake`], and the transport goes on when that comes back.
 //!
 //! **Who may do what.** An unauthenticated datagram can do nothing to a connected peer: a path opens or changes only by a
 //! check made with our password, DTLS is read only from such paths, and after the handshake only authentic records count. What
@@ -21,7 +22,9 @@ mod hello;
 mod ice;
 mod identity;
 mod path;
+mod resting;
 pub mod srtp;
+mod step;
 mod stun;
 
 pub use endpoint::Transport;
@@ -29,6 +32,7 @@ pub use ice::IceCredentials;
 pub use identity::{BadFingerprint, Fingerprint, Identity};
 pub use path::{Path, Protocol};
 pub use srtp::SrtpSession;
+pub use step::{HandshakeProgress, HandshakeStep};
 pub use stun::local_ufrag_of;
 
 use ice::PathEvent;
@@ -65,6 +69,8 @@ pub enum Output {
     },
     /// The peer passed a check on a new path: DTLS and media may come from there from now on.
     PathOpened(Path),
+    /// Run this, anywhere, and give what comes of it to [`Transport::handle_handshake`].
+    Handshake(Box<HandshakeStep>),
     /// The peer has newer paths; nothing from this one is accepted any more.
     PathForgotten(Path),
     /// Media goes to this path from now on. Emitted for the first path too.

@@ -227,6 +227,7 @@ impl Link {
                         self.client.read(self.now, &datagram);
                     }
                 }
+                Output::Handshake(step) => self.server.handle_handshake(self.now, step.run()),
                 Output::Connected(session) => self.session = Some(session),
                 Output::PathSelected(path) => self.selected.push(path),
                 Output::Closed(reason) => {

@@ -243,6 +243,9 @@ impl World {
         let mut requests = Vec::new();
         let mut arena = SendArena::new();
         for (shard, _) in &mut self.shards {
+            while let Some((peer, step)) = shard.poll_handshake() {
+                shard.handle_command(now, Command::Handshake { peer, progress: Box::new(step.run()) });
+            }
             shard.handle_imports();
             shard.handle_timeout(now);
             loop {

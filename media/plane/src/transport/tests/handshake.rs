@@ -108,7 +108,12 @@ fn a_flood_of_handshake_garbage_costs_bounded_memory_and_then_nothing() {
 
 #[test]
 fn nobody_without_keys_can_end_a_connection() {
-    let mut link = Link::connected();
+    for link in [Link::connected(), lifetime::resting()] {
+        withstands_forgeries(link);
+    }
+}
+
+fn withstands_forgeries(mut link: Link) {
     let forged: [&[u8]; 4] = [
         // A plain close_notify, a plain fatal alert, plain application data, a plain ChangeCipherSpec.
         &[21, 0xFE, 0xFD, 0, 0, 0, 0, 0, 0, 1, 0, 0, 2, 1, 0],

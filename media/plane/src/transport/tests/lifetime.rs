@@ -21,6 +21,29 @@ fn our_goodbye_reaches_the_page() {
     assert!(link.client.closed);
 }
 
+/// A lesson has been on for a while: what is kept of the handshake is little.
+pub fn resting() -> Link {
+    let mut link = Link::connected();
+    for _ in 0..10 {
+        link.run_for(Duration::from_secs(2));
+        link.send_check(NOMINATE).expect("a valid check");
+    }
+    link
+}
+
+#[test]
+fn goodbyes_are_heard_and_said_after_a_whole_lesson_too() {
+    let mut link = resting();
+    link.client.dtls.close(link.now).expect("an open connection");
+    link.run_for(Duration::from_millis(50));
+    assert_eq!(link.closed, Some(CloseReason::PeerClosed));
+    let mut link = resting();
+    link.server.close(link.now);
+    link.run_for(Duration::from_millis(50));
+    assert_eq!(link.closed, Some(CloseReason::Local));
+    assert!(link.client.closed);
+}
+
 #[test]
 fn a_classroom_whose_cable_was_pulled_is_gone_within_ten_seconds() {
     let mut link = Link::connected();
