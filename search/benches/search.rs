@@ -1,13 +1,18 @@
 //! 100 000 resources as a county's teachers share them, indexed and asked for on one core while indexing goes on.
 //!
-//!     cargo bench --bench search
+//!     cargo bench --bench search                     from the root of the workspace, or with -p tongke-search
 //!
 //! The resources are made by a seeded generator: curriculum titles, bodies of 1 to 2 kB of sentences, a tenth of them half English, a tenth decks
 //! with pages. Questions are of the kinds people type, each cut from a resource that exists; while they are asked, the writer takes up changes as
 //! fast as it can. Recall is measured on pieces of 2 to 8 characters cut at random places of random bodies, whatever they hit: the piece finds
-//! its resource, or it does not count. `SEARCH_RESOURCES` asks for another number of them. The last line is one JSON object.
+//! its resource, or it does not count. The last line is one JSON object; suggestions and what is like a resource are listed above it and are not in
+//! its percentiles.
+//!
+//! `SEARCH_RESOURCES` asks for another number of resources. `SEARCH_INDEX` names a folder whose index is used again if it is there: for who tunes
+//! questions, as building it takes most of the time; the line then says `"index_seconds":null`.
 
-use std::path::Path;
+use std::hint::black_box;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -31,24 +36,21 @@ const HEAP_BYTES: usize = 50_000_000;
 fn main() {
     let resources = std::env::var("SEARCH_RESOURCES").ok().and_then(|text| text.parse().ok()).unwrap_or(100_000);
     run_on_one_core();
-    let folder = tempfile::tempdir().expect("a scratch folder");
-    let index = Index::create(folder.path()).expect("an index");
-    let writer = Writer::start(&index, HEAP_BYTES).expect("a thread");
+    let scratch = tempfile::tempdir().expect("a scratch folder");
+    let kept = std::env::var_os("SEARCH_INDEX").map(PathBuf::from);
+    let folder = kept.as_deref().unwrap_or(scratch.path());
     tongke_search::prepare();
-
-    let begun = Instant::now();
-    for from in (0..resources).step_by(BATCH) {
-        writer.apply((from..resources.min(from + BATCH)).map(put).collect()).expect("written");
-    }
-    let index_seconds = begun.elapsed().as_secs_f64();
-    println!("indexed {resources} resources in {index_seconds:.1} s");
+    let (index, writer, index_seconds) = built(folder, resources);
 
     let (latencies, changes) = while_indexing(&index, writer, resources, || ask_everything(&index, resources));
-    let all: Vec<f64> = latencies.iter().flat_map(|(_, times)| times.iter().copied()).collect();
-    println!("{} questions while {changes} changes were indexed", all.len());
+    let asked: usize = latencies.iter().map(|(_, times)| times.len()).sum();
+    println!("{asked} questions while {changes} changes were indexed");
     for (kind, times) in &latencies {
-        println!("  {kind:<24} p50 {:6.2} ms   p99 {:6.2} ms", percentile(times, 0.5), percentile(times, 0.99));
+        let [p50, p90, p99] = [0.5, 0.9, 0.99].map(|part| percentile(times, part));
+        println!("  {kind:<24} p50 {p50:6.2} ms   p90 {p90:6.2} ms   p99 {p99:6.2} ms");
     }
+    let of_questions = latencies.iter().filter(|(kind, _)| !BESIDE.contains(kind));
+    let all: Vec<f64> = of_questions.flat_map(|(_, times)| times.iter().copied()).collect();
     let recall = recall(&index, resources);
     let line = serde_json::json!({
         "bench": "search",
@@ -56,10 +58,29 @@ fn main() {
         "p50_ms": rounded(percentile(&all, 0.5)),
         "p99_ms": rounded(percentile(&all, 0.99)),
         "recall_2_to_8": recall,
-        "index_seconds": rounded(index_seconds),
-        "index_bytes": bytes_in(folder.path()),
+        "index_seconds": index_seconds.map(rounded),
+        "index_bytes": bytes_in(folder),
     });
     println!("{line}");
+}
+
+/// The index of all resources, and the seconds that it took to build; `None` when it was there.
+fn built(folder: &Path, resources: usize) -> (Index, Writer, Option<f64>) {
+    if let Ok(index) = Index::open(folder)
+        && index.documents() == resources as u64
+    {
+        let writer = Writer::start(&index, HEAP_BYTES).expect("a thread");
+        return (index, writer, None);
+    }
+    let index = Index::create(folder).expect("an empty folder");
+    let writer = Writer::start(&index, HEAP_BYTES).expect("a thread");
+    let begun = Instant::now();
+    for from in (0..resources).step_by(BATCH) {
+        writer.apply((from..resources.min(from + BATCH)).map(put).collect()).expect("written");
+    }
+    let index_seconds = begun.elapsed().as_secs_f64();
+    println!("indexed {resources} resources in {index_seconds:.1} s");
+    (index, writer, Some(index_seconds))
 }
 
 /// What is measured is one core: questions, writer and merges share it.
@@ -97,9 +118,12 @@ fn while_indexing<T>(index: &Index, writer: Writer, resources: usize, work: impl
 /// Makes a question from a resource that exists.
 type Make = fn(&mut StdRng, &Document) -> String;
 
+/// Asked beside the questions, and not counted as such.
+const BESIDE: [&str; 2] = ["suggestions", "more like this"];
+
 /// The kinds of questions, each with its latencies in milliseconds.
 fn ask_everything(index: &Index, resources: usize) -> Vec<(&'static str, Vec<f64>)> {
-    let kinds: [(&str, Make); 12] = [
+    let kinds: [(&str, Make); 15] = [
         ("a character", |random, resource| cut(random, &resource.title, 1)),
         ("two characters", |random, resource| cut(random, &resource.body, 2)),
         ("a word", |random, _| pick(random, TOPICS).into()),
@@ -110,6 +134,7 @@ fn ask_everything(index: &Index, resources: usize) -> Vec<(&'static str, Vec<f64
         }),
         ("a phrase in quotes", |random, resource| format!("“{}”", cut(random, &resource.body, 6))),
         ("a piece of a sentence", |random, resource| cut(random, &resource.body, 8)),
+        ("a formula", |random, _| format!("{}÷{}", random.random_range(2..100), random.random_range(2..100))),
         ("a synonym", |random, _| format!("{}教案", pick(random, TOPICS))),
         ("pinyin", |random, _| {
             pick(random, &["fenshu", "yuandemianji", "xiangsanjiao", "fs", "jx", "shuix", "zhangwei", "sanjiaoxing"])
@@ -119,21 +144,31 @@ fn ask_everything(index: &Index, resources: usize) -> Vec<(&'static str, Vec<f64
             pick(random, &["scholl", "techer", "animels", "wether", "libary", "PPT课件", "unit 3"]).into()
         }),
         ("nothing, narrowed", |_, _| String::new()),
+        ("suggestions", |random, resource| {
+            let typed = random.random_range(1..5);
+            cut(random, &resource.title, typed)
+        }),
+        ("more like this", |_, _| String::new()),
     ];
+    let circles = teacher();
     let mut random = StdRng::seed_from_u64(SEED + 2);
     let mut latencies: Vec<(&'static str, Vec<f64>)> = kinds.iter().map(|(name, _)| (*name, Vec::new())).collect();
     for n in 0..QUESTIONS {
         let (name, make) = &kinds[n % kinds.len()];
-        let resource = resource(random.random_range(0..resources));
+        let number = random.random_range(0..resources);
+        let resource = resource(number);
         let line = make(&mut random, &resource);
         let narrowed: Narrowed = match name.ends_with("narrowed") {
             true => [(Facet::Subject, vec![resource.facets[&Facet::Subject].clone()])].into(),
             false => Narrowed::new(),
         };
         let began = Instant::now();
-        let found = ask(index, &line, narrowed);
+        match *name {
+            "suggestions" => drop(black_box(index.suggest(&line, reader(&circles), 8).expect("answered"))),
+            "more like this" => drop(black_box(index.similar(&key(number), reader(&circles), 10).expect("answered"))),
+            _ => drop(black_box(ask(index, &line, narrowed))),
+        }
         latencies[n % kinds.len()].1.push(began.elapsed().as_secs_f64() * 1000.0);
-        std::hint::black_box(found);
         // A reader's pause: the writer gets the core as it would between requests.
         std::thread::sleep(Duration::from_millis(2));
     }
@@ -144,9 +179,20 @@ fn ask(index: &Index, line: &str, narrowed: Narrowed) -> tongke_search::Answer {
     static SYNONYMS: std::sync::LazyLock<Synonyms> =
         std::sync::LazyLock::new(|| Synonyms::parse(include_str!("../../deploy/synonyms.txt")).0);
     let circles = teacher();
-    let reader = Reader { circles: &circles, hidden: &[] };
-    let question = Question { line, reader, narrowed, order: Order::Relevance, skip: 0, take: 20, synonyms: &SYNONYMS };
+    let question = Question {
+        line,
+        reader: reader(&circles),
+        narrowed,
+        order: Order::Relevance,
+        skip: 0,
+        take: 20,
+        synonyms: &SYNONYMS,
+    };
     index.search(&question).expect("every question has an answer")
+}
+
+fn reader(circles: &[Visibility]) -> Reader<'_> {
+    Reader { circles, hidden: &[] }
 }
 
 /// A teacher of the first school, who sees what is public, the county's, and their school's.

@@ -52,9 +52,25 @@ impl From<Piece<'_>> for Word {
     }
 }
 
-impl Word {
-    pub fn as_piece(&self) -> Piece<'_> {
-        Piece { text: &self.text, at: 0, single: self.single }
+/// A phrase as a folded text: what is cut like one that stands in a document.
+pub fn written(phrase: &[Word]) -> String {
+    let mut text = String::new();
+    for (n, word) in phrase.iter().enumerate() {
+        if n > 0 && !word.single && !phrase[n - 1].single {
+            text.push(' ');
+        }
+        text += &word.text;
+    }
+    text
+}
+
+/// How many letters of a word may be wrong. Numbers are never misspelt.
+pub fn slips(letters: &str) -> u8 {
+    match letters.chars().count() {
+        _ if letters.bytes().any(|b| b.is_ascii_digit()) => 0,
+        0..4 => 0,
+        4..8 => 1,
+        _ => 2,
     }
 }
 
@@ -194,9 +210,12 @@ fn plain_parts(chunk: &str, plain: &[Piece<'_>], of: usize) -> Vec<Part> {
     let runs = runs(text);
     for (n, run) in runs.iter().enumerate() {
         if !run.single {
-            let is_number = n > 0 && n + 1 < runs.len() && run.text.bytes().all(|b| b.is_ascii_digit());
+            let is_number = run.text.bytes().all(|b| b.is_ascii_digit())
+                && n.checked_sub(1).is_some_and(|before| touches(&runs[before], run))
+                && runs.get(n + 1).is_some_and(|after| touches(run, after));
             match parts.last_mut() {
-                // 第3课 is asked for as it stands.
+                // 3.14 and 31÷21 are asked for as they stand, and so is 第3课.
+                Some(last) if n > 0 && is_formula(runs[n - 1].text, run.text) => last.phrase.push((*run).into()),
                 Some(last) if is_number && last.phrase.len() == 1 => last.phrase.push((*run).into()),
                 _ => parts.push(Part::of(vec![(*run).into()])),
             }
@@ -222,15 +241,28 @@ fn plain_parts(chunk: &str, plain: &[Piece<'_>], of: usize) -> Vec<Part> {
     parts
 }
 
+/// Whether nothing stands between two neighbours.
+fn touches(before: &Piece<'_>, after: &Piece<'_>) -> bool {
+    before.at + before.text.len() == after.at
+}
+
+/// Whether two neighbouring runs of letters belong together: a digit stands on either side of what is between them.
+fn is_formula(before: &str, after: &str) -> bool {
+    let is_letter = |c: char| !crate::text::is_single(c);
+    let (last, first) = (before.chars().next_back(), after.chars().next());
+    last.zip(first).is_some_and(|(last, first)| {
+        is_letter(last) && is_letter(first) && (last.is_ascii_digit() || first.is_ascii_digit())
+    })
+}
+
 fn is_lone_character(part: &Part) -> bool {
     part.synonyms.is_empty() && part.phrase.len() == 1 && part.phrase[0].single
 }
 
 /// The dictionary's words of a phrase.
 fn words_of(phrase: &[Word]) -> Vec<Phrase> {
-    let text: Vec<&str> = phrase.iter().map(|word| word.text.as_str()).collect();
-    let joined = text.concat();
-    let cut = runs(&joined).into_iter().flat_map(|run| if run.single { words(run.text) } else { vec![run.text] });
+    let text = written(phrase);
+    let cut = runs(&text).into_iter().flat_map(|run| if run.single { words(run.text) } else { vec![run.text] });
     cut.filter(|word| !STOP_WORDS.contains(word)).map(|word| pieces(word).map(Word::from).collect()).collect()
 }
 
@@ -262,6 +294,9 @@ mod tests {
             ("的", &["的"]),
             ("圆", &["圆"]),
             ("第3课", &["第·3·课"]),
+            ("3.14", &["3·14"]),
+            ("例81：31÷21，想", &["例", "81·31·21", "想"]),
+            ("word/ppt", &["word", "ppt|课·件"]),
             ("“分数的意义” unit", &["=分·数·的·意·义", "unit"]),
             ("scholl 英语", &["scholl", "英·语"]),
             ("t 课文", &["课·文"]),

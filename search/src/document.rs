@@ -16,6 +16,12 @@ impl Key {
     pub fn new(kind: impl Into<String>, id: Uuid) -> Self {
         Self { kind: kind.into(), id }
     }
+
+    /// The key that was written as `word`.
+    pub fn parse(word: &str) -> Option<Self> {
+        let (kind, id) = word.split_once(':')?;
+        Some(Self::new(kind, id.parse().ok()?))
+    }
 }
 
 impl std::fmt::Display for Key {

@@ -9,8 +9,8 @@ use tantivy::schema::IndexRecordOption;
 use tantivy::{DocAddress, IndexReader, ReloadPolicy, Searcher, TantivyDocument, Term};
 use uuid::Uuid;
 
-use crate::collect::Names;
 use crate::document::{Document, Key};
+use crate::facts::Library;
 use crate::schema::{Card, Fields};
 
 /// Why the index could not do it.
@@ -37,7 +37,7 @@ pub(crate) struct Inner {
     pub fields: Fields,
     pub index: tantivy::Index,
     pub reader: IndexReader,
-    pub names: Names,
+    pub library: Library,
 }
 
 impl Index {
@@ -63,7 +63,7 @@ impl Index {
         Fields::register(&index);
         // The writer reloads the reader when it has committed; nothing has to watch the folder.
         let reader = index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into()?;
-        let inner = Inner { folder: folder.into(), fields, index, reader, names: Names::default() };
+        let inner = Inner { folder: folder.into(), fields, index, reader, library: Library::default() };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -98,12 +98,14 @@ impl Index {
         Ok(self.inner.fields.card(&stored))
     }
 
-    /// Makes the last commit visible.
+    /// Makes the last commit visible. What has to be learnt of new segments is learnt before, in the writer's thread, so that no question waits for it.
     pub(crate) fn reload(&self) -> Result<()> {
-        self.inner.reader.reload()?;
-        let segments =
-            self.inner.reader.searcher().segment_readers().iter().map(|segment| segment.segment_id()).collect();
-        self.inner.names.keep(&segments);
+        let Inner { index, reader, library, .. } = &*self.inner;
+        for segment in index.searchable_segments()? {
+            library.learn(&segment)?;
+        }
+        reader.reload()?;
+        library.keep(&reader.searcher().segment_readers().iter().map(|segment| segment.segment_id()).collect());
         Ok(())
     }
 }

@@ -3,20 +3,25 @@
 //! - `document`: what a feature tells of a thing that can be found, and who may find it
 //! - `text` `words` `pinyin`: folding and cutting, the same for what is indexed and what is asked
 //! - `schema`: fields, and a document laid out in them. `shelf` `index` `writer`: where it is kept, read and written
-//! - `asked` `synonyms` `clauses`: from what was typed to tantivy's queries. `collect`: one pass that ranks, counts and narrows
+//! - `asked` `synonyms`: what was typed, understood
+//! - `facts` `ground`: what one segment has, and what of it the reader may see. `matching`: which documents have what was asked.
+//!   `ranking`: which of them are better. `collect`: the best, narrowed and counted
 //! - `find` `marks`: questions and answers, with the places that are worth showing
 //!
 //! The crate knows no database, no web and no features: a kind is a word, a reader a set of circles. That is what lets it be measured
 //! (`cargo bench --bench search`) and fuzzed by itself.
 
 mod asked;
-mod clauses;
 mod collect;
 mod document;
+mod facts;
 mod find;
+mod ground;
 mod index;
 mod marks;
+mod matching;
 mod pinyin;
+mod ranking;
 mod schema;
 mod shelf;
 mod synonyms;
@@ -24,6 +29,8 @@ mod text;
 mod words;
 mod writer;
 
+#[cfg(test)]
+mod model_tests;
 #[cfg(test)]
 mod tests;
 

@@ -4,16 +4,18 @@ use std::collections::{BTreeSet, HashMap};
 
 use serde::Serialize;
 
-use crate::asked::{Asked, Word};
-use crate::clauses::slips;
+use crate::asked::{Asked, Word, slips, written};
 use crate::pinyin::heard;
-use crate::text::{Piece, fold_char, pieces};
+use crate::text::{Piece, fold, fold_char, pieces};
 
 /// Length of an excerpt, and what stands before its first mark, in UTF-16 units.
 const EXCERPT: u32 = 110;
 const LEAD: u32 = 24;
-/// Marks looked at when an excerpt is chosen; a common word in a book has thousands.
-const MOST_MARKS: usize = 500;
+/// Characters of a text that an excerpt is chosen from, and how much further its sentence may go on. A book is many such windows.
+const WINDOW: usize = 1500;
+const SENTENCE: usize = 200;
+/// Windows looked at closely; a common word stands on every page of a book.
+const MOST_WINDOWS: usize = 40;
 
 /// A text with its marks.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -40,9 +42,20 @@ pub struct Marker<'a> {
 
 struct Needle<'a> {
     phrase: &'a [Word],
+    /// As it stands in a folded text that has nothing in between.
+    written: String,
     weight: u32,
     /// Letters that may be part of a run, or misspelt.
     letters: Option<&'a str>,
+}
+
+/// A part of a text, as long as a person would look through at a time.
+#[derive(Clone, Copy)]
+struct Window<'t> {
+    text: &'t str,
+    /// Whether the text begins and ends with it.
+    first: bool,
+    last: bool,
 }
 
 /// A place in a text, in UTF-16 units.
@@ -64,10 +77,10 @@ impl<'a> Marker<'a> {
     pub fn new(asked: &'a Asked) -> Self {
         let mut needles = Vec::new();
         for part in &asked.parts {
-            needles.push(Needle { phrase: &part.phrase, weight: 2, letters: part.letters() });
-            needles.extend(part.synonyms.iter().map(|phrase| Needle { phrase, weight: 1, letters: None }));
+            needles.push(Needle { letters: part.letters(), ..Needle::of(&part.phrase, 2) });
+            needles.extend(part.synonyms.iter().map(|phrase| Needle::of(phrase, 1)));
         }
-        needles.extend(asked.together.iter().map(|phrase| Needle { phrase, weight: 4, letters: None }));
+        needles.extend(asked.together.iter().map(|phrase| Needle::of(phrase, 4)));
         let mut by_first: HashMap<&str, Vec<usize>> = HashMap::new();
         for (n, needle) in needles.iter().enumerate() {
             if let Some(first) = needle.phrase.first() {
@@ -85,13 +98,35 @@ impl<'a> Marker<'a> {
         Marked { text: text.to_owned(), marks: joined(marks) }
     }
 
-    /// The stretch of a text that has most of what was asked for; its beginning if it has nothing.
-    pub fn excerpt(&self, text: &str) -> Excerpt {
-        let mut marks = self.marks(&Traced::new(text));
-        marks.truncate(MOST_MARKS);
+    /// The `most` stretches of some texts that have most of what was asked for, the best first and of equals the earlier; the beginning of the
+    /// first text if nothing has any of it. Each comes with what its text was told with.
+    pub fn excerpts<'t, P: Copy>(&self, texts: impl Iterator<Item = (P, &'t str)>, most: usize) -> Vec<(P, Excerpt)> {
+        let all: Vec<(P, Window<'_>)> =
+            texts.flat_map(|(of, text)| windows(text).into_iter().map(move |window| (of, window))).collect();
+        let mut excerpts: Vec<(P, Excerpt)> = Vec::new();
+        let likely = all.iter().filter(|(_, window)| self.is_written_in(window.text));
+        excerpts.extend(likely.take(MOST_WINDOWS).map(|(of, window)| (*of, self.excerpt(*window))));
+        if excerpts.is_empty() {
+            // Misspelt, heard, or with a comma in it.
+            excerpts.extend(all.iter().take(MOST_WINDOWS).map(|(of, window)| (*of, self.excerpt(*window))));
+        }
+        excerpts.sort_by_key(|(_, excerpt)| std::cmp::Reverse(excerpt.weight));
+        let telling = excerpts.iter().take_while(|(_, excerpt)| excerpt.weight > 0).count();
+        excerpts.truncate(telling.clamp(1, most));
+        excerpts
+    }
+
+    /// Whether something that was asked for stands there in one piece: a quick look that saves most of the close ones.
+    fn is_written_in(&self, text: &str) -> bool {
+        let folded = fold(text);
+        self.needles.iter().any(|needle| folded.contains(&needle.written))
+    }
+
+    fn excerpt(&self, window: Window<'_>) -> Excerpt {
+        let marks = self.marks(&Traced::new(window.text));
         let (from, weight) = self.best_start(&marks);
         let inside = marks.into_iter().filter(|mark| mark.from >= from && mark.to <= from + EXCERPT).collect();
-        Excerpt { marked: cut_out(text, from, joined(inside)), weight }
+        Excerpt { marked: cut_out(window, from, joined(inside)), weight }
     }
 
     fn best_start(&self, marks: &[Mark]) -> (u32, u32) {
@@ -154,6 +189,12 @@ impl<'a> Marker<'a> {
     }
 }
 
+impl<'a> Needle<'a> {
+    fn of(phrase: &'a [Word], weight: u32) -> Self {
+        Self { phrase, written: written(phrase), weight, letters: None }
+    }
+}
+
 impl Traced {
     fn new(text: &str) -> Self {
         let mut traced =
@@ -191,15 +232,33 @@ fn joined(mut marks: Vec<Mark>) -> Vec<(u32, u32)> {
     joined
 }
 
+/// The windows of a text: cut after a sentence, where nothing is likely to be torn apart.
+fn windows(text: &str) -> Vec<Window<'_>> {
+    let (mut windows, mut from, mut length) = (Vec::new(), 0, 0);
+    for (at, c) in text.char_indices() {
+        length += 1;
+        if length >= WINDOW + SENTENCE || (length >= WINDOW && !c.is_alphanumeric()) {
+            windows.push(Window { text: &text[from..at + c.len_utf8()], first: from == 0, last: false });
+            (from, length) = (at + c.len_utf8(), 0);
+        }
+    }
+    match windows.last_mut() {
+        Some(last) if text[from..].trim().is_empty() => last.last = true,
+        _ if text.trim().is_empty() => {}
+        _ => windows.push(Window { text: &text[from..], first: from == 0, last: true }),
+    }
+    windows
+}
+
 /// An excerpt of one line; an ellipsis stands for what is left out.
-fn cut_out(text: &str, from: u32, marks: Vec<(u32, u32)>) -> Marked {
+fn cut_out(window: Window<'_>, from: u32, marks: Vec<(u32, u32)>) -> Marked {
     let mut excerpt = String::new();
     let (mut at, mut begun, mut shift) = (0, from, 0);
-    let mut left_out = false;
-    for c in text.chars() {
+    let mut left_out = !window.last;
+    for c in window.text.chars() {
         let length = c.len_utf16() as u32;
         if at >= from && at + length <= from + EXCERPT {
-            if excerpt.is_empty() && at > 0 {
+            if excerpt.is_empty() && (at > 0 || !window.first) {
                 excerpt.push('…');
                 (begun, shift) = (at, 1);
             }
@@ -259,14 +318,28 @@ mod tests {
     fn an_excerpt_shows_the_place_that_has_most() {
         let text = format!("分数。{}\n这里讲分数的意义和性质。{}", "无关的话，".repeat(40), "后面还有，".repeat(40));
         let asked = Asked::understand("分数的意义", &Synonyms::default());
-        let excerpt = Marker::new(&asked).excerpt(&text);
-        let shown = shown(&excerpt.marked);
+        let first = |text: &str| Marker::new(&asked).excerpts([((), text)].into_iter(), 1).remove(0).1;
+        let shown = shown(&first(&text).marked);
         assert!(
             shown.starts_with('…') && shown.ends_with('…') && shown.contains("这里讲[分数的意义]和性质"),
             "{shown}"
         );
         assert!(!shown.contains('\n'));
-        let nothing = Marker::new(&asked).excerpt("没有");
+        let nothing = first("没有");
         assert_eq!((nothing.weight, nothing.marked.text.as_str()), (0, "没有"));
+    }
+
+    #[test]
+    fn a_place_deep_in_a_book_is_shown_and_nothing_is_torn_apart() {
+        let sentence = "这一句与所问无关，只是让书厚起来。\n";
+        for before in [0, 80, 88, 89, 90, 3000] {
+            let text = format!("{}这里讲分数的意义和性质。{}", sentence.repeat(before), sentence.repeat(2000));
+            let asked = Asked::understand("分数的意义", &Synonyms::default());
+            let excerpts = Marker::new(&asked).excerpts([(7, text.as_str())].into_iter(), 2);
+            assert_eq!(excerpts.len(), 1, "{before}");
+            let shown = shown(&excerpts[0].1.marked);
+            assert!(shown.contains("这里讲[分数的意义]和性质"), "{before}: {shown}");
+            assert_eq!(shown.starts_with('…'), before > 0, "{before}: {shown}");
+        }
     }
 }

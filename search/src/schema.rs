@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use tantivy::schema::{
-    Field, IndexRecordOption, NumericOptions, OwnedValue, STORED, STRING, Schema, SchemaBuilder, TantivyDocument,
+    Field, IndexRecordOption, NumericOptions, STORED, STRING, Schema, SchemaBuilder, TantivyDocument,
     TextFieldIndexing, TextOptions, Value,
 };
 use tantivy::{Index, Term};
@@ -14,16 +14,20 @@ use crate::text::fold;
 use crate::words::Cut;
 
 /// Raised with every change of fields, of cutting or of folding: an index of another format is built anew.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;
 
 /// Characters of a document that are indexed, a thick book; whatever follows is not found.
 pub const MOST_CHARS: usize = 500_000;
 
 /// Where texts are looked for by their characters.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Characters {
     pub singles: Field,
     pub pairs: Field,
+    /// Where runs of letters are in threes, if they are.
+    pub triples: Option<Field>,
+    /// Where the words of the same texts are: what is there need not be put together of pairs.
+    pub words: Vec<Field>,
 }
 
 /// All fields.
@@ -34,6 +38,8 @@ pub struct Fields {
     pub key: Field,
     /// [`Card`] as JSON.
     pub card: Field,
+    /// The title as it was written; beside the key, all that a suggestion shows.
+    pub shown: Field,
     /// Who may find it.
     pub circles: Field,
     /// Ids of the author and the school, whose change changes this document too.
@@ -45,13 +51,16 @@ pub struct Fields {
     pub body_words: Field,
     /// Author, school, keywords and facets.
     pub other_words: Field,
-    /// All runs of letters of all texts, whole and by their ends.
+    /// All runs of letters of all texts.
     pub letters: Field,
-    pub tails: Field,
     /// How the title sounds, and how the author and the school do.
     pub title_sound: Field,
     pub other_sound: Field,
 }
+
+/// Names of the columns that suggestions are read from.
+pub const KEY: &str = "key";
+pub const SHOWN: &str = "shown";
 
 /// Names of the columns that results are sorted by.
 pub const CREATED: &str = "created_at";
@@ -68,20 +77,23 @@ pub struct Card {
 impl Fields {
     pub fn new() -> Self {
         let mut schema = Schema::builder();
-        let (all, title) = (characters(&mut schema, "all"), characters(&mut schema, "title"));
         let [title_words, body_words, other_words] = ["title_words", "body_words", "other_words"]
             .map(|name| schema.add_text_field(name, indexed(Cut::Words, IndexRecordOption::WithFreqs)));
+        let mut all = characters(&mut schema, "all", [title_words, body_words, other_words].into());
+        let title = characters(&mut schema, "title", vec![title_words]);
         let basic = |schema: &mut SchemaBuilder, name: &str, cut: Cut| {
             schema.add_text_field(name, indexed(cut, IndexRecordOption::Basic))
         };
+        let triples = basic(&mut schema, "all_triples", Cut::Triples);
+        all.triples = Some(triples);
         let letters = basic(&mut schema, "letters", Cut::Letters);
-        let tails = basic(&mut schema, "tails", Cut::Tails);
         let title_sound = basic(&mut schema, "title_sound", Cut::Pinyin);
         let other_sound = basic(&mut schema, "other_sound", Cut::Pinyin);
-        let key = schema.add_text_field("key", STRING);
+        let key = schema.add_text_field(KEY, STRING.set_fast("raw"));
         let circles = schema.add_text_field("circles", STRING);
         let mentions = schema.add_text_field("mentions", STRING);
         let card = schema.add_text_field("card", STORED);
+        let shown = schema.add_text_field(SHOWN, TextOptions::default().set_fast("raw"));
         for facet in Facet::ALL {
             schema.add_text_field(facet.name(), TextOptions::default().set_fast("raw"));
         }
@@ -93,6 +105,7 @@ impl Fields {
             schema: schema.build(),
             key,
             card,
+            shown,
             circles,
             mentions,
             all,
@@ -101,7 +114,6 @@ impl Fields {
             body_words,
             other_words,
             letters,
-            tails,
             title_sound,
             other_sound,
         }
@@ -144,13 +156,15 @@ impl Fields {
     }
 
     fn add_texts(&self, laid: &mut TantivyDocument, document: &Document) {
+        laid.add_text(self.shown, &document.title);
         let title = fold(&document.title);
         for field in [self.title.singles, self.title.pairs, self.title_sound] {
             laid.add_text(field, &title);
         }
         let mut add = |words: Field, text: &str| {
             let text = fold(text);
-            for field in [words, self.all.singles, self.all.pairs, self.letters, self.tails] {
+            let characters = [self.all.singles, self.all.pairs].into_iter().chain(self.all.triples);
+            for field in characters.chain([words, self.letters]) {
                 laid.add_text(field, &text);
             }
         };
@@ -169,18 +183,15 @@ impl Fields {
     pub fn card(&self, stored: &TantivyDocument) -> Option<Card> {
         serde_json::from_str(stored.get_first(self.card)?.as_str()?).ok()
     }
-
-    /// A folded text as a value of a field.
-    pub fn value(text: &str) -> OwnedValue {
-        OwnedValue::Str(fold(text))
-    }
 }
 
-fn characters(schema: &mut SchemaBuilder, name: &str) -> Characters {
+fn characters(schema: &mut SchemaBuilder, name: &str, words: Vec<Field>) -> Characters {
     let mut field = |cut: Cut, option| schema.add_text_field(&format!("{name}_{}", cut.name()), indexed(cut, option));
     Characters {
         singles: field(Cut::Singles, IndexRecordOption::WithFreqs),
         pairs: field(Cut::Pairs, IndexRecordOption::WithFreqsAndPositions),
+        triples: None,
+        words,
     }
 }
 

@@ -109,6 +109,58 @@ fn teachers_find_what_they_mean_however_they_type_it() {
 }
 
 #[test]
+fn marks_scripts_and_formulas_are_typed_in_every_way() {
+    let house = house();
+    house.put(1, document("例题", "例81：31÷21，圆周率取3.14。"));
+    house.put(2, document("臺灣的地理", "日月潭（Ｕｎｉｔ３）"));
+    house.put(3, document("圆", "PPT课件第3页"));
+    for (line, expected) in [
+        ("1：31÷2", &["例题"][..]),
+        ("31÷21", &["例题"]),
+        ("3.14", &["例题"]),
+        ("3.1", &["例题"]),
+        ("台湾", &["臺灣的地理"]),
+        ("「臺灣的」", &["臺灣的地理"]),
+        ("『台湾的地』", &["臺灣的地理"]),
+        ("＂台湾的＂", &["臺灣的地理"]),
+        ("\"台湾地\"", &[]),
+        ("unit3", &["臺灣的地理"]),
+        ("nit", &["臺灣的地理"]),
+        ("潭", &["臺灣的地理"]),
+        ("圆", &["圆", "例题"]),
+        ("周率", &["例题"]),
+        ("PPT课件", &["圆"]),
+        ("ppt 第3页", &["圆"]),
+    ] {
+        let found = house.ask(line, TEACHER, Narrowed::new(), Order::Relevance);
+        let titles: Vec<&str> = found.hits.iter().map(|hit| hit.document.title.as_str()).collect();
+        assert_eq!(titles, expected, "{line}");
+        assert_eq!(found.is_loose, expected.is_empty(), "{line}");
+    }
+}
+
+#[test]
+fn what_the_filters_leave_out_is_not_replaced_by_what_is_merely_like_it() {
+    let house = house();
+    let of = |subject: &str| [(Facet::Subject, subject.to_owned())].into();
+    house.put(1, Document { facets: of("数学"), ..document("weather 天气与统计", "") });
+    house.put(2, Document { facets: of("语文"), ..document("whether 一词的用法", "") });
+    let narrowed: Narrowed = [(Facet::Subject, vec!["语文".to_owned()])].into();
+    let answer = house.ask("weather", TEACHER, narrowed, Order::Relevance);
+    assert_eq!((answer.total, answer.is_loose), (0, false));
+    assert_eq!(counted(&answer, Facet::Subject), [("数学".to_owned(), 1)].into());
+}
+
+#[test]
+fn lessons_that_are_called_alike_leave_room_for_other_suggestions() {
+    let house = house();
+    let alike = (0..600).map(|n| Change::Put(key(n), Box::new(document("分数", ""))));
+    house.writer.apply(alike.collect()).expect("written");
+    house.put(1000, document("分数的意义和性质", ""));
+    assert_eq!(house.suggested("分数", TEACHER), ["分数", "分数的意义和性质"]);
+}
+
+#[test]
 fn every_substring_of_a_text_finds_it() {
     let house = shelf();
     let text = "圆的面积公式 S=πr²。学生动手操作，推导公式。";

@@ -84,6 +84,12 @@ pub fn pieces(folded: &str) -> impl Iterator<Item = Piece<'_>> {
     })
 }
 
+/// The characters of a folded text that are pieces or parts of them, in order, each as a piece of its own.
+pub fn characters(folded: &str) -> impl Iterator<Item = Piece<'_>> {
+    let searched = folded.char_indices().filter(|(_, c)| is_single(*c) || c.is_alphanumeric());
+    searched.map(|(at, c)| Piece { text: &folded[at..at + c.len_utf8()], at, single: is_single(c) })
+}
+
 /// A character that is searched for by itself: Chinese, and kana, which are written without spaces too.
 pub fn is_single(c: char) -> bool {
     matches!(c, '\u{3400}'..='\u{4DBF}' | '\u{4E00}'..='\u{9FFF}' | '\u{20000}'..='\u{3FFFF}' | '\u{3007}' | '\u{3041}'..='\u{30FF}')

@@ -2,7 +2,8 @@
 //!
 //! jieba alone finds a third of arbitrary substrings; characters find all of them. A phrase is looked up by **pairs** of neighbours (分数, 数的,
 //! 的意 …) rather than by single characters with positions: two characters are then one entry, and a phrase of four is two rare entries
-//! instead of four frequent ones. Single characters are kept too, without positions, for whoever types one.
+//! instead of four frequent ones. Letters and digits are paired like all others, so that a piece of a word or of a formula (1：31÷2 of 例81：31÷21)
+//! is found as surely as a piece of a sentence. Single characters are kept too, without positions, for whoever types one.
 
 use std::borrow::Cow;
 use std::sync::LazyLock;
@@ -11,7 +12,7 @@ use jieba_rs::Jieba;
 use tantivy::tokenizer::{Token, TokenStream, Tokenizer};
 
 use crate::pinyin;
-use crate::text::{Piece, pieces};
+use crate::text::{Piece, characters, pieces};
 
 static JIEBA: LazyLock<Jieba> = LazyLock::new(Jieba::new);
 
@@ -40,54 +41,48 @@ pub fn runs(text: &str) -> Vec<Piece<'_>> {
     runs
 }
 
-/// Two neighbours as the index holds them; a space keeps two runs of letters apart.
-pub fn pair(first: Piece<'_>, second: Piece<'_>) -> String {
-    let between = if first.single || second.single { "" } else { " " };
-    [first.text, between, second.text].concat()
-}
-
 /// A way of cutting; tantivy's tokenizer of that name.
 #[derive(Clone, Copy, Debug)]
 pub enum Cut {
     /// Dictionary words, long ones also in their parts; runs of letters as they are.
     Words,
-    /// Each piece by itself.
+    /// Each character by itself.
     Singles,
-    /// Each two neighbours, at the position of the first.
+    /// Each two neighbours, at the position of the first; a space stands between two runs of letters, whatever it was.
     Pairs,
+    /// Each three letters or digits that follow each other without anything between them.
+    Triples,
     /// Runs of letters and digits only.
     Letters,
-    /// All ends of each run of letters: the beginning of an end is any part of the run.
-    Tails,
     /// What the characters sound like.
     Pinyin,
 }
 
 /// A text cut up, with positions.
-type Tokens<'a> = Vec<(usize, Cow<'a, str>)>;
+pub type Tokens<'a> = Vec<(usize, Cow<'a, str>)>;
 
 impl Cut {
-    pub const ALL: [Cut; 6] = [Cut::Words, Cut::Singles, Cut::Pairs, Cut::Letters, Cut::Tails, Cut::Pinyin];
+    pub const ALL: [Cut; 6] = [Cut::Words, Cut::Singles, Cut::Pairs, Cut::Triples, Cut::Letters, Cut::Pinyin];
 
     pub fn name(self) -> &'static str {
         match self {
             Cut::Words => "words",
             Cut::Singles => "singles",
             Cut::Pairs => "pairs",
+            Cut::Triples => "triples",
             Cut::Letters => "letters",
-            Cut::Tails => "tails",
             Cut::Pinyin => "pinyin",
         }
     }
 
-    fn tokens(self, text: &str) -> Tokens<'_> {
-        let letters = || pieces(text).filter(|piece| !piece.single).map(|piece| piece.text);
+    /// The entries of a folded text.
+    pub fn tokens(self, text: &str) -> Tokens<'_> {
         match self {
             Cut::Words => numbered(runs(text).into_iter().flat_map(words_and_parts)),
-            Cut::Singles => numbered(pieces(text).map(|piece| piece.text)),
+            Cut::Singles => numbered(characters(text).map(|character| character.text)),
             Cut::Pairs => pairs(text),
-            Cut::Letters => numbered(letters()),
-            Cut::Tails => numbered(letters().flat_map(tails)),
+            Cut::Triples => triples(text),
+            Cut::Letters => numbered(pieces(text).filter(|piece| !piece.single).map(|piece| piece.text)),
             Cut::Pinyin => numbered(pinyin::keys(text)),
         }
     }
@@ -105,21 +100,26 @@ fn words_and_parts(run: Piece<'_>) -> Vec<&str> {
 }
 
 fn pairs(text: &str) -> Tokens<'_> {
-    let all: Vec<Piece<'_>> = pieces(text).collect();
-    let joined = all.windows(2).map(|two| {
+    let all: Vec<Piece<'_>> = characters(text).collect();
+    numbered(all.windows(2).map(|two| {
         let (first, second) = (two[0], two[1]);
         let adjacent = first.at + first.text.len() == second.at;
-        if adjacent {
-            Cow::Borrowed(&text[first.at..second.at + second.text.len()])
-        } else {
-            pair(first, second).into()
+        match first.single || second.single {
+            _ if adjacent => Cow::Borrowed(&text[first.at..second.at + second.text.len()]),
+            true => Cow::Owned([first.text, second.text].concat()),
+            false => Cow::Owned([first.text, " ", second.text].concat()),
         }
-    });
-    joined.enumerate().collect()
+    }))
 }
 
-fn tails(run: &str) -> impl Iterator<Item = &str> {
-    run.char_indices().map(|(at, _)| &run[at..])
+fn triples(text: &str) -> Tokens<'_> {
+    let all: Vec<Piece<'_>> = characters(text).collect();
+    let runs = all.windows(3).filter(|three| {
+        let [first, second, third] = three else { return false };
+        let are_letters = three.iter().all(|piece| !piece.single);
+        are_letters && first.at + first.text.len() == second.at && second.at + second.text.len() == third.at
+    });
+    numbered(runs.map(|three| &text[three[0].at..three[2].at + three[2].text.len()]))
 }
 
 impl Tokenizer for Cut {
@@ -170,10 +170,10 @@ mod tests {
     fn a_lesson_title_is_cut_in_every_way() {
         let title = "分数的意义，unit 2 ppt课件";
         assert_eq!(cut(Cut::Words, title), ["分数", "的", "意义", "unit", "2", "ppt", "课件"]);
-        assert_eq!(cut(Cut::Singles, "第3课"), ["第", "3", "课"]);
-        assert_eq!(cut(Cut::Pairs, "意义，unit 2-a课"), ["意义", "义unit", "unit 2", "2 a", "a课"]);
+        assert_eq!(cut(Cut::Singles, "第13课"), ["第", "1", "3", "课"]);
+        assert_eq!(cut(Cut::Pairs, "意义，ppt 2-a课"), ["意义", "义p", "pp", "pt", "t 2", "2 a", "a课"]);
+        assert_eq!(cut(Cut::Triples, "ppts 3-14课"), ["ppt", "pts"]);
         assert_eq!(cut(Cut::Letters, title), ["unit", "2", "ppt"]);
-        assert_eq!(cut(Cut::Tails, "ppt 2"), ["ppt", "pt", "t", "2"]);
     }
 
     #[test]

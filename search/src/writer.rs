@@ -12,9 +12,12 @@ use crate::index::{Error, Index, Result};
 const WAITING: usize = 1;
 /// How nice the thread is: it gives way to everything else, and still gets a few percent of a busy core.
 const NICE: i32 = 15;
-/// Segments of up to this many documents are merged with each other as soon as there are [`FEW`] of them.
-const SMALL: u32 = 2000;
+/// Segments of up to this many documents count as equals and are merged as soon as there are [`FEW`] of them. More, and every handful of changes
+/// would be written again some ten times before it is part of a larger segment.
+const SMALL: u32 = 500;
 const FEW: usize = 6;
+/// While the largest segments are merged, which takes many seconds, small ones must not pile up: every question looks into each.
+const MERGES: usize = 2;
 /// A segment with a larger share of deleted documents is written anew.
 const DELETED: f32 = 0.3;
 
@@ -93,7 +96,7 @@ fn write(index: &Index, writer: &mut Option<IndexWriter>, heap_bytes: usize, cha
 fn open(index: &Index, heap_bytes: usize) -> Result<IndexWriter> {
     let options = IndexWriterOptions::builder()
         .num_worker_threads(1)
-        .num_merge_threads(1)
+        .num_merge_threads(MERGES)
         .memory_budget_per_thread(heap_bytes)
         .build();
     let writer: IndexWriter<TantivyDocument> = index.inner.index.writer_with_options(options)?;
