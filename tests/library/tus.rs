@@ -71,6 +71,13 @@ impl Tus {
         list["total"].as_i64().expect("a number")
     }
 
+    /// What is found.
+    pub async fn search(&self, line: &str) -> Value {
+        let typed: String = line.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        let request = self.request(Method::GET, &format!("/api/search?q={typed}"));
+        request.send().await.expect("answers").json().await.expect("JSON")
+    }
+
     /// A piece, in sips with pauses between them; an error when the server is gone.
     pub async fn patch(&self, at: &str, offset: usize, bytes: &[u8], pause: Duration) -> io::Result<Answer> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).await?;

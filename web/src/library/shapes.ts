@@ -138,7 +138,12 @@ export interface Hit {
   kind: string
   id: string
   title: Marked
+  author: string | null
+  school: string | null
   snippets: (Marked & { page: number | null })[]
+  facets: Record<string, string>
+  /** Milliseconds since 1970. */
+  created_at: number
 }
 
 export interface Found {

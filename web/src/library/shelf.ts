@@ -9,9 +9,15 @@ export const FACETS = ['type', 'subject', 'grade', 'stage', 'edition', 'volume',
 export const PER_PAGE = 24
 export type Tab = 'all' | 'mine' | 'to_review' | 'collections'
 
+/** What the one box finds, in the order of its tabs. */
+export const KINDS = ['resource', 'recording', 'collection', 'person', 'school'] as const
+export type Kind = (typeof KINDS)[number]
+
 export interface Asked {
   tab: Tab
   words: string
+  /** Which kind of what was found is shown; `''` leaves it to the search. */
+  kind: Kind | ''
   chosen: Record<string, string>
   sort: string
   /** From 1. */
@@ -22,6 +28,9 @@ type Values = { value: string; count: number | null }[]
 
 export function useShelf(asked: () => Asked) {
   const items = ref<{ card: ResourceCard; hit?: Hit }[] | null>(null)
+  /** What was found besides resources: lessons, collections, people, schools. */
+  const others = ref<Hit[]>([])
+  const kind = ref<Kind>('resource')
   const total = ref(0)
   const approximate = ref(false)
   const counted = ref<Found['facets']>({})
@@ -53,6 +62,8 @@ export function useShelf(asked: () => Asked) {
       const answer = now.words ? await search(now) : await list(now)
       if (mine !== turn) return
       items.value = answer.items
+      others.value = answer.others
+      kind.value = answer.kind
       total.value = answer.total
       approximate.value = answer.approximate
       counted.value = answer.facets
@@ -66,7 +77,10 @@ export function useShelf(asked: () => Asked) {
     }
   }
 
-  return { items, total, approximate, facets, failure, load }
+  /** How many of each kind were found. */
+  const kinds = computed(() => KINDS.map((kind) => ({ kind, count: countOf(counted.value, kind) })))
+
+  return { items, others, kind, kinds, total, approximate, facets, failure, load }
 }
 
 async function list({ tab, chosen, sort, page }: Asked) {
@@ -75,14 +89,22 @@ async function list({ tab, chosen, sort, page }: Asked) {
   // Counts are a help: while the index cannot answer, the curriculum's words stand in for them and the list is whole.
   const counts = tab === 'all' ? get<Found>(`/api/search?${narrowed({ size: '1' }, chosen)}`).catch(() => null) : null
   const [answer, found] = await Promise.all([get<{ items: ResourceCard[]; total: number }>(`/api/resources?${query}`), counts])
-  return { items: answer.items.map((card) => ({ card })), total: answer.total, approximate: false, facets: found?.facets ?? {} }
+  return { items: answer.items.map((card) => ({ card })), others: [], kind: 'resource' as const, total: answer.total, approximate: false, facets: found?.facets ?? {} }
 }
 
-async function search({ words, chosen, sort, page }: Asked) {
-  const query = narrowed({ q: words, sort: sort || 'relevance', page: String(page), size: String(PER_PAGE) }, chosen)
-  const found = await get<Found>(`/api/search?${query}`)
-  const cards = await Promise.all(found.hits.map((hit) => card(hit)))
-  return { items: cards.filter((one) => one !== null), total: found.total, approximate: found.approximate, facets: found.facets }
+async function search({ words, kind, chosen, sort, page }: Asked) {
+  // Only resources have what the lists beside them narrow by.
+  const find = (kind: Kind) => get<Found>(`/api/search?${narrowed({ q: words, kind, sort: sort || 'relevance', page: String(page), size: String(PER_PAGE) }, kind === 'resource' ? chosen : {})}`)
+  let shown = kind || 'resource'
+  let found = await find(shown)
+  const elsewhere = KINDS.find((one) => countOf(found.facets, one) > 0)
+  if (!kind && !found.total && elsewhere) found = await find((shown = elsewhere))
+  const items = shown === 'resource' ? await cards(found.hits) : []
+  return { items, others: shown === 'resource' ? [] : found.hits, kind: shown, total: found.total, approximate: found.approximate, facets: found.facets }
+}
+
+function countOf(facets: Found['facets'], kind: Kind): number {
+  return facets.kind?.find(({ value }) => value === kind)?.count ?? 0
 }
 
 function narrowed(first: Record<string, string>, chosen: Record<string, string>): URLSearchParams {
@@ -91,12 +113,10 @@ function narrowed(first: Record<string, string>, chosen: Record<string, string>)
   return query
 }
 
-/** Null: removed since the index saw it. */
-async function card(hit: Hit): Promise<{ card: ResourceCard; hit: Hit } | null> {
-  try {
-    return { card: await get<ResourceCard>(`/api/resources/${hit.id}`), hit }
-  } catch (error) {
-    if (error instanceof ApiError && error.status === 404) return null
-    throw error
-  }
+/** All cards with one request: a school's line takes its time for each. Those removed since the index saw them are left out. */
+async function cards(hits: Hit[]): Promise<{ card: ResourceCard; hit: Hit }[]> {
+  if (!hits.length) return []
+  const { items } = await get<{ items: ResourceCard[] }>(`/api/resources?ids=${hits.map(({ id }) => id).join(',')}`)
+  const byId = new Map(items.map((card) => [card.id, card]))
+  return hits.flatMap((hit) => { const card = byId.get(hit.id); return card ? [{ card, hit }] : [] })
 }

@@ -15,6 +15,8 @@ const en: typeof zh = {
   sort: 'Order',
   sorts: { relevance: 'Most relevant', newest: 'Newest', updated: 'Last changed', created: 'Newest', title: 'By title', uses: 'Most used', rating: 'Best rated', most_used: 'Most used', best_rated: 'Best rated' },
   total: '{n} resources',
+  found: '{n} found',
+  kind: 'What to look for',
   approximate: 'Nothing matches everything. These come close.',
   none: 'The library is still empty',
   none_hint: 'Drop courseware, lesson plans or exercises here to share them with other schools.',

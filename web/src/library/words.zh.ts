@@ -13,6 +13,8 @@ export default {
   sort: '排序',
   sorts: { relevance: '最相关', newest: '最近上传', updated: '最近更新', created: '最近上传', title: '按名称', uses: '使用最多', rating: '评分最高', most_used: '使用最多', best_rated: '评分最高' },
   total: '共 {n} 份资源',
+  found: '找到 {n} 项',
+  kind: '要找的内容',
   approximate: '没有完全符合的资源，下面是相近的。',
   none: '资源库里还没有资源',
   none_hint: '把课件、教案、习题拖到这里，就能和其他学校共用。',

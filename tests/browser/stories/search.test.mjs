@@ -1,0 +1,120 @@
+// One box for everything, as a teacher uses it: typing, suggestions by keyboard, kinds, filters, order, pages, what is like it.
+
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import { eventually, mark, newPage, shot, startBrowser } from '../harness/browser.mjs';
+import { School } from '../harness/school.mjs';
+
+describe('the search', { concurrency: false }, () => {
+  let school, browser, teacher;
+
+  /** Types a line, presses Enter, and waits until the address says so. */
+  async function search(line) {
+    await mark(teacher, 'library-find').fill(line);
+    await mark(teacher, 'library-find').press('Enter');
+    await teacher.waitForURL((url) => url.searchParams.get('q') === line);
+    await mark(teacher, 'library-total').waitFor();
+  }
+
+  const cards = () => mark(teacher, 'resource-card');
+  const count = (kind) => mark(teacher, `kind-${kind}`).locator('.many').innerText().then(Number);
+
+  before(async () => {
+    school = await School.open();
+    browser = await startBrowser('teacher');
+    teacher = await newPage(browser, { name: 'teacher', baseURL: school.base, viewport: { width: 1366, height: 768 } });
+    await school.signIn(teacher, 'wangxuemei');
+    await teacher.goto(`${school.base}/library`);
+    await cards().first().waitFor();
+  });
+  after(async () => {
+    await browser?.close();
+    await school?.close();
+  });
+
+  test('words, marks and counts: what is found is marked where it stands', async () => {
+    await eventually('the shelf is indexed', async () => {
+      await search('数学');
+      return (await cards().count()) > 0;
+    }, { within: 20_000 });
+    assert.ok((await teacher.locator('.results mark').count()) > 0, 'what was asked for is marked');
+    assert.equal(await count('resource'), await cards().count());
+    await shot(teacher, 'found');
+  });
+
+  test('a line that is not finished is suggested, chosen with the keyboard, and taken back with Escape', async () => {
+    const box = mark(teacher, 'library-find');
+    await box.fill('');
+    await box.pressSequentially('shuxue', { delay: 20 });
+    await mark(teacher, 'suggestion').first().waitFor();
+    await shot(teacher, 'suggested');
+    await box.press('ArrowDown');
+    assert.equal(await box.getAttribute('aria-activedescendant'), await mark(teacher, 'suggestion').first().getAttribute('id'));
+    await box.press('Escape');
+    await mark(teacher, 'suggestion').first().waitFor({ state: 'detached' });
+    await teacher.locator('[role=search] button[aria-label]').first().click();
+    await teacher.waitForURL((url) => !url.searchParams.get('q'));
+  });
+
+  test('colleagues and schools are found in the same box, and lead to what they gave', async () => {
+    const { name } = school.person('wangxuemei');
+    await search(name);
+    await eventually('the colleague is counted', async () => (await count('person')) >= 1);
+    await mark(teacher, 'kind-person').click();
+    const person = mark(teacher, 'hit').filter({ hasText: name }).first();
+    await person.waitFor();
+    assert.equal(await person.getAttribute('data-kind'), 'person');
+    await shot(teacher, 'people');
+    await person.click();
+    await teacher.waitForURL((url) => url.searchParams.get('q') === `“${name}”` && url.searchParams.get('kind') === 'resource');
+    await cards().first().waitFor();
+    await shot(teacher, 'gave');
+  });
+
+  test('where only other kinds have it, they are shown at once', async () => {
+    await search('实验小学');
+    await eventually('something is shown', async () => (await mark(teacher, 'hit').count()) + (await cards().count()) > 0);
+    await shot(teacher, 'school');
+  });
+
+  test('order and filters change what is shown and stand in the address', async () => {
+    await search('教');
+    const before = await cards().count();
+    await mark(teacher, 'library-sort').selectOption('newest');
+    await teacher.waitForURL((url) => url.searchParams.get('sort') === 'newest');
+    assert.equal(await cards().count(), before);
+    const facet = mark(teacher, 'facet-type').first();
+    const told = Number(await facet.locator('.count').innerText());
+    await facet.click();
+    await eventually('as many as the filter said', async () => (await cards().count()) === told);
+    await shot(teacher, 'narrowed');
+    await teacher.goBack();
+    await eventually('going back shows the others again', async () => (await cards().count()) === before);
+  });
+
+  test('what is not there is said, and a slip of the finger is forgiven', async () => {
+    await search('火星移民指南');
+    await teacher.getByText('没有找到').first().waitFor();
+    await shot(teacher, 'nothing');
+    await search('“');
+    await mark(teacher, 'library-total').waitFor();
+  });
+
+  test('on a phone nothing sticks out', async () => {
+    const phone = await newPage(browser, { name: 'phone', baseURL: school.base, viewport: { width: 390, height: 844 } });
+    await school.signIn(phone, 'wangxuemei');
+    await phone.goto(`${school.base}/library?q=${encodeURIComponent('数学')}`);
+    await mark(phone, 'resource-card').first().waitFor();
+    await shot(phone, 'found');
+    await mark(phone, 'kind-school').waitFor();
+    await phone.getByRole('button', { name: '筛选' }).click();
+    await mark(phone, 'facet-type').first().waitFor();
+    await shot(phone, 'filters');
+    await mark(phone, 'library-find').fill('shu');
+    await mark(phone, 'suggestion').first().waitFor();
+    await shot(phone, 'suggested');
+    assert.ok(await phone.evaluate(() => document.documentElement.scrollWidth <= innerWidth));
+    assert.deepEqual(teacher.troubles, []);
+    assert.deepEqual(phone.troubles, []);
+  });
+});
