@@ -1,8 +1,8 @@
 //! Which documents have what was asked. No score is made here and no document is read: sets are narrowed, the rarest part first, until only
 //! those are left that have everything.
 //!
-//! A phrase is the intersection of its pairs. Whether the pairs also follow each other is looked up only in documents that do not have the phrase
-//! as a word of its own, which nearly all do that have it at all. Pairs of letters are frequent and their places many: triples come before them.
+//! A phrase of up to three characters is one entry. A longer one is the intersection of its triples; whether these also follow each other is looked up
+//! only in documents that do not have the phrase as a word of its own.
 
 use fixedbitset::FixedBitSet;
 use tantivy::query::{FuzzyTermQuery, PhraseQuery, Query};
@@ -89,14 +89,15 @@ impl Ground<'_> {
         Ok(found)
     }
 
-    /// No more documents than this have the part as it stands; a bound that costs nothing to know.
+    /// No more documents than this have the part; a bound that costs next to nothing to know.
     fn most(&self, part: &Part) -> Result<u32> {
-        if part.letters().is_some() || !part.synonyms.is_empty() {
-            return Ok(u32::MAX);
-        }
-        let mut most = u32::MAX;
-        for term in terms(&self.fields.all, &written(&part.phrase)) {
-            most = most.min(self.frequency(&term)?);
+        let mut most = if part.letters().is_some() { u32::MAX } else { 0 };
+        for phrase in std::iter::once(&part.phrase).chain(&part.synonyms) {
+            let mut rarest = u32::MAX;
+            for term in entries_of(&self.fields.all, &written(phrase)) {
+                rarest = rarest.min(self.frequency(&term)?);
+            }
+            most = most.saturating_add(rarest);
         }
         Ok(most)
     }
@@ -162,17 +163,15 @@ impl Ground<'_> {
     /// Those of `within` that have a phrase as it stands.
     pub fn phrase(&self, texts: &Characters, phrase: &[Word], within: &FixedBitSet) -> Result<FixedBitSet> {
         let text = written(phrase);
-        let pairs = terms(texts, &text);
-        let triples = triples(texts, &text);
-        if pairs.is_empty() {
+        let terms = entries_of(texts, &text);
+        if terms.is_empty() {
             return Ok(self.none());
         }
         let mut found = within.clone();
-        for term in self.rarest_first(pairs.iter().chain(&triples))? {
+        for term in self.rarest_first(&terms)? {
             self.keep(term, &mut found)?;
         }
-        let is_one_entry = pairs.len() == 1 || (pairs.len() == 2 && !triples.is_empty());
-        if is_one_entry || found.is_clear() {
+        if terms.len() == 1 || found.is_clear() {
             return Ok(found);
         }
         let mut known = self.none();
@@ -182,12 +181,12 @@ impl Ground<'_> {
         let mut unsure = found.clone();
         unsure.difference_with(&known);
         found.intersect_with(&known);
-        self.add_in_sequence(&pairs, &unsure, &mut found)?;
+        self.add_in_sequence(&terms, &unsure, &mut found)?;
         Ok(found)
     }
 
-    fn rarest_first<'t>(&self, terms: impl Iterator<Item = &'t Term>) -> Result<Vec<&'t Term>> {
-        let mut frequencies = Vec::new();
+    fn rarest_first<'t>(&self, terms: &'t [Term]) -> Result<Vec<&'t Term>> {
+        let mut frequencies = Vec::with_capacity(terms.len());
         for term in terms {
             frequencies.push((self.frequency(term)?, term));
         }
@@ -195,14 +194,14 @@ impl Ground<'_> {
         Ok(frequencies.into_iter().map(|(_, term)| term).collect())
     }
 
-    /// Adds those of `unsure` in which the pairs follow each other.
-    fn add_in_sequence(&self, pairs: &[Term], unsure: &FixedBitSet, found: &mut FixedBitSet) -> Result<()> {
+    /// Adds those of `unsure` in which the triples follow each other.
+    fn add_in_sequence(&self, triples: &[Term], unsure: &FixedBitSet, found: &mut FixedBitSet) -> Result<()> {
         if unsure.is_clear() {
             return Ok(());
         }
-        // Every second pair covers the phrase; the last one may overlap.
-        let last = pairs.len() - 1;
-        let covering = pairs.iter().cloned().enumerate().filter(|(n, _)| n % 2 == 0 || *n == last);
+        // Every third covers the phrase; the last one may overlap.
+        let last = triples.len() - 1;
+        let covering = triples.iter().cloned().enumerate().filter(|(n, _)| n % 3 == 0 || *n == last);
         let query = PhraseQuery::new_with_offset(covering.collect());
         let mut places = query.weight(self.unscored())?.scorer(self.segment, 1.0)?;
         let mut next = places.doc();
@@ -219,15 +218,16 @@ impl Ground<'_> {
     }
 }
 
-/// The entries that a document has which has the text.
+/// The pairs of a text; of one character, that.
 pub fn terms(texts: &Characters, text: &str) -> Vec<Term> {
     let pairs = entries(texts.pairs, Cut::Pairs, text);
     if pairs.is_empty() { entries(texts.singles, Cut::Singles, text) } else { pairs }
 }
 
-/// Further entries of letters that it has.
-fn triples(texts: &Characters, text: &str) -> Vec<Term> {
-    texts.triples.map_or_else(Vec::new, |triples| entries(triples, Cut::Triples, text))
+/// The fewest and rarest entries that a document has which has the text.
+fn entries_of(texts: &Characters, text: &str) -> Vec<Term> {
+    let triples = entries(texts.triples, Cut::Triples, text);
+    if triples.is_empty() { terms(texts, text) } else { triples }
 }
 
 fn entries(field: Field, cut: Cut, text: &str) -> Vec<Term> {

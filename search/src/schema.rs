@@ -24,8 +24,8 @@ pub const MOST_CHARS: usize = 500_000;
 pub struct Characters {
     pub singles: Field,
     pub pairs: Field,
-    /// Where runs of letters are in threes, if they are.
-    pub triples: Option<Field>,
+    /// With their places, by which longer phrases are put together.
+    pub triples: Field,
     /// Where the words of the same texts are: what is there need not be put together of pairs.
     pub words: Vec<Field>,
 }
@@ -79,13 +79,11 @@ impl Fields {
         let mut schema = Schema::builder();
         let [title_words, body_words, other_words] = ["title_words", "body_words", "other_words"]
             .map(|name| schema.add_text_field(name, indexed(Cut::Words, IndexRecordOption::WithFreqs)));
-        let mut all = characters(&mut schema, "all", [title_words, body_words, other_words].into());
+        let all = characters(&mut schema, "all", [title_words, body_words, other_words].into());
         let title = characters(&mut schema, "title", vec![title_words]);
         let basic = |schema: &mut SchemaBuilder, name: &str, cut: Cut| {
             schema.add_text_field(name, indexed(cut, IndexRecordOption::Basic))
         };
-        let triples = basic(&mut schema, "all_triples", Cut::Triples);
-        all.triples = Some(triples);
         let letters = basic(&mut schema, "letters", Cut::Letters);
         let title_sound = basic(&mut schema, "title_sound", Cut::Pinyin);
         let other_sound = basic(&mut schema, "other_sound", Cut::Pinyin);
@@ -158,13 +156,12 @@ impl Fields {
     fn add_texts(&self, laid: &mut TantivyDocument, document: &Document) {
         laid.add_text(self.shown, &document.title);
         let title = fold(&document.title);
-        for field in [self.title.singles, self.title.pairs, self.title_sound] {
+        for field in [self.title.singles, self.title.pairs, self.title.triples, self.title_sound] {
             laid.add_text(field, &title);
         }
         let mut add = |words: Field, text: &str| {
             let text = fold(text);
-            let characters = [self.all.singles, self.all.pairs].into_iter().chain(self.all.triples);
-            for field in characters.chain([words, self.letters]) {
+            for field in [words, self.all.singles, self.all.pairs, self.all.triples, self.letters] {
                 laid.add_text(field, &text);
             }
         };
@@ -189,8 +186,8 @@ fn characters(schema: &mut SchemaBuilder, name: &str, words: Vec<Field>) -> Char
     let mut field = |cut: Cut, option| schema.add_text_field(&format!("{name}_{}", cut.name()), indexed(cut, option));
     Characters {
         singles: field(Cut::Singles, IndexRecordOption::WithFreqs),
-        pairs: field(Cut::Pairs, IndexRecordOption::WithFreqsAndPositions),
-        triples: None,
+        pairs: field(Cut::Pairs, IndexRecordOption::WithFreqs),
+        triples: field(Cut::Triples, IndexRecordOption::WithFreqsAndPositions),
         words,
     }
 }

@@ -1,9 +1,9 @@
 //! How a folded text is cut for the index: words for ranking, characters and their pairs for finding whatever stands in it.
 //!
-//! jieba alone finds a third of arbitrary substrings; characters find all of them. A phrase is looked up by **pairs** of neighbours (分数, 数的,
-//! 的意 …) rather than by single characters with positions: two characters are then one entry, and a phrase of four is two rare entries
-//! instead of four frequent ones. Letters and digits are paired like all others, so that a piece of a word or of a formula (1：31÷2 of 例81：31÷21)
-//! is found as surely as a piece of a sentence. Single characters are kept too, without positions, for whoever types one.
+//! jieba alone finds a third of arbitrary substrings; characters find all of them. A phrase is looked up by **pairs** and **triples** of neighbours
+//! (分数的, 数的意, 的意义 …) rather than by single characters with positions: up to three characters are then one entry, and a phrase of six is two
+//! rare entries instead of six frequent ones, in each document at few places. Letters and digits are taken like all others, so that a piece of a word
+//! or of a formula (1：31÷2 of 例81：31÷21) is found as surely as a piece of a sentence.
 
 use std::borrow::Cow;
 use std::sync::LazyLock;
@@ -50,7 +50,7 @@ pub enum Cut {
     Singles,
     /// Each two neighbours, at the position of the first; a space stands between two runs of letters, whatever it was.
     Pairs,
-    /// Each three letters or digits that follow each other without anything between them.
+    /// Each three neighbours, in the same way.
     Triples,
     /// Runs of letters and digits only.
     Letters,
@@ -80,8 +80,8 @@ impl Cut {
         match self {
             Cut::Words => numbered(runs(text).into_iter().flat_map(words_and_parts)),
             Cut::Singles => numbered(characters(text).map(|character| character.text)),
-            Cut::Pairs => pairs(text),
-            Cut::Triples => triples(text),
+            Cut::Pairs => neighbours::<2>(text),
+            Cut::Triples => neighbours::<3>(text),
             Cut::Letters => numbered(pieces(text).filter(|piece| !piece.single).map(|piece| piece.text)),
             Cut::Pinyin => numbered(pinyin::keys(text)),
         }
@@ -99,27 +99,29 @@ fn words_and_parts(run: Piece<'_>) -> Vec<&str> {
     JIEBA.cut_for_search(run.text, false).into_iter().map(|token| token.word).collect()
 }
 
-fn pairs(text: &str) -> Tokens<'_> {
+fn neighbours<const COUNT: usize>(text: &str) -> Tokens<'_> {
     let all: Vec<Piece<'_>> = characters(text).collect();
-    numbered(all.windows(2).map(|two| {
-        let (first, second) = (two[0], two[1]);
-        let adjacent = first.at + first.text.len() == second.at;
-        match first.single || second.single {
-            _ if adjacent => Cow::Borrowed(&text[first.at..second.at + second.text.len()]),
-            true => Cow::Owned([first.text, second.text].concat()),
-            false => Cow::Owned([first.text, " ", second.text].concat()),
+    numbered(all.windows(COUNT).map(|together| {
+        let (first, last) = (together[0], together[COUNT - 1]);
+        let whole = &text[first.at..last.at + last.text.len()];
+        match whole.len() == together.iter().map(|piece| piece.text.len()).sum::<usize>() {
+            true => Cow::Borrowed(whole),
+            false => Cow::Owned(closed_up(together)),
         }
     }))
 }
 
-fn triples(text: &str) -> Tokens<'_> {
-    let all: Vec<Piece<'_>> = characters(text).collect();
-    let runs = all.windows(3).filter(|three| {
-        let [first, second, third] = three else { return false };
-        let are_letters = three.iter().all(|piece| !piece.single);
-        are_letters && first.at + first.text.len() == second.at && second.at + second.text.len() == third.at
-    });
-    numbered(runs.map(|three| &text[three[0].at..three[2].at + three[2].text.len()]))
+/// Neighbours with nothing between them but a space where two runs of letters meet.
+fn closed_up(together: &[Piece<'_>]) -> String {
+    let mut text = together[0].text.to_owned();
+    for two in together.windows(2) {
+        let touch = two[0].at + two[0].text.len() == two[1].at;
+        if !touch && !two[0].single && !two[1].single {
+            text.push(' ');
+        }
+        text += two[1].text;
+    }
+    text
 }
 
 impl Tokenizer for Cut {
@@ -172,7 +174,7 @@ mod tests {
         assert_eq!(cut(Cut::Words, title), ["分数", "的", "意义", "unit", "2", "ppt", "课件"]);
         assert_eq!(cut(Cut::Singles, "第13课"), ["第", "1", "3", "课"]);
         assert_eq!(cut(Cut::Pairs, "意义，ppt 2-a课"), ["意义", "义p", "pp", "pt", "t 2", "2 a", "a课"]);
-        assert_eq!(cut(Cut::Triples, "ppts 3-14课"), ["ppt", "pts"]);
+        assert_eq!(cut(Cut::Triples, "ppt 3-课，后"), ["ppt", "pt 3", "t 3课", "3课后"]);
         assert_eq!(cut(Cut::Letters, title), ["unit", "2", "ppt"]);
     }
 
