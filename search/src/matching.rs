@@ -170,8 +170,11 @@ impl Ground<'_> {
         let mut found = within.clone();
         for term in self.rarest_first(&terms)? {
             self.keep(term, &mut found)?;
+            if found.is_clear() {
+                return Ok(found);
+            }
         }
-        if terms.len() == 1 || found.is_clear() {
+        if terms.len() == 1 {
             return Ok(found);
         }
         let mut known = self.none();

@@ -13,7 +13,7 @@ describe('the search', { concurrency: false }, () => {
     await mark(teacher, 'library-find').fill(line);
     await mark(teacher, 'library-find').press('Enter');
     await teacher.waitForURL((url) => url.searchParams.get('q') === line);
-    await mark(teacher, 'library-total').waitFor();
+    await teacher.locator('.results[aria-busy=false]').waitFor();
   }
 
   const cards = () => mark(teacher, 'resource-card');
@@ -45,7 +45,7 @@ describe('the search', { concurrency: false }, () => {
   test('a line that is not finished is suggested, chosen with the keyboard, and taken back with Escape', async () => {
     const box = mark(teacher, 'library-find');
     await box.fill('');
-    await box.pressSequentially('shuxue', { delay: 20 });
+    await box.pressSequentially('renshi', { delay: 20 });
     await mark(teacher, 'suggestion').first().waitFor();
     await shot(teacher, 'suggested');
     await box.press('ArrowDown');

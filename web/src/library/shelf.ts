@@ -27,6 +27,8 @@ export interface Asked {
 type Values = { value: string; count: number | null }[]
 
 export function useShelf(asked: () => Asked) {
+  /** The words that what is shown answers; while the next answer is on its way, those of the one before. */
+  const answered = ref<string | null>(null)
   const items = ref<{ card: ResourceCard; hit?: Hit }[] | null>(null)
   /** What was found besides resources: lessons, collections, people, schools. */
   const others = ref<Hit[]>([])
@@ -61,6 +63,7 @@ export function useShelf(asked: () => Asked) {
       words.value ??= await curriculum()
       const answer = now.words ? await search(now) : await list(now)
       if (mine !== turn) return
+      answered.value = now.words
       items.value = answer.items
       others.value = answer.others
       kind.value = answer.kind
@@ -80,7 +83,7 @@ export function useShelf(asked: () => Asked) {
   /** How many of each kind were found. */
   const kinds = computed(() => KINDS.map((kind) => ({ kind, count: countOf(counted.value, kind) })))
 
-  return { items, others, kind, kinds, total, approximate, facets, failure, load }
+  return { answered, items, others, kind, kinds, total, approximate, facets, failure, load }
 }
 
 async function list({ tab, chosen, sort, page }: Asked) {
