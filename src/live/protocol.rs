@@ -28,8 +28,6 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::library::DeckId;
-
 /// The version both sides must speak; a page from an older server is told to reload.
 pub const VERSION: u32 = 3;
 
@@ -202,6 +200,9 @@ pub enum ToPage {
 
 /// A participant: a person's page, a classroom's device, or a foreign WHIP encoder.
 pub type ParticipantId = String;
+
+/// A deck of a lesson, as `GET /api/lessons/{id}/decks` names it.
+pub type DeckId = String;
 
 /// The document of a lesson that is on: all that a page needs to draw it.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]

@@ -9,7 +9,7 @@ use tongke_plane::ids::{PeerId, TrackId};
 use super::telling::encode;
 use super::{Command, Host, Page};
 use crate::bus;
-use crate::library::{self, DeckId};
+use crate::library;
 use crate::live::lesson::{Conn, Entry, Identity, Now, Refusal};
 use crate::live::media::Owner;
 use crate::live::protocol::{ByeReason, Envelope, FromPage, Kind, MediaKind, Purpose, ShownDeck, ToPage};
@@ -93,7 +93,7 @@ impl Host {
             FromPage::SendBack { participant } => self.lesson.send_back(who, &participant)?,
             FromPage::MuteOther { participant } => self.lesson.mute_other(who, &participant)?,
             FromPage::Chat { text } => self.lesson.say(who, &text, now)?,
-            FromPage::ShowDeck { deck, page } => self.find_deck(conn, envelope.reference, deck, page),
+            FromPage::ShowDeck { deck, page } => self.find_deck(conn, envelope.reference, &deck, page)?,
             FromPage::TurnPage { page } => self.lesson.turn_page(who, page)?,
             FromPage::HideDeck => self.lesson.hide_deck(who)?,
             FromPage::Start => self.lesson.start(who, now)?,
@@ -104,7 +104,8 @@ impl Host {
     }
 
     /// The database is asked beside the lesson; the answer comes by its queue.
-    fn find_deck(&self, conn: Conn, reference: u32, deck: DeckId, page: u32) {
+    fn find_deck(&self, conn: Conn, reference: u32, deck: &str, page: u32) -> Result<(), Refused> {
+        let deck = deck.parse().map_err(|_| Refusal::NoSuchDeck)?;
         let (db, lesson, queue) = (self.around.db.clone(), self.around.id, self.around.queue.clone());
         tokio::spawn(async move {
             let found = library::deck(&db, lesson, deck).await.map_err(|error| {
@@ -112,7 +113,7 @@ impl Host {
                 Refused::Busy
             });
             let shown = |deck: library::Deck| ShownDeck {
-                id: deck.id,
+                id: deck.id.to_string(),
                 title: deck.title,
                 pages: deck.pages.try_into().unwrap_or(u32::MAX),
                 page,
@@ -122,6 +123,7 @@ impl Host {
                 let _ = queue.send(Command::DeckFound { conn, reference, found }).await;
             }
         });
+        Ok(())
     }
 
     pub(super) fn deck_found(&mut self, conn: Conn, reference: u32, found: Result<ShownDeck, Refused>) {

@@ -51,7 +51,7 @@ fn shown_deck(past: &[TimelineEvent]) -> Option<ShownDeck> {
     let number = |event: &TimelineEvent, field: &str| event.body.get(field)?.as_u64().and_then(|n| n.try_into().ok());
     let body = &laid_open.body;
     Some(ShownDeck {
-        id: body.get("deck")?.as_str()?.parse().ok()?,
+        id: body.get("deck")?.as_str()?.to_owned(),
         title: body.get("title")?.as_str()?.to_owned(),
         pages: number(laid_open, "pages")?,
         page: number(turned, "page")?,
