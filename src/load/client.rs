@@ -2,7 +2,7 @@
 
 use std::net::SocketAddrV4;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 use tongke_plane::rtp::is_rtcp;
@@ -79,13 +79,23 @@ impl Client {
         }
     }
 
+    /// When a publisher's next frame is due.
+    pub fn next_frame(&self) -> Option<Instant> {
+        match &self.part {
+            Part::Publisher(publisher) => publisher.next_frame(),
+            Part::Subscriber(_) => None,
+        }
+    }
+
     /// Reads until nothing is left.
     pub fn drain(&mut self, batch: &mut Batch, live: &Live, sightings: &mut Sightings) {
         loop {
             let count = batch.receive(&self.socket);
-            let now = Instant::now();
+            let (now, now_ns) = (Instant::now(), clock::now_ns());
             for (bytes, arrived) in batch.datagrams(count) {
-                let arrived_ns = arrived.unwrap_or_else(clock::now_ns);
+                let arrived_ns = arrived.unwrap_or(now_ns);
+                // What we report to the server is when it came, not when we looked.
+                let now = now.checked_sub(Duration::from_nanos(now_ns.saturating_sub(arrived_ns))).unwrap_or(now);
                 self.handle(Datagram { bytes, arrived_ns, now }, live, sightings);
             }
             self.flush();

@@ -3,7 +3,6 @@
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
-use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket as RawSocket, Type};
 
@@ -115,7 +114,7 @@ impl Epoll {
         Ok(Epoll { fd: unsafe { OwnedFd::from_raw_fd(fd) } })
     }
 
-    /// `key` comes back from [`Epoll::wait`] when the socket has something to read.
+    /// `key` comes back from [`Epoll::poll`] when the socket has something to read.
     pub fn add(&self, socket: &Socket, key: usize) -> io::Result<()> {
         let mut event = libc::epoll_event { events: libc::EPOLLIN as u32, u64: key as u64 };
         // SAFETY: both descriptors are open, and `event` outlives the call.
@@ -123,14 +122,12 @@ impl Epoll {
         if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
 
-    /// Keys of sockets that can be read.
-    pub fn wait(&self, timeout: Duration, keys: &mut Vec<usize>) {
+    /// Keys of sockets that can be read now; where there are many, not all of them.
+    pub fn poll(&self, keys: &mut Vec<usize>) {
         let mut events = [libc::epoll_event { events: 0, u64: 0 }; 256];
-        let millis = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
         // SAFETY: the array has as many elements as are named, and outlives the call.
-        let ready = unsafe { libc::epoll_wait(self.fd.as_raw_fd(), events.as_mut_ptr(), events.len() as i32, millis) };
+        let ready = unsafe { libc::epoll_wait(self.fd.as_raw_fd(), events.as_mut_ptr(), events.len() as i32, 0) };
         keys.clear();
-        // A signal ends the wait early; the next one goes on.
         keys.extend(events.iter().take(usize::try_from(ready).unwrap_or(0)).map(|event| event.u64 as usize));
     }
 }
@@ -213,6 +210,8 @@ fn boxed<T: Copy>(value: T) -> Box<[T; BATCH]> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::load::clock;
 

@@ -106,6 +106,11 @@ impl Publisher {
         (self.layers.iter().map(|layer| layer.sent).collect(), &self.lateness)
     }
 
+    /// When [`Publisher::handle_timeout`] has a frame to send; none before the first.
+    pub fn next_frame(&self) -> Option<Instant> {
+        self.next_frame
+    }
+
     /// Sends what is due; how many media packets that were.
     pub fn handle_timeout(&mut self, socket: &Socket, session: &mut SrtpSession, now: Instant) -> u64 {
         let due = *self.next_frame.get_or_insert(now);

@@ -18,11 +18,13 @@ use super::sightings::Sightings;
 use super::strain::{Mark, Strain};
 use super::subscriber::Seen;
 
-/// A thread waits no longer than this for a datagram, so that commands are carried out soon.
-const WAIT: Duration = Duration::from_millis(1);
+/// Sockets are looked at this often, and not whenever something comes, as behind a network card that moderates its interrupts: over loopback
+/// it is the server that would pay for each waking of ours, in the middle of its sending. Nothing is measured by when we look: the kernel
+/// tells when a datagram came.
+const LOOK_EVERY: Duration = Duration::from_millis(2);
 
-/// A frame leaves no later than this after it is due.
-pub const PUBLISHING: Duration = Duration::from_millis(1);
+/// A frame leaves when it is due: those who send look at their timers whenever they wake.
+pub const PUBLISHING: Duration = Duration::ZERO;
 /// What a subscriber has to do by the clock bears this: a NACK waits twice as long for packets that changed places.
 pub const SUBSCRIBING: Duration = Duration::from_millis(5);
 
@@ -131,8 +133,8 @@ impl Worker {
     }
 
     fn run(&mut self, commands: &Receiver<Command>) {
-        let mut ready = Vec::new();
-        let (mut next_timers, mut next_telling) = (Instant::now(), Instant::now());
+        let (mut ready, mut next_frame) = (Vec::new(), None);
+        let [mut next_look, mut next_timers, mut next_telling] = [Instant::now(); 3];
         loop {
             while let Ok(command) = commands.try_recv() {
                 match command {
@@ -143,7 +145,12 @@ impl Worker {
                     Command::Finish => return self.finish(),
                 }
             }
-            self.epoll.wait(WAIT, &mut ready);
+            if ready.is_empty() {
+                let until = next_frame.map_or(next_look, |due| next_look.min(due));
+                std::thread::sleep(until.saturating_duration_since(Instant::now()));
+                next_look = Instant::now() + LOOK_EVERY;
+            }
+            self.epoll.poll(&mut ready);
             for &key in &ready {
                 self.clients[key].drain(&mut self.batch, &self.live, &mut self.sightings);
             }
@@ -151,6 +158,7 @@ impl Worker {
             if now >= next_timers {
                 next_timers = now + self.pace;
                 self.clients.iter_mut().for_each(|client| client.handle_timeout(&self.live, now));
+                next_frame = self.clients.iter().filter_map(Client::next_frame).min();
             }
             if now >= next_telling {
                 next_telling = now + TELL_EVERY;

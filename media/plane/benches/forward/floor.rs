@@ -8,6 +8,7 @@ use tongke_plane::subscribe::arena::SendArena;
 use tongke_plane::transport::srtp::{Profile, Role, RtpSealer, SrtpSession};
 
 use crate::common::timed;
+use crate::pace::Pace;
 use crate::{FRAMES_PER_BLOCK, Scenario, TWCC_ID};
 
 /// A header with one extension of four bytes.
@@ -34,33 +35,37 @@ impl Floor {
     }
 
     /// A block of frames: nanoseconds of CPU per packet.
-    pub fn block(&mut self, socket: &MediaSocket) -> f64 {
+    pub fn block(&mut self, socket: &MediaSocket, pace: &mut Pace) -> f64 {
         let packets = self.scenario.packets();
         let mut packet = HEADER.to_vec();
         packet.resize(HEADER.len() + self.scenario.payload(), 0x55);
         let mut spent = Duration::ZERO;
-        timed(&mut spent, || {
-            for _ in 0..FRAMES_PER_BLOCK {
-                for (to, sealer) in &mut self.subscribers {
-                    if !self.arena.has_room(packets) {
-                        self.sender.flush(socket, &self.arena);
-                        self.arena.clear();
-                    }
-                    for n in 0..packets as u64 {
-                        let seq = self.seq + n;
-                        let space = self.arena.space();
-                        space[..packet.len()].copy_from_slice(&packet);
-                        space[2..4].copy_from_slice(&(seq as u16).to_be_bytes());
-                        let len = sealer.protect(space, HEADER.len(), packet.len(), (seq >> 16) as u32);
-                        self.arena.commit(*to, len);
-                    }
-                }
-                self.seq += packets as u64;
+        for _ in 0..FRAMES_PER_BLOCK {
+            pace.wait();
+            timed(&mut spent, || self.frame(socket, &packet));
+        }
+        let sent = FRAMES_PER_BLOCK * packets * self.subscribers.len();
+        spent.as_nanos() as f64 / sent as f64
+    }
+
+    fn frame(&mut self, socket: &MediaSocket, packet: &[u8]) {
+        let packets = self.scenario.packets();
+        for (to, sealer) in &mut self.subscribers {
+            if self.arena.holds_enough() || !self.arena.has_room(packets) {
                 self.sender.flush(socket, &self.arena);
                 self.arena.clear();
             }
-        });
-        let sent = FRAMES_PER_BLOCK * packets * self.subscribers.len();
-        spent.as_nanos() as f64 / sent as f64
+            for n in 0..packets as u64 {
+                let seq = self.seq + n;
+                let space = self.arena.space();
+                space[..packet.len()].copy_from_slice(packet);
+                space[2..4].copy_from_slice(&(seq as u16).to_be_bytes());
+                let len = sealer.protect(space, HEADER.len(), packet.len(), (seq >> 16) as u32);
+                self.arena.commit(*to, len);
+            }
+        }
+        self.seq += packets as u64;
+        self.sender.flush(socket, &self.arena);
+        self.arena.clear();
     }
 }

@@ -20,6 +20,7 @@ use tongke_plane::transport::{IceCredentials, Identity, Transport};
 use tongke_plane::{Codec, LessonId, MediaKind, PeerId, Priority, TrackId};
 
 use crate::common::{counted, timed};
+use crate::pace::Pace;
 use crate::support::{Client, Packet, TWCC_ID, payload_type, published, start_of_time, subscribed, twcc_of};
 use crate::{FRAMES_PER_BLOCK, Scenario};
 
@@ -131,9 +132,10 @@ impl Bench {
     }
 
     /// A block of frames: nanoseconds of CPU per forwarded packet.
-    pub fn block(&mut self, socket: &MediaSocket) -> f64 {
+    pub fn block(&mut self, socket: &MediaSocket, pace: &mut Pace) -> f64 {
         let (before, mut cpu) = (self.forwarded, Duration::ZERO);
         for _ in 0..FRAMES_PER_BLOCK {
+            pace.wait();
             cpu += self.frame(socket);
         }
         cpu.as_nanos() as f64 / (self.forwarded - before).max(1) as f64

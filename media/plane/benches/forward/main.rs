@@ -1,12 +1,15 @@
 //! One publisher to N subscribers through real sockets, beside the floor: the same copies, seals and sends with nothing else.
 //!
-//! `cargo bench -p tongke-plane --bench forward -- [subscribers] [rounds] [scenario]`
+//! `cargo bench -p tongke-plane --bench forward -- [subscribers] [rounds] [scenario] [paced]`
 //!
 //! | scenario | what is sent |
 //! |---|---|
 //! | `picture` | frames of five packets, one layer |
 //! | `voice` | one packet of 120 bytes every 20 ms: nothing that GSO could put together |
 //! | `lesson` | three simulcast layers of which the best is watched, while it is recorded and every seventh subscriber asks for a packet again each tenth of a second; what the shard does with feedback, NACKs and reports counts as well |
+//!
+//! `paced` waits between frames as a camera does, which is how a live server meets its packets: the caches are others' by then. Without it
+//! frames follow each other at once, as on a server that is full.
 //!
 //! Both sides run in turn inside one process, a block each, and the CPU time of this thread is what counts; receivers are drained by another
 //! thread. The last line is JSON.
@@ -21,6 +24,7 @@ mod support;
 mod drain;
 mod floor;
 mod lesson;
+mod pace;
 
 use std::time::Duration;
 
@@ -28,6 +32,7 @@ use common::{arguments, begin_counting, median, number};
 use drain::Drain;
 use floor::Floor;
 use lesson::Bench;
+use pace::Pace;
 use tongke_plane::Codec;
 use tongke_plane::io::MediaSocket;
 
@@ -91,6 +96,8 @@ fn main() {
     let (subscribers, rounds) = (number(&arguments, 0, 100), number(&arguments, 1, 20));
     let name = arguments.get(2).map_or("picture", String::as_str);
     let scenario = Scenario::named(name).unwrap_or_else(|| panic!("no scenario {name}: picture, voice or lesson"));
+    let paced = arguments.iter().any(|word| word == "paced");
+    let mut pace = Pace::new(paced.then(|| scenario.frame()));
 
     let drain = Drain::start(subscribers);
     let socket = MediaSocket::bind("127.0.0.1:0".parse().expect("an address")).expect("a socket");
@@ -100,8 +107,8 @@ fn main() {
     begin_counting();
     let (mut forward_ns, mut floor_ns) = (Vec::new(), Vec::new());
     for _ in 0..rounds {
-        forward_ns.push(bench.block(&socket));
-        floor_ns.push(floor.block(&socket));
+        forward_ns.push(bench.block(&socket, &mut pace));
+        floor_ns.push(floor.block(&socket, &mut pace));
     }
     let drained = drain.stop();
     let expected = rounds * FRAMES_PER_BLOCK * scenario.packets() * subscribers;
@@ -112,7 +119,7 @@ fn main() {
     );
     assert_eq!(bench.forwarded as usize, expected, "every subscriber gets every packet");
     println!(
-        r#"{{"bench":"forward","scenario":"{name}","subscribers":{subscribers},"packets":{expected},"resent":{},"forward_ns":{forward_ns:.0},"floor_ns":{floor_ns:.0},"ratio":{:.3}}}"#,
+        r#"{{"bench":"forward","scenario":"{name}","paced":{paced},"subscribers":{subscribers},"packets":{expected},"resent":{},"forward_ns":{forward_ns:.0},"floor_ns":{floor_ns:.0},"ratio":{:.3}}}"#,
         bench.resent,
         forward_ns / floor_ns
     );

@@ -17,7 +17,7 @@ use crate::units::SeqNo;
 const STEP: usize = 256;
 
 impl Shard {
-    /// Goes on with the pass over fresh packets; true when the arena is full before the pass is over.
+    /// Goes on with the pass over fresh packets; true when the arena should be sent before the pass is over.
     pub(super) fn forward_fresh(&mut self, now: Instant, arena: &mut SendArena) -> bool {
         if self.pass == (0, 0) {
             self.frame_due = None;
@@ -48,11 +48,11 @@ impl Shard {
         false
     }
 
-    /// Goes on with one track's audience; false when the arena is full before everybody has been served.
+    /// Goes on with one track's audience; false when the arena should be sent before everybody has been served.
     fn forward_track(&mut self, now: Instant, track: usize, arena: &mut SendArena) -> bool {
         let Some(hosted) = self.tracks.get_mut(track) else { return true };
         while let Some(forward) = hosted.audience.nth_mut(self.pass.1) {
-            if !arena.has_room(STEP) {
+            if arena.holds_enough() || !arena.has_room(STEP) {
                 return false;
             }
             if let Some(peer) = self.peers.get_mut(forward.peer) {

@@ -18,6 +18,10 @@ const MAX_MESSAGE: usize = 65_507;
 /// Messages of one flush. The smallest datagram we send is a STUN response; the arena holds fewer than this of any mix we produce.
 const MAX_MESSAGES: usize = 4_096;
 
+/// So many messages are worth a system call: more would only keep the first of them waiting, and come from memory that has left the
+/// first-level cache by then.
+const ENOUGH_MESSAGES: usize = 16;
+
 /// One `sendmsg`: `segments` datagrams of `segment` bytes each, the last one possibly shorter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Message {
@@ -56,6 +60,11 @@ impl SendArena {
     /// Whether `datagrams` more of the largest size fit.
     pub fn has_room(&self, datagrams: usize) -> bool {
         self.bytes.len() - self.used >= datagrams * MAX_DATAGRAM && self.messages.len() + datagrams <= MAX_MESSAGES
+    }
+
+    /// Whether it holds enough to be sent before more is built.
+    pub fn holds_enough(&self) -> bool {
+        self.messages.len() >= ENOUGH_MESSAGES
     }
 
     /// Space for the next datagram. The caller has asked [`SendArena::has_room`].

@@ -188,6 +188,7 @@ impl Estimator {
     pub fn handle_timeout(&mut self, now: Instant) {
         let now = self.micros(now);
         self.reports.expire(now);
+        self.history.make_room();
         let (Some(heard), Some(sent)) = (self.last_feedback, self.last_sent) else { return };
         let patience = SILENCE.max(3 * self.rtt.unwrap_or(0));
         if sent > heard && now - heard > patience && now - self.last_update > SILENCE / 2 {

@@ -4,13 +4,15 @@ use crate::rtp::rtcp::{PacketStatus, TICK, TICKS_PER_REFERENCE, TransportFeedbac
 use crate::units::SeqNo;
 use std::time::Duration;
 
-/// Packets that can be awaiting feedback: half a second of 20 Mbit/s, ten of a rural line. A power of two, as slots are taken by the low bits.
-const WINDOW: u64 = 1024;
+/// Packets that can be awaiting feedback, powers of two, as slots are taken by the low bits. A line begins with a second of what it mostly
+/// carries; only one that carries more, or hears of it late, gets up to half a second of 20 Mbit/s.
+const FIRST_WINDOW: usize = 256;
+const LAST_WINDOW: usize = 1024;
 
 /// A moment in microseconds: of our clock since the estimator began, or of the peer's since a zero of its own.
 pub(super) type Micros = i64;
 
-/// One packet on its way, in eight bytes: every subscriber has a whole window of them.
+/// One packet on its way, in eight bytes: every subscriber has a window of them.
 #[derive(Clone, Copy, Debug)]
 struct Sent {
     /// The low half of the microsecond; feedback comes long before it repeats, after 71 minutes.
@@ -73,9 +75,8 @@ pub(super) struct History {
 
 impl History {
     pub(super) fn new() -> History {
-        let unused = Sent { at: 0, size: 0, turn: 0, fate: Fate::Unused };
         History {
-            ring: vec![unused; WINDOW as usize].into_boxed_slice(),
+            ring: unused(FIRST_WINDOW),
             next: SeqNo(0),
             reported: SeqNo(0),
             started: false,
@@ -91,7 +92,25 @@ impl History {
         }
         self.next = self.next.max(seq.next());
         self.last_at = self.last_at.max(at);
-        self.ring[slot(seq)] = Sent { at: at as u32, size, turn: turn(seq), fate: Fate::Unknown };
+        let (slot, turn) = self.place(seq);
+        self.ring[slot] = Sent { at: at as u32, size, turn, fate: Fate::Unknown };
+    }
+
+    /// Makes the window larger when half of it waits for feedback. Not for every packet: it allocates.
+    pub(super) fn make_room(&mut self) {
+        let waiting = self.next.0.saturating_sub(self.reported.0);
+        if waiting <= self.ring.len() as u64 / 2 || self.ring.len() >= LAST_WINDOW {
+            return;
+        }
+        let first = SeqNo(self.next.0.saturating_sub(self.ring.len() as u64));
+        let mut larger = History { ring: unused(2 * self.ring.len()), ..*self };
+        for seq in (first.0..self.next.0).map(SeqNo) {
+            if let Some(sent) = self.get(seq) {
+                let (slot, turn) = larger.place(seq);
+                larger.ring[slot] = Sent { turn, ..*sent };
+            }
+        }
+        *self = larger;
     }
 
     /// Takes in one message; `each` sees every packet that it is the first to report as arrived.
@@ -106,7 +125,7 @@ impl History {
             if seq >= self.next {
                 break;
             }
-            let Some(sent) = self.ring.get_mut(slot(seq)).filter(|sent| sent.has(seq)) else { continue };
+            let Some(sent) = self.get(seq) else { continue };
             if let Some(arrival) = sent.learn(status, clocks, &mut batch) {
                 each(arrival);
             }
@@ -117,14 +136,25 @@ impl History {
 
     /// Adds up what was sent between the last feedback and this one: of those packets no message will speak any more.
     fn skip_unreported(&mut self, base: SeqNo, batch: &mut Batch) {
-        let mut seq = self.reported.max(SeqNo(self.next.0.saturating_sub(WINDOW)));
+        let mut seq = self.reported.max(SeqNo(self.next.0.saturating_sub(self.ring.len() as u64)));
         while seq < base.min(self.next) {
-            let sent = &self.ring[slot(seq)];
-            if sent.has(seq) && sent.fate == Fate::Unknown {
-                batch.unknown_bytes += u64::from(sent.size);
-            }
+            let unknown = self.get(seq).filter(|sent| sent.fate == Fate::Unknown);
+            batch.unknown_bytes += unknown.map_or(0, |sent| u64::from(sent.size));
             seq = seq.next();
         }
+    }
+
+    /// The packet with that number, if the window reaches back to it.
+    fn get(&mut self, seq: SeqNo) -> Option<&mut Sent> {
+        let (slot, turn) = self.place(seq);
+        self.ring.get_mut(slot).filter(|sent| sent.fate != Fate::Unused && sent.turn == turn)
+    }
+
+    /// The slot of a number, and what tells those apart that share it: the high bits of the number on the wire.
+    fn place(&self, seq: SeqNo) -> (usize, u8) {
+        const { assert!(FIRST_WINDOW >= 256, "the high bits of a 16-bit number must fit a byte") };
+        let len = self.ring.len();
+        (seq.0 as usize & (len - 1), (seq.wire() >> len.trailing_zeros()) as u8)
     }
 
     /// The reference time has 24 bits and wraps after twelve days. Returns what to add to this message's ticks.
@@ -147,10 +177,6 @@ struct Clocks {
 }
 
 impl Sent {
-    fn has(&self, seq: SeqNo) -> bool {
-        self.fate != Fate::Unused && self.turn == turn(seq)
-    }
-
     fn sent_at(&self, last_at: Micros) -> Micros {
         last_at - Micros::from((last_at as u32).wrapping_sub(self.at))
     }
@@ -182,17 +208,54 @@ impl Sent {
     }
 }
 
-fn slot(seq: SeqNo) -> usize {
-    (seq.0 % WINDOW) as usize
-}
-
-/// What tells the numbers of a slot apart: the high bits of those on the wire.
-fn turn(seq: SeqNo) -> u8 {
-    const { assert!(WINDOW >= 256, "the high bits of a 16-bit number must fit a byte") };
-    (seq.wire() / WINDOW as u16) as u8
+fn unused(len: usize) -> Box<[Sent]> {
+    vec![Sent { at: 0, size: 0, turn: 0, fate: Fate::Unused }; len].into_boxed_slice()
 }
 
 /// A duration in the unit of this module.
 pub(super) const fn micros(duration: Duration) -> Micros {
     duration.as_micros() as Micros
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::Ssrc;
+    use crate::publish::twcc::FeedbackGenerator;
+    use crate::rtp::rtcp::{self, Compound, Rtcp};
+    use crate::virtual_time;
+
+    #[test]
+    fn a_line_that_carries_much_gets_a_larger_window_and_forgets_nothing_that_waits() {
+        let start = virtual_time::start();
+        let (mut history, mut receiver) = (History::new(), FeedbackGenerator::new(start));
+        let mut send = |history: &mut History, number: u16| {
+            history.sent(number, 1_000, Micros::from(number));
+            // One in five is lost.
+            if !number.is_multiple_of(5) {
+                receiver.received(number, start + Duration::from_millis(u64::from(number)));
+            }
+        };
+        (1..=200).for_each(|number| send(&mut history, number));
+        history.make_room();
+        assert_eq!(history.ring.len(), 2 * FIRST_WINDOW);
+        (201..=400).for_each(|number| send(&mut history, number));
+        history.make_room();
+        assert_eq!(history.ring.len(), LAST_WINDOW, "it grows as long as more waits than half of it");
+        history.make_room();
+        assert_eq!(history.ring.len(), LAST_WINDOW, "and no further");
+
+        let (mut arrived, mut lost, mut more) = (Vec::new(), 0, true);
+        while more {
+            let mut buffer = [0; 1_200];
+            let mut out = Compound::new(&mut buffer);
+            more = receiver.write(Ssrc(1), Ssrc(2), &mut out, start).expect("a message fits into a datagram");
+            for packet in rtcp::parse(out.bytes()) {
+                let Ok(Rtcp::TransportFeedback(feedback)) = packet else { panic!("{packet:?}") };
+                lost += history.feedback(&feedback, |arrival| arrived.push(arrival.sent)).lost;
+            }
+        }
+        let expected: Vec<Micros> = (1..400).filter(|number| number % 5 != 0).collect();
+        assert_eq!((arrived, lost), (expected, 79), "of the last one nothing is known yet");
+    }
 }
