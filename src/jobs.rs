@@ -72,9 +72,13 @@ pub enum Lane {
     Media,
     /// Seconds of work that somebody waits for.
     Documents,
+    /// A moment's work: what is said in a file is found although the decks before it are still being drawn.
+    Words,
 }
 
-const LANES: [Lane; 2] = [Lane::Media, Lane::Documents];
+const LANES: [Lane; 3] = [Lane::Media, Lane::Documents, Lane::Words];
+/// So that one file that is slow to read does not hold up the others.
+const WORDS_AT_ONCE: usize = 2;
 
 /// Whose a job is: who may see and cancel it, besides administrators.
 #[derive(Clone, Copy, Debug)]
@@ -128,14 +132,14 @@ struct Inner {
 }
 
 impl Jobs {
-    /// A queue that runs at most so many jobs of each lane at a time once it is started.
+    /// A queue that runs at most so many jobs of the long lanes at a time once it is started.
     pub fn new(db: Db, media: usize, documents: usize) -> Self {
         let inner = Inner {
             db,
             handlers: Mutex::default(),
             running: Mutex::default(),
             wake: Default::default(),
-            slots: [media, documents].map(|concurrent| Arc::new(Semaphore::new(concurrent.max(1)))),
+            slots: [media, documents, WORDS_AT_ONCE].map(|concurrent| Arc::new(Semaphore::new(concurrent.max(1)))),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
         };

@@ -1,8 +1,10 @@
 //! `/api/resources/{id}/…`: the file as a download, and what was made of it to be shown in the page.
 
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{FromRequestParts, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Response, header};
+use serde::Deserialize;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::describe::stem;
@@ -39,9 +41,49 @@ fn cache(asked: &OfVersion) -> &'static str {
     if asked.version.is_some() { FOREVER } else { ASK_AGAIN }
 }
 
-async fn find(app: &App, actor: Option<&Actor>, id: ResourceId, asked: &OfVersion) -> Result<Seen> {
-    let reader = Reader::of(&app.db, actor).await?;
-    seen(&app.db, &reader, id, asked.version).await
+/// A version that its reader may see, with what was asked of it.
+struct Shown {
+    app: App,
+    seen: Seen,
+    cache: &'static str,
+    headers: HeaderMap,
+}
+
+/// The variable of the address that all of these have.
+#[derive(Deserialize)]
+struct Of {
+    id: ResourceId,
+}
+
+impl FromRequestParts<App> for Shown {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self> {
+        let Path(Of { id }) = Path::from_request_parts(parts, app).await?;
+        let Query(asked) = Query::<OfVersion>::from_request_parts(parts, app).await?;
+        let reader = Reader::of(&app.db, parts.extensions.get::<Actor>()).await?;
+        let seen = seen(&app.db, &reader, id, asked.version).await?;
+        Ok(Self { app: app.clone(), seen, cache: cache(&asked), headers: parts.headers.clone() })
+    }
+}
+
+impl Shown {
+    /// The content itself.
+    async fn content(&self) -> Result<Response<Body>> {
+        let Seen { hash, mime, size_bytes, .. } = &self.seen;
+        let (key, size_bytes) = (Key::blob(hash), *size_bytes as u64);
+        let object = Object { key: &key, size_bytes, mime, cache: self.cache, tag: Some(hash) };
+        download::object(&self.app.storage, object, &self.headers).await
+    }
+
+    /// Something that was made of the content.
+    async fn made(&self, name: &str, mime: &str) -> Result<Response<Body>> {
+        picture(&self.app, &Key::derived(&self.seen.hash, name), mime, self.cache, &self.headers).await
+    }
+
+    fn facts(&self) -> Facts {
+        Facts::of(&self.seen.facts)
+    }
 }
 
 /// What a reader gets to save.
@@ -128,91 +170,39 @@ async fn original(
 
 /// A page's picture; `size` is `large` or `small`.
 #[utoipa::path(get, path = "/api/resources/{id}/pages/{n}/{size}", tag = "library", params(("id" = ResourceId, Path), ("n" = i64, Path), ("size" = String, Path), OfVersion), responses((status = 200), (status = 404, body = crate::error::Body)))]
-async fn page(
-    State(app): State<App>,
-    actor: Option<Actor>,
-    Path((id, n, size)): Path<(ResourceId, i64, String)>,
-    Query(asked): Query<OfVersion>,
-    headers: HeaderMap,
-) -> Result<Response<Body>> {
-    let seen = find(&app, actor.as_ref(), id, &asked).await?;
+async fn page(shown: Shown, Path((_id, n, size)): Path<(ResourceId, i64, String)>) -> Result<Response<Body>> {
     let size = understand::PageSize::of(&size).ok_or_else(no_part)?;
-    derived(&app, &seen, &size.name(n), "image/webp", &asked, &headers).await
+    shown.made(&size.name(n), "image/webp").await
 }
 
 /// A picture without its EXIF.
 #[utoipa::path(get, path = "/api/resources/{id}/image", tag = "library", params(("id" = ResourceId, Path), OfVersion), responses((status = 200), (status = 404, body = crate::error::Body)))]
-async fn image(
-    State(app): State<App>,
-    actor: Option<Actor>,
-    Path(id): Path<ResourceId>,
-    Query(asked): Query<OfVersion>,
-    headers: HeaderMap,
-) -> Result<Response<Body>> {
-    let seen = find(&app, actor.as_ref(), id, &asked).await?;
-    let mime = Facts::of(&seen.facts).picture.and_then(|picture| picture.mime).ok_or_else(no_part)?;
-    derived(&app, &seen, understand::IMAGE, &mime, &asked, &headers).await
+async fn image(shown: Shown) -> Result<Response<Body>> {
+    let mime = shown.facts().picture.and_then(|picture| picture.mime).ok_or_else(no_part)?;
+    shown.made(understand::IMAGE, &mime).await
 }
 
 /// What `<video>` or `<audio>` plays (`play`), or its picture (`poster`).
 #[utoipa::path(get, path = "/api/resources/{id}/media/{what}", tag = "library", params(("id" = ResourceId, Path), ("what" = String, Path), OfVersion), responses((status = 200), (status = 206), (status = 404, body = crate::error::Body)))]
-async fn media(
-    State(app): State<App>,
-    actor: Option<Actor>,
-    Path((id, what)): Path<(ResourceId, String)>,
-    Query(asked): Query<OfVersion>,
-    headers: HeaderMap,
-) -> Result<Response<Body>> {
-    let seen = find(&app, actor.as_ref(), id, &asked).await?;
-    let media = Facts::of(&seen.facts).media.ok_or_else(no_part)?;
+async fn media(shown: Shown, Path((_id, what)): Path<(ResourceId, String)>) -> Result<Response<Body>> {
+    let media = shown.facts().media.ok_or_else(no_part)?;
     match (what.as_str(), media.plays) {
-        ("poster", _) if media.has_poster => {
-            derived(&app, &seen, understand::POSTER, "image/jpeg", &asked, &headers).await
-        }
-        ("play", Some(Plays::Rendition)) => {
-            derived(&app, &seen, understand::RENDITION, "video/mp4", &asked, &headers).await
-        }
-        ("play", Some(Plays::Original)) => {
-            let key = Key::blob(&seen.hash);
-            let size_bytes = seen.size_bytes as u64;
-            let object =
-                Object { key: &key, size_bytes, mime: &seen.mime, cache: cache(&asked), tag: Some(&seen.hash) };
-            download::object(&app.storage, object, &headers).await
-        }
+        ("poster", _) if media.has_poster => shown.made(understand::POSTER, "image/jpeg").await,
+        ("play", Some(Plays::Rendition)) => shown.made(understand::RENDITION, "video/mp4").await,
+        ("play", Some(Plays::Original)) => shown.content().await,
         _ => Err(no_part()),
     }
 }
 
 /// A web page to look at, as its author wrote it but inert.
 #[utoipa::path(get, path = "/api/resources/{id}/html", tag = "library", params(("id" = ResourceId, Path), OfVersion), responses((status = 200), (status = 404, body = crate::error::Body)))]
-async fn web_page(
-    State(app): State<App>,
-    actor: Option<Actor>,
-    Path(id): Path<ResourceId>,
-    Query(asked): Query<OfVersion>,
-    headers: HeaderMap,
-) -> Result<Response<Body>> {
-    let seen = find(&app, actor.as_ref(), id, &asked).await?;
-    if seen.mime != "text/html" {
+async fn web_page(shown: Shown) -> Result<Response<Body>> {
+    if shown.seen.mime != "text/html" {
         return Err(no_part());
     }
-    let key = Key::blob(&seen.hash);
-    let size_bytes = seen.size_bytes as u64;
-    let object = Object { key: &key, size_bytes, mime: &seen.mime, cache: cache(&asked), tag: Some(&seen.hash) };
-    let mut response = download::object(&app.storage, object, &headers).await?;
+    let mut response = shown.content().await?;
     response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, INERT);
     Ok(response)
-}
-
-async fn derived(
-    app: &App,
-    seen: &Seen,
-    name: &str,
-    mime: &str,
-    asked: &OfVersion,
-    headers: &HeaderMap,
-) -> Result<Response<Body>> {
-    picture(app, &Key::derived(&seen.hash, name), mime, cache(asked), headers).await
 }
 
 /// What was made of a content, as it is stored.

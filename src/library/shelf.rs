@@ -85,7 +85,9 @@ impl Shelf {
         if let Some(collection) = arrival.wish.collection {
             super::collections::append(&mut tx, collection, outcome.0).await?;
         }
-        understand::order(&self.jobs, &mut tx, &arrival.content.hash, arrival.person).await?;
+        let Content { hash, sniffed, .. } = &arrival.content;
+        understand::order(&self.jobs, &mut tx, hash, arrival.person).await?;
+        understand::order_words(&self.jobs, &mut tx, hash, sniffed.kind, arrival.person).await?;
         if let Some(upload) = arrival.upload {
             note_outcome(&mut tx, upload, outcome).await?;
         }

@@ -75,7 +75,8 @@ impl Shelf {
         if removed.rows_affected() == 0 {
             return Ok(());
         }
-        sqlx::query("DELETE FROM jobs WHERE key IN ($1, $2)")
+        sqlx::query("DELETE FROM jobs WHERE key IN ($1, $2, $3)")
+            .bind(format!("words:{hash}"))
             .bind(format!("understand:{hash}"))
             .bind(format!("playable:{hash}"))
             .execute(self.db.pool())

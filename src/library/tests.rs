@@ -690,6 +690,35 @@ async fn found(house: &House, page: &mut Page, line: &str) -> Vec<String> {
 }
 
 #[tokio::test]
+async fn what_a_file_says_is_found_while_the_deck_before_it_is_still_being_drawn() {
+    for house in houses().await {
+        let (mut wang, _) = house.signed_in("wang", Role::Teacher).await;
+        let script = r#"
+[ "$1" = words ] || until [ -e "$0.drawn" ]; do sleep 0.05; done
+cp "$2" "$out/text.txt"
+echo '{"type":"txt","mime":"text/plain","text":"text.txt"}' > "$out/result.json"; echo '{"done":{"result":"result.json"}}'"#;
+        let program = understand_with(&house, script).await;
+        let deck = upload(&wang, &house, "蒸发与凝结".as_bytes(), &[("filename", "课件.txt")]).await;
+        let plan = upload(&wang, &house, "观察一片云".as_bytes(), &[("filename", "教案.txt")]).await;
+        for (line, title) in [("凝结", "课件"), ("一片云", "教案")] {
+            let begun = std::time::Instant::now();
+            while found(&house, &mut wang, line).await != [title] {
+                assert!(begun.elapsed().as_secs() < 30, "{line} is not found before all is drawn");
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            }
+        }
+        for id in [&deck, &plan] {
+            assert_eq!(wang.get(&format!("/api/resources/{id}")).await.1["preview"]["state"], "waiting");
+        }
+        std::fs::write(program.path().join("program.drawn"), "").expect("written");
+        for id in [&deck, &plan] {
+            assert_eq!(understood(&mut wang, id).await["preview"]["state"], "ready");
+        }
+        assert_eq!(found(&house, &mut wang, "凝结").await, ["课件"]);
+    }
+}
+
+#[tokio::test]
 async fn what_is_shared_is_found_by_those_who_may_see_it_and_lost_when_they_may_not() {
     for house in houses().await {
         let (mut wang, _) = house.signed_in("wang", Role::Teacher).await;

@@ -1,6 +1,11 @@
 //! The job that understands a content, once for all resources that have it: `tongke-doc` reads documents and draws their pages, `tongke-av`
 //! looks at sound and pictures. Both run in the sandbox. What comes out is stored first and written to the rows last, in one transaction,
 //! so a run that is killed is repeated from the start and leaves nothing half done.
+//!
+//! Drawing the pages of a deck takes seconds to minutes, and decks wait for each other; people want to find at once what is in them. So
+//! a second job in a lane of its own, `words`, reads only what the file says and is done in a moment. It helps the search and decides
+//! nothing: what it cannot read is left to `understand`, which reads everything again. Both in one run, words first, was turned down: a
+//! text would still wait for all the decks before it.
 
 mod document;
 mod media;
@@ -100,6 +105,24 @@ pub async fn order(
     jobs.submit_in(tx, NewJob { kind: "understand", key, owner: Some(Owner::Person(person)) }).await
 }
 
+/// What has no words that could be read before it is understood, as the first look calls it.
+const WORDLESS: [&str; 9] = ["audio", "video", "png", "jpeg", "gif", "bmp", "webp", "heic", "zip"];
+
+/// Orders, beside the understanding of a content that seems to be of this kind, that its words be found before.
+pub async fn order_words(
+    jobs: &Jobs,
+    tx: &mut Transaction<'static, Any>,
+    hash: &str,
+    kind: &str,
+    person: PersonId,
+) -> Result<(), DbError> {
+    if WORDLESS.contains(&kind) {
+        return Ok(());
+    }
+    let key = format!("words:{hash}");
+    jobs.submit_in(tx, NewJob { kind: "words", key, owner: Some(Owner::Person(person)) }).await.map(drop)
+}
+
 /// What a run found out, besides what it stored.
 #[derive(Default)]
 struct Findings {
@@ -166,7 +189,8 @@ impl Library {
             document_seconds: config.documents.wall_seconds * 4 / 5,
             scratch: config.server.data_dir.join("scratch").join("library"),
         };
-        let films = desk.clone();
+        let (films, texts) = (desk.clone(), desk.clone());
+        jobs.register(Lane::Words, "words", move |job| texts.clone().find_words(job));
         jobs.register(Lane::Documents, "understand", move |job| desk.clone().understand(job));
         jobs.register(Lane::Media, "playable", move |job| films.clone().make_playable(job));
     }
@@ -197,6 +221,31 @@ impl Desk {
             Ok(()) => Ok(()),
             Err(error) => self.judge(&hash, &job, error).await,
         }
+    }
+
+    /// Fails only where another try helps: what is wrong with a file is written down by the job that understands it.
+    async fn find_words(self, job: Running) -> Result<(), Failure> {
+        let Some(hash) = job.key.strip_prefix("words:") else {
+            return Err(Failure::GiveUp("the job names no content".into()));
+        };
+        match self.read_words(hash, &job).await {
+            Ok(()) => Ok(()),
+            Err(UnderstandError::Worker(error)) if !matches!(error, WorkerError::Cancelled) => {
+                tracing::debug!(%error, hash, "the words of a file are left to the job that understands it");
+                Ok(())
+            }
+            Err(error) => Err(Failure::Retry(error.to_string())),
+        }
+    }
+
+    async fn read_words(&self, hash: &str, job: &Running) -> Result<(), UnderstandError> {
+        if !record::is_waiting(&self.db, hash).await? {
+            return Ok(());
+        }
+        let scratch = self.scratch(job)?;
+        let input = self.fetch(hash, &scratch).await?;
+        let findings = self.words(hash, &input, &scratch, job).await?;
+        record::write_words(&self.db, hash, &findings).await
     }
 
     async fn read(&self, hash: &str, job: &Running) -> Result<(), UnderstandError> {

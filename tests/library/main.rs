@@ -3,6 +3,7 @@
 //!
 //! `TONGKE_KILLS=40 cargo test --test library -- --nocapture` kills forty times and prints what was lost.
 
+mod files;
 mod findable;
 mod server;
 mod tus;

@@ -92,7 +92,7 @@ fn start(order: &Order, from: usize) -> Receiver<Result<Page, Error>> {
 }
 
 fn draw_all(pdf: &Pdf, wanted: std::ops::Range<usize>, out_dir: &Path, to: &SyncSender<Result<Page, Error>>) {
-    let settings = InterpreterSettings { font_resolver: Arc::new(font), ..InterpreterSettings::default() };
+    let settings = settings();
     let mut cache = RenderCache::new();
     for index in wanted {
         let page = catch_unwind(AssertUnwindSafe(|| draw(pdf, index, &cache, &settings, out_dir)));
@@ -187,6 +187,11 @@ pub fn write_webp(picture: &RgbaImage, path: &Path) -> Result<(), Error> {
         written
     };
     written.map_err(Error::output(path))
+}
+
+/// How pages are read and drawn.
+pub fn settings() -> InterpreterSettings {
+    InterpreterSettings { font_resolver: Arc::new(font), ..InterpreterSettings::default() }
 }
 
 /// Fonts that a PDF names but does not bring: Chinese ones from this machine, others as hayro has them.

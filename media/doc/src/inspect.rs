@@ -26,8 +26,14 @@ pub struct Inspection {
     pub out_dir: PathBuf,
     /// What the uploader called it.
     pub name: Option<String>,
-    pub pages_max: usize,
     pub seconds: u64,
+    /// Without it only words are looked for: what can be had in a moment.
+    pub pages: Option<Drawing>,
+}
+
+/// How pages are drawn.
+pub struct Drawing {
+    pub pages_max: usize,
     /// LibreOffice.
     pub soffice: PathBuf,
 }
@@ -85,8 +91,10 @@ pub fn run(inspection: &Inspection) -> Result<Value, Error> {
     Ok(json!({ "type": kind.name(), "mime": kind.mime(), "result": RESULT, "pages": pages }))
 }
 
-/// Three fifths of the time are LibreOffice's, the rest is for drawing; a little is left to write down what there is.
+/// Three fifths of the time are LibreOffice's, the rest is for drawing; a little is left to write down what there is. Where only words are
+/// asked for, they have half, and a page that takes as long as all before it the rest.
 struct Clock {
+    read_until: Instant,
     convert_until: Instant,
     draw_until: Instant,
 }
@@ -94,7 +102,7 @@ struct Clock {
 impl Clock {
     fn start(seconds: u64) -> Clock {
         let after = |hundredths: u64| Instant::now() + Duration::from_millis(seconds * 10 * hundredths);
-        Clock { convert_until: after(60), draw_until: after(95) }
+        Clock { read_until: after(50), convert_until: after(60), draw_until: after(95) }
     }
 }
 
@@ -130,15 +138,16 @@ fn in_package(input: &Path, kind: Kind) -> Result<Content, Error> {
 
 /// An office file: what we read ourselves, and the pages that LibreOffice makes of it.
 fn office_file(inspection: &Inspection, kind: Kind, content: Content, clock: &Clock) -> Result<Found, Error> {
+    let Some(drawing) = &inspection.pages else { return Ok(Found { content, ..Found::default() }) };
     report::progress(0.1);
     let work = inspection.out_dir.join(".work");
     std::fs::create_dir_all(&work).map_err(Error::output(&work))?;
     let is_sheet = matches!(kind, Kind::Xlsx | Kind::Xls | Kind::Et | Kind::Ods);
-    let pages = inspection.pages_max.min(if is_sheet { SHEET_PAGES } else { usize::MAX });
+    let pages = drawing.pages_max.min(if is_sheet { SHEET_PAGES } else { usize::MAX });
     let pdf = office::to_pdf(&office::Order {
         input: &inspection.input,
         kind,
-        program: &inspection.soffice,
+        program: &drawing.soffice,
         folder: &work,
         pages,
         deadline: clock.convert_until,
@@ -149,7 +158,7 @@ fn office_file(inspection: &Inspection, kind: Kind, content: Content, clock: &Cl
     let is_untitled_deck = matches!(kind, Kind::Ppt | Kind::Dps) && content.outline.is_empty();
     let mut found = Found { content, ..Found::default() };
     match data? {
-        Some(data) => add_pages(inspection, data, &mut found, (0.5, 1.0), clock)?,
+        Some(data) => add_pages(inspection, drawing, data, &mut found, (0.5, 1.0), clock)?,
         None if found.content.text.is_empty() && found.content.outline.is_empty() => {
             return Err(Error::Broken("no program could open it".into()));
         }
@@ -174,14 +183,22 @@ fn head_by_first_lines(found: &mut Found) {
 }
 
 fn portable(inspection: &Inspection, clock: &Clock) -> Result<Found, Error> {
-    let mut found = Found::default();
-    add_pages(inspection, read_whole(&inspection.input)?, &mut found, (0.05, 1.0), clock)?;
+    let (mut found, data) = (Found::default(), read_whole(&inspection.input)?);
+    match &inspection.pages {
+        Some(drawing) => add_pages(inspection, drawing, data, &mut found, (0.05, 1.0), clock)?,
+        None => {
+            let opened = pdf::open(Arc::new(data))?;
+            pdf::describe(&opened, &mut found.content);
+            pdf::read(&opened, &draw::settings(), clock.read_until, &mut found.content);
+        }
+    }
     Ok(found)
 }
 
 /// Draws a PDF's pages and takes from it what the file itself did not say.
 fn add_pages(
     inspection: &Inspection,
+    drawing: &Drawing,
     data: Vec<u8>,
     found: &mut Found,
     progress: (f64, f64),
@@ -190,7 +207,7 @@ fn add_pages(
     let data = Arc::new(data);
     let opened = pdf::open(data.clone())?;
     found.page_count = opened.pages().len();
-    let wanted = found.page_count.min(inspection.pages_max);
+    let wanted = found.page_count.min(drawing.pages_max);
     let mut said = Content::default();
     pdf::describe(&opened, &mut said);
     drop(opened);
@@ -246,6 +263,9 @@ fn text_file(input: &Path, kind: Kind) -> Result<Found, Error> {
 }
 
 fn picture_file(inspection: &Inspection, kind: Kind) -> Result<Found, Error> {
+    if inspection.pages.is_none() {
+        return Ok(Found::default());
+    }
     let (image, page) = picture::read(&read_whole(&inspection.input)?, kind, &inspection.out_dir)?;
     Ok(Found { page_count: 1, pages: vec![page], image: Some(image), ..Found::default() })
 }

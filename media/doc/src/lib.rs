@@ -28,4 +28,4 @@ mod xml;
 pub mod fuzzing;
 
 pub use error::Error;
-pub use inspect::Inspection;
+pub use inspect::{Drawing, Inspection};

@@ -5,7 +5,8 @@
 //!
 //! ```text
 //! type      what a file is, by its bytes               kind     magic bytes and structure
-//! inspect   its text, outline and pages                inspect  which reader is asked, result.json
+//! words     its text and outline, quickly              inspect  which reader is asked, result.json
+//! inspect   its text, outline and pages
 //!   package, xml    zip and XML, bounded                 word, slides, sheets, odf   office packages
 //!   ole             the older binary formats             office   LibreOffice: office file → PDF
 //!   pdf, glyphs     PDF: outline, text, pages            draw     pages as WebP
@@ -19,7 +20,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use serde_json::{Value, json};
 
-use tongke_doc::{Error, Inspection, inspect, kind, report, supervise};
+use tongke_doc::{Drawing, Error, Inspection, inspect, kind, report, supervise};
 
 /// Enough for every recursion of the libraries that read documents; what needs more is an attack.
 const STACK: usize = 64 << 20;
@@ -40,18 +41,24 @@ struct Cli {
 enum Job {
     /// Says what a file is, by its bytes.
     Type { input: PathBuf },
+    /// Writes text and result.json of a file into a folder: what can be said of it before its pages are drawn.
+    Words(Words),
     /// Writes text, pages and result.json of a file into a folder.
     Inspect(Inspect),
 }
 
 #[derive(Args)]
+struct Words {
+    #[command(flatten)]
+    file: File,
+    #[arg(long, default_value_t = 10)]
+    seconds: u64,
+}
+
+#[derive(Args)]
 struct Inspect {
-    input: PathBuf,
-    /// An existing folder.
-    out_dir: PathBuf,
-    /// What the uploader called it, which may begin with anything: only to say when the name promises something else.
-    #[arg(long, allow_hyphen_values = true)]
-    name: Option<String>,
+    #[command(flatten)]
+    file: File,
     #[arg(long, default_value_t = 500)]
     pages_max: usize,
     #[arg(long, default_value_t = 240)]
@@ -59,6 +66,17 @@ struct Inspect {
     /// LibreOffice's program.
     #[arg(long, default_value = "/usr/lib/libreoffice/program/soffice.bin")]
     soffice: PathBuf,
+}
+
+/// Which file, and where to.
+#[derive(Args)]
+struct File {
+    input: PathBuf,
+    /// An existing folder.
+    out_dir: PathBuf,
+    /// What the uploader called it, which may begin with anything: only to say when the name promises something else.
+    #[arg(long, allow_hyphen_values = true)]
+    name: Option<String>,
 }
 
 fn main() -> ExitCode {
@@ -78,6 +96,7 @@ fn main() -> ExitCode {
 fn seconds(job: &Job) -> u64 {
     match job {
         Job::Type { .. } => TYPE_SECONDS,
+        Job::Words(words) => words.seconds,
         Job::Inspect(inspect) => inspect.seconds,
     }
 }
@@ -85,8 +104,13 @@ fn seconds(job: &Job) -> u64 {
 fn run(job: Job) -> Result<Value, Error> {
     match job {
         Job::Type { input } => kind::detect(&input).map(|kind| json!({ "type": kind.name(), "mime": kind.mime() })),
-        Job::Inspect(Inspect { input, out_dir, name, pages_max, seconds, soffice }) => {
-            inspect::run(&Inspection { input, out_dir, name, pages_max, seconds, soffice })
+        Job::Words(Words { file, seconds }) => {
+            let File { input, out_dir, name } = file;
+            inspect::run(&Inspection { input, out_dir, name, seconds, pages: None })
+        }
+        Job::Inspect(Inspect { file, pages_max, seconds, soffice }) => {
+            let File { input, out_dir, name } = file;
+            inspect::run(&Inspection { input, out_dir, name, seconds, pages: Some(Drawing { pages_max, soffice }) })
         }
     }
 }

@@ -1,7 +1,9 @@
 //! PDF through hayro: title, author, outline, and the text of each page. Drawing is next door.
 
 use std::collections::HashSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Instant;
 
 use encoding_rs::{GB18030, UTF_16BE};
 use hayro::hayro_interpret::font::GlyphRun;
@@ -56,6 +58,15 @@ pub fn text<'a>(pdf: &'a Pdf, page: &Page<'a>, cache: &InterpreterCache<'a>, set
     let mut listener = Listener::default();
     interpret_page(page, &mut context, &mut listener);
     listener.0.into_text()
+}
+
+/// What all pages say, as far as there is time. A page on which reading panics says nothing.
+pub fn read(pdf: &Pdf, settings: &InterpreterSettings, deadline: Instant, content: &mut Content) {
+    for page in pdf.pages().iter().take_while(|_| Instant::now() < deadline) {
+        let said = catch_unwind(AssertUnwindSafe(|| text(pdf, page, &Default::default(), settings)));
+        content.text.push(&said.unwrap_or_default());
+        content.text.push("\n\n");
+    }
 }
 
 #[derive(Default)]

@@ -17,6 +17,10 @@ const MOST_TITLE: usize = 300;
 const MOST_ENTRIES: usize = 1000;
 /// Outline, entries and texts of the pages of the largest document.
 const MOST_RESULT: u64 = 64 << 20;
+/// The folder of a run that it writes to.
+const OUT: &str = "out";
+/// For the words of a file, which somebody waits for. What takes longer is found when its pages are.
+const WORDS_SECONDS: u64 = 10;
 /// Pictures that a browser is given; no other type is believed, SVG least of all.
 const SHOWN: [&str; 4] = ["image/jpeg", "image/png", "image/webp", "image/gif"];
 
@@ -66,6 +70,21 @@ struct SaidImage {
 }
 
 impl Desk {
+    /// What a file says, without its pages.
+    pub(super) async fn words(
+        &self,
+        hash: &str,
+        input: &Path,
+        scratch: &Scratch,
+        job: &Running,
+    ) -> Result<Findings, UnderstandError> {
+        let (out, seconds) = (scratch.file(OUT), WORDS_SECONDS.to_string());
+        let said = self.ask("words", hash, input, scratch, &["--seconds", &seconds], job).await?;
+        let text = text_of(&said, &out).await?;
+        let (title, author) = (title(said.title), title(said.author));
+        Ok(Findings { kind: said.kind, mime: said.mime, title, author, text, ..Findings::default() })
+    }
+
     pub(super) async fn inspect(
         &self,
         hash: &str,
@@ -73,31 +92,15 @@ impl Desk {
         scratch: &Scratch,
         job: &Running,
     ) -> Result<Findings, UnderstandError> {
-        let out = scratch.file("out");
-        tokio::fs::create_dir_all(&out).await?;
-        let (name, most) = (record::file_name(&self.db, hash).await?, self.most_pages.to_string());
-        let seconds = self.document_seconds.to_string();
-        let mut arguments = vec!["inspect", argument(input), argument(&out)];
-        arguments.extend(["--name", &name, "--pages-max", &most, "--seconds", &seconds]);
-        let done = self.documents.run(&arguments, &scratch.0, &job.cancel, told(job)).await?;
-        let done: Done = serde_json::from_value(done).map_err(|_| UnderstandError::Nonsense("its last line"))?;
-        let result = inside(&out, &done.result)?;
-        if tokio::fs::metadata(&result).await?.len() > MOST_RESULT {
-            return Err(UnderstandError::Nonsense("the size of its result"));
-        }
-        let said: Said = serde_json::from_slice(&tokio::fs::read(result).await?)
-            .map_err(|_| UnderstandError::Nonsense("its result"))?;
-        let text = match &said.text {
-            Some(name) => head_of(&inside(&out, name)?).await?,
-            None => String::new(),
-        };
+        let out = scratch.file(OUT);
+        let (most, seconds) = (self.most_pages.to_string(), self.document_seconds.to_string());
+        let limits = ["--pages-max", &most, "--seconds", &seconds];
+        let said = self.ask("inspect", hash, input, scratch, &limits, job).await?;
+        let text = text_of(&said, &out).await?;
         let pages = self.store_pages(hash, &out, said.pages, job).await?;
         let picture = match said.image {
             Some(image) => Some(self.store_image(hash, &out, image).await?),
             None => None,
-        };
-        let title = |text: Option<String>| {
-            text.map(|text| bounded(text.trim().as_bytes(), MOST_TITLE)).filter(|text| !text.is_empty())
         };
         let facts = Facts {
             outline: said.outline.into_iter().take(MOST_ENTRIES).collect(),
@@ -108,6 +111,29 @@ impl Desk {
         };
         let (title, author) = (title(said.title), title(said.author));
         Ok(Findings { kind: said.kind, mime: said.mime, title, author, text, pages, facts })
+    }
+
+    /// Runs the program; what its result names is in [`OUT`].
+    async fn ask(
+        &self,
+        what: &str,
+        hash: &str,
+        input: &Path,
+        scratch: &Scratch,
+        limits: &[&str],
+        job: &Running,
+    ) -> Result<Said, UnderstandError> {
+        let out = scratch.file(OUT);
+        tokio::fs::create_dir_all(&out).await?;
+        let name = record::file_name(&self.db, hash).await?;
+        let arguments = [&[what, argument(input), argument(&out), "--name", &name], limits].concat();
+        let done = self.documents.run(&arguments, &scratch.0, &job.cancel, told(job)).await?;
+        let done: Done = serde_json::from_value(done).map_err(|_| UnderstandError::Nonsense("its last line"))?;
+        let result = inside(&out, &done.result)?;
+        if tokio::fs::metadata(&result).await?.len() > MOST_RESULT {
+            return Err(UnderstandError::Nonsense("the size of its result"));
+        }
+        serde_json::from_slice(&tokio::fs::read(result).await?).map_err(|_| UnderstandError::Nonsense("its result"))
     }
 
     async fn store_pages(
@@ -145,6 +171,18 @@ impl Desk {
         self.store(hash, IMAGE, &inside(out, &image.stripped)?).await?;
         Ok(Picture { width: image.width, height: image.height, mime: Some(image.mime) })
     }
+}
+
+/// The text that it found, or as much of it as is searched.
+async fn text_of(said: &Said, out: &Path) -> Result<String, UnderstandError> {
+    match &said.text {
+        Some(name) => head_of(&inside(out, name)?).await,
+        None => Ok(String::new()),
+    }
+}
+
+fn title(text: Option<String>) -> Option<String> {
+    text.map(|text| bounded(text.trim().as_bytes(), MOST_TITLE)).filter(|text| !text.is_empty())
 }
 
 /// The beginning of a text file.

@@ -60,18 +60,49 @@ pub(super) async fn write(db: &Db, hash: &str, found: &Findings) -> Result<(), U
         .execute(&mut *tx)
         .await?;
     }
+    write_text(&mut tx, hash, found).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+/// Whether nothing but the first look is known of a content.
+pub async fn is_waiting(db: &Db, hash: &str) -> Result<bool, DbError> {
+    let (waiting,): (i64,) = sqlx::query_as("SELECT COUNT(*) FROM blobs WHERE hash = $1 AND state = 'waiting'")
+        .bind(hash)
+        .fetch_one(db.pool())
+        .await?;
+    Ok(waiting > 0)
+}
+
+/// What a content says, while everything else of it is not known yet. What is understood meanwhile stays as it is.
+pub(super) async fn write_words(db: &Db, hash: &str, found: &Findings) -> Result<(), UnderstandError> {
+    let mut tx = db.begin().await?;
+    let waiting = sqlx::query("UPDATE blobs SET title = $2, author = $3 WHERE hash = $1 AND state = 'waiting'")
+        .bind(hash)
+        .bind(&found.title)
+        .bind(&found.author)
+        .execute(&mut *tx)
+        .await?;
+    if waiting.rows_affected() > 0 {
+        write_text(&mut tx, hash, found).await?;
+        tx.commit().await?;
+    }
+    Ok(())
+}
+
+/// The text, with what it means for the resources that show this content.
+async fn write_text(tx: &mut Transaction<'static, Any>, hash: &str, found: &Findings) -> Result<()> {
     sqlx::query(
         "INSERT INTO blob_texts (hash, body) VALUES ($1, $2) ON CONFLICT (hash) DO UPDATE SET body = excluded.body",
     )
     .bind(hash)
     .bind(&found.text)
-    .execute(&mut *tx)
+    .execute(&mut **tx)
     .await?;
-    for id in showing(&mut tx, hash).await? {
-        refine(&mut tx, id, found).await?;
-        shelf::changed(&mut tx, id).await?;
+    for id in showing(tx, hash).await? {
+        refine(tx, id, found).await?;
+        shelf::changed(tx, id).await?;
     }
-    tx.commit().await?;
     Ok(())
 }
 

@@ -4,6 +4,7 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use sha2::digest::common::hazmat::SerializableState;
@@ -41,9 +42,15 @@ impl Checkpoint {
 
 /// The open file of one upload. Its calls wait for the disk: they belong on a blocking thread.
 pub struct Part {
-    file: File,
+    file: Arc<File>,
     offset: u64,
     hasher: Sha256,
+}
+
+/// Everything that was written up to a moment, on its way to the disk.
+pub struct Written {
+    file: Arc<File>,
+    checkpoint: Checkpoint,
 }
 
 impl Part {
@@ -61,7 +68,7 @@ impl Part {
             return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the upload's file is shorter than acknowledged"));
         }
         file.set_len(checkpoint.received)?;
-        Ok(Part { file, offset: checkpoint.received, hasher: checkpoint.hasher()? })
+        Ok(Part { file: Arc::new(file), offset: checkpoint.received, hasher: checkpoint.hasher()? })
     }
 
     pub fn write(&mut self, pieces: &[Bytes]) -> io::Result<()> {
@@ -73,10 +80,17 @@ impl Part {
         Ok(())
     }
 
-    /// Returns when everything written is on the disk.
-    pub fn sync(&self) -> io::Result<Checkpoint> {
+    /// What is written by now. It counts when it is [synced](Written::sync); more may be written meanwhile.
+    pub fn written(&self) -> Written {
+        Written { file: self.file.clone(), checkpoint: Checkpoint::of(self.offset, &self.hasher) }
+    }
+}
+
+impl Written {
+    /// Returns when all of it is on the disk.
+    pub fn sync(self) -> io::Result<Checkpoint> {
         self.file.sync_data()?;
-        Ok(Checkpoint::of(self.offset, &self.hasher))
+        Ok(self.checkpoint)
     }
 }
 
@@ -96,9 +110,10 @@ mod tests {
             let from = checkpoint.received as usize;
             let to = (from + cut).min(content.len());
             part.write(&[Bytes::copy_from_slice(&content[from..to])]).expect("written");
-            checkpoint = part.sync().expect("on disk");
+            let written = part.written();
             // What follows is killed before it is acknowledged.
             part.write(&[Bytes::from_static(b"never acknowledged")]).expect("written");
+            checkpoint = written.sync().expect("on disk");
             cut = cut * 3 + 1;
         }
         assert_eq!(checkpoint.sha256().expect("whole"), hex::encode(Sha256::digest(&content)));

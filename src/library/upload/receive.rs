@@ -1,5 +1,6 @@
 //! Takes the bytes of one request to the disk. Memory stays flat: at most two pieces of [`PIECE_BYTES`] are in it, the one that comes in
-//! while the other one is hashed and written.
+//! while the other one is hashed and written. What is written waits for the disk in the system's cache, and there is a bound to it:
+//! [`WAITING`].
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -9,52 +10,72 @@ use axum::http::StatusCode;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use jiff::Timestamp;
+use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio_util::sync::CancellationToken;
 
-use super::part::{Checkpoint, Part};
+use super::part::{Part, Written};
 use super::tus::{self, Expected};
-use super::{Turn, Upload, Uploads, failed};
+use super::{Turn, Upload, Uploads, blocking, failed};
 use crate::db::millis;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::library::sniff;
 
 /// Large enough that a thread's hand-over costs nothing, small enough for hundreds of uploads at a time.
 const PIECE_BYTES: usize = 1 << 20;
 /// Within one request, what came is made durable this often: a killed server costs a slow line no more than this.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(2);
-/// On a fast line the disk is not let fall further behind than this.
+/// On a fast line it is done more often.
 const CHECKPOINT_BYTES: u64 = 64 << 20;
+/// Checkpoints that wait while the disk is at work on one: it falls behind by no more than three times [`CHECKPOINT_BYTES`].
+const WAITING: usize = 1;
 /// A line that brings nothing for this long is dead; the browser comes again.
 const STALL: Duration = Duration::from_secs(60);
 
-/// The file while a thread writes to it.
-type Writing = JoinHandle<io::Result<(Part, Option<Checkpoint>)>>;
+/// The file while a thread writes to it, and what is to go to the disk after that.
+type Writing = JoinHandle<io::Result<(Part, Option<Written>)>>;
 
 impl Uploads {
     /// Appends the body at the upload's offset and returns the upload as it is then. What came before the line broke is kept, unless
     /// a checksum was promised: such a piece counts whole or not at all.
+    ///
+    /// Two hands at once: one writes what comes, the other waits for the disk and tells how far it is. The disk works while the line does.
     pub(super) async fn receive(
         &self,
         turn: &Turn,
-        mut upload: Upload,
+        upload: Upload,
         body: Body,
-        mut expected: Option<Expected>,
+        expected: Option<Expected>,
     ) -> Result<Upload> {
-        let mut pieces = Pieces::of(body, turn.leave.clone());
+        let (written, waiting) = mpsc::channel(WAITING);
+        let pieces = Pieces::of(body, turn.leave.clone());
+        // Both come to their end before the turn does: nothing is written or told behind the next request's back.
+        let (taken, kept) =
+            tokio::join!(self.take_in(&upload, pieces, expected, written), self.keep(upload.clone(), waiting),);
+        // A failure of the disk comes first: it is why the other hand had to stop.
+        let upload = kept?;
+        taken.map(|()| upload)
+    }
+
+    /// Writes and hashes what comes, and passes on what the disk shall have, from time to time and at the end.
+    async fn take_in(
+        &self,
+        upload: &Upload,
+        mut pieces: Pieces,
+        mut expected: Option<Expected>,
+        written: mpsc::Sender<Written>,
+    ) -> Result<()> {
         let (path, start) = (self.path(upload.id), upload.checkpoint.clone());
         let mut writing: Writing = spawn_blocking(move || Part::open(&path, &start).map(|part| (part, None)));
         let (mut came, mut asked, mut since) = (upload.checkpoint.received, upload.checkpoint.received, Instant::now());
         let part = loop {
-            let piece = pieces.next().await;
-            let (mut part, checkpoint) = settled(writing).await?;
-            if let Some(checkpoint) = checkpoint {
-                self.told(&mut upload, checkpoint).await?;
-            }
+            // On a slow line what is written goes to the disk before the next piece has come.
+            let (piece, part) = tokio::join!(pieces.next(), passed_on(writing, &written));
+            let mut part = part?;
             if piece.is_empty() {
                 break part;
             }
-            self.check_piece(&upload, came, &piece).await?;
+            self.check_piece(upload, came, &piece).await?;
             came += length(&piece);
             if let Some(expected) = &mut expected {
                 piece.iter().for_each(|bytes| expected.update(bytes));
@@ -65,32 +86,30 @@ impl Uploads {
             }
             writing = spawn_blocking(move || {
                 part.write(&piece)?;
-                let checkpoint = due.then(|| part.sync()).transpose()?;
-                Ok((part, checkpoint))
+                let for_the_disk = due.then(|| part.written());
+                Ok((part, for_the_disk))
             });
         };
         if let Some(expected) = expected {
             if pieces.broke {
-                return Ok(upload);
+                return Ok(());
             }
             expected.check()?;
         }
-        if let (_, Some(checkpoint)) = settled(spawn_blocking(move || {
-            let checkpoint = part.sync()?;
-            Ok((part, Some(checkpoint)))
-        }))
-        .await?
-        {
-            self.told(&mut upload, checkpoint).await?;
-        }
-        Ok(upload)
+        // Where nobody takes it, the other hand failed and says why.
+        let _ = written.send(part.written()).await;
+        Ok(())
     }
 
-    async fn told(&self, upload: &mut Upload, checkpoint: Checkpoint) -> Result<()> {
-        let expires: Timestamp = self.acknowledge(upload.id, &checkpoint).await?;
-        upload.expires_at = millis(expires);
-        upload.checkpoint = checkpoint;
-        Ok(())
+    /// Waits for the disk, and then makes the offset one that may be told.
+    async fn keep(&self, mut upload: Upload, mut waiting: mpsc::Receiver<Written>) -> Result<Upload> {
+        while let Some(written) = waiting.recv().await {
+            let checkpoint = blocking(move || written.sync()).await.map_err(failed)?;
+            let expires: Timestamp = self.acknowledge(upload.id, &checkpoint).await?;
+            upload.expires_at = millis(expires);
+            upload.checkpoint = checkpoint;
+        }
+        Ok(upload)
     }
 
     /// Refuses bytes beyond the announced end, and programs as soon as they show themselves.
@@ -120,8 +139,15 @@ fn length(piece: &[Bytes]) -> u64 {
     piece.iter().map(|bytes| bytes.len() as u64).sum()
 }
 
-async fn settled(writing: Writing) -> Result<(Part, Option<Checkpoint>)> {
-    writing.await.unwrap_or_else(|panic| Err(io::Error::other(panic))).map_err(failed)
+/// Waits for the writing thread, and until the disk is not too far behind it.
+async fn passed_on(writing: Writing, written: &mpsc::Sender<Written>) -> Result<Part> {
+    let settled = writing.await.unwrap_or_else(|panic| Err(io::Error::other(panic)));
+    let (part, for_the_disk) = settled.map_err(failed)?;
+    if let Some(for_the_disk) = for_the_disk {
+        let gone = |_| Error::internal("nobody waits for the disk any more");
+        written.send(for_the_disk).await.map_err(gone)?;
+    }
+    Ok(part)
 }
 
 /// A request's body in pieces, until its end, its line's, or our being told to let go.

@@ -1,5 +1,5 @@
-//! Some hundreds of files made to hurt, run through the real program under the limits that the server sets. Ends with a table: code,
-//! how many, how long at most, how much memory at most.
+//! Some hundreds of files made to hurt, run through the real program under the limits that the server sets: once for their words alone, and
+//! once for everything. Ends with a table of the latter: code, how many, how long at most, how much memory at most.
 //!
 //! Each file has the outcomes that are right for it. Nothing may crash, hang, write elsewhere or leave its limits.
 
@@ -25,6 +25,8 @@ const FILE_BYTES: u64 = 1 << 30;
 const OPEN_FILES: u64 = 256;
 /// The program's own limit, and what it may need to notice.
 const SECONDS: u64 = 40;
+/// The same for words alone.
+const WORDS_SECONDS: u64 = 10;
 const GRACE: Duration = Duration::from_secs(10);
 /// Resident memory: half of what `[documents] memory_bytes` allows. A page that is drawn until its time is up takes the more the faster the
 /// machine is: a text of 5 MB took 0.9 GB on a busy one and 1.25 GB on a quiet one.
@@ -75,16 +77,11 @@ fn put(case: Case, scratch: &Path, number: usize) -> Case {
 
 fn try_one(case: &Case, folder: &Path) -> Outcome {
     let out_dir = folder.join("out");
+    let mut faults = try_words(case, folder, &out_dir);
     let started = Instant::now();
-    let (status, said, resident_bytes) = run(case, folder);
+    let (status, said, resident_bytes) = run("inspect", SECONDS, case, folder);
     let took = started.elapsed();
-    let last = said.lines().last().and_then(|line| serde_json::from_str::<Value>(line).ok()).unwrap_or_default();
-    let code = match last["error"]["code"].as_str() {
-        Some(code) => code.to_owned(),
-        None if last.get("done").is_some() => "done".to_owned(),
-        None => "nothing".to_owned(),
-    };
-    let mut faults = Vec::new();
+    let (code, last) = outcome(&said);
     let mut expect = |is_so: bool, fault: String| {
         if !is_so {
             faults.push(fault)
@@ -109,6 +106,38 @@ fn try_one(case: &Case, folder: &Path) -> Outcome {
     }
     std::fs::remove_dir_all(folder).expect("removed");
     Outcome { code, took, resident_bytes, faults }
+}
+
+/// Words alone: they may be had of a file that has no pages, and they cost as little as they promise.
+fn try_words(case: &Case, folder: &Path, out_dir: &Path) -> Vec<String> {
+    let started = Instant::now();
+    let (status, said, resident_bytes) = run("words", WORDS_SECONDS, case, folder);
+    let (took, (code, last)) = (started.elapsed(), outcome(&said));
+    let mut faults = Vec::new();
+    if status.code() != Some(if code == "done" { 0 } else { 2 }) {
+        faults.push(format!("words: ended with {status}, signal {:?}: {last}", status.signal()));
+    }
+    if took > Duration::from_secs(WORDS_SECONDS) + GRACE || resident_bytes > RESIDENT_BYTES {
+        faults.push(format!("words: took {took:?}, {} MB", resident_bytes >> 20));
+    }
+    for file in std::fs::read_dir(out_dir).expect("there").map(|file| file.expect("read")) {
+        if !["result.json", "text.txt"].map(Into::into).contains(&file.file_name()) {
+            faults.push(format!("words: wrote {:?}", file.file_name()));
+        }
+        std::fs::remove_file(file.path()).expect("removed");
+    }
+    faults
+}
+
+/// `done`, or the code of its error; and its last line.
+fn outcome(said: &str) -> (String, Value) {
+    let last = said.lines().last().and_then(|line| serde_json::from_str::<Value>(line).ok()).unwrap_or_default();
+    let code = match last["error"]["code"].as_str() {
+        Some(code) => code.to_owned(),
+        None if last.get("done").is_some() => "done".to_owned(),
+        None => "nothing".to_owned(),
+    };
+    (code, last)
 }
 
 fn is_ours(name: &str) -> bool {
@@ -140,14 +169,14 @@ fn check_result(case: &Case, out_dir: &Path) -> Vec<String> {
 }
 
 /// Runs the program as the server does: limits, no network, no environment.
-fn run(case: &Case, folder: &Path) -> (ExitStatus, String, u64) {
+fn run(job: &str, seconds: u64, case: &Case, folder: &Path) -> (ExitStatus, String, u64) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tongke-doc"));
-    command.arg("inspect").args([folder.join("input"), folder.join("out")]);
-    command.args(["--seconds", &SECONDS.to_string()]);
+    command.arg(job).args([folder.join("input"), folder.join("out")]);
+    command.args(["--seconds", &seconds.to_string()]);
     if let Some(label) = case.label {
         command.args(["--name", label]);
     }
-    if !case.office {
+    if job == "inspect" && !case.office {
         command.args(["--soffice", "/nonexistent"]);
     }
     command.current_dir(folder).env_clear().env("TMPDIR", folder.join("out")).env("MALLOC_ARENA_MAX", "2");
