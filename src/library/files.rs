@@ -31,6 +31,7 @@ pub fn routes() -> OpenApiRouter<App> {
         .routes(routes!(original))
         .routes(routes!(page))
         .routes(routes!(image))
+        .routes(routes!(sheets))
         .routes(routes!(media))
         .routes(routes!(web_page))
 }
@@ -152,6 +153,22 @@ async fn image(
     let seen = find(&app, actor.as_ref(), id, &asked).await?;
     let mime = Facts::of(&seen.facts).picture.and_then(|picture| picture.mime).ok_or_else(no_part)?;
     derived(&app, &seen, understand::IMAGE, &mime, &asked, &headers).await
+}
+
+/// The cells of a spreadsheet: a list of sheets, each `{name, rows: {row: {column: text}}, cut}`, rows and columns from 0.
+#[utoipa::path(get, path = "/api/resources/{id}/sheets", tag = "library", params(("id" = ResourceId, Path), OfVersion), responses((status = 200), (status = 404, body = crate::error::Body)))]
+async fn sheets(
+    State(app): State<App>,
+    actor: Option<Actor>,
+    Path(id): Path<ResourceId>,
+    Query(asked): Query<OfVersion>,
+    headers: HeaderMap,
+) -> Result<Response<Body>> {
+    let seen = find(&app, actor.as_ref(), id, &asked).await?;
+    match Facts::of(&seen.facts).sheets {
+        0 => Err(no_part()),
+        _ => derived(&app, &seen, understand::SHEETS, "application/json", &asked, &headers).await,
+    }
 }
 
 /// What `<video>` or `<audio>` plays (`play`), or its picture (`poster`).

@@ -1,5 +1,7 @@
 //! `/api/resources`: lists, one resource with its versions, changes one by one and in batches.
 
+use std::collections::BTreeSet;
+
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use jiff::Timestamp;
@@ -407,18 +409,25 @@ async fn apply(app: &App, actor: &Actor, ids: &[ResourceId], form: &Change) -> R
     let mut tx = app.db.begin().await?;
     let said = &form.description;
     let keywords = said.keywords.as_deref().map(shelf::json).transpose()?;
-    let settled: Vec<&str> = said.fields().into_iter().chain(form.confirm.iter().map(String::as_str)).collect();
     for id in ids {
-        let (suggested,): (String,) =
-            sqlx::query_as("SELECT suggested FROM resources WHERE id = $1").bind(id).fetch_one(&mut *tx).await?;
+        // First, because it locks the row: what is suggested at this moment comes before or after.
+        shelf::changed(&mut tx, *id).await?;
+        let (suggested, settled): (String, String) =
+            sqlx::query_as("SELECT suggested, settled FROM resources WHERE id = $1")
+                .bind(id)
+                .fetch_one(&mut *tx)
+                .await?;
         let mut suggested: Vec<String> = serde_json::from_str(&suggested).unwrap_or_default();
-        suggested.retain(|field| !settled.contains(&field.as_str()));
+        let mut settled: BTreeSet<String> = serde_json::from_str(&settled).unwrap_or_default();
+        settled.extend(said.fields().into_iter().map(str::to_owned));
+        settled.extend(form.confirm.iter().filter(|field| suggested.contains(field)).cloned());
+        suggested.retain(|field| !settled.contains(field));
         sqlx::query(
             "UPDATE resources SET title = COALESCE($2, title), description = COALESCE($3, description), kind = COALESCE($4, kind),
                 stage = COALESCE($5, stage), grade = COALESCE($6, grade), subject = COALESCE($7, subject),
                 edition = COALESCE($8, edition), volume = COALESCE($9, volume), unit = COALESCE($10, unit),
                 period = COALESCE($11, period), keywords = COALESCE($12, keywords), licence = COALESCE($13, licence),
-                source = COALESCE($14, source), suggested = $15 WHERE id = $1",
+                source = COALESCE($14, source), suggested = $15, settled = $16 WHERE id = $1",
         )
         .bind(id)
         .bind(said.title.clone())
@@ -435,12 +444,12 @@ async fn apply(app: &App, actor: &Actor, ids: &[ResourceId], form: &Change) -> R
         .bind(said.licence.clone())
         .bind(said.source.clone())
         .bind(shelf::json(&suggested)?)
+        .bind(shelf::json(&Vec::from_iter(settled))?)
         .execute(&mut *tx)
         .await?;
         if let Some(visibility) = form.visibility {
             review::ask(&mut tx, actor, *id, Asked::Visibility(visibility)).await?;
         }
-        shelf::changed(&mut tx, *id).await?;
     }
     tx.commit().await?;
     Ok(())
