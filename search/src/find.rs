@@ -109,7 +109,7 @@ impl Index {
             total: found.total,
             hits: self.hits(&searcher, wanted, &asked)?,
             facets: self.inner.library.named(&found.counts, MOST_VALUES),
-            is_loose: demand == Demand::Loose,
+            is_loose: demand == Demand::Loose && found.total > 0,
         })
     }
 

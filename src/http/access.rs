@@ -119,6 +119,7 @@ pub const TABLE: &[(&str, &str, Access)] = &[
     ("GET", "/api/resources/{id}/text", Everyone),
     ("GET", "/api/resources/{id}/pages", Everyone),
     ("GET", "/api/resources/{id}/pages/{n}/{size}", Everyone),
+    ("GET", "/api/resources/{id}/sheets", Everyone),
     ("GET", "/api/resources/{id}/file", Everyone),
     ("GET", "/api/resources/{id}/image", Everyone),
     ("GET", "/api/resources/{id}/html", Everyone),

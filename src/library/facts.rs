@@ -25,6 +25,8 @@ pub struct Facts {
     pub entries: Vec<Entry>,
     pub picture: Option<Picture>,
     pub media: Option<Media>,
+    /// Sheets of a spreadsheet that can be looked at as tables; none: there is no such copy of it.
+    pub sheets: i64,
     /// Codes of what was left out.
     pub notes: Vec<String>,
 }

@@ -33,6 +33,7 @@ pub fn routes() -> OpenApiRouter<App> {
         .routes(routes!(original))
         .routes(routes!(page))
         .routes(routes!(image))
+        .routes(routes!(sheets))
         .routes(routes!(media))
         .routes(routes!(web_page))
 }
@@ -180,6 +181,15 @@ async fn page(shown: Shown, Path((_id, n, size)): Path<(ResourceId, i64, String)
 async fn image(shown: Shown) -> Result<Response<Body>> {
     let mime = shown.facts().picture.and_then(|picture| picture.mime).ok_or_else(no_part)?;
     shown.made(understand::IMAGE, &mime).await
+}
+
+/// The cells of a spreadsheet: a list of sheets, each `{name, rows: {row: {column: text}}, cut}`, rows and columns from 0.
+#[utoipa::path(get, path = "/api/resources/{id}/sheets", tag = "library", params(("id" = ResourceId, Path), OfVersion), responses((status = 200), (status = 404, body = crate::error::Body)))]
+async fn sheets(shown: Shown) -> Result<Response<Body>> {
+    match shown.facts().sheets {
+        0 => Err(no_part()),
+        _ => shown.made(understand::SHEETS, "application/json").await,
+    }
 }
 
 /// What `<video>` or `<audio>` plays (`play`), or its picture (`poster`).

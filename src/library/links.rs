@@ -1,4 +1,10 @@
 //! Lesson plan ↔ deck ↔ lesson ↔ recording, from either side. A recording is its lesson's, so a link to the lesson leads to it.
+//!
+//! Links lead one step further than they were made: a plan that belongs to a deck is seen beside the lessons that the deck is taught in,
+//! and they beside the plan. Each reader is led only over what they may see.
+
+use std::cmp::Reverse;
+use std::collections::HashMap;
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -7,12 +13,12 @@ use sqlx::{Any, Transaction};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::cards::{self, ResourceCard};
+use super::cards::{self, ResourceCard, SLICE};
 use super::reach::Reader;
 use super::talk::{Way, used};
 use super::{ResourceId, resources};
 use crate::app::App;
-use crate::db::{DbError, millis};
+use crate::db::{Db, DbError, millis, placeholders};
 use crate::error::{Error, Result};
 use crate::extract::{Json, Path, now};
 use crate::identity::{Actor, PersonId};
@@ -22,12 +28,31 @@ pub fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(links, link, unlink)).routes(routes!(of_lesson))
 }
 
+crate::words! {
+    /// How a resource and a lesson belong together; the closest of several ways.
+    Bond {
+        /// Its pages were put into the lesson.
+        Taught = "taught",
+        /// Somebody said so.
+        Linked = "linked",
+        /// It belongs to a resource that the lesson is taught with or linked to.
+        Beside = "beside",
+    }
+}
+
 /// What a resource belongs together with, as far as the reader may see it.
 #[derive(Serialize, ToSchema)]
 struct Links {
     resources: Vec<ResourceCard>,
-    /// With their recordings, where there is one.
-    lessons: Vec<LessonCard>,
+    /// With their recordings, where there is one; the latest lesson first.
+    lessons: Vec<LinkedLesson>,
+}
+
+#[derive(Serialize, ToSchema)]
+struct LinkedLesson {
+    #[serde(flatten)]
+    card: LessonCard,
+    bond: Bond,
 }
 
 /// The other end of a link: one of the two.
@@ -57,25 +82,65 @@ impl Link {
 async fn links(State(app): State<App>, actor: Option<Actor>, Path(id): Path<ResourceId>) -> Result<Json<Links>> {
     let reader = Reader::of(&app.db, actor.as_ref()).await?;
     cards::card(&app.db, &reader, id).await?.ok_or_else(resources::missing)?;
-    let others: Vec<(ResourceId,)> =
-        sqlx::query_as("SELECT other_id FROM resource_pairs WHERE resource_id = $1 ORDER BY created_at, other_id")
-            .bind(id)
-            .fetch_all(app.db.pool())
-            .await?;
-    let others: Vec<ResourceId> = others.into_iter().map(|(id,)| id).collect();
+    let resources = cards::by_ids(&app.db, &reader, &beside(&app.db, &[id]).await?).await?;
     let mut lessons = Vec::new();
     if let Some(actor) = &actor {
-        let linked: Vec<(LessonId,)> = sqlx::query_as(
-            "SELECT lesson_id FROM resource_lessons WHERE resource_id = $1 ORDER BY created_at DESC, lesson_id LIMIT 100",
-        )
-        .bind(id)
-        .fetch_all(app.db.pool())
-        .await?;
-        for (lesson,) in linked {
-            lessons.extend(card(&app.db, lesson, actor).await?);
+        let others: Vec<ResourceId> = resources.iter().map(|card| card.id).collect();
+        for (lesson, bond) in lessons_of(&app.db, id, &others).await? {
+            lessons.extend(card(&app.db, lesson, actor).await?.map(|card| LinkedLesson { card, bond }));
         }
     }
-    Ok(Json(Links { resources: cards::by_ids(&app.db, &reader, &others).await?, lessons }))
+    lessons.sort_by_key(|lesson| (Reverse(lesson.card.starts_at), lesson.card.id));
+    Ok(Json(Links { resources, lessons }))
+}
+
+/// Resources that somebody put beside one of these, in the order in which that was done.
+async fn beside(db: &Db, ids: &[ResourceId]) -> Result<Vec<ResourceId>, DbError> {
+    let mut found = Vec::new();
+    for slice in ids.chunks(SLICE) {
+        let query = format!(
+            "SELECT other_id FROM resource_pairs WHERE resource_id IN ({}) ORDER BY created_at, other_id",
+            placeholders(1, slice.len())
+        );
+        let mut query = sqlx::query_as::<_, (ResourceId,)>(sqlx::AssertSqlSafe(query));
+        for id in slice {
+            query = query.bind(id);
+        }
+        found.extend(query.fetch_all(db.pool()).await?.into_iter().map(|(id,)| id));
+    }
+    Ok(found)
+}
+
+/// The lessons of a resource, and of those beside it, each once and by its closest bond.
+async fn lessons_of(
+    db: &Db,
+    id: ResourceId,
+    others: &[ResourceId],
+) -> Result<impl Iterator<Item = (LessonId, Bond)>, DbError> {
+    let mut bonds: HashMap<LessonId, Bond> = HashMap::new();
+    for id in others {
+        for table in [TAUGHT, LINKED] {
+            bonds.extend(lessons_in(db, table, *id).await?.into_iter().map(|lesson| (lesson, Bond::Beside)));
+        }
+    }
+    for (table, bond) in [(LINKED, Bond::Linked), (TAUGHT, Bond::Taught)] {
+        bonds.extend(lessons_in(db, table, id).await?.into_iter().map(|lesson| (lesson, bond)));
+    }
+    Ok(bonds.into_iter())
+}
+
+/// Where resources and lessons meet.
+const TAUGHT: &str = "lesson_decks";
+const LINKED: &str = "resource_lessons";
+/// A good deck is taught with for years; its page shows the last lessons.
+const MOST_LESSONS: u32 = 100;
+
+async fn lessons_in(db: &Db, table: &str, id: ResourceId) -> Result<Vec<LessonId>, DbError> {
+    let query = format!(
+        "SELECT lesson_id FROM {table} WHERE resource_id = $1 ORDER BY created_at DESC, lesson_id LIMIT {MOST_LESSONS}"
+    );
+    let rows: Vec<(LessonId,)> = sqlx::query_as(sqlx::AssertSqlSafe(query)).bind(id).fetch_all(db.pool()).await?;
+    Ok(rows.into_iter().map(|(lesson,)| lesson).collect())
 }
 
 /// Says that two belong together. A resource: its owner says so; a lesson: who leads or assists it does.
@@ -208,22 +273,48 @@ pub fn no_such_lesson() -> Error {
 
 #[derive(Serialize, ToSchema)]
 struct OfLesson {
-    items: Vec<ResourceCard>,
+    items: Vec<LessonResource>,
 }
 
-/// What a lesson is taught with, as far as I may see it.
+#[derive(Serialize, ToSchema)]
+struct LessonResource {
+    #[serde(flatten)]
+    card: ResourceCard,
+    bond: Bond,
+}
+
+/// What a lesson is taught with, and what belongs to that, as far as I may see it.
 #[utoipa::path(get, path = "/api/lessons/{id}/resources", tag = "library", params(("id" = LessonId, Path)), responses((status = 200, body = OfLesson), (status = 404, body = crate::error::Body)))]
 async fn of_lesson(State(app): State<App>, actor: Actor, Path(id): Path<LessonId>) -> Result<Json<OfLesson>> {
     if role_in(&app.db, id, &actor).await? == LessonRole::None {
         return Err(no_such_lesson());
     }
-    let ids: Vec<(ResourceId,)> = sqlx::query_as(
-        "SELECT resource_id FROM resource_lessons WHERE lesson_id = $1 ORDER BY created_at, resource_id",
-    )
-    .bind(id)
-    .fetch_all(app.db.pool())
-    .await?;
-    let ids: Vec<ResourceId> = ids.into_iter().map(|(id,)| id).collect();
     let reader = Reader::of(&app.db, Some(&actor)).await?;
-    Ok(Json(OfLesson { items: cards::by_ids(&app.db, &reader, &ids).await? }))
+    let mut items: Vec<LessonResource> = Vec::new();
+    for (table, bond) in [(TAUGHT, Bond::Taught), (LINKED, Bond::Linked)] {
+        add(&app.db, &reader, &mut items, resources_in(&app.db, table, id).await?, bond).await?;
+    }
+    let direct: Vec<ResourceId> = items.iter().map(|item| item.card.id).collect();
+    add(&app.db, &reader, &mut items, beside(&app.db, &direct).await?, Bond::Beside).await?;
+    Ok(Json(OfLesson { items }))
+}
+
+async fn resources_in(db: &Db, table: &str, lesson: LessonId) -> Result<Vec<ResourceId>, DbError> {
+    let query = format!("SELECT resource_id FROM {table} WHERE lesson_id = $1 ORDER BY created_at, resource_id");
+    let rows: Vec<(ResourceId,)> = sqlx::query_as(sqlx::AssertSqlSafe(query)).bind(lesson).fetch_all(db.pool()).await?;
+    Ok(rows.into_iter().map(|(id,)| id).collect())
+}
+
+/// Those that are not there yet and that the reader may see.
+async fn add(
+    db: &Db,
+    reader: &Reader,
+    items: &mut Vec<LessonResource>,
+    mut ids: Vec<ResourceId>,
+    bond: Bond,
+) -> Result<(), DbError> {
+    ids.retain(|id| items.iter().all(|item| item.card.id != *id));
+    let cards = cards::by_ids(db, reader, &ids).await?;
+    items.extend(cards.into_iter().map(|card| LessonResource { card, bond }));
+    Ok(())
 }

@@ -5,6 +5,7 @@
 //! shelf        the one transaction that puts content on the shelf         suggest   what a file is about, from its own words and habits
 //! understand   a job: pages, text, posters by tongke-doc and tongke-av     facts     what has been understood of a content
 //! cards        resources as lists show them      resources  one of them    reach     who may see what: one rule, in every query
+//! change       what is said of them, one by one and in batches
 //! decks        what a lesson is taught with, page by page: put in before or during it, and kept for its replay
 //! review       before publication, where a school wants it                 describe  the words of the curriculum, checked
 //! files        originals, pages, media, with ranges and right names        pack      many files as one zip, streamed
@@ -17,6 +18,7 @@
 //! the version that is published, which is the newest one unless a review is pending.
 
 mod cards;
+mod change;
 mod collections;
 mod decks;
 mod describe;
@@ -192,6 +194,7 @@ pub fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .merge(upload::routes())
         .merge(resources::routes())
+        .merge(change::routes())
         .merge(files::routes())
         .merge(review::routes())
         .merge(understand::routes())

@@ -1,4 +1,4 @@
-//! `/api/resources`: lists, one resource with its versions, changes one by one and in batches.
+//! `/api/resources`: lists, one resource with its versions, its text and its pages.
 
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
@@ -11,10 +11,9 @@ use super::cards::{self, ResourceCard, Wanted};
 use super::describe::{Description, file_name};
 use super::facts::{self, Facts, Understood};
 use super::reach::{INSIDER, OWN_FROM, Reader, SEES};
-use super::review::{self, Asked};
 use super::shelf::{Arrival, Content};
 use super::upload::Wish;
-use super::{CollectionId, ResourceId, ResourceKind, Review, Visibility, findable, shelf, sniff, suggest};
+use super::{CollectionId, ResourceId, ResourceKind, Review, Visibility, findable, sniff, suggest};
 use crate::app::App;
 use crate::db::{Db, millis, time};
 use crate::error::{Error, Language, Result};
@@ -25,15 +24,12 @@ use crate::schools::SchoolId;
 /// Resources of one page of a list, unless fewer are asked for; and the most.
 const PAGE: i64 = 24;
 const MOST_PER_PAGE: i64 = 100;
-/// Resources that one batch changes.
-const MOST_IN_BATCH: usize = 500;
 
 pub fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
         .routes(routes!(list, create))
-        .routes(routes!(batch))
         .routes(routes!(words))
-        .routes(routes!(one, change, remove))
+        .routes(routes!(one, remove))
         .routes(routes!(text))
         .routes(routes!(pages))
 }
@@ -217,7 +213,7 @@ async fn create(
 
 /// A resource with all that its page shows.
 #[derive(Serialize, ToSchema)]
-struct Resource {
+pub struct Resource {
     #[serde(flatten)]
     card: ResourceCard,
     description: String,
@@ -287,7 +283,7 @@ async fn one(
     Ok(Json(whole(&app.db, &reader, id, language).await?))
 }
 
-async fn whole(db: &Db, reader: &Reader, id: ResourceId, language: Language) -> Result<Resource> {
+pub async fn whole(db: &Db, reader: &Reader, id: ResourceId, language: Language) -> Result<Resource> {
     let card = cards::card(db, reader, id).await?.ok_or_else(missing)?;
     let query = format!(
         "SELECT r.description, r.review_note, r.published, r.latest, CASE WHEN {INSIDER} THEN 1 ELSE 0 END AS insider,
@@ -346,104 +342,6 @@ impl VersionRow {
             created_at: time(self.created_at),
         }
     }
-}
-
-/// What to set; absent fields stay.
-#[derive(Clone, Default, Deserialize, ToSchema)]
-struct Change {
-    #[serde(flatten)]
-    description: Description,
-    visibility: Option<Visibility>,
-    /// Fields whose suggestion is right as it stands.
-    #[serde(default)]
-    confirm: Vec<String>,
-}
-
-/// Changes what is said of a resource, and who may see it.
-#[utoipa::path(patch, path = "/api/resources/{id}", tag = "library", params(("id" = ResourceId, Path)), request_body = Change, responses((status = 200, body = Resource), (status = 403, body = crate::error::Body), (status = 404, body = crate::error::Body)))]
-async fn change(
-    State(app): State<App>,
-    actor: Actor,
-    Path(id): Path<ResourceId>,
-    headers: HeaderMap,
-    Json(form): Json<Change>,
-) -> Result<Json<Resource>> {
-    editable(&app, &actor, id).await?;
-    let form = Change { description: form.description.check()?, ..form };
-    apply(&app, &actor, &[id], &form).await?;
-    let reader = Reader::of(&app.db, Some(&actor)).await?;
-    let language = Language::of(headers.get(header::ACCEPT_LANGUAGE));
-    Ok(Json(whole(&app.db, &reader, id, language).await?))
-}
-
-#[derive(Deserialize, ToSchema)]
-struct Batch {
-    ids: Vec<ResourceId>,
-    /// The same change for all of them.
-    set: Change,
-}
-
-#[derive(Serialize, ToSchema)]
-struct Changed {
-    items: Vec<ResourceCard>,
-}
-
-/// The same change to many resources, all of them or none.
-#[utoipa::path(post, path = "/api/resources/batch", tag = "library", request_body = Batch, responses((status = 200, body = Changed), (status = 403, body = crate::error::Body), (status = 404, body = crate::error::Body)))]
-async fn batch(State(app): State<App>, actor: Actor, Json(form): Json<Batch>) -> Result<Json<Changed>> {
-    if form.ids.len() > MOST_IN_BATCH {
-        return Err(Error::field("ids", "一次最多修改 500 个资源。", "At most 500 resources at a time."));
-    }
-    for id in &form.ids {
-        editable(&app, &actor, *id).await?;
-    }
-    let set = Change { description: form.set.description.check()?, ..form.set };
-    apply(&app, &actor, &form.ids, &set).await?;
-    let reader = Reader::of(&app.db, Some(&actor)).await?;
-    Ok(Json(Changed { items: cards::by_ids(&app.db, &reader, &form.ids).await? }))
-}
-
-async fn apply(app: &App, actor: &Actor, ids: &[ResourceId], form: &Change) -> Result<()> {
-    let mut tx = app.db.begin().await?;
-    let said = &form.description;
-    let keywords = said.keywords.as_deref().map(shelf::json).transpose()?;
-    let settled: Vec<&str> = said.fields().into_iter().chain(form.confirm.iter().map(String::as_str)).collect();
-    for id in ids {
-        let (suggested,): (String,) =
-            sqlx::query_as("SELECT suggested FROM resources WHERE id = $1").bind(id).fetch_one(&mut *tx).await?;
-        let mut suggested: Vec<String> = serde_json::from_str(&suggested).unwrap_or_default();
-        suggested.retain(|field| !settled.contains(&field.as_str()));
-        sqlx::query(
-            "UPDATE resources SET title = COALESCE($2, title), description = COALESCE($3, description), kind = COALESCE($4, kind),
-                stage = COALESCE($5, stage), grade = COALESCE($6, grade), subject = COALESCE($7, subject),
-                edition = COALESCE($8, edition), volume = COALESCE($9, volume), unit = COALESCE($10, unit),
-                period = COALESCE($11, period), keywords = COALESCE($12, keywords), licence = COALESCE($13, licence),
-                source = COALESCE($14, source), suggested = $15 WHERE id = $1",
-        )
-        .bind(id)
-        .bind(said.title.clone())
-        .bind(said.description.clone())
-        .bind(said.kind)
-        .bind(said.stage.clone())
-        .bind(said.grade.clone())
-        .bind(said.subject.clone())
-        .bind(said.edition.clone())
-        .bind(said.volume.clone())
-        .bind(said.unit.clone())
-        .bind(said.period.clone())
-        .bind(keywords.clone())
-        .bind(said.licence.clone())
-        .bind(said.source.clone())
-        .bind(shelf::json(&suggested)?)
-        .execute(&mut *tx)
-        .await?;
-        if let Some(visibility) = form.visibility {
-            review::ask(&mut tx, actor, *id, Asked::Visibility(visibility)).await?;
-        }
-        shelf::changed(&mut tx, *id).await?;
-    }
-    tx.commit().await?;
-    Ok(())
 }
 
 /// Takes a resource off the shelf.

@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::facts::{Facts, Media, Plays};
 use super::shelf::Shelf;
-use super::understand::{IMAGE, POSTER, PageSize, RENDITION};
+use super::understand::{IMAGE, POSTER, PageSize, RENDITION, SHEETS};
 use crate::db::{DbError, millis};
 use crate::storage::{Key, StorageError};
 
@@ -93,6 +93,7 @@ impl Shelf {
 fn names(pages: i64, facts: &Facts) -> Vec<String> {
     let mut names: Vec<String> = (1..=pages).flat_map(|n| [PageSize::Large.name(n), PageSize::Small.name(n)]).collect();
     names.extend(facts.picture.as_ref().and_then(|picture| picture.mime.as_ref()).map(|_| IMAGE.to_owned()));
+    names.extend((facts.sheets > 0).then(|| SHEETS.to_owned()));
     if let Some(Media { has_poster, plays, .. }) = &facts.media {
         names.extend(has_poster.then(|| POSTER.to_owned()));
         names.extend((*plays == Some(Plays::Rendition)).then(|| RENDITION.to_owned()));

@@ -159,6 +159,7 @@ async fn comments(State(app): State<App>, actor: Option<Actor>, Path(id): Path<R
 #[derive(Deserialize, ToSchema)]
 struct NewComment {
     text: String,
+    /// The page that it is about, if it is about one.
     page: Option<i64>,
 }
 
@@ -175,9 +176,11 @@ async fn comment(
         return Err(Error::field("text", "请填写评论内容。", "Please write something."));
     }
     let reader = Reader::of(&app.db, Some(&actor)).await?;
-    cards::card(&app.db, &reader, id).await?.ok_or_else(resources::missing)?;
-    let (comment, person, at) = (CommentId::fresh(), PersonId(actor.id()), now());
-    let page = form.page.filter(|page| *page > 0);
+    let card = cards::card(&app.db, &reader, id).await?.ok_or_else(resources::missing)?;
+    if form.page.is_some_and(|page| !(1..=card.preview.pages).contains(&page)) {
+        return Err(Error::field("page", "没有这一页。", "There is no such page."));
+    }
+    let (comment, person, at, page) = (CommentId::fresh(), PersonId(actor.id()), now(), form.page);
     let mut tx = app.db.begin().await?;
     sqlx::query(
         "INSERT INTO resource_comments (id, resource_id, person_id, page, body, created_at) VALUES ($1, $2, $3, $4, $5, $6)",

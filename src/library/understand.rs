@@ -61,6 +61,7 @@ async fn again(State(app): State<App>, actor: Actor, Path(id): Path<ResourceId>)
 pub const IMAGE: &str = "image";
 pub const POSTER: &str = "poster.jpg";
 pub const RENDITION: &str = "rendition.mp4";
+pub const SHEETS: &str = "sheets.json";
 /// A content's name in the folder of a run.
 const INPUT: &str = "input";
 
@@ -261,14 +262,15 @@ impl Desk {
                 found => found,
             },
         };
-        record::write(&self.db, hash, &findings).await?;
+        // Together: a page that sees the one without the other says that there is nothing to play, and looks no more.
+        let mut tx = self.db.begin().await?;
+        record::write(&mut tx, hash, &findings).await?;
         if findings.facts.media.is_some_and(|media| media.plays.is_none()) {
-            let giver = record::giver(&self.db, hash).await?;
-            let mut tx = self.db.begin().await?;
+            let giver = record::giver(&mut tx, hash).await?;
             media::order_playable(&self.jobs, &mut tx, hash, giver).await?;
-            tx.commit().await?;
-            self.jobs.wake();
         }
+        tx.commit().await?;
+        self.jobs.wake();
         Ok(())
     }
 

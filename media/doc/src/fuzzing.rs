@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 
+use crate::grid::Grid;
 use crate::words::{Content, Text};
-use crate::{html, kind, legacy, odf, pdf, plain, slides, strip, word};
+use crate::{html, kind, legacy, odf, pdf, plain, separated, slides, strip, word};
 
 /// Parts of office packages.
 pub fn xml(part: &[u8]) {
@@ -29,6 +30,7 @@ pub fn text(file: &[u8]) {
     kind::by_magic(file);
     plain::kind(file);
     plain::read_markdown(file, &mut Content::default());
+    separated::read(&plain::decode(file), &mut Grid::default());
     html::read(&plain::decode_html(file), &mut Content::default());
 }
 

@@ -17,7 +17,7 @@ use crate::limits::{FILE_BYTES, PAGE_TEXT_BYTES, SHEET_PAGES};
 use crate::package::Package;
 use crate::picture::{self, Picture};
 use crate::words::{Content, start_of};
-use crate::{html, odf, office, ole, pdf, plain, report, sheets, slides, word};
+use crate::{html, odf, office, ole, pdf, plain, report, separated, sheets, slides, word};
 
 /// What is asked.
 pub struct Inspection {
@@ -60,6 +60,8 @@ struct Words {
     outline: Vec<crate::words::Heading>,
     /// The file with the whole text.
     text: Option<&'static str>,
+    /// The file with the cells of a spreadsheet.
+    sheets: Option<&'static str>,
     notes: Vec<&'static str>,
 }
 
@@ -74,6 +76,7 @@ struct Found {
 }
 
 const TEXT: &str = "text.txt";
+const SHEETS: &str = "sheets.json";
 const RESULT: &str = "result.json";
 
 /// Writes result.json and what it names; returns the short answer.
@@ -116,7 +119,7 @@ fn find(inspection: &Inspection, kind: Kind, clock: &Clock) -> Result<Found, Err
         }
         Kind::Rtf => office_file(inspection, kind, Content::default(), clock),
         Kind::Pdf => portable(inspection, clock),
-        Kind::Text | Kind::Markdown | Kind::Html => text_file(&inspection.input, kind),
+        Kind::Text | Kind::Markdown | Kind::Html => text_file(inspection, kind),
         Kind::Png | Kind::Jpeg | Kind::Gif | Kind::WebP | Kind::Bmp => picture_file(inspection, kind),
         Kind::Zip => zip_file(&inspection.input),
         Kind::Audio(_) | Kind::Video(_) => Ok(Found::default()),
@@ -251,9 +254,13 @@ fn place_headings(content: &mut Content, pages: &[Page]) {
     }
 }
 
-fn text_file(input: &Path, kind: Kind) -> Result<Found, Error> {
-    let bytes = read_whole(input)?;
+fn text_file(inspection: &Inspection, kind: Kind) -> Result<Found, Error> {
+    let bytes = read_whole(&inspection.input)?;
     let mut content = Content::default();
+    // Only its name tells a table from other texts with commas.
+    if kind != Kind::Html && matches!(extension(inspection.name.as_deref()).as_deref(), Some("csv" | "tsv")) {
+        separated::read(&plain::decode(&bytes), &mut content.grid);
+    }
     match kind {
         Kind::Html => html::read(&plain::decode_html(&bytes), &mut content),
         Kind::Markdown => plain::read_markdown(&bytes, &mut content),
@@ -318,11 +325,16 @@ fn write(out_dir: &Path, kind: Kind, found: Found) -> Result<(), Error> {
     if has_text {
         save(TEXT, content.text.as_str().as_bytes())?;
     }
+    let sheets = content.grid.into_sheets();
+    if let Some(sheets) = &sheets {
+        save(SHEETS, &serde_json::to_vec(sheets).expect("strings and numbers are JSON"))?;
+    }
     let words = Words {
         title: content.title,
         author: content.author,
         outline: content.outline,
         text: has_text.then_some(TEXT),
+        sheets: sheets.is_some().then_some(SHEETS),
         notes: content.notes.into_iter().collect(),
     };
     let report = Report { kind: kind.name(), mime: kind.mime(), words, page_count, pages, image, entries };

@@ -32,5 +32,13 @@ pub const SMALL: (u32, u32) = (400, 600);
 pub const PAGE_SECONDS: u64 = 15;
 /// Pages that may take longer than that before the rest is left undrawn: each leaves a busy thread behind.
 pub const SLOW_PAGES: usize = 2;
+/// Sheets, rows and columns of a table as a page shows it: what somebody scrolls through in a browser.
+pub const GRID_SHEETS: usize = 50;
+pub const GRID_ROWS: u32 = 1000;
+pub const GRID_COLUMNS: u32 = 100;
+/// Characters of one cell of it: a paragraph.
+pub const GRID_CELL_CHARS: usize = 500;
+/// All its cells: a village school's line takes a second or two for it, packed.
+pub const GRID_BYTES: usize = 1 << 20;
 /// Pages of a sheet that are drawn: a preview. Its text is complete without them.
 pub const SHEET_PAGES: usize = 60;

@@ -11,6 +11,7 @@
 //!   ole             the older binary formats             office   LibreOffice: office file → PDF
 //!   pdf, glyphs     PDF: outline, text, pages            draw     pages as WebP
 //!   plain, html     text in any encoding                 picture, strip   upright, without EXIF
+//!   separated       CSV                                  grid     cells where they stand, for the page's table
 //! ```
 
 use std::path::PathBuf;

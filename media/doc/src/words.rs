@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
+use crate::grid::Grid;
 use crate::limits::{LINE_CHARS, OUTLINE, TEXT_BYTES};
 
 /// What a reader found in a file.
@@ -16,6 +17,8 @@ pub struct Content {
     /// The text of each slide that is shown, in order; empty where the format has no pages of its own.
     pub slides: Vec<String>,
     pub notes: Notes,
+    /// The cells of a spreadsheet.
+    pub grid: Grid,
 }
 
 /// Codes of what was left out or found strange.

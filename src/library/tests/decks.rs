@@ -53,7 +53,16 @@ async fn a_lesson_keeps_the_pages_that_it_is_taught_with_whatever_becomes_of_the
         let (status, put) = wang.post(&decks, json!({ "resource_id": id })).await;
         assert_eq!(status, StatusCode::CREATED, "{put}");
         assert_eq!(wang.post(&decks, json!({ "resource_id": id })).await.1, put, "twice is once");
-        assert_eq!(wang.get(&format!("/api/resources/{id}/links")).await.1["lessons"][0]["id"], lesson.to_string());
+        let links = format!("/api/resources/{id}/links");
+        let (_, of_deck) = wang.get(&links).await;
+        assert_eq!((&of_deck["lessons"][0]["id"], &of_deck["lessons"][0]["bond"]), (&json!(lesson), &json!("taught")));
+        wang.send("DELETE", &links, Some(json!({ "lesson_id": lesson }))).await;
+        let (_, of_lesson) = wang.get(&format!("/api/lessons/{lesson}/resources")).await;
+        assert_eq!(
+            (&of_lesson["items"][0]["id"], &of_lesson["items"][0]["bond"]),
+            (&json!(id), &json!("taught")),
+            "it is in the lesson, whatever is said"
+        );
 
         let (status, told) = room.get(&decks).await;
         assert_eq!(status, StatusCode::OK, "{told}");

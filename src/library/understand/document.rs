@@ -1,12 +1,16 @@
 //! What `tongke-doc` says of a document, and its pages into the store. The program is not trusted: names are checked, texts are bounded.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
-use super::{Desk, Findings, IMAGE, PageFound, PageSize, READ, Scratch, UnderstandError, argument, record, told};
+use super::{
+    Desk, Findings, IMAGE, PageFound, PageSize, READ, SHEETS, Scratch, UnderstandError, argument, record, told,
+};
 use crate::jobs::Running;
 use crate::library::facts::{Entry, Facts, Heading, Picture};
+use crate::storage::Key;
 
 /// A novel has two million characters; more is not searched.
 const MOST_TEXT: usize = 8 << 20;
@@ -21,6 +25,8 @@ const MOST_RESULT: u64 = 64 << 20;
 const OUT: &str = "out";
 /// For the words of a file, which somebody waits for. What takes longer is found when its pages are.
 const WORDS_SECONDS: u64 = 10;
+/// The cells of the largest spreadsheet, as the program bounds them, with what JSON adds.
+const MOST_CELLS: u64 = 8 << 20;
 /// Pictures that a browser is given; no other type is believed, SVG least of all.
 const SHOWN: [&str; 4] = ["image/jpeg", "image/png", "image/webp", "image/gif"];
 
@@ -41,6 +47,8 @@ struct Said {
     outline: Vec<Heading>,
     /// The file in the output folder that holds the text.
     text: Option<String>,
+    /// The file in the output folder that holds the cells of a spreadsheet.
+    sheets: Option<String>,
     #[serde(default)]
     pages: Vec<SaidPage>,
     image: Option<SaidImage>,
@@ -48,6 +56,16 @@ struct Said {
     entries: Vec<Entry>,
     #[serde(default)]
     notes: Vec<String>,
+}
+
+/// A sheet as pages load it: rows and columns count from 0, and what is empty is not there.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Sheet {
+    name: String,
+    rows: BTreeMap<u32, BTreeMap<u32, String>>,
+    /// The original has more.
+    cut: bool,
 }
 
 #[derive(Deserialize)]
@@ -102,11 +120,16 @@ impl Desk {
             Some(image) => Some(self.store_image(hash, &out, image).await?),
             None => None,
         };
+        let sheets = match &said.sheets {
+            Some(name) => self.store_sheets(hash, &inside(&out, name)?).await?,
+            None => 0,
+        };
         let facts = Facts {
             outline: said.outline.into_iter().take(MOST_ENTRIES).collect(),
             entries: said.entries.into_iter().take(MOST_ENTRIES).collect(),
             picture,
             media: None,
+            sheets,
             notes: said.notes,
         };
         let (title, author) = (title(said.title), title(said.author));
@@ -162,6 +185,18 @@ impl Desk {
             job.progress(READ + (1.0 - READ) * page.n as f64 / total).await;
         }
         Ok(pages)
+    }
+
+    /// Read and written anew: what browsers are given has this shape and no other.
+    async fn store_sheets(&self, hash: &str, path: &Path) -> Result<i64, UnderstandError> {
+        if tokio::fs::metadata(path).await?.len() > MOST_CELLS {
+            return Err(UnderstandError::Nonsense("the size of its sheets"));
+        }
+        let nonsense = |_| UnderstandError::Nonsense("its sheets");
+        let sheets: Vec<Sheet> = serde_json::from_slice(&tokio::fs::read(path).await?).map_err(nonsense)?;
+        let json = serde_json::to_vec(&sheets).map_err(nonsense)?;
+        self.storage.put(&Key::derived(hash, SHEETS), json.into()).await?;
+        Ok(sheets.len() as i64)
     }
 
     async fn store_image(&self, hash: &str, out: &Path, image: SaidImage) -> Result<Picture, UnderstandError> {

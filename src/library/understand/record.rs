@@ -31,8 +31,11 @@ pub async fn file_name(db: &Db, hash: &str) -> Result<String, DbError> {
 }
 
 /// Everything at once, with what it means for the resources that show this content.
-pub(super) async fn write(db: &Db, hash: &str, found: &Findings) -> Result<(), UnderstandError> {
-    let mut tx = db.begin().await?;
+pub(super) async fn write(
+    tx: &mut Transaction<'static, Any>,
+    hash: &str,
+    found: &Findings,
+) -> Result<(), UnderstandError> {
     sqlx::query(
         "UPDATE blobs SET type = $2, mime = CASE WHEN $3 = '' THEN mime ELSE $3 END, state = 'ready', problem = NULL,
             problem_text = NULL, title = $4, author = $5, facts = $6, pages = $7 WHERE hash = $1",
@@ -44,9 +47,9 @@ pub(super) async fn write(db: &Db, hash: &str, found: &Findings) -> Result<(), U
     .bind(&found.author)
     .bind(serde_json::to_string(&found.facts).map_err(Error::internal)?)
     .bind(found.pages.len() as i64)
-    .execute(&mut *tx)
+    .execute(&mut **tx)
     .await?;
-    sqlx::query("DELETE FROM blob_pages WHERE hash = $1").bind(hash).execute(&mut *tx).await?;
+    sqlx::query("DELETE FROM blob_pages WHERE hash = $1").bind(hash).execute(&mut **tx).await?;
     for page in &found.pages {
         sqlx::query(
             "INSERT INTO blob_pages (hash, number, width, height, drawn, body) VALUES ($1, $2, $3, $4, $5, $6)",
@@ -57,12 +60,10 @@ pub(super) async fn write(db: &Db, hash: &str, found: &Findings) -> Result<(), U
         .bind(page.height)
         .bind(i64::from(page.drawn))
         .bind(&page.text)
-        .execute(&mut *tx)
+        .execute(&mut **tx)
         .await?;
     }
-    write_text(&mut tx, hash, found).await?;
-    tx.commit().await?;
-    Ok(())
+    Ok(write_text(tx, hash, found).await?)
 }
 
 /// Whether nothing but the first look is known of a content.
@@ -100,18 +101,19 @@ async fn write_text(tx: &mut Transaction<'static, Any>, hash: &str, found: &Find
     .execute(&mut **tx)
     .await?;
     for id in showing(tx, hash).await? {
-        refine(tx, id, found).await?;
+        // First, because it locks the row: what its owner says at this moment comes before or after, and is never written over.
         shelf::changed(tx, id).await?;
+        refine(tx, id, found).await?;
     }
     Ok(())
 }
 
 /// Who brought a content first.
-pub async fn giver(db: &Db, hash: &str) -> Result<Option<PersonId>, DbError> {
+pub async fn giver(tx: &mut Transaction<'static, Any>, hash: &str) -> Result<Option<PersonId>, DbError> {
     let row: Option<(PersonId,)> =
         sqlx::query_as("SELECT person_id FROM resource_versions WHERE hash = $1 ORDER BY created_at LIMIT 1")
             .bind(hash)
-            .fetch_optional(db.pool())
+            .fetch_optional(&mut **tx)
             .await?;
     Ok(row.map(|(person,)| person))
 }
@@ -189,12 +191,14 @@ struct Suggestible {
     unit: String,
     period: String,
     suggested: String,
+    settled: String,
 }
 
-/// Fills fields that are empty, or were only guessed before, with what the text says.
+/// Fills fields that are empty, or were only guessed before, with what the text says. What a person emptied stays empty.
 async fn refine(tx: &mut Transaction<'static, Any>, id: ResourceId, found: &Findings) -> Result<()> {
     let row: Suggestible = sqlx::query_as(
-        "SELECT r.owner_id, v.file_name, v.folder, r.stage, r.grade, r.subject, r.edition, r.volume, r.unit, r.period, r.suggested
+        "SELECT r.owner_id, v.file_name, v.folder, r.stage, r.grade, r.subject, r.edition, r.volume, r.unit, r.period, r.suggested,
+            r.settled
          FROM resources r JOIN resource_versions v ON v.resource_id = r.id AND v.number = r.latest WHERE r.id = $1",
     )
     .bind(id)
@@ -205,10 +209,11 @@ async fn refine(tx: &mut Transaction<'static, Any>, id: ResourceId, found: &Find
     let habits = suggest::Habits::of(tx, row.owner_id).await?;
     let guess = suggest::suggest(&hints, &habits);
     let mut suggested: Vec<String> = serde_json::from_str(&row.suggested).unwrap_or_default();
+    let settled: Vec<String> = serde_json::from_str(&row.settled).unwrap_or_default();
     let mut settle = |field: &str, present: &str, guess: &Option<String>| -> String {
         let was_guessed = suggested.iter().any(|name| name == field);
         match guess {
-            Some(guess) if present.is_empty() || was_guessed => {
+            Some(guess) if was_guessed || (present.is_empty() && !settled.iter().any(|name| name == field)) => {
                 if !was_guessed {
                     suggested.push(field.to_owned());
                 }

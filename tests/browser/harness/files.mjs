@@ -29,8 +29,8 @@ export async function officeFiles(folder) {
 }
 
 /** Sound and pictures by ffmpeg: `how` is its command after the source. */
-export async function film(file, how) {
-  await run('ffmpeg', ['-v', 'error', '-y', '-f', 'lavfi', '-i', 'testsrc2=size=320x240:rate=15:duration=3', '-f', 'lavfi', '-i', 'sine=frequency=440:duration=3', '-shortest', ...how, file]);
+export async function film(file, how, { size = '320x240', seconds = 3 } = {}) {
+  await run('ffmpeg', ['-v', 'error', '-y', '-f', 'lavfi', '-i', `testsrc2=size=${size}:rate=15:duration=${seconds}`, '-f', 'lavfi', '-i', `sine=frequency=440:duration=${seconds}`, '-shortest', ...how, file]);
 }
 
 /** A photo of a lying telephone: EXIF turns it upright and says where it was taken. */

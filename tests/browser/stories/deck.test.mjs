@@ -19,7 +19,7 @@ const PAGES = [
 const run = promisify(execFile);
 
 describe('a lesson taught with a deck', { concurrency: false }, () => {
-  let school, teacher, willow, bridge;
+  let school, teacher, willow, bridge, deck;
 
   before(async () => {
     await prepare();
@@ -36,7 +36,21 @@ describe('a lesson taught with a deck', { concurrency: false }, () => {
     await mark(teacher, 'upload-files').setInputFiles(file);
     const row = mark(teacher, 'upload-row').filter({ hasText: '圆的认识' });
     await eventually('it is understood', async () => (await row.getAttribute('data-understood')) === 'ready', { within: 60_000 });
-    await row.locator('[data-test="upload-open"]').click();
+    const plan = join(school.server.data, '圆的认识 教学设计.txt');
+    await writeFile(plan, '教学目标：认识圆心、半径和直径。');
+    await mark(teacher, 'upload-files').setInputFiles(plan);
+    await eventually('the plan is there', async () => (await mark(teacher, 'upload-row').filter({ hasText: '教学设计' }).getAttribute('data-understood')) === 'ready', { within: 30_000 });
+    await row.last().locator('[data-test="upload-open"]').click();
+    deck = new URL(teacher.url()).pathname.split('/').at(-1);
+    await mark(teacher, 'add-link').click();
+    await eventually('the plan is found', async () => {
+      const box = teacher.locator('dialog [data-test="library-find"]');
+      await box.fill('圆的认识 教学设计');
+      await box.press('Enter');
+      return mark(teacher, 'pick-resource').filter({ hasText: '教学设计' }).first().waitFor({ timeout: 1000 }).then(() => true);
+    }, { within: 20_000, every: 500 });
+    await mark(teacher, 'pick-resource').filter({ hasText: '教学设计' }).first().click();
+    await mark(teacher, 'link').filter({ hasText: '教学设计' }).waitFor();
     await mark(teacher, 'teach').click();
     await shot(teacher, 'teach');
     await mark(teacher, 'teach-lesson').filter({ hasText: school.lesson.title }).first().locator('[data-test="teach-choose"]').click();
@@ -94,6 +108,30 @@ describe('a lesson taught with a deck', { concurrency: false }, () => {
     await mark(teacher, 'deck-pages').click();
   });
 
+  test('a finger on a touch panel swipes the page; a scroll, a tap and two fingers turn nothing', async () => {
+    const line = await teacher.context().newCDPSession(teacher);
+    await line.send('Emulation.setTouchEmulationEnabled', { enabled: true, maxTouchPoints: 5 });
+    const { x, y, width, height } = await mark(teacher, 'deck-page').boundingBox();
+    const middle = { x: x + width / 2, y: y + height / 2 };
+    const touch = (type, points) => line.send('Input.dispatchTouchEvent', { type, touchPoints: points.map(([dx, dy], id) => ({ x: middle.x + dx, y: middle.y + dy, id })) });
+    const drag = async (...steps) => {
+      await touch('touchStart', steps[0]);
+      for (const step of steps.slice(1)) await touch('touchMove', step);
+      await touch('touchEnd', []);
+    };
+    await drag([[120, 0]], [[60, 4]], [[-20, 6]], [[-120, 8]]);
+    await onPage(willow, 5);
+    await drag([[-120, 0]], [[-40, 3]], [[40, 3]], [[120, 6]]);
+    await onPage(willow, 4);
+    await drag([[0, 0]], [[10, 2]]);
+    await drag([[0, -60]], [[10, 0]], [[20, 80]]);
+    await drag([[-40, 0], [40, 0]], [[-110, 0], [110, 0]]);
+    await teacher.waitForTimeout(400);
+    await onPage(willow, 4);
+    await line.send('Emulation.setTouchEmulationEnabled', { enabled: false });
+    await line.detach();
+  });
+
   test('a room that joins late is on the same page, and a room that reloads as well', async () => {
     bridge = await school.page('bridge', 'bridge', { viewport: { width: 390, height: 844 } });
     await school.enterRoom(bridge, '石桥');
@@ -130,7 +168,7 @@ describe('a lesson taught with a deck', { concurrency: false }, () => {
     const video = mark(teacher, 'replay-video');
     await eventually('it can be sought in', () => video.evaluate((one) => one.readyState >= 2 && one.duration > 5), { within: 20_000 });
     const recording = await school.recording(teacher);
-    assert.deepEqual(recording.shown.map(({ page }) => page), [1, 2, 3, 4, 5, 6, 5, 4, 3, 1, 2, 3, 4, 5, 4, 1, 2]);
+    assert.deepEqual(recording.shown.map(({ page }) => page), [1, 2, 3, 4, 5, 6, 5, 4, 3, 1, 2, 3, 4, 5, 4, 5, 4, 1, 2]);
     for (const shown of recording.shown.filter(({ from_ms, to_ms }) => (to_ms ?? Infinity) - from_ms > 400).slice(0, 6)) {
       await video.evaluate((one, at) => { one.pause(); one.currentTime = at; }, (shown.from_ms + 200) / 1000);
       await onPage(teacher, shown.page);
@@ -141,6 +179,52 @@ describe('a lesson taught with a deck', { concurrency: false }, () => {
     await onPage(teacher, 6);
     const at = await video.evaluate((one) => one.currentTime * 1000);
     assert.ok(Math.abs(at - recording.shown.find(({ page }) => page === 6).from_ms) < 300, `the strip led to ${at} ms`);
+  });
+
+  test('from the recording to the deck, from there to its plan, and from either back to the recording', async () => {
+    const items = mark(teacher, 'lesson-resource');
+    await items.first().scrollIntoViewIfNeeded();
+    assert.deepEqual(await items.evaluateAll((all) => all.map(({ dataset }) => dataset.bond)), ['taught', 'beside']);
+    await shot(teacher, 'resources-of-the-lesson');
+    await items.first().locator('a').click();
+    await eventually('the deck is open at the page that was on the screen', async () => (await mark(teacher, 'page-number').inputValue()) === '6');
+    assert.ok(teacher.url().includes(deck));
+    const lessons = mark(teacher, 'lesson-link');
+    assert.equal(await lessons.first().getAttribute('data-bond'), 'taught');
+    assert.equal(await lessons.first().locator('[data-test="unlink"]').count(), 0, 'what was taught stays taught');
+    await lessons.first().scrollIntoViewIfNeeded();
+    await shot(teacher, 'lessons-of-the-deck');
+    await lessons.first().locator('[data-test="open-lesson"]').click();
+    await teacher.waitForURL('**/replay?resource=*');
+    const first = (await school.recording(teacher)).shown[0];
+    await eventually('it plays from where the deck was first shown', () => mark(teacher, 'replay-video').evaluate((video, from) => video.readyState >= 2 && video.currentTime >= from - 0.3, first.from_ms / 1000));
+    await mark(teacher, 'lesson-resource').filter({ hasText: '教学设计' }).locator('a').click();
+    await mark(teacher, 'text').waitFor();
+    await mark(teacher, 'lesson-link').first().locator('[data-test="open-lesson"]').click();
+    await teacher.waitForURL('**/replay');
+    await mark(teacher, 'replay-video').waitFor();
+  });
+
+  test('who took part sees of it what they may see', async () => {
+    const assistant = await newPage(teacher.context().browser(), { name: 'assistant', baseURL: school.base });
+    await school.signIn(assistant, 'lixiaoyan');
+    const replay = `${school.base}/lessons/${school.lesson.id}/replay`;
+    await assistant.goto(replay);
+    await mark(assistant, 'lesson-resources').waitFor();
+    assert.equal(await mark(assistant, 'lesson-resource').count(), 0, 'both are of the other school alone');
+    await school.api(teacher, 'PATCH', `/api/resources/${deck}`, { visibility: 'community' });
+    await assistant.reload();
+    await mark(assistant, 'lesson-resource').waitFor();
+    assert.equal(await mark(assistant, 'lesson-resource').count(), 1, 'the plan stays at its school');
+    await mark(assistant, 'lesson-resource').locator('a').click();
+    await mark(assistant, 'lesson-link').locator('[data-test="open-lesson"]').click();
+    await assistant.waitForURL('**/replay?resource=*');
+    await assistant.setViewportSize({ width: 390, height: 844 });
+    await mark(assistant, 'lesson-resources').scrollIntoViewIfNeeded();
+    await shot(assistant, 'on-a-phone');
+    assert.ok(await assistant.evaluate(() => document.documentElement.scrollWidth <= innerWidth));
+    assert.deepEqual(assistant.troubles, []);
+    await assistant.context().close();
   });
 
   test('the file to download shows the pages, too', async () => {
@@ -173,6 +257,13 @@ describe('a lesson taught with a deck', { concurrency: false }, () => {
     await mark(teacher, 'recording-card').click();
     await onPage(teacher, 5);
     await shot(teacher, 'found-page');
+    // The one box finds the lesson as well.
+    await teacher.goto(`${school.base}/library?kind=recording&q=${encodeURIComponent('车轮为什么')}`);
+    await mark(teacher, 'hit').waitFor();
+    await shot(teacher, 'found-in-the-library');
+    await mark(teacher, 'hit').click();
+    await teacher.waitForURL('**/replay?shown=*');
+    await onPage(teacher, 5);
   });
 
   test('no page met an error', () => {

@@ -139,6 +139,20 @@ describe('the shared library', { concurrency: false }, () => {
     assert.equal(await mark(teacher, 'page-number').inputValue(), '2');
     await eventually('the second page is drawn', () => mark(teacher, 'page').evaluate((image) => image.complete && image.alt.includes('月饼')));
     await shot(teacher, 'deck');
+    await mark(teacher, 'comment-of-page').check();
+    await mark(teacher, 'comment-text').fill('切月饼的图可以让孩子们先猜。');
+    await mark(teacher, 'comment-send').click();
+    const said = mark(teacher, 'comment').filter({ hasText: '先猜' });
+    assert.equal(await said.locator('[data-test="comment-page"]').innerText(), '第 2 页');
+    assert.equal(await mark(teacher, 'comment-of-page').isChecked(), false, 'the next one is of the whole, unless it is said');
+    await said.scrollIntoViewIfNeeded();
+    await shot(teacher, 'comment-of-page');
+    await mark(teacher, 'page-next').click();
+    assert.equal(await mark(teacher, 'page-number').inputValue(), '3');
+    await said.locator('[data-test="comment-page"]').click();
+    await eventually('the comment leads to its page', async () => (await mark(teacher, 'page-number').inputValue()) === '2');
+    await eventually('and it is in view', () => mark(teacher, 'page').evaluate((image) => { const { top, bottom } = image.getBoundingClientRect(); return top >= 0 && bottom <= innerHeight; }));
+    await shot(teacher, 'jumped');
     await mark(teacher, 'collect').click();
     await mark(teacher, 'collection-title').fill('分数单元');
     await mark(teacher, 'collection-make').click();
@@ -159,7 +173,7 @@ describe('the shared library', { concurrency: false }, () => {
     await eventually('it opens where the word stands', async () => (await mark(teacher, 'page-number').inputValue()) === '3');
   });
 
-  test('an upload that was paused goes on after the page was loaded again', async () => {
+  test('an upload is paused and goes on, and goes on as well after the page was loaded again', async () => {
     // Big and without any repetition of content in the library; slow enough to be caught in the middle.
     const big = join(school.server.data, '校园开放日.bin');
     const bytes = Buffer.alloc(24 * 1024 * 1024);
@@ -171,10 +185,21 @@ describe('the shared library', { concurrency: false }, () => {
     await line.send('Network.emulateNetworkConditions', { offline: false, latency: 20, downloadThroughput: -1, uploadThroughput: 3 * 1024 * 1024 });
     await mark(teacher, 'upload-files').setInputFiles(big);
     const row = mark(teacher, 'upload-row').filter({ hasText: '校园开放日' });
-    await eventually('half of it is sent', async () => Number(await row.locator('progress').getAttribute('value')) > 6_000_000, { within: 30_000 });
+    const sent = async () => Number(await row.locator('progress').getAttribute('value'));
+    const pause = async () => {
+      await row.locator('[data-test="upload-pause"]').click();
+      await eventually('it is paused', async () => (await row.getAttribute('data-stage')) === 'paused');
+      return sent();
+    };
+    await eventually('some of it is sent', async () => (await sent()) > 3_000_000, { within: 30_000 });
     await shot(teacher, 'sending');
-    await row.locator('[data-test="upload-pause"]').click();
-    await eventually('it is paused', async () => (await row.getAttribute('data-stage')) === 'paused');
+    const before = await pause();
+    await teacher.waitForTimeout(700);
+    assert.equal(await sent(), before, 'nothing is sent meanwhile');
+    await shot(teacher, 'paused');
+    await row.locator('[data-test="upload-resume"]').click();
+    await eventually('it goes on', async () => (await sent()) > before + 3_000_000, { within: 30_000 });
+    await pause();
     teacher.on('dialog', (dialog) => dialog.accept());
     await teacher.reload();
     await line.send('Network.emulateNetworkConditions', { offline: false, latency: 0, downloadThroughput: -1, uploadThroughput: -1 });

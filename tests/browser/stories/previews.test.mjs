@@ -12,6 +12,8 @@ const MARKDOWN = '# 圆的认识\n\n| 名称 | 字母 |\n| --- | --- |\n| 半径
 const POEM = '春眠不觉晓，处处闻啼鸟。夜来风雨声，花落知多少。这首诗写的是春天早晨醒来时的情景，请同学们朗读并背诵。㐂䶮';
 const HTML = '<!DOCTYPE html><html><head><meta charset="utf-8"><title>活动单</title></head><body style="background:#fff3d6"><h1>校园活动单</h1><script>document.body.textContent="脚本跑了"</script></body></html>';
 
+const PUPILS = 450;
+
 describe('every file opens in the page', { concurrency: false }, () => {
   let school, browser, teacher, folder;
   const addresses = {};
@@ -32,6 +34,7 @@ describe('every file opens in the page', { concurrency: false }, () => {
     await write('认识分数 教学设计.docx', docx);
     await write('认识分数 旧教案.wps', doc);
     await write('期中成绩.xlsx', xlsx);
+    await write('全县成绩.csv', await gb18030(`学号,姓名,评语\r\n${Array.from({ length: PUPILS }, (_, i) => `2026010100${String(i + 1).padStart(2, '0')},学生${i + 1},"认真，有""进步"""`).join('\r\n')}`));
     await write('圆的认识.md', MARKDOWN);
     await write('校园活动单.html', HTML);
     await write('古诗.txt', await gb18030(POEM));
@@ -71,7 +74,7 @@ describe('every file opens in the page', { concurrency: false }, () => {
     await shot(teacher, 'shelf');
   });
 
-  test('documents and sheets are pages with zoom', async () => {
+  test('documents are pages with zoom', async () => {
     await open('认识分数 教学设计.docx', 'pages');
     const page = mark(teacher, 'page');
     await eventually('it is drawn', () => page.evaluate((image) => image.naturalWidth >= 1000));
@@ -86,8 +89,31 @@ describe('every file opens in the page', { concurrency: false }, () => {
     assert.equal(await mark(teacher, 'page-number').inputValue(), '2');
     await shot(teacher, 'outline');
     await open('认识分数 旧教案.wps', 'pages');
-    await open('期中成绩.xlsx', 'pages');
-    assert.match(await mark(teacher, 'page').getAttribute('alt'), /张小明/);
+  });
+
+  test('a spreadsheet is a table with its margins in sight, and pages where somebody wants them', async () => {
+    await open('期中成绩.xlsx', 'sheets');
+    const row = (page, n) => mark(page, 'sheet').locator('tbody tr').nth(n).locator('th, td').allInnerTexts();
+    assert.deepEqual(await mark(teacher, 'sheet').locator('thead th').allInnerTexts(), ['', 'A', 'B', 'C']);
+    assert.deepEqual(await row(teacher, 1), ['2', '张小明', '95', '88']);
+    await mark(teacher, 'as-pages').click();
+    await eventually('it is drawn', () => mark(teacher, 'page').evaluate((image) => image.naturalWidth > 0 && /张小明/.test(image.alt)));
+    await shot(teacher, 'as-pages');
+    await mark(teacher, 'as-table').click();
+    await mark(teacher, 'sheet').waitFor();
+    // As Excel of China writes it, and longer than is shown at once.
+    await open('全县成绩.csv', 'sheets');
+    assert.deepEqual(await row(teacher, 0), ['1', '学号', '姓名', '评语']);
+    assert.deepEqual(await row(teacher, 1), ['2', '202601010001', '学生1', '认真，有"进步"']);
+    assert.equal(await mark(teacher, 'sheet').locator('tbody tr').count(), 200);
+    await mark(teacher, 'more-rows').click();
+    await mark(teacher, 'more-rows').click();
+    assert.equal(await mark(teacher, 'more-rows').count(), 0);
+    await mark(teacher, 'sheet').locator('tbody tr').last().scrollIntoViewIfNeeded();
+    const frame = await mark(teacher, 'sheet').locator('xpath=..').boundingBox();
+    const head = await mark(teacher, 'sheet').locator('thead th').nth(1).boundingBox();
+    assert.ok(Math.abs(head.y - frame.y) < 2, 'the head stays while the rows move');
+    await shot(teacher, 'last-row');
   });
 
   test('Markdown and web pages are read, and nothing in them runs', async () => {
@@ -115,6 +141,35 @@ describe('every file opens in the page', { concurrency: false }, () => {
     }
     assert.ok(await teacher.locator('video').evaluate((video) => video.poster.includes('poster')), 'with a picture before it plays');
     await open('转动.gif', 'picture');
+  });
+
+  test('an old film says by itself what becomes of it; the work on its copy is stopped, and taken up again', async () => {
+    await film(join(folder, '运动会.wmv'), ['-c:v', 'wmv2', '-c:a', 'wmav2'], { size: '1280x720', seconds: 40 });
+    await teacher.goto(`${school.base}/library`);
+    await mark(teacher, 'upload-files').setInputFiles(join(folder, '运动会.wmv'));
+    const row = mark(teacher, 'upload-row').filter({ hasText: '运动会' });
+    // Opened at once: whatever the page shows from now on, nobody loads it again.
+    await row.locator('[data-test="upload-open"]').click();
+    const preview = mark(teacher, 'preview');
+    await preview.waitFor();
+    await teacher.evaluate(() => {
+      const pane = document.querySelector('[data-test="preview"]');
+      window.shapes = [pane.dataset.shape];
+      new MutationObserver(() => window.shapes.push(pane.dataset.shape)).observe(pane, { attributes: true, attributeFilter: ['data-shape'] });
+    });
+    const shape = (wanted, within) => eventually(`it is ${wanted}`, async () => (await preview.getAttribute('data-shape')) === wanted, { within });
+    await shape('converting', 30_000);
+    await shot(teacher, 'converting');
+    await mark(teacher, 'stop').click();
+    await shape('none');
+    await shot(teacher, 'stopped');
+    const shapes = await teacher.evaluate(() => window.shapes);
+    assert.deepEqual(shapes.filter((one) => one !== 'waiting'), ['converting', 'none'], 'it was never without a word');
+    await mark(teacher, 'again').click();
+    await shape('converting');
+    await shape('film', 60_000);
+    await eventually('it plays', () => teacher.locator('video').evaluate((video) => Object.assign(video, { muted: true }).play().then(() => video.currentTime > 0.3)));
+    await shot(teacher, 'film-after-all');
   });
 
   test('a zip is listed, and what cannot be shown says why', async () => {
@@ -148,7 +203,7 @@ describe('every file opens in the page', { concurrency: false }, () => {
   test('on a phone they are read as well', async () => {
     const phone = await newPage(browser, { name: 'phone', baseURL: school.base, viewport: { width: 390, height: 844 } });
     await school.signIn(phone, 'wangxuemei');
-    for (const name of ['认识分数 教学设计.docx', '圆的认识.md', '单元资料.zip', '实验.mp4']) {
+    for (const name of ['期中成绩.xlsx', '认识分数 教学设计.docx', '圆的认识.md', '单元资料.zip', '实验.mp4']) {
       await phone.goto(addresses[name]);
       await mark(phone, 'preview').waitFor();
       await phone.waitForTimeout(400);

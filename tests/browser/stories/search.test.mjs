@@ -5,6 +5,9 @@ import { after, before, describe, test } from 'node:test';
 import { eventually, mark, newPage, shot, startBrowser } from '../harness/browser.mjs';
 import { School } from '../harness/school.mjs';
 
+/** More than one page of them. */
+const MANY = 26;
+
 describe('the search', { concurrency: false }, () => {
   let school, browser, teacher;
 
@@ -77,6 +80,59 @@ describe('the search', { concurrency: false }, () => {
     await shot(teacher, 'school');
   });
 
+  test('what a kind cannot be narrowed or ordered by does not stand beside it', async () => {
+    await search('学');
+    const schools = await count('school');
+    await mark(teacher, 'facet-subject').first().click();
+    await teacher.waitForURL((url) => url.searchParams.has('subject'));
+    await teacher.locator('.results[aria-busy=false]').waitFor();
+    await mark(teacher, 'clear-filters').waitFor();
+    assert.equal(await count('school'), schools, 'a subject says nothing of schools');
+    await mark(teacher, 'kind-school').click();
+    await mark(teacher, 'hit').first().waitFor();
+    assert.equal(await mark(teacher, 'hit').count(), schools);
+    assert.equal(await mark(teacher, 'facets').count(), 0);
+    assert.equal(await mark(teacher, 'library-sort').count(), 0);
+    await shot(teacher, 'schools');
+    await mark(teacher, 'kind-resource').click();
+    await mark(teacher, 'clear-filters').click();
+    await teacher.waitForURL((url) => !url.searchParams.has('subject'));
+  });
+
+  test('collections, people and schools have pages too, and a collection that is found is opened', async () => {
+    const office = await newPage(browser, { name: 'administrator', baseURL: school.base });
+    await school.signIn(office, 'zhoumin');
+    const { items } = await (await school.api(office, 'GET', '/api/communities')).json();
+    const many = Array.from({ length: MANY }, (_, i) => String(i + 1).padStart(2, '0'));
+    const make = async (page, path, data) => assert.equal((await school.api(page, 'POST', path, data)).status(), 201, path);
+    for (const n of many) {
+      await make(teacher, '/api/collections', { title: `青山专题 ${n}`, visibility: 'county' });
+      await make(office, '/api/schools', { community_id: items[0].id, name: `青山第${n}小学`, role: 'member', membership: 'allied' });
+      await make(office, '/api/people', { school_id: null, name: `青山${n}`, login: `qingshan${n}`, role: 'observer' });
+    }
+    for (const kind of ['school', 'person', 'collection']) {
+      await eventually(`all of ${kind} are found`, async () => { await search('青山'); return (await count(kind)) === MANY; }, { within: 20_000, every: 500 });
+      await mark(teacher, `kind-${kind}`).click();
+      const hits = teacher.locator(`[data-test="hit"][data-kind="${kind}"]`);
+      await eventually('the first page is full', async () => (await hits.count()) === 24);
+      const first = await hits.allInnerTexts();
+      await mark(teacher, 'page-later').click();
+      await eventually('the rest is on the second page', async () => (await hits.count()) === MANY - 24);
+      assert.ok((await hits.allInnerTexts()).every((text) => !first.includes(text)), 'nothing stands on both');
+      await shot(teacher, `${kind}-second-page`);
+      await mark(teacher, 'page-earlier').click();
+      await eventually('and back', async () => (await hits.count()) === 24);
+    }
+    const title = await mark(teacher, 'hit').first().locator('strong').innerText();
+    await mark(teacher, 'hit').first().click();
+    await teacher.getByRole('heading', { name: title }).waitFor();
+    assert.match(new URL(teacher.url()).pathname, /^\/library\/collections\//);
+    await teacher.goBack();
+    await mark(teacher, 'hit').first().waitFor();
+    assert.equal(await mark(teacher, 'kind-collection').getAttribute('aria-pressed'), 'true', 'going back shows the collections again');
+    await office.context().close();
+  });
+
   test('order and filters change what is shown and stand in the address', async () => {
     await search('教');
     const before = await cards().count();
@@ -95,6 +151,8 @@ describe('the search', { concurrency: false }, () => {
   test('what is not there is said, and a slip of the finger is forgiven', async () => {
     await search('火星移民指南');
     await teacher.getByText('没有找到').first().waitFor();
+    assert.doesNotMatch(await mark(teacher, 'library-total').innerText(), /相近/, 'nothing is not nearly something');
+    assert.equal(await mark(teacher, 'facets').count(), 0);
     await shot(teacher, 'nothing');
     await search('“');
     await mark(teacher, 'library-total').waitFor();
@@ -106,7 +164,10 @@ describe('the search', { concurrency: false }, () => {
     await phone.goto(`${school.base}/library?q=${encodeURIComponent('数学')}`);
     await mark(phone, 'resource-card').first().waitFor();
     await shot(phone, 'found');
-    await mark(phone, 'kind-school').waitFor();
+    for (const kind of ['resource', 'recording', 'collection', 'person', 'school']) {
+      const box = await mark(phone, `kind-${kind}`).boundingBox();
+      assert.ok(box.x >= 0 && box.x + box.width <= 390, `${kind} is on the screen`);
+    }
     await phone.getByRole('button', { name: '筛选' }).click();
     await mark(phone, 'facet-type').first().waitFor();
     await shot(phone, 'filters');

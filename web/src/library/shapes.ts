@@ -81,6 +81,8 @@ export interface Resource extends ResourceCard {
   facts: {
     outline: { level: number; text: string; page: number | null }[]
     entries: { path: string; size: number }[]
+    /** Sheets that can be looked at as tables. */
+    sheets: number
     notes: string[]
   }
   my_rating: number | null
@@ -88,6 +90,14 @@ export interface Resource extends ResourceCard {
 }
 
 export type { DeckPage as Page } from '../deck/deck'
+
+/** One sheet of a spreadsheet: rows and columns from 0, as keys of objects; what is empty is not there. */
+export interface Sheet {
+  name: string
+  rows: Record<string, Record<string, string>>
+  /** The original has more. */
+  cut: boolean
+}
 
 export interface Comment {
   id: string
@@ -98,9 +108,14 @@ export interface Comment {
   can_remove: boolean
 }
 
+/** How a resource and a lesson belong together: put into it, linked by somebody, or beside one of those. */
+export type Bond = 'taught' | 'linked' | 'beside'
+export type LinkedLesson = LessonCard & { bond: Bond }
+export type LessonResource = ResourceCard & { bond: Bond }
+
 export interface Links {
   resources: ResourceCard[]
-  lessons: LessonCard[]
+  lessons: LinkedLesson[]
 }
 
 export interface Collection {

@@ -13,6 +13,19 @@ export type Tab = 'all' | 'mine' | 'to_review' | 'collections'
 export const KINDS = ['resource', 'recording', 'collection', 'person', 'school'] as const
 export type Kind = (typeof KINDS)[number]
 
+type Facet = (typeof FACETS)[number]
+/** What a kind can be narrowed by: people, schools and collections have no grade and no subject. */
+const NARROWED_BY: Record<Kind, readonly Facet[]> = { resource: FACETS, recording: ['subject', 'grade'], collection: [], person: [], school: [] }
+/** In which orders what was found makes sense, the usual one first. */
+const FOUND_BY: Record<Kind, readonly string[]> = {
+  resource: ['relevance', 'newest', 'most_used', 'best_rated'],
+  recording: ['relevance', 'newest'],
+  collection: ['relevance', 'newest'],
+  person: ['relevance'],
+  school: ['relevance'],
+}
+const LISTED_BY = ['updated', 'created', 'title', 'uses', 'rating']
+
 export interface Asked {
   tab: Tab
   words: string
@@ -36,19 +49,25 @@ export function useShelf(asked: () => Asked) {
   const total = ref(0)
   const approximate = ref(false)
   const counted = ref<Found['facets']>({})
+  /** How many of each kind have the words, whatever they are narrowed by. */
+  const kinds = ref<{ kind: Kind; count: number }[]>([])
   const words = ref<Words | null>(null)
   const failure = ref<string | null>(null)
   let turn = 0
   onBeforeUnmount(() => (turn = -1))
+
+  const isFound = computed(() => Boolean(answered.value))
+  const sorts = computed(() => (isFound.value ? FOUND_BY[kind.value] : LISTED_BY))
 
   /** With counts where the whole library is looked at; one's own shelf is narrowed by the curriculum's words. */
   const facets = computed<Record<string, Values>>(() => {
     const known: Record<string, readonly string[] | undefined> = { type: RESOURCE_TYPES, subject: words.value?.subjects, grade: words.value?.grades, stage: words.value?.stages }
     const { tab, chosen } = asked()
     return Object.fromEntries(
-      FACETS.map((name) => {
+      NARROWED_BY[kind.value].map((name) => {
         const counts: Values = tab === 'all' ? (counted.value[name === 'type' ? 'resource_type' : name] ?? []) : []
-        const values: Values = counts.length ? counts : (known[name] ?? []).map((value) => ({ value, count: null }))
+        // Of what was found only what was counted leads anywhere.
+        const values: Values = counts.length || isFound.value ? counts : (known[name] ?? []).map((value) => ({ value, count: null }))
         const mine = chosen[name]
         return [name, mine && !values.some(({ value }) => value === mine) ? [{ value: mine, count: null }, ...values] : values]
       }),
@@ -70,6 +89,7 @@ export function useShelf(asked: () => Asked) {
       total.value = answer.total
       approximate.value = answer.approximate
       counted.value = answer.facets
+      kinds.value = answer.kinds
       failure.value = null
     } catch (error) {
       if (mine === turn) {
@@ -80,10 +100,7 @@ export function useShelf(asked: () => Asked) {
     }
   }
 
-  /** How many of each kind were found. */
-  const kinds = computed(() => KINDS.map((kind) => ({ kind, count: countOf(counted.value, kind) })))
-
-  return { answered, items, others, kind, kinds, total, approximate, facets, failure, load }
+  return { answered, items, others, kind, kinds, sorts, total, approximate, facets, failure, load }
 }
 
 async function list({ tab, chosen, sort, page }: Asked) {
@@ -92,22 +109,23 @@ async function list({ tab, chosen, sort, page }: Asked) {
   // Counts are a help: while the index cannot answer, the curriculum's words stand in for them and the list is whole.
   const counts = tab === 'all' ? get<Found>(`/api/search?${narrowed({ size: '1' }, chosen)}`).catch(() => null) : null
   const [answer, found] = await Promise.all([get<{ items: ResourceCard[]; total: number }>(`/api/resources?${query}`), counts])
-  return { items: answer.items.map((card) => ({ card })), others: [], kind: 'resource' as const, total: answer.total, approximate: false, facets: found?.facets ?? {} }
+  return { items: answer.items.map((card) => ({ card })), others: [], kind: 'resource' as const, total: answer.total, approximate: false, facets: found?.facets ?? {}, kinds: [] }
 }
 
 async function search({ words, kind, chosen, sort, page }: Asked) {
-  // Only resources have what the lists beside them narrow by.
-  const find = (kind: Kind) => get<Found>(`/api/search?${narrowed({ q: words, kind, sort: sort || 'relevance', page: String(page), size: String(PER_PAGE) }, kind === 'resource' ? chosen : {})}`)
+  const by = (kind: Kind) => Object.fromEntries(NARROWED_BY[kind].flatMap((name) => (chosen[name] ? [[name, chosen[name]]] : [])))
+  const find = (kind: Kind) => get<Found>(`/api/search?${narrowed({ q: words, kind, sort: FOUND_BY[kind].find((one) => one === sort) ?? 'relevance', page: String(page), size: String(PER_PAGE) }, by(kind))}`)
   let shown = kind || 'resource'
-  let found = await find(shown)
-  const elsewhere = KINDS.find((one) => countOf(found.facets, one) > 0)
-  if (!kind && !found.total && elsewhere) found = await find((shown = elsewhere))
+  // What one kind is narrowed by says nothing of how many there are of the others.
+  const isNarrowed = Object.keys(by(shown)).length > 0
+  const [first, whole] = await Promise.all([find(shown), isNarrowed ? get<Found>(`/api/search?${narrowed({ q: words, kind: shown, size: '1' }, {})}`) : null])
+  let found = first
+  const { facets } = whole ?? first
+  const kinds = KINDS.map((kind) => ({ kind, count: facets.kind?.find(({ value }) => value === kind)?.count ?? 0 }))
+  const elsewhere = kinds.find(({ count }) => count > 0)
+  if (!kind && !found.total && elsewhere && elsewhere.kind !== 'resource') found = await find((shown = elsewhere.kind))
   const items = shown === 'resource' ? await cards(found.hits) : []
-  return { items, others: shown === 'resource' ? [] : found.hits, kind: shown, total: found.total, approximate: found.approximate, facets: found.facets }
-}
-
-function countOf(facets: Found['facets'], kind: Kind): number {
-  return facets.kind?.find(({ value }) => value === kind)?.count ?? 0
+  return { items, others: shown === 'resource' ? [] : found.hits, kind: shown, kinds, total: found.total, approximate: found.approximate, facets: found.facets }
 }
 
 function narrowed(first: Record<string, string>, chosen: Record<string, string>): URLSearchParams {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { contents, shownAt } from './slides'
+import { contents, firstOf, shownAt } from './slides'
 
 const shown = [
   { from_ms: 5_000, to_ms: 20_000, deck: 'a', page: 1 },
@@ -18,5 +18,11 @@ describe('the pages of a recorded lesson', () => {
 
   it('the contents have every page once, in the order of the lesson', () => {
     expect(contents(shown).map(({ deck, page }) => `${deck}${page}`)).toEqual(['a1', 'a2', 'b1'])
+  })
+
+  it('a resource is found where one of its versions was first shown', () => {
+    const decks = [['a', 'plan'], ['b', 'circles'], ['c', 'circles']].map(([id, resource_id]) => ({ id: id!, resource_id: resource_id!, title: '', pages: [] }))
+    expect(firstOf(shown, decks, 'circles')?.from_ms).toBe(40_000)
+    expect(firstOf(shown, decks, 'undefined')).toBeNull()
   })
 })

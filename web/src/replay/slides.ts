@@ -14,4 +14,10 @@ export function contents(shown: ShownPage[]): ShownPage[] {
   })
 }
 
+/** When a resource was first on the screen, in whichever of its versions. */
+export function firstOf(shown: ShownPage[], decks: LessonDeck[], resource: string): ShownPage | null {
+  const versions = new Set(decks.filter(({ resource_id }) => resource_id === resource).map(({ id }) => id))
+  return shown.find(({ deck }) => versions.has(deck)) ?? null
+}
+
 export const pageOf = (decks: LessonDeck[], { deck, page }: ShownPage): DeckPage | null => decks.find((one) => one.id === deck)?.pages[page - 1] ?? null
