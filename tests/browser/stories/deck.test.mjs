@@ -41,6 +41,7 @@ describe('a lesson taught with a deck', { concurrency: false }, () => {
     await mark(teacher, 'upload-files').setInputFiles(plan);
     await eventually('the plan is there', async () => (await mark(teacher, 'upload-row').filter({ hasText: '教学设计' }).getAttribute('data-understood')) === 'ready', { within: 30_000 });
     await row.last().locator('[data-test="upload-open"]').click();
+    await mark(teacher, 'resource-title').waitFor();
     deck = new URL(teacher.url()).pathname.split('/').at(-1);
     await mark(teacher, 'add-link').click();
     await eventually('the plan is found', async () => {
@@ -212,7 +213,8 @@ describe('a lesson taught with a deck', { concurrency: false }, () => {
     await assistant.goto(replay);
     await mark(assistant, 'lesson-resources').waitFor();
     assert.equal(await mark(assistant, 'lesson-resource').count(), 0, 'both are of the other school alone');
-    await school.api(teacher, 'PATCH', `/api/resources/${deck}`, { visibility: 'community' });
+    const shared = await school.api(teacher, 'PATCH', `/api/resources/${deck}`, { visibility: 'community' });
+    assert.equal((await shared.json()).visibility, 'community', `${shared.status()}`);
     await assistant.reload();
     await mark(assistant, 'lesson-resource').waitFor();
     assert.equal(await mark(assistant, 'lesson-resource').count(), 1, 'the plan stays at its school');
