@@ -229,13 +229,15 @@ impl Desk {
         let Some(hash) = job.key.strip_prefix("words:") else {
             return Err(Failure::GiveUp("the job names no content".into()));
         };
-        match self.read_words(hash, &job).await {
-            Ok(()) => Ok(()),
-            Err(UnderstandError::Worker(error)) if !matches!(error, WorkerError::Cancelled) => {
+        let Err(error) = self.read_words(hash, &job).await else { return Ok(()) };
+        match &error {
+            // The server stops.
+            UnderstandError::Worker(WorkerError::Cancelled) => Err(Failure::Retry(error.to_string())),
+            UnderstandError::Worker(_) | UnderstandError::Nonsense(_) | UnderstandError::Gone => {
                 tracing::debug!(%error, hash, "the words of a file are left to the job that understands it");
                 Ok(())
             }
-            Err(error) => Err(Failure::Retry(error.to_string())),
+            _ => Err(Failure::Retry(error.to_string())),
         }
     }
 

@@ -1,7 +1,7 @@
 //! From the last byte of an upload to the first answer that has it, and what a kill in the middle of indexing leaves behind.
 //!
 //! `TONGKE_UPLOADS=20 cargo test --test library findable -- --nocapture` prints how long each kind of file took. Documents are read by
-//! `tongke-doc`, which has to be built: `cargo build -p tongke-doc`.
+//! `tongke-doc`, which has to be built, and as new as the server: `cargo build --workspace`.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};

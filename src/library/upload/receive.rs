@@ -51,7 +51,7 @@ impl Uploads {
         let pieces = Pieces::of(body, turn.leave.clone());
         // Both come to their end before the turn does: nothing is written or told behind the next request's back.
         let (taken, kept) =
-            tokio::join!(self.take_in(&upload, pieces, expected, written), self.keep(upload.clone(), waiting),);
+            tokio::join!(self.take_in(&upload, pieces, expected, written), self.keep(upload.clone(), waiting));
         // A failure of the disk comes first: it is why the other hand had to stop.
         let upload = kept?;
         taken.map(|()| upload)
