@@ -167,7 +167,7 @@ fn plane_config(config: &Config) -> tongke_plane::Config {
 /// Runs the server until it is told to stop.
 pub async fn serve(config: Config, with_demo: bool) -> Result<(), ServeError> {
     let listener = listen::bind(config.server.listen)?;
-    let _lock = take_data_dir(&config)?;
+    let _lock = take_data_dir(&config).await?;
     let app = App::open(config).await?;
     let tls = listen::tls(&app.config).await?;
     app.jobs.start().await?;
@@ -181,16 +181,25 @@ pub async fn serve(config: Config, with_demo: bool) -> Result<(), ServeError> {
     run(app, listener, tls).await
 }
 
+/// A server that was killed may leave a child that is about to become a job's program, and holds what its parent held until it is.
+const LAST_ONE_LETS_GO: Duration = Duration::from_secs(5);
+
 /// The data directory, ours alone: a second server would take this one's running jobs for a crash's.
-fn take_data_dir(config: &Config) -> Result<std::fs::File, ServeError> {
+async fn take_data_dir(config: &Config) -> Result<std::fs::File, ServeError> {
     let path = config.server.data_dir.clone();
     let failed = |cause| ServeError::DataDir { path: path.clone(), cause };
     create_private_dir(&path).map_err(failed)?;
     let lock = std::fs::File::create(path.join("lock")).map_err(failed)?;
-    match lock.try_lock() {
-        Ok(()) => Ok(lock),
-        Err(std::fs::TryLockError::WouldBlock) => Err(ServeError::Running(path)),
-        Err(std::fs::TryLockError::Error(cause)) => Err(failed(cause)),
+    let begun = Instant::now();
+    loop {
+        match lock.try_lock() {
+            Ok(()) => return Ok(lock),
+            Err(std::fs::TryLockError::WouldBlock) if begun.elapsed() < LAST_ONE_LETS_GO => {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            Err(std::fs::TryLockError::WouldBlock) => return Err(ServeError::Running(path)),
+            Err(std::fs::TryLockError::Error(cause)) => return Err(failed(cause)),
+        }
     }
 }
 
@@ -257,5 +266,23 @@ async fn told_to_stop() {
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_a_killed_server_left_behind_on_the_data_directory_is_waited_for() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut config = Config::default();
+        config.server.data_dir = folder.path().to_owned();
+        let held = take_data_dir(&config).await.expect("nobody has it");
+        let next = tokio::spawn(async move { take_data_dir(&config).await.is_ok() });
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        assert!(!next.is_finished(), "it is still another's");
+        drop(held);
+        assert!(next.await.expect("no panic"));
     }
 }
