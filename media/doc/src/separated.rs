@@ -33,12 +33,16 @@ pub fn read(text: &str, grid: &mut Grid) {
     grid.cell(row, column, &said);
 }
 
-/// The one that the first line has most of.
+/// The one that the first line with any of them has most of, outside of quotation marks: above the head of a table there is often its title.
 fn separator(text: &str) -> char {
-    let first = text.lines().next().unwrap_or_default();
-    let count = |separator: &char| first.matches(*separator).count();
-    // Of several the last is taken: a comma where there is none of them.
-    ['\t', ';', ','].into_iter().max_by_key(count).unwrap_or(',')
+    // Of two that are as many the later is taken: a tab is hardly ever part of what somebody wrote, a comma often is.
+    const MARKS: [char; 3] = [',', ';', '\t'];
+    text.lines()
+        .find_map(|line| {
+            let count = |mark: &char| line.split('"').step_by(2).map(|bare| bare.matches(*mark).count()).sum::<usize>();
+            MARKS.into_iter().max_by_key(count).filter(|mark| count(mark) > 0)
+        })
+        .unwrap_or(',')
 }
 
 #[cfg(test)]
@@ -60,6 +64,11 @@ mod tests {
             json!({ "0": { "0": "姓名", "1": "语文", "2": "数学" }, "1": { "0": "张小明", "1": "95", "2": "88,5" }, "3": { "0": "李小红", "2": "99" } })
         );
         assert_eq!(rows("a\tb,c\n1\t2"), json!({ "0": { "0": "a", "1": "b,c" }, "1": { "0": "1", "1": "2" } }));
+        assert_eq!(
+            rows("期末成绩\n姓名,语文\n张小明,95"),
+            json!({ "0": { "0": "期末成绩" }, "1": { "0": "姓名", "1": "语文" }, "2": { "0": "张小明", "1": "95" } })
+        );
+        assert_eq!(rows("\"a,b,c\";d"), json!({ "0": { "0": "a,b,c", "1": "d" } }));
         assert_eq!(
             rows("a;b\n\"x \"\"y\"\"\nz\";2"),
             json!({ "0": { "0": "a", "1": "b" }, "1": { "0": "x \"y\"\nz", "1": "2" } })
