@@ -31,6 +31,10 @@ const GRACE: Duration = Duration::from_secs(10);
 /// Resident memory: half of what `[documents] memory_bytes` allows. A page that is drawn until its time is up takes the more the faster the
 /// machine is: a text of 5 MB took 0.9 GB on a busy one and 1.25 GB on a quiet one.
 const RESIDENT_BYTES: u64 = 2_000_000_000;
+/// A table as a page loads it: a million bytes of cells, and what JSON adds to them.
+const SHEETS_BYTES: usize = 4_000_000;
+/// What a file's words and cells are kept in; the rest is pictures.
+const WORDS: [&str; 3] = ["result.json", "text.txt", "sheets.json"];
 
 struct Outcome {
     code: String,
@@ -121,7 +125,7 @@ fn try_words(case: &Case, folder: &Path, out_dir: &Path) -> Vec<String> {
         faults.push(format!("words: took {took:?}, {} MB", resident_bytes >> 20));
     }
     for file in std::fs::read_dir(out_dir).expect("there").map(|file| file.expect("read")) {
-        if !["result.json", "text.txt"].map(Into::into).contains(&file.file_name()) {
+        if !WORDS.map(Into::into).contains(&file.file_name()) {
             faults.push(format!("words: wrote {:?}", file.file_name()));
         }
         std::fs::remove_file(file.path()).expect("removed");
@@ -144,7 +148,7 @@ fn is_ours(name: &str) -> bool {
     let page = name.strip_prefix('p').and_then(|rest| rest.strip_suffix("-l.webp").or(rest.strip_suffix("-s.webp")));
     page.is_some_and(|number| number.parse::<usize>().is_ok())
         || name.starts_with("image.")
-        || ["result.json", "text.txt"].contains(&name)
+        || WORDS.contains(&name)
 }
 
 /// What it wrote is there, is what it says, and holds what the case is about.
@@ -163,6 +167,13 @@ fn check_result(case: &Case, out_dir: &Path) -> Vec<String> {
     let text = text.unwrap_or_default();
     if text.chars().any(|character| character.is_control() && !matches!(character, '\n' | '\t')) {
         faults.push("control characters in its text".into());
+    }
+    if let Some(name) = result["sheets"].as_str() {
+        let bytes = std::fs::read(out_dir.join(name)).unwrap_or_default();
+        let sheets = serde_json::from_slice::<Vec<Value>>(&bytes).unwrap_or_default();
+        if sheets.is_empty() || sheets.iter().any(|sheet| !sheet["rows"].is_object()) || bytes.len() > SHEETS_BYTES {
+            faults.push(format!("{name} has {} bytes and is no table, or too much of one", bytes.len()));
+        }
     }
     faults.extend((case.check)(&cases::Found { result, text, out_dir: out_dir.to_owned() }));
     faults
