@@ -14,7 +14,7 @@ A fair comparison of two servers:
   7. server_cpu_ns_per_packet counts all of the process, recording and logging too: switch on or off the same things on both.
   8. forward_ms ends when the kernel has a frame's first packet in the subscriber's socket: the generator's own delays are not in it.
      forward_first_ms and forward_last_ms are of the luckiest and the unluckiest subscriber of each frame, skew_ms is between them.
-  9. Loopback hides the network card: say so, or run the generator on a machine of its own.
+  9. Loopback hides the network card: say so, or run the generator on a machine of its own. With --gro or without, both the same.
  10. Give the distributions of several runs, not the best one.
 
 Ctrl-C ends the run; the figures up to then are printed. Each step of --subscribers is one line of JSON on standard output.";
@@ -70,6 +70,10 @@ pub struct Args {
     /// Lost packets are not asked for again.
     #[arg(long)]
     pub no_nack: bool,
+    /// Datagrams that the server sent as one message are taken as one (UDP GRO). Over loopback the server itself hands each datagram to its
+    /// receiver; with this it pays once for each message, as it would to a network card that cuts them apart.
+    #[arg(long)]
+    pub gro: bool,
     /// Process id of the server, to measure what it uses (Linux); several are added up.
     #[arg(long)]
     pub server_pid: Vec<u32>,

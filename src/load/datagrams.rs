@@ -11,23 +11,28 @@ use super::Failure;
 /// Room for a keyframe and then some, so that what is lost was not lost here.
 const RECEIVE_BUFFER: usize = 4 * 1024 * 1024;
 
-/// Datagrams of one system call.
+/// Messages of one system call.
 pub const BATCH: usize = 32;
 
-/// No WebRTC datagram is longer.
-const DATAGRAM: usize = 1600;
+/// Room for a message: one datagram, or as many as the kernel merges (udp(7), UDP_GRO). Not a power of two, or the beginnings of all would
+/// share the same few lines of the cache.
+const MESSAGE: usize = 65_536 + 1_600;
 
 pub struct Socket {
     inner: UdpSocket,
 }
 
 impl Socket {
-    pub fn open() -> Result<Socket, Failure> {
+    /// `merged`: what the server sent as one message comes as one.
+    pub fn open(merged: bool) -> Result<Socket, Failure> {
         let socket = RawSocket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP))?;
         // The system may grant less than is asked for.
         socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
         socket.set_nonblocking(true)?;
-        stamp_arrivals(&socket)?;
+        set(&socket, libc::SOL_SOCKET, libc::SO_TIMESTAMPNS)?;
+        if merged {
+            set(&socket, libc::SOL_UDP, libc::UDP_GRO)?;
+        }
         socket.bind(&SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)).into())?;
         Ok(Socket { inner: socket.into() })
     }
@@ -76,15 +81,16 @@ impl Socket {
     }
 }
 
-/// Asks for the time at which each datagram came, so that it does not matter when we get around to reading it (socket(7), SO_TIMESTAMPNS).
-fn stamp_arrivals(socket: &RawSocket) -> io::Result<()> {
+/// Switches an option on: SO_TIMESTAMPNS for the time at which each datagram came, so that it does not matter when we get around to reading
+/// it (socket(7)), UDP_GRO for merged ones (udp(7)).
+fn set(socket: &RawSocket, level: libc::c_int, option: libc::c_int) -> io::Result<()> {
     let on: libc::c_int = 1;
-    // SAFETY: the option takes an int, which outlives the call.
+    // SAFETY: both options take an int, which outlives the call.
     let done = unsafe {
         libc::setsockopt(
             socket.as_raw_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_TIMESTAMPNS,
+            level,
+            option,
             (&raw const on).cast(),
             size_of_val(&on) as libc::socklen_t,
         )
@@ -134,41 +140,36 @@ impl Epoll {
 
 /// Buffers for one batch, reused for every socket of a thread.
 pub struct Batch {
-    buffers: Box<[[u8; DATAGRAM]; BATCH]>,
+    buffers: Box<[u8]>,
     controls: Box<[Control; BATCH]>,
     vectors: Box<[libc::iovec; BATCH]>,
     headers: Box<[libc::mmsghdr; BATCH]>,
 }
 
-/// Room for the one control message that is asked for: when a datagram arrived (SCM_TIMESTAMPNS).
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct Control {
-    header: libc::cmsghdr,
-    time: libc::timespec,
-}
+/// Room for the two control messages that are asked for, each a header of 16 bytes and up to as many of its own.
+type Control = [u64; 8];
 
 impl Batch {
     pub fn new() -> Batch {
         // SAFETY: all zeroes is a valid value of each of these C structures.
         let mut batch: Batch = unsafe {
             Batch {
-                buffers: boxed([0; DATAGRAM]),
-                controls: boxed(std::mem::zeroed()),
+                buffers: vec![0; BATCH * MESSAGE].into_boxed_slice(),
+                controls: boxed([0; 8]),
                 vectors: boxed(std::mem::zeroed()),
                 headers: boxed(std::mem::zeroed()),
             }
         };
-        for n in 0..BATCH {
-            batch.vectors[n] = libc::iovec { iov_base: batch.buffers[n].as_mut_ptr().cast(), iov_len: DATAGRAM };
+        for (n, buffer) in batch.buffers.chunks_exact_mut(MESSAGE).enumerate() {
+            batch.vectors[n] = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
             let header = &mut batch.headers[n].msg_hdr;
             (header.msg_iov, header.msg_iovlen) = (&raw mut batch.vectors[n], 1);
-            header.msg_control = (&raw mut batch.controls[n]).cast();
+            header.msg_control = batch.controls[n].as_mut_ptr().cast();
         }
         batch
     }
 
-    /// Reads what is there, [`BATCH`] datagrams at most; how many.
+    /// Reads what is there, [`BATCH`] messages at most; how many.
     pub fn receive(&mut self, socket: &Socket) -> usize {
         for header in self.headers.iter_mut() {
             // The kernel has written over it.
@@ -187,21 +188,39 @@ impl Batch {
         usize::try_from(received).unwrap_or(0)
     }
 
-    /// The datagrams of the last [`Batch::receive`], and when the kernel had each, in nanoseconds since 1970.
+    /// The datagrams of the last [`Batch::receive`], and when the kernel had each, in nanoseconds since 1970. Merged ones came together.
     pub fn datagrams(&mut self, count: usize) -> impl Iterator<Item = (&mut [u8], Option<u64>)> {
-        let parts = self.buffers.iter_mut().zip(self.headers.iter()).zip(self.controls.iter());
-        parts
-            .take(count)
-            .map(|((buffer, header), control)| (&mut buffer[..header.msg_len as usize], control.arrived(header)))
+        self.buffers.chunks_exact_mut(MESSAGE).zip(self.headers.iter()).take(count).flat_map(|(buffer, header)| {
+            let (arrived, segment) = told(&header.msg_hdr);
+            let message = &mut buffer[..header.msg_len as usize];
+            let segment = segment.unwrap_or(message.len()).max(1);
+            message.chunks_mut(segment).map(move |datagram| (datagram, arrived))
+        })
     }
 }
 
-impl Control {
-    fn arrived(&self, header: &libc::mmsghdr) -> Option<u64> {
-        let is_time = header.msg_hdr.msg_controllen >= size_of::<Control>() as _
-            && (self.header.cmsg_level, self.header.cmsg_type) == (libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS);
-        is_time.then(|| self.time.tv_sec as u64 * 1_000_000_000 + self.time.tv_nsec as u64)
+/// When a message arrived (SCM_TIMESTAMPNS), and the size of the datagrams in it if they were merged (UDP_GRO).
+fn told(header: &libc::msghdr) -> (Option<u64>, Option<usize>) {
+    let (mut arrived, mut segment) = (None, None);
+    // SAFETY: the kernel filled the control buffer that the header describes; CMSG_* walk within its length, and the data of each kind is
+    // read as what the kernel writes for it.
+    unsafe {
+        let mut cmsg = libc::CMSG_FIRSTHDR(header);
+        while let Some(control) = cmsg.as_ref() {
+            match (control.cmsg_level, control.cmsg_type) {
+                (libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS) => {
+                    let time = libc::CMSG_DATA(cmsg).cast::<libc::timespec>().read_unaligned();
+                    arrived = Some(time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64);
+                }
+                (libc::SOL_UDP, libc::UDP_GRO) => {
+                    segment = usize::try_from(libc::CMSG_DATA(cmsg).cast::<libc::c_int>().read_unaligned()).ok();
+                }
+                _ => {}
+            }
+            cmsg = libc::CMSG_NXTHDR(header, cmsg);
+        }
     }
+    (arrived, segment)
 }
 
 fn boxed<T: Copy>(value: T) -> Box<[T; BATCH]> {
@@ -216,8 +235,8 @@ mod tests {
     use crate::load::clock;
 
     /// Two sockets, of which one sends to the other.
-    fn pair() -> (Socket, Socket) {
-        let (from, to) = (Socket::open().unwrap(), Socket::open().unwrap());
+    fn pair(merged: bool) -> (Socket, Socket) {
+        let (from, to) = (Socket::open(false).unwrap(), Socket::open(merged).unwrap());
         let port = to.inner.local_addr().unwrap().port();
         from.connect(SocketAddrV4::new(Ipv4Addr::LOCALHOST, port)).unwrap();
         (from, to)
@@ -225,7 +244,7 @@ mod tests {
 
     #[test]
     fn datagrams_come_with_the_moment_at_which_the_kernel_had_them() {
-        let ((from, to), mut batch) = (pair(), Batch::new());
+        let ((from, to), mut batch) = (pair(false), Batch::new());
         let unread = Duration::from_millis(30);
         // The kernel begins to look at the clock a little after the first socket of all has asked for it.
         let stamped_early = (0..100).any(|_| {
@@ -247,8 +266,32 @@ mod tests {
     }
 
     #[test]
+    fn what_was_sent_as_one_message_comes_as_its_datagrams() {
+        for merged in [true, false] {
+            let ((from, to), mut batch) = (pair(merged), Batch::new());
+            let (segment, before): (libc::c_int, _) = (100, clock::now_ns());
+            // SAFETY: the option takes an int, which outlives the call.
+            let done = unsafe {
+                let (value, len) = ((&raw const segment).cast(), size_of_val(&segment) as libc::socklen_t);
+                libc::setsockopt(from.as_raw_fd(), libc::SOL_UDP, libc::UDP_SEGMENT, value, len)
+            };
+            assert_eq!(done, 0);
+            from.send(&(0..250u8).map(|n| n / 100).collect::<Vec<_>>());
+            let count = batch.receive(&to);
+            assert_eq!(count, if merged { 1 } else { 3 });
+            let datagrams: Vec<_> = batch.datagrams(count).map(|(bytes, arrived)| (bytes.to_vec(), arrived)).collect();
+            assert_eq!(datagrams.iter().map(|(bytes, _)| bytes.clone()).collect::<Vec<_>>(), [
+                vec![0; 100],
+                vec![1; 100],
+                vec![2; 50]
+            ]);
+            assert!(datagrams.iter().all(|(_, arrived)| arrived.is_some_and(|arrived| arrived >= before)));
+        }
+    }
+
+    #[test]
     fn what_did_not_fit_the_socket_is_counted() {
-        let (from, to) = pair();
+        let (from, to) = pair(false);
         socket2::SockRef::from(&to.inner).set_recv_buffer_size(4096).unwrap();
         (0..200).for_each(|_| from.send(&[1; 1200]));
         assert!(to.dropped().is_some_and(|dropped| dropped > 100 && dropped < 200), "{:?}", to.dropped());

@@ -28,6 +28,8 @@ pub struct Report {
     /// Joins that the server answered with anything but a session, up to now.
     pub joins_refused: usize,
     pub bitrate_kbps: u32,
+    /// Datagrams sent as one message were taken as one: `--gro`.
+    pub gro: bool,
     pub seconds: f64,
     /// It ended before its time: Ctrl-C.
     pub interrupted: bool,
@@ -160,6 +162,7 @@ pub fn of(args: &Args, measured: Measured) -> Report {
         subscribers_showing: seen.iter().filter(|s| s.showed_after.is_some()).count(),
         joins_refused,
         bitrate_kbps: args.bitrate,
+        gro: args.gro,
         seconds: round(seconds),
         interrupted,
         srtp: window.ciphers,
@@ -329,6 +332,7 @@ mod tests {
             "subscribers_connected",
             "subscribers_showing",
             "bitrate_kbps",
+            "gro",
             "seconds",
             "packets_sent",
             "packets_received",

@@ -194,7 +194,7 @@ impl<'a> Run<'a> {
         token: Option<&str>,
         describe: impl FnOnce(&Offer<'_>) -> String,
     ) -> Result<(Exchange, Instant, super::sdp::Answer, Socket, Endpoint), Failure> {
-        let socket = Socket::open()?;
+        let socket = Socket::open(self.args.gro)?;
         let local = Credentials::random();
         let offer = Offer { local: &local, fingerprint: self.keyring.fingerprint(), candidate: socket.candidate(url)? };
         let offer = describe(&offer);
