@@ -87,13 +87,7 @@ fn set(socket: &RawSocket, level: libc::c_int, option: libc::c_int) -> io::Resul
     let on: libc::c_int = 1;
     // SAFETY: both options take an int, which outlives the call.
     let done = unsafe {
-        libc::setsockopt(
-            socket.as_raw_fd(),
-            level,
-            option,
-            (&raw const on).cast(),
-            size_of_val(&on) as libc::socklen_t,
-        )
+        libc::setsockopt(socket.as_raw_fd(), level, option, (&raw const on).cast(), size_of_val(&on) as libc::socklen_t)
     };
     if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
@@ -280,11 +274,10 @@ mod tests {
             let count = batch.receive(&to);
             assert_eq!(count, if merged { 1 } else { 3 });
             let datagrams: Vec<_> = batch.datagrams(count).map(|(bytes, arrived)| (bytes.to_vec(), arrived)).collect();
-            assert_eq!(datagrams.iter().map(|(bytes, _)| bytes.clone()).collect::<Vec<_>>(), [
-                vec![0; 100],
-                vec![1; 100],
-                vec![2; 50]
-            ]);
+            assert_eq!(
+                datagrams.iter().map(|(bytes, _)| bytes.clone()).collect::<Vec<_>>(),
+                [vec![0; 100], vec![1; 100], vec![2; 50]]
+            );
             assert!(datagrams.iter().all(|(_, arrived)| arrived.is_some_and(|arrived| arrived >= before)));
         }
     }

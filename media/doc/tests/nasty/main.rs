@@ -146,9 +146,7 @@ fn outcome(said: &str) -> (String, Value) {
 
 fn is_ours(name: &str) -> bool {
     let page = name.strip_prefix('p').and_then(|rest| rest.strip_suffix("-l.webp").or(rest.strip_suffix("-s.webp")));
-    page.is_some_and(|number| number.parse::<usize>().is_ok())
-        || name.starts_with("image.")
-        || WORDS.contains(&name)
+    page.is_some_and(|number| number.parse::<usize>().is_ok()) || name.starts_with("image.") || WORDS.contains(&name)
 }
 
 /// What it wrote is there, is what it says, and holds what the case is about.
