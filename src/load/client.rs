@@ -17,6 +17,9 @@ use super::publisher::{Publisher, Sent};
 use super::sightings::Sightings;
 use super::subscriber::{Datagram, Seen, Subscriber};
 
+/// ICE and DTLS of a connection that stands have timers of seconds: they are looked at this often.
+const STANDING: Duration = Duration::from_millis(100);
+
 pub struct Client {
     pub socket: Socket,
     /// Where the socket is connected to.
@@ -26,6 +29,8 @@ pub struct Client {
     profile: Option<Profile>,
     part: Part,
     begun: Instant,
+    /// When ICE and DTLS are looked after again; while there are no keys, always.
+    next_endpoint: Instant,
 }
 
 pub enum Part {
@@ -44,7 +49,7 @@ impl Client {
     pub fn new(socket: Socket, endpoint: Endpoint, part: Part, begun: Instant) -> Result<Client, Failure> {
         let server = endpoint.server();
         socket.connect(server)?;
-        Ok(Client { socket, server, endpoint, session: None, profile: None, part, begun })
+        Ok(Client { socket, server, endpoint, session: None, profile: None, part, begun, next_endpoint: begun })
     }
 
     /// The name of its cipher (RFC 5764 §4.1.2, RFC 7714 §14.2), once there are keys.
@@ -155,13 +160,10 @@ impl Client {
 
     /// Sends what is due.
     pub fn handle_timeout(&mut self, live: &Live, now: Instant) {
-        self.endpoint.handle_timeout(now);
-        if self.server != self.endpoint.server() {
-            self.server = self.endpoint.server();
-            // A candidate that cannot be reached from here shows as one that does not answer.
-            let _ = self.socket.connect(self.server);
+        if self.session.is_none() || now >= self.next_endpoint {
+            self.next_endpoint = now + STANDING;
+            self.look_after_endpoint(now);
         }
-        self.flush();
         let Some(session) = &mut self.session else { return };
         match &mut self.part {
             Part::Publisher(publisher) => {
@@ -172,6 +174,16 @@ impl Client {
                 live.asked_again.fetch_add(asked, Relaxed);
             }
         }
+    }
+
+    fn look_after_endpoint(&mut self, now: Instant) {
+        self.endpoint.handle_timeout(now);
+        if self.server != self.endpoint.server() {
+            self.server = self.endpoint.server();
+            // A candidate that cannot be reached from here shows as one that does not answer.
+            let _ = self.socket.connect(self.server);
+        }
+        self.flush();
     }
 
     /// Says goodbye.

@@ -12,20 +12,28 @@ const run = promisify(execFile);
 export const PLACE = 'GPS:30.5728N,104.0668E';
 
 const PLAN = '<html><body><h1>认识分数 教学设计</h1><p>三年级数学上册 第八单元</p><h2>教学目标</h2><p>认识几分之一，会读会写。</p><h2 style="page-break-before:always">教学过程</h2><p>把一个月饼平均分成两份。</p></body></html>';
-const MARKS = '姓名,语文,数学\n张小明,95,88\n李小红,90,99\n';
+const MARKS = { 期中: [['姓名', '语文', '数学'], ['张小明', 95, 88], ['李小红', 90, 99]], 期末: [['姓名', '语文', '数学'], ['张小明', 97, 91]] };
 
 /** A writer's document, WPS's own, a sheet and slides, by LibreOffice. */
 export async function officeFiles(folder) {
   const at = (name) => join(folder, name);
   await mkdir(folder, { recursive: true });
   await writeFile(at('plan.html'), PLAN);
-  await writeFile(at('marks.csv'), MARKS);
-  const convert = (to, from, ...more) => run('soffice', [`-env:UserInstallation=file://${at('profile')}`, '--headless', ...more, '--convert-to', to, '--outdir', folder, at(from)]);
+  await writeFile(at('marks.fods'), book(MARKS));
+  const convert = (to, from) => run('soffice', [`-env:UserInstallation=file://${at('profile')}`, '--headless', '--convert-to', to, '--outdir', folder, at(from)]);
   await convert('docx:MS Word 2007 XML', 'plan.html');
   await convert('doc:MS Word 97', 'plan.html');
-  // Commas, double quotes, UTF-8.
-  await convert('xlsx', 'marks.csv', '--infilter=Text - txt - csv (StarCalc):44,34,76');
+  await convert('xlsx', 'marks.fods');
   return { docx: await readFile(at('plan.docx')), doc: await readFile(at('plan.doc')), xlsx: await readFile(at('marks.xlsx')) };
+}
+
+/** A flat OpenDocument spreadsheet (ODF 1.3 part 3 §3.1.2) of named sheets. */
+function book(sheets) {
+  const cell = (value) => `<table:table-cell office:value-type="${typeof value === 'number' ? `float" office:value="${value}` : 'string'}"><text:p>${value}</text:p></table:table-cell>`;
+  const row = (cells) => `<table:table-row>${cells.map(cell).join('')}</table:table-row>`;
+  const sheet = ([name, rows]) => `<table:table table:name="${name}">${rows.map(row).join('')}</table:table>`;
+  const spaces = ['office', 'table', 'text'].map((name) => `xmlns:${name}="urn:oasis:names:tc:opendocument:xmlns:${name}:1.0"`).join(' ');
+  return `<?xml version="1.0" encoding="UTF-8"?><office:document ${spaces} office:version="1.3" office:mimetype="application/vnd.oasis.opendocument.spreadsheet"><office:body><office:spreadsheet>${Object.entries(sheets).map(sheet).join('')}</office:spreadsheet></office:body></office:document>`;
 }
 
 /** Sound and pictures by ffmpeg: `how` is its command after the source. */

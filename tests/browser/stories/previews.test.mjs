@@ -96,6 +96,12 @@ describe('every file opens in the page', { concurrency: false }, () => {
     const row = (page, n) => mark(page, 'sheet').locator('tbody tr').nth(n).locator('th, td').allInnerTexts();
     assert.deepEqual(await mark(teacher, 'sheet').locator('thead th').allInnerTexts(), ['', 'A', 'B', 'C']);
     assert.deepEqual(await row(teacher, 1), ['2', '张小明', '95', '88']);
+    const tabs = mark(teacher, 'sheet-tab');
+    assert.deepEqual(await tabs.allInnerTexts(), ['期中', '期末']);
+    await tabs.nth(1).click();
+    assert.deepEqual(await row(teacher, 1), ['2', '张小明', '97', '91']);
+    assert.equal(await mark(teacher, 'sheet').locator('tbody tr').count(), 2);
+    await shot(teacher, 'second-sheet');
     await mark(teacher, 'as-pages').click();
     await eventually('it is drawn', () => mark(teacher, 'page').evaluate((image) => image.naturalWidth > 0 && /张小明/.test(image.alt)));
     await shot(teacher, 'as-pages');
