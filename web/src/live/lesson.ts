@@ -23,6 +23,11 @@ const SPEAKING_DBOV = -45
 const LOOK_EVERY_MS = 200
 /** What is more than this on a teacher's large panel is more than any classroom's screen shows. */
 const SCREEN: MediaTrackConstraints = { width: { max: 1920 }, height: { max: 1080 }, frameRate: { max: 15 } }
+/**
+ * A shared screen begins as if the line carried this: its full layer begins at 1 Mbit/s, and text nobody can read is worth nothing. Not where
+ * the line already holds the camera back.
+ */
+const SCREEN_START_BITS_PER_SECOND = 1_500_000
 /** An echo of our own switch must not be taken for the teacher's. */
 const OWN_SWITCH_MS = 1500
 /** Below this a line has room for the lesson and little else. */
@@ -153,7 +158,7 @@ export class LiveLesson {
       return
     }
     stream.getVideoTracks()[0]?.addEventListener('ended', () => this.stopSharing())
-    const publisher = this.publisherOf('screen', stream)
+    const publisher = this.publisherOf('screen', stream, this.heldBack.value ? undefined : SCREEN_START_BITS_PER_SECOND)
     this.screen.value = stream
     this.screenPublisher.value = publisher
     publisher.start().catch((error: unknown) => {
@@ -268,12 +273,13 @@ export class LiveLesson {
     return false
   }
 
-  private publisherOf(purpose: Purpose, stream: MediaStream) {
+  private publisherOf(purpose: Purpose, stream: MediaStream, startBitrate?: number) {
     return new Publisher(
       purpose,
       stream,
       (message) => this.socket.ask(message),
       () => this.socket.doubtLine(),
+      startBitrate,
     )
   }
 

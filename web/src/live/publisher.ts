@@ -2,7 +2,7 @@
 
 import { watchHealth } from './health'
 import type { FromPage, Purpose, ToPage } from './protocol'
-import { cameraEncodings, preferAudio, preferVideo, screenEncodings, withOpusBitrate } from './sdp'
+import { cameraEncodings, preferAudio, preferVideo, screenEncodings, withOpusBitrate, withStartBitrate } from './sdp'
 import { LineLost } from './socket'
 
 /** Speech in a full band; RED doubles it on the wire. */
@@ -26,6 +26,8 @@ export class Publisher {
     private readonly ask: Ask,
     /** The connection is unwell: perhaps the whole line is. */
     private readonly unwell: () => void,
+    /** What the line is taken to carry until the browser knows better, in bit/s; without it the browser begins low. */
+    private readonly startBitrate?: number,
   ) {
     this.connection = this.build()
     this.stopWatching = this.watch()
@@ -111,15 +113,16 @@ export class Publisher {
     const { connection } = this
     const offer = await connection.createOffer({ iceRestart: restart })
     await connection.setLocalDescription(offer)
-    const sdp = connection.localDescription?.sdp ?? offer.sdp ?? ''
-    const answer = await this.ask({ type: 'publish', purpose: this.purpose, sdp, restart }).catch(async (error: unknown) => {
+    const offered = connection.localDescription?.sdp ?? offer.sdp ?? ''
+    const answer = await this.ask({ type: 'publish', purpose: this.purpose, sdp: offered, restart }).catch(async (error: unknown) => {
       // Back to the state before the offer, so that the next one can be a restart of this connection.
       if (connection.signalingState === 'have-local-offer' && connection.remoteDescription) await connection.setLocalDescription({ type: 'rollback' })
       throw error
     })
     if (this.closed || connection !== this.connection || answer.type !== 'published') return
     this.answered += 1
-    await connection.setRemoteDescription({ type: 'answer', sdp: withOpusBitrate(answer.sdp, SPEECH_BITS_PER_SECOND) })
+    const sdp = withOpusBitrate(answer.sdp, SPEECH_BITS_PER_SECOND)
+    await connection.setRemoteDescription({ type: 'answer', sdp: this.startBitrate ? withStartBitrate(sdp, this.startBitrate) : sdp })
   }
 
   private watch() {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { cameraEncodings, preferAudio, preferVideo, screenEncodings, withOpusBitrate } from './sdp'
+import { cameraEncodings, preferAudio, preferVideo, screenEncodings, withOpusBitrate, withStartBitrate } from './sdp'
 
 const chromium = [
   { mimeType: 'video/VP8' },
@@ -52,5 +52,12 @@ describe('what we write in SDP', () => {
     const bare = 'a=rtpmap:111 opus/48000/2\r\na=sendrecv\r\n'
     expect(withOpusBitrate(bare, 40000)).toBe('a=rtpmap:111 opus/48000/2\r\na=fmtp:111 maxaveragebitrate=40000\r\na=sendrecv\r\n')
     expect(withOpusBitrate(withOpusBitrate(answer, 40000), 50000)).not.toContain('50000')
+  })
+
+  it('tells the browser what a line is taken to carry, for pictures only', () => {
+    const answer = 'a=rtpmap:111 opus/48000/2\r\na=rtpmap:96 H264/90000\r\na=fmtp:96 packetization-mode=1\r\na=rtpmap:97 rtx/90000\r\na=fmtp:97 apt=96\r\na=rtpmap:98 VP8/90000\r\n'
+    expect(withStartBitrate(answer, 1_500_000)).toBe(
+      'a=rtpmap:111 opus/48000/2\r\na=rtpmap:96 H264/90000\r\na=fmtp:96 packetization-mode=1;x-google-start-bitrate=1500\r\na=rtpmap:97 rtx/90000\r\na=fmtp:97 apt=96\r\na=rtpmap:98 VP8/90000\r\na=fmtp:98 x-google-start-bitrate=1500\r\n',
+    )
   })
 })
