@@ -19,7 +19,9 @@ export async function startBrowser(who, { size = SMALL, executable = '/usr/bin/c
       '--disable-component-update', '--disable-sync',
       // A page that is not looked at must go on drawing: every participant of a story is looked at by somebody.
       '--disable-backgrounding-occluded-windows', '--disable-renderer-backgrounding', '--disable-background-timer-throttling',
-      '--use-fake-device-for-media-stream', '--use-fake-ui-for-media-stream',
+      // A shared screen of which something moves all the time, five times a second; three programs that encode or decode 1080 lines more
+      // often are more than two cores do.
+      '--use-fake-device-for-media-stream=fps=5', '--use-fake-ui-for-media-stream',
       ...(await fakeDevices(who, size)),
       ...args,
     ],

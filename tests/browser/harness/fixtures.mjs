@@ -41,7 +41,7 @@ export const CELL = 1 / 20;
 export const LOOP = 160;
 
 /** Pictures small enough that two cores can encode and decode a whole lesson of them. */
-export const SMALL = { width: 640, height: 360, rate: 20 };
+export const SMALL = { width: 640, height: 360, rate: 15 };
 export const LARGE = { width: 1280, height: 720, rate: 30 };
 
 /** Chromium's flags for that person's camera and microphone. */
