@@ -10,8 +10,9 @@ use super::socket::MediaSocket;
 /// Messages of one call. With GRO each may hold up to 64 datagrams of one sender.
 const MESSAGES: usize = 32;
 
-/// The largest UDP payload, which a message merged by GRO may reach.
-const MESSAGE_BYTES: usize = 65_536;
+/// The largest UDP payload, which a message merged by GRO may reach, and a little more: a power of two apart, the beginnings of all messages
+/// would share the same few lines of the cache.
+const MESSAGE_BYTES: usize = 65_536 + 1_600;
 
 /// Room for the one control message that we read: the segment size.
 const CONTROL_BYTES: usize = 64;

@@ -21,6 +21,7 @@ impl Shard {
     pub(super) fn forward_fresh(&mut self, now: Instant, arena: &mut SendArena) -> bool {
         if self.pass == (0, 0) {
             self.frame_due = None;
+            arena.begin();
         }
         while let Some(track) = self.fresh.get(self.pass.0).copied() {
             if self.pass.1 == 0 && self.waits(now, track) {

@@ -22,6 +22,10 @@ const MAX_MESSAGES: usize = 4_096;
 /// first-level cache by then.
 const ENOUGH_MESSAGES: usize = 16;
 
+/// So many are worth the first one after [`SendArena::begin`], and twice as many each one after it: nobody waits longer for those before him
+/// to be written than it takes to send to them.
+const FIRST_MESSAGES: usize = 2;
+
 /// One `sendmsg`: `segments` datagrams of `segment` bytes each, the last one possibly shorter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Message {
@@ -40,6 +44,7 @@ pub struct SendArena {
     bytes: Box<[u8]>,
     used: usize,
     messages: Vec<Message>,
+    enough: usize,
 }
 
 impl Default for SendArena {
@@ -54,6 +59,7 @@ impl SendArena {
             bytes: vec![0; ARENA_BYTES].into_boxed_slice(),
             used: 0,
             messages: Vec::with_capacity(MAX_MESSAGES),
+            enough: ENOUGH_MESSAGES,
         }
     }
 
@@ -64,7 +70,12 @@ impl SendArena {
 
     /// Whether it holds enough to be sent before more is built.
     pub fn holds_enough(&self) -> bool {
-        self.messages.len() >= ENOUGH_MESSAGES
+        self.messages.len() >= self.enough
+    }
+
+    /// A pass over an audience begins: its first messages leave sooner than a whole batch would be written.
+    pub fn begin(&mut self) {
+        self.enough = FIRST_MESSAGES;
     }
 
     /// Space for the next datagram. The caller has asked [`SendArena::has_room`].
@@ -120,6 +131,7 @@ impl SendArena {
     pub fn clear(&mut self) {
         self.used = 0;
         self.messages.clear();
+        self.enough = (self.enough * 2).min(ENOUGH_MESSAGES);
     }
 }
 
@@ -143,6 +155,22 @@ mod tests {
         assert_eq!(shape, [(1, 1200, 3, 3100), (1, 700, 1, 700), (2, 700, 1, 700)]);
         let lengths: Vec<_> = arena.datagrams().map(|(_, d)| d.len()).collect();
         assert_eq!(lengths, [1200, 1200, 700, 700, 700]);
+    }
+
+    #[test]
+    fn the_first_of_an_audience_waits_for_fewer_than_the_last() {
+        fn batches(arena: &mut SendArena) -> Vec<Option<u16>> {
+            let mut batch = || {
+                let full = (1..=64).find(|n| arena.push(address(*n), &[1; 100]) && arena.holds_enough());
+                arena.clear();
+                full
+            };
+            (0..5).map(|_| batch()).collect()
+        }
+        let mut arena = SendArena::new();
+        assert_eq!(batches(&mut arena), [Some(16); 5], "what is no pass goes in whole batches");
+        arena.begin();
+        assert_eq!(batches(&mut arena), [2, 4, 8, 16, 16].map(Some));
     }
 
     #[test]

@@ -64,14 +64,30 @@ impl Queue {
         if now - self.span_began >= BASE_SPAN {
             (self.base, self.span_began) = ([NONE, self.base[0]], now);
         }
-        let known = &self.packets[..self.count.min(MOMENT_PACKETS)];
-        let newest = known.iter().map(|(arrived, _)| *arrived).max().unwrap_or(0);
-        let moment = known.iter().filter(|(arrived, _)| newest - arrived <= MOMENT);
-        let shortest = moment.map(|(_, delay)| *delay).min().unwrap_or(NONE);
+        let shortest = self.shortest_of_moment();
         self.standing = [shortest, self.standing[0]];
         if self.standing[1] != NONE && self.delay() < self.threshold(rate) {
             self.noise += ((self.standing[0] - self.standing[1]).abs() as f64 - self.noise) / 16.0;
         }
+    }
+
+    /// The shortest delay among the packets that came in the last moment. From the newest back, and no further than needed: the memory of a
+    /// line is cold when its feedback comes.
+    fn shortest_of_moment(&self) -> Micros {
+        let known = self.count.min(MOMENT_PACKETS);
+        let back = |n: usize| self.packets[(self.count - 1 - n) % MOMENT_PACKETS];
+        let (mut newest, mut looked) = (Micros::MIN, 0);
+        while looked < known {
+            let (arrived, _) = back(looked);
+            // Packets that overtook each other did so by less than a moment.
+            if arrived < newest.saturating_sub(2 * MOMENT) {
+                break;
+            }
+            newest = newest.max(arrived);
+            looked += 1;
+        }
+        let moment = (0..looked).map(back).filter(|(arrived, _)| newest - arrived <= MOMENT);
+        moment.map(|(_, delay)| delay).min().unwrap_or(NONE)
     }
 
     /// The standing queue, in microseconds.
