@@ -28,6 +28,9 @@ pub struct Line {
     pub bucket_bytes: f64,
     /// How much faster the receiver's clock runs, in millionths.
     pub drift_ppm: f64,
+    /// The receiver's processor is busy with something else for up to this long, then it looks for up to a quarter of that: an old PC. What
+    /// came meanwhile is taken for having arrived when it looks, and reported from then on.
+    pub absent_ms: f64,
 }
 
 impl Line {
@@ -41,6 +44,7 @@ impl Line {
             queue_ms: 1500.0,
             bucket_bytes: 0.0,
             drift_ppm: 0.0,
+            absent_ms: 0.0,
         }
     }
 }
@@ -73,6 +77,9 @@ pub struct Simulation {
     /// When the bottleneck has sent everything it holds; a bucket lets this lag behind.
     busy_until: f64,
     last_arrival: f64,
+    /// Until when the receiver looks, and when it looks again.
+    looks_until: f64,
+    looks_again: f64,
     arriving: VecDeque<(f64, u64)>,
     reports: VecDeque<(f64, Vec<u8>)>,
     /// Of the time since the last [`Simulation::measure`]: estimates, queue delays in ms, bytes sent and delivered.
@@ -108,6 +115,8 @@ impl Simulation {
             next_seq: 65_000,
             busy_until: 0.0,
             last_arrival: 0.0,
+            looks_until: 0.0,
+            looks_again: 0.0,
             arriving: VecDeque::new(),
             reports: VecDeque::new(),
             estimates: Vec::new(),
@@ -204,9 +213,32 @@ impl Simulation {
         self.arriving.push_back((arrival, seq));
     }
 
+    /// Whether the receiver has its processor.
+    fn looks(&mut self, now: f64) -> bool {
+        if self.line.absent_ms > 0.0 && now >= self.looks_again {
+            self.looks_until = now + self.rng.random_range(0.0..self.line.absent_ms / 4.0);
+            self.looks_again = self.looks_until + self.rng.random_range(0.0..self.line.absent_ms);
+        }
+        self.line.absent_ms == 0.0 || now <= self.looks_until
+    }
+
     fn deliver(&mut self, now: f64) {
+        if self.looks(now) {
+            self.receive(now);
+        }
+        while self.reports.front().is_some_and(|(at, _)| *at <= now) {
+            let (_, bytes) = self.reports.pop_front().unwrap();
+            for packet in rtcp::parse(&bytes) {
+                let Ok(Rtcp::TransportFeedback(feedback)) = packet else { panic!("{packet:?}") };
+                self.estimator.transport_feedback(&feedback, self.now);
+            }
+        }
+    }
+
+    fn receive(&mut self, now: f64) {
         while self.arriving.front().is_some_and(|(at, _)| *at <= now) {
             let (at, seq) = self.arriving.pop_front().unwrap();
+            let at = if self.line.absent_ms > 0.0 { now } else { at };
             let by_their_clock = at * (1.0 + self.line.drift_ppm / 1e6);
             let arrived = self.start + Duration::from_micros((by_their_clock * 1000.0) as u64);
             self.generator.received(seq as u16, arrived);
@@ -216,13 +248,6 @@ impl Simulation {
             self.report_once_a_second(now);
         } else if self.generator.is_due(self.now) {
             self.report(now);
-        }
-        while self.reports.front().is_some_and(|(at, _)| *at <= now) {
-            let (_, bytes) = self.reports.pop_front().unwrap();
-            for packet in rtcp::parse(&bytes) {
-                let Ok(Rtcp::TransportFeedback(feedback)) = packet else { panic!("{packet:?}") };
-                self.estimator.transport_feedback(&feedback, self.now);
-            }
         }
     }
 

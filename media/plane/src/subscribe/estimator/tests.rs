@@ -92,6 +92,19 @@ fn the_jitter_of_a_radio_line_is_not_taken_for_a_queue() {
 }
 
 #[test]
+fn a_receiver_short_of_processor_time_is_not_taken_for_a_narrow_line() {
+    for absent_ms in [100.0, 200.0, 400.0] {
+        for seed in SEEDS {
+            let mut lesson = Simulation::new(Line { absent_ms, ..Line::kbps(3_000.0) }, ADAPTIVE, seed);
+            lesson.run(10.0);
+            let then = lesson.run(50.0);
+            println!("{absent_ms} {seed} {then:.0?}");
+            assert!(then.lowest_kbps > 800.0, "absent {absent_ms} ms, seed {seed}: {then:.0?}");
+        }
+    }
+}
+
+#[test]
 fn a_longer_route_and_a_clock_that_drifts_are_not_taken_for_a_queue() {
     for seed in SEEDS {
         let mut lesson = Simulation::new(Line { drift_ppm: 200.0, ..Line::kbps(1_000.0) }, ADAPTIVE, seed);
