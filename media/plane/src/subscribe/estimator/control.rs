@@ -25,6 +25,11 @@ const UNBEARABLE: f64 = 0.35;
 const ACQUAINTANCE: Micros = micros(Duration::from_millis(500));
 /// When packets that were sent this long after the last decrease still find a queue that does not shrink, it is not ours.
 const NOT_OURS: Micros = micros(Duration::from_millis(1500));
+/// Less than this part of the estimate is not what fills a line. Then a queue is believed only once it has stood for a while or is long: others
+/// send in bursts, radios repeat, an old PC was busy with something else.
+const NOT_FULL: f64 = 0.7;
+const DOUBT: Micros = micros(Duration::from_millis(200));
+const BEYOND_DOUBT: Micros = micros(Duration::from_millis(400));
 /// The rate at which the line was full is forgotten when it carries this much more.
 const OUTGROWN: f64 = 1.4;
 /// How much more is probed for before the line was ever full, and after: then a token bucket may only make it look wider.
@@ -70,6 +75,9 @@ impl Estimator {
         self.prober.fail(now);
         self.experiment = None;
         let (since, before) = *self.queued.get_or_insert((now, self.target));
+        if self.is_doubtful(since, before, now) {
+            return;
+        }
         let newest_sent = batch.newest.map_or(since, |newest| newest.sent);
         let since_cut = self.cut_at.filter(|cut| *cut >= since).map(|cut| newest_sent - cut);
         if since_cut.is_some_and(|span| span > NOT_OURS) && self.queue.change() > -STEADY {
@@ -94,6 +102,12 @@ impl Estimator {
             (self.target, self.cut_at) = (lower, Some(now));
             (self.ceiling, self.was_full) = (Some(capacity), true);
         }
+    }
+
+    /// Whether a queue that began at `since`, with the estimate `before`, may be nothing but a moment of bad luck.
+    fn is_doubtful(&self, since: Micros, before: f64, now: Micros) -> bool {
+        let is_full = self.delivery.offered(delivery::LONG).is_none_or(|offered| offered > NOT_FULL * before);
+        !is_full && now - since < DOUBT && self.queue.delay() < BEYOND_DOUBT
     }
 
     fn without_queue(&mut self, verdict: Option<Verdict>, probed: Option<f64>, now: Micros) {

@@ -98,9 +98,42 @@ fn a_receiver_short_of_processor_time_is_not_taken_for_a_narrow_line() {
             let mut lesson = Simulation::new(Line { absent_ms, ..Line::kbps(3_000.0) }, ADAPTIVE, seed);
             lesson.run(10.0);
             let then = lesson.run(50.0);
-            println!("{absent_ms} {seed} {then:.0?}");
             assert!(then.lowest_kbps > 800.0, "absent {absent_ms} ms, seed {seed}: {then:.0?}");
         }
+    }
+}
+
+#[test]
+fn a_moment_of_bad_luck_is_not_taken_for_a_narrow_line_by_who_sends_little() {
+    for (late_ms, for_s) in [(80.0, 0.1), (120.0, 0.15), (350.0, 0.05)] {
+        for seed in SEEDS {
+            let mut lesson = Simulation::new(Line::kbps(3_000.0), Source { max_kbps: 250.0, ..ADAPTIVE }, seed);
+            lesson.run(10.0);
+            for _ in 0..10 {
+                lesson.line.delay_ms += late_ms;
+                let late = lesson.run(for_s);
+                lesson.line.delay_ms -= late_ms;
+                let then = lesson.run(3.0 + 0.01 * seed as f64);
+                let lowest = late.lowest_kbps.min(then.lowest_kbps);
+                assert!(lowest > 300.0, "{late_ms} ms late for {for_s} s, seed {seed}: {lowest:.0} kbit/s");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_line_that_narrows_while_little_is_sent_is_relieved_all_the_same() {
+    for seed in SEEDS {
+        let mut lesson = Simulation::new(Line::kbps(3_000.0), Source { max_kbps: 700.0, ..ADAPTIVE }, seed);
+        lesson.run(20.0);
+        lesson.line.kbps = 300.0;
+        let onset = lesson.run(3.0);
+        let narrow = lesson.run(20.0);
+        assert!(onset.longest_queue_ms < 900.0, "seed {seed}: {onset:.0?}");
+        assert!(
+            (200.0..350.0).contains(&narrow.mean_kbps) && narrow.longest_queue_ms < 400.0,
+            "seed {seed}: {narrow:.0?}"
+        );
     }
 }
 
