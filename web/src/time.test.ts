@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { addDays, fileSize, longDate, mediaTime, minutesUntil } from './time'
+import { addDays, fileSize, longDate, mediaTime, minutesUntil, wholeMs } from './time'
 
 describe('times as people say them', () => {
   it('media time has hours only when there are any', () => {
@@ -7,6 +7,12 @@ describe('times as people say them', () => {
     expect(mediaTime(245_900)).toBe('4:05')
     expect(mediaTime(3_845_000)).toBe('1:04:05')
     expect(mediaTime(-20)).toBe('0:00')
+  })
+
+  it('every millisecond comes back from a player as it went in', () => {
+    for (let ms = 0; ms < 5_000; ms += 1) expect(wholeMs(ms / 1000)).toBe(ms)
+    // Chromium keeps whole microseconds.
+    expect(wholeMs(12.344999)).toBe(12_345)
   })
 
   it('days step over months and years', () => {

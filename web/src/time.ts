@@ -38,6 +38,11 @@ export function mediaTime(ms: number): string {
   return hours > 0 ? `${hours}:${two(minutes)}:${tail}` : `${minutes}:${tail}`
 }
 
+/** A player's seconds in whole milliseconds, as the server counts them: 1.001 s is 1000.9999 ms to a computer, a moment before what begins then. */
+export function wholeMs(seconds: number): number {
+  return Math.round(seconds * 1000)
+}
+
 /** How long from now, for "starts in …": whole minutes, never less than one. */
 export function minutesUntil(at: string, nowMs: number): number {
   return Math.max(1, Math.ceil((Date.parse(at) - nowMs) / 60_000))
