@@ -75,8 +75,8 @@ export function withOpusBitrate(answer: string, bitsPerSecond: number): string {
 }
 
 /**
- * What the browser first believes the line to carry, instead of its 300 kbit/s; its own probes correct it in both directions within a second
- * or two. A parameter of libwebrtc, in kbit/s; other browsers ignore it.
+ * What the browser first believes the line to carry, instead of its 300 kbit/s; its own probes correct it in both directions. A
+ * parameter of libwebrtc, in kbit/s; other browsers ignore it.
  */
 export function withStartBitrate(answer: string, bitsPerSecond: number): string {
   return ['H264/90000', 'VP8/90000'].reduce((sdp, codec) => withParameter(sdp, codec, 'x-google-start-bitrate', Math.round(bitsPerSecond / 1000)), answer)

@@ -7,7 +7,7 @@
 //!
 //! - Congestion is a standing queue, not a trend of delays: rural radio lines jitter, and a queue that is full has no trend.
 //! - A queue is believed at once only by who fills the line. A quiet picture on a wide line that meets a moment of somebody else's traffic says
-//!   nothing about its width, and to take what gets through for it would pause the picture for ten seconds.
+//!   nothing about its width, and to take what gets through for it would pause the picture for seconds.
 //! - A decrease is as deep as the queue, so that it is drained within a second instead of being kept.
 //! - Loss alone is answered only when it depends on the rate. Google's loss controller takes 15 % of random loss for congestion and falls
 //!   to the floor.
