@@ -62,10 +62,10 @@ pub fn narrow(grounds: &[Ground<'_>], found: &mut [FixedBitSet], narrowed: &Narr
 
 /// Those of `found` that have one of the values.
 fn having(ground: &Ground<'_>, found: &FixedBitSet, facet: Facet, values: &[String], library: &Library) -> FixedBitSet {
-    let numbers = library.numbers(facet, values);
+    let among = library.are_among(facet, values);
     let mut having = ground.none();
     let numbered = ground.facts.values(facet);
-    let docs = found.ones().filter(|doc| numbers.contains(&numbered[*doc]));
+    let docs = found.ones().filter(|doc| among[numbered[*doc] as usize]);
     docs.for_each(|doc| having.insert(doc));
     having
 }

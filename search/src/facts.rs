@@ -75,10 +75,13 @@ impl Library {
         self.segments.lock().retain(|id, _| segments.contains(id));
     }
 
-    /// The numbers of a facet's values; of none for those that no document ever had.
-    pub fn numbers(&self, facet: Facet, values: &[String]) -> HashSet<u32> {
+    /// Whether a number is that of one of a facet's values, number by number.
+    pub fn are_among(&self, facet: Facet, values: &[String]) -> Vec<bool> {
         let names = self.names.lock();
-        values.iter().filter_map(|value| names.numbers[facet as usize].get(value)).copied().collect()
+        let mut among = vec![false; names.words[facet as usize].len()];
+        let numbers = values.iter().filter_map(|value| names.numbers[facet as usize].get(value));
+        numbers.for_each(|number| among[*number as usize] = true);
+        among
     }
 
     /// A count of nothing for every value that any document ever had. A segment that is already known has no others.
@@ -94,8 +97,12 @@ impl Library {
             let words = &names.words[facet as usize];
             let counted = counts[facet as usize].iter().zip(words).skip(1).filter(|(count, _)| **count > 0);
             let mut counted: Vec<(&String, u32)> = counted.map(|(count, word)| (word, *count)).collect();
-            counted.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(b.0)));
-            counted.truncate(most);
+            let order = |a: &(&String, u32), b: &(&String, u32)| b.1.cmp(&a.1).then_with(|| a.0.cmp(b.0));
+            if counted.len() > most {
+                counted.select_nth_unstable_by(most, order);
+                counted.truncate(most);
+            }
+            counted.sort_unstable_by(order);
             (facet, counted.into_iter().map(|(word, count)| (word.clone(), count)).collect())
         });
         named.collect()

@@ -190,9 +190,8 @@ impl Index {
         let scores = self.like(&card.document, &grounds)?;
         let mut docs: Vec<FixedBitSet> = grounds.into_iter().map(|ground| ground.seen).collect();
         for (docs, scores) in docs.iter_mut().zip(&scores) {
-            let alike = scores.iter().enumerate().filter(|(_, score)| **score > 0.0);
-            *docs = FixedBitSet::with_capacity(docs.len());
-            alike.for_each(|(doc, _)| docs.insert(doc));
+            let others: Vec<usize> = docs.ones().filter(|doc| scores[*doc] == 0.0).collect();
+            others.into_iter().for_each(|doc| docs.remove(doc));
         }
         let best = best(&docs, most.max(1), |segment, doc| scores[segment][doc as usize].into());
         Ok(Some(self.hits(&searcher, best.into_iter(), &Asked::default())?))

@@ -1,6 +1,8 @@
 //! One segment as one question sees it: which of its documents the reader may see, and which have an entry of the index. Sets of documents are
 //! bitsets: adding one of 100 000 takes as long as reading twelve kilobytes.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use fixedbitset::FixedBitSet;
@@ -24,7 +26,12 @@ pub struct Ground<'a> {
     pub facts: Arc<Facts>,
     /// What the reader may see. Whatever is answered is a part of it.
     pub seen: FixedBitSet,
+    /// Entries that this question asked for already: matching, and its order, and the scores come back to the same ones.
+    known: RefCell<HashMap<Term, Option<Entry>>>,
 }
+
+/// An entry of one segment, and whose it is.
+type Entry = (Arc<InvertedIndexReader>, TermInfo);
 
 impl<'a> Ground<'a> {
     /// All segments.
@@ -34,7 +41,7 @@ impl<'a> Ground<'a> {
     }
 
     fn new(segment: &'a SegmentReader, fields: &'a Fields, facts: Arc<Facts>, reader: Reader<'_>) -> Result<Self> {
-        let mut ground = Self { segment, fields, facts, seen: FixedBitSet::new() };
+        let mut ground = Self { segment, fields, facts, seen: FixedBitSet::new(), known: RefCell::default() };
         let mut seen = ground.none();
         for circle in reader.circles {
             let word = circle.word();
@@ -61,9 +68,14 @@ impl<'a> Ground<'a> {
         FixedBitSet::with_capacity(self.segment.max_doc() as usize)
     }
 
-    pub fn entry(&self, term: &Term) -> Result<Option<(Arc<InvertedIndexReader>, TermInfo)>> {
+    pub fn entry(&self, term: &Term) -> Result<Option<Entry>> {
+        if let Some(entry) = self.known.borrow().get(term) {
+            return Ok(entry.clone());
+        }
         let entries = self.segment.inverted_index(term.field())?;
-        Ok(entries.get_term_info(term)?.map(|info| (entries, info)))
+        let entry = entries.get_term_info(term)?.map(|info| (entries, info));
+        self.known.borrow_mut().insert(term.clone(), entry.clone());
+        Ok(entry)
     }
 
     /// How many documents have the entry, deleted ones among them.
