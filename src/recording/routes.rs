@@ -4,8 +4,8 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, Response};
 use jiff::Timestamp;
-use serde::Serialize;
-use utoipa::ToSchema;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
@@ -15,15 +15,19 @@ use super::timeline::{self, ShownPage};
 use super::{export, programme};
 use crate::app::App;
 use crate::bus::{ParticipantKind, TimelineEvent};
-use crate::db::time;
+use crate::db::{placeholders, time};
 use crate::error::{Error, Result};
-use crate::extract::{Json, Path};
+use crate::extract::{Json, Path, Query};
 use crate::identity::Actor;
 use crate::jobs::{Job, JobId, JobState};
-use crate::timetable::{LessonCard, LessonId, LessonRole, RecordingState, Which, card, cards, role_in};
+use crate::timetable::{LessonCard, LessonId, LessonRole, RecordingState, Which, card, cards, count_recorded, role_in};
+
+/// Recordings of one page of the list, unless the reader asks for another number; and the most.
+const PAGE: i64 = 24;
+const MOST_PER_PAGE: i64 = 100;
 
 pub fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(one)).routes(routes!(all)).routes(routes!(make_mp4)).routes(routes!(media))
+    OpenApiRouter::new().routes(routes!(one)).routes(routes!(list)).routes(routes!(make_mp4)).routes(routes!(media))
 }
 
 /// A lesson's recording.
@@ -168,9 +172,23 @@ async fn mp4(app: &App, recorded: &Recorded) -> Result<Mp4> {
     })
 }
 
+/// Which page of the list.
+#[derive(Default, Deserialize, IntoParams)]
+#[serde(default)]
+#[into_params(parameter_in = Query)]
+struct Wanted {
+    /// From 0.
+    page: i64,
+    per_page: Option<i64>,
+    /// Only these lessons, with commas in between; the page is left out of account.
+    ids: Option<String>,
+}
+
 #[derive(Serialize, ToSchema)]
-struct AllRecordings {
+struct Recordings {
     recordings: Vec<Listed>,
+    /// On all pages together.
+    total: i64,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -181,13 +199,31 @@ struct Listed {
 }
 
 /// The recordings that I may see, newest first.
-#[utoipa::path(get, path = "/api/recordings", tag = "recordings", responses((status = 200, body = AllRecordings), (status = 401, body = crate::error::Body)))]
-async fn all(State(app): State<App>, actor: Actor) -> Result<Json<AllRecordings>> {
-    let lessons = cards(&app.db, Which::Recorded, &actor).await?;
-    let rows: Vec<(LessonId, Option<i64>, i64, i64)> =
-        sqlx::query_as("SELECT lesson_id, duration_ms, started_at, has_poster FROM recordings")
-            .fetch_all(app.db.pool())
-            .await?;
+#[utoipa::path(get, path = "/api/recordings", tag = "recordings", params(Wanted), responses((status = 200, body = Recordings), (status = 401, body = crate::error::Body)))]
+async fn list(State(app): State<App>, actor: Actor, Query(wanted): Query<Wanted>) -> Result<Json<Recordings>> {
+    if let Some(ids) = wanted.ids {
+        let ids: Vec<LessonId> = ids.split(',').filter_map(|id| id.parse().ok()).take(MOST_PER_PAGE as usize).collect();
+        let recordings = listed(&app, cards(&app.db, Which::RecordedAmong(&ids), &actor).await?).await?;
+        return Ok(Json(Recordings { total: recordings.len() as i64, recordings }));
+    }
+    let most = wanted.per_page.unwrap_or(PAGE).clamp(1, MOST_PER_PAGE);
+    let which = Which::Recorded { skip: wanted.page.clamp(0, 1_000_000) * most, most };
+    let recordings = listed(&app, cards(&app.db, which, &actor).await?).await?;
+    Ok(Json(Recordings { recordings, total: count_recorded(&app.db, &actor).await? }))
+}
+
+/// Lessons with what is known of their recordings; those that have no recording yet fall away.
+async fn listed(app: &App, lessons: Vec<LessonCard>) -> Result<Vec<Listed>> {
+    if lessons.is_empty() {
+        return Ok(Vec::new());
+    }
+    let query = format!(
+        "SELECT lesson_id, duration_ms, started_at, has_poster FROM recordings WHERE lesson_id IN ({})",
+        placeholders(1, lessons.len())
+    );
+    let query = sqlx::query_as(sqlx::AssertSqlSafe(query));
+    let query = lessons.iter().fold(query, |query, lesson| query.bind(lesson.id));
+    let rows: Vec<(LessonId, Option<i64>, i64, i64)> = query.fetch_all(app.db.pool()).await?;
     let known: std::collections::HashMap<_, _> =
         rows.into_iter().map(|(id, length, began, poster)| (id, (length, began, poster))).collect();
     let now = crate::db::millis(Timestamp::now());
@@ -196,7 +232,7 @@ async fn all(State(app): State<App>, actor: Actor) -> Result<Json<AllRecordings>
         let poster_url = (*poster != 0).then(|| poster_url(lesson.id));
         Some(Listed { lesson, duration_ms: length.unwrap_or(now - began), poster_url })
     });
-    Ok(Json(AllRecordings { recordings: listed.collect() }))
+    Ok(listed.collect())
 }
 
 /// Makes the lesson's MP4, anew if there is one.

@@ -53,6 +53,8 @@ impl From<Sort> for Order {
 #[derive(Serialize, ToSchema)]
 struct Results {
     total: usize,
+    /// How many of them can be leafed through, the first of the order.
+    reachable: usize,
     hits: Vec<ResultHit>,
     /// By facet, the values that most have. A facet that is chosen still counts its other values.
     facets: BTreeMap<&'static str, Vec<Counted>>,
@@ -147,6 +149,7 @@ impl From<Answer> for Results {
             |values: Vec<(String, u32)>| values.into_iter().map(|(value, count)| Counted { value, count }).collect();
         Self {
             total: answer.total,
+            reachable: answer.total.min(DEEPEST),
             hits: answer.hits.into_iter().map(ResultHit::from).collect(),
             facets: answer.facets.into_iter().map(|(facet, values)| (facet.name(), counted(values))).collect(),
             approximate: answer.is_loose,

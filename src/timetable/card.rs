@@ -72,11 +72,16 @@ crate::words! {
 
 /// Which lessons are asked for.
 #[derive(Clone, Copy, Debug)]
-pub enum Which {
+pub enum Which<'a> {
     /// Those that touch the time between.
     Between(Timestamp, Timestamp),
-    /// Those with a recording, newest first.
-    Recorded,
+    /// `most` of those with a recording, newest first, after `skip` of them.
+    Recorded {
+        skip: i64,
+        most: i64,
+    },
+    /// Of some, those with a recording, newest first.
+    RecordedAmong(&'a [LessonId]),
     One(LessonId),
 }
 
@@ -106,7 +111,7 @@ pub async fn recorded_after(db: &Db, after: Option<LessonId>, most: u32) -> Resu
 }
 
 /// Lessons that `actor` may see: those they take part in; all of them for administrators and observers.
-pub async fn cards(db: &Db, which: Which, actor: &Actor) -> Result<Vec<LessonCard>, DbError> {
+pub async fn cards(db: &Db, which: Which<'_>, actor: &Actor) -> Result<Vec<LessonCard>, DbError> {
     let mut cards: Vec<LessonCard> = rows(db, which, actor).await?.into_iter().map(Row::card).collect();
     for slice in cards.chunks_mut(SLICE) {
         add_assistants(db, slice).await?;
@@ -116,6 +121,14 @@ pub async fn cards(db: &Db, which: Which, actor: &Actor) -> Result<Vec<LessonCar
         card.my_role = card.role_of(actor);
     }
     Ok(cards)
+}
+
+/// How many lessons with a recording `actor` may see.
+pub async fn count_recorded(db: &Db, actor: &Actor) -> Result<i64, DbError> {
+    let query = format!("SELECT COUNT(*) FROM lessons l WHERE {} AND {RECORDED}", mine(actor));
+    let query = sqlx::query_as(sqlx::AssertSqlSafe(query)).bind(actor.id().to_string());
+    let (count,): (i64,) = query.fetch_one(db.pool()).await?;
+    Ok(count)
 }
 
 #[derive(sqlx::FromRow)]
@@ -149,6 +162,8 @@ const SELECT: &str = "SELECT l.id, l.title, l.subject, l.grade, l.series_id, s.n
     LEFT JOIN classrooms c ON c.id = l.lead_classroom_id
     LEFT JOIN schools co ON co.id = c.school_id";
 
+const RECORDED: &str = "l.recording <> 'none'";
+
 /// Which lessons are the reader's own; `$1` is the reader's id.
 fn mine(actor: &Actor) -> &'static str {
     match actor {
@@ -162,24 +177,26 @@ fn mine(actor: &Actor) -> &'static str {
     }
 }
 
-async fn rows(db: &Db, which: Which, actor: &Actor) -> Result<Vec<Row>, DbError> {
+async fn rows(db: &Db, which: Which<'_>, actor: &Actor) -> Result<Vec<Row>, DbError> {
     let mine = mine(actor);
-    let by_start = "ORDER BY l.starts_at, l.id";
-    let query = match which {
+    let newest_first = "ORDER BY l.starts_at DESC, l.id DESC";
+    let condition = match which {
         Which::Between(..) => {
-            format!("{SELECT} WHERE {mine} AND l.starts_at < $3 AND l.ends_at > $2 {by_start} LIMIT {MAX_ROWS}")
+            format!("l.starts_at < $3 AND l.ends_at > $2 ORDER BY l.starts_at, l.id LIMIT {MAX_ROWS}")
         }
-        Which::Recorded => {
-            format!(
-                "{SELECT} WHERE {mine} AND l.recording <> 'none' ORDER BY l.starts_at DESC, l.id DESC LIMIT {MAX_ROWS}"
-            )
+        Which::Recorded { .. } => format!("{RECORDED} {newest_first} LIMIT $2 OFFSET $3"),
+        Which::RecordedAmong([]) => return Ok(Vec::new()),
+        Which::RecordedAmong(ids) => {
+            format!("{RECORDED} AND l.id IN ({}) {newest_first}", placeholders(2, ids.len()))
         }
-        Which::One(_) => format!("{SELECT} WHERE {mine} AND l.id = $2"),
+        Which::One(_) => "l.id = $2".to_owned(),
     };
+    let query = format!("{SELECT} WHERE {mine} AND {condition}");
     let query = sqlx::query_as(sqlx::AssertSqlSafe(query)).bind(actor.id().to_string());
     let query = match which {
         Which::Between(from, to) => query.bind(crate::db::millis(from)).bind(crate::db::millis(to)),
-        Which::Recorded => query,
+        Which::Recorded { skip, most } => query.bind(most).bind(skip),
+        Which::RecordedAmong(ids) => ids.iter().fold(query, |query, id| query.bind(*id)),
         Which::One(id) => query.bind(id),
     };
     query.fetch_all(db.pool()).await

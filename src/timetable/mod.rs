@@ -19,7 +19,7 @@ use utoipa_axum::router::OpenApiRouter;
 use crate::app::App;
 
 pub use calendar::{day_bounds, today};
-pub use card::{LessonCard, Which, card, cards, recorded, recorded_after};
+pub use card::{LessonCard, Which, card, cards, count_recorded, recorded, recorded_after};
 pub use cast::Cast;
 pub use phase::{Interrupted, brief, mark_attended, mark_ended, mark_live, set_recording, take_up_interrupted};
 pub use planned::{NewLesson, add_lesson};

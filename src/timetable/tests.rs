@@ -307,3 +307,46 @@ async fn from_the_bell_on_a_recording_is_finishing_not_running() {
         assert_eq!(told, ["recording", "finishing", "ready"]);
     }
 }
+
+#[tokio::test]
+async fn recordings_are_listed_page_by_page_and_by_lesson_to_those_who_took_part() {
+    for house in houses().await {
+        let mut school = school(&house).await;
+        let (mut other, other_id) = house.signed_in("chen", Role::Teacher).await;
+        let mut lessons = Vec::new();
+        for n in 0..5 {
+            let mut form = school.lesson();
+            form["starts_at"] = json!(Timestamp::now() - SignedDuration::from_hours(24 * n));
+            form["ends_at"] = json!(Timestamp::now() - SignedDuration::from_hours(24 * n - 1));
+            // The fourth is another teacher's.
+            if n == 3 {
+                form["lead_id"] = json!(other_id);
+                form["assistant_ids"] = json!([]);
+            }
+            let lesson: LessonId = id(&school.admin.post("/api/lessons", form).await.1).parse().expect("an id");
+            set_recording(&house.app.db, lesson, RecordingState::Ready).await.expect("written");
+            sqlx::query("INSERT INTO recordings (lesson_id, state, started_at, duration_ms, has_poster, has_voices) VALUES ($1, 'ready', 0, 60000, 0, 0)")
+                .bind(lesson)
+                .execute(house.app.db.pool())
+                .await
+                .expect("written");
+            lessons.push(lesson);
+        }
+        let told = |body: &Value| -> Vec<LessonId> {
+            let all = body["recordings"].as_array().expect("a list").iter();
+            all.map(|one| one["lesson"]["id"].as_str().expect("an id").parse().expect("an id")).collect()
+        };
+        let (_, first) = school.admin.get("/api/recordings?per_page=2").await;
+        assert_eq!((told(&first), &first["total"]), (lessons[..2].to_vec(), &json!(5)));
+        assert_eq!(told(&school.admin.get("/api/recordings?per_page=2&page=2").await.1), lessons[4..]);
+        assert_eq!(told(&school.admin.get("/api/recordings?per_page=2&page=3").await.1), []);
+
+        let mine = [lessons[0], lessons[1], lessons[2], lessons[4]];
+        let (_, list) = school.lead.0.get("/api/recordings").await;
+        assert_eq!((told(&list), &list["total"]), (mine.to_vec(), &json!(4)));
+        let by_id = format!("/api/recordings?ids={},{},nonsense", lessons[4], lessons[3]);
+        assert_eq!(told(&school.lead.0.get(&by_id).await.1), [lessons[4]], "the other's lesson is not told");
+        assert_eq!(told(&other.get(&by_id).await.1), [lessons[3]]);
+        assert_eq!(told(&other.get("/api/recordings?ids=").await.1), []);
+    }
+}

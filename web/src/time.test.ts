@@ -32,7 +32,10 @@ describe('times as people say them', () => {
   })
 
   it('a date in both languages', () => {
-    expect(longDate('2026-11-22T12:00:00', 'zh')).toBe('11月22日 星期日')
-    expect(longDate('2026-11-22T12:00:00', 'en')).toMatch(/^Sunday,? 22 November$/)
+    const [thisYear, nextYear] = [new Date('2026-01-01T00:00:00'), new Date('2027-01-01T00:00:00')]
+    expect(longDate('2026-11-22T12:00:00', 'zh', thisYear)).toBe('11月22日 星期日')
+    expect(longDate('2026-11-22T12:00:00', 'en', thisYear)).toMatch(/^Sunday,? 22 November$/)
+    expect(longDate('2026-11-22T12:00:00', 'zh', nextYear)).toBe('2026年11月22日 星期日')
+    expect(longDate('2026-11-22T12:00:00', 'en', nextYear)).toMatch(/^Sunday,? 22 November,? 2026$/)
   })
 })

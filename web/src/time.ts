@@ -1,4 +1,4 @@
-// Times as people say them. All pure: the caller hands in the date and the language.
+// Times as people say them: the caller hands in the date and the language.
 
 import type { Locale } from './i18n'
 
@@ -9,14 +9,15 @@ export function clockTime(at: Date | string, locale: Locale): string {
   return new Intl.DateTimeFormat(TAG[locale], { hour: '2-digit', minute: '2-digit', hour12: false }).format(new Date(at))
 }
 
-/** `11月22日 星期日` · `Sunday, 22 November`. */
-export function longDate(at: Date | string, locale: Locale): string {
+/** `11月22日 星期日` · `Sunday, 22 November`; with its year when that is not the year of `now`. */
+export function longDate(at: Date | string, locale: Locale, now = new Date()): string {
   const date = new Date(at)
+  const otherYear = date.getFullYear() !== now.getFullYear()
   if (locale === 'en') {
-    return new Intl.DateTimeFormat(TAG.en, { weekday: 'long', day: 'numeric', month: 'long' }).format(date)
+    return new Intl.DateTimeFormat(TAG.en, { weekday: 'long', day: 'numeric', month: 'long', ...(otherYear && { year: 'numeric' }) }).format(date)
   }
   const weekday = new Intl.DateTimeFormat(TAG.zh, { weekday: 'long' }).format(date)
-  return `${date.getMonth() + 1}月${date.getDate()}日 ${weekday}`
+  return `${otherYear ? `${date.getFullYear()}年` : ''}${date.getMonth() + 1}月${date.getDate()}日 ${weekday}`
 }
 
 /** `2026-11-22`, the local calendar day. */

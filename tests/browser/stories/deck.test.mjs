@@ -249,16 +249,19 @@ describe('a lesson taught with a deck', { concurrency: false }, () => {
 
   test('the recording is found by what stood on a page, and opens there', async () => {
     await teacher.goto(`${school.base}/recordings`);
+    await mark(teacher, 'recordings-find').fill('车轮为什么');
+    const found = mark(teacher, 'recording-card').filter({ hasText: '车轮为什么' });
     await eventually('the words of the fifth page find it', async () => {
-      await mark(teacher, 'recordings-find').fill('');
-      await mark(teacher, 'recordings-find').fill('车轮为什么');
-      await teacher.waitForTimeout(400);
-      return (await mark(teacher, 'recording-card').filter({ hasText: '车轮为什么' }).count()) === 1;
+      await mark(teacher, 'recordings-find').press('Enter');
+      return (await found.count()) === 1;
     }, { within: 20_000, every: 500 });
     await shot(teacher, 'found');
-    await mark(teacher, 'recording-card').click();
+    await found.click();
     await onPage(teacher, 5);
     await shot(teacher, 'found-page');
+    await teacher.goBack();
+    await found.waitFor();
+    assert.equal(await mark(teacher, 'recordings-find').inputValue(), '车轮为什么', 'coming back finds the list as it was left');
     // The one box finds the lesson as well.
     await teacher.goto(`${school.base}/library?kind=recording&q=${encodeURIComponent('车轮为什么')}`);
     await mark(teacher, 'hit').waitFor();

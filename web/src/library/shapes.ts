@@ -163,6 +163,8 @@ export interface Hit {
 
 export interface Found {
   total: number
+  /** How many of them can be leafed through. */
+  reachable: number
   approximate: boolean
   hits: Hit[]
   facets: Record<string, { value: string; count: number }[]>

@@ -47,6 +47,8 @@ export function useShelf(asked: () => Asked) {
   const others = ref<Hit[]>([])
   const kind = ref<Kind>('resource')
   const total = ref(0)
+  /** How many of them can be leafed through. */
+  const reachable = ref(0)
   const approximate = ref(false)
   const counted = ref<Found['facets']>({})
   /** How many of each kind have the words, whatever they are narrowed by. */
@@ -87,6 +89,7 @@ export function useShelf(asked: () => Asked) {
       others.value = answer.others
       kind.value = answer.kind
       total.value = answer.total
+      reachable.value = answer.reachable
       approximate.value = answer.approximate
       counted.value = answer.facets
       kinds.value = answer.kinds
@@ -100,7 +103,7 @@ export function useShelf(asked: () => Asked) {
     }
   }
 
-  return { answered, items, others, kind, kinds, sorts, total, approximate, facets, failure, load }
+  return { answered, items, others, kind, kinds, sorts, total, reachable, approximate, facets, failure, load }
 }
 
 async function list({ tab, chosen, sort, page }: Asked) {
@@ -109,7 +112,7 @@ async function list({ tab, chosen, sort, page }: Asked) {
   // Counts are a help: while the index cannot answer, the curriculum's words stand in for them and the list is whole.
   const counts = tab === 'all' ? get<Found>(`/api/search?${narrowed({ size: '1' }, chosen)}`).catch(() => null) : null
   const [answer, found] = await Promise.all([get<{ items: ResourceCard[]; total: number }>(`/api/resources?${query}`), counts])
-  return { items: answer.items.map((card) => ({ card })), others: [], kind: 'resource' as const, total: answer.total, approximate: false, facets: found?.facets ?? {}, kinds: [] }
+  return { items: answer.items.map((card) => ({ card })), others: [], kind: 'resource' as const, total: answer.total, reachable: answer.total, approximate: false, facets: found?.facets ?? {}, kinds: [] }
 }
 
 async function search({ words, kind, chosen, sort, page }: Asked) {
@@ -125,7 +128,7 @@ async function search({ words, kind, chosen, sort, page }: Asked) {
   const elsewhere = kinds.find(({ count }) => count > 0)
   if (!kind && !found.total && elsewhere && elsewhere.kind !== 'resource') found = await find((shown = elsewhere.kind))
   const items = shown === 'resource' ? await cards(found.hits) : []
-  return { items, others: shown === 'resource' ? [] : found.hits, kind: shown, kinds, total: found.total, approximate: found.approximate, facets: found.facets }
+  return { items, others: shown === 'resource' ? [] : found.hits, kind: shown, kinds, total: found.total, reachable: found.reachable, approximate: found.approximate, facets: found.facets }
 }
 
 function narrowed(first: Record<string, string>, chosen: Record<string, string>): URLSearchParams {

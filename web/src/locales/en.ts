@@ -14,6 +14,7 @@ const en: typeof zh = {
   done: 'Done',
   copy: 'Copy',
   copied: 'Copied',
+  pager: { label: 'Pages', earlier: 'Previous', later: 'Next', page_of: 'Page {n} of {all}' },
   error: {
     offline: 'The server cannot be reached. Please check the network.',
     unexpected: 'The server did not answer as it should ({status}). Please try again later.',

@@ -13,6 +13,7 @@ export default {
   done: '完成',
   copy: '复制',
   copied: '已复制',
+  pager: { label: '翻页', earlier: '上一页', later: '下一页', page_of: '第 {n} / {all} 页' },
   error: {
     offline: '连不上服务器，请检查网络。',
     unexpected: '服务器没有正常应答（{status}）。请稍后再试。',
