@@ -5,7 +5,7 @@
 //! - `live`: a lesson while it is on. `recording`: a subscriber like any other
 //! - `library`: courseware and plans, shared. `search`: one box for whatever can be found
 //! - `db` `storage` `bus` `jobs`: the only modules that know which engine is behind them
-//! - `worker`: runs `tongke-av` and `tongke-doc` in a sandbox. `download`: answers with a stored object. `assets` `metrics` `demo`; `load`: a load generator for any WHIP and WHEP server
+//! - `worker`: runs `tongke-av` and `tongke-doc` in a sandbox. `download`: answers with a stored object. `assets` `metrics` `demo` `memory`; `load`: a load generator for any WHIP and WHEP server
 //!
 //! Dependencies point one way: main → http → features → {jobs storage db bus} → {config error}. Features speak through ids, jobs and
 //! events, never by reaching into each other's tables.
@@ -27,6 +27,7 @@ mod library;
 mod listen;
 mod live;
 mod load;
+mod memory;
 mod metrics;
 mod recording;
 mod schools;
@@ -48,11 +49,8 @@ use tracing_subscriber::EnvFilter;
 use cli::{Cli, Command, ConfigCommand, SearchCommand, Serve, Source};
 use config::{Config, LogFormat};
 
-/// Memory blocks from this size on go back to the system as soon as they are free.
-const LARGE_BLOCK: i32 = 4 << 20;
-
 fn main() -> ExitCode {
-    give_back_large_blocks();
+    memory::keep_large_blocks_apart();
     let cli = Cli::parse();
     // One provider for everything; the first call wins, and this is the first.
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -81,16 +79,6 @@ fn main() -> ExitCode {
     }
 }
 
-/// glibc learns from the first large blocks that are freed, a dictionary that was read or the 19 MB of a sign-in's Argon2, to keep such blocks in
-/// its heaps, and with them what was allocated beside them: about 100 MB that are never used again. A threshold that is set does not move.
-fn give_back_large_blocks() {
-    #[cfg(target_env = "gnu")]
-    // SAFETY: the call takes numbers only, and no other thread exists yet. It cannot fail for this option; if it did, only memory would be lost.
-    unsafe {
-        libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE_BLOCK);
-    }
-}
-
 type Outcome = Result<(), Box<dyn std::error::Error>>;
 
 fn failed(error: &dyn std::error::Error) -> ExitCode {
@@ -101,6 +89,7 @@ fn failed(error: &dyn std::error::Error) -> ExitCode {
 async fn serve(arguments: Serve) -> Outcome {
     let config = arguments.load()?;
     start_log(&config)?;
+    memory::keep_giving_back()?;
     Ok(app::serve(config, arguments.demo).await?)
 }
 
