@@ -24,6 +24,9 @@ const COMMAND_BATCH: usize = 64;
 /// Nobody is here: the thread still looks this often, so that a lost wake costs a moment and not the lesson.
 const IDLE: Duration = Duration::from_millis(500);
 
+/// How far media threads go before others, as in nice(1).
+const NICE: libc::c_int = -10;
+
 /// One media thread.
 pub struct ShardThread {
     pub shard: Shard,
@@ -41,6 +44,7 @@ impl ShardThread {
     /// Runs until it is told to stop.
     pub fn run(mut self) {
         exact_timers();
+        before_others();
         let (mut receiver, mut sender, mut arena) = (Receiver::new(), Sender::new(), SendArena::new());
         let mut more = false;
         while !self.stop.load(Ordering::Relaxed) {
@@ -146,4 +150,14 @@ impl ShardThread {
 fn exact_timers() {
     // SAFETY: the call takes plain numbers. Where it is refused, waits end a little later.
     unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, 1 as libc::c_ulong) };
+}
+
+/// A packet that comes while this processor signs somebody in or indexes a text is forwarded at once, not when that thread's time slice ends.
+fn before_others() {
+    // SAFETY: the call takes plain numbers; 0 is the calling thread on Linux.
+    if unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICE) } != 0 {
+        tracing::info!(
+            "media threads wait their turn among all others: the system grants them no priority (RLIMIT_NICE)"
+        );
+    }
 }
