@@ -40,6 +40,12 @@ pub struct ShardThread {
     pub stop: Arc<AtomicBool>,
 }
 
+/// What ended a wait. Half of them end for the shard's tick, and the kernel need not be asked what has come.
+struct Ready {
+    socket: bool,
+    waker: bool,
+}
+
 impl ShardThread {
     /// Runs until it is told to stop.
     pub fn run(mut self) {
@@ -48,12 +54,12 @@ impl ShardThread {
         let (mut receiver, mut sender, mut arena) = (Receiver::new(), Sender::new(), SendArena::new());
         let mut more = false;
         while !self.stop.load(Ordering::Relaxed) {
-            if !more {
-                self.wait();
+            let ready = if more { Ready { socket: true, waker: true } } else { self.wait() };
+            if ready.waker {
+                self.waker.reset();
             }
-            self.waker.reset();
             more = self.carry_out_commands();
-            more |= self.receive(&mut receiver);
+            more |= ready.socket && self.receive(&mut receiver);
             let at = now();
             self.shard.handle_imports();
             self.shard.handle_timeout(at);
@@ -62,13 +68,15 @@ impl ShardThread {
         }
     }
 
-    fn wait(&self) {
+    fn wait(&self) -> Ready {
         let due = self.shard.poll_timeout().map_or(IDLE, |due| due.saturating_duration_since(now()));
         let timeout = libc::timespec { tv_sec: due.as_secs() as _, tv_nsec: due.subsec_nanos() as _ };
         let mut polls =
             [self.socket.fd(), self.waker.fd()].map(|fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 });
         // SAFETY: two valid pollfds and a valid timeout; no signal mask.
         unsafe { libc::ppoll(polls.as_mut_ptr(), polls.len() as libc::nfds_t, &raw const timeout, std::ptr::null()) };
+        let [socket, waker] = polls.map(|poll| poll.revents != 0);
+        Ready { socket, waker }
     }
 
     /// True when more commands may wait.
