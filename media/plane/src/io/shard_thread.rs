@@ -60,10 +60,12 @@ impl ShardThread {
             }
             more = self.carry_out_commands();
             more |= ready.socket && self.receive(&mut receiver);
-            let at = now();
             self.shard.handle_imports();
-            self.shard.handle_timeout(at);
+            // What came goes on before anything else is looked after.
             self.flush(&mut sender, &mut arena);
+            if self.shard.handle_timeout(now()) {
+                self.flush(&mut sender, &mut arena);
+            }
             self.pass_on();
         }
     }
