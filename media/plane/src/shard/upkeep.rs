@@ -28,7 +28,7 @@ const _: () = assert!(PLANNED_LAYERS == MAX_LAYERS, "the allocator plans for the
 
 /// A tick that is due so soon is done by a thread that is awake anyway: to be woken for it once more is what a tick mostly costs (on a
 /// virtual machine 25 to 50 µs of processor time, of which its work is a fraction).
-const EARLY: Duration = Duration::from_millis(5);
+const EARLY: Duration = Duration::from_millis(8);
 
 /// In ticks: each peer's turn, in which its transport looks at its timers (the shortest is DTLS's first retransmission after 1 s) and a
 /// subscriber's line is estimated and its layers chosen.
