@@ -25,10 +25,10 @@ pub const MAX_LAYERS: usize = 3;
 #[derive(Clone, Debug, clap::Args)]
 #[command(after_help = FAIR)]
 pub struct Args {
-    /// WHIP endpoint. `{n}` becomes the publisher's number, for servers with one address per stream.
+    /// WHIP endpoint. `{number}` becomes the publisher's number, for servers with one address per stream.
     #[arg(long)]
     pub whip: Option<String>,
-    /// WHEP endpoint. `{n}` becomes the number of the publisher that is watched.
+    /// WHEP endpoint. `{number}` becomes the number of the publisher that is watched.
     #[arg(long)]
     pub whep: String,
     /// Bearer token for WHIP; several are dealt out to the publishers in turn.
@@ -103,7 +103,7 @@ impl Args {
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
+    use clap::{CommandFactory, Parser};
 
     use super::*;
 
@@ -111,6 +111,11 @@ mod tests {
     struct Cli {
         #[command(flatten)]
         args: Args,
+    }
+
+    #[test]
+    fn the_help_shows_what_stands_for_a_number() {
+        assert!(Cli::command().render_long_help().to_string().contains("`{number}`"));
     }
 
     fn check(words: &str) -> bool {

@@ -164,7 +164,8 @@ impl<'a> Run<'a> {
 
     async fn publisher(&self, number: usize) -> Result<(Exchange, Client), Failure> {
         let args = self.args;
-        let url = args.whip.as_deref().ok_or("publishers need a WHIP endpoint")?.replace("{n}", &number.to_string());
+        let url =
+            args.whip.as_deref().ok_or("publishers need a WHIP endpoint")?.replace("{number}", &number.to_string());
         let token = args.token.get(number % args.token.len().max(1)).map(String::as_str);
         // Neighbours are the sources of retransmissions.
         let ssrcs: Vec<u32> = (0..args.layers).map(|_| rand::random::<u32>() & !1).collect();
@@ -179,7 +180,7 @@ impl<'a> Run<'a> {
 
     async fn subscriber(&self, number: usize) -> Result<(Exchange, Client), Failure> {
         let args = self.args;
-        let url = args.whep.replace("{n}", &(number % args.publishers.max(1)).to_string());
+        let url = args.whep.replace("{number}", &(number % args.publishers.max(1)).to_string());
         let (session, begun, answer, socket, endpoint) =
             self.connect(&url, args.whep_token.as_deref(), |offer| offer.subscriber()).await?;
         let manner = Manner { loss: args.drop / 100.0, asks_again: !args.no_nack };
