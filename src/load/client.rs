@@ -60,6 +60,12 @@ impl Client {
         })
     }
 
+    /// Until media flows, and for a subscriber until it has seen a picture.
+    pub fn is_joining(&self) -> bool {
+        let waits = matches!(&self.part, Part::Subscriber(subscriber) if !subscriber.shows());
+        self.session.is_none() || waits
+    }
+
     /// It came while the others were already being measured.
     pub fn comes_late(&mut self) {
         if let Part::Subscriber(subscriber) = &mut self.part {
