@@ -64,7 +64,7 @@ impl Shard {
             self.notice_silence(now);
         }
         self.gauge_queues();
-        self.next_tick = (!self.peers.is_empty()).then(|| (due + TICK).max(now + EARLY));
+        self.next_tick = (!self.peers.is_empty()).then(|| due.max(now) + TICK);
         true
     }
 
