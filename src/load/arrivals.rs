@@ -19,6 +19,8 @@ const CLOCK_RATE: u32 = 90_000;
 pub enum Came {
     /// Further than any before.
     Ahead,
+    /// So far that what was left out is not asked for.
+    Jumped,
     /// Out of order, by itself.
     Late,
     /// After it was asked for.
@@ -68,7 +70,8 @@ impl Arrivals {
 
     fn came(&mut self, seq: SeqNo, now: Instant) -> Came {
         match self.missing.received(seq, now) {
-            Arrival::Newest | Arrival::Jump => Came::Ahead,
+            Arrival::Newest => Came::Ahead,
+            Arrival::Jump => Came::Jumped,
             Arrival::Recovered { requests: 0 } => Came::Late,
             Arrival::Recovered { .. } => Came::Repaired,
             Arrival::NotMissing => Came::InVain,
@@ -121,6 +124,8 @@ impl FirstPicture {
 
 #[cfg(test)]
 mod tests {
+    use tongke_plane::publish::nack::MAX_MISSING;
+
     use super::*;
 
     /// A packet of a stream, `marker` and all; nothing but header and payload.
@@ -168,5 +173,7 @@ mod tests {
         assert_eq!(stream.retransmission(101, now), (SeqNo(101), Came::Repaired));
         assert_eq!(stream.retransmission(101, now).1, Came::InVain);
         assert_eq!(stream.expected(), 4);
+        assert_eq!(media(&mut stream, 104 + MAX_MISSING as u16), Came::Ahead);
+        assert_eq!(media(&mut stream, 105 + 2 * MAX_MISSING as u16), Came::Jumped, "nobody asks for so many");
     }
 }

@@ -17,8 +17,9 @@ use super::publisher::{Publisher, Sent};
 use super::sightings::Sightings;
 use super::subscriber::{Datagram, Seen, Subscriber};
 
-/// ICE and DTLS of a connection that stands have timers of seconds: they are looked at this often.
-const STANDING: Duration = Duration::from_millis(100);
+/// ICE and DTLS are looked after this often while a connection is made, and when it stands: then their timers are of seconds.
+const JOINING: Duration = Duration::from_millis(2);
+const STANDING: Duration = Duration::from_millis(500);
 
 pub struct Client {
     pub socket: Socket,
@@ -29,8 +30,19 @@ pub struct Client {
     profile: Option<Profile>,
     part: Part,
     begun: Instant,
-    /// When ICE and DTLS are looked after again; while there are no keys, always.
+    /// When ICE and DTLS are looked after again.
     next_endpoint: Instant,
+    /// RTP packets and their bytes that [`Live`] does not count yet: an addition that all threads see costs as much as the rest of counting.
+    untold: (u64, u64),
+}
+
+/// What the thread knows of a client without looking at it.
+#[derive(Clone, Copy)]
+pub struct Waits {
+    /// When [`Client::handle_timeout`] has something to do.
+    pub until: Instant,
+    /// For the next step of joining, or for a packet that is missing: what comes then is wanted soon.
+    pub eagerly: bool,
 }
 
 pub enum Part {
@@ -49,7 +61,17 @@ impl Client {
     pub fn new(socket: Socket, endpoint: Endpoint, part: Part, begun: Instant) -> Result<Client, Failure> {
         let server = endpoint.server();
         socket.connect(server)?;
-        Ok(Client { socket, server, endpoint, session: None, profile: None, part, begun, next_endpoint: begun })
+        Ok(Client {
+            socket,
+            server,
+            endpoint,
+            session: None,
+            profile: None,
+            part,
+            begun,
+            next_endpoint: begun,
+            untold: (0, 0),
+        })
     }
 
     /// The name of its cipher (RFC 5764 §4.1.2, RFC 7714 §14.2), once there are keys.
@@ -60,10 +82,16 @@ impl Client {
         })
     }
 
-    /// Until media flows, and for a subscriber until it has seen a picture.
-    pub fn is_joining(&self) -> bool {
-        let waits = matches!(&self.part, Part::Subscriber(subscriber) if !subscriber.shows());
-        self.session.is_none() || waits
+    pub fn waits(&self) -> Waits {
+        let (due, waits_for_packets) = match &self.part {
+            Part::Publisher(publisher) => (publisher.poll_timeout(), false),
+            Part::Subscriber(subscriber) => (subscriber.poll_timeout(), subscriber.waits_for_packets()),
+        };
+        let due = due.filter(|_| self.session.is_some());
+        Waits {
+            until: due.map_or(self.next_endpoint, |due| due.min(self.next_endpoint)),
+            eagerly: self.session.is_none() || waits_for_packets,
+        }
     }
 
     /// It came while the others were already being measured.
@@ -90,14 +118,6 @@ impl Client {
         }
     }
 
-    /// When a publisher's next frame is due.
-    pub fn next_frame(&self) -> Option<Instant> {
-        match &self.part {
-            Part::Publisher(publisher) => publisher.next_frame(),
-            Part::Subscriber(_) => None,
-        }
-    }
-
     /// Reads until nothing is left.
     pub fn drain(&mut self, batch: &mut Batch, live: &Live, sightings: &mut Sightings) {
         loop {
@@ -111,9 +131,15 @@ impl Client {
             }
             self.flush();
             if count < BATCH {
-                return;
+                return self.tell(live);
             }
         }
+    }
+
+    fn tell(&mut self, live: &Live) {
+        let (packets, bytes) = std::mem::take(&mut self.untold);
+        live.packets.fetch_add(packets, Relaxed);
+        live.bytes.fetch_add(bytes, Relaxed);
     }
 
     fn handle(&mut self, datagram: Datagram<'_>, live: &Live, sightings: &mut Sightings) {
@@ -144,8 +170,8 @@ impl Client {
 
     fn handle_rtp(&mut self, datagram: Datagram<'_>, live: &Live, sightings: &mut Sightings) {
         let (Some(session), Part::Subscriber(subscriber)) = (&mut self.session, &mut self.part) else { return };
-        live.packets.fetch_add(1, Relaxed);
-        live.bytes.fetch_add(datagram.bytes.len() as u64, Relaxed);
+        self.untold.0 += 1;
+        self.untold.1 += datagram.bytes.len() as u64;
         let shown = subscriber.shows();
         subscriber.handle_rtp(datagram, session, sightings);
         if !shown && subscriber.shows() {
@@ -166,8 +192,8 @@ impl Client {
 
     /// Sends what is due.
     pub fn handle_timeout(&mut self, live: &Live, now: Instant) {
-        if self.session.is_none() || now >= self.next_endpoint {
-            self.next_endpoint = now + STANDING;
+        if now >= self.next_endpoint {
+            self.next_endpoint = now + if self.session.is_some() { STANDING } else { JOINING };
             self.look_after_endpoint(now);
         }
         let Some(session) = &mut self.session else { return };

@@ -3,8 +3,10 @@
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::time::Instant;
 
 use socket2::{Domain, Protocol, Socket as RawSocket, Type};
+use tongke_plane::io::Waker;
 
 use super::Failure;
 
@@ -122,13 +124,28 @@ impl Epoll {
         if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
 
-    /// Keys of sockets that can be read now; where there are many, not all of them.
-    pub fn poll(&self, keys: &mut Vec<usize>) {
+    /// Keys of sockets that can be read now. True when there may be more.
+    pub fn poll(&self, keys: &mut Vec<usize>) -> bool {
         let mut events = [libc::epoll_event { events: 0, u64: 0 }; 256];
         // SAFETY: the array has as many elements as are named, and outlives the call.
         let ready = unsafe { libc::epoll_wait(self.fd.as_raw_fd(), events.as_mut_ptr(), events.len() as i32, 0) };
         keys.clear();
         keys.extend(events.iter().take(usize::try_from(ready).unwrap_or(0)).map(|event| event.u64 as usize));
+        keys.len() == events.len()
+    }
+
+    /// Waits until then, or until woken; `for_datagrams`: or until a socket can be read.
+    pub fn wait(&self, waker: &Waker, for_datagrams: bool, until: Instant) {
+        let time = until.saturating_duration_since(Instant::now());
+        let time = libc::timespec { tv_sec: time.as_secs() as _, tv_nsec: time.subsec_nanos() as _ };
+        let mut polls =
+            [waker.fd(), self.fd.as_raw_fd()].map(|fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 });
+        let count = if for_datagrams { polls.len() } else { 1 };
+        // SAFETY: there are as many valid pollfds as are named, and a valid timeout; no signal mask.
+        unsafe { libc::ppoll(polls.as_mut_ptr(), count as libc::nfds_t, &raw const time, std::ptr::null()) };
+        if polls[0].revents != 0 {
+            waker.reset();
+        }
     }
 }
 
@@ -280,6 +297,27 @@ mod tests {
             );
             assert!(datagrams.iter().all(|(_, arrived)| arrived.is_some_and(|arrived| arrived >= before)));
         }
+    }
+
+    #[test]
+    fn a_wait_ends_with_its_time_with_a_wake_and_with_a_datagram_if_it_is_for_datagrams() {
+        let ((from, to), epoll, waker) = (pair(false), Epoll::new().unwrap(), Waker::new().unwrap());
+        epoll.add(&to, 7).unwrap();
+        let ends_early = |for_datagrams: bool, millis: u64| {
+            let until = Instant::now() + Duration::from_millis(millis);
+            epoll.wait(&waker, for_datagrams, until);
+            Instant::now() < until
+        };
+        assert!(!ends_early(true, 20), "nobody came");
+        waker.wake();
+        assert!(ends_early(false, 20_000), "woken");
+        assert!(!ends_early(false, 20), "once");
+        from.send(b"media");
+        assert!(!ends_early(false, 20), "not for that");
+        assert!(ends_early(true, 20_000), "for that");
+        let mut keys = Vec::new();
+        assert!(!epoll.poll(&mut keys), "no more than these");
+        assert_eq!(keys, [7]);
     }
 
     #[test]

@@ -106,8 +106,8 @@ impl Publisher {
         (self.layers.iter().map(|layer| layer.sent).collect(), &self.lateness)
     }
 
-    /// When [`Publisher::handle_timeout`] has a frame to send; none before the first.
-    pub fn next_frame(&self) -> Option<Instant> {
+    /// When [`Publisher::handle_timeout`] has a frame to send; none before it was first asked.
+    pub fn poll_timeout(&self) -> Option<Instant> {
         self.next_frame
     }
 

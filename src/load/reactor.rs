@@ -7,9 +7,10 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
+use tongke_plane::io::Waker;
 
 use super::Failure;
-use super::client::{Client, Outcome};
+use super::client::{Client, Outcome, Waits};
 use super::datagrams::{Batch, Epoll};
 use super::live::Live;
 use super::percentiles::latencies;
@@ -18,17 +19,24 @@ use super::sightings::Sightings;
 use super::strain::{Mark, Strain};
 use super::subscriber::Seen;
 
-/// Sockets are looked at this often, and not whenever something comes, as behind a network card that moderates its interrupts: over loopback
-/// it is the server that would pay for each waking of ours, in the middle of its sending. Nothing is measured by when we look: the kernel
-/// tells when a datagram came. A look costs mostly its waking, for which a virtual machine counts 25 to 50 µs.
-const LOOK_EVERY: Duration = Duration::from_millis(5);
-/// So often while somebody joins: there every answer waits for the one before, and how long it takes is measured.
-const LOOK_JOINING: Duration = Duration::from_millis(2);
+/// When a thread turns to its clients.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Turns {
+    /// When something comes, and when a timer is due: a frame leaves on time, and what is asked of a publisher is answered at once.
+    AtOnce,
+    /// Every few milliseconds, and not whenever something comes, as behind a network card that moderates its interrupts: over loopback it is
+    /// the server that would pay for each waking of ours, in the middle of its sending. Nothing is measured by when we look: the kernel tells
+    /// when a datagram came. A turn costs mostly its waking, for which a virtual machine counts 25 to 50 µs.
+    Moderated,
+}
 
-/// A frame leaves when it is due: those who send look at their timers whenever they wake.
-pub const PUBLISHING: Duration = Duration::ZERO;
-/// What a subscriber has to do by the clock bears this: a NACK waits twice as long for packets that changed places.
-pub const SUBSCRIBING: Duration = Duration::from_millis(5);
+/// So often where nobody waits for anything: reports to the server, due ten times a second, bear it.
+const MODERATED: Duration = Duration::from_millis(10);
+/// So often while somebody does: each step of joining waits for the one before, and what that takes is measured, as is a repair.
+const EAGER: Duration = Duration::from_millis(2);
+
+/// A thread without clients waits for commands.
+const IDLE: Duration = Duration::from_secs(1);
 
 /// What the view shows is handed over this often.
 const TELL_EVERY: Duration = Duration::from_millis(500);
@@ -57,17 +65,24 @@ enum Command {
 
 /// One or several threads.
 pub struct Reactor {
-    threads: Vec<(Sender<Command>, JoinHandle<()>)>,
+    threads: Vec<Thread>,
+}
+
+struct Thread {
+    commands: Sender<Command>,
+    waker: Arc<Waker>,
+    handle: JoinHandle<()>,
 }
 
 impl Reactor {
-    /// `pace`: how often clients look at their timers.
-    pub fn start(name: &str, threads: usize, pace: Duration, live: &Arc<Live>) -> Result<Reactor, Failure> {
+    pub fn start(name: &str, threads: usize, turns: Turns, live: &Arc<Live>) -> Result<Reactor, Failure> {
         let start = |n: usize| -> Result<_, Failure> {
-            let (sender, commands) = channel();
-            let (epoll, live) = (Epoll::new()?, live.clone());
-            let work = move || Worker::new(epoll, pace, live).run(&commands);
-            Ok((sender, std::thread::Builder::new().name(format!("{name}-{n}")).spawn(work)?))
+            let (commands, receiver) = channel();
+            let waker = Arc::new(Waker::new()?);
+            let (epoll, live, woken) = (Epoll::new()?, live.clone(), waker.clone());
+            let work = move || Worker::new(epoll, woken, turns, live).run(&receiver);
+            let handle = std::thread::Builder::new().name(format!("{name}-{n}")).spawn(work)?;
+            Ok(Thread { commands, waker, handle })
         };
         Ok(Reactor { threads: (0..threads).map(start).collect::<Result<_, _>>()? })
     }
@@ -95,23 +110,28 @@ impl Reactor {
 
     /// Ends the threads; every client says goodbye.
     pub fn finish(self) {
-        for (sender, thread) in self.threads {
-            let _ = sender.send(Command::Finish);
+        (0..self.threads.len()).for_each(|thread| self.tell(thread, Command::Finish));
+        for thread in self.threads {
             // The panic hook has told of one that panicked.
-            let _ = thread.join();
+            let _ = thread.handle.join();
         }
     }
 
     fn tell(&self, thread: usize, command: Command) {
+        let thread = &self.threads[thread];
         // A thread that is gone has panicked, which `close_window` reports.
-        let _ = self.threads[thread].0.send(command);
+        let _ = thread.commands.send(command);
+        thread.waker.wake();
     }
 }
 
 struct Worker {
     epoll: Epoll,
-    pace: Duration,
+    waker: Arc<Waker>,
+    turns: Turns,
     clients: Vec<Client>,
+    /// What each of them waits for.
+    waits: Vec<Waits>,
     batch: Batch,
     live: Arc<Live>,
     sightings: Sightings,
@@ -121,11 +141,13 @@ struct Worker {
 }
 
 impl Worker {
-    fn new(epoll: Epoll, pace: Duration, live: Arc<Live>) -> Worker {
+    fn new(epoll: Epoll, waker: Arc<Waker>, turns: Turns, live: Arc<Live>) -> Worker {
         Worker {
             epoll,
-            pace,
+            waker,
+            turns,
             clients: Vec::new(),
+            waits: Vec::new(),
             batch: Batch::new(),
             live,
             sightings: Sightings::default(),
@@ -135,9 +157,9 @@ impl Worker {
     }
 
     fn run(&mut self, commands: &Receiver<Command>) {
-        let (mut ready, mut next_frame, mut look_every) = (Vec::new(), None, LOOK_JOINING);
-        let [mut next_look, mut next_timers, mut next_telling] = [Instant::now(); 3];
+        let (mut ready, mut next_telling) = (Vec::new(), Instant::now());
         loop {
+            let turn = Instant::now();
             while let Ok(command) = commands.try_recv() {
                 match command {
                     Command::Add(client) => self.add(*client),
@@ -147,27 +169,35 @@ impl Worker {
                     Command::Finish => return self.finish(),
                 }
             }
-            if ready.is_empty() {
-                let until = next_frame.map_or(next_look, |due| next_look.min(due));
-                std::thread::sleep(until.saturating_duration_since(Instant::now()));
-                next_look = Instant::now() + look_every;
-            }
-            self.epoll.poll(&mut ready);
+            let more = self.epoll.poll(&mut ready);
             for &key in &ready {
                 self.clients[key].drain(&mut self.batch, &self.live, &mut self.sightings);
+                self.waits[key] = self.clients[key].waits();
             }
-            let now = Instant::now();
-            if now >= next_timers {
-                next_timers = now + self.pace;
-                self.clients.iter_mut().for_each(|client| client.handle_timeout(&self.live, now));
-                next_frame = self.clients.iter().filter_map(Client::next_frame).min();
-                let joining = self.clients.iter().any(Client::is_joining);
-                look_every = if joining { LOOK_JOINING } else { LOOK_EVERY };
-            }
-            if now >= next_telling {
-                next_telling = now + TELL_EVERY;
+            self.handle_timeouts(Instant::now());
+            if turn >= next_telling {
+                next_telling = turn + TELL_EVERY;
                 self.live.add_latencies(self.sightings.take_recent());
             }
+            if !more {
+                self.epoll.wait(&self.waker, self.turns == Turns::AtOnce, self.next_turn(turn));
+            }
+        }
+    }
+
+    fn handle_timeouts(&mut self, now: Instant) {
+        for (client, waits) in self.clients.iter_mut().zip(&mut self.waits).filter(|(_, waits)| waits.until <= now) {
+            client.handle_timeout(&self.live, now);
+            *waits = client.waits();
+        }
+    }
+
+    fn next_turn(&self, turn: Instant) -> Instant {
+        let eager = || self.waits.iter().any(|waits| waits.eagerly);
+        let due = || self.waits.iter().map(|waits| waits.until).min();
+        match self.turns {
+            Turns::AtOnce => due().unwrap_or(turn + IDLE),
+            Turns::Moderated => turn + if eager() { EAGER } else { MODERATED },
         }
     }
 
@@ -178,6 +208,7 @@ impl Worker {
         match self.epoll.add(&client.socket, self.clients.len()) {
             Ok(()) => {
                 client.handle_timeout(&self.live, Instant::now());
+                self.waits.push(client.waits());
                 self.clients.push(client);
             }
             Err(error) => self.live.note(format!("a socket could not be watched: {error}")),

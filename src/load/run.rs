@@ -15,7 +15,7 @@ use super::http::{Exchange, Signalling};
 use super::live::Live;
 use super::process::{Reading, Server, Usage};
 use super::publisher::Publisher;
-use super::reactor::{PUBLISHING, Reactor, SUBSCRIBING, Window};
+use super::reactor::{Reactor, Turns, Window};
 use super::report::{self, Measured, Report};
 use super::sdp::Offer;
 use super::subscriber::{Manner, Subscriber};
@@ -51,8 +51,8 @@ impl<'a> Run<'a> {
             args,
             keyring: Arc::new(Keyring::generate()?),
             signalling: Signalling::new(args)?,
-            senders: Reactor::start("publishers", 1, PUBLISHING, &live)?,
-            receivers: Reactor::start("subscribers", args.threads.max(1), SUBSCRIBING, &live)?,
+            senders: Reactor::start("publishers", 1, Turns::AtOnce, &live)?,
+            receivers: Reactor::start("subscribers", args.threads.max(1), Turns::Moderated, &live)?,
             server: Server::of(&args.server_pid),
             at_rest: Reading::default(),
             sessions: Vec::new(),

@@ -126,6 +126,24 @@ impl Subscriber {
         self.seen.showed_after.is_some()
     }
 
+    /// For those of its first picture, or for those that it has asked for or soon will.
+    pub fn waits_for_packets(&self) -> bool {
+        !self.shows() || self.broken || self.asks_again_at().is_some()
+    }
+
+    /// When a number that is missing is to be asked for.
+    fn asks_again_at(&self) -> Option<Instant> {
+        self.stream.as_ref().filter(|_| self.manner.asks_again).and_then(|stream| stream.missing.poll_timeout())
+    }
+
+    /// When [`Subscriber::handle_timeout`] has something to send; none before media comes.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.stream.as_ref()?;
+        let keyframe = (!self.shows() || self.broken).then_some(self.next_ask);
+        let feedback = self.feedback.as_ref().and_then(FeedbackGenerator::poll_timeout);
+        [Some(self.next_report), keyframe, feedback, self.asks_again_at()].into_iter().flatten().min()
+    }
+
     /// It came while the others were already being measured.
     pub fn comes_late(&mut self) {
         self.seen.late = true;
@@ -194,12 +212,13 @@ impl Subscriber {
         let mut stream = same.unwrap_or_else(|| Arrivals::beginning(packet.ssrc(), seq));
         let came = stream.media(packet, seq, now);
         self.stream = Some(stream);
+        self.broken |= came == Came::Jumped;
         if !self.window {
             return;
         }
         self.seen.bytes += packet.bytes().len() as u64;
         match came {
-            Came::Ahead => self.seen.packets += 1,
+            Came::Ahead | Came::Jumped => self.seen.packets += 1,
             Came::Late => {
                 self.seen.packets += 1;
                 self.seen.reordered += 1;
@@ -240,7 +259,7 @@ impl Subscriber {
             self.seen.retransmitted += 1;
             match came {
                 Came::InVain => self.seen.in_vain += 1,
-                Came::Ahead | Came::Late | Came::Repaired => self.seen.repaired += 1,
+                Came::Ahead | Came::Jumped | Came::Late | Came::Repaired => self.seen.repaired += 1,
             }
         }
         self.watch(packet, payload, seq, now);

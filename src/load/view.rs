@@ -17,7 +17,8 @@ const EVERY: Duration = Duration::from_secs(1);
 pub struct View {
     live: Arc<Live>,
     server: Option<Server>,
-    form: Form,
+    /// None: only what goes wrong is told.
+    form: Option<Form>,
     /// Lines on the terminal that the next ones take the place of.
     shown: usize,
     last: Totals,
@@ -26,8 +27,6 @@ pub struct View {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Form {
-    /// Only what goes wrong.
-    Silent,
     Lines,
     Terminal,
 }
@@ -45,9 +44,9 @@ struct Totals {
 impl View {
     pub fn new(live: Arc<Live>, server: Option<Server>, silent: bool) -> View {
         let form = match (silent, std::io::stderr().is_terminal()) {
-            (true, _) => Form::Silent,
-            (false, true) => Form::Terminal,
-            (false, false) => Form::Lines,
+            (true, _) => None,
+            (false, true) => Some(Form::Terminal),
+            (false, false) => Some(Form::Lines),
         };
         let last = Totals::of(&live);
         View { live, server, form, shown: 0, last, last_server: Reading::default() }
@@ -76,6 +75,7 @@ impl View {
     }
 
     fn show(&mut self) {
+        let Some(form) = self.form else { return self.tell(self.notes()) };
         let now = Totals::of(&self.live);
         let seconds = (now.at - self.last.at).as_secs_f64().max(1e-3);
         let per_second = |now: u64, last: u64| ((now - last) as f64 / seconds).round();
@@ -92,14 +92,13 @@ impl View {
         let facts: Vec<_> = facts.into_iter().filter(|(_, fact)| !fact.is_empty()).collect();
         let mut lines = self.notes();
         let notes = lines.len();
-        match self.form {
-            Form::Silent => {}
+        match form {
             Form::Lines => lines.push(facts.iter().map(|(_, fact)| fact.as_str()).collect::<Vec<_>>().join(" · ")),
             Form::Terminal => lines.extend(facts.iter().map(|(name, fact)| format!("{name:>12}  {fact}"))),
         }
         let shown = lines.len() - notes;
         self.tell(lines);
-        self.shown = if self.form == Form::Terminal { shown } else { 0 };
+        self.shown = if form == Form::Terminal { shown } else { 0 };
     }
 
     fn publishers(&self, packets: f64) -> String {

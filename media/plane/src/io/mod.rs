@@ -31,7 +31,7 @@ use crate::transport::TransportError;
 pub use receive::Receiver;
 pub use send::{SendReport, Sender};
 pub use socket::MediaSocket;
-use waker::Waker;
+pub use waker::Waker;
 
 /// Commands that may wait for a shard. A join takes three; a thousand rooms that open at the bell fit.
 const COMMAND_QUEUE: usize = 8_192;
