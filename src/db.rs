@@ -62,7 +62,10 @@ impl Db {
         };
         let options = AnyPoolOptions::new().max_connections(connections).acquire_timeout(ACQUIRE_TIMEOUT);
         let pool = match engine {
-            Engine::Sqlite => options.after_connect(|connection, _| Box::pin(prepare_sqlite(connection))),
+            // A file does not go away between two statements, as a server may.
+            Engine::Sqlite => {
+                options.test_before_acquire(false).after_connect(|connection, _| Box::pin(prepare_sqlite(connection)))
+            }
             Engine::Postgres => options,
         }
         .connect(url)
