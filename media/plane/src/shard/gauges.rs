@@ -19,7 +19,7 @@ pub struct Depths {
 impl Shard {
     /// Tells how deep the queues were, once a second; called with every tick.
     pub(super) fn gauge_queues(&mut self) {
-        self.depths.events = self.depths.events.max(self.events.len());
+        self.depths.events = self.depths.events.max(self.news.len());
         // The last peer has left: no tick follows that could tell.
         if self.ticks.is_multiple_of(TELL_PERIOD) || self.peers.is_empty() {
             let Depths { control, owed, events } = std::mem::take(&mut self.depths);

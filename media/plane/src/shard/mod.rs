@@ -18,6 +18,7 @@ mod hosted;
 mod ingest;
 mod line;
 mod membership;
+mod news;
 mod owed;
 mod pacing;
 mod patience;
@@ -42,6 +43,7 @@ use crate::transport::{self, CloseReason, HandshakeStep, Output, Path};
 use gauges::Depths;
 use hosted::Hosted;
 use line::Line;
+use news::News;
 use owed::{MAX_OWED, Owed};
 use peer::{Peer, Role};
 
@@ -51,14 +53,8 @@ pub const SILENCE: Duration = Duration::from_secs(2);
 /// Publishers are looked after this often: losses are asked for again, feedback goes out.
 const TICK: Duration = Duration::from_millis(10);
 
-/// In ticks: how long levels and line states wait to be told together. Each waking of the server costs as much as twenty packets.
-const NEWS_PERIOD: u64 = 5;
-
 /// Control datagrams that may wait to be sent: more than a join storm of a thousand makes in one batch.
 const MAX_CONTROL: usize = 16_384;
-
-/// Passing events that may wait for the server; those about who is here are never dropped, and are bounded by who is here.
-const MAX_EVENTS: usize = 4_096;
 
 /// One media thread's state.
 pub struct Shard {
@@ -79,7 +75,7 @@ pub struct Shard {
     owed: VecDeque<Owed>,
     /// STUN, DTLS and RTCP on their way out.
     control: VecDeque<(SocketAddr, bytes::Bytes)>,
-    events: VecDeque<Event>,
+    news: News,
     /// For other shards.
     requests: Vec<(usize, Command)>,
     /// Steps of handshakes, one of each peer at most.
@@ -97,8 +93,6 @@ pub struct Shard {
     /// Whose pictures wait for their turn, and how many of them had it in this tick.
     pacing: Vec<usize>,
     paced: usize,
-    /// Whether an event waits that the server must know at once.
-    urgent: bool,
 }
 
 impl Shard {
@@ -117,7 +111,7 @@ impl Shard {
             frame_due: None,
             owed: VecDeque::with_capacity(MAX_OWED),
             control: VecDeque::new(),
-            events: VecDeque::new(),
+            news: News::default(),
             requests: Vec::new(),
             handshakes: VecDeque::new(),
             counters,
@@ -130,7 +124,6 @@ impl Shard {
             probing: Vec::new(),
             pacing: Vec::new(),
             paced: 0,
-            urgent: false,
         }
     }
 
@@ -165,16 +158,14 @@ impl Shard {
         self.pay_owed(now, arena) || self.forward_fresh(now, arena) || self.write_paced(now, arena)
     }
 
-    /// Whether the server should be woken for events: those that pass wait for each other, a twentieth of a second at most.
+    /// Whether the server should be woken for events: those that pass wait for each other, half a second at most.
     pub fn has_news(&self) -> bool {
-        !self.events.is_empty() && (self.urgent || self.ticks.is_multiple_of(NEWS_PERIOD))
+        self.news.are_due(self.ticks)
     }
 
     /// The next thing to tell the server.
     pub fn poll_event(&mut self) -> Option<Event> {
-        let event = self.events.pop_front();
-        self.urgent &= event.is_some();
-        event
+        self.news.next()
     }
 
     /// The next command for another shard.
@@ -313,13 +304,8 @@ impl Shard {
         self.depths.control = self.depths.control.max(self.control.len());
     }
 
-    /// Queues an event. While the server does not take them, levels and line states are dropped: newer ones follow.
+    /// Tells the server of something.
     fn tell(&mut self, event: Event) {
-        let passing = matches!(event, Event::AudioLevel { .. } | Event::Link { .. } | Event::SlotLayer { .. });
-        match passing && self.events.len() >= MAX_EVENTS {
-            true => Counters::add(&self.counters.events_lost, 1),
-            false => self.events.push_back(event),
-        }
-        self.urgent |= !passing;
+        self.news.tell(self.ticks, event, &self.counters);
     }
 }

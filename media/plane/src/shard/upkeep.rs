@@ -223,7 +223,7 @@ impl Shard {
 
     /// Decides which layer of everything a subscriber gets.
     pub(super) fn allocate(&mut self, now: Instant, at: usize) {
-        let Shard { peers, tracks, events, .. } = self;
+        let Shard { peers, tracks, news, ticks, counters, .. } = self;
         let Some(peer) = peers.get_mut(at) else { return };
         let id = peer.id;
         let Some(subscriber) = peer.subscriber() else { return };
@@ -263,9 +263,10 @@ impl Shard {
             }
             let state = (hosted.track.id, forward.current());
             if slot.told != Some(state) {
-                slot.told = Some(state);
                 let (track, layer) = state;
-                events.push_back(Event::SlotLayer { peer: id, mid: slot.mid.clone(), track, layer });
+                let told = Event::SlotLayer { peer: id, mid: slot.mid.clone(), track, layer };
+                // What was dropped is told at the next turn.
+                slot.told = news.tell(*ticks, told, counters).then_some(state);
             }
         }
         if narrow {
@@ -292,8 +293,7 @@ impl Shard {
             let silent = newest.is_none_or(|newest| now.saturating_duration_since(newest) >= SILENCE);
             if hosted.live && silent && matches!(hosted.origin, Origin::Local { .. }) {
                 hosted.live = false;
-                self.events.push_back(Event::TrackSilent { track: hosted.track.id });
-                self.urgent = true;
+                self.news.tell(self.ticks, Event::TrackSilent { track: hosted.track.id }, &self.counters);
             }
         }
     }
