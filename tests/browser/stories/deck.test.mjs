@@ -262,6 +262,10 @@ describe('a lesson taught with a deck', { concurrency: false }, () => {
     await teacher.goBack();
     await found.waitFor();
     assert.equal(await mark(teacher, 'recordings-find').inputValue(), '车轮为什么', 'coming back finds the list as it was left');
+    await teacher.goto(`${school.base}/recordings?page=9`);
+    await teacher.waitForURL('**/recordings');
+    await teacher.goBack();
+    await found.waitFor();
     // The one box finds the lesson as well.
     await teacher.goto(`${school.base}/library?kind=recording&q=${encodeURIComponent('车轮为什么')}`);
     await mark(teacher, 'hit').waitFor();
