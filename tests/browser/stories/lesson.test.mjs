@@ -87,11 +87,10 @@ describe('a lesson from the bell to the replay', { concurrency: false }, () => {
     const began = Date.now();
     for (const page of [willow, bridge]) {
       let pictures;
-      // On a busy machine it comes small at first, until the estimates of both lines have grown: that it comes in full is what is asked here.
       await eventually(`${page.named} sees a screen`, async () => {
         pictures = await shown(page);
         return pictures.some((picture) => picture.test === 'main-video' && picture.who === null && picture.width > 640) && pictures.some((picture) => picture.who === CAST.teacher.id);
-      }, { within: 30_000 }).finally(() => console.log(`${page.named}, ${Date.now() - began} ms after the click: ${JSON.stringify(pictures)}`));
+      }).finally(() => console.log(`${page.named}, ${Date.now() - began} ms after the click: ${JSON.stringify(pictures)}`));
       await shot(page, 'screen');
     }
     await shot(teacher, 'screen');
