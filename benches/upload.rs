@@ -16,7 +16,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 fn main() {
-    let numbers: Vec<u64> = std::env::args().filter_map(|argument| argument.parse().ok()).collect();
+    let numbers: Vec<u64> = std::env::args()
+        .filter_map(|argument| argument.parse().ok())
+        .collect();
     let bytes = numbers.first().copied().unwrap_or(2048) << 20;
     let rounds = numbers.get(1).copied().unwrap_or(9);
     // On the disk of the build: /tmp may be memory.
@@ -37,11 +39,19 @@ fn main() {
         if round % 2 == 1 {
             tus.push(server.upload(&content, bytes));
         }
-        eprintln!("round {round}: tus {:.0} MB/s, sink {:.0} MB/s", tus[tus.len() - 1], plain[plain.len() - 1]);
+        eprintln!(
+            "round {round}: tus {:.0} MB/s, sink {:.0} MB/s",
+            tus[tus.len() - 1],
+            plain[plain.len() - 1]
+        );
     }
     drop(server);
     let peak = peak.join().expect("it ends with the server");
-    let ratios: Vec<f64> = tus.iter().zip(&plain).map(|(tus, plain)| tus / plain).collect();
+    let ratios: Vec<f64> = tus
+        .iter()
+        .zip(&plain)
+        .map(|(tus, plain)| tus / plain)
+        .collect();
     let told = json!({
         "bench": "upload", "bytes": bytes, "tus_mb_s": tus, "sink_mb_s": plain, "ratio": median(&ratios),
         "worst_ratio": ratios.iter().copied().fold(f64::INFINITY, f64::min),
@@ -60,26 +70,52 @@ struct Server {
 
 impl Server {
     fn start(folder: &Path) -> Server {
-        let port = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a free port").port();
+        let port = TcpListener::bind("127.0.0.1:0")
+            .and_then(|free| free.local_addr())
+            .expect("a free port")
+            .port();
         let (data, base) = (folder.join("data"), format!("http://127.0.0.1:{port}"));
-        let program = std::env::var("TONGKE_BIN").unwrap_or_else(|_| env!("CARGO_BIN_EXE_tongke").to_owned());
+        let program =
+            std::env::var("TONGKE_BIN").unwrap_or_else(|_| env!("CARGO_BIN_EXE_tongke").to_owned());
         let child = Command::new(program)
-            .args(["serve", "--demo", "--listen", &format!("127.0.0.1:{port}"), "--data"])
+            .args([
+                "serve",
+                "--demo",
+                "--listen",
+                &format!("127.0.0.1:{port}"),
+                "--data",
+            ])
             .arg(&data)
-            .envs([("TONGKE_MEDIA__LISTEN", "127.0.0.1"), ("TONGKE_MEDIA__PORT", "0"), ("TONGKE_MEDIA__SHARDS", "1")])
+            .envs([
+                ("TONGKE_MEDIA__LISTEN", "127.0.0.1"),
+                ("TONGKE_MEDIA__PORT", "0"),
+                ("TONGKE_MEDIA__SHARDS", "1"),
+            ])
             .stdout(Stdio::null())
             .stderr(File::create(folder.join("log")).expect("a file"))
             .spawn()
             .expect("the server starts");
-        let server = Server { child, base, data, cookies: folder.join("cookies") };
+        let server = Server {
+            child,
+            base,
+            data,
+            cookies: folder.join("cookies"),
+        };
         let demo = server.data.join("demo.json");
         while TcpStream::connect(("127.0.0.1", port)).is_err() || !demo.exists() {
             sleep(Duration::from_millis(50));
         }
-        let demo: Value = serde_json::from_slice(&std::fs::read(demo).expect("written")).expect("JSON");
+        let demo: Value =
+            serde_json::from_slice(&std::fs::read(demo).expect("written")).expect("JSON");
         let form =
             json!({ "login": demo["people"][0]["login"], "password": demo["people"][0]["password"] }).to_string();
-        server.curl(&["-H", "Content-Type: application/json", "-d", &form, &format!("{}/api/session", server.base)]);
+        server.curl(&[
+            "-H",
+            "Content-Type: application/json",
+            "-d",
+            &form,
+            &format!("{}/api/session", server.base),
+        ]);
         server
     }
 
@@ -88,15 +124,43 @@ impl Server {
         let length = format!("Upload-Length: {bytes}");
         let name = "Upload-Metadata: filename bGVzc29uLmJpbg==";
         let all = format!("{}/api/uploads", self.base);
-        let told = self.curl(&["-D", "-", "-X", "POST", "-H", "Tus-Resumable: 1.0.0", "-H", &length, "-H", name, &all]);
-        let at = told.lines().find_map(|line| line.strip_prefix("location: ")).expect("an address").trim();
+        let told = self.curl(&[
+            "-D",
+            "-",
+            "-X",
+            "POST",
+            "-H",
+            "Tus-Resumable: 1.0.0",
+            "-H",
+            &length,
+            "-H",
+            name,
+            &all,
+        ]);
+        let at = told
+            .lines()
+            .find_map(|line| line.strip_prefix("location: "))
+            .expect("an address")
+            .trim();
         let url = format!("{}{at}", self.base);
         let jar = self.cookies.to_str().expect("ASCII");
-        let piece = ["-X", "PATCH", "-b", jar, "-H", "Tus-Resumable: 1.0.0", "-H", "Upload-Offset: 0"];
+        let piece = [
+            "-X",
+            "PATCH",
+            "-b",
+            jar,
+            "-H",
+            "Tus-Resumable: 1.0.0",
+            "-H",
+            "Upload-Offset: 0",
+        ];
         let kind = ["-H", "Content-Type: application/offset+octet-stream"];
         let speed = send(content, &url, &[&piece[..], &kind[..]].concat());
         let state: Value = serde_json::from_str(&self.curl(&[&url])).expect("JSON");
-        assert!(state["offset"] == bytes && state["resource_id"].is_string(), "it has become a resource: {state}");
+        assert!(
+            state["offset"] == bytes && state["resource_id"].is_string(),
+            "it has become a resource: {state}"
+        );
         // The sink writes over what it has written. Where room that was never used is slower than used room, as on a disk that is a file
         // of its host, the library shall not be the only one to use new room.
         std::fs::remove_dir_all(self.data.join("objects/blobs")).expect("its content is there");
@@ -105,7 +169,13 @@ impl Server {
 
     fn curl(&self, arguments: &[&str]) -> String {
         let mut command = Command::new("curl");
-        command.arg("-sS").arg("-b").arg(&self.cookies).arg("-c").arg(&self.cookies).args(arguments);
+        command
+            .arg("-sS")
+            .arg("-b")
+            .arg(&self.cookies)
+            .arg("-c")
+            .arg(&self.cookies)
+            .args(arguments);
         run(&mut command)
     }
 }
@@ -120,13 +190,29 @@ impl Drop for Server {
 /// Sends a file as the body of one request; megabytes a second, as curl counts them.
 fn send(content: &Path, url: &str, more: &[&str]) -> f64 {
     let mut command = Command::new("curl");
-    command.args(["-sS", "--fail", "-o", "/dev/null", "-w", "%{speed_upload}", "-T"]).arg(content).args(more).arg(url);
+    command
+        .args([
+            "-sS",
+            "--fail",
+            "-o",
+            "/dev/null",
+            "-w",
+            "%{speed_upload}",
+            "-T",
+        ])
+        .arg(content)
+        .args(more)
+        .arg(url);
     run(&mut command).trim().parse::<f64>().expect("a number") / 1e6
 }
 
 fn run(command: &mut Command) -> String {
     let output = command.output().expect("curl is installed");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
@@ -147,7 +233,12 @@ fn fill(path: &Path, bytes: u64, round: u64) {
 fn start_sink(path: PathBuf) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let url = format!("http://{}/file", listener.local_addr().expect("bound"));
-    spawn(move || listener.incoming().flatten().for_each(|stream| drain(stream, &path)));
+    spawn(move || {
+        listener
+            .incoming()
+            .flatten()
+            .for_each(|stream| drain(stream, &path))
+    });
     url
 }
 
@@ -158,7 +249,9 @@ fn drain(mut stream: TcpStream, path: &Path) {
         let (name, value) = line.split_once(':').unwrap_or_default();
         match name.to_ascii_lowercase().as_str() {
             "content-length" => length = value.trim().parse().expect("a number"),
-            "expect" => stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").expect("curl waits for it"),
+            "expect" => stream
+                .write_all(b"HTTP/1.1 100 Continue\r\n\r\n")
+                .expect("curl waits for it"),
             _ => {}
         }
         line.clear();
@@ -166,7 +259,9 @@ fn drain(mut stream: TcpStream, path: &Path) {
     let mut file = File::create(path).expect("a file");
     std::io::copy(&mut body.take(length), &mut file).expect("room");
     file.sync_all().expect("on the disk");
-    stream.write_all(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n").expect("curl waits for it");
+    stream
+        .write_all(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")
+        .expect("curl waits for it");
 }
 
 fn median(speeds: &[f64]) -> f64 {
@@ -191,5 +286,8 @@ fn watch(pid: u32) -> JoinHandle<u64> {
 fn resident(pid: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    line.and_then(|line| line.split_whitespace().next()).and_then(|kb| kb.parse::<u64>().ok()).unwrap_or(0) * 1024
+    line.and_then(|line| line.split_whitespace().next())
+        .and_then(|kb| kb.parse::<u64>().ok())
+        .unwrap_or(0)
+        * 1024
 }

@@ -16,6 +16,7 @@ use crate::bus::Bus;
 use crate::config::Config;
 use crate::db::{self, Db, DbError};
 use crate::identity::{self, Identity};
+use crate::ids::LessonId;
 use crate::jobs::Jobs;
 use crate::library::Library;
 use crate::listen::{self, ListenError};
@@ -23,7 +24,7 @@ use crate::live::{self, Lessons};
 use crate::recording::{self, Health, Recordings};
 use crate::search::{self, Search};
 use crate::storage::{self, Storage};
-use crate::timetable::{self, Interrupted, LessonId};
+use crate::timetable::{self, Interrupted};
 use crate::worker::Worker;
 use crate::{demo, http, metrics};
 
@@ -80,13 +81,27 @@ impl App {
     pub async fn open(config: Config) -> Result<Self, ServeError> {
         let db = Db::open(&config).await?;
         let storage = Storage::open(&config)?;
-        let jobs = Jobs::new(db.clone(), config.worker.concurrent, config.documents.concurrent);
+        let jobs = Jobs::new(
+            db.clone(),
+            config.worker.concurrent,
+            config.documents.concurrent,
+        );
         let identity = Identity::new(&config.limits);
         let (bus, metrics) = (Bus::default(), metrics::install());
         let (plane, events) = tongke_plane::start(plane_config(&config))?;
         let lessons = Lessons::start(&config, plane.clone(), events, db.clone(), bus.clone());
-        let interrupted = timetable::take_up_interrupted(&db, Timestamp::now() - live::ABANDONED_AFTER).await?;
-        let recordings = open_recordings(&config, &db, &storage, &jobs, &plane, &lessons, &interrupted).await?;
+        let interrupted =
+            timetable::take_up_interrupted(&db, Timestamp::now() - live::ABANDONED_AFTER).await?;
+        let recordings = open_recordings(
+            &config,
+            &db,
+            &storage,
+            &jobs,
+            &plane,
+            &lessons,
+            &interrupted,
+        )
+        .await?;
         if config.recording.enabled {
             recordings.listen(bus.subscribe());
         }
@@ -98,7 +113,19 @@ impl App {
         library.register_sources(&search);
         recordings.register_source(&search);
         let config = Arc::new(config);
-        Ok(Self { config, db, storage, jobs, identity, metrics, plane, lessons, recordings, library, search })
+        Ok(Self {
+            config,
+            db,
+            storage,
+            jobs,
+            identity,
+            metrics,
+            plane,
+            lessons,
+            recordings,
+            library,
+            search,
+        })
     }
 }
 
@@ -142,11 +169,25 @@ async fn open_recordings(
         };
         lessons.set_recording(lesson, state);
     });
-    let going_on: Vec<LessonId> =
-        interrupted.iter().filter(|_| config.recording.enabled).map(|lesson| lesson.id).collect();
-    let recordings =
-        Recordings::start(config, db.clone(), storage.clone(), jobs.clone(), source, tell, &going_on).await?;
-    recordings.register_exports(&Worker::media(&config.worker), &config.server.data_dir.join("scratch"));
+    let going_on: Vec<LessonId> = interrupted
+        .iter()
+        .filter(|_| config.recording.enabled)
+        .map(|lesson| lesson.id)
+        .collect();
+    let recordings = Recordings::start(
+        config,
+        db.clone(),
+        storage.clone(),
+        jobs.clone(),
+        source,
+        tell,
+        &going_on,
+    )
+    .await?;
+    recordings.register_exports(
+        &Worker::media(&config.worker),
+        &config.server.data_dir.join("scratch"),
+    );
     Ok(recordings)
 }
 
@@ -158,10 +199,17 @@ fn plane_config(config: &Config) -> tongke_plane::Config {
         (true, false) => vec![media.listen],
         (true, true) => {
             let addresses = listen::local_addresses();
-            addresses.into_iter().filter(|address| address.is_ipv4() == media.listen.is_ipv4()).collect()
+            addresses
+                .into_iter()
+                .filter(|address| address.is_ipv4() == media.listen.is_ipv4())
+                .collect()
         }
     };
-    tongke_plane::Config { shards: config.shard_addresses(), advertise, max_peers: media.max_peers }
+    tongke_plane::Config {
+        shards: config.shard_addresses(),
+        advertise,
+        max_peers: media.max_peers,
+    }
 }
 
 /// Runs the server until it is told to stop.
@@ -187,7 +235,10 @@ const LAST_ONE_LETS_GO: Duration = Duration::from_secs(5);
 /// The data directory, ours alone: a second server would take this one's running jobs for a crash's.
 async fn take_data_dir(config: &Config) -> Result<std::fs::File, ServeError> {
     let path = config.server.data_dir.clone();
-    let failed = |cause| ServeError::DataDir { path: path.clone(), cause };
+    let failed = |cause| ServeError::DataDir {
+        path: path.clone(),
+        cause,
+    };
     create_private_dir(&path).map_err(failed)?;
     let lock = std::fs::File::create(path.join("lock")).map_err(failed)?;
     let begun = Instant::now();
@@ -206,7 +257,10 @@ async fn take_data_dir(config: &Config) -> Result<std::fs::File, ServeError> {
 /// Passwords' hashes, keys and recordings are nobody else's on this machine.
 fn create_private_dir(path: &std::path::Path) -> io::Result<()> {
     use std::os::unix::fs::DirBuilderExt;
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
 }
 
 /// With nobody to run the house yet, prints the link that makes the first administrator.
@@ -240,7 +294,10 @@ async fn run(app: App, listener: TcpListener, tls: Option<listen::Tls>) -> Resul
 /// On SIGTERM or SIGINT: no new requests, lessons end, recordings and jobs finish, all within the limit. A second signal ends at once.
 async fn stop_when_told(app: App, handle: Handle<SocketAddr>, limit: Duration) {
     told_to_stop().await;
-    tracing::info!(limit_seconds = limit.as_secs(), "stopping: lessons end and recordings finish");
+    tracing::info!(
+        limit_seconds = limit.as_secs(),
+        "stopping: lessons end and recordings finish"
+    );
     tokio::spawn(async {
         told_to_stop().await;
         tracing::warn!("told to stop again: stopping at once");
@@ -249,20 +306,33 @@ async fn stop_when_told(app: App, handle: Handle<SocketAddr>, limit: Duration) {
     let began = Instant::now();
     handle.graceful_shutdown(Some(limit));
     // The recordings are finished by what hears of the end on the bus.
-    if tokio::time::timeout(limit, app.lessons.shutdown()).await.is_err() {
+    if tokio::time::timeout(limit, app.lessons.shutdown())
+        .await
+        .is_err()
+    {
         tracing::warn!("some lessons did not end in time");
     }
-    app.library.stop(limit.saturating_sub(began.elapsed()).max(AT_LEAST)).await;
-    app.recordings.stop(limit.saturating_sub(began.elapsed()).max(AT_LEAST)).await;
+    app.library
+        .stop(limit.saturating_sub(began.elapsed()).max(AT_LEAST))
+        .await;
+    app.recordings
+        .stop(limit.saturating_sub(began.elapsed()).max(AT_LEAST))
+        .await;
     // A job that is stopped runs again at the next start, so it gets what is left.
-    app.jobs.stop(limit.saturating_sub(began.elapsed()).max(AT_LEAST)).await;
-    app.search.stop(limit.saturating_sub(began.elapsed()).max(AT_LEAST)).await;
+    app.jobs
+        .stop(limit.saturating_sub(began.elapsed()).max(AT_LEAST))
+        .await;
+    app.search
+        .stop(limit.saturating_sub(began.elapsed()).max(AT_LEAST))
+        .await;
     handle.shutdown();
 }
 
 async fn told_to_stop() {
-    let mut terminate = signal(SignalKind::terminate()).expect("the process may install signal handlers");
-    let mut interrupt = signal(SignalKind::interrupt()).expect("the process may install signal handlers");
+    let mut terminate =
+        signal(SignalKind::terminate()).expect("the process may install signal handlers");
+    let mut interrupt =
+        signal(SignalKind::interrupt()).expect("the process may install signal handlers");
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}

@@ -26,7 +26,8 @@ pub async fn serve(request: Request) -> Response {
     }
     let first = path.split('/').next().unwrap_or_default();
     if NO_PAGES.contains(&first) {
-        return Error::not_found("没有找到这个地址。", "There is nothing at this address.").into_response();
+        return Error::not_found("没有找到这个地址。", "There is nothing at this address.")
+            .into_response();
     }
     match Web::get("index.html") {
         Some(page) => answer("index.html", &page, request.headers()),
@@ -37,18 +38,34 @@ pub async fn serve(request: Request) -> Response {
 fn answer(path: &str, file: &EmbeddedFile, headers: &HeaderMap) -> Response {
     let etag = format!("\"{}\"", hex::encode(&file.metadata.sha256_hash()[..16]));
     // Vite puts a hash of the content into the names below assets/: such a file never changes.
-    let caching = if path.starts_with("assets/") { "public, max-age=31536000, immutable" } else { "no-cache" };
-    let known = headers.get(header::IF_NONE_MATCH).and_then(|value| value.to_str().ok());
-    let unchanged = known.is_some_and(|tags| tags.split(',').any(|tag| tag.trim().trim_start_matches("W/") == etag));
+    let caching = if path.starts_with("assets/") {
+        "public, max-age=31536000, immutable"
+    } else {
+        "no-cache"
+    };
+    let known = headers
+        .get(header::IF_NONE_MATCH)
+        .and_then(|value| value.to_str().ok());
+    let unchanged = known.is_some_and(|tags| {
+        tags.split(',')
+            .any(|tag| tag.trim().trim_start_matches("W/") == etag)
+    });
     let mut response = if unchanged {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
         let kind = mime_guess::from_path(path).first_or_octet_stream();
-        ([(header::CONTENT_TYPE, kind.to_string())], file.data.to_vec()).into_response()
+        (
+            [(header::CONTENT_TYPE, kind.to_string())],
+            file.data.to_vec(),
+        )
+            .into_response()
     };
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(caching));
-    headers.insert(header::ETAG, HeaderValue::try_from(etag).expect("hexadecimal digits"));
+    headers.insert(
+        header::ETAG,
+        HeaderValue::try_from(etag).expect("hexadecimal digits"),
+    );
     response
 }
 

@@ -3,6 +3,7 @@
 //! A subscriber's queue is unbounded on purpose: a lesson makes a few events a second, each of them must reach the recorder,
 //! and the recorder only enqueues work. Media never travels here.
 
+use crate::ids::LessonId;
 use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
@@ -11,8 +12,6 @@ use tokio::sync::mpsc;
 use tongke_plane::ids::TrackId;
 use utoipa::ToSchema;
 use uuid::Uuid;
-
-use crate::timetable::LessonId;
 
 /// Something that happened in a lesson.
 #[derive(Clone, Debug)]
@@ -53,17 +52,17 @@ pub struct ParticipantRef {
     pub kind: ParticipantKind,
 }
 
-crate::words! {
+crate::string_enum! {
     /// What takes part in a lesson.
     ParticipantKind { Person = "person", Classroom = "classroom", Encoder = "encoder" }
 }
 
-crate::words! {
+crate::string_enum! {
     /// What a published source is for.
     Purpose { Camera = "camera", Screen = "screen", Whip = "whip" }
 }
 
-crate::words! {
+crate::string_enum! {
     /// The entries of a lesson's timeline.
     TimelineKind {
         Started = "started", Ended = "ended", Joined = "joined", Left = "left", Stage = "stage", Hand = "hand", Chat = "chat",
@@ -92,13 +91,19 @@ impl Bus {
     /// Every event published from now on, in order.
     pub fn subscribe(&self) -> mpsc::UnboundedReceiver<LessonEvent> {
         let (sender, receiver) = mpsc::unbounded_channel();
-        self.subscribers.lock().expect("no holder of this lock can panic").push(sender);
+        self.subscribers
+            .lock()
+            .expect("no holder of this lock can panic")
+            .push(sender);
         receiver
     }
 
     /// Tells every subscriber; those that are gone are forgotten.
     pub fn publish(&self, event: LessonEvent) {
-        let mut subscribers = self.subscribers.lock().expect("no holder of this lock can panic");
+        let mut subscribers = self
+            .subscribers
+            .lock()
+            .expect("no holder of this lock can panic");
         subscribers.retain(|subscriber| subscriber.send(event.clone()).is_ok());
     }
 }

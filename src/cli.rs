@@ -30,7 +30,7 @@ pub enum Command {
     #[command(subcommand)]
     Search(SearchCommand),
     /// Publish to and play from any WHIP and WHEP server, and measure it.
-    Load(crate::load::Args),
+    Load(tongke_load::Args),
 }
 
 #[derive(Debug, Subcommand)]
@@ -103,9 +103,15 @@ mod tests {
 
     #[test]
     fn the_command_line_overrides_the_file() {
-        let cli = Cli::try_parse_from(["tongke", "serve", "--listen", "0.0.0.0:9", "--data", "/x"]).expect("parses");
-        let Some(Command::Serve(serve)) = cli.command else { panic!("serve was named") };
+        let cli = Cli::try_parse_from(["tongke", "serve", "--listen", "0.0.0.0:9", "--data", "/x"])
+            .expect("parses");
+        let Some(Command::Serve(serve)) = cli.command else {
+            panic!("serve was named")
+        };
         let config = serve.load().expect("loads");
-        assert_eq!((config.server.listen.port(), config.server.data_dir), (9, "/x".into()));
+        assert_eq!(
+            (config.server.listen.port(), config.server.data_dir),
+            (9, "/x".into())
+        );
     }
 }

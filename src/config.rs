@@ -179,7 +179,10 @@ impl Default for Server {
             data_dir: PathBuf::from("data"),
             time_zone: "Asia/Shanghai".into(),
             trusted_proxies: Vec::new(),
-            metrics_from: vec![IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)],
+            metrics_from: vec![
+                IpAddr::V4(Ipv4Addr::LOCALHOST),
+                IpAddr::V6(Ipv6Addr::LOCALHOST),
+            ],
             shutdown_seconds: 30,
         }
     }
@@ -187,7 +190,12 @@ impl Default for Server {
 
 impl Default for Tls {
     fn default() -> Self {
-        Self { mode: TlsMode::Off, cert: String::new(), key: String::new(), names: Vec::new() }
+        Self {
+            mode: TlsMode::Off,
+            cert: String::new(),
+            key: String::new(),
+            names: Vec::new(),
+        }
     }
 }
 
@@ -205,7 +213,10 @@ impl Default for Media {
 
 impl Default for Database {
     fn default() -> Self {
-        Self { url: String::new(), connections: 8 }
+        Self {
+            url: String::new(),
+            connections: 8,
+        }
     }
 }
 
@@ -226,7 +237,13 @@ impl Default for Storage {
 
 impl Default for Recording {
     fn default() -> Self {
-        Self { enabled: true, spool_dir: String::new(), spool_max_bytes: 20_000_000_000, segment_ms: 2000, mp4: true }
+        Self {
+            enabled: true,
+            spool_dir: String::new(),
+            spool_max_bytes: 20_000_000_000,
+            segment_ms: 2000,
+            mp4: true,
+        }
     }
 }
 
@@ -272,13 +289,19 @@ impl Default for Library {
 
 impl Default for Search {
     fn default() -> Self {
-        Self { synonyms: String::new(), heap_bytes: 50_000_000 }
+        Self {
+            synonyms: String::new(),
+            heap_bytes: 50_000_000,
+        }
     }
 }
 
 impl Default for Log {
     fn default() -> Self {
-        Self { format: LogFormat::Text, level: "info".into() }
+        Self {
+            format: LogFormat::Text,
+            level: "info".into(),
+        }
     }
 }
 
@@ -315,9 +338,17 @@ impl Config {
         if !self.server.public_url.is_empty() {
             return self.server.public_url.trim_end_matches('/').to_owned();
         }
-        let scheme = if self.tls.mode == TlsMode::Off { "http" } else { "https" };
+        let scheme = if self.tls.mode == TlsMode::Off {
+            "http"
+        } else {
+            "https"
+        };
         let listen = self.server.listen;
-        let host = if listen.ip().is_unspecified() { IpAddr::V4(Ipv4Addr::LOCALHOST) } else { listen.ip() };
+        let host = if listen.ip().is_unspecified() {
+            IpAddr::V4(Ipv4Addr::LOCALHOST)
+        } else {
+            listen.ip()
+        };
         format!("{scheme}://{}", SocketAddr::new(host, listen.port()))
     }
 
@@ -334,10 +365,26 @@ impl Config {
     /// One UDP address per media thread.
     pub fn shard_addresses(&self) -> Vec<SocketAddr> {
         let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
-        let shards = if self.media.shards == 0 { cores } else { self.media.shards };
+        let shards = if self.media.shards == 0 {
+            cores
+        } else {
+            self.media.shards
+        };
         // Port 0 lets the system choose each one; otherwise ports end where they end.
-        let port = |n: usize| u16::try_from(n).ok().and_then(|n| self.media.port.checked_add(n));
-        let ports = (0..shards).map_while(|n| if self.media.port == 0 { Some(0) } else { port(n) });
-        ports.map(|port| SocketAddr::new(self.media.listen, port)).collect()
+        let port = |n: usize| {
+            u16::try_from(n)
+                .ok()
+                .and_then(|n| self.media.port.checked_add(n))
+        };
+        let ports = (0..shards).map_while(|n| {
+            if self.media.port == 0 {
+                Some(0)
+            } else {
+                port(n)
+            }
+        });
+        ports
+            .map(|port| SocketAddr::new(self.media.listen, port))
+            .collect()
     }
 }

@@ -58,14 +58,20 @@ impl Db {
         let engine = match url.split(':').next() {
             Some("sqlite") => Engine::Sqlite,
             Some("postgres" | "postgresql") => Engine::Postgres,
-            other => return Err(OpenError::UnknownEngine(other.unwrap_or_default().to_owned())),
+            other => {
+                return Err(OpenError::UnknownEngine(
+                    other.unwrap_or_default().to_owned(),
+                ));
+            }
         };
-        let options = AnyPoolOptions::new().max_connections(connections).acquire_timeout(ACQUIRE_TIMEOUT);
+        let options = AnyPoolOptions::new()
+            .max_connections(connections)
+            .acquire_timeout(ACQUIRE_TIMEOUT);
         let pool = match engine {
             // A file does not go away between two statements, as a server may.
-            Engine::Sqlite => {
-                options.test_before_acquire(false).after_connect(|connection, _| Box::pin(prepare_sqlite(connection)))
-            }
+            Engine::Sqlite => options
+                .test_before_acquire(false)
+                .after_connect(|connection, _| Box::pin(prepare_sqlite(connection))),
             Engine::Postgres => options,
         }
         .connect(url)
@@ -124,17 +130,25 @@ pub fn millis(time: Timestamp) -> i64 {
 
 /// The time that a column holds; a value out of range reads as the nearest time there is.
 pub fn time(millis: i64) -> Timestamp {
-    Timestamp::from_millisecond(millis).unwrap_or(if millis < 0 { Timestamp::MIN } else { Timestamp::MAX })
+    Timestamp::from_millisecond(millis).unwrap_or(if millis < 0 {
+        Timestamp::MIN
+    } else {
+        Timestamp::MAX
+    })
 }
 
 /// Whether a statement failed because a row with that unique value exists.
 pub fn is_duplicate(error: &DbError) -> bool {
-    error.as_database_error().is_some_and(|error| error.is_unique_violation())
+    error
+        .as_database_error()
+        .is_some_and(|error| error.is_unique_violation())
 }
 
 /// Whether a statement failed because another row points here, or to a row that does not exist.
 pub fn is_dangling(error: &DbError) -> bool {
-    error.as_database_error().is_some_and(|error| error.is_foreign_key_violation())
+    error
+        .as_database_error()
+        .is_some_and(|error| error.is_foreign_key_violation())
 }
 
 /// No list is longer than this; a county has hundreds of schools and thousands of rooms.
@@ -142,5 +156,37 @@ pub const MAX_ROWS: u32 = 5000;
 
 /// `$from, $from+1, …`: the placeholders of a list of `count` values.
 pub fn placeholders(from: usize, count: usize) -> String {
-    (from..from + count).map(|n| format!("${n}")).collect::<Vec<_>>().join(", ")
+    (from..from + count)
+        .map(|n| format!("${n}"))
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+/// Lets a type with `Display` and `FromStr` be bound to and read from a TEXT column.
+#[macro_export]
+macro_rules! stored_as_text {
+    ($name:ident) => {
+        impl sqlx::Type<sqlx::Any> for $name {
+            fn type_info() -> sqlx::any::AnyTypeInfo {
+                <String as sqlx::Type<sqlx::Any>>::type_info()
+            }
+        }
+
+        impl sqlx::Encode<'_, sqlx::Any> for $name {
+            fn encode_by_ref(
+                &self,
+                buffer: &mut <sqlx::Any as sqlx::Database>::ArgumentBuffer,
+            ) -> Result<sqlx::encode::IsNull, sqlx::error::BoxDynError> {
+                sqlx::Encode::<sqlx::Any>::encode(self.to_string(), buffer)
+            }
+        }
+
+        impl<'r> sqlx::Decode<'r, sqlx::Any> for $name {
+            fn decode(
+                value: <sqlx::Any as sqlx::Database>::ValueRef<'r>,
+            ) -> Result<Self, sqlx::error::BoxDynError> {
+                Ok(<String as sqlx::Decode<sqlx::Any>>::decode(value)?.parse()?)
+            }
+        }
+    };
 }

@@ -94,7 +94,9 @@ pub async fn start(app: &App) -> Result<(), DemoError> {
                         tracing::warn!(%error, "demo.json could not be written");
                     }
                 }
-                Err(error) => tracing::warn!(%error, "the demonstration's next lessons could not be planned"),
+                Err(error) => {
+                    tracing::warn!(%error, "the demonstration's next lessons could not be planned")
+                }
             }
         }
     });
@@ -109,7 +111,11 @@ fn read(path: &Path) -> Option<Handout> {
 fn write(path: &Path, handout: &Handout) -> io::Result<()> {
     let new = path.with_extension("new");
     let _ = std::fs::remove_file(&new);
-    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
+    let mut file = std::fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&new)?;
     file.write_all(&serde_json::to_vec_pretty(handout)?)?;
     file.sync_all()?;
     std::fs::rename(new, path)
@@ -119,7 +125,10 @@ fn print(handout: &Handout) {
     println!("\n演示环境 · 密码随机生成，保存在数据目录的 demo.json 中");
     println!("  打开  {}", handout.base_url);
     for person in &handout.people {
-        println!("  {:<14} {}  {}（{}）", person.login, person.password, person.name, person.role);
+        println!(
+            "  {:<14} {}  {}（{}）",
+            person.login, person.password, person.name, person.role
+        );
     }
     println!("  教室地址（在教室的大屏上打开，无需登录）：");
     for room in &handout.rooms {

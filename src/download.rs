@@ -4,7 +4,8 @@ use std::ops::Range;
 
 use axum::body::Body;
 use axum::http::header::{
-    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_NONE_MATCH, IF_RANGE, RANGE,
+    ACCEPT_RANGES, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, IF_NONE_MATCH,
+    IF_RANGE, RANGE,
 };
 use axum::http::{HeaderMap, HeaderValue, Response, StatusCode};
 
@@ -22,35 +23,61 @@ pub struct Object<'a> {
 }
 
 /// The object, or the part of it that the request asks for.
-pub async fn object(storage: &Storage, object: Object<'_>, headers: &HeaderMap) -> Result<Response<Body>> {
+pub async fn object(
+    storage: &Storage,
+    object: Object<'_>,
+    headers: &HeaderMap,
+) -> Result<Response<Body>> {
     let tag = object.tag.map(|tag| format!("\"{tag}\""));
-    let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
-    let mut response = Response::builder().header(CACHE_CONTROL, object.cache).header(ACCEPT_RANGES, "bytes");
+    let text = |name| {
+        headers
+            .get(name)
+            .and_then(|value: &HeaderValue| value.to_str().ok())
+    };
+    let mut response = Response::builder()
+        .header(CACHE_CONTROL, object.cache)
+        .header(ACCEPT_RANGES, "bytes");
     if let Some(tag) = &tag {
         response = response.header(ETAG, tag);
         if text(IF_NONE_MATCH).is_some_and(|known| known.contains(tag.as_str())) {
-            return response.status(StatusCode::NOT_MODIFIED).body(Body::empty()).map_err(Error::internal);
+            return response
+                .status(StatusCode::NOT_MODIFIED)
+                .body(Body::empty())
+                .map_err(Error::internal);
         }
     }
     let size = object.size_bytes;
     // RFC 9110 §13.1.5: a part of what is known no longer is of no use.
     let is_same = text(IF_RANGE).is_none_or(|known| tag.as_deref() == Some(known));
-    let range = match text(RANGE).filter(|_| is_same).map_or(Asked::Whole, |asked| asked_range(asked, size)) {
+    let range = match text(RANGE)
+        .filter(|_| is_same)
+        .map_or(Asked::Whole, |asked| asked_range(asked, size))
+    {
         Asked::Nothing => {
-            let response =
-                response.status(StatusCode::RANGE_NOT_SATISFIABLE).header(CONTENT_RANGE, format!("bytes */{size}"));
+            let response = response
+                .status(StatusCode::RANGE_NOT_SATISFIABLE)
+                .header(CONTENT_RANGE, format!("bytes */{size}"));
             return response.body(Body::empty()).map_err(Error::internal);
         }
         Asked::Whole => 0..size,
         Asked::Part(range) => {
             let told = format!("bytes {}-{}/{size}", range.start, range.end - 1);
-            response = response.status(StatusCode::PARTIAL_CONTENT).header(CONTENT_RANGE, told);
+            response = response
+                .status(StatusCode::PARTIAL_CONTENT)
+                .header(CONTENT_RANGE, told);
             range
         }
     };
-    response = response.header(CONTENT_TYPE, object.mime).header(CONTENT_LENGTH, range.end - range.start);
-    let stream = storage.stream(object.key, Some(range)).await.map_err(away)?;
-    response.body(Body::from_stream(stream)).map_err(Error::internal)
+    response = response
+        .header(CONTENT_TYPE, object.mime)
+        .header(CONTENT_LENGTH, range.end - range.start);
+    let stream = storage
+        .stream(object.key, Some(range))
+        .await
+        .map_err(away)?;
+    response
+        .body(Body::from_stream(stream))
+        .map_err(Error::internal)
 }
 
 /// A failed access as the person is told of it.
@@ -59,12 +86,21 @@ pub fn away(error: StorageError) -> Error {
         return Error::not_found("没有找到这个文件。", "There is no such file.");
     }
     tracing::warn!(%error, "the object store does not answer");
-    Error::Unavailable(Text::new("存储暂时不可用，请稍后再试。", "The storage is away. Please try again in a moment."))
+    Error::Unavailable(Text::new(
+        "存储暂时不可用，请稍后再试。",
+        "The storage is away. Please try again in a moment.",
+    ))
 }
 
 /// `Content-Disposition` of a file to save (RFC 6266 with RFC 8187): every browser takes the name in `filename*`; what is older gets ASCII.
 pub fn attachment(name: &str) -> HeaderValue {
-    let plain = |c: char| if c.is_ascii_alphanumeric() || ".-_ ".contains(c) { c } else { '_' };
+    let plain = |c: char| {
+        if c.is_ascii_alphanumeric() || ".-_ ".contains(c) {
+            c
+        } else {
+            '_'
+        }
+    };
     let ascii: String = name.chars().map(plain).collect();
     // attr-char of RFC 8187 §3.2.1 stays, every other byte is escaped.
     let escaped: String = name
@@ -89,8 +125,10 @@ enum Asked {
 
 /// RFC 9110 §14.2. Several ranges at once, and units that are not bytes, are answered with the whole, as it allows.
 fn asked_range(header: &str, size: u64) -> Asked {
-    let Some((first, last)) =
-        header.strip_prefix("bytes=").filter(|rest| !rest.contains(',')).and_then(|rest| rest.split_once('-'))
+    let Some((first, last)) = header
+        .strip_prefix("bytes=")
+        .filter(|rest| !rest.contains(','))
+        .and_then(|rest| rest.split_once('-'))
     else {
         return Asked::Whole;
     };
@@ -100,7 +138,11 @@ fn asked_range(header: &str, size: u64) -> Asked {
         (Err(_), Ok(count)) if first.trim().is_empty() => size.saturating_sub(count)..size,
         _ => return Asked::Whole,
     };
-    if range.start < range.end { Asked::Part(range) } else { Asked::Nothing }
+    if range.start < range.end {
+        Asked::Part(range)
+    } else {
+        Asked::Nothing
+    }
 }
 
 #[cfg(test)]

@@ -23,12 +23,18 @@ pub struct Text {
 
 impl Text {
     pub const fn new(zh: &'static str, en: &'static str) -> Self {
-        Self { zh: Cow::Borrowed(zh), en: Cow::Borrowed(en) }
+        Self {
+            zh: Cow::Borrowed(zh),
+            en: Cow::Borrowed(en),
+        }
     }
 
     /// A sentence with something of the moment in it.
     pub fn with(zh: String, en: String) -> Self {
-        Self { zh: Cow::Owned(zh), en: Cow::Owned(en) }
+        Self {
+            zh: Cow::Owned(zh),
+            en: Cow::Owned(en),
+        }
     }
 
     pub fn in_language(&self, language: Language) -> &str {
@@ -49,14 +55,17 @@ pub enum Language {
 impl Language {
     /// RFC 9110 §12.5.4, shortened to what two languages need: the first of `zh` and `en` that is named decides; Chinese otherwise.
     pub fn of(accept_language: Option<&HeaderValue>) -> Self {
-        let header = accept_language.and_then(|value| value.to_str().ok()).unwrap_or_default();
-        let first = header.split(',').map(|range| range.trim().to_ascii_lowercase()).find_map(|range| {
-            match range.split(['-', ';']).next() {
+        let header = accept_language
+            .and_then(|value| value.to_str().ok())
+            .unwrap_or_default();
+        let first = header
+            .split(',')
+            .map(|range| range.trim().to_ascii_lowercase())
+            .find_map(|range| match range.split(['-', ';']).next() {
                 Some("zh") => Some(Self::Chinese),
                 Some("en") => Some(Self::English),
                 _ => None,
-            }
-        });
+            });
         first.unwrap_or(Self::Chinese)
     }
 }
@@ -79,7 +88,10 @@ pub enum Error {
     Conflict { code: &'static str, text: Text },
     /// A field of the request cannot be taken.
     #[error("bad field {field}: {}", text.en)]
-    Field { field: Cow<'static, str>, text: Text },
+    Field {
+        field: Cow<'static, str>,
+        text: Text,
+    },
     /// The request as a whole cannot be read.
     #[error("bad request: {}", .0.en)]
     BadRequest(Text),
@@ -89,7 +101,11 @@ pub enum Error {
     TooLarge,
     /// A protocol of others (WHIP) names the status.
     #[error("{status}: {}", text.en)]
-    Prescribed { status: StatusCode, code: &'static str, text: Text },
+    Prescribed {
+        status: StatusCode,
+        code: &'static str,
+        text: Text,
+    },
     #[error("wrong media type")]
     UnsupportedMedia(Text),
     #[error("too many requests")]
@@ -104,7 +120,10 @@ pub enum Error {
 
 impl Error {
     pub fn forbidden() -> Self {
-        Self::Forbidden(Text::new("您没有权限进行此操作。", "You are not allowed to do this."))
+        Self::Forbidden(Text::new(
+            "您没有权限进行此操作。",
+            "You are not allowed to do this.",
+        ))
     }
 
     pub fn not_found(zh: &'static str, en: &'static str) -> Self {
@@ -112,11 +131,17 @@ impl Error {
     }
 
     pub fn conflict(code: &'static str, zh: &'static str, en: &'static str) -> Self {
-        Self::Conflict { code, text: Text::new(zh, en) }
+        Self::Conflict {
+            code,
+            text: Text::new(zh, en),
+        }
     }
 
     pub fn field(field: impl Into<Cow<'static, str>>, zh: &'static str, en: &'static str) -> Self {
-        Self::Field { field: field.into(), text: Text::new(zh, en) }
+        Self::Field {
+            field: field.into(),
+            text: Text::new(zh, en),
+        }
     }
 
     pub fn internal(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
@@ -166,15 +191,23 @@ impl Error {
     pub fn text(&self) -> Text {
         match self {
             Self::NotSignedIn => Text::new("请先登录。", "Please sign in first."),
-            Self::WrongSignIn => Text::new("账号或密码不正确。", "The sign-in name or the password is not right."),
+            Self::WrongSignIn => Text::new(
+                "账号或密码不正确。",
+                "The sign-in name or the password is not right.",
+            ),
             Self::WrongPass => Text::new(
                 "这个教室地址已失效，请向管理员索取新的地址。",
                 "This classroom address is no longer valid. Please ask the administrator for the new one.",
             ),
-            Self::WrongMethod => Text::new("这个地址不支持这种操作。", "This address does not take that method."),
+            Self::WrongMethod => Text::new(
+                "这个地址不支持这种操作。",
+                "This address does not take that method.",
+            ),
             Self::Forbidden(text) | Self::NotFound(text) | Self::BadRequest(text) => text.clone(),
             Self::UnsupportedMedia(text) | Self::Unavailable(text) => text.clone(),
-            Self::Conflict { text, .. } | Self::Field { text, .. } | Self::Prescribed { text, .. } => text.clone(),
+            Self::Conflict { text, .. }
+            | Self::Field { text, .. }
+            | Self::Prescribed { text, .. } => text.clone(),
             Self::TooLarge => Text::new("提交的内容过大。", "What was sent is too large."),
             Self::TooMany { retry_after } => too_many(*retry_after),
             Self::Internal(_) => Text::new(
@@ -190,14 +223,21 @@ impl Error {
             Self::Field { field, .. } => Some(field.to_string()),
             _ => None,
         };
-        Body { code: self.code().to_owned(), message: self.text().in_language(language).to_owned(), field }
+        Body {
+            code: self.code().to_owned(),
+            message: self.text().in_language(language).to_owned(),
+            field,
+        }
     }
 
     /// The whole answer in one language.
     pub fn render(&self, language: Language) -> Response {
         let mut response = (self.status(), axum::Json(self.body(language))).into_response();
         if let Self::TooMany { retry_after } = self {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(retry_after.as_secs().max(1)));
+            response.headers_mut().insert(
+                header::RETRY_AFTER,
+                HeaderValue::from(retry_after.as_secs().max(1)),
+            );
         }
         response
     }
@@ -249,7 +289,9 @@ mod tests {
     use super::*;
 
     fn language(header: &str) -> Language {
-        Language::of(Some(&HeaderValue::from_str(header).expect("a header value")))
+        Language::of(Some(
+            &HeaderValue::from_str(header).expect("a header value"),
+        ))
     }
 
     #[test]

@@ -60,10 +60,15 @@ impl From<JsonRejection> for Error {
                 "The request's body must be application/json.",
             )),
             JsonRejection::JsonDataError(error) => unfit(&error.body_text()),
-            JsonRejection::BytesRejection(error) if error.status().as_u16() == 413 => Self::TooLarge,
+            JsonRejection::BytesRejection(error) if error.status().as_u16() == 413 => {
+                Self::TooLarge
+            }
             other => Self::BadRequest(Text::with(
                 "请求内容不是有效的 JSON。".into(),
-                format!("The request's body is not valid JSON: {}", bounded(&other.body_text())),
+                format!(
+                    "The request's body is not valid JSON: {}",
+                    bounded(&other.body_text())
+                ),
             )),
         }
     }
@@ -72,15 +77,28 @@ impl From<JsonRejection> for Error {
 /// JSON that is not what the route takes; serde names the field at the end or in back quotes.
 fn unfit(message: &str) -> Error {
     let quoted = message.split('`').nth(1).unwrap_or_default();
-    let path = message.split_once("target type: ").map_or("", |(_, rest)| rest.split(':').next().unwrap_or_default());
-    let is_name =
-        |text: &str| !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "_.[]".contains(c));
-    let field = [path, quoted].into_iter().find(|text| is_name(text)).unwrap_or("body").to_owned();
+    let path = message
+        .split_once("target type: ")
+        .map_or("", |(_, rest)| rest.split(':').next().unwrap_or_default());
+    let is_name = |text: &str| {
+        !text.is_empty()
+            && text
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || "_.[]".contains(c))
+    };
+    let field = [path, quoted]
+        .into_iter()
+        .find(|text| is_name(text))
+        .unwrap_or("body")
+        .to_owned();
     let text = Text::with(
         format!("“{field}”这一项的内容不符合要求。"),
         format!("`{field}` cannot be taken: {}", bounded(message)),
     );
-    Error::Field { field: field.into(), text }
+    Error::Field {
+        field: field.into(),
+        text,
+    }
 }
 
 /// Serde repeats what was sent; a person reads a line of it.
@@ -98,7 +116,10 @@ impl From<QueryRejection> for Error {
     fn from(rejection: QueryRejection) -> Self {
         Self::BadRequest(Text::with(
             "地址中的查询参数不正确。".into(),
-            format!("The query cannot be read: {}", bounded(&rejection.body_text())),
+            format!(
+                "The query cannot be read: {}",
+                bounded(&rejection.body_text())
+            ),
         ))
     }
 }
@@ -110,10 +131,17 @@ pub struct Client(pub IpAddr);
 impl Client {
     /// X-Forwarded-For is read from its end, past the proxies we trust: what stands before is the caller's own claim.
     pub fn of(peer: Option<SocketAddr>, headers: &HeaderMap, trusted: &[IpAddr]) -> Self {
-        let mut address = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip().to_canonical());
-        let claims = headers.get_all("x-forwarded-for").into_iter().filter_map(|value| value.to_str().ok());
-        let mut hops: Vec<IpAddr> =
-            claims.flat_map(|value| value.split(',')).filter_map(|hop| hop.trim().parse().ok()).collect();
+        let mut address = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| {
+            peer.ip().to_canonical()
+        });
+        let claims = headers
+            .get_all("x-forwarded-for")
+            .into_iter()
+            .filter_map(|value| value.to_str().ok());
+        let mut hops: Vec<IpAddr> = claims
+            .flat_map(|value| value.split(','))
+            .filter_map(|hop| hop.trim().parse().ok())
+            .collect();
         while trusted.contains(&address) {
             let Some(hop) = hops.pop() else { break };
             address = hop.to_canonical();
@@ -140,17 +168,28 @@ pub fn line(field: &'static str, text: &str, chars: RangeInclusive<usize>) -> Re
     let text = text.trim();
     let (least, most) = (*chars.start(), *chars.end());
     if text.chars().any(char::is_control) {
-        return Err(Error::field(field, "这一项不能包含换行等控制字符。", "This field cannot contain line breaks."));
+        return Err(Error::field(
+            field,
+            "这一项不能包含换行等控制字符。",
+            "This field cannot contain line breaks.",
+        ));
     }
     if text.is_empty() && least > 0 {
-        return Err(Error::field(field, "请填写这一项。", "Please fill in this field."));
+        return Err(Error::field(
+            field,
+            "请填写这一项。",
+            "Please fill in this field.",
+        ));
     }
     if !chars.contains(&text.chars().count()) {
         let text = Text::with(
             format!("这一项需要 {least} 到 {most} 个字。"),
             format!("This field needs {least} to {most} characters."),
         );
-        return Err(Error::Field { field: field.into(), text });
+        return Err(Error::Field {
+            field: field.into(),
+            text,
+        });
     }
     Ok(text.to_owned())
 }
@@ -173,9 +212,21 @@ mod tests {
 
     fn client(peer: &str, forwarded: &str) -> String {
         let mut headers = HeaderMap::new();
-        headers.insert("x-forwarded-for", forwarded.parse().expect("a header value"));
-        let trusted = ["10.0.0.1".parse().expect("an address"), "10.0.0.2".parse().expect("an address")];
-        Client::of(Some(SocketAddr::new(peer.parse().expect("an address"), 1)), &headers, &trusted).0.to_string()
+        headers.insert(
+            "x-forwarded-for",
+            forwarded.parse().expect("a header value"),
+        );
+        let trusted = [
+            "10.0.0.1".parse().expect("an address"),
+            "10.0.0.2".parse().expect("an address"),
+        ];
+        Client::of(
+            Some(SocketAddr::new(peer.parse().expect("an address"), 1)),
+            &headers,
+            &trusted,
+        )
+        .0
+        .to_string()
     }
 
     #[test]
@@ -189,7 +240,10 @@ mod tests {
 
     #[test]
     fn a_line_is_trimmed_and_bounded() {
-        assert_eq!(line("name", "  柳林村小学 ", 1..=40).expect("fits"), "柳林村小学");
+        assert_eq!(
+            line("name", "  柳林村小学 ", 1..=40).expect("fits"),
+            "柳林村小学"
+        );
         for bad in ["", "   ", "一二三四五", "a\nb"] {
             assert!(line("name", bad, 1..=4).is_err(), "{bad:?}");
         }
@@ -199,7 +253,13 @@ mod tests {
     fn an_unfit_body_names_the_field() {
         let field = |message: &str| unfit(message).body(crate::error::Language::English).field;
         let prefix = "Failed to deserialize the JSON body into the target type: ";
-        assert_eq!(field(&format!("{prefix}missing field `login` at line 1 column 2")).as_deref(), Some("login"));
-        assert_eq!(field(&format!("{prefix}role: unknown variant `king`, expected …")).as_deref(), Some("role"));
+        assert_eq!(
+            field(&format!("{prefix}missing field `login` at line 1 column 2")).as_deref(),
+            Some("login")
+        );
+        assert_eq!(
+            field(&format!("{prefix}role: unknown variant `king`, expected …")).as_deref(),
+            Some("role")
+        );
     }
 }

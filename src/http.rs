@@ -55,14 +55,21 @@ pub fn router(app: App) -> Router {
         .and(NotForContentType::const_new("application/octet-stream"));
     let around = ServiceBuilder::new()
         // Outside of `observe`, which writes an error's body anew in the reader's language.
-        .layer(CompressionLayer::new().quality(CompressionLevel::Fastest).compress_when(compressible))
+        .layer(
+            CompressionLayer::new()
+                .quality(CompressionLevel::Fastest)
+                .compress_when(compressible),
+        )
         .layer(middleware::from_fn_with_state(app.clone(), layers::observe))
         .layer(CatchPanicLayer::custom(layers::panicked))
         .layer(middleware::from_fn_with_state(app.clone(), layers::bound))
         .layer(middleware::from_fn_with_state(app.clone(), layers::enforce))
         .layer(DefaultBodyLimit::max(app.config.limits.body_bytes));
     router
-        .route("/api/openapi.json", get(async move || ([(CONTENT_TYPE, "application/json")], api.clone())))
+        .route(
+            "/api/openapi.json",
+            get(async move || ([(CONTENT_TYPE, "application/json")], api.clone())),
+        )
         .fallback(assets::serve)
         .layer(around)
         .with_state(app)

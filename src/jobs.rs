@@ -23,18 +23,12 @@ use tokio_util::task::TaskTracker;
 use utoipa::ToSchema;
 
 use crate::db::{Db, DbError, millis};
-use crate::identity::PersonId;
-use crate::timetable::LessonId;
+use crate::ids::{JobId, LessonId, PersonId};
 
 /// Progress is written at most in steps of this, to keep a long job from writing all the time.
 const PROGRESS_STEP: f64 = 0.01;
 
-crate::id! {
-    /// One job.
-    JobId
-}
-
-crate::words! {
+crate::string_enum! {
     /// Where a job stands.
     JobState { Queued = "queued", Running = "running", Done = "done", Failed = "failed", Cancelled = "cancelled" }
 }
@@ -139,11 +133,14 @@ impl Jobs {
             handlers: Mutex::default(),
             running: Mutex::default(),
             wake: Default::default(),
-            slots: [media, documents, WORDS_AT_ONCE].map(|concurrent| Arc::new(Semaphore::new(concurrent.max(1)))),
+            slots: [media, documents, WORDS_AT_ONCE]
+                .map(|concurrent| Arc::new(Semaphore::new(concurrent.max(1)))),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
         };
-        Self { inner: Arc::new(inner) }
+        Self {
+            inner: Arc::new(inner),
+        }
     }
 
     /// Says who does jobs of a kind, and in which lane. Jobs of a kind that nobody does stay queued.
@@ -153,7 +150,11 @@ impl Jobs {
         Work: Future<Output = Result<(), Failure>> + Send + 'static,
     {
         let handler: Handler = Arc::new(move |job| Box::pin(handler(job)));
-        self.inner.handlers.lock().expect("never poisoned").insert(kind, (lane, handler));
+        self.inner
+            .handlers
+            .lock()
+            .expect("never poisoned")
+            .insert(kind, (lane, handler));
     }
 
     /// Takes up what a crash left behind and works until [`Jobs::stop`].
@@ -166,7 +167,9 @@ impl Jobs {
             .await?;
         for lane in LANES {
             let queue = self.clone();
-            self.inner.tasks.spawn(async move { queue.dispatch(lane).await });
+            self.inner
+                .tasks
+                .spawn(async move { queue.dispatch(lane).await });
         }
         Ok(())
     }
@@ -175,20 +178,31 @@ impl Jobs {
     pub async fn stop(&self, limit: Duration) {
         self.inner.stop.cancel();
         self.inner.tasks.close();
-        if tokio::time::timeout(limit, self.inner.tasks.wait()).await.is_err() {
-            tracing::warn!("jobs still running at the end of the time limit will be taken up at the next start");
+        if tokio::time::timeout(limit, self.inner.tasks.wait())
+            .await
+            .is_err()
+        {
+            tracing::warn!(
+                "jobs still running at the end of the time limit will be taken up at the next start"
+            );
         }
     }
 
     /// Makes the work durable and returns its id. The same key twice is the same job; one that failed or was cancelled starts anew.
     pub async fn submit(&self, job: NewJob) -> Result<JobId, DbError> {
-        let id = self.submit_in(&mut *self.inner.db.pool().acquire().await?, job).await?;
+        let id = self
+            .submit_in(&mut *self.inner.db.pool().acquire().await?, job)
+            .await?;
         self.wake();
         Ok(id)
     }
 
     /// The same in a transaction of the caller, who calls [`Jobs::wake`] when it is committed.
-    pub async fn submit_in(&self, connection: &mut AnyConnection, job: NewJob) -> Result<JobId, DbError> {
+    pub async fn submit_in(
+        &self,
+        connection: &mut AnyConnection,
+        job: NewJob,
+    ) -> Result<JobId, DbError> {
         let now = millis(Timestamp::now());
         let (lesson, person) = match job.owner {
             Some(Owner::Lesson(lesson)) => (Some(lesson), None),
@@ -225,10 +239,12 @@ impl Jobs {
 
     /// The job, if there is one.
     pub async fn get(&self, id: JobId) -> Result<Option<Job>, DbError> {
-        sqlx::query_as("SELECT id, kind, state, progress, error, lesson_id, person_id FROM jobs WHERE id = $1")
-            .bind(id)
-            .fetch_optional(self.inner.db.pool())
-            .await
+        sqlx::query_as(
+            "SELECT id, kind, state, progress, error, lesson_id, person_id FROM jobs WHERE id = $1",
+        )
+        .bind(id)
+        .fetch_optional(self.inner.db.pool())
+        .await
     }
 
     /// The job with that key, if there is one.
@@ -266,11 +282,13 @@ impl Running {
             }
             *written = done;
         }
-        let update = sqlx::query("UPDATE jobs SET progress = $2, updated_at = $3 WHERE id = $1 AND state = 'running'")
-            .bind(self.id)
-            .bind(done)
-            .bind(millis(Timestamp::now()))
-            .execute(self.db.pool());
+        let update = sqlx::query(
+            "UPDATE jobs SET progress = $2, updated_at = $3 WHERE id = $1 AND state = 'running'",
+        )
+        .bind(self.id)
+        .bind(done)
+        .bind(millis(Timestamp::now()))
+        .execute(self.db.pool());
         if let Err(error) = update.await {
             tracing::debug!(%error, "a job's progress could not be written");
         }

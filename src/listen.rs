@@ -54,7 +54,9 @@ pub fn bind(address: SocketAddr) -> Result<TcpListener, ListenError> {
         io::ErrorKind::AddrNotAvailable => ListenError::NoSuchAddress(address),
         _ => ListenError::Other(address, cause),
     })?;
-    listener.set_nonblocking(true).map_err(|cause| ListenError::Other(address, cause))?;
+    listener
+        .set_nonblocking(true)
+        .map_err(|cause| ListenError::Other(address, cause))?;
     Ok(listener)
 }
 
@@ -65,11 +67,16 @@ pub type Tls = RustlsConfig;
 pub async fn tls(config: &Config) -> Result<Option<Tls>, ListenError> {
     let (cert, key) = match config.tls.mode {
         TlsMode::Off => return Ok(None),
-        TlsMode::Files => (PathBuf::from(&config.tls.cert), PathBuf::from(&config.tls.key)),
+        TlsMode::Files => (
+            PathBuf::from(&config.tls.cert),
+            PathBuf::from(&config.tls.key),
+        ),
         TlsMode::SelfSigned => certificate::self_signed(config)?,
     };
     let loaded = RustlsConfig::from_pem_file(&cert, &key).await;
-    loaded.map(Some).map_err(|cause| ListenError::Certificate { path: cert, cause })
+    loaded
+        .map(Some)
+        .map_err(|cause| ListenError::Certificate { path: cert, cause })
 }
 
 /// Serves until the handle says stop.
@@ -80,10 +87,17 @@ pub async fn serve(
     handle: Handle<SocketAddr>,
     router: Router,
 ) -> io::Result<()> {
-    let slots = Arc::new(tokio::sync::Semaphore::new(config.limits.connections.max(1)));
+    let slots = Arc::new(tokio::sync::Semaphore::new(
+        config.limits.connections.max(1),
+    ));
     let service = router.into_make_service_with_connect_info::<SocketAddr>();
     let mut server = axum_server::from_tcp(listener)?.handle(handle);
-    server.http_builder().http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(HEAD_BYTES);
+    server
+        .http_builder()
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(HEAD_BYTES);
     server
         .http_builder()
         .http2()
@@ -91,10 +105,18 @@ pub async fn serve(
         .keep_alive_interval(Some(HEAD_TIMEOUT))
         .max_concurrent_streams(128);
     match tls {
-        None => server.acceptor(Bounded::new(DefaultAcceptor::new(), slots)).serve(service).await,
+        None => {
+            server
+                .acceptor(Bounded::new(DefaultAcceptor::new(), slots))
+                .serve(service)
+                .await
+        }
         Some(tls) => {
             let acceptor = RustlsAcceptor::new(tls).handshake_timeout(HANDSHAKE_TIMEOUT);
-            server.acceptor(Bounded::new(acceptor, slots)).serve(service).await
+            server
+                .acceptor(Bounded::new(acceptor, slots))
+                .serve(service)
+                .await
         }
     }
 }

@@ -22,21 +22,22 @@ mod error;
 mod extract;
 mod http;
 mod identity;
+mod ids;
 mod jobs;
 mod library;
 mod listen;
 mod live;
-mod load;
+
 mod memory;
 mod metrics;
 mod recording;
 mod schools;
 mod search;
 mod storage;
+mod string_enum;
 #[cfg(test)]
 mod testing;
 mod timetable;
-mod types;
 mod worker;
 
 use std::io::IsTerminal;
@@ -55,9 +56,12 @@ fn main() -> ExitCode {
     // One provider for everything; the first call wins, and this is the first.
     let _ = rustls::crypto::ring::default_provider().install_default();
     if let Some(Command::Load(arguments)) = cli.command {
-        return load::run(arguments);
+        return tongke_load::run(arguments);
     }
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => return failed(&error),
     };
@@ -116,16 +120,26 @@ fn start_log(config: &Config) -> Outcome {
 
 fn check(source: &Source) -> Outcome {
     let config = source.load()?;
-    println!("The configuration is right. The server would listen on {}.", config.public_url());
+    println!(
+        "The configuration is right. The server would listen on {}.",
+        config.public_url()
+    );
     Ok(())
 }
 
 async fn admin_link(source: &Source) -> Outcome {
     let (config, db) = open_house(source).await?;
     if identity::administrator_exists(&db).await? {
-        return Err("there is an administrator already; they can add others on the administration page".into());
+        return Err(
+            "there is an administrator already; they can add others on the administration page"
+                .into(),
+        );
     }
-    println!("{}/setup/{}", config.public_url(), identity::fresh_link(&db, Timestamp::now()).await?);
+    println!(
+        "{}/setup/{}",
+        config.public_url(),
+        identity::fresh_link(&db, Timestamp::now()).await?
+    );
     Ok(())
 }
 
@@ -139,9 +153,10 @@ async fn open_house(source: &Source) -> Result<(Config, db::Db), Box<dyn std::er
     let config = source.load()?;
     if config.database.url.is_empty() && !config.server.data_dir.exists() {
         let path = config.server.data_dir.display();
-        return Err(
-            format!("there is no data directory {path}; start the server once, or name another with --data").into()
-        );
+        return Err(format!(
+            "there is no data directory {path}; start the server once, or name another with --data"
+        )
+        .into());
     }
     let db = db::Db::open(&config).await?;
     Ok((config, db))

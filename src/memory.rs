@@ -24,12 +24,14 @@ pub fn keep_large_blocks_apart() {
 /// Goes on until the process ends.
 pub fn keep_giving_back() -> std::io::Result<()> {
     #[cfg(target_env = "gnu")]
-    std::thread::Builder::new().name("memory".into()).spawn(|| {
-        loop {
-            std::thread::sleep(PERIOD);
-            // SAFETY: the call takes a number, and locks each heap that it works on (malloc_trim(3)).
-            unsafe { libc::malloc_trim(0) };
-        }
-    })?;
+    std::thread::Builder::new()
+        .name("memory".into())
+        .spawn(|| {
+            loop {
+                std::thread::sleep(PERIOD);
+                // SAFETY: the call takes a number, and locks each heap that it works on (malloc_trim(3)).
+                unsafe { libc::malloc_trim(0) };
+            }
+        })?;
     Ok(())
 }

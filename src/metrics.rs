@@ -21,7 +21,10 @@ pub fn install() -> PrometheusHandle {
 
 fn start() -> PrometheusHandle {
     let handle = PrometheusBuilder::new()
-        .set_buckets_for_metric(Matcher::Full("tongke_http_request_duration_seconds".into()), &REQUEST_SECONDS)
+        .set_buckets_for_metric(
+            Matcher::Full("tongke_http_request_duration_seconds".into()),
+            &REQUEST_SECONDS,
+        )
         .expect("the list of buckets is not empty")
         .install_recorder()
         .expect("this is the only place that installs a recorder");
@@ -39,7 +42,9 @@ pub fn render(handle: &PrometheusHandle, shards: &[Stats]) -> String {
 fn cpu_time(shards: &[Stats]) -> String {
     let (name, help) = catalogue::CPU_TIME;
     let head = format!("# HELP {name} {help}\n# TYPE {name} counter\n");
-    let sample = |(shard, stats): (usize, &Stats)| format!("{name}{{shard=\"{shard}\"}} {}\n", stats.cpu.as_secs_f64());
+    let sample = |(shard, stats): (usize, &Stats)| {
+        format!("{name}{{shard=\"{shard}\"}} {}\n", stats.cpu.as_secs_f64())
+    };
     head + &shards.iter().enumerate().map(sample).collect::<String>()
 }
 
@@ -49,7 +54,10 @@ fn media(shards: &[Stats]) {
         traffic(&shard, stats);
         state(&shard, stats);
         for (reason, count) in &stats.dropped {
-            let labels = [("shard", shard.clone()), ("reason", reason.name().to_owned())];
+            let labels = [
+                ("shard", shard.clone()),
+                ("reason", reason.name().to_owned()),
+            ];
             metrics::counter!("tongke_media_dropped_packets_total", &labels).absolute(*count);
         }
     }
@@ -57,32 +65,55 @@ fn media(shards: &[Stats]) {
 
 /// What only grows.
 fn traffic(shard: &str, stats: &Stats) {
-    let total = |name: &'static str, value| metrics::counter!(name, "shard" => shard.to_owned()).absolute(value);
-    total("tongke_media_received_datagrams_total", stats.datagrams_received);
+    let total = |name: &'static str, value| {
+        metrics::counter!(name, "shard" => shard.to_owned()).absolute(value)
+    };
+    total(
+        "tongke_media_received_datagrams_total",
+        stats.datagrams_received,
+    );
     total("tongke_media_received_bytes_total", stats.bytes_received);
-    total("tongke_media_received_batches_total", stats.batches_received);
+    total(
+        "tongke_media_received_batches_total",
+        stats.batches_received,
+    );
     total("tongke_media_sent_datagrams_total", stats.datagrams_sent);
     total("tongke_media_sent_bytes_total", stats.bytes_sent);
     total("tongke_media_sent_messages_total", stats.messages_sent);
-    total("tongke_media_forwarded_packets_total", stats.packets_forwarded);
+    total(
+        "tongke_media_forwarded_packets_total",
+        stats.packets_forwarded,
+    );
     total("tongke_media_resent_packets_total", stats.packets_resent);
     total("tongke_media_send_failures_total", stats.send_failures);
-    total("tongke_media_keyframe_requests_total", stats.keyframes_requested);
+    total(
+        "tongke_media_keyframe_requests_total",
+        stats.keyframes_requested,
+    );
     total("tongke_media_relay_overruns_total", stats.relay_overruns);
     total("tongke_media_lost_events_total", stats.events_lost);
 }
 
 /// How it stands now.
 fn state(shard: &str, stats: &Stats) {
-    let now = |name: &'static str, value| metrics::gauge!(name, "shard" => shard.to_owned()).set(value as f64);
+    let now = |name: &'static str, value| {
+        metrics::gauge!(name, "shard" => shard.to_owned()).set(value as f64)
+    };
     now("tongke_media_tracks", stats.tracks);
     now("tongke_media_ring_bytes", stats.ring_bytes);
     now("tongke_media_queued_commands", stats.commands_queued);
-    now("tongke_media_queued_control_datagrams", stats.control_queued);
+    now(
+        "tongke_media_queued_control_datagrams",
+        stats.control_queued,
+    );
     now("tongke_media_queued_resends", stats.resends_queued);
     now("tongke_media_queued_events", stats.events_queued);
-    for (kind, peers) in [("publisher", stats.publishers), ("subscriber", stats.subscribers)] {
-        metrics::gauge!("tongke_media_peers", "shard" => shard.to_owned(), "kind" => kind).set(peers as f64);
+    for (kind, peers) in [
+        ("publisher", stats.publishers),
+        ("subscriber", stats.subscribers),
+    ] {
+        metrics::gauge!("tongke_media_peers", "shard" => shard.to_owned(), "kind" => kind)
+            .set(peers as f64);
     }
 }
 

@@ -18,13 +18,13 @@ use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::prefix::PrefixStore;
 use object_store::{
-    BackoffConfig, Certificate, ClientOptions, GetOptions, GetRange, ObjectStore, ObjectStoreExt, PutPayload,
-    RetryConfig, WriteMultipart,
+    BackoffConfig, Certificate, ClientOptions, GetOptions, GetRange, ObjectStore, ObjectStoreExt,
+    PutPayload, RetryConfig, WriteMultipart,
 };
 use tokio::io::AsyncReadExt;
 
 use crate::config::{self, Config};
-use crate::timetable::LessonId;
+use crate::ids::LessonId;
 
 /// The part size of a large upload: S3 takes at most 10 000 parts of at least 5 MiB, so this carries 80 GB.
 const PART_BYTES: usize = 8 << 20;
@@ -53,7 +53,10 @@ impl Key {
 
     /// Init segment `n` of one layer of a track: a new one begins with each change of parameters.
     pub fn init(lesson: LessonId, track: &str, layer: u8, n: u64) -> Self {
-        Self::in_lesson(lesson, &[track, &layer.to_string(), &format!("init-{n}.mp4")])
+        Self::in_lesson(
+            lesson,
+            &[track, &layer.to_string(), &format!("init-{n}.mp4")],
+        )
     }
 
     /// The lesson's picture.
@@ -78,14 +81,18 @@ impl Key {
 
     /// Two digits first: a folder with a hundred thousand entries is slow to list.
     fn by_hash(top: &str, hash: &str, rest: &[&str]) -> Self {
-        let all = [top, hash.get(..2).unwrap_or("_"), hash].into_iter().chain(rest.iter().copied());
+        let all = [top, hash.get(..2).unwrap_or("_"), hash]
+            .into_iter()
+            .chain(rest.iter().copied());
         Self(Path::from_iter(all.map(plain)))
     }
 
     /// Anything else that belongs to a lesson's recording. Characters outside `[A-Za-z0-9._-]` become `_`.
     pub fn in_lesson(lesson: LessonId, parts: &[&str]) -> Self {
         let lesson = lesson.to_string();
-        let all = ["lessons", lesson.as_str()].into_iter().chain(parts.iter().copied());
+        let all = ["lessons", lesson.as_str()]
+            .into_iter()
+            .chain(parts.iter().copied());
         Self(Path::from_iter(all.map(plain)))
     }
 }
@@ -95,19 +102,34 @@ fn trusting(path: &str) -> Result<ClientOptions, OpenError> {
     if path.is_empty() {
         return Ok(ClientOptions::new());
     }
-    let pem = std::fs::read(path).map_err(|cause| OpenError::Certificate { path: path.to_owned(), cause })?;
+    let pem = std::fs::read(path).map_err(|cause| OpenError::Certificate {
+        path: path.to_owned(),
+        cause,
+    })?;
     let certificates = Certificate::from_pem_bundle(&pem)?;
     if certificates.is_empty() {
         return Err(OpenError::NoCertificate(path.to_owned()));
     }
-    Ok(certificates.into_iter().fold(ClientOptions::new(), ClientOptions::with_root_certificate))
+    Ok(certificates
+        .into_iter()
+        .fold(ClientOptions::new(), ClientOptions::with_root_certificate))
 }
 
 /// A path segment that no engine reads as anything else: `..` and separators cannot survive.
 fn plain(part: &str) -> String {
-    let safe = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '_' };
+    let safe = |c: char| {
+        if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') {
+            c
+        } else {
+            '_'
+        }
+    };
     let part: String = part.chars().map(safe).collect();
-    if part.trim_matches('.').is_empty() { format!("_{}", part.len()) } else { part }
+    if part.trim_matches('.').is_empty() {
+        format!("_{}", part.len())
+    } else {
+        part
+    }
 }
 
 /// The object store. Cloning shares it.
@@ -124,7 +146,10 @@ pub enum OpenError {
     #[error("[storage] url {0:?} must be empty, a folder (file:///…) or s3://bucket/prefix")]
     UnknownUrl(String),
     #[error("cannot make the folder {}: {cause}", path.display())]
-    Folder { path: PathBuf, cause: std::io::Error },
+    Folder {
+        path: PathBuf,
+        cause: std::io::Error,
+    },
     #[error("[storage] ca_certificate {path:?} cannot be read: {cause}")]
     Certificate { path: String, cause: std::io::Error },
     #[error("[storage] ca_certificate {0:?} holds no certificate in PEM form")]
@@ -147,14 +172,28 @@ impl Storage {
 
     /// Files below a folder. Each put is on disk, its folder entry included, before it is acknowledged.
     pub fn local(folder: PathBuf) -> Result<Self, OpenError> {
-        std::fs::create_dir_all(&folder).map_err(|cause| OpenError::Folder { path: folder.clone(), cause })?;
-        let store = LocalFileSystem::new_with_prefix(&folder)?.with_fsync(true).with_automatic_cleanup(true);
-        Ok(Self { store: Arc::new(store), folder: Some(folder) })
+        std::fs::create_dir_all(&folder).map_err(|cause| OpenError::Folder {
+            path: folder.clone(),
+            cause,
+        })?;
+        let store = LocalFileSystem::new_with_prefix(&folder)?
+            .with_fsync(true)
+            .with_automatic_cleanup(true);
+        Ok(Self {
+            store: Arc::new(store),
+            folder: Some(folder),
+        })
     }
 
     fn s3(bucket_and_prefix: &str, settings: &config::Storage) -> Result<Self, OpenError> {
-        let (bucket, prefix) = bucket_and_prefix.split_once('/').unwrap_or((bucket_and_prefix, ""));
-        let retry = RetryConfig { retry_timeout: RETRY_FOR, max_retries: 6, backoff: BackoffConfig::default() };
+        let (bucket, prefix) = bucket_and_prefix
+            .split_once('/')
+            .unwrap_or((bucket_and_prefix, ""));
+        let retry = RetryConfig {
+            retry_timeout: RETRY_FOR,
+            max_retries: 6,
+            backoff: BackoffConfig::default(),
+        };
         let mut builder = AmazonS3Builder::new()
             .with_bucket_name(bucket)
             .with_region(&settings.region)
@@ -166,14 +205,22 @@ impl Storage {
             builder = builder.with_endpoint(&settings.endpoint);
         }
         if !settings.access_key.is_empty() {
-            builder = builder.with_access_key_id(&settings.access_key).with_secret_access_key(&settings.secret_key);
+            builder = builder
+                .with_access_key_id(&settings.access_key)
+                .with_secret_access_key(&settings.secret_key);
         }
-        Ok(Self { store: Arc::new(PrefixStore::new(builder.build()?, prefix)), folder: None })
+        Ok(Self {
+            store: Arc::new(PrefixStore::new(builder.build()?, prefix)),
+            folder: None,
+        })
     }
 
     /// Stores a small object whole. When this returns, the object is durable.
     pub async fn put(&self, key: &Key, content: Bytes) -> Result<(), StorageError> {
-        self.store.put(&key.0, PutPayload::from_bytes(content)).await.map(drop)
+        self.store
+            .put(&key.0, PutPayload::from_bytes(content))
+            .await
+            .map(drop)
     }
 
     /// Stores a file of any size; memory stays bounded. When this returns, the object is durable.
@@ -208,7 +255,10 @@ impl Storage {
 
     /// Where an object is a file of this machine, that file: only to be read.
     pub fn file(&self, key: &Key) -> Option<PathBuf> {
-        self.folder.as_ref().map(|folder| folder.join(key.0.as_ref())).filter(|path| path.is_file())
+        self.folder
+            .as_ref()
+            .map(|folder| folder.join(key.0.as_ref()))
+            .filter(|path| path.is_file())
     }
 
     /// Removes an object; one that is not there is no failure.
@@ -230,7 +280,10 @@ impl Storage {
         key: &Key,
         range: Option<Range<u64>>,
     ) -> Result<BoxStream<'static, Result<Bytes, StorageError>>, StorageError> {
-        let options = GetOptions { range: range.map(GetRange::Bounded), ..GetOptions::default() };
+        let options = GetOptions {
+            range: range.map(GetRange::Bounded),
+            ..GetOptions::default()
+        };
         Ok(self.store.get_opts(&key.0, options).await?.into_stream())
     }
 
@@ -263,7 +316,10 @@ fn link(file: &std::path::Path, object: &std::path::Path) -> std::io::Result<()>
     Ok(())
 }
 
-async fn copy(source: &mut tokio::fs::File, writer: &mut WriteMultipart) -> Result<u64, StorageError> {
+async fn copy(
+    source: &mut tokio::fs::File,
+    writer: &mut WriteMultipart,
+) -> Result<u64, StorageError> {
     let mut buffer = vec![0; 1 << 20];
     let mut size_bytes = 0;
     loop {
@@ -278,5 +334,8 @@ async fn copy(source: &mut tokio::fs::File, writer: &mut WriteMultipart) -> Resu
 }
 
 fn read_failed(cause: std::io::Error) -> StorageError {
-    object_store::Error::Generic { store: "local file", source: Box::new(cause) }
+    object_store::Error::Generic {
+        store: "local file",
+        source: Box::new(cause),
+    }
 }

@@ -19,8 +19,9 @@ use tower::ServiceExt;
 use crate::app::App;
 use crate::config::{Config, Media};
 use crate::db::{Db, sqlite_url};
-use crate::identity::{NewPerson, PersonId, Role, add_person};
-use crate::schools::{self, ClassroomId, NewClassroom, NewSchool, SchoolId, SchoolRole};
+use crate::identity::{NewPerson, Role, add_person};
+use crate::ids::{ClassroomId, PersonId, SchoolId};
+use crate::schools::{self, NewClassroom, NewSchool, SchoolRole};
 
 /// The server's parts with a data directory of their own.
 pub struct House {
@@ -32,7 +33,10 @@ pub struct House {
 
 /// An empty house on SQLite, and one on PostgreSQL.
 pub async fn houses() -> [House; 2] {
-    [house_on_sqlite().await, house(Some(fresh_postgres().await)).await]
+    [
+        house_on_sqlite().await,
+        house(Some(fresh_postgres().await)).await,
+    ]
 }
 
 pub async fn house_on_sqlite() -> House {
@@ -54,13 +58,28 @@ pub async fn house_with(change: impl FnOnce(&mut Config)) -> House {
     let mut config = Config::default();
     config.server.data_dir = folder.path().into();
     config.database.connections = 4;
-    config.media = Media { listen: Ipv4Addr::LOCALHOST.into(), port: 0, shards: 1, ..Media::default() };
+    config.media = Media {
+        listen: Ipv4Addr::LOCALHOST.into(),
+        port: 0,
+        shards: 1,
+        ..Media::default()
+    };
     config.database.url = sqlite_url(&folder.path().join("test.db"));
     change(&mut config);
     let app = App::open(config).await.expect("opens");
-    let new = NewSchool { community_id: None, name: "实验小学".into(), role: SchoolRole::Core, membership: None };
+    let new = NewSchool {
+        community_id: None,
+        name: "实验小学".into(),
+        role: SchoolRole::Core,
+        membership: None,
+    };
     let school = schools::add_school(&app.db, new).await.expect("added").id;
-    House { router: crate::http::router(app.clone()), app, school, folder }
+    House {
+        router: crate::http::router(app.clone()),
+        app,
+        school,
+        folder,
+    }
 }
 
 /// Empty databases of both engines.
@@ -70,7 +89,12 @@ pub async fn databases() -> Vec<(Db, TempDir)> {
     let url = sqlite_url(&sqlite.path().join("test.db"));
     vec![
         (Db::connect(&url, 4).await.expect("SQLite opens"), sqlite),
-        (Db::connect(&fresh_postgres().await, 4).await.expect("PostgreSQL opens"), folder()),
+        (
+            Db::connect(&fresh_postgres().await, 4)
+                .await
+                .expect("PostgreSQL opens"),
+            folder(),
+        ),
     ]
 }
 
@@ -84,18 +108,34 @@ impl House {
     }
 
     pub async fn person(&self, login: &str, role: Role) -> PersonId {
-        let new = NewPerson { school: Some(self.school), name: login.into(), login: login.into(), role };
-        add_person(&self.app, new, PASSWORD.into()).await.expect("added")
+        let new = NewPerson {
+            school: Some(self.school),
+            name: login.into(),
+            login: login.into(),
+            role,
+        };
+        add_person(&self.app, new, PASSWORD.into())
+            .await
+            .expect("added")
     }
 
     pub async fn classroom(&self, name: &str) -> ClassroomId {
-        let new = NewClassroom { school_id: self.school, name: name.into() };
-        schools::add_classroom(&self.app.db, new).await.expect("added")
+        let new = NewClassroom {
+            school_id: self.school,
+            name: name.into(),
+        };
+        schools::add_classroom(&self.app.db, new)
+            .await
+            .expect("added")
     }
 
     /// A browser that nobody signed in on.
     pub fn page(&self) -> Page {
-        Page { router: self.router.clone(), cookie: None, language: "zh-CN" }
+        Page {
+            router: self.router.clone(),
+            cookie: None,
+            language: "zh-CN",
+        }
     }
 
     /// A browser with a new person of that role signed in.
@@ -117,7 +157,9 @@ impl House {
         let id = self.classroom(name).await;
         let pass = schools::new_pass(&self.app.db, id).await.expect("made");
         let mut page = self.page();
-        let (status, body) = page.post("/api/session/pass", serde_json::json!({ "pass": pass })).await;
+        let (status, body) = page
+            .post("/api/session/pass", serde_json::json!({ "pass": pass }))
+            .await;
         assert_eq!(status, StatusCode::OK, "{body}");
         (page, id)
     }
@@ -148,9 +190,19 @@ impl Page {
         self.send("DELETE", path, None).await
     }
 
-    pub async fn send(&mut self, method: &str, path: &str, body: Option<Value>) -> (StatusCode, Value) {
-        let mut request = Request::builder().method(method).uri(path).header(header::HOST, "tongke.test");
-        request = request.header(header::ACCEPT_LANGUAGE, self.language).header(header::ORIGIN, "http://tongke.test");
+    pub async fn send(
+        &mut self,
+        method: &str,
+        path: &str,
+        body: Option<Value>,
+    ) -> (StatusCode, Value) {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(header::HOST, "tongke.test");
+        request = request
+            .header(header::ACCEPT_LANGUAGE, self.language)
+            .header(header::ORIGIN, "http://tongke.test");
         if let Some(cookie) = &self.cookie {
             request = request.header(header::COOKIE, cookie);
         }
@@ -166,13 +218,26 @@ impl Page {
 
     /// Sends a request as it is; keeps the cookie of the answer.
     pub async fn raw(&mut self, request: Request<Body>) -> (StatusCode, Value) {
-        let response = self.router.clone().oneshot(request).await.expect("a router cannot fail");
+        let response = self
+            .router
+            .clone()
+            .oneshot(request)
+            .await
+            .expect("a router cannot fail");
         if let Some(cookie) = response.headers().get(header::SET_COOKIE) {
-            let pair = cookie.to_str().expect("ASCII").split(';').next().expect("a first part").to_owned();
+            let pair = cookie
+                .to_str()
+                .expect("ASCII")
+                .split(';')
+                .next()
+                .expect("a first part")
+                .to_owned();
             self.cookie = Some(pair).filter(|pair| !pair.ends_with('='));
         }
         let status = response.status();
-        let body = axum::body::to_bytes(response.into_body(), 4 << 20).await.expect("a body");
+        let body = axum::body::to_bytes(response.into_body(), 4 << 20)
+            .await
+            .expect("a body");
         (status, serde_json::from_slice(&body).unwrap_or(Value::Null))
     }
 }
@@ -184,10 +249,17 @@ async fn fresh_postgres() -> String {
     sqlx::any::install_default_drivers();
     let pool = connect_patiently(&server).await;
     let create = format!("CREATE DATABASE {name}");
-    sqlx::query(sqlx::AssertSqlSafe(create)).execute(&pool).await.expect("a database can be made");
+    sqlx::query(sqlx::AssertSqlSafe(create))
+        .execute(&pool)
+        .await
+        .expect("a database can be made");
     pool.close().await;
-    let (front, query) = server.split_once('?').expect("the address names a socket folder");
-    let (front, _) = front.rsplit_once('/').expect("the address names a database");
+    let (front, query) = server
+        .split_once('?')
+        .expect("the address names a socket folder");
+    let (front, _) = front
+        .rsplit_once('/')
+        .expect("the address names a database");
     format!("{front}/{name}?{query}")
 }
 
@@ -199,7 +271,10 @@ async fn connect_patiently(url: &str) -> sqlx::AnyPool {
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    options.connect(url).await.expect("the PostgreSQL of the tests answers within 10 s")
+    options
+        .connect(url)
+        .await
+        .expect("the PostgreSQL of the tests answers within 10 s")
 }
 
 /// The test process's PostgreSQL server.
@@ -218,9 +293,14 @@ fn start_cluster() -> String {
         .spawn()
         .expect("a shell");
     let mut folder = String::new();
-    BufReader::new(child.stdout.take().expect("piped")).read_line(&mut folder).expect("the script prints a line");
+    BufReader::new(child.stdout.take().expect("piped"))
+        .read_line(&mut folder)
+        .expect("the script prints a line");
     let folder = folder.trim();
-    assert!(!folder.is_empty(), "these tests need PostgreSQL (deploy/setup installs it), and it did not start");
+    assert!(
+        !folder.is_empty(),
+        "these tests need PostgreSQL (deploy/setup installs it), and it did not start"
+    );
     CLUSTER.get_or_init(|| child);
     format!("postgres://tongke@localhost/postgres?host={folder}")
 }

@@ -83,15 +83,37 @@ pub enum WorkerError {
 impl Worker {
     /// `tongke-av`, with the limits of `[worker]`.
     pub fn media(settings: &config::Worker) -> Worker {
-        let config::Worker { memory_bytes, cpu_seconds, wall_seconds, output_bytes, .. } = *settings;
-        let limits = Limits { memory_bytes, cpu_seconds, wall_seconds, output_bytes };
+        let config::Worker {
+            memory_bytes,
+            cpu_seconds,
+            wall_seconds,
+            output_bytes,
+            ..
+        } = *settings;
+        let limits = Limits {
+            memory_bytes,
+            cpu_seconds,
+            wall_seconds,
+            output_bytes,
+        };
         Self::new(&settings.program, "tongke-av", limits)
     }
 
     /// `tongke-doc`, with the limits of `[documents]`.
     pub fn documents(settings: &config::Documents) -> Worker {
-        let config::Documents { memory_bytes, cpu_seconds, wall_seconds, output_bytes, .. } = *settings;
-        let limits = Limits { memory_bytes, cpu_seconds, wall_seconds, output_bytes };
+        let config::Documents {
+            memory_bytes,
+            cpu_seconds,
+            wall_seconds,
+            output_bytes,
+            ..
+        } = *settings;
+        let limits = Limits {
+            memory_bytes,
+            cpu_seconds,
+            wall_seconds,
+            output_bytes,
+        };
         Self::new(&settings.program, "tongke-doc", limits)
     }
 
@@ -109,7 +131,13 @@ impl Worker {
             network = isolation.in_words(),
             "jobs run in a child process with limits"
         );
-        Worker { inner: Arc::new(Inner { program, limits, isolation }) }
+        Worker {
+            inner: Arc::new(Inner {
+                program,
+                limits,
+                isolation,
+            }),
+        }
     }
 
     /// Runs one job in `scratch` and returns what it has done. `progress` hears 0 to 1.
@@ -138,8 +166,15 @@ impl Worker {
     }
 
     fn spawn(&self, arguments: &[&str], scratch: &Path) -> Result<Child, WorkerError> {
-        let Inner { program, limits, isolation } = &*self.inner;
-        let cannot_start = |cause| WorkerError::Start { program: program.clone(), cause };
+        let Inner {
+            program,
+            limits,
+            isolation,
+        } = &*self.inner;
+        let cannot_start = |cause| WorkerError::Start {
+            program: program.clone(),
+            cause,
+        };
         // Those before it could only say that the one after them is missing.
         std::fs::metadata(program).map_err(cannot_start)?;
         let mut command = Command::new("/usr/bin/nice");
@@ -179,17 +214,26 @@ async fn follow<Told: Future<Output = ()>>(
     let mut last = Value::Null;
     loop {
         let mut line = Vec::new();
-        match (&mut lines).take(LINE_LIMIT).read_until(b'\n', &mut line).await {
+        match (&mut lines)
+            .take(LINE_LIMIT)
+            .read_until(b'\n', &mut line)
+            .await
+        {
             Ok(0) | Err(_) => break,
             Ok(_) => {}
         }
-        let Ok(said) = serde_json::from_slice::<Value>(&line) else { continue };
+        let Ok(said) = serde_json::from_slice::<Value>(&line) else {
+            continue;
+        };
         match said.get("progress").and_then(Value::as_f64) {
             Some(done) => progress(done).await,
             None => last = said,
         }
     }
-    let status = child.wait().await.map_err(|error| WorkerError::Failed(error.to_string()))?;
+    let status = child
+        .wait()
+        .await
+        .map_err(|error| WorkerError::Failed(error.to_string()))?;
     let complaints = complaints.await.unwrap_or_default();
     judge(status, &mut last, &complaints)
 }
@@ -200,13 +244,17 @@ fn judge(status: ExitStatus, last: &mut Value, complaints: &str) -> Result<Value
     }
     let text = |name: &str| last["error"][name].as_str().unwrap_or_default().to_owned();
     match (status.code(), status.signal()) {
-        (Some(2), _) if last.get("error").is_some() => {
-            Err(WorkerError::BadInput { code: text("code"), message: text("message") })
-        }
+        (Some(2), _) if last.get("error").is_some() => Err(WorkerError::BadInput {
+            code: text("code"),
+            message: text("message"),
+        }),
         (_, Some(libc::SIGXCPU)) => Err(WorkerError::Limit("processor time")),
         (_, Some(libc::SIGXFSZ)) => Err(WorkerError::Limit("file size")),
         _ if last.get("error").is_some() => Err(WorkerError::Failed(text("message"))),
-        _ => Err(WorkerError::Failed(format!("{status}: {}", complaints.trim()))),
+        _ => Err(WorkerError::Failed(format!(
+            "{status}: {}",
+            complaints.trim()
+        ))),
     }
 }
 
@@ -228,7 +276,12 @@ async fn tail(mut stderr: impl AsyncRead + Unpin) -> String {
 impl Limits {
     /// What sets them and becomes what follows.
     fn program(&self) -> [String; 6] {
-        let Limits { memory_bytes, cpu_seconds, output_bytes, .. } = self;
+        let Limits {
+            memory_bytes,
+            cpu_seconds,
+            output_bytes,
+            ..
+        } = self;
         [
             "/usr/bin/prlimit".to_owned(),
             format!("--as={memory_bytes}"),
@@ -255,10 +308,17 @@ impl Isolation {
         let works = |isolation: &Isolation| {
             let mut words = isolation.program().iter().chain(&["/usr/bin/true"]);
             let mut command = std::process::Command::new(words.next().expect("one at least"));
-            command.args(words).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+            command
+                .args(words)
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(Stdio::null());
             command.status().is_ok_and(|status| status.success())
         };
-        [Isolation::Network, Isolation::UserAndNetwork].into_iter().find(works).unwrap_or(Isolation::None)
+        [Isolation::Network, Isolation::UserAndNetwork]
+            .into_iter()
+            .find(works)
+            .unwrap_or(Isolation::None)
     }
 
     fn in_words(self) -> &'static str {
@@ -272,7 +332,9 @@ impl Isolation {
 
 /// The executables are installed side by side.
 fn beside_this_program(name: &str) -> PathBuf {
-    let here = std::env::current_exe().ok().and_then(|path| Some(path.parent()?.join(name)));
+    let here = std::env::current_exe()
+        .ok()
+        .and_then(|path| Some(path.parent()?.join(name)));
     here.unwrap_or_else(|| PathBuf::from(name))
 }
 
@@ -289,41 +351,65 @@ mod tests {
         std::fs::write(&program, format!("#!/bin/sh\n{script}\n")).expect("written");
         std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).expect("set");
         let program = program.to_str().expect("plain").to_owned();
-        let limits = config::Worker { program, wall_seconds, output_bytes: 1 << 20, ..config::Worker::default() };
+        let limits = config::Worker {
+            program,
+            wall_seconds,
+            output_bytes: 1 << 20,
+            ..config::Worker::default()
+        };
         (Worker::media(&limits), folder)
     }
 
-    async fn run(worker: &Worker, folder: &tempfile::TempDir) -> (Result<Value, WorkerError>, Vec<f64>) {
+    async fn run(
+        worker: &Worker,
+        folder: &tempfile::TempDir,
+    ) -> (Result<Value, WorkerError>, Vec<f64>) {
         let heard = std::sync::Mutex::new(Vec::new());
         let hear = |done| {
             heard.lock().expect("one thread").push(done);
             std::future::ready(())
         };
-        let outcome = worker.run(&["job"], folder.path(), &CancellationToken::new(), hear).await;
+        let outcome = worker
+            .run(&["job"], folder.path(), &CancellationToken::new(), hear)
+            .await;
         (outcome, heard.into_inner().expect("one thread"))
     }
 
     #[tokio::test]
     async fn what_a_job_says_is_heard() {
-        let (worker, folder) = worker(r#"echo '{"progress":0.5}'; echo noise; echo '{"done":{"size":7}}'"#, 10);
+        let (worker, folder) = worker(
+            r#"echo '{"progress":0.5}'; echo noise; echo '{"done":{"size":7}}'"#,
+            10,
+        );
         let (outcome, heard) = run(&worker, &folder).await;
-        assert_eq!((outcome.expect("done")["size"].as_i64(), heard), (Some(7), vec![0.5]));
+        assert_eq!(
+            (outcome.expect("done")["size"].as_i64(), heard),
+            (Some(7), vec![0.5])
+        );
     }
 
     #[tokio::test]
     async fn bad_input_is_told_from_a_crash() {
-        let (bad, folder) = worker(r#"echo '{"error":{"code":"broken_input","message":"no film"}}'; exit 2"#, 10);
+        let (bad, folder) = worker(
+            r#"echo '{"error":{"code":"broken_input","message":"no film"}}'; exit 2"#,
+            10,
+        );
         assert!(
             matches!(run(&bad, &folder).await.0, Err(WorkerError::BadInput { code, .. }) if code == "broken_input")
         );
         let (crash, folder) = worker("echo oops >&2; kill -SEGV $$", 10);
-        assert!(matches!(run(&crash, &folder).await.0, Err(WorkerError::Failed(why)) if why.contains("oops")));
+        assert!(
+            matches!(run(&crash, &folder).await.0, Err(WorkerError::Failed(why)) if why.contains("oops"))
+        );
     }
 
     #[tokio::test]
     async fn a_job_that_hangs_ends_with_all_its_children() {
         let (worker, folder) = worker("sleep 300 & echo $! > child; wait", 1);
-        assert!(matches!(run(&worker, &folder).await.0, Err(WorkerError::TooLong(1))));
+        assert!(matches!(
+            run(&worker, &folder).await.0,
+            Err(WorkerError::TooLong(1))
+        ));
         let child = std::fs::read_to_string(folder.path().join("child")).expect("written");
         let stat = format!("/proc/{}/stat", child.trim());
         let gone = || std::fs::read_to_string(&stat).map_or(true, |stat| stat.contains(") Z "));
@@ -343,14 +429,27 @@ mod tests {
             limits="$(ulimit -v) $(ulimit -t) $(ulimit -n) $(ulimit -c)"
             echo "{\"done\":\"$limits $rights $(nice)\"}""#;
         let (worker, folder) = worker(script, 10);
-        let Limits { memory_bytes, cpu_seconds, .. } = worker.inner.limits;
+        let Limits {
+            memory_bytes,
+            cpu_seconds,
+            ..
+        } = worker.inner.limits;
         let memory_kilobytes = memory_bytes / 1024;
         // These tests may themselves be nice (nice(1); 19 is as nice as can be).
-        let ours = std::process::Command::new("nice").output().expect("coreutils").stdout;
-        let ours: i8 = String::from_utf8_lossy(&ours).trim().parse().expect("a priority");
+        let ours = std::process::Command::new("nice")
+            .output()
+            .expect("coreutils")
+            .stdout;
+        let ours: i8 = String::from_utf8_lossy(&ours)
+            .trim()
+            .parse()
+            .expect("a priority");
         let nice = (ours + NICE as i8).min(19);
         let expected = format!("{memory_kilobytes} {cpu_seconds} {FILES} 0 1 {nice}");
-        assert_eq!(run(&worker, &folder).await.0.expect("done"), Value::from(expected));
+        assert_eq!(
+            run(&worker, &folder).await.0.expect("done"),
+            Value::from(expected)
+        );
     }
 
     #[tokio::test]
@@ -358,14 +457,25 @@ mod tests {
         let (worker, folder) = worker("", 10);
         std::fs::remove_file(folder.path().join("program")).expect("removed");
         let why = run(&worker, &folder).await.0.expect_err("nothing to run");
-        assert!(matches!(&why, WorkerError::Start { .. }) && why.to_string().contains("/program"), "{why}");
+        assert!(
+            matches!(&why, WorkerError::Start { .. }) && why.to_string().contains("/program"),
+            "{why}"
+        );
     }
 
     #[tokio::test]
     async fn a_job_that_writes_without_end_is_stopped() {
         let (worker, folder) = worker("exec head -c 100000000 /dev/zero > big", 10);
-        assert!(matches!(run(&worker, &folder).await.0, Err(WorkerError::Limit("file size"))));
-        assert!(std::fs::metadata(folder.path().join("big")).expect("there").len() <= 1 << 20);
+        assert!(matches!(
+            run(&worker, &folder).await.0,
+            Err(WorkerError::Limit("file size"))
+        ));
+        assert!(
+            std::fs::metadata(folder.path().join("big"))
+                .expect("there")
+                .len()
+                <= 1 << 20
+        );
     }
 
     #[tokio::test]
@@ -373,14 +483,21 @@ mod tests {
         let (worker, folder) = worker("sleep 300", 60);
         let cancel = CancellationToken::new();
         cancel.cancel();
-        let outcome = worker.run(&["job"], folder.path(), &cancel, |_| std::future::ready(())).await;
+        let outcome = worker
+            .run(&["job"], folder.path(), &cancel, |_| std::future::ready(()))
+            .await;
         assert!(matches!(outcome, Err(WorkerError::Cancelled)));
     }
 
     #[tokio::test]
     async fn a_job_sees_no_network_where_the_kernel_allows() {
-        let (worker, folder) = worker(r#"printf '{"done":{"lines":%d}}\n' $(wc -l < /proc/self/net/dev)"#, 10);
-        let lines = run(&worker, &folder).await.0.expect("done")["lines"].as_i64().expect("a number");
+        let (worker, folder) = worker(
+            r#"printf '{"done":{"lines":%d}}\n' $(wc -l < /proc/self/net/dev)"#,
+            10,
+        );
+        let lines = run(&worker, &folder).await.0.expect("done")["lines"]
+            .as_i64()
+            .expect("a number");
         if worker.inner.isolation != Isolation::None {
             assert_eq!(lines, 3, "two lines of heading, and the loopback");
         }

@@ -10,9 +10,19 @@ use tempfile::TempDir;
 
 fn tongke(data: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tongke"));
-    command.args(arguments).arg("--data").arg(data).current_dir(data);
-    command.env("TONGKE_MEDIA__LISTEN", "127.0.0.1").env("TONGKE_MEDIA__PORT", "0").env("TONGKE_MEDIA__SHARDS", "1");
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+        .args(arguments)
+        .arg("--data")
+        .arg(data)
+        .current_dir(data);
+    command
+        .env("TONGKE_MEDIA__LISTEN", "127.0.0.1")
+        .env("TONGKE_MEDIA__PORT", "0")
+        .env("TONGKE_MEDIA__SHARDS", "1");
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     command
 }
 
@@ -21,7 +31,10 @@ fn folder() -> TempDir {
 }
 
 fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port").port()
+    TcpListener::bind("127.0.0.1:0")
+        .and_then(|listener| listener.local_addr())
+        .expect("a port")
+        .port()
 }
 
 /// A server that runs until it is dropped.
@@ -34,11 +47,17 @@ struct Server {
 impl Server {
     fn start(data: &Path, port: u16, arguments: &[&str]) -> Self {
         let listen = format!("127.0.0.1:{port}");
-        let mut child = tongke(data, &[&["serve", "--listen", &listen], arguments].concat()).spawn().expect("it runs");
+        let mut child = tongke(data, &[&["serve", "--listen", &listen], arguments].concat())
+            .spawn()
+            .expect("it runs");
         let mut said = String::new();
         let mut output = BufReader::new(child.stdout.take().expect("piped"));
         while !said.contains("Tongke 同课") {
-            assert!(output.read_line(&mut said).expect("text") > 0, "it ended: {said}{}", stderr(&mut child));
+            assert!(
+                output.read_line(&mut said).expect("text") > 0,
+                "it ended: {said}{}",
+                stderr(&mut child)
+            );
         }
         Self { child, said }
     }
@@ -62,13 +81,24 @@ impl Drop for Server {
 
 fn stderr(child: &mut Child) -> String {
     let mut text = String::new();
-    let _ = child.stderr.take().expect("piped").read_to_string(&mut text);
+    let _ = child
+        .stderr
+        .take()
+        .expect("piped")
+        .read_to_string(&mut text);
     text
 }
 
 fn ends(mut command: Command) -> (bool, String) {
-    let Output { status, stdout, stderr } = command.output().expect("it runs");
-    (status.success(), String::from_utf8_lossy(&[stdout, stderr].concat()).into_owned())
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = command.output().expect("it runs");
+    (
+        status.success(),
+        String::from_utf8_lossy(&[stdout, stderr].concat()).into_owned(),
+    )
 }
 
 #[test]
@@ -89,7 +119,10 @@ fn a_taken_port_and_a_taken_folder_are_told_in_words() {
     let _server = Server::start(data.path(), port, &[]);
     let taken = format!("127.0.0.1:{port}");
     let (ok, text) = ends(tongke(other.path(), &["serve", "--listen", &taken]));
-    assert!(!ok && text.contains("is taken by another program"), "{text}");
+    assert!(
+        !ok && text.contains("is taken by another program"),
+        "{text}"
+    );
     let free = format!("127.0.0.1:{}", free_port());
     let (ok, text) = ends(tongke(data.path(), &["serve", "--listen", &free]));
     assert!(!ok && text.contains("another tongke is running"), "{text}");
@@ -101,7 +134,8 @@ fn one_command_builds_the_search_index_anew_beside_a_running_server() {
     let server = Server::start(data.path(), free_port(), &[]);
     let (ok, text) = ends(tongke(data.path(), &["search", "rebuild"]));
     assert!(ok && text.contains("has been built anew"), "{text}");
-    let current = std::fs::read_to_string(data.path().join("search/current")).expect("names the index");
+    let current =
+        std::fs::read_to_string(data.path().join("search/current")).expect("names the index");
     assert!(data.path().join("search").join(current).is_dir());
     assert_eq!(server.stop().0, 0);
 }
@@ -111,9 +145,17 @@ fn a_wrong_configuration_names_the_setting_that_was_meant() {
     let data = folder();
     let file = data.path().join("config.toml");
     std::fs::write(&file, "[recording]\nspool_maxbytes = 5\n").expect("written");
-    let check = ["config", "check", "--config", file.to_str().expect("a path")];
+    let check = [
+        "config",
+        "check",
+        "--config",
+        file.to_str().expect("a path"),
+    ];
     let (ok, text) = ends(tongke(data.path(), &check));
-    assert!(!ok && text.contains("did you mean `recording.spool_max_bytes`?"), "{text}");
+    assert!(
+        !ok && text.contains("did you mean `recording.spool_max_bytes`?"),
+        "{text}"
+    );
     std::fs::write(&file, include_str!("../deploy/config.toml")).expect("written");
     let (ok, text) = ends(tongke(data.path(), &check));
     assert!(ok, "{text}");
@@ -123,18 +165,34 @@ fn a_wrong_configuration_names_the_setting_that_was_meant() {
 async fn a_self_signed_server_speaks_tls_and_marks_its_cookie_secure() {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let (data, port) = (folder(), free_port());
-    std::fs::write(data.path().join("config.toml"), "[tls]\nmode = \"self_signed\"\n").expect("written");
+    std::fs::write(
+        data.path().join("config.toml"),
+        "[tls]\nmode = \"self_signed\"\n",
+    )
+    .expect("written");
     let server = Server::start(data.path(), port, &["--demo", "--config", "config.toml"]);
     assert!(server.said.contains("SHA-256"), "{}", server.said);
     let demo: serde_json::Value =
-        serde_json::from_slice(&std::fs::read(data.path().join("demo.json")).expect("written")).expect("JSON");
+        serde_json::from_slice(&std::fs::read(data.path().join("demo.json")).expect("written"))
+            .expect("JSON");
     let base = demo["base_url"].as_str().expect("an address");
     assert_eq!(base, format!("https://127.0.0.1:{port}"));
-    let client = reqwest::Client::builder().tls_danger_accept_invalid_certs(true).build().expect("a client");
+    let client = reqwest::Client::builder()
+        .tls_danger_accept_invalid_certs(true)
+        .build()
+        .expect("a client");
     let person = &demo["people"][0];
     let form = serde_json::json!({ "login": person["login"], "password": person["password"] });
-    let answer = client.post(format!("{base}/api/session")).json(&form).send().await.expect("answers");
+    let answer = client
+        .post(format!("{base}/api/session"))
+        .json(&form)
+        .send()
+        .await
+        .expect("answers");
     assert_eq!(answer.status().as_u16(), 200);
     let cookie = answer.headers()["set-cookie"].to_str().expect("ASCII");
-    assert!(cookie.contains("; Secure") && cookie.contains("; HttpOnly"), "{cookie}");
+    assert!(
+        cookie.contains("; Secure") && cookie.contains("; HttpOnly"),
+        "{cookie}"
+    );
 }

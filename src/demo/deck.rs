@@ -11,19 +11,46 @@ use crate::error::{Error, Result};
 type Slide = (&'static str, &'static str, &'static [&'static str]);
 
 const SLIDES: [Slide; 5] = [
-    ("#1d5c4e", "富饶的西沙群岛", &["三年级语文上册　第六单元", "第一课时"]),
+    (
+        "#1d5c4e",
+        "富饶的西沙群岛",
+        &["三年级语文上册　第六单元", "第一课时"],
+    ),
     (
         "#e8f4ee",
         "西沙群岛在哪里？",
-        &["我国海南省三沙市的一群岛屿", "海水五光十色：深蓝、淡青、浅绿、杏黄", "想一想：海水为什么有这么多颜色？"],
+        &[
+            "我国海南省三沙市的一群岛屿",
+            "海水五光十色：深蓝、淡青、浅绿、杏黄",
+            "想一想：海水为什么有这么多颜色？",
+        ],
     ),
     (
         "#eef4fb",
         "海底有什么？",
-        &["珊瑚：像绽开的花朵，像分枝的鹿角", "海参、大龙虾、成群结队的鱼", "说一说：你最喜欢哪一种？为什么？"],
+        &[
+            "珊瑚：像绽开的花朵，像分枝的鹿角",
+            "海参、大龙虾、成群结队的鱼",
+            "说一说：你最喜欢哪一种？为什么？",
+        ],
     ),
-    ("#fdf5e4", "海滩和海岛", &["海滩上有拣不完的美丽的贝壳", "树林里是海鸟的天下", "读一读：用自己的话介绍一处风光"]),
-    ("#f3eefa", "小结与作业", &["课文围绕“风景优美、物产丰富”来写", "作业：围绕一个意思，写一写你的家乡"]),
+    (
+        "#fdf5e4",
+        "海滩和海岛",
+        &[
+            "海滩上有拣不完的美丽的贝壳",
+            "树林里是海鸟的天下",
+            "读一读：用自己的话介绍一处风光",
+        ],
+    ),
+    (
+        "#f3eefa",
+        "小结与作业",
+        &[
+            "课文围绕“风景优美、物产丰富”来写",
+            "作业：围绕一个意思，写一写你的家乡",
+        ],
+    ),
 ];
 
 const MIMETYPE: &str = "application/vnd.oasis.opendocument.presentation";
@@ -31,8 +58,11 @@ const MIMETYPE: &str = "application/vnd.oasis.opendocument.presentation";
 /// The file's bytes.
 pub fn odp() -> Result<Vec<u8>> {
     // ODF 1.2 part 3 §3.3: the first entry names the type, uncompressed, so that it can be read at a fixed place.
-    let entries =
-        [("mimetype", MIMETYPE.to_owned()), ("META-INF/manifest.xml", manifest()), ("content.xml", content())];
+    let entries = [
+        ("mimetype", MIMETYPE.to_owned()),
+        ("META-INF/manifest.xml", manifest()),
+        ("content.xml", content()),
+    ];
     let mut zip = ZipWriter::new(Cursor::new(Vec::new()));
     let stored = SimpleFileOptions::default().compression_method(CompressionMethod::Stored);
     for (name, text) in entries {
@@ -53,8 +83,16 @@ fn manifest() -> String {
 }
 
 fn content() -> String {
-    let pages: String = SLIDES.iter().enumerate().map(|(n, slide)| page(n, slide)).collect();
-    let grounds: String = SLIDES.iter().enumerate().map(|(n, (ground, ..))| ground_style(n, ground)).collect();
+    let pages: String = SLIDES
+        .iter()
+        .enumerate()
+        .map(|(n, slide)| page(n, slide))
+        .collect();
+    let grounds: String = SLIDES
+        .iter()
+        .enumerate()
+        .map(|(n, (ground, ..))| ground_style(n, ground))
+        .collect();
     format!(
         r##"<?xml version="1.0" encoding="UTF-8"?>
 <office:document-content office:version="1.2" xmlns:office="urn:oasis:names:tc:opendocument:xmlns:office:1.0"
@@ -84,8 +122,15 @@ fn text_style(name: &str, points: u32, colour: &str) -> String {
 }
 
 fn page(n: usize, (_, title, lines): &Slide) -> String {
-    let (title_style, line_style) = if n == 0 { ("light", "light") } else { ("title", "line") };
-    let lines: String = lines.iter().map(|line| paragraph(line_style, line)).collect();
+    let (title_style, line_style) = if n == 0 {
+        ("light", "light")
+    } else {
+        ("title", "line")
+    };
+    let lines: String = lines
+        .iter()
+        .map(|line| paragraph(line_style, line))
+        .collect();
     format!(
         r#"<draw:page draw:name="page{n}" draw:style-name="ground{n}">{}{}</draw:page>"#,
         frame(2.0, 3.0, &paragraph(title_style, title)),

@@ -3,8 +3,9 @@
 use crate::app::App;
 use crate::db::DbError;
 use crate::error::Result;
-use crate::identity::{self, NewPerson, PersonId, Role, secret};
-use crate::schools::{self, ClassroomId, Membership, NewClassroom, NewCommunity, NewSchool, SchoolId, SchoolRole};
+use crate::identity::{self, NewPerson, Role, secret};
+use crate::ids::{ClassroomId, PersonId, SchoolId};
+use crate::schools::{self, Membership, NewClassroom, NewCommunity, NewSchool, SchoolRole};
 use crate::timetable::{self, AddSeries, PeriodForm, TermForm};
 
 use super::{DemoError, Handout, Room, SignIn};
@@ -29,14 +30,36 @@ const SCHOOLS: [(&str, SchoolRole, Option<Membership>); 3] = [
 
 /// Name, sign-in name, role, which school, and the role as a visitor reads it.
 const PEOPLE: [(&str, &str, Role, Option<usize>, &str); 5] = [
-    ("王雪梅", "wangxuemei", Role::Teacher, Some(CORE), "主讲教师"),
-    ("陈志远", "chenzhiyuan", Role::Teacher, Some(CORE), "主讲教师"),
+    (
+        "王雪梅",
+        "wangxuemei",
+        Role::Teacher,
+        Some(CORE),
+        "主讲教师",
+    ),
+    (
+        "陈志远",
+        "chenzhiyuan",
+        Role::Teacher,
+        Some(CORE),
+        "主讲教师",
+    ),
     ("李小燕", "lixiaoyan", Role::Teacher, Some(1), "助教"),
-    ("赵国栋", "zhaoguodong", Role::Observer, None, "教研员（旁听）"),
+    (
+        "赵国栋",
+        "zhaoguodong",
+        Role::Observer,
+        None,
+        "教研员（旁听）",
+    ),
     ("周敏", "zhoumin", Role::Administrator, None, "管理员"),
 ];
 
-const ROOMS: [(&str, usize); 3] = [("录播教室", CORE), ("柳林村小学三年级", 1), ("石桥村小学三年级", 2)];
+const ROOMS: [(&str, usize); 3] = [
+    ("录播教室", CORE),
+    ("柳林村小学三年级", 1),
+    ("石桥村小学三年级", 2),
+];
 
 const PERIODS: [(&str, &str, &str); 6] = [
     ("第一节", "08:20", "09:00"),
@@ -56,8 +79,9 @@ const SERIES: [(&str, &str, i8, usize, usize); 3] = [
 
 /// Whether anybody lives here already.
 pub async fn is_inhabited(app: &App) -> Result<bool, DbError> {
-    let found: Option<(i64,)> =
-        sqlx::query_as("SELECT CAST(1 AS BIGINT) FROM people LIMIT 1").fetch_optional(app.db.pool()).await?;
+    let found: Option<(i64,)> = sqlx::query_as("SELECT CAST(1 AS BIGINT) FROM people LIMIT 1")
+        .fetch_optional(app.db.pool())
+        .await?;
     Ok(found.is_some())
 }
 
@@ -65,31 +89,61 @@ pub async fn is_inhabited(app: &App) -> Result<bool, DbError> {
 pub async fn set_up(app: &App, before: Handout) -> Result<House, DemoError> {
     let base_url = app.config.public_url();
     let schools = set_up_schools(app).await?;
-    let mut handout = Handout { base_url: base_url.clone(), ..Handout::default() };
+    let mut handout = Handout {
+        base_url: base_url.clone(),
+        ..Handout::default()
+    };
     let mut people = Vec::new();
     for (name, login, role, school, title) in PEOPLE {
-        let known = before.people.iter().find(|person| person.login == login).map(|person| person.password.clone());
-        let new = NewPerson { school: school.map(|n| schools[n]), name: name.into(), login: login.into(), role };
+        let known = before
+            .people
+            .iter()
+            .find(|person| person.login == login)
+            .map(|person| person.password.clone());
+        let new = NewPerson {
+            school: school.map(|n| schools[n]),
+            name: name.into(),
+            login: login.into(),
+            role,
+        };
         let (id, password) = person(app, new, known).await?;
         people.push(id);
-        handout.people.push(SignIn { name: name.into(), login: login.into(), password, role: title.into() });
+        handout.people.push(SignIn {
+            name: name.into(),
+            login: login.into(),
+            password,
+            role: title.into(),
+        });
     }
     let mut rooms = Vec::new();
     for (name, school) in ROOMS {
-        let known = before.rooms.iter().find(|room| room.name == name).and_then(|room| room.url.rsplit('/').next());
+        let known = before
+            .rooms
+            .iter()
+            .find(|room| room.name == name)
+            .and_then(|room| room.url.rsplit('/').next());
         let (id, pass) = room(app, name, schools[school], known).await?;
         rooms.push(id);
-        handout.rooms.push(Room { name: name.into(), url: format!("{base_url}/room/{pass}") });
+        handout.rooms.push(Room {
+            name: name.into(),
+            url: format!("{base_url}/room/{pass}"),
+        });
     }
-    let house =
-        House { handout, leads: [people[0], people[1]], assistant: people[2], rooms: [rooms[0], rooms[1], rooms[2]] };
+    let house = House {
+        handout,
+        leads: [people[0], people[1]],
+        assistant: people[2],
+        rooms: [rooms[0], rooms[1], rooms[2]],
+    };
     set_up_timetable(app, &house).await?;
     Ok(house)
 }
 
 async fn set_up_schools(app: &App) -> Result<Vec<SchoolId>> {
     let present: Vec<(SchoolId, String)> =
-        sqlx::query_as("SELECT id, name FROM schools WHERE removed_at IS NULL").fetch_all(app.db.pool()).await?;
+        sqlx::query_as("SELECT id, name FROM schools WHERE removed_at IS NULL")
+            .fetch_all(app.db.pool())
+            .await?;
     let found = |name: &str| present.iter().find(|(_, n)| n == name).map(|(id, _)| *id);
     let mut community = None;
     let mut ids = Vec::new();
@@ -99,27 +153,42 @@ async fn set_up_schools(app: &App) -> Result<Vec<SchoolId>> {
             continue;
         }
         if community.is_none() {
-            let new =
-                NewCommunity { name: "清河县第一实验小学教育共同体".into(), county: "清河县".into() };
+            let new = NewCommunity {
+                name: "清河县第一实验小学教育共同体".into(),
+                county: "清河县".into(),
+            };
             community = Some(schools::add_community(&app.db, new).await?.id);
         }
-        let new = NewSchool { community_id: community, name: name.into(), role, membership };
+        let new = NewSchool {
+            community_id: community,
+            name: name.into(),
+            role,
+            membership,
+        };
         ids.push(schools::add_school(&app.db, new).await?.id);
     }
     Ok(ids)
 }
 
 async fn person(app: &App, new: NewPerson, known: Option<String>) -> Result<(PersonId, String)> {
-    let present: Option<(PersonId, String)> = sqlx::query_as("SELECT id, password_hash FROM people WHERE login = $1")
-        .bind(&new.login)
-        .fetch_optional(app.db.pool())
-        .await?;
+    let present: Option<(PersonId, String)> =
+        sqlx::query_as("SELECT id, password_hash FROM people WHERE login = $1")
+            .bind(&new.login)
+            .fetch_optional(app.db.pool())
+            .await?;
     let Some((id, hash)) = present else {
         let password = secret::password();
-        return Ok((identity::add_person(app, new, password.clone()).await?, password));
+        return Ok((
+            identity::add_person(app, new, password.clone()).await?,
+            password,
+        ));
     };
     if let Some(known) = known
-        && app.identity.hasher.verify(known.clone(), Some(hash)).await?
+        && app
+            .identity
+            .hasher
+            .verify(known.clone(), Some(hash))
+            .await?
     {
         return Ok((id, known));
     }
@@ -133,16 +202,31 @@ async fn person(app: &App, new: NewPerson, known: Option<String>) -> Result<(Per
     Ok((id, password))
 }
 
-async fn room(app: &App, name: &str, school: SchoolId, known: Option<&str>) -> Result<(ClassroomId, String)> {
-    let present: Option<(ClassroomId,)> =
-        sqlx::query_as("SELECT id FROM classrooms WHERE name = $1 AND school_id = $2 AND removed_at IS NULL")
-            .bind(name)
-            .bind(school)
-            .fetch_optional(app.db.pool())
-            .await?;
+async fn room(
+    app: &App,
+    name: &str,
+    school: SchoolId,
+    known: Option<&str>,
+) -> Result<(ClassroomId, String)> {
+    let present: Option<(ClassroomId,)> = sqlx::query_as(
+        "SELECT id FROM classrooms WHERE name = $1 AND school_id = $2 AND removed_at IS NULL",
+    )
+    .bind(name)
+    .bind(school)
+    .fetch_optional(app.db.pool())
+    .await?;
     let id = match present {
         Some((id,)) => id,
-        None => schools::add_classroom(&app.db, NewClassroom { school_id: school, name: name.into() }).await?,
+        None => {
+            schools::add_classroom(
+                &app.db,
+                NewClassroom {
+                    school_id: school,
+                    name: name.into(),
+                },
+            )
+            .await?
+        }
     };
     if let Some(pass) = known
         && schools::classroom_of_pass(&app.db, pass).await? == Some(id)
@@ -154,19 +238,32 @@ async fn room(app: &App, name: &str, school: SchoolId, known: Option<&str>) -> R
 
 /// A term around today, the periods of the day and a few series, unless there is a term already.
 async fn set_up_timetable(app: &App, house: &House) -> Result<()> {
-    let present: Option<(String,)> =
-        sqlx::query_as("SELECT id FROM terms LIMIT 1").fetch_optional(app.db.pool()).await?;
+    let present: Option<(String,)> = sqlx::query_as("SELECT id FROM terms LIMIT 1")
+        .fetch_optional(app.db.pool())
+        .await?;
     if present.is_some() {
         return Ok(());
     }
     let zone = app.config.time_zone();
     let today = timetable::today(&zone, jiff::Timestamp::now());
-    let day = |days: i64| today.saturating_add(jiff::Span::new().days(days)).to_string();
-    let term = TermForm { name: "本学期".into(), starts_on: day(-60), ends_on: day(60) };
+    let day = |days: i64| {
+        today
+            .saturating_add(jiff::Span::new().days(days))
+            .to_string()
+    };
+    let term = TermForm {
+        name: "本学期".into(),
+        starts_on: day(-60),
+        ends_on: day(60),
+    };
     let term = timetable::insert_term(&app.db, term).await?;
     let mut periods = Vec::new();
     for (name, starts, ends) in PERIODS {
-        let form = PeriodForm { name: name.into(), starts: starts.into(), ends: ends.into() };
+        let form = PeriodForm {
+            name: name.into(),
+            starts: starts.into(),
+            ends: ends.into(),
+        };
         periods.push(timetable::insert_period(&app.db, form).await?.id);
     }
     for (name, subject, weekday, period, lead) in SERIES {

@@ -5,7 +5,8 @@ use jiff::{SignedDuration, Timestamp};
 use crate::app::App;
 use crate::db::millis;
 use crate::error::{Error, Result};
-use crate::timetable::{self, Cast, LessonId, NewLesson};
+use crate::ids::LessonId;
+use crate::timetable::{self, Cast, NewLesson};
 
 use super::Lesson;
 use super::house::House;
@@ -31,20 +32,31 @@ pub async fn plan_today(app: &App, house: &House, now: Timestamp) -> Result<Less
     }
     let zone = app.config.time_zone();
     let day = timetable::today(&zone, now);
-    let (from, to) = timetable::day_bounds(&zone, day).ok_or_else(|| Error::internal("the clock is out of range"))?;
-    sqlx::query("DELETE FROM lessons WHERE phase = 'planned' AND starts_at >= $1 AND starts_at < $2")
-        .bind(millis(from))
-        .bind(millis(to))
-        .execute(app.db.pool())
-        .await?;
+    let (from, to) = timetable::day_bounds(&zone, day)
+        .ok_or_else(|| Error::internal("the clock is out of range"))?;
+    sqlx::query(
+        "DELETE FROM lessons WHERE phase = 'planned' AND starts_at >= $1 AND starts_at < $2",
+    )
+    .bind(millis(from))
+    .bind(millis(to))
+    .execute(app.db.pool())
+    .await?;
     let mut around = AROUND.into_iter();
     let mut current = None;
     for (place, starts_at, ends_at) in periods(from, now) {
         let runs = starts_at <= now && now < ends_at;
-        let what = if runs { NOW } else { around.next().expect("six periods, one of them now") };
-        let id = timetable::add_lesson(&app.db, lesson(house, what, place, starts_at, ends_at)).await?;
+        let what = if runs {
+            NOW
+        } else {
+            around.next().expect("six periods, one of them now")
+        };
+        let id =
+            timetable::add_lesson(&app.db, lesson(house, what, place, starts_at, ends_at)).await?;
         if runs {
-            current = Some(Lesson { id: id.to_string(), title: what.0.into() });
+            current = Some(Lesson {
+                id: id.to_string(),
+                title: what.0.into(),
+            });
         }
     }
     current.ok_or_else(|| Error::internal("one of the periods is now"))
@@ -58,7 +70,10 @@ async fn running(app: &App, house: &House, now: Timestamp) -> Result<Option<Less
     .bind(millis(now))
     .fetch_optional(app.db.pool())
     .await?;
-    Ok(row.map(|(id, title)| Lesson { id: id.to_string(), title }))
+    Ok(row.map(|(id, title)| Lesson {
+        id: id.to_string(),
+        title,
+    }))
 }
 
 /// Six periods of the day that began at `midnight`, around `now`: the place in the row, start, end.
@@ -111,7 +126,14 @@ mod tests {
             let now = midnight + SignedDuration::from_mins(minute);
             let periods = periods(midnight, now);
             assert_eq!(periods.len(), 6);
-            assert_eq!(periods.iter().filter(|(_, starts, ends)| *starts <= now && now < *ends).count(), 1, "{minute}");
+            assert_eq!(
+                periods
+                    .iter()
+                    .filter(|(_, starts, ends)| *starts <= now && now < *ends)
+                    .count(),
+                1,
+                "{minute}"
+            );
             assert!(periods.iter().all(|(_, starts, ends)| {
                 *starts >= midnight && *ends <= midnight + SignedDuration::from_hours(24)
             }));

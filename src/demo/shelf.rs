@@ -2,14 +2,22 @@
 
 use crate::app::App;
 use crate::error::Result;
-use crate::identity::PersonId;
+use crate::ids::PersonId;
 use crate::library::{Description, ResourceKind, Visibility};
 
 use super::deck;
 use super::house::House;
 
 /// File name, type, subject, unit, whose, who sees it, and the text.
-type Sheet = (&'static str, ResourceKind, &'static str, &'static str, usize, Visibility, &'static str);
+type Sheet = (
+    &'static str,
+    ResourceKind,
+    &'static str,
+    &'static str,
+    usize,
+    Visibility,
+    &'static str,
+);
 
 const SHEETS: [Sheet; 5] = [
     (
@@ -48,7 +56,15 @@ const SHEETS: [Sheet; 5] = [
         Visibility::County,
         include_str!("shelf/campus.html"),
     ),
-    ("专递课堂助教工作手册.md", ResourceKind::Other, "", "", 2, Visibility::Public, include_str!("shelf/assistant.md")),
+    (
+        "专递课堂助教工作手册.md",
+        ResourceKind::Other,
+        "",
+        "",
+        2,
+        Visibility::Public,
+        include_str!("shelf/assistant.md"),
+    ),
 ];
 
 /// Fills the shelf unless somebody of the demonstration shared something before.
@@ -58,9 +74,21 @@ pub async fn fill(app: &App, house: &House) -> Result<()> {
         return Ok(());
     }
     for (name, kind, subject, unit, person, visibility, text) in SHEETS {
-        put(app, people[person], (name, kind, subject, unit), visibility, text.as_bytes().to_vec()).await?;
+        put(
+            app,
+            people[person],
+            (name, kind, subject, unit),
+            visibility,
+            text.as_bytes().to_vec(),
+        )
+        .await?;
     }
-    let about = ("富饶的西沙群岛 第一课时 课件.odp", ResourceKind::Courseware, "语文", "第六单元");
+    let about = (
+        "富饶的西沙群岛 第一课时 课件.odp",
+        ResourceKind::Courseware,
+        "语文",
+        "第六单元",
+    );
     put(app, people[0], about, Visibility::County, deck::odp()?).await
 }
 
@@ -84,7 +112,9 @@ async fn put(
         source: Some("演示数据".into()),
         ..Description::default()
     };
-    app.library.put(person, name, content, visibility, description).await?;
+    app.library
+        .put(person, name, content, visibility, description)
+        .await?;
     Ok(())
 }
 

@@ -19,22 +19,45 @@ async fn the_demonstration_is_the_same_after_a_restart() {
     assert_eq!(mode & 0o777, 0o600);
     start(&house.app).await.expect("taken up");
     let second = handout(&house.app);
-    assert_eq!(second.lesson.id, first.lesson.id, "the lesson that runs is kept");
+    assert_eq!(
+        second.lesson.id, first.lesson.id,
+        "the lesson that runs is kept"
+    );
     let (status, shelf) = house.page().get("/api/resources").await;
-    assert_eq!((status.as_u16(), &shelf["total"]), (200, &serde_json::json!(1)), "what is public, once: {shelf}");
+    assert_eq!(
+        (status.as_u16(), &shelf["total"]),
+        (200, &serde_json::json!(1)),
+        "what is public, once: {shelf}"
+    );
     for person in &second.people {
         let mut page = house.page();
         let form = serde_json::json!({ "login": person.login, "password": person.password });
-        assert_eq!(page.post("/api/session", form).await.0, 200, "{}", person.login);
+        assert_eq!(
+            page.post("/api/session", form).await.0,
+            200,
+            "{}",
+            person.login
+        );
     }
     for (before, after) in first.rooms.iter().zip(&second.rooms) {
         assert_eq!(before.url, after.url);
         let pass = after.url.rsplit('/').next().expect("a pass");
         let mut device = house.page();
-        assert_eq!(device.post("/api/session/pass", serde_json::json!({ "pass": pass })).await.0, 200);
+        assert_eq!(
+            device
+                .post("/api/session/pass", serde_json::json!({ "pass": pass }))
+                .await
+                .0,
+            200
+        );
         let (_, today) = device.get("/api/today").await;
         let lessons = today["lessons"].as_array().expect("a list");
-        assert!(lessons.iter().any(|lesson| lesson["id"] == second.lesson.id.as_str()), "{today}");
+        assert!(
+            lessons
+                .iter()
+                .any(|lesson| lesson["id"] == second.lesson.id.as_str()),
+            "{today}"
+        );
         assert_eq!(lessons.len(), 6);
     }
 }
@@ -42,13 +65,25 @@ async fn the_demonstration_is_the_same_after_a_restart() {
 #[tokio::test]
 async fn on_another_day_there_are_that_days_lessons() {
     let house = house_on_sqlite().await;
-    let demo = house::set_up(&house.app, Handout::default()).await.expect("set up");
+    let demo = house::set_up(&house.app, Handout::default())
+        .await
+        .expect("set up");
     let now = Timestamp::now();
-    let today = lessons::plan_today(&house.app, &demo, now).await.expect("planned");
+    let today = lessons::plan_today(&house.app, &demo, now)
+        .await
+        .expect("planned");
     let later = now + jiff::SignedDuration::from_hours(24);
-    let tomorrow = lessons::plan_today(&house.app, &demo, later).await.expect("planned");
+    let tomorrow = lessons::plan_today(&house.app, &demo, later)
+        .await
+        .expect("planned");
     assert_ne!(today.id, tomorrow.id);
-    assert_eq!(lessons::plan_today(&house.app, &demo, later).await.expect("planned").id, tomorrow.id);
+    assert_eq!(
+        lessons::plan_today(&house.app, &demo, later)
+            .await
+            .expect("planned")
+            .id,
+        tomorrow.id
+    );
 }
 
 #[tokio::test]

@@ -137,7 +137,11 @@ pub const TABLE: &[(&str, &str, Access)] = &[
     ("GET", "/api/lessons/{id}/decks", SignedIn),
     ("POST", "/api/lessons/{id}/decks", Planner),
     ("DELETE", "/api/lessons/{id}/decks/{deck}", Planner),
-    ("GET", "/api/lessons/{id}/decks/{deck}/pages/{n}/{size}", SignedIn),
+    (
+        "GET",
+        "/api/lessons/{id}/decks/{deck}/pages/{n}/{size}",
+        SignedIn,
+    ),
     ("GET", "/api/collections", Everyone),
     ("POST", "/api/collections", Planner),
     ("GET", "/api/collections/{id}", Everyone),
@@ -151,12 +155,18 @@ pub const TABLE: &[(&str, &str, Access)] = &[
 
 /// The rule of a route; an error for a method that the path does not take.
 pub fn rule(method: &Method, path: &str) -> Result<Access> {
-    let method = if method == Method::HEAD { "GET" } else { method.as_str() };
+    let method = if method == Method::HEAD {
+        "GET"
+    } else {
+        method.as_str()
+    };
     let found = TABLE.iter().find(|(m, p, _)| *m == method && *p == path);
     match found {
         Some((_, _, access)) => Ok(*access),
         None if TABLE.iter().any(|(_, p, _)| *p == path) => Err(Error::WrongMethod),
-        None => Err(Error::internal(format!("{method} {path} has no row in the access table"))),
+        None => Err(Error::internal(format!(
+            "{method} {path} has no row in the access table"
+        ))),
     }
 }
 
@@ -175,6 +185,10 @@ impl Access {
             Self::Planner => matches!(role, Some(Role::Administrator | Role::Teacher)),
             Self::Administrator => role == Some(Role::Administrator),
         };
-        if allowed { Ok(()) } else { Err(Error::forbidden()) }
+        if allowed {
+            Ok(())
+        } else {
+            Err(Error::forbidden())
+        }
     }
 }

@@ -13,7 +13,10 @@ use crate::extract::Json;
 use crate::metrics;
 
 pub fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(alive)).routes(routes!(ready)).routes(routes!(measurements))
+    OpenApiRouter::new()
+        .routes(routes!(alive))
+        .routes(routes!(ready))
+        .routes(routes!(measurements))
 }
 
 /// The process answers.
@@ -42,15 +45,30 @@ async fn ready(State(app): State<App>) -> Response {
     }
     let word = |ok| if ok { "ok" } else { "unavailable" };
     let parts = [database.is_ok(), storage.is_ok(), app.plane.is_running()];
-    let status = if parts == [true; 3] { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let status = if parts == [true; 3] {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
     let [database, storage, media] = parts.map(word);
-    (status, Json(Ready { database, storage, media })).into_response()
+    (
+        status,
+        Json(Ready {
+            database,
+            storage,
+            media,
+        }),
+    )
+        .into_response()
 }
 
 /// Everything measured, in Prometheus' text format.
 #[utoipa::path(get, path = "/metrics", tag = "health", responses((status = 200, body = String, content_type = "text/plain")))]
 async fn measurements(State(app): State<App>) -> Result<Response> {
     let measured = metrics::render(&app.metrics, &app.plane.stats());
-    let content_type = (header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8");
+    let content_type = (
+        header::CONTENT_TYPE,
+        "text/plain; version=0.0.4; charset=utf-8",
+    );
     Ok(([content_type], measured).into_response())
 }

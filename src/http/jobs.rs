@@ -8,7 +8,8 @@ use crate::app::App;
 use crate::error::{Error, Result};
 use crate::extract::{Json, Path};
 use crate::identity::Actor;
-use crate::jobs::{Job, JobId};
+use crate::ids::JobId;
+use crate::jobs::Job;
 use crate::timetable::{LessonRole, role_in};
 
 pub fn routes() -> OpenApiRouter<App> {

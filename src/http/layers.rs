@@ -28,7 +28,10 @@ const HEADERS: [(HeaderName, &str); 5] = [
     (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (header::REFERRER_POLICY, "no-referrer"),
-    (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+    (
+        HeaderName::from_static("cross-origin-opener-policy"),
+        "same-origin",
+    ),
     (
         HeaderName::from_static("permissions-policy"),
         "camera=(self), microphone=(self), display-capture=(self), fullscreen=(self), autoplay=(self), geolocation=()",
@@ -44,7 +47,11 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Outermost: names the request, times it, tells its errors once and in the reader's language.
 pub async fn observe(State(app): State<App>, request: Request, next: Next) -> Response {
     // A path may hold a pass or a token; its pattern does not.
-    let path = request.extensions().get::<MatchedPath>().map_or("page", MatchedPath::as_str).to_owned();
+    let path = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map_or("page", MatchedPath::as_str)
+        .to_owned();
     let method = request.method().clone();
     let language = Language::of(request.headers().get(header::ACCEPT_LANGUAGE));
     let id = format!("{:016x}", rand::random::<u64>());
@@ -63,12 +70,17 @@ pub async fn observe(State(app): State<App>, request: Request, next: Next) -> Re
     record(&method, path, &response, began.elapsed());
     let headers = response.headers_mut();
     for (name, value) in HEADERS {
-        headers.entry(name).or_insert(HeaderValue::from_static(value));
+        headers
+            .entry(name)
+            .or_insert(HeaderValue::from_static(value));
     }
     if app.config.tls.mode == TlsMode::Files {
         headers.insert(header::STRICT_TRANSPORT_SECURITY, STRICT_TRANSPORT);
     }
-    headers.insert(REQUEST_ID, HeaderValue::try_from(id).expect("hexadecimal digits"));
+    headers.insert(
+        REQUEST_ID,
+        HeaderValue::try_from(id).expect("hexadecimal digits"),
+    );
     response
 }
 
@@ -78,7 +90,13 @@ fn in_language(response: Response, error: &Error, language: Language) -> Respons
     let mut rendered = error.render(language);
     for (name, value) in &parts.headers {
         // The compression layer inside has packed the body that is thrown away here.
-        if ![header::CONTENT_LENGTH, header::CONTENT_TYPE, header::CONTENT_ENCODING].contains(name) {
+        if ![
+            header::CONTENT_LENGTH,
+            header::CONTENT_TYPE,
+            header::CONTENT_ENCODING,
+        ]
+        .contains(name)
+        {
             rendered.headers_mut().append(name, value.clone());
         }
     }
@@ -87,10 +105,19 @@ fn in_language(response: Response, error: &Error, language: Language) -> Respons
 
 fn record(method: &Method, path: String, response: &Response, took: Duration) {
     let status = response.status();
-    tracing::debug!(status = status.as_u16(), took_ms = took.as_millis() as u64, "answered");
-    let labels = [("method", method.to_string()), ("path", path), ("status", status.as_str().to_owned())];
+    tracing::debug!(
+        status = status.as_u16(),
+        took_ms = took.as_millis() as u64,
+        "answered"
+    );
+    let labels = [
+        ("method", method.to_string()),
+        ("path", path),
+        ("status", status.as_str().to_owned()),
+    ];
     metrics::counter!("tongke_http_requests_total", &labels[..]).increment(1);
-    metrics::histogram!("tongke_http_request_duration_seconds", &labels[..2]).record(took.as_secs_f64());
+    metrics::histogram!("tongke_http_request_duration_seconds", &labels[..2])
+        .record(took.as_secs_f64());
 }
 
 /// An upload is answered when its last byte has come; its handler watches that bytes keep coming.
@@ -131,7 +158,10 @@ pub async fn enforce(State(app): State<App>, mut request: Request, next: Next) -
 
 async fn admit(app: &App, request: &mut Request, path: &str) -> Result<()> {
     let access = access::rule(request.method(), path)?;
-    let peer = request.extensions().get::<axum::extract::ConnectInfo<std::net::SocketAddr>>().map(|info| info.0);
+    let peer = request
+        .extensions()
+        .get::<axum::extract::ConnectInfo<std::net::SocketAddr>>()
+        .map(|info| info.0);
     let client = Client::of(peer, request.headers(), &app.config.server.trusted_proxies);
     request.extensions_mut().insert(client);
     if access == Access::Bearer {
@@ -146,7 +176,9 @@ async fn admit(app: &App, request: &mut Request, path: &str) -> Result<()> {
     access.check(actor.as_ref())?;
     if access == Access::Scraper
         && !app.config.server.metrics_from.contains(&client.0)
-        && !actor.as_ref().is_some_and(crate::identity::Actor::is_administrator)
+        && !actor
+            .as_ref()
+            .is_some_and(crate::identity::Actor::is_administrator)
     {
         return Err(Error::forbidden());
     }
@@ -160,11 +192,16 @@ async fn admit(app: &App, request: &mut Request, path: &str) -> Result<()> {
 /// Programs send no Origin, and no browser lets a page leave it out.
 fn check_origin(app: &App, request: &Request) -> Result<()> {
     let headers = request.headers();
-    let reads = matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS);
+    let reads = matches!(
+        *request.method(),
+        Method::GET | Method::HEAD | Method::OPTIONS
+    );
     if reads && !headers.contains_key(header::UPGRADE) {
         return Ok(());
     }
-    let Some(origin) = headers.get(header::ORIGIN) else { return Ok(()) };
+    let Some(origin) = headers.get(header::ORIGIN) else {
+        return Ok(());
+    };
     let origin = origin.to_str().unwrap_or_default();
     let own = origin == app.config.public_url()
         || host_of(origin).is_some_and(|host| Some(host) == own_host(request, headers));
@@ -183,6 +220,13 @@ fn host_of(origin: &str) -> Option<&str> {
 
 /// HTTP/1 names the host in a header, HTTP/2 in the address.
 fn own_host<'a>(request: &'a Request, headers: &'a HeaderMap) -> Option<&'a str> {
-    let named = headers.get(header::HOST).and_then(|host| host.to_str().ok());
-    named.or_else(|| request.uri().authority().map(|authority| authority.as_str()))
+    let named = headers
+        .get(header::HOST)
+        .and_then(|host| host.to_str().ok());
+    named.or_else(|| {
+        request
+            .uri()
+            .authority()
+            .map(|authority| authority.as_str())
+    })
 }

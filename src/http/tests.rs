@@ -13,7 +13,9 @@ use crate::testing::{House, Page, house_on_sqlite, house_with};
 /// Ids that name nothing: whether the caller may pass is decided before they are looked up.
 fn filled(path: &str) -> String {
     let id = "01900000-0000-7000-8000-000000000000";
-    let parts = path.split('/').map(|part| if part.starts_with('{') { id } else { part });
+    let parts = path
+        .split('/')
+        .map(|part| if part.starts_with('{') { id } else { part });
     parts.collect::<Vec<_>>().join("/")
 }
 
@@ -25,7 +27,9 @@ fn described() -> Vec<(String, String)> {
         .into_iter()
         .flat_map(|(path, methods)| {
             let methods = methods.as_object().expect("methods").clone();
-            methods.into_iter().map(move |(method, _)| (method.to_uppercase(), path.clone()))
+            methods
+                .into_iter()
+                .map(move |(method, _)| (method.to_uppercase(), path.clone()))
         })
         .collect()
 }
@@ -34,15 +38,22 @@ fn described() -> Vec<(String, String)> {
 fn every_route_has_a_rule_and_every_rule_is_written_once() {
     for (method, path) in described() {
         // OpenAPI has no notation for a variable that takes the rest of a path.
-        let known = TABLE.iter().any(|(m, p, _)| *m == method && p.replace("{*", "{") == path.replace("{*", "{"));
+        let known = TABLE
+            .iter()
+            .any(|(m, p, _)| *m == method && p.replace("{*", "{") == path.replace("{*", "{"));
         assert!(known, "{method} {path} has no row in the access table");
     }
     let described = described();
     for (n, (method, path, _)) in TABLE.iter().enumerate() {
-        let exists = described.iter().any(|(m, p)| m == method && p.replace("{*", "{") == path.replace("{*", "{"));
+        let exists = described
+            .iter()
+            .any(|(m, p)| m == method && p.replace("{*", "{") == path.replace("{*", "{"));
         // The description does not hold itself, nor the preflight of other sites' players, which a layer of WHIP and WHEP answers.
         let is_plain = *path == "/api/openapi.json" || *method == "OPTIONS";
-        assert!(exists || is_plain, "{method} {path} has a row and does not exist");
+        assert!(
+            exists || is_plain,
+            "{method} {path} has a row and does not exist"
+        );
         let twice = TABLE[..n].iter().any(|(m, p, _)| m == method && p == path);
         assert!(!twice, "{method} {path} has two rows");
     }
@@ -72,10 +83,17 @@ async fn every_route_refuses_every_role_that_has_no_business_there() {
     let visitors = visitors(&house).await;
     let described = described();
     // Signing out comes last: it ends the visitors' sessions.
-    let is_sign_out = |(method, path, _): &&(&str, &str, Access)| *method == "DELETE" && *path == "/api/session";
-    let rows = TABLE.iter().filter(|row| !is_sign_out(row)).chain(TABLE.iter().filter(is_sign_out));
+    let is_sign_out =
+        |(method, path, _): &&(&str, &str, Access)| *method == "DELETE" && *path == "/api/session";
+    let rows = TABLE
+        .iter()
+        .filter(|row| !is_sign_out(row))
+        .chain(TABLE.iter().filter(is_sign_out));
     for (method, path, access) in rows {
-        if !described.iter().any(|(m, p)| m == method && p.replace("{*", "{") == path.replace("{*", "{")) {
+        if !described
+            .iter()
+            .any(|(m, p)| m == method && p.replace("{*", "{") == path.replace("{*", "{"))
+        {
             continue;
         }
         let [administrator, teacher, observer, classroom, nobody] = expected(*access);
@@ -96,8 +114,13 @@ async fn every_route_refuses_every_role_that_has_no_business_there() {
                 }
                 None => assert_ne!(status, StatusCode::UNAUTHORIZED, "{who}: {method} {path}"),
             }
-            assert_ne!(status, StatusCode::INTERNAL_SERVER_ERROR, "{who}: {method} {path}: {body}");
-            let is_ours = status.is_success() || body["code"].is_string() || *access == Access::Bearer;
+            assert_ne!(
+                status,
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "{who}: {method} {path}: {body}"
+            );
+            let is_ours =
+                status.is_success() || body["code"].is_string() || *access == Access::Bearer;
             assert!(is_ours, "{who}: {method} {path}: {status} without our body");
         }
     }
@@ -122,25 +145,53 @@ async fn errors_speak_the_readers_language() {
     let house = house_on_sqlite().await;
     let mut page = house.page();
     let (status, body) = page.get("/api/today").await;
-    assert_eq!((status, body), (StatusCode::UNAUTHORIZED, json!({ "code": "not_signed_in", "message": "请先登录。" })));
+    assert_eq!(
+        (status, body),
+        (
+            StatusCode::UNAUTHORIZED,
+            json!({ "code": "not_signed_in", "message": "请先登录。" })
+        )
+    );
     page.language = "en-GB,en;q=0.8";
     let (_, body) = page.get("/api/today").await;
     assert_eq!(body["message"], "Please sign in first.");
     let (status, body) = page.get("/api/nowhere").await;
-    assert_eq!((status, &body["code"]), (StatusCode::NOT_FOUND, &Value::from("not_found")));
+    assert_eq!(
+        (status, &body["code"]),
+        (StatusCode::NOT_FOUND, &Value::from("not_found"))
+    );
     let (status, body) = page.delete("/api/today").await;
-    assert_eq!((status, &body["code"]), (StatusCode::METHOD_NOT_ALLOWED, &Value::from("method_not_allowed")));
+    assert_eq!(
+        (status, &body["code"]),
+        (
+            StatusCode::METHOD_NOT_ALLOWED,
+            &Value::from("method_not_allowed")
+        )
+    );
 }
 
 #[tokio::test]
 async fn an_error_told_to_a_browser_that_unpacks_is_whole() {
     use tower::ServiceExt;
     let house = house_on_sqlite().await;
-    let request = request("GET", "/api/today").header(header::ACCEPT_ENCODING, "gzip").body(Body::empty());
-    let response = house.router.clone().oneshot(request.expect("a request")).await.expect("infallible");
+    let request = request("GET", "/api/today")
+        .header(header::ACCEPT_ENCODING, "gzip")
+        .body(Body::empty());
+    let response = house
+        .router
+        .clone()
+        .oneshot(request.expect("a request"))
+        .await
+        .expect("infallible");
     let packed = response.headers().contains_key(header::CONTENT_ENCODING);
-    let body = axum::body::to_bytes(response.into_body(), 1 << 16).await.expect("a body");
-    assert_eq!(body.starts_with(&[0x1f, 0x8b]), packed, "the header says what the body is");
+    let body = axum::body::to_bytes(response.into_body(), 1 << 16)
+        .await
+        .expect("a body");
+    assert_eq!(
+        body.starts_with(&[0x1f, 0x8b]),
+        packed,
+        "the header says what the body is"
+    );
 }
 
 #[tokio::test]
@@ -152,14 +203,26 @@ async fn pages_belong_to_the_front_end_and_programs_addresses_do_not() {
         let (status, _) = page.get(path).await;
         assert!(matches!(status.as_u16(), 200 | 503), "{path}: {status}");
     }
-    for path in ["/api/nothing", "/media/x", "/whip/x/y/z", "/assets/gone-1234.js"] {
+    for path in [
+        "/api/nothing",
+        "/media/x",
+        "/whip/x/y/z",
+        "/assets/gone-1234.js",
+    ] {
         let (status, body) = page.get(path).await;
-        assert_eq!((status, &body["code"]), (StatusCode::NOT_FOUND, &Value::from("not_found")), "{path}");
+        assert_eq!(
+            (status, &body["code"]),
+            (StatusCode::NOT_FOUND, &Value::from("not_found")),
+            "{path}"
+        );
     }
 }
 
 fn request(method: &str, path: &str) -> axum::http::request::Builder {
-    Request::builder().method(method).uri(path).header(header::HOST, "tongke.test")
+    Request::builder()
+        .method(method)
+        .uri(path)
+        .header(header::HOST, "tongke.test")
 }
 
 #[tokio::test]
@@ -168,18 +231,44 @@ async fn another_site_cannot_act_in_a_visitors_name() {
     let (mut page, _) = house.signed_in("wang", Role::Teacher).await;
     let cookie = page.cookie.clone().expect("signed in");
     let from = |origin: &str| {
-        let request = request("DELETE", "/api/session").header(header::ORIGIN, origin).header(header::COOKIE, &cookie);
+        let request = request("DELETE", "/api/session")
+            .header(header::ORIGIN, origin)
+            .header(header::COOKIE, &cookie);
         request.body(Body::empty()).expect("a request")
     };
-    for foreign in ["http://evil.example", "http://tongke.test.evil.example", "null", "tongke.test"] {
-        assert_eq!(page.raw(from(foreign)).await.0, StatusCode::FORBIDDEN, "{foreign}");
+    for foreign in [
+        "http://evil.example",
+        "http://tongke.test.evil.example",
+        "null",
+        "tongke.test",
+    ] {
+        assert_eq!(
+            page.raw(from(foreign)).await.0,
+            StatusCode::FORBIDDEN,
+            "{foreign}"
+        );
     }
-    let socket =
-        request("GET", "/api/today").header(header::UPGRADE, "websocket").header(header::ORIGIN, "http://evil.example");
-    let socket = socket.header(header::COOKIE, &cookie).body(Body::empty()).expect("a request");
-    assert_eq!(page.raw(socket).await.0, StatusCode::FORBIDDEN, "a WebSocket is refused before it is opened");
-    assert_eq!(page.get("/api/session").await.0, StatusCode::OK, "still signed in");
-    assert_eq!(page.raw(from("http://tongke.test")).await.0, StatusCode::NO_CONTENT);
+    let socket = request("GET", "/api/today")
+        .header(header::UPGRADE, "websocket")
+        .header(header::ORIGIN, "http://evil.example");
+    let socket = socket
+        .header(header::COOKIE, &cookie)
+        .body(Body::empty())
+        .expect("a request");
+    assert_eq!(
+        page.raw(socket).await.0,
+        StatusCode::FORBIDDEN,
+        "a WebSocket is refused before it is opened"
+    );
+    assert_eq!(
+        page.get("/api/session").await.0,
+        StatusCode::OK,
+        "still signed in"
+    );
+    assert_eq!(
+        page.raw(from("http://tongke.test")).await.0,
+        StatusCode::NO_CONTENT
+    );
 }
 
 #[tokio::test]
@@ -187,19 +276,30 @@ async fn requests_that_make_no_sense_are_refused_with_a_reason() {
     let house = house_on_sqlite().await;
     let mut page = house.page();
     let json = |body: String| {
-        let request = request("POST", "/api/session").header(header::CONTENT_TYPE, "application/json");
+        let request =
+            request("POST", "/api/session").header(header::CONTENT_TYPE, "application/json");
         request.body(Body::from(body)).expect("a request")
     };
-    let plain = request("POST", "/api/session").body(Body::from("{}")).expect("a request");
+    let plain = request("POST", "/api/session")
+        .body(Body::from("{}"))
+        .expect("a request");
     let cases = [
         (plain, 415, "unsupported_media_type"),
         (json("{\"login\":".into()), 400, "bad_request"),
         (json("{\"login\":\"x\"}".into()), 422, "bad_field"),
-        (json(format!("{{\"login\":\"{}\"}}", "x".repeat(300_000))), 413, "too_large"),
+        (
+            json(format!("{{\"login\":\"{}\"}}", "x".repeat(300_000))),
+            413,
+            "too_large",
+        ),
     ];
     for (request, status, code) in cases {
         let (found, body) = page.raw(request).await;
-        assert_eq!((found.as_u16(), body["code"].as_str()), (status, Some(code)), "{body}");
+        assert_eq!(
+            (found.as_u16(), body["code"].as_str()),
+            (status, Some(code)),
+            "{body}"
+        );
     }
     let (_, body) = page.raw(json("{\"login\":\"x\"}".into())).await;
     assert_eq!(body["field"], "password");
@@ -215,12 +315,21 @@ async fn a_handler_that_panics_harms_nobody_and_tells_nothing() {
     let house = house_on_sqlite().await;
     let router = Router::new()
         .route("/", get(panics))
-        .layer(tower_http::catch_panic::CatchPanicLayer::custom(super::layers::panicked))
-        .layer(middleware::from_fn_with_state(house.app.clone(), super::layers::observe));
-    let response =
-        router.oneshot(request("GET", "/").body(Body::empty()).expect("a request")).await.expect("infallible");
+        .layer(tower_http::catch_panic::CatchPanicLayer::custom(
+            super::layers::panicked,
+        ))
+        .layer(middleware::from_fn_with_state(
+            house.app.clone(),
+            super::layers::observe,
+        ));
+    let response = router
+        .oneshot(request("GET", "/").body(Body::empty()).expect("a request"))
+        .await
+        .expect("infallible");
     assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
-    let body = axum::body::to_bytes(response.into_body(), 1 << 16).await.expect("a body");
+    let body = axum::body::to_bytes(response.into_body(), 1 << 16)
+        .await
+        .expect("a body");
     assert!(!String::from_utf8_lossy(&body).contains("42"));
 }
 
@@ -230,15 +339,25 @@ async fn health_and_measurements_are_told() {
     let (mut admin, _) = house.signed_in("admin", Role::Administrator).await;
     assert_eq!(admin.get("/healthz").await.0, StatusCode::OK);
     let (status, ready) = admin.get("/readyz").await;
-    assert_eq!((status, &ready["database"]), (StatusCode::OK, &Value::from("ok")));
+    assert_eq!(
+        (status, &ready["database"]),
+        (StatusCode::OK, &Value::from("ok"))
+    );
     assert_eq!(admin.get("/metrics").await.0, StatusCode::OK);
     let measured = house.app.metrics.render();
-    for name in ["tongke_http_request_duration_seconds", "tongke_media_forwarded_packets_total", "tongke_media_peers"] {
+    for name in [
+        "tongke_http_request_duration_seconds",
+        "tongke_media_forwarded_packets_total",
+        "tongke_media_peers",
+    ] {
         assert!(measured.contains(name), "{name} is measured");
     }
     house.app.db.close().await;
     let (status, ready) = house.page().get("/readyz").await;
-    assert_eq!((status, &ready["database"]), (StatusCode::SERVICE_UNAVAILABLE, &Value::from("unavailable")));
+    assert_eq!(
+        (status, &ready["database"]),
+        (StatusCode::SERVICE_UNAVAILABLE, &Value::from("unavailable"))
+    );
 }
 
 #[tokio::test]
@@ -252,13 +371,23 @@ async fn the_api_describes_itself() {
 
 #[tokio::test]
 async fn only_a_given_certificate_binds_browsers_to_tls() {
-    for (mode, bound) in [(TlsMode::Off, false), (TlsMode::SelfSigned, false), (TlsMode::Files, true)] {
+    for (mode, bound) in [
+        (TlsMode::Off, false),
+        (TlsMode::SelfSigned, false),
+        (TlsMode::Files, true),
+    ] {
         let house = house_with(|config| config.tls.mode = mode).await;
         for path in ["/", "/api/session", "/healthz"] {
             let request = Request::get(path).body(Body::empty()).expect("a request");
-            let answer = tower::ServiceExt::oneshot(house.router.clone(), request).await.expect("a router cannot fail");
+            let answer = tower::ServiceExt::oneshot(house.router.clone(), request)
+                .await
+                .expect("a router cannot fail");
             let told = answer.headers().get(header::STRICT_TRANSPORT_SECURITY);
-            assert_eq!(told.is_some_and(|value| value == "max-age=15552000"), bound, "{mode:?} {path}");
+            assert_eq!(
+                told.is_some_and(|value| value == "max-age=15552000"),
+                bound,
+                "{mode:?} {path}"
+            );
         }
     }
 }

@@ -7,9 +7,9 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::error::Error;
-use crate::schools::{ClassroomId, SchoolId};
+use crate::ids::{ClassroomId, PersonId, SchoolId};
 
-use super::{PersonId, Role};
+use super::Role;
 
 /// Who makes a request. As a handler's argument it demands a session (401 otherwise); `Option<Actor>` does not.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,7 +66,13 @@ impl Actor {
     }
 
     pub fn is_administrator(&self) -> bool {
-        matches!(self, Self::Person(Person { role: Role::Administrator, .. }))
+        matches!(
+            self,
+            Self::Person(Person {
+                role: Role::Administrator,
+                ..
+            })
+        )
     }
 }
 
@@ -75,7 +81,11 @@ impl<S: Sync> FromRequestParts<S> for Actor {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
-        parts.extensions.get::<Self>().cloned().ok_or(Error::NotSignedIn)
+        parts
+            .extensions
+            .get::<Self>()
+            .cloned()
+            .ok_or(Error::NotSignedIn)
     }
 }
 

@@ -36,7 +36,11 @@ struct Window {
 impl Limiter {
     pub fn new(limits: &Limits) -> Self {
         let window = Duration::from_secs(limits.sign_in_window_seconds.max(1));
-        Self { tries: limits.sign_in_tries, window, windows: Arc::default() }
+        Self {
+            tries: limits.sign_in_tries,
+            window,
+            windows: Arc::default(),
+        }
     }
 
     /// Counts a try before it is made; a success is taken back with [`Limiter::succeeded`].
@@ -44,12 +48,20 @@ impl Limiter {
         let mut windows = self.windows.lock().expect("never poisoned");
         self.make_room(&mut windows, now);
         for (source, allowed) in self.sources(login, address) {
-            let window = windows.entry(source).or_insert(Window { opened: now, failures: 0 });
+            let window = windows.entry(source).or_insert(Window {
+                opened: now,
+                failures: 0,
+            });
             if now.duration_since(window.opened) >= self.window {
-                *window = Window { opened: now, failures: 0 };
+                *window = Window {
+                    opened: now,
+                    failures: 0,
+                };
             }
             if window.failures >= allowed {
-                return Err(Error::TooMany { retry_after: window.opened + self.window - now });
+                return Err(Error::TooMany {
+                    retry_after: window.opened + self.window - now,
+                });
             }
             window.failures += 1;
         }
@@ -67,8 +79,20 @@ impl Limiter {
     }
 
     fn sources(&self, login: &str, address: IpAddr) -> [(Source, u32); 2] {
-        let own = Source { login: Some(login.to_owned()), address };
-        [(own, self.tries), (Source { login: None, address }, self.tries.saturating_mul(PER_ADDRESS))]
+        let own = Source {
+            login: Some(login.to_owned()),
+            address,
+        };
+        [
+            (own, self.tries),
+            (
+                Source {
+                    login: None,
+                    address,
+                },
+                self.tries.saturating_mul(PER_ADDRESS),
+            ),
+        ]
     }
 
     fn make_room(&self, windows: &mut HashMap<Source, Window>, now: Instant) {
@@ -77,7 +101,10 @@ impl Limiter {
         }
         windows.retain(|_, window| now.duration_since(window.opened) < self.window);
         while windows.len() + 2 > MAX_WINDOWS {
-            let oldest = windows.iter().min_by_key(|(_, window)| window.opened).map(|(source, _)| source.clone());
+            let oldest = windows
+                .iter()
+                .min_by_key(|(_, window)| window.opened)
+                .map(|(source, _)| source.clone());
             windows.remove(&oldest.expect("the map is not empty"));
         }
     }
@@ -91,7 +118,11 @@ mod tests {
     const ELSEWHERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 9));
 
     fn limiter(tries: u32) -> Limiter {
-        Limiter::new(&Limits { sign_in_tries: tries, sign_in_window_seconds: 60, ..Limits::default() })
+        Limiter::new(&Limits {
+            sign_in_tries: tries,
+            sign_in_window_seconds: 60,
+            ..Limits::default()
+        })
     }
 
     #[test]
@@ -100,17 +131,30 @@ mod tests {
         for _ in 0..3 {
             limiter.count("wang", HOME, now).expect("within the limit");
         }
-        let error = limiter.count("wang", HOME, now + Duration::from_secs(10)).unwrap_err();
-        assert!(matches!(error, Error::TooMany { retry_after } if retry_after == Duration::from_secs(50)), "{error}");
-        limiter.count("wang", ELSEWHERE, now).expect("the teacher at home is not locked out");
-        limiter.count("chen", HOME, now).expect("nor is another name");
-        limiter.count("wang", HOME, now + Duration::from_secs(60)).expect("a new window");
+        let error = limiter
+            .count("wang", HOME, now + Duration::from_secs(10))
+            .unwrap_err();
+        assert!(
+            matches!(error, Error::TooMany { retry_after } if retry_after == Duration::from_secs(50)),
+            "{error}"
+        );
+        limiter
+            .count("wang", ELSEWHERE, now)
+            .expect("the teacher at home is not locked out");
+        limiter
+            .count("chen", HOME, now)
+            .expect("nor is another name");
+        limiter
+            .count("wang", HOME, now + Duration::from_secs(60))
+            .expect("a new window");
     }
 
     #[test]
     fn one_address_cannot_try_endless_names() {
         let (limiter, now) = (limiter(1), Instant::now());
-        let refused = (0..20).filter(|n| limiter.count(&format!("name{n}"), HOME, now).is_err()).count();
+        let refused = (0..20)
+            .filter(|n| limiter.count(&format!("name{n}"), HOME, now).is_err())
+            .count();
         assert_eq!(refused, 10);
     }
 

@@ -24,12 +24,7 @@ pub use password::Hasher;
 pub use people::{NewPerson, add_person};
 pub use setup::{administrator_exists, fresh_link};
 
-crate::id! {
-    /// One person.
-    PersonId
-}
-
-crate::words! {
+crate::string_enum! {
     /// What a person may do in the house. What they may do in a lesson is [`crate::timetable::LessonRole`].
     Role {
         /// Runs the house: schools, people, rooms, timetable.
@@ -51,11 +46,17 @@ pub struct Identity {
 impl Identity {
     pub fn new(limits: &Limits) -> Self {
         password::prepare();
-        Self { hasher: Hasher::default(), limiter: Limiter::new(limits) }
+        Self {
+            hasher: Hasher::default(),
+            limiter: Limiter::new(limits),
+        }
     }
 }
 
 /// Sign-in, set-up and people.
 pub fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().merge(signin::routes()).merge(setup::routes()).merge(people::routes())
+    OpenApiRouter::new()
+        .merge(signin::routes())
+        .merge(setup::routes())
+        .merge(people::routes())
 }

@@ -25,14 +25,18 @@ pub struct Hasher {
 
 impl Default for Hasher {
     fn default() -> Self {
-        Self { slots: Arc::new(Semaphore::new(CONCURRENT)) }
+        Self {
+            slots: Arc::new(Semaphore::new(CONCURRENT)),
+        }
     }
 }
 
 impl Hasher {
     /// The PHC string to keep.
     pub async fn hash(&self, password: String) -> Result<String> {
-        self.work(move || hash_now(&password)).await?.map_err(|cause| Error::internal(cause.to_string()))
+        self.work(move || hash_now(&password))
+            .await?
+            .map_err(|cause| Error::internal(cause.to_string()))
     }
 
     /// Whether the password fits the hash; takes as long when there is no hash.
@@ -40,26 +44,41 @@ impl Hasher {
         self.work(move || {
             let known = hash.is_some();
             let hash = hash.as_deref().unwrap_or(&NOBODY);
-            let fits = PasswordHash::new(hash)
-                .is_ok_and(|hash| Argon2::default().verify_password(password.as_bytes(), &hash).is_ok());
+            let fits = PasswordHash::new(hash).is_ok_and(|hash| {
+                Argon2::default()
+                    .verify_password(password.as_bytes(), &hash)
+                    .is_ok()
+            });
             fits && known
         })
         .await
     }
 
-    async fn work<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
-        let slot = self.slots.clone().acquire_owned().await.map_err(Error::internal)?;
+    async fn work<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T> {
+        let slot = self
+            .slots
+            .clone()
+            .acquire_owned()
+            .await
+            .map_err(Error::internal)?;
         let work = move || {
             let result = work();
             drop(slot);
             result
         };
-        tokio::task::spawn_blocking(work).await.map_err(Error::internal)
+        tokio::task::spawn_blocking(work)
+            .await
+            .map_err(Error::internal)
     }
 }
 
 fn hash_now(password: &str) -> Result<String, argon2::password_hash::Error> {
-    Argon2::default().hash_password(password.as_bytes()).map(|hash| hash.to_string())
+    Argon2::default()
+        .hash_password(password.as_bytes())
+        .map(|hash| hash.to_string())
 }
 
 /// Makes the hash that unknown names are verified against, so that the first of them does not take longer.
@@ -72,7 +91,11 @@ pub fn check(field: &'static str, password: &str) -> Result<()> {
     if LENGTH.contains(&password.chars().count()) {
         return Ok(());
     }
-    Err(Error::field(field, "密码需要 8 到 128 个字符。", "A password needs 8 to 128 characters."))
+    Err(Error::field(
+        field,
+        "密码需要 8 到 128 个字符。",
+        "A password needs 8 to 128 characters.",
+    ))
 }
 
 #[cfg(test)]
@@ -84,8 +107,23 @@ mod tests {
         let hasher = Hasher::default();
         let hash = hasher.hash("春风又绿江南岸".into()).await.expect("hashes");
         assert!(hash.starts_with("$argon2id$"));
-        assert!(hasher.verify("春风又绿江南岸".into(), Some(hash.clone())).await.expect("runs"));
-        assert!(!hasher.verify("明月何时照我还".into(), Some(hash)).await.expect("runs"));
-        assert!(!hasher.verify("春风又绿江南岸".into(), None).await.expect("runs"));
+        assert!(
+            hasher
+                .verify("春风又绿江南岸".into(), Some(hash.clone()))
+                .await
+                .expect("runs")
+        );
+        assert!(
+            !hasher
+                .verify("明月何时照我还".into(), Some(hash))
+                .await
+                .expect("runs")
+        );
+        assert!(
+            !hasher
+                .verify("春风又绿江南岸".into(), None)
+                .await
+                .expect("runs")
+        );
     }
 }

@@ -11,13 +11,16 @@ use crate::app::App;
 use crate::db::{DbError, MAX_ROWS, is_dangling, is_duplicate, millis};
 use crate::error::{Error, Result};
 use crate::extract::{Json, Path, line, now, nullable};
-use crate::schools::SchoolId;
+use crate::ids::{PersonId, SchoolId};
 use crate::search;
 
-use super::{Actor, PersonId, Role, SchoolRef, password, secret, session};
+use super::{Actor, Role, SchoolRef, password, secret, session};
 
 pub fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(list, add)).routes(routes!(change, remove)).routes(routes!(new_password))
+    OpenApiRouter::new()
+        .routes(routes!(list, add))
+        .routes(routes!(change, remove))
+        .routes(routes!(new_password))
 }
 
 /// A person as lists show them.
@@ -47,9 +50,19 @@ const SELECT: &str = "SELECT p.id, p.name, p.login, p.role, p.school_id, o.name 
 
 impl Row {
     fn item(self, with_login: bool) -> Item {
-        let school = self.school_id.zip(self.school_name).map(|(id, name)| SchoolRef { id, name });
+        let school = self
+            .school_id
+            .zip(self.school_name)
+            .map(|(id, name)| SchoolRef { id, name });
         let login = self.login.filter(|_| with_login);
-        Item { id: self.id, name: self.name, login, role: self.role, school_id: self.school_id, school }
+        Item {
+            id: self.id,
+            name: self.name,
+            login,
+            role: self.role,
+            school_id: self.school_id,
+            school,
+        }
     }
 }
 
@@ -62,9 +75,13 @@ struct Items {
 #[utoipa::path(get, path = "/api/people", tag = "people", responses((status = 200, body = Items)))]
 async fn list(State(app): State<App>, actor: Actor) -> Result<Json<Items>> {
     let query = format!("{SELECT} ORDER BY p.name, p.id LIMIT {MAX_ROWS}");
-    let rows: Vec<Row> = sqlx::query_as(sqlx::AssertSqlSafe(query)).fetch_all(app.db.pool()).await?;
+    let rows: Vec<Row> = sqlx::query_as(sqlx::AssertSqlSafe(query))
+        .fetch_all(app.db.pool())
+        .await?;
     let with_login = actor.is_administrator();
-    Ok(Json(Items { items: rows.into_iter().map(|row| row.item(with_login)).collect() }))
+    Ok(Json(Items {
+        items: rows.into_iter().map(|row| row.item(with_login)).collect(),
+    }))
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -88,17 +105,37 @@ struct Added {
 
 /// Adds a person.
 #[utoipa::path(post, path = "/api/people", tag = "people", request_body = AddPerson, responses((status = 201, body = Added), (status = 422, body = crate::error::Body)))]
-async fn add(State(app): State<App>, Json(form): Json<AddPerson>) -> Result<(StatusCode, Json<Added>)> {
-    let person = NewPerson { school: form.school_id, name: form.name, login: form.login, role: form.role };
+async fn add(
+    State(app): State<App>,
+    Json(form): Json<AddPerson>,
+) -> Result<(StatusCode, Json<Added>)> {
+    let person = NewPerson {
+        school: form.school_id,
+        name: form.name,
+        login: form.login,
+        role: form.role,
+    };
     let initial_password = form.password.is_none().then(secret::password);
-    let password = form.password.or_else(|| initial_password.clone()).unwrap_or_default();
+    let password = form
+        .password
+        .or_else(|| initial_password.clone())
+        .unwrap_or_default();
     let id = add_person(&app, person, password).await?;
-    Ok((StatusCode::CREATED, Json(Added { item: find(&app, id).await?, initial_password })))
+    Ok((
+        StatusCode::CREATED,
+        Json(Added {
+            item: find(&app, id).await?,
+            initial_password,
+        }),
+    ))
 }
 
 async fn find(app: &App, id: PersonId) -> Result<Item> {
     let query = format!("{SELECT} AND p.id = $1");
-    let row: Option<Row> = sqlx::query_as(sqlx::AssertSqlSafe(query)).bind(id).fetch_optional(app.db.pool()).await?;
+    let row: Option<Row> = sqlx::query_as(sqlx::AssertSqlSafe(query))
+        .bind(id)
+        .fetch_optional(app.db.pool())
+        .await?;
     row.map(|row| row.item(true)).ok_or_else(no_person)
 }
 
@@ -117,7 +154,11 @@ pub struct NewPerson {
 impl NewPerson {
     /// Trims and checks what was typed.
     pub fn check(self) -> Result<Self> {
-        Ok(Self { name: line("name", &self.name, 1..=40)?, login: check_login(&self.login)?, ..self })
+        Ok(Self {
+            name: line("name", &self.name, 1..=40)?,
+            login: check_login(&self.login)?,
+            ..self
+        })
     }
 }
 
@@ -135,7 +176,10 @@ pub async fn add_person(app: &App, person: NewPerson, password: String) -> Resul
 /// Sign-in names are typed on any keyboard: lower-case letters, digits and `._-@`.
 fn check_login(login: &str) -> Result<String> {
     let login = line("login", login, 2..=64)?.to_lowercase();
-    if login.chars().all(|c| c.is_ascii_alphanumeric() || "._-@".contains(c)) {
+    if login
+        .chars()
+        .all(|c| c.is_ascii_alphanumeric() || "._-@".contains(c))
+    {
         return Ok(login);
     }
     Err(Error::field(
@@ -146,7 +190,11 @@ fn check_login(login: &str) -> Result<String> {
 }
 
 /// The row of a person that was checked.
-pub async fn insert(tx: &mut Transaction<'static, Any>, person: &NewPerson, password_hash: &str) -> Result<PersonId> {
+pub async fn insert(
+    tx: &mut Transaction<'static, Any>,
+    person: &NewPerson,
+    password_hash: &str,
+) -> Result<PersonId> {
     let id = PersonId::fresh();
     sqlx::query("INSERT INTO people (id, school_id, name, login, role, password_hash, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7)")
         .bind(id)
@@ -168,7 +216,11 @@ fn refused(error: DbError) -> Error {
         return Error::field("login", "这个账号已被使用。", "This sign-in name is taken.");
     }
     if is_dangling(&error) {
-        return Error::field("school_id", "没有找到这所学校。", "There is no such school.");
+        return Error::field(
+            "school_id",
+            "没有找到这所学校。",
+            "There is no such school.",
+        );
     }
     error.into()
 }
@@ -191,8 +243,16 @@ async fn change(
     Json(form): Json<ChangePerson>,
 ) -> Result<Json<Item>> {
     let present = find(&app, id).await?;
-    let name = form.name.map(|name| line("name", &name, 1..=40)).transpose()?.unwrap_or(present.name);
-    let login = form.login.map(|login| check_login(&login)).transpose()?.or(present.login);
+    let name = form
+        .name
+        .map(|name| line("name", &name, 1..=40))
+        .transpose()?
+        .unwrap_or(present.name);
+    let login = form
+        .login
+        .map(|login| check_login(&login))
+        .transpose()?
+        .or(present.login);
     let role = form.role.unwrap_or(present.role);
     let mut tx = app.db.begin().await?;
     if role != Role::Administrator {
@@ -215,7 +275,10 @@ async fn change(
 }
 
 /// Refuses when nobody but `leaving` runs the house.
-async fn keep_an_administrator(tx: &mut Transaction<'static, Any>, leaving: PersonId) -> Result<()> {
+async fn keep_an_administrator(
+    tx: &mut Transaction<'static, Any>,
+    leaving: PersonId,
+) -> Result<()> {
     let (role, others): (Option<Role>, i64) = sqlx::query_as(
         "SELECT (SELECT role FROM people WHERE id = $1),
                 (SELECT COUNT(*) FROM people WHERE role = $2 AND removed_at IS NULL AND id <> $1)",
@@ -239,15 +302,20 @@ async fn keep_an_administrator(tx: &mut Transaction<'static, Any>, leaving: Pers
 async fn remove(State(app): State<App>, Path(id): Path<PersonId>) -> Result<StatusCode> {
     let mut tx = app.db.begin().await?;
     keep_an_administrator(&mut tx, id).await?;
-    let removed = sqlx::query("UPDATE people SET removed_at = $2, login = NULL WHERE id = $1 AND removed_at IS NULL")
-        .bind(id)
-        .bind(millis(now()))
-        .execute(&mut *tx)
-        .await?;
+    let removed = sqlx::query(
+        "UPDATE people SET removed_at = $2, login = NULL WHERE id = $1 AND removed_at IS NULL",
+    )
+    .bind(id)
+    .bind(millis(now()))
+    .execute(&mut *tx)
+    .await?;
     if removed.rows_affected() == 0 {
         return Err(no_person());
     }
-    sqlx::query("DELETE FROM sessions WHERE person_id = $1").bind(id).execute(&mut *tx).await?;
+    sqlx::query("DELETE FROM sessions WHERE person_id = $1")
+        .bind(id)
+        .execute(&mut *tx)
+        .await?;
     search::hide(&mut tx, search::Kind::Person, id.0).await?;
     tx.commit().await?;
     Ok(StatusCode::NO_CONTENT)
@@ -261,14 +329,18 @@ struct InitialPassword {
 
 /// Gives a person who forgot theirs a new password and ends their sessions.
 #[utoipa::path(post, path = "/api/people/{id}/password", tag = "people", params(("id" = PersonId, Path)), responses((status = 200, body = InitialPassword), (status = 404, body = crate::error::Body)))]
-async fn new_password(State(app): State<App>, Path(id): Path<PersonId>) -> Result<Json<InitialPassword>> {
+async fn new_password(
+    State(app): State<App>,
+    Path(id): Path<PersonId>,
+) -> Result<Json<InitialPassword>> {
     let initial_password = secret::password();
     let hash = app.identity.hasher.hash(initial_password.clone()).await?;
-    let changed = sqlx::query("UPDATE people SET password_hash = $2 WHERE id = $1 AND removed_at IS NULL")
-        .bind(id)
-        .bind(hash)
-        .execute(app.db.pool())
-        .await?;
+    let changed =
+        sqlx::query("UPDATE people SET password_hash = $2 WHERE id = $1 AND removed_at IS NULL")
+            .bind(id)
+            .bind(hash)
+            .execute(app.db.pool())
+            .await?;
     if changed.rows_affected() == 0 {
         return Err(no_person());
     }

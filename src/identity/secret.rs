@@ -26,7 +26,11 @@ pub fn hash(token: &str) -> String {
 
 fn random_text(chars: usize) -> String {
     let bytes: [u8; TOKEN_CHARS] = rand::random();
-    bytes.iter().take(chars).map(|byte| char::from(ALPHABET[usize::from(byte % 32)])).collect()
+    bytes
+        .iter()
+        .take(chars)
+        .map(|byte| char::from(ALPHABET[usize::from(byte % 32)]))
+        .collect()
 }
 
 #[cfg(test)]

@@ -4,10 +4,10 @@ use axum::http::{HeaderMap, HeaderValue, header};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::db::{Db, DbError, millis};
-use crate::schools::ClassroomId;
+use crate::ids::{ClassroomId, PersonId};
 
 use super::actor::{Actor, Classroom, Person, SchoolRef};
-use super::{PersonId, Role, secret};
+use super::{Role, secret};
 
 /// The cookie's name.
 const COOKIE: &str = "tongke_session";
@@ -44,7 +44,10 @@ pub async fn open(db: &Db, holder: Holder, now: Timestamp) -> Result<String, DbE
         Holder::Person(id) => (Some(id), None),
         Holder::Classroom(id) => (None, Some(id)),
     };
-    sqlx::query("DELETE FROM sessions WHERE expires_at <= $1").bind(millis(now)).execute(db.pool()).await?;
+    sqlx::query("DELETE FROM sessions WHERE expires_at <= $1")
+        .bind(millis(now))
+        .execute(db.pool())
+        .await?;
     sqlx::query(
         "INSERT INTO sessions (token_hash, person_id, classroom_id, created_at, expires_at) VALUES ($1, $2, $3, $4, $5)",
     )
@@ -69,7 +72,10 @@ pub async fn open(db: &Db, holder: Holder, now: Timestamp) -> Result<String, DbE
 
 /// Ends a session.
 pub async fn close(db: &Db, token: &str) -> Result<(), DbError> {
-    sqlx::query("DELETE FROM sessions WHERE token_hash = $1").bind(secret::hash(token)).execute(db.pool()).await?;
+    sqlx::query("DELETE FROM sessions WHERE token_hash = $1")
+        .bind(secret::hash(token))
+        .execute(db.pool())
+        .await?;
     Ok(())
 }
 
@@ -91,7 +97,7 @@ struct Row {
     person_role: Option<Role>,
     classroom_id: Option<ClassroomId>,
     classroom_name: Option<String>,
-    school_id: Option<crate::schools::SchoolId>,
+    school_id: Option<crate::ids::SchoolId>,
     school_name: Option<String>,
 }
 
@@ -118,16 +124,32 @@ pub async fn find(db: &Db, token: &str, now: Timestamp) -> Result<Option<Actor>,
 
 impl Row {
     fn actor(self) -> Option<Actor> {
-        let school = self.school_id.zip(self.school_name).map(|(id, name)| SchoolRef { id, name });
+        let school = self
+            .school_id
+            .zip(self.school_name)
+            .map(|(id, name)| SchoolRef { id, name });
         if let Some(id) = self.person_id {
-            return Some(Actor::Person(Person { id, name: self.person_name?, role: self.person_role?, school }));
+            return Some(Actor::Person(Person {
+                id,
+                name: self.person_name?,
+                role: self.person_role?,
+                school,
+            }));
         }
-        Some(Actor::Classroom(Classroom { id: self.classroom_id?, name: self.classroom_name?, school: school? }))
+        Some(Actor::Classroom(Classroom {
+            id: self.classroom_id?,
+            name: self.classroom_name?,
+            school: school?,
+        }))
     }
 }
 
 async fn slide(db: &Db, hash: &str, row: &Row, now: Timestamp) -> Result<(), DbError> {
-    let lasts = if row.person_id.is_some() { PERSON_LASTS } else { CLASSROOM_LASTS };
+    let lasts = if row.person_id.is_some() {
+        PERSON_LASTS
+    } else {
+        CLASSROOM_LASTS
+    };
     let end = millis(now + lasts);
     if end - row.expires_at < SLIDE_STEP.as_millis() as i64 {
         return Ok(());
@@ -142,7 +164,10 @@ async fn slide(db: &Db, hash: &str, row: &Row, now: Timestamp) -> Result<(), DbE
 
 /// The session token that a request carries.
 pub fn token_of(headers: &HeaderMap) -> Option<&str> {
-    let pairs = headers.get_all(header::COOKIE).into_iter().filter_map(|value| value.to_str().ok());
+    let pairs = headers
+        .get_all(header::COOKIE)
+        .into_iter()
+        .filter_map(|value| value.to_str().ok());
     pairs
         .flat_map(|pairs| pairs.split(';'))
         .filter_map(|pair| pair.trim().split_once('='))
@@ -153,12 +178,18 @@ pub fn token_of(headers: &HeaderMap) -> Option<&str> {
 /// The `Set-Cookie` that hands a page its session. `secure` under TLS. It outlives a person's session, whose end slides on the server.
 pub fn cookie(token: &str, secure: bool) -> HeaderValue {
     let max_age = CLASSROOM_LASTS.as_secs();
-    header_value(format!("{COOKIE}={token}; Path=/; HttpOnly; SameSite=Lax; Max-Age={max_age}{}", suffix(secure)))
+    header_value(format!(
+        "{COOKIE}={token}; Path=/; HttpOnly; SameSite=Lax; Max-Age={max_age}{}",
+        suffix(secure)
+    ))
 }
 
 /// The `Set-Cookie` that takes it back.
 pub fn no_cookie(secure: bool) -> HeaderValue {
-    header_value(format!("{COOKIE}=; Path=/; HttpOnly; SameSite=Lax; Max-Age=0{}", suffix(secure)))
+    header_value(format!(
+        "{COOKIE}=; Path=/; HttpOnly; SameSite=Lax; Max-Age=0{}",
+        suffix(secure)
+    ))
 }
 
 fn suffix(secure: bool) -> &'static str {

@@ -27,10 +27,11 @@ pub fn routes() -> OpenApiRouter<App> {
 
 /// Whether the house has somebody to run it.
 pub async fn administrator_exists(db: &Db) -> Result<bool, DbError> {
-    let found: Option<(i64,)> = sqlx::query_as("SELECT 1 FROM people WHERE role = $1 AND removed_at IS NULL LIMIT 1")
-        .bind(Role::Administrator)
-        .fetch_optional(db.pool())
-        .await?;
+    let found: Option<(i64,)> =
+        sqlx::query_as("SELECT 1 FROM people WHERE role = $1 AND removed_at IS NULL LIMIT 1")
+            .bind(Role::Administrator)
+            .fetch_optional(db.pool())
+            .await?;
     Ok(found.is_some())
 }
 
@@ -38,7 +39,9 @@ pub async fn administrator_exists(db: &Db) -> Result<bool, DbError> {
 pub async fn fresh_link(db: &Db, now: Timestamp) -> Result<String, DbError> {
     let token = secret::token();
     let mut tx = db.begin().await?;
-    sqlx::query("DELETE FROM setup_links").execute(&mut *tx).await?;
+    sqlx::query("DELETE FROM setup_links")
+        .execute(&mut *tx)
+        .await?;
     sqlx::query("INSERT INTO setup_links (token_hash, created_at, expires_at) VALUES ($1, $2, $3)")
         .bind(secret::hash(&token))
         .bind(millis(now))
@@ -57,7 +60,9 @@ struct Needed {
 /// Whether the first administrator is still to be made.
 #[utoipa::path(get, path = "/api/setup", tag = "session", responses((status = 200, body = Needed)))]
 async fn needed(State(app): State<App>) -> Result<Json<Needed>> {
-    Ok(Json(Needed { needed: !administrator_exists(&app.db).await? }))
+    Ok(Json(Needed {
+        needed: !administrator_exists(&app.db).await?,
+    }))
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -71,9 +76,18 @@ struct SetUp {
 
 /// Makes the first administrator and signs them in.
 #[utoipa::path(post, path = "/api/setup", tag = "session", request_body = SetUp, responses((status = 200, body = Me), (status = 404, body = crate::error::Body), (status = 422, body = crate::error::Body)))]
-async fn set_up(State(app): State<App>, Client(address): Client, Json(form): Json<SetUp>) -> Result<SignedIn> {
+async fn set_up(
+    State(app): State<App>,
+    Client(address): Client,
+    Json(form): Json<SetUp>,
+) -> Result<SignedIn> {
     app.identity.limiter.count("", address, Instant::now())?;
-    let person = NewPerson { school: None, name: form.name, login: form.login, role: Role::Administrator };
+    let person = NewPerson {
+        school: None,
+        name: form.name,
+        login: form.login,
+        role: Role::Administrator,
+    };
     let person = person.check()?;
     super::password::check("password", &form.password)?;
     if !is_valid(&app.db, &form.token, now()).await? {
@@ -91,7 +105,9 @@ async fn set_up(State(app): State<App>, Client(address): Client, Json(form): Jso
         return Err(void_link());
     }
     let id = insert(&mut tx, &person, &hash).await?;
-    sqlx::query("DELETE FROM setup_links").execute(&mut *tx).await?;
+    sqlx::query("DELETE FROM setup_links")
+        .execute(&mut *tx)
+        .await?;
     tx.commit().await?;
     app.identity.limiter.succeeded("", address);
     give_session(&app, Holder::Person(id)).await
@@ -99,12 +115,13 @@ async fn set_up(State(app): State<App>, Client(address): Client, Json(form): Jso
 
 /// Looked at before the password is hashed, which is dear; who may use the link is decided by the delete that follows.
 async fn is_valid(db: &Db, token: &str, now: Timestamp) -> Result<bool, DbError> {
-    let found: Option<(String,)> =
-        sqlx::query_as("SELECT token_hash FROM setup_links WHERE token_hash = $1 AND expires_at > $2")
-            .bind(secret::hash(token.trim()))
-            .bind(millis(now))
-            .fetch_optional(db.pool())
-            .await?;
+    let found: Option<(String,)> = sqlx::query_as(
+        "SELECT token_hash FROM setup_links WHERE token_hash = $1 AND expires_at > $2",
+    )
+    .bind(secret::hash(token.trim()))
+    .bind(millis(now))
+    .fetch_optional(db.pool())
+    .await?;
     Ok(found.is_some())
 }
 

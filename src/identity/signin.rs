@@ -11,11 +11,12 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::app::App;
 use crate::error::{Error, Result};
 use crate::extract::{Client, Json, now};
-use crate::schools::{self, ClassroomId};
+use crate::ids::{ClassroomId, PersonId};
+use crate::schools::{self};
 
 use super::actor::{Actor, SchoolRef};
 use super::session::{self, Holder};
-use super::{PersonId, Role, password};
+use super::{Role, password};
 
 pub fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
@@ -28,15 +29,33 @@ pub fn routes() -> OpenApiRouter<App> {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Me {
-    Person { id: PersonId, name: String, role: Role, school: Option<SchoolRef> },
-    Classroom { id: ClassroomId, name: String, school: SchoolRef },
+    Person {
+        id: PersonId,
+        name: String,
+        role: Role,
+        school: Option<SchoolRef>,
+    },
+    Classroom {
+        id: ClassroomId,
+        name: String,
+        school: SchoolRef,
+    },
 }
 
 impl From<Actor> for Me {
     fn from(actor: Actor) -> Self {
         match actor {
-            Actor::Person(p) => Self::Person { id: p.id, name: p.name, role: p.role, school: p.school },
-            Actor::Classroom(c) => Self::Classroom { id: c.id, name: c.name, school: c.school },
+            Actor::Person(p) => Self::Person {
+                id: p.id,
+                name: p.name,
+                role: p.role,
+                school: p.school,
+            },
+            Actor::Classroom(c) => Self::Classroom {
+                id: c.id,
+                name: c.name,
+                school: c.school,
+            },
         }
     }
 }
@@ -58,17 +77,24 @@ struct SignIn {
 
 /// A person signs in.
 #[utoipa::path(post, path = "/api/session", tag = "session", request_body = SignIn, responses((status = 200, body = Me), (status = 401, body = crate::error::Body), (status = 429, body = crate::error::Body)))]
-async fn sign_in(State(app): State<App>, Client(address): Client, Json(form): Json<SignIn>) -> Result<SignedIn> {
+async fn sign_in(
+    State(app): State<App>,
+    Client(address): Client,
+    Json(form): Json<SignIn>,
+) -> Result<SignedIn> {
     let login = form.login.trim().to_lowercase();
     if login.chars().count() > 64 || form.password.chars().count() > *password::LENGTH.end() {
         return Err(Error::WrongSignIn);
     }
-    app.identity.limiter.count(&login, address, Instant::now())?;
-    let found: Option<(PersonId, String)> =
-        sqlx::query_as("SELECT id, password_hash FROM people WHERE login = $1 AND removed_at IS NULL")
-            .bind(&login)
-            .fetch_optional(app.db.pool())
-            .await?;
+    app.identity
+        .limiter
+        .count(&login, address, Instant::now())?;
+    let found: Option<(PersonId, String)> = sqlx::query_as(
+        "SELECT id, password_hash FROM people WHERE login = $1 AND removed_at IS NULL",
+    )
+    .bind(&login)
+    .fetch_optional(app.db.pool())
+    .await?;
     let (id, hash) = found.unzip();
     let fits = app.identity.hasher.verify(form.password, hash).await?;
     let Some(id) = id.filter(|_| fits) else {
@@ -87,25 +113,38 @@ struct Pass {
 /// A classroom's device shows its pass. Tries are not counted: 160 bits need no such help, and a school's rooms share an address.
 #[utoipa::path(post, path = "/api/session/pass", tag = "session", request_body = Pass, responses((status = 200, body = Me), (status = 401, body = crate::error::Body)))]
 async fn show_pass(State(app): State<App>, Json(form): Json<Pass>) -> Result<SignedIn> {
-    let id = schools::classroom_of_pass(&app.db, form.pass.trim()).await?.ok_or(Error::WrongPass)?;
+    let id = schools::classroom_of_pass(&app.db, form.pass.trim())
+        .await?
+        .ok_or(Error::WrongPass)?;
     give_session(&app, Holder::Classroom(id)).await
 }
 
 /// Opens a session and answers with its cookie.
 pub async fn give_session(app: &App, holder: Holder) -> Result<SignedIn> {
     let token = session::open(&app.db, holder, now()).await?;
-    let actor = session::find(&app.db, &token, now()).await?.ok_or(Error::NotSignedIn)?;
+    let actor = session::find(&app.db, &token, now())
+        .await?
+        .ok_or(Error::NotSignedIn)?;
     let cookie = session::cookie(&token, app.config.is_secure());
     Ok(([(header::SET_COOKIE, cookie)], Json(actor.into())))
 }
 
 /// Signs out.
 #[utoipa::path(delete, path = "/api/session", tag = "session", responses((status = 204)))]
-async fn sign_out(State(app): State<App>, headers: HeaderMap) -> Result<(StatusCode, [(HeaderName, HeaderValue); 1])> {
+async fn sign_out(
+    State(app): State<App>,
+    headers: HeaderMap,
+) -> Result<(StatusCode, [(HeaderName, HeaderValue); 1])> {
     if let Some(token) = session::token_of(&headers) {
         session::close(&app.db, token).await?;
     }
-    Ok((StatusCode::NO_CONTENT, [(header::SET_COOKIE, session::no_cookie(app.config.is_secure()))]))
+    Ok((
+        StatusCode::NO_CONTENT,
+        [(
+            header::SET_COOKIE,
+            session::no_cookie(app.config.is_secure()),
+        )],
+    ))
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -123,16 +162,24 @@ async fn change_password(
     headers: HeaderMap,
     Json(form): Json<ChangePassword>,
 ) -> Result<StatusCode> {
-    let Actor::Person(person) = actor else { return Err(Error::forbidden()) };
+    let Actor::Person(person) = actor else {
+        return Err(Error::forbidden());
+    };
     password::check("new", &form.new)?;
     let limited = person.id.to_string();
-    app.identity.limiter.count(&limited, address, Instant::now())?;
+    app.identity
+        .limiter
+        .count(&limited, address, Instant::now())?;
     let (hash,): (String,) = sqlx::query_as("SELECT password_hash FROM people WHERE id = $1")
         .bind(person.id)
         .fetch_one(app.db.pool())
         .await?;
     if !app.identity.hasher.verify(form.old, Some(hash)).await? {
-        return Err(Error::field("old", "原密码不正确。", "The present password is not right."));
+        return Err(Error::field(
+            "old",
+            "原密码不正确。",
+            "The present password is not right.",
+        ));
     }
     app.identity.limiter.succeeded(&limited, address);
     let hash = app.identity.hasher.hash(form.new).await?;

@@ -22,7 +22,11 @@ async fn a_teacher_signs_in_and_out() {
         let cookie = page.cookie.clone();
         assert_eq!(page.delete("/api/session").await.0, StatusCode::NO_CONTENT);
         page.cookie = cookie;
-        assert_eq!(page.get("/api/session").await.0, StatusCode::UNAUTHORIZED, "the server forgot the session");
+        assert_eq!(
+            page.get("/api/session").await.0,
+            StatusCode::UNAUTHORIZED,
+            "the server forgot the session"
+        );
     }
 }
 
@@ -31,12 +35,34 @@ async fn a_wrong_password_and_an_unknown_name_read_the_same() {
     for house in houses().await {
         house.person("wang", Role::Teacher).await;
         let mut page = house.page();
-        let wrong = page.post("/api/session", json!({ "login": "wang", "password": "wrong" })).await;
-        let unknown = page.post("/api/session", json!({ "login": "nobody", "password": "wrong" })).await;
+        let wrong = page
+            .post(
+                "/api/session",
+                json!({ "login": "wang", "password": "wrong" }),
+            )
+            .await;
+        let unknown = page
+            .post(
+                "/api/session",
+                json!({ "login": "nobody", "password": "wrong" }),
+            )
+            .await;
         assert_eq!(wrong, unknown);
-        assert_eq!((wrong.0, &wrong.1["code"]), (StatusCode::UNAUTHORIZED, &json!("wrong_sign_in")));
-        let (status, _) = page.post("/api/session", json!({ "login": " WANG ", "password": PASSWORD })).await;
-        assert_eq!(status, StatusCode::OK, "case and spaces of the name do not matter");
+        assert_eq!(
+            (wrong.0, &wrong.1["code"]),
+            (StatusCode::UNAUTHORIZED, &json!("wrong_sign_in"))
+        );
+        let (status, _) = page
+            .post(
+                "/api/session",
+                json!({ "login": " WANG ", "password": PASSWORD }),
+            )
+            .await;
+        assert_eq!(
+            status,
+            StatusCode::OK,
+            "case and spaces of the name do not matter"
+        );
     }
 }
 
@@ -47,11 +73,27 @@ async fn guessing_is_slowed_and_told_so() {
         let mut page = house.page();
         let guess = json!({ "login": "wang", "password": "guess" });
         for _ in 0..house.app.config.limits.sign_in_tries {
-            assert_eq!(page.post("/api/session", guess.clone()).await.0, StatusCode::UNAUTHORIZED);
+            assert_eq!(
+                page.post("/api/session", guess.clone()).await.0,
+                StatusCode::UNAUTHORIZED
+            );
         }
-        let (status, body) = page.post("/api/session", json!({ "login": "wang", "password": PASSWORD })).await;
-        assert_eq!((status, &body["code"]), (StatusCode::TOO_MANY_REQUESTS, &json!("too_many_requests")));
-        assert!(body["message"].as_str().is_some_and(|text| text.contains("秒")), "{body}");
+        let (status, body) = page
+            .post(
+                "/api/session",
+                json!({ "login": "wang", "password": PASSWORD }),
+            )
+            .await;
+        assert_eq!(
+            (status, &body["code"]),
+            (StatusCode::TOO_MANY_REQUESTS, &json!("too_many_requests"))
+        );
+        assert!(
+            body["message"]
+                .as_str()
+                .is_some_and(|text| text.contains("秒")),
+            "{body}"
+        );
     }
 }
 
@@ -60,18 +102,40 @@ async fn a_classroom_comes_in_by_its_pass_until_the_pass_is_replaced() {
     for house in houses().await {
         let (mut device, id) = house.device("柳林村小学三年级").await;
         let (_, me) = device.get("/api/session").await;
-        assert_eq!((&me["kind"], &me["name"]), (&json!("classroom"), &json!("柳林村小学三年级")));
+        assert_eq!(
+            (&me["kind"], &me["name"]),
+            (&json!("classroom"), &json!("柳林村小学三年级"))
+        );
         let (mut admin, _) = house.signed_in("admin", Role::Administrator).await;
-        let (status, fresh) = admin.post(&format!("/api/classrooms/{id}/pass"), json!({})).await;
+        let (status, fresh) = admin
+            .post(&format!("/api/classrooms/{id}/pass"), json!({}))
+            .await;
         assert_eq!(status, StatusCode::OK);
         let url = fresh["url"].as_str().expect("an address");
-        assert!(url.ends_with(&format!("/room/{}", fresh["pass"].as_str().expect("a pass"))));
-        assert_eq!(device.get("/api/session").await.0, StatusCode::UNAUTHORIZED, "the old pass's device is out");
-        let (status, _) = device.post("/api/session/pass", json!({ "pass": fresh["pass"] })).await;
+        assert!(url.ends_with(&format!(
+            "/room/{}",
+            fresh["pass"].as_str().expect("a pass")
+        )));
+        assert_eq!(
+            device.get("/api/session").await.0,
+            StatusCode::UNAUTHORIZED,
+            "the old pass's device is out"
+        );
+        let (status, _) = device
+            .post("/api/session/pass", json!({ "pass": fresh["pass"] }))
+            .await;
         assert_eq!(status, StatusCode::OK);
-        assert_eq!(admin.delete(&format!("/api/classrooms/{id}/pass")).await.0, StatusCode::NO_CONTENT);
-        let (status, body) = device.post("/api/session/pass", json!({ "pass": fresh["pass"] })).await;
-        assert_eq!((status, &body["code"]), (StatusCode::UNAUTHORIZED, &json!("wrong_pass")));
+        assert_eq!(
+            admin.delete(&format!("/api/classrooms/{id}/pass")).await.0,
+            StatusCode::NO_CONTENT
+        );
+        let (status, body) = device
+            .post("/api/session/pass", json!({ "pass": fresh["pass"] }))
+            .await;
+        assert_eq!(
+            (status, &body["code"]),
+            (StatusCode::UNAUTHORIZED, &json!("wrong_pass"))
+        );
     }
 }
 
@@ -80,11 +144,19 @@ async fn the_first_administrator_is_made_once_by_a_link_that_only_the_server_tel
     for house in houses().await {
         let mut page = house.page();
         assert_eq!(page.get("/api/setup").await.1, json!({ "needed": true }));
-        let void = fresh_link(&house.app.db, Timestamp::now()).await.expect("made");
-        let token = fresh_link(&house.app.db, Timestamp::now()).await.expect("made");
+        let void = fresh_link(&house.app.db, Timestamp::now())
+            .await
+            .expect("made");
+        let token = fresh_link(&house.app.db, Timestamp::now())
+            .await
+            .expect("made");
         let form = |token: &str, password: &str| json!({ "token": token, "name": "周敏", "login": "zhoumin", "password": password });
         for wrong in ["", "guess", &void] {
-            assert_eq!(page.post("/api/setup", form(wrong, PASSWORD)).await.0, StatusCode::NOT_FOUND, "{wrong:?}");
+            assert_eq!(
+                page.post("/api/setup", form(wrong, PASSWORD)).await.0,
+                StatusCode::NOT_FOUND,
+                "{wrong:?}"
+            );
         }
         let (status, body) = page.post("/api/setup", form(&token, "short")).await;
         assert_eq!(
@@ -93,10 +165,24 @@ async fn the_first_administrator_is_made_once_by_a_link_that_only_the_server_tel
             "the link is not used up"
         );
         let (status, me) = page.post("/api/setup", form(&token, PASSWORD)).await;
-        assert_eq!((status, &me["role"]), (StatusCode::OK, &json!("administrator")));
-        assert_eq!(page.get("/api/people").await.0, StatusCode::OK, "signed in at once");
+        assert_eq!(
+            (status, &me["role"]),
+            (StatusCode::OK, &json!("administrator"))
+        );
+        assert_eq!(
+            page.get("/api/people").await.0,
+            StatusCode::OK,
+            "signed in at once"
+        );
         assert_eq!(page.get("/api/setup").await.1, json!({ "needed": false }));
-        assert_eq!(house.page().post("/api/setup", form(&token, PASSWORD)).await.0, StatusCode::NOT_FOUND);
+        assert_eq!(
+            house
+                .page()
+                .post("/api/setup", form(&token, PASSWORD))
+                .await
+                .0,
+            StatusCode::NOT_FOUND
+        );
     }
 }
 
@@ -105,8 +191,12 @@ async fn a_link_that_nobody_used_for_a_day_is_void() {
     for house in houses().await {
         let made = Timestamp::now() - SignedDuration::from_hours(24);
         let token = fresh_link(&house.app.db, made).await.expect("made");
-        let form = json!({ "token": token, "name": "周敏", "login": "zhoumin", "password": PASSWORD });
-        assert_eq!(house.page().post("/api/setup", form).await.0, StatusCode::NOT_FOUND);
+        let form =
+            json!({ "token": token, "name": "周敏", "login": "zhoumin", "password": PASSWORD });
+        assert_eq!(
+            house.page().post("/api/setup", form).await.0,
+            StatusCode::NOT_FOUND
+        );
     }
 }
 
@@ -116,12 +206,30 @@ async fn changing_the_password_ends_the_other_sessions() {
         let (mut here, _) = house.signed_in("wang", Role::Teacher).await;
         let mut elsewhere = house.sign_in("wang").await;
         let change = |old: &str, new: &str| Some(json!({ "old": old, "new": new }));
-        let (status, body) = here.send("PUT", "/api/session/password", change("wrong", "another good one")).await;
-        assert_eq!((status, &body["field"]), (StatusCode::UNPROCESSABLE_ENTITY, &json!("old")));
-        let (status, _) = here.send("PUT", "/api/session/password", change(PASSWORD, "another good one")).await;
+        let (status, body) = here
+            .send(
+                "PUT",
+                "/api/session/password",
+                change("wrong", "another good one"),
+            )
+            .await;
+        assert_eq!(
+            (status, &body["field"]),
+            (StatusCode::UNPROCESSABLE_ENTITY, &json!("old"))
+        );
+        let (status, _) = here
+            .send(
+                "PUT",
+                "/api/session/password",
+                change(PASSWORD, "another good one"),
+            )
+            .await;
         assert_eq!(status, StatusCode::NO_CONTENT);
         assert_eq!(here.get("/api/session").await.0, StatusCode::OK);
-        assert_eq!(elsewhere.get("/api/session").await.0, StatusCode::UNAUTHORIZED);
+        assert_eq!(
+            elsewhere.get("/api/session").await.0,
+            StatusCode::UNAUTHORIZED
+        );
     }
 }
 
@@ -131,13 +239,38 @@ async fn a_session_in_use_lasts_on_and_an_unused_one_ends() {
         let person = house.person("wang", Role::Teacher).await;
         let (db, begun) = (&house.app.db, Timestamp::now());
         let days = |n: i64| begun + SignedDuration::from_hours(24 * n);
-        let token = session::open(db, session::Holder::Person(person), begun).await.expect("opened");
-        assert!(session::find(db, &token, days(29)).await.expect("asked").is_some());
-        assert!(session::find(db, &token, days(58)).await.expect("asked").is_some(), "its use moved the end");
-        assert!(session::find(db, &token, days(89)).await.expect("asked").is_none());
+        let token = session::open(db, session::Holder::Person(person), begun)
+            .await
+            .expect("opened");
+        assert!(
+            session::find(db, &token, days(29))
+                .await
+                .expect("asked")
+                .is_some()
+        );
+        assert!(
+            session::find(db, &token, days(58))
+                .await
+                .expect("asked")
+                .is_some(),
+            "its use moved the end"
+        );
+        assert!(
+            session::find(db, &token, days(89))
+                .await
+                .expect("asked")
+                .is_none()
+        );
         let room = house.classroom("三年级").await;
-        let token = session::open(db, session::Holder::Classroom(room), begun).await.expect("opened");
-        assert!(session::find(db, &token, days(300)).await.expect("asked").is_some());
+        let token = session::open(db, session::Holder::Classroom(room), begun)
+            .await
+            .expect("opened");
+        assert!(
+            session::find(db, &token, days(300))
+                .await
+                .expect("asked")
+                .is_some()
+        );
     }
 }
 
@@ -145,17 +278,39 @@ async fn a_session_in_use_lasts_on_and_an_unused_one_ends() {
 async fn the_oldest_sessions_make_room() {
     for house in houses().await {
         let (db, begun) = (&house.app.db, Timestamp::now());
-        let (person, room) = (house.person("wang", Role::Teacher).await, house.classroom("三年级").await);
-        let device = session::open(db, session::Holder::Classroom(room), begun).await.expect("opened");
+        let (person, room) = (
+            house.person("wang", Role::Teacher).await,
+            house.classroom("三年级").await,
+        );
+        let device = session::open(db, session::Holder::Classroom(room), begun)
+            .await
+            .expect("opened");
         let mut tokens = Vec::new();
         for second in 0..103 {
             let at = begun + SignedDuration::from_secs(second);
-            tokens.push(session::open(db, session::Holder::Person(person), at).await.expect("opened"));
+            tokens.push(
+                session::open(db, session::Holder::Person(person), at)
+                    .await
+                    .expect("opened"),
+            );
         }
         for (n, token) in tokens.iter().enumerate() {
-            assert_eq!(session::find(db, token, begun).await.expect("asked").is_some(), n >= 3, "{n}");
+            assert_eq!(
+                session::find(db, token, begun)
+                    .await
+                    .expect("asked")
+                    .is_some(),
+                n >= 3,
+                "{n}"
+            );
         }
-        assert!(session::find(db, &device, begun).await.expect("asked").is_some(), "others are not touched");
+        assert!(
+            session::find(db, &device, begun)
+                .await
+                .expect("asked")
+                .is_some(),
+            "others are not touched"
+        );
     }
 }
 
@@ -165,27 +320,57 @@ async fn an_administrator_keeps_people_and_cannot_lock_the_house() {
         let (mut admin, me) = house.signed_in("admin", Role::Administrator).await;
         let new = json!({ "school_id": house.school, "name": "李小燕", "login": "LiXiaoyan", "role": "teacher" });
         let (status, added) = admin.post("/api/people", new.clone()).await;
-        assert_eq!((status, &added["login"]), (StatusCode::CREATED, &json!("lixiaoyan")), "{added}");
-        let password = added["initial_password"].as_str().expect("told once").to_owned();
+        assert_eq!(
+            (status, &added["login"]),
+            (StatusCode::CREATED, &json!("lixiaoyan")),
+            "{added}"
+        );
+        let password = added["initial_password"]
+            .as_str()
+            .expect("told once")
+            .to_owned();
         let mut page = house.page();
-        let (status, _) = page.post("/api/session", json!({ "login": "lixiaoyan", "password": password })).await;
+        let (status, _) = page
+            .post(
+                "/api/session",
+                json!({ "login": "lixiaoyan", "password": password }),
+            )
+            .await;
         assert_eq!(status, StatusCode::OK);
         let (status, body) = admin.post("/api/people", new).await;
-        assert_eq!((status, &body["field"]), (StatusCode::UNPROCESSABLE_ENTITY, &json!("login")));
+        assert_eq!(
+            (status, &body["field"]),
+            (StatusCode::UNPROCESSABLE_ENTITY, &json!("login"))
+        );
 
         let path = format!("/api/people/{}", added["id"].as_str().expect("an id"));
-        let (status, changed) = admin.patch(&path, json!({ "name": "李晓燕", "school_id": null })).await;
-        assert_eq!((status, &changed["name"], &changed["school"]), (StatusCode::OK, &json!("李晓燕"), &json!(null)));
+        let (status, changed) = admin
+            .patch(&path, json!({ "name": "李晓燕", "school_id": null }))
+            .await;
+        assert_eq!(
+            (status, &changed["name"], &changed["school"]),
+            (StatusCode::OK, &json!("李晓燕"), &json!(null))
+        );
         let (status, fresh) = admin.post(&format!("{path}/password"), json!({})).await;
         assert_eq!(status, StatusCode::OK);
         assert!(fresh["initial_password"].is_string());
-        assert_eq!(page.get("/api/session").await.0, StatusCode::UNAUTHORIZED, "a new password ends sessions");
+        assert_eq!(
+            page.get("/api/session").await.0,
+            StatusCode::UNAUTHORIZED,
+            "a new password ends sessions"
+        );
 
         assert_eq!(admin.delete(&path).await.0, StatusCode::NO_CONTENT);
         assert_eq!(admin.delete(&path).await.0, StatusCode::NOT_FOUND);
         let own = format!("/api/people/{me}");
-        for (status, body) in [admin.delete(&own).await, admin.patch(&own, json!({ "role": "teacher" })).await] {
-            assert_eq!((status, &body["code"]), (StatusCode::CONFLICT, &json!("last_administrator")));
+        for (status, body) in [
+            admin.delete(&own).await,
+            admin.patch(&own, json!({ "role": "teacher" })).await,
+        ] {
+            assert_eq!(
+                (status, &body["code"]),
+                (StatusCode::CONFLICT, &json!("last_administrator"))
+            );
         }
         let (_, people) = admin.get("/api/people").await;
         assert_eq!(people["items"].as_array().expect("a list").len(), 1);
@@ -196,7 +381,7 @@ async fn an_administrator_keeps_people_and_cannot_lock_the_house() {
 async fn bad_forms_name_the_field() {
     for house in houses().await {
         let (mut admin, _) = house.signed_in("admin", Role::Administrator).await;
-        let nowhere = schools::SchoolId::fresh();
+        let nowhere = crate::ids::SchoolId::fresh();
         let person = |name: &str, login: &str, school| json!({ "school_id": school, "name": name, "login": login, "role": "teacher" });
         let cases = [
             (person("", "ok", None), "name"),
@@ -204,7 +389,10 @@ async fn bad_forms_name_the_field() {
             (person("好", "有空格 的", None), "login"),
             (person("好", "x", None), "login"),
             (person("好", "good", Some(nowhere)), "school_id"),
-            (json!({ "school_id": null, "name": "好", "login": "good", "role": "king" }), "role"),
+            (
+                json!({ "school_id": null, "name": "好", "login": "good", "role": "king" }),
+                "role",
+            ),
             (
                 json!({ "school_id": null, "name": "好", "login": "good", "role": "teacher", "password": "short" }),
                 "password",
@@ -212,7 +400,11 @@ async fn bad_forms_name_the_field() {
         ];
         for (form, field) in cases {
             let (status, body) = admin.post("/api/people", form).await;
-            assert_eq!((status, &body["field"]), (StatusCode::UNPROCESSABLE_ENTITY, &json!(field)), "{body}");
+            assert_eq!(
+                (status, &body["field"]),
+                (StatusCode::UNPROCESSABLE_ENTITY, &json!(field)),
+                "{body}"
+            );
         }
     }
 }

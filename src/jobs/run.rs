@@ -6,9 +6,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::db::{DbError, millis};
-use crate::timetable::LessonId;
+use crate::ids::{JobId, LessonId};
 
-use super::{Failure, Handler, JobId, JobState, Jobs, Lane, Running};
+use super::{Failure, Handler, JobState, Jobs, Lane, Running};
 
 /// A job is tried this often before it gives up: with the pauses below it spans about 20 minutes of a storage outage.
 pub(super) const MAX_ATTEMPTS: i64 = 8;
@@ -49,7 +49,11 @@ impl Jobs {
     async fn claim(&self, lane: Lane) -> Result<Option<(Handler, Running)>, DbError> {
         let kinds: Vec<&'static str> = {
             let handlers = self.inner.handlers.lock().expect("never poisoned");
-            handlers.iter().filter(|(_, (found, _))| *found == lane).map(|(kind, _)| *kind).collect()
+            handlers
+                .iter()
+                .filter(|(_, (found, _))| *found == lane)
+                .map(|(kind, _)| *kind)
+                .collect()
         };
         for kind in kinds {
             let row: Option<(JobId, String, Option<LessonId>, i64)> = sqlx::query_as(
@@ -62,12 +66,31 @@ impl Jobs {
             .bind(kind)
             .fetch_optional(self.inner.db.pool())
             .await?;
-            let Some((id, key, lesson, attempt)) = row else { continue };
+            let Some((id, key, lesson, attempt)) = row else {
+                continue;
+            };
             let cancel = self.inner.stop.child_token();
-            self.inner.running.lock().expect("never poisoned").insert(id, cancel.clone());
-            let handler = self.inner.handlers.lock().expect("never poisoned")[kind].1.clone();
+            self.inner
+                .running
+                .lock()
+                .expect("never poisoned")
+                .insert(id, cancel.clone());
+            let handler = self.inner.handlers.lock().expect("never poisoned")[kind]
+                .1
+                .clone();
             let (db, written) = (self.inner.db.clone(), Arc::default());
-            return Ok(Some((handler, Running { id, key, lesson, attempt, cancel, db, written })));
+            return Ok(Some((
+                handler,
+                Running {
+                    id,
+                    key,
+                    lesson,
+                    attempt,
+                    cancel,
+                    db,
+                    written,
+                },
+            )));
         }
         Ok(None)
     }
@@ -76,14 +99,25 @@ impl Jobs {
     async fn run(&self, handler: Handler, job: Running) {
         let (id, attempt) = (job.id, job.attempt);
         // A task of its own: a handler that panics must not take the queue with it.
-        let outcome = tokio::spawn(handler(job)).await.unwrap_or_else(|panic| Err(Failure::Retry(panic.to_string())));
-        self.inner.running.lock().expect("never poisoned").remove(&id);
+        let outcome = tokio::spawn(handler(job))
+            .await
+            .unwrap_or_else(|panic| Err(Failure::Retry(panic.to_string())));
+        self.inner
+            .running
+            .lock()
+            .expect("never poisoned")
+            .remove(&id);
         if let Err(error) = self.finish(id, attempt, outcome).await {
             tracing::error!(%error, "the end of a job could not be written; it will run again at the next start");
         }
     }
 
-    async fn finish(&self, id: JobId, attempt: i64, outcome: Result<(), Failure>) -> Result<(), DbError> {
+    async fn finish(
+        &self,
+        id: JobId,
+        attempt: i64,
+        outcome: Result<(), Failure>,
+    ) -> Result<(), DbError> {
         let stopping = self.inner.stop.is_cancelled();
         let (state, error, pause, attempts) = match outcome {
             Ok(()) => (JobState::Done, None, Duration::ZERO, attempt),

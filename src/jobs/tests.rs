@@ -9,7 +9,11 @@ use super::*;
 use crate::testing::databases;
 
 fn job(kind: &'static str, key: &str) -> NewJob {
-    NewJob { kind, key: key.into(), owner: None }
+    NewJob {
+        kind,
+        key: key.into(),
+        owner: None,
+    }
 }
 
 /// The job once it is in that state.
@@ -39,14 +43,25 @@ async fn a_job_is_done_once_however_often_it_is_asked_for() {
         });
         let id = jobs.submit(job("work", "mp4")).await.expect("durable");
         assert_eq!(jobs.submit(job("work", "mp4")).await.expect("durable"), id);
-        assert_eq!(jobs.get(id).await.expect("asked").expect("there").state, JobState::Queued, "nobody works yet");
+        assert_eq!(
+            jobs.get(id).await.expect("asked").expect("there").state,
+            JobState::Queued,
+            "nobody works yet"
+        );
         jobs.start().await.expect("starts");
         let done = reaches(&jobs, id, JobState::Done).await;
         assert_eq!((done.progress, done.error), (1.0, None));
-        assert_eq!(jobs.submit(job("work", "mp4")).await.expect("durable"), id, "done stays done");
+        assert_eq!(
+            jobs.submit(job("work", "mp4")).await.expect("durable"),
+            id,
+            "done stays done"
+        );
         tokio::time::sleep(Duration::from_millis(100)).await;
         assert_eq!(runs.load(Ordering::SeqCst), 1);
-        assert_eq!(jobs.by_key("mp4").await.expect("asked").expect("there").id, id);
+        assert_eq!(
+            jobs.by_key("mp4").await.expect("asked").expect("there").id,
+            id
+        );
     }
 }
 
@@ -54,9 +69,15 @@ async fn a_job_is_done_once_however_often_it_is_asked_for() {
 async fn a_failure_that_passes_is_tried_again_and_one_that_does_not_says_why() {
     for (db, _folder) in databases().await {
         let jobs = Jobs::new(db, 2, 1);
-        jobs.register(Lane::Media, "broken", |_| async { Err(Failure::GiveUp("the file is not a video".into())) });
+        jobs.register(Lane::Media, "broken", |_| async {
+            Err(Failure::GiveUp("the file is not a video".into()))
+        });
         jobs.register(Lane::Media, "outage", |job| async move {
-            if job.attempt == 1 { Err(Failure::Retry("the store is away".into())) } else { Ok(()) }
+            if job.attempt == 1 {
+                Err(Failure::Retry("the store is away".into()))
+            } else {
+                Ok(())
+            }
         });
         jobs.register(Lane::Media, "panic", |job| async move {
             assert!(job.attempt > 1, "a bug");
@@ -71,7 +92,10 @@ async fn a_failure_that_passes_is_tried_again_and_one_that_does_not_says_why() {
         reaches(&jobs, outage, JobState::Done).await;
         reaches(&jobs, panic, JobState::Done).await;
         // Asked for again, what failed starts anew.
-        assert_eq!(jobs.submit(job("broken", "broken")).await.expect("durable"), broken);
+        assert_eq!(
+            jobs.submit(job("broken", "broken")).await.expect("durable"),
+            broken
+        );
         reaches(&jobs, broken, JobState::Failed).await;
     }
 }
@@ -94,11 +118,17 @@ async fn a_cancelled_job_is_told_and_stays_cancelled() {
         let queued = jobs.submit(job("work", "two")).await.expect("durable");
         for id in [queued, running] {
             jobs.cancel(id).await.expect("told");
-            assert_eq!(jobs.get(id).await.expect("asked").expect("there").state, JobState::Cancelled);
+            assert_eq!(
+                jobs.get(id).await.expect("asked").expect("there").state,
+                JobState::Cancelled
+            );
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
         for id in [queued, running] {
-            assert_eq!(jobs.get(id).await.expect("asked").expect("there").state, JobState::Cancelled);
+            assert_eq!(
+                jobs.get(id).await.expect("asked").expect("there").state,
+                JobState::Cancelled
+            );
         }
     }
 }
@@ -120,9 +150,15 @@ async fn what_a_crash_or_a_stop_interrupted_runs_again() {
         let id = crashed.submit(job("work", "one")).await.expect("durable");
         assert_eq!(begins.recv().await, Some(1));
         crashed.stop(Duration::from_secs(5)).await;
-        assert_eq!(crashed.get(id).await.expect("asked").expect("there").state, JobState::Queued);
+        assert_eq!(
+            crashed.get(id).await.expect("asked").expect("there").state,
+            JobState::Queued
+        );
         // As a crash leaves it.
-        sqlx::query("UPDATE jobs SET state = 'running'").execute(db.pool()).await.expect("set");
+        sqlx::query("UPDATE jobs SET state = 'running'")
+            .execute(db.pool())
+            .await
+            .expect("set");
         let next = Jobs::new(db, 1, 1);
         next.register(Lane::Media, "work", |_| async { Ok(()) });
         next.start().await.expect("starts");

@@ -8,11 +8,11 @@ use utoipa::ToSchema;
 
 use super::facts::{Facts, Media, Understood};
 use super::reach::{INSIDER, OWN_FROM, Reader, SEES};
-use super::{ResourceId, ResourceKind, Review, Visibility};
+use super::{ResourceKind, Review, Visibility};
 use crate::db::{Db, DbError, placeholders, time};
-use crate::identity::{PersonId, SchoolRef};
-use crate::jobs::{JobId, JobState};
-use crate::schools::SchoolId;
+use crate::identity::SchoolRef;
+use crate::ids::{JobId, PersonId, ResourceId, SchoolId};
+use crate::jobs::JobState;
 
 /// Values in one statement: SQLite takes 32 766; a page of results is far below.
 pub const SLICE: usize = 500;
@@ -154,10 +154,15 @@ pub struct Wanted<'a> {
     pub offset: i64,
 }
 
-const FROM: &str = "FROM resources r JOIN people p ON p.id = r.owner_id LEFT JOIN schools s ON s.id = r.school_id";
+const FROM: &str =
+    "FROM resources r JOIN people p ON p.id = r.owner_id LEFT JOIN schools s ON s.id = r.school_id";
 
 /// Cards that the reader may see.
-pub async fn cards(db: &Db, reader: &Reader, wanted: Wanted<'_>) -> Result<Vec<ResourceCard>, DbError> {
+pub async fn cards(
+    db: &Db,
+    reader: &Reader,
+    wanted: Wanted<'_>,
+) -> Result<Vec<ResourceCard>, DbError> {
     let query = format!(
         "SELECT r.id, r.title, r.kind, r.stage, r.grade, r.subject, r.edition, r.volume, r.unit, r.period, r.keywords, r.suggested,
             r.licence, r.source, r.owner_id, p.name AS owner_name, r.school_id, s.name AS school_name, r.visibility,
@@ -177,11 +182,21 @@ pub async fn cards(db: &Db, reader: &Reader, wanted: Wanted<'_>) -> Result<Vec<R
     for value in wanted.values {
         query = query.bind(value);
     }
-    Ok(query.fetch_all(db.pool()).await?.into_iter().map(Row::card).collect())
+    Ok(query
+        .fetch_all(db.pool())
+        .await?
+        .into_iter()
+        .map(Row::card)
+        .collect())
 }
 
 /// How many there are.
-pub async fn count(db: &Db, reader: &Reader, condition: &str, values: &[String]) -> Result<i64, DbError> {
+pub async fn count(
+    db: &Db,
+    reader: &Reader,
+    condition: &str,
+    values: &[String],
+) -> Result<i64, DbError> {
     let query = format!("SELECT COUNT(*) {FROM} WHERE {SEES} AND {condition}");
     let mut query = reader.bind(sqlx::query_as::<_, (i64,)>(sqlx::AssertSqlSafe(query)));
     for value in values {
@@ -191,31 +206,66 @@ pub async fn count(db: &Db, reader: &Reader, condition: &str, values: &[String])
 }
 
 /// One card; `None` if the reader may not see it, or there is none.
-pub async fn card(db: &Db, reader: &Reader, id: ResourceId) -> Result<Option<ResourceCard>, DbError> {
-    let wanted = Wanted { condition: "r.id = $6", values: vec![id.to_string()], order: "r.id", limit: 1, offset: 0 };
+pub async fn card(
+    db: &Db,
+    reader: &Reader,
+    id: ResourceId,
+) -> Result<Option<ResourceCard>, DbError> {
+    let wanted = Wanted {
+        condition: "r.id = $6",
+        values: vec![id.to_string()],
+        order: "r.id",
+        limit: 1,
+        offset: 0,
+    };
     Ok(cards(db, reader, wanted).await?.pop())
 }
 
 /// Cards by id, in the order asked for; those that the reader may not see are left out.
-pub async fn by_ids(db: &Db, reader: &Reader, ids: &[ResourceId]) -> Result<Vec<ResourceCard>, DbError> {
+pub async fn by_ids(
+    db: &Db,
+    reader: &Reader,
+    ids: &[ResourceId],
+) -> Result<Vec<ResourceCard>, DbError> {
     let mut found = HashMap::new();
     for slice in ids.chunks(SLICE) {
         let condition = format!("r.id IN ({})", placeholders(OWN_FROM, slice.len()));
         let values = slice.iter().map(ResourceId::to_string).collect();
-        let wanted = Wanted { condition: &condition, values, order: "r.id", limit: SLICE as i64, offset: 0 };
-        found.extend(cards(db, reader, wanted).await?.into_iter().map(|card| (card.id, card)));
+        let wanted = Wanted {
+            condition: &condition,
+            values,
+            order: "r.id",
+            limit: SLICE as i64,
+            offset: 0,
+        };
+        found.extend(
+            cards(db, reader, wanted)
+                .await?
+                .into_iter()
+                .map(|card| (card.id, card)),
+        );
     }
     Ok(ids.iter().filter_map(|id| found.remove(id)).collect())
 }
 
 /// For each of these contents the oldest resource that the reader may see and that shows it now.
-pub async fn with_content(db: &Db, reader: &Reader, hashes: &[String]) -> Result<Vec<(String, ResourceCard)>, DbError> {
+pub async fn with_content(
+    db: &Db,
+    reader: &Reader,
+    hashes: &[String],
+) -> Result<Vec<(String, ResourceCard)>, DbError> {
     let mut found: HashMap<String, ResourceCard> = HashMap::new();
     for slice in hashes.chunks(SLICE) {
         let condition = format!("v.hash IN ({})", placeholders(OWN_FROM, slice.len()));
         let values = slice.iter().map(|hash| hash.to_ascii_lowercase()).collect();
         let limit = i64::from(crate::db::MAX_ROWS);
-        let wanted = Wanted { condition: &condition, values, order: "r.created_at, r.id", limit, offset: 0 };
+        let wanted = Wanted {
+            condition: &condition,
+            values,
+            order: "r.created_at, r.id",
+            limit,
+            offset: 0,
+        };
         for card in cards(db, reader, wanted).await? {
             found.entry(card.file.sha256.clone()).or_insert(card);
         }
@@ -240,11 +290,21 @@ impl Row {
             unit: self.unit,
             period: self.period,
             keywords: list(&self.keywords),
-            suggested: if self.can_edit != 0 { list(&self.suggested) } else { Vec::new() },
+            suggested: if self.can_edit != 0 {
+                list(&self.suggested)
+            } else {
+                Vec::new()
+            },
             licence: self.licence,
             source: self.source,
-            owner: Owner { id: self.owner_id, name: self.owner_name },
-            school: self.school_id.zip(self.school_name).map(|(id, name)| SchoolRef { id, name }),
+            owner: Owner {
+                id: self.owner_id,
+                name: self.owner_name,
+            },
+            school: self
+                .school_id
+                .zip(self.school_name)
+                .map(|(id, name)| SchoolRef { id, name }),
             visibility: self.visibility,
             asked_visibility: self.asked_visibility,
             review: self.review,
@@ -269,12 +329,23 @@ impl Row {
     }
 
     fn preview(&self, facts: &Facts) -> Preview {
-        let at = |what: &str| Some(format!("/api/resources/{}/{what}?version={}", self.id, self.version));
-        let image_url = facts.picture.as_ref().and_then(|picture| picture.mime.as_ref()).and_then(|_| at("image"));
+        let at = |what: &str| {
+            Some(format!(
+                "/api/resources/{}/{what}?version={}",
+                self.id, self.version
+            ))
+        };
+        let image_url = facts
+            .picture
+            .as_ref()
+            .and_then(|picture| picture.mime.as_ref())
+            .and_then(|_| at("image"));
         let media = facts.media.as_ref();
         let thumbnail_url = match media {
             _ if self.pages > 0 => at("pages/1/small"),
-            Some(Media { has_poster: true, .. }) => at("media/poster"),
+            Some(Media {
+                has_poster: true, ..
+            }) => at("media/poster"),
             _ => image_url.clone(),
         };
         let at_work = matches!(self.job_state, Some(JobState::Queued | JobState::Running));
@@ -283,10 +354,15 @@ impl Row {
             Understood::Waiting if !at_work => (Understood::Failed, Some("cancelled".to_owned())),
             state => (state, self.problem.clone()),
         };
-        let converting = self.converting.filter(|_| media.is_some_and(|media| media.plays.is_none()));
+        let converting = self
+            .converting
+            .filter(|_| media.is_some_and(|media| media.plays.is_none()));
         Preview {
             state,
-            job_id: self.job_id.filter(|_| at_work).or(self.converter_id.filter(|_| converting.is_some())),
+            job_id: self
+                .job_id
+                .filter(|_| at_work)
+                .or(self.converter_id.filter(|_| converting.is_some())),
             progress: match state {
                 Understood::Waiting => self.progress.unwrap_or(0.0),
                 Understood::Ready | Understood::Failed => 1.0,
@@ -296,7 +372,9 @@ impl Row {
             thumbnail_url,
             image_url,
             converting,
-            media_url: media.and_then(|media| media.plays).and_then(|_| at("media/play")),
+            media_url: media
+                .and_then(|media| media.plays)
+                .and_then(|_| at("media/play")),
             duration_ms: media.and_then(|media| media.duration_ms),
         }
     }

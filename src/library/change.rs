@@ -13,17 +13,20 @@ use super::describe::Description;
 use super::reach::Reader;
 use super::resources::{Resource, editable, whole};
 use super::review::{self, Asked};
-use super::{ResourceId, Visibility, shelf};
+use super::{Visibility, shelf};
 use crate::app::App;
 use crate::error::{Error, Language, Result};
 use crate::extract::{Json, Path};
 use crate::identity::Actor;
+use crate::ids::ResourceId;
 
 /// Resources that one batch changes.
 const MOST_IN_BATCH: usize = 500;
 
 pub fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(change)).routes(routes!(batch))
+    OpenApiRouter::new()
+        .routes(routes!(change))
+        .routes(routes!(batch))
 }
 
 /// What to set; absent fields stay.
@@ -47,7 +50,10 @@ async fn change(
     Json(form): Json<Change>,
 ) -> Result<Json<Resource>> {
     editable(&app, &actor, id).await?;
-    let form = Change { description: form.description.check()?, ..form };
+    let form = Change {
+        description: form.description.check()?,
+        ..form
+    };
     apply(&app, &actor, &[id], &form).await?;
     let reader = Reader::of(&app.db, Some(&actor)).await?;
     let language = Language::of(headers.get(header::ACCEPT_LANGUAGE));
@@ -68,17 +74,30 @@ struct Changed {
 
 /// The same change to many resources, all of them or none.
 #[utoipa::path(post, path = "/api/resources/batch", tag = "library", request_body = Batch, responses((status = 200, body = Changed), (status = 403, body = crate::error::Body), (status = 404, body = crate::error::Body)))]
-async fn batch(State(app): State<App>, actor: Actor, Json(form): Json<Batch>) -> Result<Json<Changed>> {
+async fn batch(
+    State(app): State<App>,
+    actor: Actor,
+    Json(form): Json<Batch>,
+) -> Result<Json<Changed>> {
     if form.ids.len() > MOST_IN_BATCH {
-        return Err(Error::field("ids", "一次最多修改 500 个资源。", "At most 500 resources at a time."));
+        return Err(Error::field(
+            "ids",
+            "一次最多修改 500 个资源。",
+            "At most 500 resources at a time.",
+        ));
     }
     for id in &form.ids {
         editable(&app, &actor, *id).await?;
     }
-    let set = Change { description: form.set.description.check()?, ..form.set };
+    let set = Change {
+        description: form.set.description.check()?,
+        ..form.set
+    };
     apply(&app, &actor, &form.ids, &set).await?;
     let reader = Reader::of(&app.db, Some(&actor)).await?;
-    Ok(Json(Changed { items: cards::by_ids(&app.db, &reader, &form.ids).await? }))
+    Ok(Json(Changed {
+        items: cards::by_ids(&app.db, &reader, &form.ids).await?,
+    }))
 }
 
 async fn apply(app: &App, actor: &Actor, ids: &[ResourceId], form: &Change) -> Result<()> {
@@ -96,7 +115,12 @@ async fn apply(app: &App, actor: &Actor, ids: &[ResourceId], form: &Change) -> R
         let mut suggested: Vec<String> = serde_json::from_str(&suggested).unwrap_or_default();
         let mut settled: BTreeSet<String> = serde_json::from_str(&settled).unwrap_or_default();
         settled.extend(said.fields().into_iter().map(str::to_owned));
-        settled.extend(form.confirm.iter().filter(|field| suggested.contains(field)).cloned());
+        settled.extend(
+            form.confirm
+                .iter()
+                .filter(|field| suggested.contains(field))
+                .cloned(),
+        );
         suggested.retain(|field| !settled.contains(field));
         sqlx::query(
             "UPDATE resources SET title = COALESCE($2, title), description = COALESCE($3, description), kind = COALESCE($4, kind),

@@ -13,12 +13,13 @@ use super::cards::{self, Owner, ResourceCard};
 use super::describe::{file_name, paragraph};
 use super::pack::{self, Packed};
 use super::reach::{Reader, SEES, SEES_COLLECTION};
-use super::{CollectionId, ResourceId, Visibility, files, findable, resources, talk};
+use super::{Visibility, files, findable, resources, talk};
 use crate::app::App;
 use crate::db::{Db, MAX_ROWS, millis, time};
 use crate::error::{Error, Result};
 use crate::extract::{Json, Path, Query, line, now};
-use crate::identity::{Actor, PersonId};
+use crate::identity::Actor;
+use crate::ids::{CollectionId, PersonId, ResourceId};
 
 /// What one looks through, and what one zip holds.
 const MOST_ITEMS: usize = 1000;
@@ -65,7 +66,10 @@ impl Row {
             id: self.id,
             title: self.title,
             description: self.description,
-            owner: Owner { id: self.owner_id, name: self.owner_name },
+            owner: Owner {
+                id: self.owner_id,
+                name: self.owner_name,
+            },
             visibility: self.visibility,
             count: self.count,
             updated_at: time(self.updated_at),
@@ -74,7 +78,12 @@ impl Row {
     }
 }
 
-async fn find(db: &Db, reader: &Reader, condition: &str, value: Option<String>) -> Result<Vec<CollectionCard>> {
+async fn find(
+    db: &Db,
+    reader: &Reader,
+    condition: &str,
+    value: Option<String>,
+) -> Result<Vec<CollectionCard>> {
     let query = format!(
         "SELECT c.id, c.title, c.description, c.owner_id, p.name AS owner_name, c.visibility, c.updated_at,
             (SELECT COUNT(*) FROM collection_items i JOIN resources r ON r.id = i.resource_id
@@ -87,21 +96,37 @@ async fn find(db: &Db, reader: &Reader, condition: &str, value: Option<String>) 
     if let Some(value) = value {
         query = query.bind(value);
     }
-    Ok(query.fetch_all(db.pool()).await?.into_iter().map(Row::card).collect())
+    Ok(query
+        .fetch_all(db.pool())
+        .await?
+        .into_iter()
+        .map(Row::card)
+        .collect())
 }
 
 async fn card(db: &Db, reader: &Reader, id: CollectionId) -> Result<CollectionCard> {
-    find(db, reader, "c.id = $6", Some(id.to_string())).await?.pop().ok_or_else(missing)
+    find(db, reader, "c.id = $6", Some(id.to_string()))
+        .await?
+        .pop()
+        .ok_or_else(missing)
 }
 
 /// Refuses unless the actor may change the collection.
 pub async fn editable(app: &App, actor: &Actor, id: CollectionId) -> Result<()> {
     let reader = Reader::of(&app.db, Some(actor)).await?;
-    if card(&app.db, &reader, id).await?.can_edit { Ok(()) } else { Err(Error::forbidden()) }
+    if card(&app.db, &reader, id).await?.can_edit {
+        Ok(())
+    } else {
+        Err(Error::forbidden())
+    }
 }
 
 /// Puts a resource at the end of a collection that is still there.
-pub async fn append(tx: &mut Transaction<'static, Any>, id: CollectionId, resource: ResourceId) -> Result<()> {
+pub async fn append(
+    tx: &mut Transaction<'static, Any>,
+    id: CollectionId,
+    resource: ResourceId,
+) -> Result<()> {
     sqlx::query(
         "INSERT INTO collection_items (collection_id, resource_id, place)
          SELECT c.id, $2, (SELECT COALESCE(MAX(i.place), 0) + 1 FROM collection_items i WHERE i.collection_id = c.id)
@@ -131,15 +156,29 @@ struct Collections {
 
 /// Collections that I may see, the latest first.
 #[utoipa::path(get, path = "/api/collections", tag = "library", params(Which), responses((status = 200, body = Collections)))]
-async fn list(State(app): State<App>, actor: Option<Actor>, Query(which): Query<Which>) -> Result<Json<Collections>> {
+async fn list(
+    State(app): State<App>,
+    actor: Option<Actor>,
+    Query(which): Query<Which>,
+) -> Result<Json<Collections>> {
     let reader = Reader::of(&app.db, actor.as_ref()).await?;
-    let mut condition = if which.mine { "c.owner_id = $1".to_owned() } else { "1 = 1".to_owned() };
+    let mut condition = if which.mine {
+        "c.owner_id = $1".to_owned()
+    } else {
+        "1 = 1".to_owned()
+    };
     if which.resource.is_some() {
         condition.push_str(
             " AND EXISTS (SELECT 1 FROM collection_items m WHERE m.collection_id = c.id AND m.resource_id = $6)",
         );
     }
-    let items = find(&app.db, &reader, &condition, which.resource.map(|id| id.to_string())).await?;
+    let items = find(
+        &app.db,
+        &reader,
+        &condition,
+        which.resource.map(|id| id.to_string()),
+    )
+    .await?;
     Ok(Json(Collections { items }))
 }
 
@@ -200,7 +239,10 @@ async fn place(
     if cards::by_ids(db, reader, resources).await?.len() < resources.len() {
         return Err(resources::missing());
     }
-    sqlx::query("DELETE FROM collection_items WHERE collection_id = $1").bind(id).execute(&mut **tx).await?;
+    sqlx::query("DELETE FROM collection_items WHERE collection_id = $1")
+        .bind(id)
+        .execute(&mut **tx)
+        .await?;
     for (place, resource) in resources.iter().enumerate() {
         sqlx::query(
             "INSERT INTO collection_items (collection_id, resource_id, place) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
@@ -224,10 +266,17 @@ struct Collection {
 
 /// One collection.
 #[utoipa::path(get, path = "/api/collections/{id}", tag = "library", params(("id" = CollectionId, Path)), responses((status = 200, body = Collection), (status = 404, body = crate::error::Body)))]
-async fn one(State(app): State<App>, actor: Option<Actor>, Path(id): Path<CollectionId>) -> Result<Json<Collection>> {
+async fn one(
+    State(app): State<App>,
+    actor: Option<Actor>,
+    Path(id): Path<CollectionId>,
+) -> Result<Json<Collection>> {
     let reader = Reader::of(&app.db, actor.as_ref()).await?;
     let card = card(&app.db, &reader, id).await?;
-    Ok(Json(Collection { card, items: items(&app.db, &reader, id).await? }))
+    Ok(Json(Collection {
+        card,
+        items: items(&app.db, &reader, id).await?,
+    }))
 }
 
 async fn items(db: &Db, reader: &Reader, id: CollectionId) -> Result<Vec<ResourceCard>> {
@@ -298,12 +347,19 @@ async fn set_items(
         .await?;
     tx.commit().await?;
     let card = card(&app.db, &reader, id).await?;
-    Ok(Json(Collection { card, items: items(&app.db, &reader, id).await? }))
+    Ok(Json(Collection {
+        card,
+        items: items(&app.db, &reader, id).await?,
+    }))
 }
 
 /// Removes a collection; its resources stay.
 #[utoipa::path(delete, path = "/api/collections/{id}", tag = "library", params(("id" = CollectionId, Path)), responses((status = 204), (status = 403, body = crate::error::Body), (status = 404, body = crate::error::Body)))]
-async fn remove(State(app): State<App>, actor: Actor, Path(id): Path<CollectionId>) -> Result<StatusCode> {
+async fn remove(
+    State(app): State<App>,
+    actor: Actor,
+    Path(id): Path<CollectionId>,
+) -> Result<StatusCode> {
     editable(&app, &actor, id).await?;
     let mut tx = app.db.begin().await?;
     sqlx::query("UPDATE collections SET removed_at = $2 WHERE id = $1")
@@ -318,7 +374,11 @@ async fn remove(State(app): State<App>, actor: Actor, Path(id): Path<CollectionI
 
 /// Everything in a collection that I may see, as one zip, made while it is downloaded.
 #[utoipa::path(get, path = "/api/collections/{id}/zip", tag = "library", params(("id" = CollectionId, Path)), responses((status = 200), (status = 404, body = crate::error::Body)))]
-async fn zip(State(app): State<App>, actor: Option<Actor>, Path(id): Path<CollectionId>) -> Result<Response<Body>> {
+async fn zip(
+    State(app): State<App>,
+    actor: Option<Actor>,
+    Path(id): Path<CollectionId>,
+) -> Result<Response<Body>> {
     let reader = Reader::of(&app.db, actor.as_ref()).await?;
     let collection = card(&app.db, &reader, id).await?;
     let resources = items(&app.db, &reader, id).await?;
@@ -330,9 +390,17 @@ async fn zip(State(app): State<App>, actor: Option<Actor>, Path(id): Path<Collec
     let mut files = Vec::new();
     for resource in &resources {
         let file = files::handed_out(&app, &reader, resource.id, Some(resource.version)).await?;
-        files.push(Packed { key: file.key, name: file.name, size_bytes: file.size_bytes });
+        files.push(Packed {
+            key: file.key,
+            name: file.name,
+            size_bytes: file.size_bytes,
+        });
     }
-    pack::zip(&app.storage, &format!("{}.zip", file_name(&collection.title)), files)
+    pack::zip(
+        &app.storage,
+        &format!("{}.zip", file_name(&collection.title)),
+        files,
+    )
 }
 
 fn missing() -> Error {

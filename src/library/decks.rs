@@ -19,20 +19,24 @@ use super::files::{self, FOREVER};
 use super::reach::Reader;
 use super::talk::{Way, used};
 use super::understand::PageSize;
-use super::{DeckId, ResourceId, links, resources};
+use super::{links, resources};
 use crate::app::App;
 use crate::db::{Db, DbError, millis};
 use crate::error::{Error, Result};
 use crate::extract::{Json, Path, now};
-use crate::identity::{Actor, PersonId};
+use crate::identity::Actor;
+use crate::ids::{DeckId, LessonId, PersonId, ResourceId};
 use crate::storage::Key;
-use crate::timetable::{self, LessonId, LessonRole, Phase, role_in};
+use crate::timetable::{self, LessonRole, Phase, role_in};
 
 /// Decks of one lesson; a lesson of a whole morning uses a handful.
 const MOST: i64 = 30;
 
 pub fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(list, put)).routes(routes!(take_out)).routes(routes!(page))
+    OpenApiRouter::new()
+        .routes(routes!(list, put))
+        .routes(routes!(take_out))
+        .routes(routes!(page))
 }
 
 /// A deck of a lesson.
@@ -57,7 +61,12 @@ pub async fn deck(db: &Db, lesson: LessonId, id: DeckId) -> Result<Option<Deck>,
 }
 
 /// The text of a page of a lesson's deck; `None` when there is no such page.
-pub async fn page_text(db: &Db, lesson: LessonId, id: DeckId, page: i64) -> Result<Option<String>, DbError> {
+pub async fn page_text(
+    db: &Db,
+    lesson: LessonId,
+    id: DeckId,
+    page: i64,
+) -> Result<Option<String>, DbError> {
     let found: Option<(String,)> = sqlx::query_as(
         "SELECT p.body FROM lesson_decks d JOIN blob_pages p ON p.hash = d.hash
          WHERE d.lesson_id = $1 AND d.id = $2 AND p.number = $3",
@@ -71,7 +80,10 @@ pub async fn page_text(db: &Db, lesson: LessonId, id: DeckId, page: i64) -> Resu
 }
 
 /// Where the large pictures of a lesson's pages are stored, as far as they could be drawn.
-pub async fn page_pictures(db: &Db, lesson: LessonId) -> Result<HashMap<(DeckId, i64), Key>, DbError> {
+pub async fn page_pictures(
+    db: &Db,
+    lesson: LessonId,
+) -> Result<HashMap<(DeckId, i64), Key>, DbError> {
     let rows: Vec<(DeckId, i64, String)> = sqlx::query_as(
         "SELECT d.id, p.number, d.hash FROM lesson_decks d JOIN blob_pages p ON p.hash = d.hash
          WHERE d.lesson_id = $1 AND p.drawn = 1",
@@ -80,7 +92,10 @@ pub async fn page_pictures(db: &Db, lesson: LessonId) -> Result<HashMap<(DeckId,
     .fetch_all(db.pool())
     .await?;
     let key = |n, hash: &str| Key::derived(hash, &PageSize::Large.name(n));
-    Ok(rows.into_iter().map(|(deck, n, hash)| ((deck, n), key(n, &hash))).collect())
+    Ok(rows
+        .into_iter()
+        .map(|(deck, n, hash)| ((deck, n), key(n, &hash)))
+        .collect())
 }
 
 #[derive(Serialize, ToSchema)]
@@ -111,7 +126,11 @@ struct DeckPage {
 
 /// The decks of a lesson with their pages, in the order they were put in.
 #[utoipa::path(get, path = "/api/lessons/{id}/decks", tag = "library", params(("id" = LessonId, Path)), responses((status = 200, body = Decks), (status = 404, body = crate::error::Body)))]
-async fn list(State(app): State<App>, actor: Actor, Path(lesson): Path<LessonId>) -> Result<Json<Decks>> {
+async fn list(
+    State(app): State<App>,
+    actor: Actor,
+    Path(lesson): Path<LessonId>,
+) -> Result<Json<Decks>> {
     takes_part(&app, &actor, lesson).await?;
     let decks: Vec<Deck> = sqlx::query_as(
         "SELECT d.id, d.resource_id, d.title, b.pages FROM lesson_decks d JOIN blobs b ON b.hash = d.hash
@@ -123,7 +142,12 @@ async fn list(State(app): State<App>, actor: Actor, Path(lesson): Path<LessonId>
     let mut items = Vec::with_capacity(decks.len());
     for deck in decks {
         let pages = pages(&app.db, lesson, deck.id).await?;
-        items.push(LessonDeck { id: deck.id, resource_id: deck.resource_id, title: deck.title, pages });
+        items.push(LessonDeck {
+            id: deck.id,
+            resource_id: deck.resource_id,
+            title: deck.title,
+            pages,
+        });
     }
     Ok(Json(Decks { items }))
 }
@@ -177,7 +201,9 @@ async fn put(
         ));
     }
     let reader = Reader::of(&app.db, Some(&actor)).await?;
-    let card = cards::card(&app.db, &reader, form.resource_id).await?.ok_or_else(resources::missing)?;
+    let card = cards::card(&app.db, &reader, form.resource_id)
+        .await?
+        .ok_or_else(resources::missing)?;
     has_pages(&card)?;
     let mut tx = app.db.begin().await?;
     if phase == Phase::Planned {
@@ -207,18 +233,28 @@ fn has_pages(card: &ResourceCard) -> Result<()> {
 }
 
 /// A deck that was improved before its lesson takes the place of what it was; nobody has seen that one yet.
-async fn forget_older(tx: &mut Transaction<'static, Any>, lesson: LessonId, card: &ResourceCard) -> Result<()> {
-    sqlx::query("DELETE FROM lesson_decks WHERE lesson_id = $1 AND resource_id = $2 AND hash <> $3")
-        .bind(lesson)
-        .bind(card.id)
-        .bind(&card.file.sha256)
-        .execute(&mut **tx)
-        .await?;
+async fn forget_older(
+    tx: &mut Transaction<'static, Any>,
+    lesson: LessonId,
+    card: &ResourceCard,
+) -> Result<()> {
+    sqlx::query(
+        "DELETE FROM lesson_decks WHERE lesson_id = $1 AND resource_id = $2 AND hash <> $3",
+    )
+    .bind(lesson)
+    .bind(card.id)
+    .bind(&card.file.sha256)
+    .execute(&mut **tx)
+    .await?;
     Ok(())
 }
 
 /// The same version twice is one deck.
-async fn write_down(tx: &mut Transaction<'static, Any>, lesson: LessonId, card: &ResourceCard) -> Result<DeckId> {
+async fn write_down(
+    tx: &mut Transaction<'static, Any>,
+    lesson: LessonId,
+    card: &ResourceCard,
+) -> Result<DeckId> {
     sqlx::query(
         "INSERT INTO lesson_decks (id, lesson_id, resource_id, hash, title, created_at) VALUES ($1, $2, $3, $4, $5, $6)
          ON CONFLICT DO NOTHING",
@@ -242,13 +278,14 @@ async fn write_down(tx: &mut Transaction<'static, Any>, lesson: LessonId, card: 
             "This lesson has too many decks. Take out what is not needed first.",
         ));
     }
-    let (id,): (DeckId,) =
-        sqlx::query_as("SELECT id FROM lesson_decks WHERE lesson_id = $1 AND resource_id = $2 AND hash = $3")
-            .bind(lesson)
-            .bind(card.id)
-            .bind(&card.file.sha256)
-            .fetch_one(&mut **tx)
-            .await?;
+    let (id,): (DeckId,) = sqlx::query_as(
+        "SELECT id FROM lesson_decks WHERE lesson_id = $1 AND resource_id = $2 AND hash = $3",
+    )
+    .bind(lesson)
+    .bind(card.id)
+    .bind(&card.file.sha256)
+    .fetch_one(&mut **tx)
+    .await?;
     Ok(id)
 }
 
@@ -267,9 +304,14 @@ async fn take_out(
             "The lesson has begun: its recording keeps the deck.",
         ));
     }
-    let Some(deck) = deck(&app.db, lesson, id).await? else { return Ok(StatusCode::NO_CONTENT) };
+    let Some(deck) = deck(&app.db, lesson, id).await? else {
+        return Ok(StatusCode::NO_CONTENT);
+    };
     let mut tx = app.db.begin().await?;
-    sqlx::query("DELETE FROM lesson_decks WHERE id = $1").bind(id).execute(&mut *tx).await?;
+    sqlx::query("DELETE FROM lesson_decks WHERE id = $1")
+        .bind(id)
+        .execute(&mut *tx)
+        .await?;
     links::untie(&mut tx, deck.resource_id, lesson).await?;
     tx.commit().await?;
     Ok(StatusCode::NO_CONTENT)
@@ -284,14 +326,22 @@ async fn page(
     headers: HeaderMap,
 ) -> Result<Response<Body>> {
     takes_part(&app, &actor, lesson).await?;
-    let found: Option<(String,)> = sqlx::query_as("SELECT hash FROM lesson_decks WHERE lesson_id = $1 AND id = $2")
-        .bind(lesson)
-        .bind(id)
-        .fetch_optional(app.db.pool())
-        .await?;
+    let found: Option<(String,)> =
+        sqlx::query_as("SELECT hash FROM lesson_decks WHERE lesson_id = $1 AND id = $2")
+            .bind(lesson)
+            .bind(id)
+            .fetch_optional(app.db.pool())
+            .await?;
     let (hash,) = found.ok_or_else(resources::missing)?;
     let size = PageSize::of(&size).ok_or_else(files::no_part)?;
-    files::picture(&app, &Key::derived(&hash, &size.name(n)), "image/webp", FOREVER, &headers).await
+    files::picture(
+        &app,
+        &Key::derived(&hash, &size.name(n)),
+        "image/webp",
+        FOREVER,
+        &headers,
+    )
+    .await
 }
 
 async fn takes_part(app: &App, actor: &Actor, lesson: LessonId) -> Result<()> {
@@ -303,5 +353,7 @@ async fn takes_part(app: &App, actor: &Actor, lesson: LessonId) -> Result<()> {
 
 async fn phase(app: &App, lesson: LessonId) -> Result<Phase> {
     let brief = timetable::brief(&app.db, lesson).await?;
-    brief.map(|brief| brief.phase).ok_or_else(links::no_such_lesson)
+    brief
+        .map(|brief| brief.phase)
+        .ok_or_else(links::no_such_lesson)
 }

@@ -47,33 +47,61 @@ pub struct Description {
 impl Description {
     /// Trims and checks what was typed.
     pub fn check(self) -> Result<Self> {
-        let short = |field, text: Option<String>| text.map(|text| line(field, &text, 0..=60)).transpose();
+        let short =
+            |field, text: Option<String>| text.map(|text| line(field, &text, 0..=60)).transpose();
         Ok(Self {
-            title: self.title.map(|text| line("title", &text, 1..=200)).transpose()?,
-            description: self.description.map(|text| paragraph("description", &text, DESCRIPTION_CHARS)).transpose()?,
+            title: self
+                .title
+                .map(|text| line("title", &text, 1..=200))
+                .transpose()?,
+            description: self
+                .description
+                .map(|text| paragraph("description", &text, DESCRIPTION_CHARS))
+                .transpose()?,
             kind: self.kind,
             stage: short("stage", self.stage)?,
             grade: short("grade", self.grade)?,
             subject: short("subject", self.subject)?,
             edition: short("edition", self.edition)?,
             volume: short("volume", self.volume)?,
-            unit: self.unit.map(|text| line("unit", &text, 0..=200)).transpose()?,
+            unit: self
+                .unit
+                .map(|text| line("unit", &text, 0..=200))
+                .transpose()?,
             period: short("period", self.period)?,
             keywords: self.keywords.map(check_keywords).transpose()?,
-            licence: self.licence.map(|text| line("licence", &text, 0..=100)).transpose()?,
-            source: self.source.map(|text| line("source", &text, 0..=300)).transpose()?,
+            licence: self
+                .licence
+                .map(|text| line("licence", &text, 0..=100))
+                .transpose()?,
+            source: self
+                .source
+                .map(|text| line("source", &text, 0..=300))
+                .transpose()?,
         })
     }
 
     /// From an upload's metadata; keywords are parted by commas, Chinese or Western.
     pub fn of_metadata(metadata: &BTreeMap<String, String>) -> Result<Self> {
-        let text = |key: &str| metadata.get(key).filter(|text| !text.trim().is_empty()).cloned();
+        let text = |key: &str| {
+            metadata
+                .get(key)
+                .filter(|text| !text.trim().is_empty())
+                .cloned()
+        };
         let kind = text("type").map(|word| word.parse()).transpose();
-        let keywords = text("keywords").map(|all| all.split([',', '，', '、']).map(str::to_owned).collect());
+        let keywords =
+            text("keywords").map(|all| all.split([',', '，', '、']).map(str::to_owned).collect());
         let said = Self {
             title: text("title"),
             description: text("description"),
-            kind: kind.map_err(|_| Error::field("type", "没有这种资源类型。", "There is no such type of resource."))?,
+            kind: kind.map_err(|_| {
+                Error::field(
+                    "type",
+                    "没有这种资源类型。",
+                    "There is no such type of resource.",
+                )
+            })?,
             stage: text("stage"),
             grade: text("grade"),
             subject: text("subject"),
@@ -105,20 +133,35 @@ impl Description {
             ("licence", self.licence.is_some()),
             ("source", self.source.is_some()),
         ];
-        set.into_iter().filter(|(_, is_set)| *is_set).map(|(name, _)| name).collect()
+        set.into_iter()
+            .filter(|(_, is_set)| *is_set)
+            .map(|(name, _)| name)
+            .collect()
     }
 }
 
 /// Text of several lines: trimmed, bounded, without control characters other than line ends and tabs.
 pub fn paragraph(field: &'static str, text: &str, most: usize) -> Result<String> {
     let text = text.trim().replace("\r\n", "\n");
-    if text.chars().any(|c| c.is_control() && c != '\n' && c != '\t') {
-        return Err(Error::field(field, "这一项含有无法显示的控制字符。", "This field has control characters in it."));
+    if text
+        .chars()
+        .any(|c| c.is_control() && c != '\n' && c != '\t')
+    {
+        return Err(Error::field(
+            field,
+            "这一项含有无法显示的控制字符。",
+            "This field has control characters in it.",
+        ));
     }
     if text.chars().count() > most {
-        let text =
-            Text::with(format!("这一项最多 {most} 个字。"), format!("This field takes at most {most} characters."));
-        return Err(Error::Field { field: field.into(), text });
+        let text = Text::with(
+            format!("这一项最多 {most} 个字。"),
+            format!("This field takes at most {most} characters."),
+        );
+        return Err(Error::Field {
+            field: field.into(),
+            text,
+        });
     }
     Ok(text)
 }
@@ -132,7 +175,11 @@ fn check_keywords(all: Vec<String>) -> Result<Vec<String>> {
         }
     }
     if checked.len() > MOST_KEYWORDS {
-        return Err(Error::field("keywords", "关键词最多 20 个。", "At most 20 keywords."));
+        return Err(Error::field(
+            "keywords",
+            "关键词最多 20 个。",
+            "At most 20 keywords.",
+        ));
     }
     Ok(checked)
 }
@@ -145,9 +192,17 @@ pub fn file_name(given: &str) -> String {
             || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
     };
     let forbidden = |c: char| matches!(c, ':' | '*' | '?' | '"' | '<' | '>' | '|');
-    let name: String = last.chars().filter(|c| !deceives(*c)).map(|c| if forbidden(c) { '_' } else { c }).collect();
+    let name: String = last
+        .chars()
+        .filter(|c| !deceives(*c))
+        .map(|c| if forbidden(c) { '_' } else { c })
+        .collect();
     let name = shortened(name.trim().trim_matches('.').trim());
-    if name.is_empty() { "未命名".into() } else { name }
+    if name.is_empty() {
+        "未命名".into()
+    } else {
+        name
+    }
 }
 
 /// At most 200 bytes, which every file system takes, with the extension kept.
@@ -181,7 +236,10 @@ mod tests {
 
     #[test]
     fn a_file_keeps_its_chinese_name_and_nothing_that_deceives() {
-        assert_eq!(file_name("三年级语文/第五单元/富饶的西沙群岛.pptx"), "富饶的西沙群岛.pptx");
+        assert_eq!(
+            file_name("三年级语文/第五单元/富饶的西沙群岛.pptx"),
+            "富饶的西沙群岛.pptx"
+        );
         assert_eq!(file_name(r"C:\课件\..\a.ppt"), "a.ppt");
         assert_eq!(file_name("../../etc/passwd"), "passwd");
         assert_eq!(file_name("课件\u{202e}xtp.exe"), "课件xtp.exe");
@@ -193,9 +251,13 @@ mod tests {
 
     #[test]
     fn keywords_are_parted_trimmed_and_once_each() {
-        let metadata = BTreeMap::from([("keywords".to_owned(), "西沙群岛， 写景、写景,".to_owned())]);
+        let metadata =
+            BTreeMap::from([("keywords".to_owned(), "西沙群岛， 写景、写景,".to_owned())]);
         let said = Description::of_metadata(&metadata).expect("fits");
-        assert_eq!(said.keywords.as_deref(), Some(&["西沙群岛".to_owned(), "写景".to_owned()][..]));
+        assert_eq!(
+            said.keywords.as_deref(),
+            Some(&["西沙群岛".to_owned(), "写景".to_owned()][..])
+        );
         assert_eq!(said.fields(), ["keywords"]);
     }
 

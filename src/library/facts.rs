@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 
 use crate::error::Text;
 
-crate::words! {
+crate::string_enum! {
     /// How far a content is understood.
     Understood {
         /// Its job waits or runs.
@@ -67,7 +67,7 @@ pub struct Media {
     pub plays: Option<Plays>,
 }
 
-crate::words! {
+crate::string_enum! {
     /// Which file a browser plays.
     Plays { Original = "original", Rendition = "rendition" }
 }
@@ -114,9 +114,13 @@ pub fn problem(code: &str, kind: &str) -> Text {
             "这种格式不能在线预览，可以下载后用相应的软件打开。",
             "This format has no preview here. Download it and open it with its own program.",
         ),
-        "cancelled" => Text::new("处理已取消，可以重新处理。", "Processing was cancelled; it can be started again."),
-        _ => {
-            Text::new("暂时无法生成预览；原文件仍可下载。", "No preview could be made; the original can be downloaded.")
-        }
+        "cancelled" => Text::new(
+            "处理已取消，可以重新处理。",
+            "Processing was cancelled; it can be started again.",
+        ),
+        _ => Text::new(
+            "暂时无法生成预览；原文件仍可下载。",
+            "No preview could be made; the original can be downloaded.",
+        ),
     }
 }

@@ -11,12 +11,13 @@ use super::describe::stem;
 use super::facts::{Facts, Plays, Understood};
 use super::reach::Reader;
 use super::resources::{OfVersion, Seen, seen};
-use super::{ResourceId, understand};
+use super::understand;
 use crate::app::App;
 use crate::download::{self, Object, attachment, away};
 use crate::error::{Error, Result};
 use crate::extract::{Path, Query};
 use crate::identity::Actor;
+use crate::ids::ResourceId;
 use crate::storage::Key;
 
 /// A version never changes; who had it may keep it.
@@ -39,7 +40,11 @@ pub fn routes() -> OpenApiRouter<App> {
 }
 
 fn cache(asked: &OfVersion) -> &'static str {
-    if asked.version.is_some() { FOREVER } else { ASK_AGAIN }
+    if asked.version.is_some() {
+        FOREVER
+    } else {
+        ASK_AGAIN
+    }
 }
 
 /// A version that its reader may see, with what was asked of it.
@@ -64,22 +69,45 @@ impl FromRequestParts<App> for Shown {
         let Query(asked) = Query::<OfVersion>::from_request_parts(parts, app).await?;
         let reader = Reader::of(&app.db, parts.extensions.get::<Actor>()).await?;
         let seen = seen(&app.db, &reader, id, asked.version).await?;
-        Ok(Self { app: app.clone(), seen, cache: cache(&asked), headers: parts.headers.clone() })
+        Ok(Self {
+            app: app.clone(),
+            seen,
+            cache: cache(&asked),
+            headers: parts.headers.clone(),
+        })
     }
 }
 
 impl Shown {
     /// The content itself.
     async fn content(&self) -> Result<Response<Body>> {
-        let Seen { hash, mime, size_bytes, .. } = &self.seen;
+        let Seen {
+            hash,
+            mime,
+            size_bytes,
+            ..
+        } = &self.seen;
         let (key, size_bytes) = (Key::blob(hash), *size_bytes as u64);
-        let object = Object { key: &key, size_bytes, mime, cache: self.cache, tag: Some(hash) };
+        let object = Object {
+            key: &key,
+            size_bytes,
+            mime,
+            cache: self.cache,
+            tag: Some(hash),
+        };
         download::object(&self.app.storage, object, &self.headers).await
     }
 
     /// Something that was made of the content.
     async fn made(&self, name: &str, mime: &str) -> Result<Response<Body>> {
-        picture(&self.app, &Key::derived(&self.seen.hash, name), mime, self.cache, &self.headers).await
+        picture(
+            &self.app,
+            &Key::derived(&self.seen.hash, name),
+            mime,
+            self.cache,
+            &self.headers,
+        )
+        .await
     }
 
     fn facts(&self) -> Facts {
@@ -97,17 +125,36 @@ pub struct HandedOut {
 }
 
 /// The original. Of a picture, others than its owner and reviewers get the copy without EXIF: a photo says where a teacher or a child lives.
-pub async fn handed_out(app: &App, reader: &Reader, id: ResourceId, version: Option<i64>) -> Result<HandedOut> {
+pub async fn handed_out(
+    app: &App,
+    reader: &Reader,
+    id: ResourceId,
+    version: Option<i64>,
+) -> Result<HandedOut> {
     let seen = seen(&app.db, reader, id, version).await?;
-    let shared = Facts::of(&seen.facts).picture.and_then(|picture| picture.mime);
+    let shared = Facts::of(&seen.facts)
+        .picture
+        .and_then(|picture| picture.mime);
     match shared {
         Some(mime) if seen.insider == 0 => {
             let key = Key::derived(&seen.hash, understand::IMAGE);
             let size_bytes = app.storage.size_bytes(&key).await.map_err(away)?;
-            let name = if mime == seen.mime { seen.file_name } else { renamed(&seen.file_name, &mime) };
-            Ok(HandedOut { key, name, mime, size_bytes, tag: None })
+            let name = if mime == seen.mime {
+                seen.file_name
+            } else {
+                renamed(&seen.file_name, &mime)
+            };
+            Ok(HandedOut {
+                key,
+                name,
+                mime,
+                size_bytes,
+                tag: None,
+            })
         }
-        None if seen.insider == 0 && seen.mime.starts_with("image/") => Err(no_copy(seen.understood)),
+        None if seen.insider == 0 && seen.mime.starts_with("image/") => {
+            Err(no_copy(seen.understood))
+        }
         _ => Ok(HandedOut {
             key: Key::blob(&seen.hash),
             name: seen.file_name,
@@ -121,7 +168,15 @@ pub async fn handed_out(app: &App, reader: &Reader, id: ResourceId, version: Opt
 /// A copy of another type is not called what the original is.
 fn renamed(name: &str, mime: &str) -> String {
     let extension = mime.rsplit('/').next().unwrap_or_default();
-    format!("{}.{}", stem(name), if extension == "jpeg" { "jpg" } else { extension })
+    format!(
+        "{}.{}",
+        stem(name),
+        if extension == "jpeg" {
+            "jpg"
+        } else {
+            extension
+        }
+    )
 }
 
 /// There is no copy of a picture that may leave: not yet, or because it could not be read.
@@ -165,13 +220,18 @@ async fn original(
         tag: file.tag.as_deref(),
     };
     let mut response = download::object(&app.storage, object, &headers).await?;
-    response.headers_mut().insert(header::CONTENT_DISPOSITION, attachment(&file.name));
+    response
+        .headers_mut()
+        .insert(header::CONTENT_DISPOSITION, attachment(&file.name));
     Ok(response)
 }
 
 /// A page's picture; `size` is `large` or `small`.
 #[utoipa::path(get, path = "/api/resources/{id}/pages/{n}/{size}", tag = "library", params(("id" = ResourceId, Path), ("n" = i64, Path), ("size" = String, Path), OfVersion), responses((status = 200), (status = 404, body = crate::error::Body)))]
-async fn page(shown: Shown, Path((_id, n, size)): Path<(ResourceId, i64, String)>) -> Result<Response<Body>> {
+async fn page(
+    shown: Shown,
+    Path((_id, n, size)): Path<(ResourceId, i64, String)>,
+) -> Result<Response<Body>> {
     let size = understand::PageSize::of(&size).ok_or_else(no_part)?;
     shown.made(&size.name(n), "image/webp").await
 }
@@ -179,7 +239,11 @@ async fn page(shown: Shown, Path((_id, n, size)): Path<(ResourceId, i64, String)
 /// A picture without its EXIF.
 #[utoipa::path(get, path = "/api/resources/{id}/image", tag = "library", params(("id" = ResourceId, Path), OfVersion), responses((status = 200), (status = 404, body = crate::error::Body)))]
 async fn image(shown: Shown) -> Result<Response<Body>> {
-    let mime = shown.facts().picture.and_then(|picture| picture.mime).ok_or_else(no_part)?;
+    let mime = shown
+        .facts()
+        .picture
+        .and_then(|picture| picture.mime)
+        .ok_or_else(no_part)?;
     shown.made(understand::IMAGE, &mime).await
 }
 
@@ -194,7 +258,10 @@ async fn sheets(shown: Shown) -> Result<Response<Body>> {
 
 /// What `<video>` or `<audio>` plays (`play`), or its picture (`poster`).
 #[utoipa::path(get, path = "/api/resources/{id}/media/{what}", tag = "library", params(("id" = ResourceId, Path), ("what" = String, Path), OfVersion), responses((status = 200), (status = 206), (status = 404, body = crate::error::Body)))]
-async fn media(shown: Shown, Path((_id, what)): Path<(ResourceId, String)>) -> Result<Response<Body>> {
+async fn media(
+    shown: Shown,
+    Path((_id, what)): Path<(ResourceId, String)>,
+) -> Result<Response<Body>> {
     let media = shown.facts().media.ok_or_else(no_part)?;
     match (what.as_str(), media.plays) {
         ("poster", _) if media.has_poster => shown.made(understand::POSTER, "image/jpeg").await,
@@ -211,7 +278,9 @@ async fn web_page(shown: Shown) -> Result<Response<Body>> {
         return Err(no_part());
     }
     let mut response = shown.content().await?;
-    response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, INERT);
+    response
+        .headers_mut()
+        .insert(header::CONTENT_SECURITY_POLICY, INERT);
     Ok(response)
 }
 
@@ -224,7 +293,13 @@ pub async fn picture(
     headers: &HeaderMap,
 ) -> Result<Response<Body>> {
     let size_bytes = app.storage.size_bytes(key).await.map_err(away)?;
-    let object = Object { key, size_bytes, mime, cache, tag: None };
+    let object = Object {
+        key,
+        size_bytes,
+        mime,
+        cache,
+        tag: None,
+    };
     download::object(&app.storage, object, headers).await
 }
 

@@ -6,11 +6,11 @@ use futures_util::future::BoxFuture;
 use sqlx::AnyConnection;
 use uuid::Uuid;
 
-use super::{CollectionId, ResourceId, ResourceKind, Review, Visibility};
+use super::{ResourceKind, Review, Visibility};
 use crate::db::{Db, DbError};
 use crate::error::Result;
-use crate::identity::{PersonId, Role};
-use crate::schools::{CommunityId, SchoolId};
+use crate::identity::Role;
+use crate::ids::{CollectionId, CommunityId, PersonId, ResourceId, SchoolId};
 use crate::search::{self, Document, Facet, Kind, Source};
 
 /// Resources, for the index.
@@ -55,7 +55,9 @@ struct Row {
 impl Source for Resources {
     fn document(&self, id: Uuid) -> BoxFuture<'_, Result<Option<Document>>> {
         Box::pin(async move {
-            let Some(row) = row(&self.0, ResourceId(id)).await? else { return Ok(None) };
+            let Some(row) = row(&self.0, ResourceId(id)).await? else {
+                return Ok(None);
+            };
             let reviewers = match (row.review, row.school_id) {
                 (Review::Pending, Some(school)) => reviewers(&self.0, school).await?,
                 _ => Vec::new(),
@@ -89,30 +91,36 @@ async fn row(db: &Db, id: ResourceId) -> Result<Option<Row>, DbError> {
 }
 
 async fn reviewers(db: &Db, school: SchoolId) -> Result<Vec<PersonId>, DbError> {
-    let rows: Vec<(PersonId,)> = sqlx::query_as("SELECT person_id FROM library_reviewers WHERE school_id = $1")
-        .bind(school)
-        .fetch_all(db.pool())
-        .await?;
+    let rows: Vec<(PersonId,)> =
+        sqlx::query_as("SELECT person_id FROM library_reviewers WHERE school_id = $1")
+            .bind(school)
+            .fetch_all(db.pool())
+            .await?;
     Ok(rows.into_iter().map(|(id,)| id).collect())
 }
 
 async fn pages(db: &Db, hash: &str) -> Result<Vec<String>, DbError> {
-    let rows: Vec<(String,)> = sqlx::query_as("SELECT body FROM blob_pages WHERE hash = $1 ORDER BY number")
-        .bind(hash)
-        .fetch_all(db.pool())
-        .await?;
+    let rows: Vec<(String,)> =
+        sqlx::query_as("SELECT body FROM blob_pages WHERE hash = $1 ORDER BY number")
+            .bind(hash)
+            .fetch_all(db.pool())
+            .await?;
     Ok(rows.into_iter().map(|(body,)| body).collect())
 }
 
 async fn text(db: &Db, hash: &str) -> Result<String, DbError> {
-    let row: Option<(String,)> =
-        sqlx::query_as("SELECT body FROM blob_texts WHERE hash = $1").bind(hash).fetch_optional(db.pool()).await?;
+    let row: Option<(String,)> = sqlx::query_as("SELECT body FROM blob_texts WHERE hash = $1")
+        .bind(hash)
+        .fetch_optional(db.pool())
+        .await?;
     Ok(row.map(|(body,)| body).unwrap_or_default())
 }
 
 /// The next ids of a table, removed ones left out.
 async fn ids(db: &Db, table: &str, after: Option<Uuid>, most: u32) -> Result<Vec<Uuid>, DbError> {
-    let query = format!("SELECT id FROM {table} WHERE removed_at IS NULL AND id > $1 ORDER BY id LIMIT {most}");
+    let query = format!(
+        "SELECT id FROM {table} WHERE removed_at IS NULL AND id > $1 ORDER BY id LIMIT {most}"
+    );
     let rows: Vec<(ResourceId,)> = sqlx::query_as(sqlx::AssertSqlSafe(query))
         .bind(after.map(|id| id.to_string()).unwrap_or_default())
         .fetch_all(db.pool())
@@ -122,13 +130,25 @@ async fn ids(db: &Db, table: &str, after: Option<Uuid>, most: u32) -> Result<Vec
 
 impl Row {
     fn document(self, reviewers: Vec<PersonId>, pages: Vec<String>, text: String) -> Document {
-        let mut readers =
-            circles(self.owner_id, self.school_id, self.community_id, self.visibility, self.published > 0);
-        readers.extend(reviewers.into_iter().map(|reviewer| search::Visibility::One(reviewer.0)));
+        let mut readers = circles(
+            self.owner_id,
+            self.school_id,
+            self.community_id,
+            self.visibility,
+            self.published > 0,
+        );
+        readers.extend(
+            reviewers
+                .into_iter()
+                .map(|reviewer| search::Visibility::One(reviewer.0)),
+        );
         // What stands on pages is found with its page; the whole text only where the pages do not have most of it.
         let on_pages: usize = pages.iter().map(String::len).sum();
-        let body =
-            if on_pages * 5 >= text.len() * 4 { self.description } else { format!("{}\n{text}", self.description) };
+        let body = if on_pages * 5 >= text.len() * 4 {
+            self.description
+        } else {
+            format!("{}\n{text}", self.description)
+        };
         let mut keywords: Vec<String> = serde_json::from_str(&self.keywords).unwrap_or_default();
         keywords.push(self.file_name);
         keywords.extend([self.file_title, self.file_author].into_iter().flatten());
@@ -140,7 +160,7 @@ impl Row {
             (Facet::Edition, self.edition),
             (Facet::Volume, self.volume),
             (Facet::Unit, self.unit),
-            (Facet::ResourceType, self.kind.word().to_owned()),
+            (Facet::ResourceType, self.kind.as_str().to_owned()),
             (Facet::Licence, self.licence),
             (Facet::FileType, self.file_type),
         ];
@@ -153,12 +173,19 @@ impl Row {
             body,
             pages,
             keywords,
-            facets: facets.into_iter().filter(|(_, value)| !value.is_empty()).collect::<BTreeMap<_, _>>(),
+            facets: facets
+                .into_iter()
+                .filter(|(_, value)| !value.is_empty())
+                .collect::<BTreeMap<_, _>>(),
             visibility: readers,
             created_at: self.created_at,
             updated_at: self.updated_at,
             uses: self.uses.max(0) as u64,
-            rating: if self.ratings > 0 { self.rating_sum as f64 / self.ratings as f64 } else { 0.0 },
+            rating: if self.ratings > 0 {
+                self.rating_sum as f64 / self.ratings as f64
+            } else {
+                0.0
+            },
         }
     }
 }
@@ -171,8 +198,10 @@ fn circles(
     visibility: Visibility,
     published: bool,
 ) -> Vec<search::Visibility> {
-    let mut circles =
-        vec![search::Visibility::One(owner.0), search::Visibility::Role(Role::Administrator.word().to_owned())];
+    let mut circles = vec![
+        search::Visibility::One(owner.0),
+        search::Visibility::Role(Role::Administrator.as_str().to_owned()),
+    ];
     let of_school = school.map(|school| search::Visibility::School(school.0));
     match visibility {
         _ if !published => {}
@@ -227,7 +256,13 @@ impl Source for Collections {
             .fetch_optional(self.0.pool())
             .await?;
             Ok(row.map(|row| Document {
-                visibility: circles(row.owner_id, row.school_id, row.community_id, row.visibility, true),
+                visibility: circles(
+                    row.owner_id,
+                    row.school_id,
+                    row.community_id,
+                    row.visibility,
+                    true,
+                ),
                 title: row.title,
                 body: row.description,
                 author: Some(row.owner_name),
@@ -258,7 +293,11 @@ pub async fn hide(connection: &mut AnyConnection, id: ResourceId) -> Result<(), 
 }
 
 /// A collection changed; what fewer people may see than before is hidden until the index knows.
-pub async fn mark_collection(connection: &mut AnyConnection, id: CollectionId, narrowed: bool) -> Result<(), DbError> {
+pub async fn mark_collection(
+    connection: &mut AnyConnection,
+    id: CollectionId,
+    narrowed: bool,
+) -> Result<(), DbError> {
     match narrowed {
         true => search::hide(connection, Kind::Collection, id.0).await,
         false => search::mark(connection, Kind::Collection, id.0).await,
@@ -271,14 +310,24 @@ pub async fn school_moved(connection: &mut AnyConnection, school: SchoolId) -> R
     for id in resources {
         search::hide(connection, Kind::Resource, id).await?;
     }
-    for id in of_school(connection, "collections", school, "visibility = 'community'").await? {
+    for id in of_school(
+        connection,
+        "collections",
+        school,
+        "visibility = 'community'",
+    )
+    .await?
+    {
         search::hide(connection, Kind::Collection, id).await?;
     }
     Ok(())
 }
 
 /// A school has other reviewers: what waits for them is found by those.
-pub async fn reviewers_changed(connection: &mut AnyConnection, school: SchoolId) -> Result<(), DbError> {
+pub async fn reviewers_changed(
+    connection: &mut AnyConnection,
+    school: SchoolId,
+) -> Result<(), DbError> {
     for id in of_school(connection, "resources", school, "review = 'pending'").await? {
         search::hide(connection, Kind::Resource, id).await?;
     }
@@ -291,8 +340,12 @@ async fn of_school(
     school: SchoolId,
     condition: &str,
 ) -> Result<Vec<Uuid>, DbError> {
-    let query = format!("SELECT id FROM {table} WHERE school_id = $1 AND removed_at IS NULL AND {condition}");
-    let rows: Vec<(ResourceId,)> =
-        sqlx::query_as(sqlx::AssertSqlSafe(query)).bind(school).fetch_all(connection).await?;
+    let query = format!(
+        "SELECT id FROM {table} WHERE school_id = $1 AND removed_at IS NULL AND {condition}"
+    );
+    let rows: Vec<(ResourceId,)> = sqlx::query_as(sqlx::AssertSqlSafe(query))
+        .bind(school)
+        .fetch_all(connection)
+        .await?;
     Ok(rows.into_iter().map(|(id,)| id.0).collect())
 }

@@ -15,20 +15,23 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::cards::{self, ResourceCard, SLICE};
 use super::reach::Reader;
+use super::resources;
 use super::talk::{Way, used};
-use super::{ResourceId, resources};
 use crate::app::App;
 use crate::db::{Db, DbError, millis, placeholders};
 use crate::error::{Error, Result};
 use crate::extract::{Json, Path, now};
-use crate::identity::{Actor, PersonId};
-use crate::timetable::{LessonCard, LessonId, LessonRole, card, role_in};
+use crate::identity::Actor;
+use crate::ids::{LessonId, PersonId, ResourceId};
+use crate::timetable::{LessonCard, LessonRole, card, role_in};
 
 pub fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(links, link, unlink)).routes(routes!(of_lesson))
+    OpenApiRouter::new()
+        .routes(routes!(links, link, unlink))
+        .routes(routes!(of_lesson))
 }
 
-crate::words! {
+crate::string_enum! {
     /// How a resource and a lesson belong together; the closest of several ways.
     Bond {
         /// Its pages were put into the lesson.
@@ -72,22 +75,36 @@ impl Link {
         match (self.resource_id, self.lesson_id) {
             (Some(id), None) => Ok(End::Resource(id)),
             (None, Some(id)) => Ok(End::Lesson(id)),
-            _ => Err(Error::field("resource_id", "请指定一个资源或一节课。", "Name a resource or a lesson.")),
+            _ => Err(Error::field(
+                "resource_id",
+                "请指定一个资源或一节课。",
+                "Name a resource or a lesson.",
+            )),
         }
     }
 }
 
 /// What belongs together with a resource.
 #[utoipa::path(get, path = "/api/resources/{id}/links", tag = "library", params(("id" = ResourceId, Path)), responses((status = 200, body = Links), (status = 404, body = crate::error::Body)))]
-async fn links(State(app): State<App>, actor: Option<Actor>, Path(id): Path<ResourceId>) -> Result<Json<Links>> {
+async fn links(
+    State(app): State<App>,
+    actor: Option<Actor>,
+    Path(id): Path<ResourceId>,
+) -> Result<Json<Links>> {
     let reader = Reader::of(&app.db, actor.as_ref()).await?;
-    cards::card(&app.db, &reader, id).await?.ok_or_else(resources::missing)?;
+    cards::card(&app.db, &reader, id)
+        .await?
+        .ok_or_else(resources::missing)?;
     let resources = cards::by_ids(&app.db, &reader, &beside(&app.db, &[id]).await?).await?;
     let mut lessons = Vec::new();
     if let Some(actor) = &actor {
         let others: Vec<ResourceId> = resources.iter().map(|card| card.id).collect();
         for (lesson, bond) in lessons_of(&app.db, id, &others).await? {
-            lessons.extend(card(&app.db, lesson, actor).await?.map(|card| LinkedLesson { card, bond }));
+            lessons.extend(
+                card(&app.db, lesson, actor)
+                    .await?
+                    .map(|card| LinkedLesson { card, bond }),
+            );
         }
     }
     lessons.sort_by_key(|lesson| (Reverse(lesson.card.starts_at), lesson.card.id));
@@ -106,7 +123,13 @@ async fn beside(db: &Db, ids: &[ResourceId]) -> Result<Vec<ResourceId>, DbError>
         for id in slice {
             query = query.bind(id);
         }
-        found.extend(query.fetch_all(db.pool()).await?.into_iter().map(|(id,)| id));
+        found.extend(
+            query
+                .fetch_all(db.pool())
+                .await?
+                .into_iter()
+                .map(|(id,)| id),
+        );
     }
     Ok(found)
 }
@@ -120,11 +143,21 @@ async fn lessons_of(
     let mut bonds: HashMap<LessonId, Bond> = HashMap::new();
     for id in others {
         for table in [TAUGHT, LINKED] {
-            bonds.extend(lessons_in(db, table, *id).await?.into_iter().map(|lesson| (lesson, Bond::Beside)));
+            bonds.extend(
+                lessons_in(db, table, *id)
+                    .await?
+                    .into_iter()
+                    .map(|lesson| (lesson, Bond::Beside)),
+            );
         }
     }
     for (table, bond) in [(LINKED, Bond::Linked), (TAUGHT, Bond::Taught)] {
-        bonds.extend(lessons_in(db, table, id).await?.into_iter().map(|lesson| (lesson, bond)));
+        bonds.extend(
+            lessons_in(db, table, id)
+                .await?
+                .into_iter()
+                .map(|lesson| (lesson, bond)),
+        );
     }
     Ok(bonds.into_iter())
 }
@@ -139,7 +172,10 @@ async fn lessons_in(db: &Db, table: &str, id: ResourceId) -> Result<Vec<LessonId
     let query = format!(
         "SELECT lesson_id FROM {table} WHERE resource_id = $1 ORDER BY created_at DESC, lesson_id LIMIT {MOST_LESSONS}"
     );
-    let rows: Vec<(LessonId,)> = sqlx::query_as(sqlx::AssertSqlSafe(query)).bind(id).fetch_all(db.pool()).await?;
+    let rows: Vec<(LessonId,)> = sqlx::query_as(sqlx::AssertSqlSafe(query))
+        .bind(id)
+        .fetch_all(db.pool())
+        .await?;
     Ok(rows.into_iter().map(|(lesson,)| lesson).collect())
 }
 
@@ -173,7 +209,9 @@ async fn link(
         }
         End::Lesson(lesson) => {
             let reader = Reader::of(&app.db, Some(&actor)).await?;
-            cards::card(&app.db, &reader, id).await?.ok_or_else(resources::missing)?;
+            cards::card(&app.db, &reader, id)
+                .await?
+                .ok_or_else(resources::missing)?;
             may_teach(&app, &actor, lesson).await?;
             let mut tx = app.db.begin().await?;
             tie(&mut tx, id, lesson, person).await?;
@@ -216,7 +254,11 @@ async fn unlink(
 /// Both are seen, and one of them may be changed.
 async fn may_pair(app: &App, actor: &Actor, id: ResourceId, other: ResourceId) -> Result<()> {
     if id == other {
-        return Err(Error::field("resource_id", "不能关联资源自身。", "A resource is not linked to itself."));
+        return Err(Error::field(
+            "resource_id",
+            "不能关联资源自身。",
+            "A resource is not linked to itself.",
+        ));
     }
     let reader = Reader::of(&app.db, Some(actor)).await?;
     let both = cards::by_ids(&app.db, &reader, &[id, other]).await?;
@@ -248,7 +290,11 @@ pub async fn tie(
 }
 
 /// It belongs to it no longer.
-pub async fn untie(tx: &mut Transaction<'static, Any>, id: ResourceId, lesson: LessonId) -> Result<(), DbError> {
+pub async fn untie(
+    tx: &mut Transaction<'static, Any>,
+    id: ResourceId,
+    lesson: LessonId,
+) -> Result<(), DbError> {
     sqlx::query("DELETE FROM resource_lessons WHERE resource_id = $1 AND lesson_id = $2")
         .bind(id)
         .bind(lesson)
@@ -285,23 +331,46 @@ struct LessonResource {
 
 /// What a lesson is taught with, and what belongs to that, as far as I may see it.
 #[utoipa::path(get, path = "/api/lessons/{id}/resources", tag = "library", params(("id" = LessonId, Path)), responses((status = 200, body = OfLesson), (status = 404, body = crate::error::Body)))]
-async fn of_lesson(State(app): State<App>, actor: Actor, Path(id): Path<LessonId>) -> Result<Json<OfLesson>> {
+async fn of_lesson(
+    State(app): State<App>,
+    actor: Actor,
+    Path(id): Path<LessonId>,
+) -> Result<Json<OfLesson>> {
     if role_in(&app.db, id, &actor).await? == LessonRole::None {
         return Err(no_such_lesson());
     }
     let reader = Reader::of(&app.db, Some(&actor)).await?;
     let mut items: Vec<LessonResource> = Vec::new();
     for (table, bond) in [(TAUGHT, Bond::Taught), (LINKED, Bond::Linked)] {
-        add(&app.db, &reader, &mut items, resources_in(&app.db, table, id).await?, bond).await?;
+        add(
+            &app.db,
+            &reader,
+            &mut items,
+            resources_in(&app.db, table, id).await?,
+            bond,
+        )
+        .await?;
     }
     let direct: Vec<ResourceId> = items.iter().map(|item| item.card.id).collect();
-    add(&app.db, &reader, &mut items, beside(&app.db, &direct).await?, Bond::Beside).await?;
+    add(
+        &app.db,
+        &reader,
+        &mut items,
+        beside(&app.db, &direct).await?,
+        Bond::Beside,
+    )
+    .await?;
     Ok(Json(OfLesson { items }))
 }
 
 async fn resources_in(db: &Db, table: &str, lesson: LessonId) -> Result<Vec<ResourceId>, DbError> {
-    let query = format!("SELECT resource_id FROM {table} WHERE lesson_id = $1 ORDER BY created_at, resource_id");
-    let rows: Vec<(ResourceId,)> = sqlx::query_as(sqlx::AssertSqlSafe(query)).bind(lesson).fetch_all(db.pool()).await?;
+    let query = format!(
+        "SELECT resource_id FROM {table} WHERE lesson_id = $1 ORDER BY created_at, resource_id"
+    );
+    let rows: Vec<(ResourceId,)> = sqlx::query_as(sqlx::AssertSqlSafe(query))
+        .bind(lesson)
+        .fetch_all(db.pool())
+        .await?;
     Ok(rows.into_iter().map(|(id,)| id).collect())
 }
 

@@ -52,7 +52,7 @@ use crate::config::Config;
 use crate::db::Db;
 use crate::download;
 use crate::error::Result;
-use crate::identity::PersonId;
+use crate::ids::{PersonId, ResourceId};
 use crate::jobs::Jobs;
 use crate::search::{Kind, Search};
 use crate::storage::{Key, Storage};
@@ -64,28 +64,7 @@ pub use decks::{Deck, deck, page_pictures, page_text};
 pub use describe::Description;
 pub use findable::school_moved;
 
-crate::id! {
-    /// One entry of the shelf.
-    ResourceId
-}
-crate::id! {
-    /// One upload.
-    UploadId
-}
-crate::id! {
-    /// One collection.
-    CollectionId
-}
-crate::id! {
-    /// One comment.
-    CommentId
-}
-crate::id! {
-    /// One deck in one lesson.
-    DeckId
-}
-
-crate::words! {
+crate::string_enum! {
     /// What a resource is for.
     ResourceKind {
         /// 课件
@@ -102,7 +81,7 @@ crate::words! {
     }
 }
 
-crate::words! {
+crate::string_enum! {
     /// Who may see a resource besides its owner and administrators, once it is published.
     Visibility {
         /// Nobody else: a draft.
@@ -118,7 +97,7 @@ crate::words! {
     }
 }
 
-crate::words! {
+crate::string_enum! {
     /// How a resource stands with its school's reviewers.
     Review {
         /// Nobody needs to look at it.
@@ -140,11 +119,17 @@ pub struct Library {
 
 impl Library {
     /// Opens the shelf and takes up uploads that a crash interrupted.
-    pub async fn start(config: &Config, db: Db, storage: Storage, jobs: Jobs) -> io::Result<Library> {
+    pub async fn start(
+        config: &Config,
+        db: Db,
+        storage: Storage,
+        jobs: Jobs,
+    ) -> io::Result<Library> {
         let shelf = Shelf::new(db.clone(), storage.clone(), jobs);
         tokio::spawn(shelf.clone().keep_tidy(config.library.removed_keep_days));
         let folder = config.server.data_dir.join("uploads");
-        let uploads = Uploads::start(db, storage, shelf.clone(), folder, config.library.clone()).await?;
+        let uploads =
+            Uploads::start(db, storage, shelf.clone(), folder, config.library.clone()).await?;
         Ok(Library { uploads, shelf })
     }
 
@@ -152,7 +137,10 @@ impl Library {
     pub fn register_sources(&self, search: &Search) {
         let db = &self.shelf.db;
         search.register(Kind::Resource, Arc::new(findable::Resources(db.clone())));
-        search.register(Kind::Collection, Arc::new(findable::Collections(db.clone())));
+        search.register(
+            Kind::Collection,
+            Arc::new(findable::Collections(db.clone())),
+        );
     }
 
     /// Puts a small file on the shelf in a person's name.
@@ -167,19 +155,38 @@ impl Library {
         let sniffed = sniff::sniff(&content[..content.len().min(sniff::HEAD_BYTES)]);
         let (hash, size_bytes) = (hex::encode(Sha256::digest(&content)), content.len() as u64);
         let _kept = self.shelf.keep_content().await;
-        self.shelf.storage.put(&Key::blob(&hash), content.into()).await.map_err(download::away)?;
-        let wish = Wish { visibility: Some(visibility), description: description.check()?, ..Wish::default() };
-        let content = Content { hash, size_bytes, sniffed };
-        let arrival = Arrival { person, file_name: name.to_owned(), content, wish, upload: None };
+        self.shelf
+            .storage
+            .put(&Key::blob(&hash), content.into())
+            .await
+            .map_err(download::away)?;
+        let wish = Wish {
+            visibility: Some(visibility),
+            description: description.check()?,
+            ..Wish::default()
+        };
+        let content = Content {
+            hash,
+            size_bytes,
+            sniffed,
+        };
+        let arrival = Arrival {
+            person,
+            file_name: name.to_owned(),
+            content,
+            wish,
+            upload: None,
+        };
         Ok(self.shelf.arrive(arrival).await?.0)
     }
 
     /// Whether a person has anything on the shelf.
     pub async fn shares_something(&self, person: PersonId) -> Result<bool> {
-        let found: Option<(String,)> = sqlx::query_as("SELECT id FROM resources WHERE owner_id = $1 LIMIT 1")
-            .bind(person)
-            .fetch_optional(self.shelf.db.pool())
-            .await?;
+        let found: Option<(String,)> =
+            sqlx::query_as("SELECT id FROM resources WHERE owner_id = $1 LIMIT 1")
+                .bind(person)
+                .fetch_optional(self.shelf.db.pool())
+                .await?;
         Ok(found.is_some())
     }
 

@@ -36,7 +36,10 @@ pub fn zip(storage: &Storage, name: &str, files: Vec<Packed>) -> Result<Response
     let (sender, receiver) = mpsc::channel(PIECES);
     let (storage, handle) = (storage.clone(), Handle::current());
     tokio::task::spawn_blocking(move || {
-        let mut pipe = Pipe { sender, piece: Vec::with_capacity(PIECE_BYTES) };
+        let mut pipe = Pipe {
+            sender,
+            piece: Vec::with_capacity(PIECE_BYTES),
+        };
         if let Err(error) = write(&mut pipe, &storage, &handle, files) {
             tracing::warn!(%error, "a zip could not be made to its end");
             // Nobody listens when the reader is gone.
@@ -44,7 +47,10 @@ pub fn zip(storage: &Storage, name: &str, files: Vec<Packed>) -> Result<Response
         }
     });
     // A browser's connection asks once more after the end; an unfold that is not fused panics then.
-    let pieces = stream::unfold(receiver, async |mut receiver| Some((receiver.recv().await?, receiver))).fuse();
+    let pieces = stream::unfold(receiver, async |mut receiver| {
+        Some((receiver.recv().await?, receiver))
+    })
+    .fuse();
     Response::builder()
         .header(header::CONTENT_TYPE, "application/zip")
         .header(header::CACHE_CONTROL, "no-store")
@@ -53,15 +59,24 @@ pub fn zip(storage: &Storage, name: &str, files: Vec<Packed>) -> Result<Response
         .map_err(Error::internal)
 }
 
-fn write(pipe: &mut Pipe, storage: &Storage, handle: &Handle, files: Vec<Packed>) -> io::Result<()> {
+fn write(
+    pipe: &mut Pipe,
+    storage: &Storage,
+    handle: &Handle,
+    files: Vec<Packed>,
+) -> io::Result<()> {
     let mut archive = ZipWriter::new_stream(&mut *pipe);
     let mut names = HashSet::new();
     for file in files {
         let options = SimpleFileOptions::default()
             .compression_method(CompressionMethod::Stored)
             .large_file(file.size_bytes >= LONG_FROM);
-        archive.start_file(unused(&mut names, &file.name), options).map_err(io::Error::other)?;
-        let mut content = handle.block_on(storage.stream(&file.key, None)).map_err(io::Error::other)?;
+        archive
+            .start_file(unused(&mut names, &file.name), options)
+            .map_err(io::Error::other)?;
+        let mut content = handle
+            .block_on(storage.stream(&file.key, None))
+            .map_err(io::Error::other)?;
         while let Some(bytes) = handle.block_on(content.next()) {
             archive.write_all(&bytes.map_err(io::Error::other)?)?;
         }
@@ -103,7 +118,9 @@ impl Write for Pipe {
             return Ok(());
         }
         let piece = std::mem::replace(&mut self.piece, Vec::with_capacity(PIECE_BYTES));
-        self.sender.blocking_send(Ok(piece.into())).map_err(|_| io::ErrorKind::BrokenPipe.into())
+        self.sender
+            .blocking_send(Ok(piece.into()))
+            .map_err(|_| io::ErrorKind::BrokenPipe.into())
     }
 }
 
@@ -114,7 +131,8 @@ mod tests {
     #[test]
     fn two_decks_of_one_name_are_both_in_the_zip() {
         let mut names = HashSet::new();
-        let all = ["课件.pptx", "课件.pptx", "课件.PPTX", "教案"].map(|name| unused(&mut names, name));
+        let all =
+            ["课件.pptx", "课件.pptx", "课件.PPTX", "教案"].map(|name| unused(&mut names, name));
         assert_eq!(all, ["课件.pptx", "课件 (2).pptx", "课件 (3).PPTX", "教案"]);
     }
 }

@@ -8,8 +8,8 @@ use sqlx::query::QueryAs;
 use sqlx::{Any, FromRow};
 
 use crate::db::{Db, DbError};
-use crate::identity::{Actor, PersonId};
-use crate::schools::{CommunityId, SchoolId};
+use crate::identity::Actor;
+use crate::ids::{CommunityId, PersonId, SchoolId};
 
 /// Placeholders `$1` to `$5` are the reader's in every query that uses these clauses; its own begin at `$6`.
 pub const OWN_FROM: usize = 6;
@@ -52,7 +52,9 @@ impl Reader {
             Some(school) => community_of(db, school).await?,
             None => None,
         };
-        let person = actor.filter(|actor| matches!(actor, Actor::Person(_))).map(|person| PersonId(person.id()));
+        let person = actor
+            .filter(|actor| matches!(actor, Actor::Person(_)))
+            .map(|person| PersonId(person.id()));
         Ok(Reader {
             person,
             school,
@@ -63,7 +65,10 @@ impl Reader {
     }
 
     /// Binds `$1` to `$5`.
-    pub fn bind<'q, Row>(&self, query: QueryAs<'q, Any, Row, AnyArguments>) -> QueryAs<'q, Any, Row, AnyArguments>
+    pub fn bind<'q, Row>(
+        &self,
+        query: QueryAs<'q, Any, Row, AnyArguments>,
+    ) -> QueryAs<'q, Any, Row, AnyArguments>
     where
         Row: for<'r> FromRow<'r, <Any as sqlx::Database>::Row>,
     {
@@ -78,6 +83,9 @@ impl Reader {
 
 async fn community_of(db: &Db, school: SchoolId) -> Result<Option<CommunityId>, DbError> {
     let found: Option<(Option<CommunityId>,)> =
-        sqlx::query_as("SELECT community_id FROM schools WHERE id = $1").bind(school).fetch_optional(db.pool()).await?;
+        sqlx::query_as("SELECT community_id FROM schools WHERE id = $1")
+            .bind(school)
+            .fetch_optional(db.pool())
+            .await?;
     Ok(found.and_then(|(community,)| community))
 }

@@ -13,13 +13,13 @@ use super::facts::{self, Facts, Understood};
 use super::reach::{INSIDER, OWN_FROM, Reader, SEES};
 use super::shelf::{Arrival, Content};
 use super::upload::Wish;
-use super::{CollectionId, ResourceId, ResourceKind, Review, Visibility, findable, sniff, suggest};
+use super::{ResourceKind, Review, Visibility, findable, sniff, suggest};
 use crate::app::App;
 use crate::db::{Db, millis, time};
 use crate::error::{Error, Language, Result};
 use crate::extract::{Json, Path, Query, now};
-use crate::identity::{Actor, PersonId};
-use crate::schools::SchoolId;
+use crate::identity::Actor;
+use crate::ids::{CollectionId, PersonId, ResourceId, SchoolId};
 
 /// Resources of one page of a list, unless fewer are asked for; and the most.
 const PAGE: i64 = 24;
@@ -65,7 +65,7 @@ struct Filter {
     per_page: Option<i64>,
 }
 
-crate::words! {
+crate::string_enum! {
     /// The order of a list.
     #[derive(Default)]
     Sort { #[default] Updated = "updated", Created = "created", Title = "title", Uses = "uses", Rating = "rating" }
@@ -102,7 +102,10 @@ impl Filter {
             }
         };
         equal("r.owner_id", self.owner.map(|id| id.to_string()));
-        equal("r.owner_id", reader.person.filter(|_| self.mine).map(|id| id.to_string()));
+        equal(
+            "r.owner_id",
+            reader.person.filter(|_| self.mine).map(|id| id.to_string()),
+        );
         equal("r.school_id", self.school.map(|id| id.to_string()));
         equal("r.kind", self.kind.map(|kind| kind.to_string()));
         equal("r.stage", self.stage.clone());
@@ -111,7 +114,10 @@ impl Filter {
         equal("r.edition", self.edition.clone());
         equal("r.volume", self.volume.clone());
         equal("r.unit", self.unit.clone());
-        equal("r.visibility", self.visibility.map(|visibility| visibility.to_string()));
+        equal(
+            "r.visibility",
+            self.visibility.map(|visibility| visibility.to_string()),
+        );
         equal("r.review", self.review.map(|review| review.to_string()));
         if let Some(kind) = self.file_type.clone().filter(|kind| !kind.is_empty()) {
             parts.push(format!(
@@ -134,23 +140,45 @@ impl Filter {
 
 /// Resources that I may see.
 #[utoipa::path(get, path = "/api/resources", tag = "library", params(Filter), responses((status = 200, body = Listed)))]
-async fn list(State(app): State<App>, actor: Option<Actor>, Query(filter): Query<Filter>) -> Result<Json<Listed>> {
+async fn list(
+    State(app): State<App>,
+    actor: Option<Actor>,
+    Query(filter): Query<Filter>,
+) -> Result<Json<Listed>> {
     let reader = Reader::of(&app.db, actor.as_ref()).await?;
     if filter.mine && reader.person.is_none() {
-        return Ok(Json(Listed { items: Vec::new(), total: 0 }));
+        return Ok(Json(Listed {
+            items: Vec::new(),
+            total: 0,
+        }));
     }
     if let Some(ids) = &filter.ids {
-        let ids: Vec<ResourceId> =
-            ids.split(',').filter_map(|id| id.parse().ok()).take(MOST_PER_PAGE as usize).collect();
+        let ids: Vec<ResourceId> = ids
+            .split(',')
+            .filter_map(|id| id.parse().ok())
+            .take(MOST_PER_PAGE as usize)
+            .collect();
         let items = cards::by_ids(&app.db, &reader, &ids).await?;
-        return Ok(Json(Listed { total: items.len() as i64, items }));
+        return Ok(Json(Listed {
+            total: items.len() as i64,
+            items,
+        }));
     }
     let (condition, values) = filter.condition(&reader);
     let total = cards::count(&app.db, &reader, &condition, &values).await?;
     let limit = filter.per_page.unwrap_or(PAGE).clamp(1, MOST_PER_PAGE);
     let offset = filter.page.clamp(0, 1_000_000) * limit;
-    let wanted = Wanted { condition: &condition, values, order: filter.sort.order(), limit, offset };
-    Ok(Json(Listed { items: cards::cards(&app.db, &reader, wanted).await?, total }))
+    let wanted = Wanted {
+        condition: &condition,
+        values,
+        order: filter.sort.order(),
+        limit,
+        offset,
+    };
+    Ok(Json(Listed {
+        items: cards::cards(&app.db, &reader, wanted).await?,
+        total,
+    }))
 }
 
 /// Content that is here already, as a resource of mine.
@@ -185,7 +213,10 @@ async fn create(
     let hash = form.sha256.to_ascii_lowercase();
     let known = cards::with_content(&app.db, &reader, std::slice::from_ref(&hash)).await?;
     let (_, card) = known.into_iter().next().ok_or_else(|| {
-        Error::not_found("资源库中没有这个文件，请上传。", "The library does not have this file. Please upload it.")
+        Error::not_found(
+            "资源库中没有这个文件，请上传。",
+            "The library does not have this file. Please upload it.",
+        )
     })?;
     if let Some(resource) = form.resource_id {
         editable(&app, &actor, resource).await?;
@@ -203,10 +234,19 @@ async fn create(
     };
     // The row exists: only its hash counts.
     let sniffed = sniff::sniff(&[]);
-    let content = Content { hash, size_bytes: card.file.size_bytes as u64, sniffed };
+    let content = Content {
+        hash,
+        size_bytes: card.file.size_bytes as u64,
+        sniffed,
+    };
     let _kept = app.library.shelf.keep_content().await;
-    let arrival =
-        Arrival { person: PersonId(actor.id()), file_name: file_name(&form.file_name), content, wish, upload: None };
+    let arrival = Arrival {
+        person: PersonId(actor.id()),
+        file_name: file_name(&form.file_name),
+        content,
+        wish,
+        upload: None,
+    };
     let (id, version) = app.library.shelf.arrive(arrival).await?;
     Ok((StatusCode::CREATED, Json(Placed { id, version })))
 }
@@ -283,7 +323,12 @@ async fn one(
     Ok(Json(whole(&app.db, &reader, id, language).await?))
 }
 
-pub async fn whole(db: &Db, reader: &Reader, id: ResourceId, language: Language) -> Result<Resource> {
+pub async fn whole(
+    db: &Db,
+    reader: &Reader,
+    id: ResourceId,
+    language: Language,
+) -> Result<Resource> {
     let card = cards::card(db, reader, id).await?.ok_or_else(missing)?;
     let query = format!(
         "SELECT r.description, r.review_note, r.published, r.latest, CASE WHEN {INSIDER} THEN 1 ELSE 0 END AS insider,
@@ -292,8 +337,16 @@ pub async fn whole(db: &Db, reader: &Reader, id: ResourceId, language: Language)
             (SELECT stars FROM resource_ratings g WHERE g.resource_id = r.id AND g.person_id = $1) AS my_rating
          FROM resources r WHERE {SEES} AND r.id = $6"
     );
-    let more: More = reader.bind(sqlx::query_as(sqlx::AssertSqlSafe(query))).bind(id).fetch_one(db.pool()).await?;
-    let most = if more.insider != 0 { more.latest } else { more.published };
+    let more: More = reader
+        .bind(sqlx::query_as(sqlx::AssertSqlSafe(query)))
+        .bind(id)
+        .fetch_one(db.pool())
+        .await?;
+    let most = if more.insider != 0 {
+        more.latest
+    } else {
+        more.published
+    };
     let versions: Vec<VersionRow> = sqlx::query_as(
         "SELECT v.number, v.file_name, b.size_bytes, b.type AS file_type, v.hash, v.changes, p.name AS person_name, v.created_at
          FROM resource_versions v JOIN blobs b ON b.hash = v.hash JOIN people p ON p.id = v.person_id
@@ -308,14 +361,18 @@ pub async fn whole(db: &Db, reader: &Reader, id: ResourceId, language: Language)
             .bind(&card.file.sha256)
             .fetch_one(db.pool())
             .await?;
-    let problem_text = card
-        .preview
-        .problem
-        .as_deref()
-        .map(|code| facts::problem(code, &card.file.kind).in_language(language).to_owned());
+    let problem_text = card.preview.problem.as_deref().map(|code| {
+        facts::problem(code, &card.file.kind)
+            .in_language(language)
+            .to_owned()
+    });
     Ok(Resource {
         description: more.description,
-        review_note: if card.can_edit || more.can_review != 0 { more.review_note } else { String::new() },
+        review_note: if card.can_edit || more.can_review != 0 {
+            more.review_note
+        } else {
+            String::new()
+        },
         versions: versions.into_iter().map(|row| row.version(id)).collect(),
         published: more.published,
         problem_text,
@@ -346,7 +403,11 @@ impl VersionRow {
 
 /// Takes a resource off the shelf.
 #[utoipa::path(delete, path = "/api/resources/{id}", tag = "library", params(("id" = ResourceId, Path)), responses((status = 204), (status = 403, body = crate::error::Body), (status = 404, body = crate::error::Body)))]
-async fn remove(State(app): State<App>, actor: Actor, Path(id): Path<ResourceId>) -> Result<StatusCode> {
+async fn remove(
+    State(app): State<App>,
+    actor: Actor,
+    Path(id): Path<ResourceId>,
+) -> Result<StatusCode> {
     editable(&app, &actor, id).await?;
     let mut tx = app.db.begin().await?;
     sqlx::query("UPDATE resources SET removed_at = $2 WHERE id = $1")
@@ -385,7 +446,9 @@ async fn text(
         .bind(seen.hash)
         .fetch_optional(app.db.pool())
         .await?;
-    Ok(Json(Body { text: found.map(|(body,)| body).unwrap_or_default() }))
+    Ok(Json(Body {
+        text: found.map(|(body,)| body).unwrap_or_default(),
+    }))
 }
 
 #[derive(Serialize, ToSchema)]
@@ -416,21 +479,32 @@ async fn pages(
 ) -> Result<Json<Pages>> {
     let reader = Reader::of(&app.db, actor.as_ref()).await?;
     let seen = seen(&app.db, &reader, id, asked.version).await?;
-    let rows: Vec<(i64, i64, i64, i64, String)> =
-        sqlx::query_as("SELECT number, width, height, drawn, body FROM blob_pages WHERE hash = $1 ORDER BY number")
-            .bind(seen.hash)
-            .fetch_all(app.db.pool())
-            .await?;
-    let url = |n: i64, size: &str| format!("/api/resources/{id}/pages/{n}/{size}?version={}", seen.number);
-    let items = rows.into_iter().map(|(n, width, height, drawn, text)| Page {
-        n,
-        width,
-        height,
-        text,
-        large_url: (drawn != 0).then(|| url(n, "large")),
-        small_url: (drawn != 0).then(|| url(n, "small")),
-    });
-    Ok(Json(Pages { version: seen.number, items: items.collect() }))
+    let rows: Vec<(i64, i64, i64, i64, String)> = sqlx::query_as(
+        "SELECT number, width, height, drawn, body FROM blob_pages WHERE hash = $1 ORDER BY number",
+    )
+    .bind(seen.hash)
+    .fetch_all(app.db.pool())
+    .await?;
+    let url = |n: i64, size: &str| {
+        format!(
+            "/api/resources/{id}/pages/{n}/{size}?version={}",
+            seen.number
+        )
+    };
+    let items = rows
+        .into_iter()
+        .map(|(n, width, height, drawn, text)| Page {
+            n,
+            width,
+            height,
+            text,
+            large_url: (drawn != 0).then(|| url(n, "large")),
+            small_url: (drawn != 0).then(|| url(n, "small")),
+        });
+    Ok(Json(Pages {
+        version: seen.number,
+        items: items.collect(),
+    }))
 }
 
 /// The words of the curriculum, to choose from; other words may be typed.
@@ -456,7 +530,14 @@ async fn words() -> Json<Words> {
         editions: suggest::EDITIONS.into(),
         volumes: suggest::VOLUMES.into(),
         licences: suggest::LICENCES.into(),
-        types: vec![Courseware, LessonPlan, Exercise, MicroLesson, Recording, Other],
+        types: vec![
+            Courseware,
+            LessonPlan,
+            Exercise,
+            MicroLesson,
+            Recording,
+            Other,
+        ],
     })
 }
 
@@ -496,8 +577,14 @@ pub async fn seen(db: &Db, reader: &Reader, id: ResourceId, version: Option<i64>
 /// Refuses unless the actor may change the resource: 404 when they may not even see it.
 pub async fn editable(app: &App, actor: &Actor, id: ResourceId) -> Result<()> {
     let reader = Reader::of(&app.db, Some(actor)).await?;
-    let card = cards::card(&app.db, &reader, id).await?.ok_or_else(missing)?;
-    if card.can_edit { Ok(()) } else { Err(Error::forbidden()) }
+    let card = cards::card(&app.db, &reader, id)
+        .await?
+        .ok_or_else(missing)?;
+    if card.can_edit {
+        Ok(())
+    } else {
+        Err(Error::forbidden())
+    }
 }
 
 pub fn missing() -> Error {

@@ -11,19 +11,21 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::cards;
 use super::describe::paragraph;
 use super::reach::Reader;
-use super::{ResourceId, Visibility, findable, resources, shelf};
+use super::{Visibility, findable, resources, shelf};
 use crate::app::App;
 use crate::db::is_dangling;
 use crate::error::{Error, Result};
 use crate::extract::{Json, Path};
-use crate::identity::{Actor, PersonId};
-use crate::schools::SchoolId;
+use crate::identity::Actor;
+use crate::ids::{PersonId, ResourceId, SchoolId};
 
 /// A school has a handful of subject leaders.
 const MOST_REVIEWERS: usize = 100;
 
 pub fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(decide)).routes(routes!(setting, set))
+    OpenApiRouter::new()
+        .routes(routes!(decide))
+        .routes(routes!(setting, set))
 }
 
 /// What an owner asks for.
@@ -35,7 +37,12 @@ pub enum Asked {
 }
 
 /// Sets who may see a resource, or asks its school's reviewers when it is to be seen by more people than now.
-pub async fn ask(tx: &mut Transaction<'static, Any>, actor: &Actor, id: ResourceId, asked: Asked) -> Result<()> {
+pub async fn ask(
+    tx: &mut Transaction<'static, Any>,
+    actor: &Actor,
+    id: ResourceId,
+    asked: Asked,
+) -> Result<()> {
     let (present, wanted, latest, published, school, reviews): (
         Visibility,
         Visibility,
@@ -56,9 +63,16 @@ pub async fn ask(tx: &mut Transaction<'static, Any>, actor: &Actor, id: Resource
         Asked::Again => wanted,
     };
     let is_new = published < latest || wanted as u8 > present as u8;
-    let waits = reviews > 0 && is_new && wanted != Visibility::Private && !reviews_for(tx, actor, school).await?;
+    let waits = reviews > 0
+        && is_new
+        && wanted != Visibility::Private
+        && !reviews_for(tx, actor, school).await?;
     // What is to be seen by fewer people is so at once.
-    let holds = if waits && wanted as u8 > present as u8 { present } else { wanted };
+    let holds = if waits && wanted as u8 > present as u8 {
+        present
+    } else {
+        wanted
+    };
     sqlx::query(
         "UPDATE resources SET asked_visibility = $2, visibility = $3, published = CASE WHEN $4 = 1 THEN published ELSE latest END,
             review = CASE WHEN $4 = 1 THEN 'pending' WHEN review IN ('pending', 'returned') THEN 'none' ELSE review END
@@ -77,20 +91,25 @@ pub async fn ask(tx: &mut Transaction<'static, Any>, actor: &Actor, id: Resource
 }
 
 /// Whether the actor decides for that school what is published.
-async fn reviews_for(tx: &mut Transaction<'static, Any>, actor: &Actor, school: Option<SchoolId>) -> Result<bool> {
+async fn reviews_for(
+    tx: &mut Transaction<'static, Any>,
+    actor: &Actor,
+    school: Option<SchoolId>,
+) -> Result<bool> {
     if actor.is_administrator() {
         return Ok(true);
     }
-    let (found,): (i64,) =
-        sqlx::query_as("SELECT COUNT(*) FROM library_reviewers WHERE school_id = $1 AND person_id = $2")
-            .bind(school)
-            .bind(PersonId(actor.id()))
-            .fetch_one(&mut **tx)
-            .await?;
+    let (found,): (i64,) = sqlx::query_as(
+        "SELECT COUNT(*) FROM library_reviewers WHERE school_id = $1 AND person_id = $2",
+    )
+    .bind(school)
+    .bind(PersonId(actor.id()))
+    .fetch_one(&mut **tx)
+    .await?;
     Ok(found > 0)
 }
 
-crate::words! {
+crate::string_enum! {
     /// What is done with a review.
     Step {
         /// The reviewer publishes what was asked for.
@@ -118,7 +137,9 @@ async fn decide(
     Json(form): Json<Decision>,
 ) -> Result<StatusCode> {
     let reader = Reader::of(&app.db, Some(&actor)).await?;
-    let card = cards::card(&app.db, &reader, id).await?.ok_or_else(resources::missing)?;
+    let card = cards::card(&app.db, &reader, id)
+        .await?
+        .ok_or_else(resources::missing)?;
     let note = paragraph("note", &form.note, 1000)?;
     let mut tx = app.db.begin().await?;
     match form.action {
@@ -175,15 +196,17 @@ struct SchoolLibrary {
 /// A school's library setting.
 #[utoipa::path(get, path = "/api/schools/{id}/library", tag = "library", params(("id" = SchoolId, Path)), responses((status = 200, body = SchoolLibrary)))]
 async fn setting(State(app): State<App>, Path(id): Path<SchoolId>) -> Result<Json<SchoolLibrary>> {
-    let reviews: Option<(i64,)> = sqlx::query_as("SELECT reviews FROM library_schools WHERE school_id = $1")
-        .bind(id)
-        .fetch_optional(app.db.pool())
-        .await?;
-    let reviewers: Vec<(PersonId,)> =
-        sqlx::query_as("SELECT person_id FROM library_reviewers WHERE school_id = $1 ORDER BY person_id")
+    let reviews: Option<(i64,)> =
+        sqlx::query_as("SELECT reviews FROM library_schools WHERE school_id = $1")
             .bind(id)
-            .fetch_all(app.db.pool())
+            .fetch_optional(app.db.pool())
             .await?;
+    let reviewers: Vec<(PersonId,)> = sqlx::query_as(
+        "SELECT person_id FROM library_reviewers WHERE school_id = $1 ORDER BY person_id",
+    )
+    .bind(id)
+    .fetch_all(app.db.pool())
+    .await?;
     Ok(Json(SchoolLibrary {
         reviews: reviews.is_some_and(|(reviews,)| reviews != 0),
         reviewer_ids: reviewers.into_iter().map(|(id,)| id).collect(),
@@ -192,12 +215,24 @@ async fn setting(State(app): State<App>, Path(id): Path<SchoolId>) -> Result<Jso
 
 /// Sets a school's library setting.
 #[utoipa::path(put, path = "/api/schools/{id}/library", tag = "library", params(("id" = SchoolId, Path)), request_body = SchoolLibrary, responses((status = 204), (status = 422, body = crate::error::Body)))]
-async fn set(State(app): State<App>, Path(id): Path<SchoolId>, Json(form): Json<SchoolLibrary>) -> Result<StatusCode> {
+async fn set(
+    State(app): State<App>,
+    Path(id): Path<SchoolId>,
+    Json(form): Json<SchoolLibrary>,
+) -> Result<StatusCode> {
     if form.reviewer_ids.len() > MOST_REVIEWERS {
-        return Err(Error::field("reviewer_ids", "审核人最多 100 位。", "At most 100 reviewers."));
+        return Err(Error::field(
+            "reviewer_ids",
+            "审核人最多 100 位。",
+            "At most 100 reviewers.",
+        ));
     }
     let unknown = |error| match is_dangling(&error) {
-        true => Error::field("reviewer_ids", "没有找到这所学校或这位审核人。", "There is no such school or reviewer."),
+        true => Error::field(
+            "reviewer_ids",
+            "没有找到这所学校或这位审核人。",
+            "There is no such school or reviewer.",
+        ),
         false => error.into(),
     };
     let mut tx = app.db.begin().await?;
@@ -210,7 +245,10 @@ async fn set(State(app): State<App>, Path(id): Path<SchoolId>, Json(form): Json<
     .execute(&mut *tx)
     .await
     .map_err(unknown)?;
-    sqlx::query("DELETE FROM library_reviewers WHERE school_id = $1").bind(id).execute(&mut *tx).await?;
+    sqlx::query("DELETE FROM library_reviewers WHERE school_id = $1")
+        .bind(id)
+        .execute(&mut *tx)
+        .await?;
     for reviewer in form.reviewer_ids {
         sqlx::query("INSERT INTO library_reviewers (school_id, person_id) VALUES ($1, $2) ON CONFLICT DO NOTHING")
             .bind(id)

@@ -8,13 +8,13 @@ use tokio::sync::{OwnedRwLockReadGuard, RwLock};
 use super::describe::{Description, file_name, stem};
 use super::sniff::Sniffed;
 use super::upload::Wish;
-use super::{ResourceId, ResourceKind, Review, UploadId, Visibility, findable, suggest, understand};
+use super::{ResourceKind, Review, Visibility, findable, suggest, understand};
 use crate::db::{Db, millis};
 use crate::error::{Error, Result};
 use crate::extract::now;
-use crate::identity::{PersonId, Role};
+use crate::identity::Role;
+use crate::ids::{PersonId, ResourceId, SchoolId, UploadId};
 use crate::jobs::Jobs;
-use crate::schools::SchoolId;
 use crate::storage::Storage;
 
 type Tx = Transaction<'static, Any>;
@@ -55,7 +55,12 @@ struct Giver {
 
 impl Shelf {
     pub fn new(db: Db, storage: Storage, jobs: Jobs) -> Shelf {
-        Shelf { db, storage, jobs, content: Arc::default() }
+        Shelf {
+            db,
+            storage,
+            jobs,
+            content: Arc::default(),
+        }
     }
 
     /// While this is held, no content is removed from the store.
@@ -104,17 +109,24 @@ async fn outcome_of(tx: &mut Tx, upload: UploadId) -> Result<Option<(ResourceId,
             .bind(upload)
             .fetch_optional(&mut **tx)
             .await?;
-    let (resource, version) = row.ok_or_else(|| Error::not_found("这次上传已被取消。", "This upload was given up."))?;
+    let (resource, version) =
+        row.ok_or_else(|| Error::not_found("这次上传已被取消。", "This upload was given up."))?;
     Ok(resource.zip(version))
 }
 
-async fn note_outcome(tx: &mut Tx, upload: UploadId, (resource, version): (ResourceId, i64)) -> Result<()> {
-    let noted = sqlx::query("UPDATE uploads SET resource_id = $2, version = $3 WHERE id = $1 AND resource_id IS NULL")
-        .bind(upload)
-        .bind(resource)
-        .bind(version)
-        .execute(&mut **tx)
-        .await?;
+async fn note_outcome(
+    tx: &mut Tx,
+    upload: UploadId,
+    (resource, version): (ResourceId, i64),
+) -> Result<()> {
+    let noted = sqlx::query(
+        "UPDATE uploads SET resource_id = $2, version = $3 WHERE id = $1 AND resource_id IS NULL",
+    )
+    .bind(upload)
+    .bind(resource)
+    .bind(version)
+    .execute(&mut **tx)
+    .await?;
     match noted.rows_affected() {
         1 => Ok(()),
         _ => Err(Error::internal("another try finished the same upload")),
@@ -146,7 +158,11 @@ async fn giver(tx: &mut Tx, id: PersonId) -> Result<Giver> {
     .bind(id)
     .fetch_one(&mut **tx)
     .await?;
-    Ok(Giver { id, school, reviewed: reviews > 0 && reviewer == 0 && role != Role::Administrator })
+    Ok(Giver {
+        id,
+        school,
+        reviewed: reviews > 0 && reviewer == 0 && role != Role::Administrator,
+    })
 }
 
 /// The entry that gets a new version.
@@ -168,10 +184,21 @@ async fn present(tx: &mut Tx, id: ResourceId) -> Result<Option<Present>> {
     .bind(id)
     .fetch_optional(&mut **tx)
     .await?;
-    Ok(row.map(|(latest, hash, asked, owner)| Present { id, latest, hash, asked, owner }))
+    Ok(row.map(|(latest, hash, asked, owner)| Present {
+        id,
+        latest,
+        hash,
+        asked,
+        owner,
+    }))
 }
 
-async fn add_version(tx: &mut Tx, giver: &Giver, present: Present, arrival: &Arrival) -> Result<(ResourceId, i64)> {
+async fn add_version(
+    tx: &mut Tx,
+    giver: &Giver,
+    present: Present,
+    arrival: &Arrival,
+) -> Result<(ResourceId, i64)> {
     if present.hash == arrival.content.hash {
         // Nothing changed.
         return Ok((present.id, present.latest));
@@ -192,7 +219,13 @@ async fn add_version(tx: &mut Tx, giver: &Giver, present: Present, arrival: &Arr
     Ok((present.id, number))
 }
 
-async fn insert_version(tx: &mut Tx, giver: &Giver, id: ResourceId, number: i64, arrival: &Arrival) -> Result<()> {
+async fn insert_version(
+    tx: &mut Tx,
+    giver: &Giver,
+    id: ResourceId,
+    number: i64,
+    arrival: &Arrival,
+) -> Result<()> {
     sqlx::query(
         "INSERT INTO resource_versions (resource_id, number, hash, file_name, folder, changes, person_id, created_at)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
@@ -231,9 +264,18 @@ async fn add_resource(tx: &mut Tx, giver: &Giver, arrival: &Arrival) -> Result<(
         None => Visibility::County,
     });
     let waits = giver.reviewed && asked != Visibility::Private;
-    let text =
-        |said: &Option<String>, guess: &Option<String>| said.clone().or_else(|| guess.clone()).unwrap_or_default();
-    let Description { title, description, kind, keywords, licence, source, .. } = said;
+    let text = |said: &Option<String>, guess: &Option<String>| {
+        said.clone().or_else(|| guess.clone()).unwrap_or_default()
+    };
+    let Description {
+        title,
+        description,
+        kind,
+        keywords,
+        licence,
+        source,
+        ..
+    } = said;
     let time = millis(now());
     sqlx::query(
         "INSERT INTO resources (id, owner_id, school_id, title, description, kind, stage, grade, subject, edition, volume, unit,

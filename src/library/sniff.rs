@@ -37,9 +37,15 @@ const AT_START: &[(&[u8], Sniffed)] = &[
     (b"FLV\x01", sniffed("video", "video/x-flv")),
     (b"\x00\x00\x01\xba", sniffed("video", "video/mpeg")),
     // Advanced Systems Format: WMV and WMA.
-    (b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", sniffed("video", "video/x-ms-asf")),
+    (
+        b"\x30\x26\xb2\x75\x8e\x66\xcf\x11",
+        sniffed("video", "video/x-ms-asf"),
+    ),
     // Compound files: old office formats, told apart by the document program.
-    (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", sniffed("unknown", "application/x-ole-storage")),
+    (
+        b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1",
+        sniffed("unknown", "application/x-ole-storage"),
+    ),
 ];
 
 /// Programs have no place on a shelf of courseware, and other schools' machines would run them.
@@ -83,7 +89,10 @@ pub fn sniff(head: &[u8]) -> Sniffed {
 fn in_zip(head: &[u8]) -> Sniffed {
     let has = |name: &[u8]| head.windows(name.len()).any(|window| window == name);
     let known: [(&[u8], Sniffed); 6] = [
-        (b"mimetypeapplication/vnd.oasis.opendocument.text", sniffed("odt", "application/vnd.oasis.opendocument.text")),
+        (
+            b"mimetypeapplication/vnd.oasis.opendocument.text",
+            sniffed("odt", "application/vnd.oasis.opendocument.text"),
+        ),
         (
             b"mimetypeapplication/vnd.oasis.opendocument.presentation",
             sniffed("odp", "application/vnd.oasis.opendocument.presentation"),
@@ -92,9 +101,27 @@ fn in_zip(head: &[u8]) -> Sniffed {
             b"mimetypeapplication/vnd.oasis.opendocument.spreadsheet",
             sniffed("ods", "application/vnd.oasis.opendocument.spreadsheet"),
         ),
-        (b"word/", sniffed("docx", "application/vnd.openxmlformats-officedocument.wordprocessingml.document")),
-        (b"ppt/", sniffed("pptx", "application/vnd.openxmlformats-officedocument.presentationml.presentation")),
-        (b"xl/", sniffed("xlsx", "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet")),
+        (
+            b"word/",
+            sniffed(
+                "docx",
+                "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+            ),
+        ),
+        (
+            b"ppt/",
+            sniffed(
+                "pptx",
+                "application/vnd.openxmlformats-officedocument.presentationml.presentation",
+            ),
+        ),
+        (
+            b"xl/",
+            sniffed(
+                "xlsx",
+                "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+            ),
+        ),
     ];
     let is_office = has(b"[Content_Types].xml") || has(b"mimetype");
     let found = known.into_iter().find(|(name, _)| is_office && has(name));
@@ -103,11 +130,16 @@ fn in_zip(head: &[u8]) -> Sniffed {
 
 /// Text in any encoding of ours has no zero bytes and hardly a control character.
 fn text(head: &[u8]) -> Sniffed {
-    let odd = head.iter().filter(|byte| **byte < 0x20 && !matches!(byte, b'\t' | b'\n' | b'\r' | 0x0c)).count();
+    let odd = head
+        .iter()
+        .filter(|byte| **byte < 0x20 && !matches!(byte, b'\t' | b'\n' | b'\r' | 0x0c))
+        .count();
     if head.is_empty() || odd > 0 {
         return UNKNOWN;
     }
-    let start = String::from_utf8_lossy(&head[..head.len().min(512)]).trim_start_matches('\u{feff}').to_lowercase();
+    let start = String::from_utf8_lossy(&head[..head.len().min(512)])
+        .trim_start_matches('\u{feff}')
+        .to_lowercase();
     let start = start.trim_start();
     if start.starts_with("<!doctype html") || start.starts_with("<html") {
         return sniffed("html", "text/html");
@@ -128,8 +160,14 @@ mod tests {
             (b"RIFF\x24\0\0\0AVI LIST", "video"),
             (b"\0\0\0\x20ftypisom", "video"),
             (b"\0\0\0\x24ftypheic\0\0\0\0mif1", "heic"),
-            (b"PK\x03\x04........[Content_Types].xml....PK\x03\x04...ppt/slides", "pptx"),
-            (b"PK\x03\x04....mimetypeapplication/vnd.oasis.opendocument.textPK", "odt"),
+            (
+                b"PK\x03\x04........[Content_Types].xml....PK\x03\x04...ppt/slides",
+                "pptx",
+            ),
+            (
+                b"PK\x03\x04....mimetypeapplication/vnd.oasis.opendocument.textPK",
+                "odt",
+            ),
             (b"PK\x03\x04....photos/1.jpg", "zip"),
             ("# 富饶的西沙群岛\n教学设计".as_bytes(), "txt"),
             (b"\xef\xbb\xbf<!DOCTYPE html><html>", "html"),

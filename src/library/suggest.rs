@@ -8,12 +8,24 @@ use sqlx::{Any, Transaction};
 use super::ResourceKind;
 use super::describe::Description;
 use crate::db::DbError;
-use crate::identity::PersonId;
+use crate::ids::PersonId;
 
 /// The words of the curriculum, as Chinese schools print them on books.
 pub const STAGES: [&str; 5] = ["学前", "小学", "初中", "高中", "中职"];
-pub const GRADES: [&str; 12] =
-    ["一年级", "二年级", "三年级", "四年级", "五年级", "六年级", "七年级", "八年级", "九年级", "高一", "高二", "高三"];
+pub const GRADES: [&str; 12] = [
+    "一年级",
+    "二年级",
+    "三年级",
+    "四年级",
+    "五年级",
+    "六年级",
+    "七年级",
+    "八年级",
+    "九年级",
+    "高一",
+    "高二",
+    "高三",
+];
 pub const SUBJECTS: [&str; 20] = [
     "语文",
     "数学",
@@ -53,7 +65,13 @@ pub const EDITIONS: [&str; 14] = [
     "教科版",
 ];
 pub const VOLUMES: [&str; 6] = ["上册", "下册", "全一册", "必修", "选择性必修", "选修"];
-pub const LICENCES: [&str; 5] = ["仅供教学使用", "CC BY 4.0", "CC BY-SA 4.0", "CC BY-NC 4.0", "CC BY-NC-SA 4.0"];
+pub const LICENCES: [&str; 5] = [
+    "仅供教学使用",
+    "CC BY 4.0",
+    "CC BY-SA 4.0",
+    "CC BY-NC 4.0",
+    "CC BY-NC-SA 4.0",
+];
 
 /// Other words for the same thing.
 const SUBJECT_ALIASES: [(&str, &str); 8] = [
@@ -77,12 +95,35 @@ const GRADE_ALIASES: [(&str, &str); 9] = [
     ("高中二年级", "高二"),
     ("高中三年级", "高三"),
 ];
-const EDITION_ALIASES: [(&str, &str); 5] =
-    [("部编", "统编版"), ("统编", "统编版"), ("人教", "人教版"), ("北师大", "北师大版"), ("苏教", "苏教版")];
+const EDITION_ALIASES: [(&str, &str); 5] = [
+    ("部编", "统编版"),
+    ("统编", "统编版"),
+    ("人教", "人教版"),
+    ("北师大", "北师大版"),
+    ("苏教", "苏教版"),
+];
 const KINDS: [(ResourceKind, &[&str]); 5] = [
-    (ResourceKind::LessonPlan, &["教案", "教学设计", "说课稿", "导学案", "教学反思"]),
-    (ResourceKind::Exercise, &["习题", "练习", "试卷", "试题", "测试", "作业", "检测", "单元卷"]),
-    (ResourceKind::Recording, &["录课", "课堂实录", "公开课", "录像课"]),
+    (
+        ResourceKind::LessonPlan,
+        &["教案", "教学设计", "说课稿", "导学案", "教学反思"],
+    ),
+    (
+        ResourceKind::Exercise,
+        &[
+            "习题",
+            "练习",
+            "试卷",
+            "试题",
+            "测试",
+            "作业",
+            "检测",
+            "单元卷",
+        ],
+    ),
+    (
+        ResourceKind::Recording,
+        &["录课", "课堂实录", "公开课", "录像课"],
+    ),
     (ResourceKind::MicroLesson, &["微课"]),
     (ResourceKind::Courseware, &["课件", "幻灯片", "PPT", "ppt"]),
 ];
@@ -120,7 +161,10 @@ struct Shared {
 type Field = (&'static str, fn(&Shared) -> &String);
 
 impl Habits {
-    pub async fn of(tx: &mut Transaction<'static, Any>, person: PersonId) -> Result<Habits, DbError> {
+    pub async fn of(
+        tx: &mut Transaction<'static, Any>,
+        person: PersonId,
+    ) -> Result<Habits, DbError> {
         let last: Vec<Shared> = sqlx::query_as(
             "SELECT stage, grade, subject, edition, volume FROM resources WHERE owner_id = $1 AND removed_at IS NULL
              ORDER BY created_at DESC LIMIT $2",
@@ -162,7 +206,9 @@ fn most_common<'a>(values: impl Iterator<Item = &'a String>) -> Option<String> {
         *counts.entry(value).or_default() += 1;
         all += 1;
     }
-    let (value, count) = counts.into_iter().max_by_key(|(value, count)| (*count, *value))?;
+    let (value, count) = counts
+        .into_iter()
+        .max_by_key(|(value, count)| (*count, *value))?;
     (count * 2 >= all).then(|| value.to_owned())
 }
 
@@ -173,17 +219,19 @@ pub fn suggest(hints: &Hints, habits: &Habits) -> Description {
     let sources = [hints.name, hints.folder, head.as_str()];
     let find = |of: &dyn Fn(&str) -> Option<String>| sources.iter().find_map(|source| of(source));
     let grade = find(&|text| one_of(text, &GRADES, &GRADE_ALIASES));
-    let stage = find(&|text| one_of(text, &STAGES, &[])).or_else(|| grade.as_deref().and_then(stage_of));
+    let stage =
+        find(&|text| one_of(text, &STAGES, &[])).or_else(|| grade.as_deref().and_then(stage_of));
     let subject = find(&|text| one_of(text, &SUBJECTS, &SUBJECT_ALIASES));
     let named_grade = grade.is_some();
     Description {
-        kind: find(&|text| kind_of(text).map(|kind| kind.word().to_owned()))
+        kind: find(&|text| kind_of(text).map(|kind| kind.as_str().to_owned()))
             .and_then(|word| word.parse().ok())
             .or_else(|| kind_of_file(hints.file_type)),
         stage: stage.or_else(|| habits.get("stage").filter(|_| !named_grade)),
         grade: grade.or_else(|| habits.get("grade")),
         subject: subject.or_else(|| habits.get("subject")),
-        edition: find(&|text| one_of(text, &EDITIONS, &EDITION_ALIASES)).or_else(|| habits.get("edition")),
+        edition: find(&|text| one_of(text, &EDITIONS, &EDITION_ALIASES))
+            .or_else(|| habits.get("edition")),
         volume: find(&volume_of).or_else(|| habits.get("volume")),
         unit: find(&|text| numbered(text, &["单元", "章"])),
         period: find(&|text| numbered(text, &["课时"])),
@@ -194,18 +242,30 @@ pub fn suggest(hints: &Hints, habits: &Habits) -> Description {
 /// The fields that `guess` fills where nothing was said.
 pub fn filled(said: &Description, guess: &Description) -> Vec<&'static str> {
     let said = said.fields();
-    guess.fields().into_iter().filter(|field| !said.contains(field)).collect()
+    guess
+        .fields()
+        .into_iter()
+        .filter(|field| !said.contains(field))
+        .collect()
 }
 
 /// The known word that comes first in the text.
 fn one_of(text: &str, words: &[&str], aliases: &[(&str, &str)]) -> Option<String> {
-    let known = words.iter().map(|word| (*word, *word)).chain(aliases.iter().copied());
-    let found = known.filter_map(|(seen, meant)| text.find(seen).map(|at| (at, std::cmp::Reverse(seen.len()), meant)));
+    let known = words
+        .iter()
+        .map(|word| (*word, *word))
+        .chain(aliases.iter().copied());
+    let found = known.filter_map(|(seen, meant)| {
+        text.find(seen)
+            .map(|at| (at, std::cmp::Reverse(seen.len()), meant))
+    });
     found.min().map(|(_, _, meant)| meant.to_owned())
 }
 
 fn kind_of(text: &str) -> Option<ResourceKind> {
-    let found = KINDS.iter().flat_map(|(kind, words)| words.iter().map(move |word| (kind, word)));
+    let found = KINDS
+        .iter()
+        .flat_map(|(kind, words)| words.iter().map(move |word| (kind, word)));
     let found = found.filter_map(|(kind, word)| text.find(word).map(|at| (at, *kind)));
     found.min_by_key(|(at, _)| *at).map(|(_, kind)| kind)
 }
@@ -241,16 +301,25 @@ fn volume_of(text: &str) -> Option<String> {
         }
     }
     let digits = ["一", "二", "三", "四", "五", "六", "七", "八", "九"];
-    let starts = |mark: &str| digits.iter().any(|digit| text.starts_with(&format!("{digit}{mark}")));
-    [("上", "上册"), ("下", "下册")].into_iter().find(|(mark, _)| starts(mark)).map(|(_, volume)| volume.to_owned())
+    let starts = |mark: &str| {
+        digits
+            .iter()
+            .any(|digit| text.starts_with(&format!("{digit}{mark}")))
+    };
+    [("上", "上册"), ("下", "下册")]
+        .into_iter()
+        .find(|(mark, _)| starts(mark))
+        .map(|(_, volume)| volume.to_owned())
 }
 
 /// 第三单元, 第2课时: a number between 第 and one of the words.
 fn numbered(text: &str, words: &[&str]) -> Option<String> {
     text.match_indices('第').find_map(|(at, mark)| {
         let rest = &text[at + mark.len()..];
-        let digits: String =
-            rest.chars().take_while(|c| c.is_ascii_digit() || "一二三四五六七八九十".contains(*c)).collect();
+        let digits: String = rest
+            .chars()
+            .take_while(|c| c.is_ascii_digit() || "一二三四五六七八九十".contains(*c))
+            .collect();
         let after = &rest[digits.len()..];
         let word = words.iter().find(|word| after.starts_with(**word))?;
         (!digits.is_empty() && digits.chars().count() <= 3).then(|| format!("第{digits}{word}"))
@@ -262,29 +331,64 @@ mod tests {
     use super::*;
 
     fn hints<'a>(name: &'a str, folder: &'a str, text: &'a str) -> Hints<'a> {
-        Hints { name, folder, file_type: "docx", text }
+        Hints {
+            name,
+            folder,
+            file_type: "docx",
+            text,
+        }
     }
 
     #[test]
     fn a_teachers_file_name_says_almost_everything() {
         let said = suggest(
-            &hints("部编版三年级上册语文第六单元《富饶的西沙群岛》第2课时教学设计", "", ""),
+            &hints(
+                "部编版三年级上册语文第六单元《富饶的西沙群岛》第2课时教学设计",
+                "",
+                "",
+            ),
             &Habits::default(),
         );
         assert_eq!(said.kind, Some(ResourceKind::LessonPlan));
         let text = |field: &Option<String>| field.clone().unwrap_or_default();
         assert_eq!(
-            [&said.stage, &said.grade, &said.subject, &said.edition, &said.volume, &said.unit, &said.period].map(text),
-            ["小学", "三年级", "语文", "统编版", "上册", "第六单元", "第2课时"]
+            [
+                &said.stage,
+                &said.grade,
+                &said.subject,
+                &said.edition,
+                &said.volume,
+                &said.unit,
+                &said.period
+            ]
+            .map(text),
+            [
+                "小学",
+                "三年级",
+                "语文",
+                "统编版",
+                "上册",
+                "第六单元",
+                "第2课时"
+            ]
         );
     }
 
     #[test]
     fn what_the_name_leaves_out_is_in_the_folder_or_the_text() {
-        let said = suggest(&hints("课件1", "八年级物理/第二章", "人教版\n声音的特性"), &Habits::default());
+        let said = suggest(
+            &hints("课件1", "八年级物理/第二章", "人教版\n声音的特性"),
+            &Habits::default(),
+        );
         assert_eq!(said.kind, Some(ResourceKind::Courseware));
-        assert_eq!((said.stage.as_deref(), said.subject.as_deref()), (Some("初中"), Some("物理")));
-        assert_eq!((said.unit.as_deref(), said.edition.as_deref()), (Some("第二章"), Some("人教版")));
+        assert_eq!(
+            (said.stage.as_deref(), said.subject.as_deref()),
+            (Some("初中"), Some("物理"))
+        );
+        assert_eq!(
+            (said.unit.as_deref(), said.edition.as_deref()),
+            (Some("第二章"), Some("人教版"))
+        );
     }
 
     #[test]
@@ -296,33 +400,54 @@ mod tests {
             edition: String::new(),
             volume: String::new(),
         };
-        let habits = Habits::from(&[shared("三年级", "语文"), shared("三年级", "语文"), shared("四年级", "数学")]);
+        let habits = Habits::from(&[
+            shared("三年级", "语文"),
+            shared("三年级", "语文"),
+            shared("四年级", "数学"),
+        ]);
         let said = suggest(&hints("古诗三首", "", ""), &habits);
         assert_eq!(
             (said.grade.as_deref(), said.subject.as_deref(), said.edition),
             (Some("三年级"), Some("语文"), None)
         );
-        let mixed = Habits::from(&[shared("一年级", "语文"), shared("二年级", "数学"), shared("三年级", "英语")]);
+        let mixed = Habits::from(&[
+            shared("一年级", "语文"),
+            shared("二年级", "数学"),
+            shared("三年级", "英语"),
+        ]);
         assert_eq!(suggest(&hints("古诗三首", "", ""), &mixed).grade, None);
         // The name is surer than any habit.
         let said = suggest(&hints("高一数学 函数", "", ""), &habits);
         assert_eq!(
-            (said.stage.as_deref(), said.grade.as_deref(), said.subject.as_deref()),
+            (
+                said.stage.as_deref(),
+                said.grade.as_deref(),
+                said.subject.as_deref()
+            ),
             (Some("高中"), Some("高一"), Some("数学"))
         );
     }
 
     #[test]
     fn what_somebody_said_is_not_suggested() {
-        let said = Description { subject: Some("数学".into()), ..Description::default() };
+        let said = Description {
+            subject: Some("数学".into()),
+            ..Description::default()
+        };
         let guess = suggest(&hints("三年级语文", "", ""), &Habits::default());
         assert_eq!(filled(&said, &guess), ["stage", "grade"]);
     }
 
     #[test]
     fn numbers_are_taken_only_between_their_words() {
-        assert_eq!(numbered("第十二单元", &["单元"]).as_deref(), Some("第十二单元"));
-        assert_eq!(numbered("第一中学第三单元", &["单元"]).as_deref(), Some("第三单元"));
+        assert_eq!(
+            numbered("第十二单元", &["单元"]).as_deref(),
+            Some("第十二单元")
+        );
+        assert_eq!(
+            numbered("第一中学第三单元", &["单元"]).as_deref(),
+            Some("第三单元")
+        );
         assert_eq!(numbered("单元第", &["单元"]), None);
     }
 }

@@ -36,7 +36,11 @@ impl Shelf {
 
     /// Rows first, bytes after: a crash between the two leaves bytes that nobody sees, and they are taken over if the same content comes
     /// again.
-    pub(super) async fn sweep(&self, now: Timestamp, removed_keep_days: u32) -> Result<(), SweepError> {
+    pub(super) async fn sweep(
+        &self,
+        now: Timestamp,
+        removed_keep_days: u32,
+    ) -> Result<(), SweepError> {
         let before = now - SignedDuration::from_hours(24 * i64::from(removed_keep_days));
         sqlx::query("DELETE FROM resources WHERE removed_at <= $1")
             .bind(millis(before))
@@ -56,12 +60,18 @@ impl Shelf {
                 .fetch_all(self.db.pool())
                 .await?;
         for (hash, pages, facts) in unused {
-            self.remove_content(&hash, pages, &Facts::of(&facts)).await?;
+            self.remove_content(&hash, pages, &Facts::of(&facts))
+                .await?;
         }
         Ok(())
     }
 
-    async fn remove_content(&self, hash: &str, pages: i64, facts: &Facts) -> Result<(), SweepError> {
+    async fn remove_content(
+        &self,
+        hash: &str,
+        pages: i64,
+        facts: &Facts,
+    ) -> Result<(), SweepError> {
         // Nothing arrives meanwhile; an upload that waits here stores its bytes anew.
         let _nobody = self.content.write().await;
         let removed = sqlx::query(
@@ -91,10 +101,21 @@ impl Shelf {
 
 /// What was made of a content.
 fn names(pages: i64, facts: &Facts) -> Vec<String> {
-    let mut names: Vec<String> = (1..=pages).flat_map(|n| [PageSize::Large.name(n), PageSize::Small.name(n)]).collect();
-    names.extend(facts.picture.as_ref().and_then(|picture| picture.mime.as_ref()).map(|_| IMAGE.to_owned()));
+    let mut names: Vec<String> = (1..=pages)
+        .flat_map(|n| [PageSize::Large.name(n), PageSize::Small.name(n)])
+        .collect();
+    names.extend(
+        facts
+            .picture
+            .as_ref()
+            .and_then(|picture| picture.mime.as_ref())
+            .map(|_| IMAGE.to_owned()),
+    );
     names.extend((facts.sheets > 0).then(|| SHEETS.to_owned()));
-    if let Some(Media { has_poster, plays, .. }) = &facts.media {
+    if let Some(Media {
+        has_poster, plays, ..
+    }) = &facts.media
+    {
         names.extend(has_poster.then(|| POSTER.to_owned()));
         names.extend((*plays == Some(Plays::Rendition)).then(|| RENDITION.to_owned()));
     }

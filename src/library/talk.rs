@@ -10,21 +10,25 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::cards::{self, Owner};
 use super::describe::paragraph;
 use super::reach::Reader;
-use super::{CommentId, ResourceId, findable, resources};
+use super::{findable, resources};
 use crate::app::App;
 use crate::db::{Db, MAX_ROWS, millis, time};
 use crate::error::{Error, Result};
 use crate::extract::{Json, Path, now};
-use crate::identity::{Actor, PersonId};
+use crate::identity::Actor;
+use crate::ids::{CommentId, PersonId, ResourceId};
 
 /// A comment is a remark, not an essay.
 const COMMENT_CHARS: usize = 2000;
 
 pub fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(rate)).routes(routes!(comments, comment)).routes(routes!(take_back))
+    OpenApiRouter::new()
+        .routes(routes!(rate))
+        .routes(routes!(comments, comment))
+        .routes(routes!(take_back))
 }
 
-crate::words! {
+crate::string_enum! {
     /// How somebody made use of a resource.
     Way { Download = "download", Lesson = "lesson" }
 }
@@ -43,7 +47,10 @@ pub async fn used(db: &Db, id: ResourceId, person: PersonId, way: Way) -> Result
     .execute(&mut *tx)
     .await?;
     if added.rows_affected() > 0 {
-        sqlx::query("UPDATE resources SET uses = uses + 1 WHERE id = $1").bind(id).execute(&mut *tx).await?;
+        sqlx::query("UPDATE resources SET uses = uses + 1 WHERE id = $1")
+            .bind(id)
+            .execute(&mut *tx)
+            .await?;
         findable::mark(&mut tx, id).await?;
     }
     tx.commit().await?;
@@ -72,13 +79,23 @@ async fn rate(
     Json(form): Json<Stars>,
 ) -> Result<Json<Rated>> {
     if !(0..=5).contains(&form.stars) {
-        return Err(Error::field("stars", "评分为 1 到 5 颗星。", "A rating has 1 to 5 stars."));
+        return Err(Error::field(
+            "stars",
+            "评分为 1 到 5 颗星。",
+            "A rating has 1 to 5 stars.",
+        ));
     }
     let reader = Reader::of(&app.db, Some(&actor)).await?;
-    let card = cards::card(&app.db, &reader, id).await?.ok_or_else(resources::missing)?;
+    let card = cards::card(&app.db, &reader, id)
+        .await?
+        .ok_or_else(resources::missing)?;
     let person = PersonId(actor.id());
     if card.owner.id == person {
-        return Err(Error::conflict("own_resource", "不能给自己的资源评分。", "One does not rate one's own resource."));
+        return Err(Error::conflict(
+            "own_resource",
+            "不能给自己的资源评分。",
+            "One does not rate one's own resource.",
+        ));
     }
     let mut tx = app.db.begin().await?;
     sqlx::query("DELETE FROM resource_ratings WHERE resource_id = $1 AND person_id = $2")
@@ -136,24 +153,37 @@ struct Comments {
 
 /// What is said of a resource, oldest first.
 #[utoipa::path(get, path = "/api/resources/{id}/comments", tag = "library", params(("id" = ResourceId, Path)), responses((status = 200, body = Comments), (status = 404, body = crate::error::Body)))]
-async fn comments(State(app): State<App>, actor: Option<Actor>, Path(id): Path<ResourceId>) -> Result<Json<Comments>> {
+async fn comments(
+    State(app): State<App>,
+    actor: Option<Actor>,
+    Path(id): Path<ResourceId>,
+) -> Result<Json<Comments>> {
     let reader = Reader::of(&app.db, actor.as_ref()).await?;
-    let card = cards::card(&app.db, &reader, id).await?.ok_or_else(resources::missing)?;
+    let card = cards::card(&app.db, &reader, id)
+        .await?
+        .ok_or_else(resources::missing)?;
     let query = format!(
         "SELECT c.id, c.person_id, p.name, c.page, c.body, c.created_at FROM resource_comments c
          JOIN people p ON p.id = c.person_id WHERE c.resource_id = $1 ORDER BY c.created_at, c.id LIMIT {MAX_ROWS}"
     );
     let rows: Vec<(CommentId, PersonId, String, Option<i64>, String, i64)> =
-        sqlx::query_as(sqlx::AssertSqlSafe(query)).bind(id).fetch_all(app.db.pool()).await?;
-    let items = rows.into_iter().map(|(id, person, name, page, text, at)| Comment {
-        id,
-        can_remove: card.can_edit || reader.person == Some(person),
-        by: Owner { id: person, name },
-        page,
-        text,
-        created_at: time(at),
-    });
-    Ok(Json(Comments { items: items.collect() }))
+        sqlx::query_as(sqlx::AssertSqlSafe(query))
+            .bind(id)
+            .fetch_all(app.db.pool())
+            .await?;
+    let items = rows
+        .into_iter()
+        .map(|(id, person, name, page, text, at)| Comment {
+            id,
+            can_remove: card.can_edit || reader.person == Some(person),
+            by: Owner { id: person, name },
+            page,
+            text,
+            created_at: time(at),
+        });
+    Ok(Json(Comments {
+        items: items.collect(),
+    }))
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -173,12 +203,25 @@ async fn comment(
 ) -> Result<(StatusCode, Json<Comment>)> {
     let text = paragraph("text", &form.text, COMMENT_CHARS)?;
     if text.is_empty() {
-        return Err(Error::field("text", "请填写评论内容。", "Please write something."));
+        return Err(Error::field(
+            "text",
+            "请填写评论内容。",
+            "Please write something.",
+        ));
     }
     let reader = Reader::of(&app.db, Some(&actor)).await?;
-    let card = cards::card(&app.db, &reader, id).await?.ok_or_else(resources::missing)?;
-    if form.page.is_some_and(|page| !(1..=card.preview.pages).contains(&page)) {
-        return Err(Error::field("page", "没有这一页。", "There is no such page."));
+    let card = cards::card(&app.db, &reader, id)
+        .await?
+        .ok_or_else(resources::missing)?;
+    if form
+        .page
+        .is_some_and(|page| !(1..=card.preview.pages).contains(&page))
+    {
+        return Err(Error::field(
+            "page",
+            "没有这一页。",
+            "There is no such page.",
+        ));
     }
     let (comment, person, at, page) = (CommentId::fresh(), PersonId(actor.id()), now(), form.page);
     let mut tx = app.db.begin().await?;
@@ -193,10 +236,23 @@ async fn comment(
     .bind(millis(at))
     .execute(&mut *tx)
     .await?;
-    sqlx::query("UPDATE resources SET comments = comments + 1 WHERE id = $1").bind(id).execute(&mut *tx).await?;
+    sqlx::query("UPDATE resources SET comments = comments + 1 WHERE id = $1")
+        .bind(id)
+        .execute(&mut *tx)
+        .await?;
     tx.commit().await?;
-    let by = Owner { id: person, name: actor.name().to_owned() };
-    let told = Comment { id: comment, by, page, text, created_at: at, can_remove: true };
+    let by = Owner {
+        id: person,
+        name: actor.name().to_owned(),
+    };
+    let told = Comment {
+        id: comment,
+        by,
+        page,
+        text,
+        created_at: at,
+        can_remove: true,
+    };
     Ok((StatusCode::CREATED, Json(told)))
 }
 
@@ -208,19 +264,26 @@ async fn take_back(
     Path((id, comment)): Path<(ResourceId, CommentId)>,
 ) -> Result<StatusCode> {
     let reader = Reader::of(&app.db, Some(&actor)).await?;
-    let card = cards::card(&app.db, &reader, id).await?.ok_or_else(resources::missing)?;
+    let card = cards::card(&app.db, &reader, id)
+        .await?
+        .ok_or_else(resources::missing)?;
     let mut tx = app.db.begin().await?;
-    let author: Option<(PersonId,)> =
-        sqlx::query_as("SELECT person_id FROM resource_comments WHERE id = $1 AND resource_id = $2")
-            .bind(comment)
-            .bind(id)
-            .fetch_optional(&mut *tx)
-            .await?;
-    let (author,) = author.ok_or_else(|| Error::not_found("没有找到这条评论。", "There is no such comment."))?;
+    let author: Option<(PersonId,)> = sqlx::query_as(
+        "SELECT person_id FROM resource_comments WHERE id = $1 AND resource_id = $2",
+    )
+    .bind(comment)
+    .bind(id)
+    .fetch_optional(&mut *tx)
+    .await?;
+    let (author,) = author
+        .ok_or_else(|| Error::not_found("没有找到这条评论。", "There is no such comment."))?;
     if !card.can_edit && reader.person != Some(author) {
         return Err(Error::forbidden());
     }
-    let removed = sqlx::query("DELETE FROM resource_comments WHERE id = $1").bind(comment).execute(&mut *tx).await?;
+    let removed = sqlx::query("DELETE FROM resource_comments WHERE id = $1")
+        .bind(comment)
+        .execute(&mut *tx)
+        .await?;
     sqlx::query("UPDATE resources SET comments = comments - $2 WHERE id = $1")
         .bind(id)
         .bind(removed.rows_affected() as i64)

@@ -12,7 +12,8 @@ use tower::ServiceExt;
 
 use crate::app::App;
 use crate::identity::{NewPerson, Role, add_person};
-use crate::schools::{self, Membership, NewCommunity, NewSchool, SchoolId, SchoolRole};
+use crate::ids::SchoolId;
+use crate::schools::{self, Membership, NewCommunity, NewSchool, SchoolRole};
 use crate::testing::{House, PASSWORD, Page, houses};
 use crate::worker::Worker;
 
@@ -33,7 +34,10 @@ async fn tus(
     headers: &[(&str, String)],
     body: Vec<u8>,
 ) -> (StatusCode, HeaderMap, Value) {
-    let mut request = Request::builder().method(method).uri(path).header("tus-resumable", "1.0.0");
+    let mut request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header("tus-resumable", "1.0.0");
     if let Some(cookie) = &page.cookie {
         request = request.header(header::COOKIE, cookie);
     }
@@ -41,52 +45,102 @@ async fn tus(
         request = request.header(*name, value);
     }
     let request = request.body(Body::from(body)).expect("a request");
-    let response = house.router.clone().oneshot(request).await.expect("infallible");
+    let response = house
+        .router
+        .clone()
+        .oneshot(request)
+        .await
+        .expect("infallible");
     let (parts, body) = response.into_parts();
     let body = axum::body::to_bytes(body, 4 << 20).await.expect("a body");
-    (parts.status, parts.headers, serde_json::from_slice(&body).unwrap_or(Value::Null))
+    (
+        parts.status,
+        parts.headers,
+        serde_json::from_slice(&body).unwrap_or(Value::Null),
+    )
 }
 
 fn metadata(pairs: &[(&str, &str)]) -> (&'static str, String) {
-    let pairs = pairs.iter().map(|(key, value)| format!("{key} {}", BASE64_STANDARD.encode(value)));
+    let pairs = pairs
+        .iter()
+        .map(|(key, value)| format!("{key} {}", BASE64_STANDARD.encode(value)));
     ("upload-metadata", pairs.collect::<Vec<_>>().join(","))
 }
 
 const PIECE: &str = "application/offset+octet-stream";
 
 fn piece(offset: usize) -> [(&'static str, String); 2] {
-    [("content-type", PIECE.into()), ("upload-offset", offset.to_string())]
+    [
+        ("content-type", PIECE.into()),
+        ("upload-offset", offset.to_string()),
+    ]
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
-    headers.get(HeaderName::try_from(name).expect("a name")).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    headers
+        .get(HeaderName::try_from(name).expect("a name"))
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default()
 }
 
-async fn announce(page: &Page, house: &House, size: usize, pairs: &[(&str, &str)]) -> (StatusCode, String, Value) {
+async fn announce(
+    page: &Page,
+    house: &House,
+    size: usize,
+    pairs: &[(&str, &str)],
+) -> (StatusCode, String, Value) {
     let headers = [("upload-length", size.to_string()), metadata(pairs)];
-    let (status, headers, body) = tus(page, house, "POST", "/api/uploads", &headers, Vec::new()).await;
+    let (status, headers, body) =
+        tus(page, house, "POST", "/api/uploads", &headers, Vec::new()).await;
     (status, text(&headers, "location").to_owned(), body)
 }
 
 /// A whole file in one request; the resource's id.
 async fn upload(page: &Page, house: &House, content: &[u8], pairs: &[(&str, &str)]) -> String {
-    let headers = [("upload-length", content.len().to_string()), metadata(pairs), ("content-type", PIECE.to_owned())];
-    let (status, headers, body) = tus(page, house, "POST", "/api/uploads", &headers, content.to_vec()).await;
+    let headers = [
+        ("upload-length", content.len().to_string()),
+        metadata(pairs),
+        ("content-type", PIECE.to_owned()),
+    ];
+    let (status, headers, body) = tus(
+        page,
+        house,
+        "POST",
+        "/api/uploads",
+        &headers,
+        content.to_vec(),
+    )
+    .await;
     assert_eq!(status, StatusCode::CREATED, "{body}");
     let id = text(&headers, "tongke-resource").to_owned();
     assert!(!id.is_empty(), "the last byte makes it a resource");
     id
 }
 
-async fn school(house: &House, name: &str, community: Option<schools::CommunityId>) -> SchoolId {
+async fn school(house: &House, name: &str, community: Option<crate::ids::CommunityId>) -> SchoolId {
     let role = SchoolRole::Member;
-    let new = NewSchool { community_id: community, name: name.into(), role, membership: Some(Membership::Close) };
-    schools::add_school(&house.app.db, new).await.expect("added").id
+    let new = NewSchool {
+        community_id: community,
+        name: name.into(),
+        role,
+        membership: Some(Membership::Close),
+    };
+    schools::add_school(&house.app.db, new)
+        .await
+        .expect("added")
+        .id
 }
 
 async fn teacher_of(house: &House, school: SchoolId, login: &str) -> Page {
-    let new = NewPerson { school: Some(school), name: login.into(), login: login.into(), role: Role::Teacher };
-    add_person(&house.app, new, PASSWORD.into()).await.expect("added");
+    let new = NewPerson {
+        school: Some(school),
+        name: login.into(),
+        login: login.into(),
+        role: Role::Teacher,
+    };
+    add_person(&house.app, new, PASSWORD.into())
+        .await
+        .expect("added");
     house.sign_in(login).await
 }
 
@@ -97,7 +151,14 @@ async fn understand_with(house: &House, script: &str) -> TempDir {
     let program = folder.path().join("program");
     std::fs::write(&program, format!("#!/bin/sh\nout=$3\n{script}\n")).expect("written");
     std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).expect("set");
-    let App { config, library, jobs, storage, db, .. } = &house.app;
+    let App {
+        config,
+        library,
+        jobs,
+        storage,
+        db,
+        ..
+    } = &house.app;
     let mut config = (**config).clone();
     config.documents.program = program.to_str().expect("plain").into();
     config.worker.program = config.documents.program.clone();
@@ -119,12 +180,24 @@ async fn understood(page: &mut Page, id: &str) -> Value {
 
 /// A file as its reader gets it: what it is called, and its bytes.
 async fn saved(page: &Page, house: &House, path: &str) -> (String, Vec<u8>) {
-    let request = Request::builder().uri(path).header(header::COOKIE, page.cookie.as_deref().expect("signed in"));
-    let answer = house.router.clone().oneshot(request.body(Body::empty()).expect("a request")).await;
+    let request = Request::builder()
+        .uri(path)
+        .header(header::COOKIE, page.cookie.as_deref().expect("signed in"));
+    let answer = house
+        .router
+        .clone()
+        .oneshot(request.body(Body::empty()).expect("a request"))
+        .await;
     let answer = answer.expect("infallible");
     assert_eq!(answer.status(), StatusCode::OK, "{path}");
     let name = text(answer.headers(), "content-disposition").to_owned();
-    (name, axum::body::to_bytes(answer.into_body(), 1 << 20).await.expect("a body").to_vec())
+    (
+        name,
+        axum::body::to_bytes(answer.into_body(), 1 << 20)
+            .await
+            .expect("a body")
+            .to_vec(),
+    )
 }
 
 /// Titles that a search finds.
@@ -134,5 +207,7 @@ async fn found(house: &House, page: &mut Page, line: &str) -> Vec<String> {
     let (status, body) = page.get(&format!("/api/search?q={line}")).await;
     assert_eq!(status, StatusCode::OK, "{body}");
     let hits = body["hits"].as_array().expect("hits");
-    hits.iter().map(|hit| hit["title"]["text"].as_str().expect("a title").to_owned()).collect()
+    hits.iter()
+        .map(|hit| hit["title"]["text"].as_str().expect("a title").to_owned())
+        .collect()
 }

@@ -21,14 +21,15 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::facts::Facts;
 use super::reach::Reader;
-use super::{Library, ResourceId, resources};
+use super::{Library, resources};
 use crate::app::App;
 use crate::config::Config;
 use crate::db::{Db, DbError};
 use crate::error::{Error, Result};
 use crate::extract::{Json, Path};
-use crate::identity::{Actor, PersonId};
-use crate::jobs::{Failure, Job, JobId, JobState, Jobs, Lane, NewJob, Owner, Running};
+use crate::identity::Actor;
+use crate::ids::{JobId, PersonId, ResourceId};
+use crate::jobs::{Failure, Job, JobState, Jobs, Lane, NewJob, Owner, Running};
 use crate::storage::{Key, Storage, StorageError};
 use crate::worker::{Worker, WorkerError};
 
@@ -38,13 +39,20 @@ pub fn routes() -> OpenApiRouter<App> {
 
 /// Tries once more to understand a file that failed or was cancelled, or to make the copy of it that browsers play.
 #[utoipa::path(post, path = "/api/resources/{id}/understand", tag = "library", params(("id" = ResourceId, Path)), responses((status = 202, body = Job), (status = 403, body = crate::error::Body), (status = 409, body = crate::error::Body)))]
-async fn again(State(app): State<App>, actor: Actor, Path(id): Path<ResourceId>) -> Result<(StatusCode, Json<Job>)> {
+async fn again(
+    State(app): State<App>,
+    actor: Actor,
+    Path(id): Path<ResourceId>,
+) -> Result<(StatusCode, Json<Job>)> {
     resources::editable(&app, &actor, id).await?;
     let reader = Reader::of(&app.db, Some(&actor)).await?;
     let seen = resources::seen(&app.db, &reader, id, None).await?;
     let mut tx = app.db.begin().await?;
     let person = PersonId(actor.id());
-    let job = match Facts::of(&seen.facts).media.is_some_and(|media| media.plays.is_none()) {
+    let job = match Facts::of(&seen.facts)
+        .media
+        .is_some_and(|media| media.plays.is_none())
+    {
         true => media::order_playable(&app.jobs, &mut tx, &seen.hash, Some(person)).await?,
         false => {
             record::start_anew(&mut tx, &seen.hash).await?;
@@ -103,11 +111,21 @@ pub async fn order(
     person: PersonId,
 ) -> Result<JobId, DbError> {
     let key = format!("understand:{hash}");
-    jobs.submit_in(tx, NewJob { kind: "understand", key, owner: Some(Owner::Person(person)) }).await
+    jobs.submit_in(
+        tx,
+        NewJob {
+            kind: "understand",
+            key,
+            owner: Some(Owner::Person(person)),
+        },
+    )
+    .await
 }
 
 /// What has no words that could be read before it is understood, as the first look calls it.
-const WORDLESS: [&str; 9] = ["audio", "video", "png", "jpeg", "gif", "bmp", "webp", "heic", "zip"];
+const WORDLESS: [&str; 9] = [
+    "audio", "video", "png", "jpeg", "gif", "bmp", "webp", "heic", "zip",
+];
 
 /// Orders, beside the understanding of a content that seems to be of this kind, that its words be found before.
 pub async fn order_words(
@@ -121,7 +139,16 @@ pub async fn order_words(
         return Ok(());
     }
     let key = format!("words:{hash}");
-    jobs.submit_in(tx, NewJob { kind: "words", key, owner: Some(Owner::Person(person)) }).await.map(drop)
+    jobs.submit_in(
+        tx,
+        NewJob {
+            kind: "words",
+            key,
+            owner: Some(Owner::Person(person)),
+        },
+    )
+    .await
+    .map(drop)
 }
 
 /// What a run found out, besides what it stored.
@@ -179,7 +206,14 @@ struct Desk {
 
 impl Library {
     /// Says who understands contents. What is in `scratch` does not outlive a run.
-    pub fn register_jobs(&self, config: &Config, media: Worker, jobs: &Jobs, storage: &Storage, db: &Db) {
+    pub fn register_jobs(
+        &self,
+        config: &Config,
+        media: Worker,
+        jobs: &Jobs,
+        storage: &Storage,
+        db: &Db,
+    ) {
         let desk = Desk {
             db: db.clone(),
             storage: storage.clone(),
@@ -191,9 +225,15 @@ impl Library {
             scratch: config.server.data_dir.join("scratch").join("library"),
         };
         let (films, texts) = (desk.clone(), desk.clone());
-        jobs.register(Lane::Words, "words", move |job| texts.clone().find_words(job));
-        jobs.register(Lane::Documents, "understand", move |job| desk.clone().understand(job));
-        jobs.register(Lane::Media, "playable", move |job| films.clone().make_playable(job));
+        jobs.register(Lane::Words, "words", move |job| {
+            texts.clone().find_words(job)
+        });
+        jobs.register(Lane::Documents, "understand", move |job| {
+            desk.clone().understand(job)
+        });
+        jobs.register(Lane::Media, "playable", move |job| {
+            films.clone().make_playable(job)
+        });
     }
 }
 
@@ -229,10 +269,14 @@ impl Desk {
         let Some(hash) = job.key.strip_prefix("words:") else {
             return Err(Failure::GiveUp("the job names no content".into()));
         };
-        let Err(error) = self.read_words(hash, &job).await else { return Ok(()) };
+        let Err(error) = self.read_words(hash, &job).await else {
+            return Ok(());
+        };
         match &error {
             // The server stops.
-            UnderstandError::Worker(WorkerError::Cancelled) => Err(Failure::Retry(error.to_string())),
+            UnderstandError::Worker(WorkerError::Cancelled) => {
+                Err(Failure::Retry(error.to_string()))
+            }
             UnderstandError::Worker(_) | UnderstandError::Nonsense(_) | UnderstandError::Gone => {
                 tracing::debug!(%error, hash, "the words of a file are left to the job that understands it");
                 Ok(())
@@ -252,7 +296,9 @@ impl Desk {
     }
 
     async fn read(&self, hash: &str, job: &Running) -> Result<(), UnderstandError> {
-        let kind = record::kind(&self.db, hash).await?.ok_or(UnderstandError::Gone)?;
+        let kind = record::kind(&self.db, hash)
+            .await?
+            .ok_or(UnderstandError::Gone)?;
         let scratch = self.scratch(job)?;
         let input = self.fetch(hash, &scratch).await?;
         let findings = match kind.as_str() {
@@ -267,7 +313,11 @@ impl Desk {
         // Together: a page that sees the one without the other says that there is nothing to play, and looks no more.
         let mut tx = self.db.begin().await?;
         record::write(&mut tx, hash, &findings).await?;
-        if findings.facts.media.is_some_and(|media| media.plays.is_none()) {
+        if findings
+            .facts
+            .media
+            .is_some_and(|media| media.plays.is_none())
+        {
             let giver = record::giver(&mut tx, hash).await?;
             media::order_playable(&self.jobs, &mut tx, hash, giver).await?;
         }
@@ -277,7 +327,12 @@ impl Desk {
     }
 
     /// Writes down what cannot be understood, and says whether another try may help.
-    async fn judge(&self, hash: &str, job: &Running, error: UnderstandError) -> Result<(), Failure> {
+    async fn judge(
+        &self,
+        hash: &str,
+        job: &Running,
+        error: UnderstandError,
+    ) -> Result<(), Failure> {
         let why = error.to_string();
         let code = match &error {
             UnderstandError::Worker(WorkerError::BadInput { code, .. }) => code.as_str(),
@@ -287,7 +342,9 @@ impl Desk {
             {
                 "crashed"
             }
-            UnderstandError::Worker(WorkerError::Cancelled) if self.was_cancelled(job).await => "cancelled",
+            UnderstandError::Worker(WorkerError::Cancelled) if self.was_cancelled(job).await => {
+                "cancelled"
+            }
             UnderstandError::Gone => return Err(Failure::GiveUp(why)),
             _ => return Err(Failure::Retry(why)),
         };
@@ -336,7 +393,9 @@ impl Desk {
     }
 
     async fn store(&self, hash: &str, name: &str, file: &FilePath) -> Result<(), UnderstandError> {
-        self.storage.put_file(&Key::derived(hash, name), file).await?;
+        self.storage
+            .put_file(&Key::derived(hash, name), file)
+            .await?;
         Ok(())
     }
 }

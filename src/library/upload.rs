@@ -29,13 +29,13 @@ use tokio::sync::OwnedMutexGuard;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::Visibility;
 use super::describe::Description;
 use super::shelf::Shelf;
-use super::{CollectionId, ResourceId, UploadId, Visibility};
 use crate::config;
 use crate::db::{Db, DbError, millis};
 use crate::error::{Error, Result};
-use crate::identity::PersonId;
+use crate::ids::{CollectionId, PersonId, ResourceId, UploadId};
 use crate::storage::Storage;
 use part::{Checkpoint, Part};
 
@@ -125,11 +125,28 @@ impl Uploads {
         limits: config::Library,
     ) -> io::Result<Uploads> {
         use std::os::unix::fs::DirBuilderExt;
-        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&folder)?;
         let (holders, stop, tasks) = Default::default();
-        let uploads = Uploads { inner: Arc::new(Inner { db, shelf, storage, folder, limits, holders, stop, tasks }) };
+        let uploads = Uploads {
+            inner: Arc::new(Inner {
+                db,
+                shelf,
+                storage,
+                folder,
+                limits,
+                holders,
+                stop,
+                tasks,
+            }),
+        };
         let sweeper = uploads.clone();
-        uploads.inner.tasks.spawn(async move { sweeper.sweep().await });
+        uploads
+            .inner
+            .tasks
+            .spawn(async move { sweeper.sweep().await });
         Ok(uploads)
     }
 
@@ -137,7 +154,10 @@ impl Uploads {
     pub async fn stop(&self, limit: Duration) {
         self.inner.stop.cancel();
         self.inner.tasks.close();
-        if tokio::time::timeout(limit, self.inner.tasks.wait()).await.is_err() {
+        if tokio::time::timeout(limit, self.inner.tasks.wait())
+            .await
+            .is_err()
+        {
             tracing::warn!("uploads still being finished will be taken up at the next start");
         }
     }
@@ -145,7 +165,9 @@ impl Uploads {
     /// Writes the row after the empty file is there.
     async fn create(&self, upload: &Upload) -> Result<()> {
         let path = self.path(upload.id);
-        blocking(move || Part::create(&path)).await.map_err(failed)?;
+        blocking(move || Part::create(&path))
+            .await
+            .map_err(failed)?;
         sqlx::query(
             "INSERT INTO uploads (id, person_id, file_name, size_bytes, received, hasher, wish, created_at, expires_at)
              VALUES ($1, $2, $3, $4, 0, $5, $6, $7, $8)",
@@ -169,8 +191,11 @@ impl Uploads {
 
     /// Unfinished uploads of a person, the newest first.
     async fn unfinished(&self, person: PersonId) -> Result<Vec<Upload>, DbError> {
-        self.rows("WHERE person_id = $1 AND resource_id IS NULL ORDER BY created_at DESC, id DESC", person.to_string())
-            .await
+        self.rows(
+            "WHERE person_id = $1 AND resource_id IS NULL ORDER BY created_at DESC, id DESC",
+            person.to_string(),
+        )
+        .await
     }
 
     async fn rows(&self, which: &str, value: String) -> Result<Vec<Upload>, DbError> {
@@ -179,13 +204,19 @@ impl Uploads {
              FROM uploads {which} LIMIT {}",
             crate::db::MAX_ROWS
         );
-        let rows: Vec<Row> =
-            sqlx::query_as(sqlx::AssertSqlSafe(query)).bind(value).fetch_all(self.inner.db.pool()).await?;
+        let rows: Vec<Row> = sqlx::query_as(sqlx::AssertSqlSafe(query))
+            .bind(value)
+            .fetch_all(self.inner.db.pool())
+            .await?;
         Ok(rows.into_iter().map(Row::upload).collect())
     }
 
     /// The bytes are on the disk; when this returns, the offset may be told.
-    async fn acknowledge(&self, id: UploadId, checkpoint: &Checkpoint) -> Result<Timestamp, DbError> {
+    async fn acknowledge(
+        &self,
+        id: UploadId,
+        checkpoint: &Checkpoint,
+    ) -> Result<Timestamp, DbError> {
         let expires = self.expiry();
         sqlx::query("UPDATE uploads SET received = $2, hasher = $3, expires_at = $4 WHERE id = $1")
             .bind(id)
@@ -199,7 +230,10 @@ impl Uploads {
 
     /// Forgets an upload: first its row, then its file.
     async fn remove(&self, id: UploadId) -> Result<(), DbError> {
-        sqlx::query("DELETE FROM uploads WHERE id = $1").bind(id).execute(self.inner.db.pool()).await?;
+        sqlx::query("DELETE FROM uploads WHERE id = $1")
+            .bind(id)
+            .execute(self.inner.db.pool())
+            .await?;
         self.remove_file(id).await;
         Ok(())
     }
@@ -220,17 +254,31 @@ impl Uploads {
     /// Takes the turn at an upload's file. A request that has it already (of a browser that is gone, most often) is told to let go.
     async fn turn(&self, id: UploadId) -> Result<Turn> {
         let (turn, leave) = {
-            let mut holders = self.inner.holders.lock().expect("no holder of this lock can panic");
+            let mut holders = self
+                .inner
+                .holders
+                .lock()
+                .expect("no holder of this lock can panic");
             let leave = self.inner.stop.child_token();
-            let holder = holders.entry(id).or_insert_with(|| Holder { turn: Arc::default(), leave: leave.clone() });
+            let holder = holders.entry(id).or_insert_with(|| Holder {
+                turn: Arc::default(),
+                leave: leave.clone(),
+            });
             if !holder.leave.is_cancelled() && Arc::strong_count(&holder.turn) > 1 {
                 holder.leave.cancel();
             }
             holder.leave = leave.clone();
             (holder.turn.clone(), leave)
         };
-        let guard = tokio::time::timeout(PATIENCE, turn.lock_owned()).await.map_err(|_| busy())?;
-        Ok(Turn { uploads: self.clone(), id, leave, guard: Some(guard) })
+        let guard = tokio::time::timeout(PATIENCE, turn.lock_owned())
+            .await
+            .map_err(|_| busy())?;
+        Ok(Turn {
+            uploads: self.clone(),
+            id,
+            leave,
+            guard: Some(guard),
+        })
     }
 
     /// Removes what expired and finishes what is whole, over and over.
@@ -255,8 +303,12 @@ impl Uploads {
         for upload in self.rows(expired, millis(now).to_string()).await? {
             self.remove(upload.id).await?;
         }
-        for upload in
-            self.rows("WHERE received = size_bytes AND resource_id IS NULL AND id <> $1", String::new()).await?
+        for upload in self
+            .rows(
+                "WHERE received = size_bytes AND resource_id IS NULL AND id <> $1",
+                String::new(),
+            )
+            .await?
         {
             let id = upload.id;
             if let Err(error) = self.finish_in_turn(id).await {
@@ -268,13 +320,31 @@ impl Uploads {
 
     /// Files without an unfinished row, left by a crash between row and file.
     async fn remove_strays(&self) -> Result<(), Error> {
-        let mut files = tokio::fs::read_dir(&self.inner.folder).await.map_err(Error::internal)?;
+        let mut files = tokio::fs::read_dir(&self.inner.folder)
+            .await
+            .map_err(Error::internal)?;
         while let Some(file) = files.next_entry().await.map_err(Error::internal)? {
-            let Some(id) = file.file_name().to_str().and_then(|name| name.parse::<UploadId>().ok()) else { continue };
-            let age = file.metadata().await.ok().and_then(|meta| meta.modified().ok()).and_then(|at| at.elapsed().ok());
+            let Some(id) = file
+                .file_name()
+                .to_str()
+                .and_then(|name| name.parse::<UploadId>().ok())
+            else {
+                continue;
+            };
+            let age = file
+                .metadata()
+                .await
+                .ok()
+                .and_then(|meta| meta.modified().ok())
+                .and_then(|at| at.elapsed().ok());
             // A file is made a moment before its row.
             let is_settled = age.is_some_and(|age| age > SWEEP_EVERY);
-            if is_settled && self.find(id).await?.is_none_or(|upload| upload.resource.is_some()) {
+            if is_settled
+                && self
+                    .find(id)
+                    .await?
+                    .is_none_or(|upload| upload.resource.is_some())
+            {
                 self.remove_file(id).await;
             }
         }
@@ -285,9 +355,17 @@ impl Uploads {
 impl Drop for Turn {
     fn drop(&mut self) {
         self.guard = None;
-        let mut holders = self.uploads.inner.holders.lock().expect("no holder of this lock can panic");
+        let mut holders = self
+            .uploads
+            .inner
+            .holders
+            .lock()
+            .expect("no holder of this lock can panic");
         // Nobody has it or waits for it any more.
-        if holders.get(&self.id).is_some_and(|holder| Arc::strong_count(&holder.turn) == 1) {
+        if holders
+            .get(&self.id)
+            .is_some_and(|holder| Arc::strong_count(&holder.turn) == 1)
+        {
             holders.remove(&self.id);
         }
     }
@@ -315,7 +393,10 @@ impl Row {
             person: self.person_id,
             file_name: self.file_name,
             size_bytes: self.size_bytes as u64,
-            checkpoint: Checkpoint { received: self.received as u64, hasher: self.hasher },
+            checkpoint: Checkpoint {
+                received: self.received as u64,
+                hasher: self.hasher,
+            },
             wish: serde_json::from_str(&self.wish).unwrap_or_default(),
             resource: self.resource_id.zip(self.version),
             created_at: self.created_at,
@@ -325,8 +406,12 @@ impl Row {
 }
 
 /// Runs what waits for the disk where it may wait.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|panic| Err(io::Error::other(panic)))
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .unwrap_or_else(|panic| Err(io::Error::other(panic)))
 }
 
 /// A failed access to the upload's file.

@@ -32,12 +32,17 @@ pub fn self_signed(config: &Config) -> Result<(PathBuf, PathBuf), ListenError> {
     let folder = config.server.data_dir.join("tls");
     let (cert, key) = (folder.join("cert.pem"), folder.join("key.pem"));
     let names = names(config);
-    let kept = kept(&folder).filter(|made| made.names == names && made.ends_at > Timestamp::now() + RENEW_BEFORE);
+    let kept = kept(&folder)
+        .filter(|made| made.names == names && made.ends_at > Timestamp::now() + RENEW_BEFORE);
     let made = match kept {
         Some(made) if cert.exists() && key.exists() => made,
         _ => make(&folder, names)?,
     };
-    println!("TLS certificate for {}\n    SHA-256 {}", made.names.join(", "), made.fingerprint);
+    println!(
+        "TLS certificate for {}\n    SHA-256 {}",
+        made.names.join(", "),
+        made.fingerprint
+    );
     Ok((cert, key))
 }
 
@@ -59,26 +64,52 @@ fn make(folder: &Path, names: Vec<String>) -> Result<MadeFor, ListenError> {
     let key = KeyPair::generate()?;
     let mut params = CertificateParams::new(names.clone())?;
     params.distinguished_name.push(DnType::CommonName, "Tongke");
-    let (starts, ends_at) = (Timestamp::now() - SignedDuration::from_hours(24), Timestamp::now() + VALID);
+    let (starts, ends_at) = (
+        Timestamp::now() - SignedDuration::from_hours(24),
+        Timestamp::now() + VALID,
+    );
     let ((y, m, d), (end_y, end_m, end_d)) = (date(starts), date(ends_at));
     params.not_before = rcgen::date_time_ymd(y, m, d);
     params.not_after = rcgen::date_time_ymd(end_y, end_m, end_d);
     let cert = params.self_signed(&key)?;
-    let made = MadeFor { names, ends_at, fingerprint: fingerprint(cert.der()) };
+    let made = MadeFor {
+        names,
+        ends_at,
+        fingerprint: fingerprint(cert.der()),
+    };
     let text = serde_json::to_string_pretty(&made).expect("plain data");
-    keep(folder, &[("cert.pem", &cert.pem()), ("key.pem", &key.serialize_pem()), ("made_for.json", &text)])
-        .map_err(|cause| ListenError::Certificate { path: folder.into(), cause })?;
+    keep(
+        folder,
+        &[
+            ("cert.pem", &cert.pem()),
+            ("key.pem", &key.serialize_pem()),
+            ("made_for.json", &text),
+        ],
+    )
+    .map_err(|cause| ListenError::Certificate {
+        path: folder.into(),
+        cause,
+    })?;
     Ok(made)
 }
 
 fn date(time: Timestamp) -> (i32, u8, u8) {
     let day = time.to_zoned(jiff::tz::TimeZone::UTC).date();
-    (day.year().into(), day.month().unsigned_abs(), day.day().unsigned_abs())
+    (
+        day.year().into(),
+        day.month().unsigned_abs(),
+        day.day().unsigned_abs(),
+    )
 }
 
 fn fingerprint(der: &[u8]) -> String {
     let digest = digest::digest(&digest::SHA256, der);
-    digest.as_ref().iter().map(|byte| format!("{byte:02X}")).collect::<Vec<_>>().join(":")
+    digest
+        .as_ref()
+        .iter()
+        .map(|byte| format!("{byte:02X}"))
+        .collect::<Vec<_>>()
+        .join(":")
 }
 
 fn keep(folder: &Path, files: &[(&str, &str)]) -> io::Result<()> {
@@ -86,7 +117,11 @@ fn keep(folder: &Path, files: &[(&str, &str)]) -> io::Result<()> {
     for (name, text) in files {
         let path = folder.join(name);
         let _ = std::fs::remove_file(&path);
-        let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+        let mut file = std::fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(path)?;
         file.write_all(text.as_bytes())?;
     }
     Ok(())

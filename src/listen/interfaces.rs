@@ -18,7 +18,9 @@ pub fn local_addresses() -> Vec<IpAddr> {
         let up = entry.ifa_flags & libc::IFF_UP as libc::c_uint != 0;
         // SAFETY: `ifa_addr` is null or an address of the family that it names.
         let address = unsafe { address_of(entry.ifa_addr) };
-        found.extend(address.filter(|address| up && is_reachable(address) && !found.contains(address)));
+        found.extend(
+            address.filter(|address| up && is_reachable(address) && !found.contains(address)),
+        );
         next = entry.ifa_next;
     }
     // SAFETY: `first` came from getifaddrs, and nothing points into it any more.
@@ -61,8 +63,15 @@ pub fn host_name() -> Option<String> {
     let mut buffer = [0_u8; 256];
     // SAFETY: the buffer is as long as said; its last byte stays zero.
     let failed = unsafe { libc::gethostname(buffer.as_mut_ptr().cast(), buffer.len() - 1) } != 0;
-    let name = CStr::from_bytes_until_nul(&buffer).ok()?.to_str().ok()?.to_owned();
-    let plain = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '.');
+    let name = CStr::from_bytes_until_nul(&buffer)
+        .ok()?
+        .to_str()
+        .ok()?
+        .to_owned();
+    let plain = !name.is_empty()
+        && name
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '.');
     (!failed && plain && name != "localhost").then_some(name)
 }
 
@@ -73,7 +82,10 @@ mod tests {
     #[test]
     fn this_machine_is_reachable_from_itself() {
         let addresses = local_addresses();
-        assert!(addresses.contains(&IpAddr::V4(Ipv4Addr::LOCALHOST)), "{addresses:?}");
+        assert!(
+            addresses.contains(&IpAddr::V4(Ipv4Addr::LOCALHOST)),
+            "{addresses:?}"
+        );
         assert!(addresses.iter().all(is_reachable));
     }
 }

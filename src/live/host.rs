@@ -20,12 +20,15 @@ use tongke_plane::{Event, Track};
 
 use super::lesson::{Conn, Effect, Identity, Lesson, Now};
 use super::media::{Media, Owner};
-use super::protocol::{ByeReason, Envelope, Kind, ParticipantId, Phase, Purpose, RecordingState, ShownDeck, ToPage};
+use super::protocol::{
+    ByeReason, Envelope, Kind, ParticipantId, Phase, Purpose, RecordingState, ShownDeck, ToPage,
+};
 use super::refused::Refused;
 use crate::bus::{self, Bus, LessonEvent, ParticipantRef, TimelineKind};
 use crate::db::Db;
 use crate::error::Language;
-use crate::timetable::{self, LessonId};
+use crate::ids::LessonId;
+use crate::timetable::{self};
 use meters::Meters;
 
 /// Levels go out five times a second at most (protocol), and nothing else here is in more haste.
@@ -143,9 +146,20 @@ impl Host {
 
     /// A lesson whose server died. Its pages have until [`ABANDONED_AFTER`] from now to come back; if none does, it was over when somebody
     /// was last known to be in it.
-    pub fn going_on(around: Surroundings, lesson: Lesson, media: Media, attended_at: Timestamp) -> Host {
-        let empty_since = Some(Now { wall: attended_at, ..now() });
-        Host { empty_since, ..Host::new(around, lesson, media) }
+    pub fn going_on(
+        around: Surroundings,
+        lesson: Lesson,
+        media: Media,
+        attended_at: Timestamp,
+    ) -> Host {
+        let empty_since = Some(Now {
+            wall: attended_at,
+            ..now()
+        });
+        Host {
+            empty_since,
+            ..Host::new(around, lesson, media)
+        }
     }
 
     /// Runs the lesson until it is over and everybody has gone.
@@ -171,9 +185,18 @@ impl Host {
     async fn handle(&mut self, command: Command) {
         let now = now();
         match command {
-            Command::Join { who, resume, page, reply } => self.join(who, resume, page, reply, now).await,
+            Command::Join {
+                who,
+                resume,
+                page,
+                reply,
+            } => self.join(who, resume, page, reply, now).await,
             Command::Said { conn, envelope } => self.said(conn, envelope, now),
-            Command::DeckFound { conn, reference, found } => self.deck_found(conn, reference, found),
+            Command::DeckFound {
+                conn,
+                reference,
+                found,
+            } => self.deck_found(conn, reference, found),
             Command::Lost { conn, heard } => self.lost(conn, heard),
             Command::Encode { who, sdp, reply } => drop(reply.send(self.encode(who, &sdp))),
             Command::Play { name, sdp, reply } => drop(reply.send(self.play(name, &sdp))),
@@ -218,7 +241,9 @@ impl Host {
             Phase::Ended => gone,
             Phase::Live => gone && self.stopping,
             Phase::Planned => {
-                let idle = self.empty_since.is_some_and(|since| since.instant.elapsed() >= IDLE_AFTER);
+                let idle = self
+                    .empty_since
+                    .is_some_and(|since| since.instant.elapsed() >= IDLE_AFTER);
                 gone && self.media.is_idle() && (self.stopping || idle)
             }
         }
@@ -238,7 +263,9 @@ impl Host {
     }
 
     fn tell_attendance(&mut self, now: Now) {
-        let told = self.attendance_told.is_some_and(|told| now.instant < told + ATTENDANCE);
+        let told = self
+            .attendance_told
+            .is_some_and(|told| now.instant < told + ATTENDANCE);
         if told || self.lesson.phase() != Phase::Live {
             return;
         }
@@ -278,12 +305,16 @@ impl Host {
     async fn phase_changed(&mut self, phase: Phase, at: Timestamp) {
         let lesson = self.around.id;
         let (written, event) = match phase {
-            Phase::Live => {
-                (timetable::mark_live(&self.around.db, lesson, at).await, LessonEvent::Started { lesson, at })
-            }
+            Phase::Live => (
+                timetable::mark_live(&self.around.db, lesson, at).await,
+                LessonEvent::Started { lesson, at },
+            ),
             Phase::Ended => {
                 self.note(TimelineKind::Ended, at, serde_json::json!({}));
-                (timetable::mark_ended(&self.around.db, lesson, at).await, LessonEvent::Ended { lesson, at })
+                (
+                    timetable::mark_ended(&self.around.db, lesson, at).await,
+                    LessonEvent::Ended { lesson, at },
+                )
             }
             Phase::Planned => return,
         };
@@ -293,28 +324,46 @@ impl Host {
         }
         self.around.bus.publish(event);
         if phase == Phase::Live {
-            self.published.values().for_each(|(track, who, purpose)| self.publish_track(track, who, *purpose));
+            self.published
+                .values()
+                .for_each(|(track, who, purpose)| self.publish_track(track, who, *purpose));
         } else {
             self.media.close_all();
         }
     }
 
     fn note(&self, kind: TimelineKind, at: Timestamp, body: serde_json::Value) {
-        self.around.bus.publish(LessonEvent::Timeline { lesson: self.around.id, at, kind, body });
+        self.around.bus.publish(LessonEvent::Timeline {
+            lesson: self.around.id,
+            at,
+            kind,
+            body,
+        });
     }
 
     /// The recorder hears of tracks only while the lesson is on.
     fn publish_track(&self, track: &Track, who: &str, purpose: bus::Purpose) {
-        let Some(member) = self.lesson.member(who) else { return };
+        let Some(member) = self.lesson.member(who) else {
+            return;
+        };
         let Ok(id) = who.parse() else { return };
         let kind = match member.public.kind {
             Kind::Person => bus::ParticipantKind::Person,
             Kind::Classroom => bus::ParticipantKind::Classroom,
             Kind::Encoder => bus::ParticipantKind::Encoder,
         };
-        let participant = ParticipantRef { id, name: member.public.name.clone(), kind };
+        let participant = ParticipantRef {
+            id,
+            name: member.public.name.clone(),
+            kind,
+        };
         let lesson = self.around.id;
-        self.around.bus.publish(LessonEvent::TrackPublished { lesson, track: track.clone(), participant, purpose });
+        self.around.bus.publish(LessonEvent::TrackPublished {
+            lesson,
+            track: track.clone(),
+            participant,
+            purpose,
+        });
     }
 
     fn tracks_gone(&mut self, tracks: Vec<TrackId>) {
@@ -322,7 +371,10 @@ impl Host {
             self.published.remove(&track);
             self.meters.forget_track(track);
             if self.lesson.phase() != Phase::Planned {
-                self.around.bus.publish(LessonEvent::TrackGone { lesson: self.around.id, track });
+                self.around.bus.publish(LessonEvent::TrackGone {
+                    lesson: self.around.id,
+                    track,
+                });
             }
         }
     }
@@ -344,5 +396,8 @@ impl Host {
 
 /// The shell's one look at the clocks.
 pub fn now() -> Now {
-    Now { instant: Instant::now(), wall: Timestamp::now() }
+    Now {
+        instant: Instant::now(),
+        wall: Timestamp::now(),
+    }
 }

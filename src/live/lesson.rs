@@ -28,8 +28,8 @@ use tongke_plane::ids::{PeerId, TrackId};
 use crate::bus::TimelineKind;
 
 use super::protocol::{
-    ByeReason, ChatLine, Kind, Lesson as Document, MediaKind, Participant, ParticipantId, Phase, Purpose,
-    RecordingState, Role, ShownDeck, Source, ToPage,
+    ByeReason, ChatLine, Kind, Lesson as Document, MediaKind, Participant, ParticipantId, Phase,
+    Purpose, RecordingState, Role, ShownDeck, Source, ToPage,
 };
 
 /// How long a participant that was lost keeps its place, counted from when it was last heard.
@@ -82,7 +82,10 @@ pub enum Effect {
     /// To one page.
     Tell { conn: Conn, message: Box<ToPage> },
     /// To every page but one (which learns it from its welcome).
-    TellAll { message: Box<ToPage>, except: Option<Conn> },
+    TellAll {
+        message: Box<ToPage>,
+        except: Option<Conn>,
+    },
     /// Say goodbye and close the socket.
     Dismiss { conn: Conn, reason: ByeReason },
     /// End all media connections of a participant, publishing and receiving.
@@ -173,7 +176,11 @@ impl Lesson {
             id,
             title,
             limits,
-            phase: if started.is_some() { Phase::Live } else { Phase::Planned },
+            phase: if started.is_some() {
+                Phase::Live
+            } else {
+                Phase::Planned
+            },
             started,
             recording: RecordingState::Off,
             members: Vec::new(),
@@ -231,7 +238,9 @@ impl Lesson {
 
     /// Milliseconds since the lesson began; 0 before, so that what is said early sorts first.
     fn at_ms(&self, now: Now) -> u64 {
-        self.started.map_or(0, |start| (now.wall.as_millisecond() - start.as_millisecond()).max(0) as u64)
+        self.started.map_or(0, |start| {
+            (now.wall.as_millisecond() - start.as_millisecond()).max(0) as u64
+        })
     }
 
     fn player_names(&self) -> Vec<String> {
@@ -251,7 +260,10 @@ impl Lesson {
 
     fn announce_changed(&mut self, at: usize, except: Option<Conn>) {
         let participant = self.members[at].public.clone();
-        self.announce(except, |revision| ToPage::Changed { revision, participant });
+        self.announce(except, |revision| ToPage::Changed {
+            revision,
+            participant,
+        });
     }
 
     /// The timeline is the recording's: before the lesson begins there is none.
@@ -266,11 +278,17 @@ impl Member {
     fn sources(&self) -> Vec<Source> {
         self.tracks
             .iter()
-            .map(|t| Source { participant: self.public.id.clone(), purpose: t.purpose, kind: t.kind })
+            .map(|t| Source {
+                participant: self.public.id.clone(),
+                purpose: t.purpose,
+                kind: t.kind,
+            })
             .collect()
     }
 
     fn shares_screen(&self) -> bool {
-        self.tracks.iter().any(|t| t.purpose == Purpose::Screen && t.kind == MediaKind::Video)
+        self.tracks
+            .iter()
+            .any(|t| t.purpose == Purpose::Screen && t.kind == MediaKind::Video)
     }
 }

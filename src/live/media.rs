@@ -85,7 +85,9 @@ impl Media {
         purpose: Purpose,
         sdp: &str,
     ) -> Result<(PeerId, String, Vec<Track>), PlaneError> {
-        let published = self.plane.publish(self.lesson, sdp, &PublishOptions::default())?;
+        let published = self
+            .plane
+            .publish(self.lesson, sdp, &PublishOptions::default())?;
         let peer = published.peer;
         let mut tracks: Vec<Track> = Vec::new();
         for track in published.tracks {
@@ -95,8 +97,10 @@ impl Media {
         }
         let ids: Vec<TrackId> = tracks.iter().map(|t| t.id).collect();
         self.routes.add(peer, &ids);
-        self.owners.insert(peer, Owner::Publisher(who.to_owned(), purpose));
-        self.publishers.insert((who.to_owned(), purpose), Publisher { peer, tracks: ids });
+        self.owners
+            .insert(peer, Owner::Publisher(who.to_owned(), purpose));
+        self.publishers
+            .insert((who.to_owned(), purpose), Publisher { peer, tracks: ids });
         Ok((peer, published.answer, tracks))
     }
 
@@ -110,30 +114,52 @@ impl Media {
 
     /// Ends a publisher; its tracks that are gone with it.
     pub fn unpublish(&mut self, who: &str, purpose: Purpose) -> Vec<TrackId> {
-        let Some(publisher) = self.publishers.remove(&(who.to_owned(), purpose)) else { return Vec::new() };
+        let Some(publisher) = self.publishers.remove(&(who.to_owned(), purpose)) else {
+            return Vec::new();
+        };
         self.owners.remove(&publisher.peer);
         self.plane.close(publisher.peer);
         publisher.tracks
     }
 
     /// Begins a receiver for a page that has none yet, and gives the offer for it.
-    pub fn open_receiver(&mut self, lesson: &Lesson, who: &str, now: Instant) -> Result<ToPage, PlaneError> {
+    pub fn open_receiver(
+        &mut self,
+        lesson: &Lesson,
+        who: &str,
+        now: Instant,
+    ) -> Result<ToPage, PlaneError> {
         self.close_receiver(who);
-        let Some(member) = lesson.member(who) else { return Err(PlaneError::NoPeer(PeerId(0))) };
+        let Some(member) = lesson.member(who) else {
+            return Err(PlaneError::NoPeer(PeerId(0)));
+        };
         let wants = policy::wanted(lesson, member);
-        let (peer, sdp) = self.plane.offer_subscriber(self.lesson, &first_slots(&wants))?;
+        let (peer, sdp) = self
+            .plane
+            .offer_subscriber(self.lesson, &first_slots(&wants))?;
         self.routes.add(peer, &[]);
         self.owners.insert(peer, Owner::Receiver(who.to_owned()));
         let offer = self.number(sdp, true);
         let message = offer.message();
-        let receiver = Receiver { peer, offer, unanswered: true, wants: Vec::new(), slots: Vec::new(), opened: now };
+        let receiver = Receiver {
+            peer,
+            offer,
+            unanswered: true,
+            wants: Vec::new(),
+            slots: Vec::new(),
+            opened: now,
+        };
         self.receivers.insert(who.to_owned(), receiver);
         Ok(message)
     }
 
     /// Takes a page's answer. An answer to anything but the newest offer has been overtaken by it, and is left unread.
     pub fn answer(&mut self, who: &str, number: u32, sdp: &str) -> Result<(), PlaneError> {
-        let Some(receiver) = self.receivers.get_mut(who).filter(|r| r.offer.number == number && r.unanswered) else {
+        let Some(receiver) = self
+            .receivers
+            .get_mut(who)
+            .filter(|r| r.offer.number == number && r.unanswered)
+        else {
             return Ok(());
         };
         self.plane.accept_answer(receiver.peer, sdp)?;
@@ -142,27 +168,49 @@ impl Media {
     }
 
     /// What a page that resumed must be told again: an offer whose answer may have been lost, and its slots.
-    pub fn resume(&mut self, lesson: &Lesson, who: &str, now: Instant) -> Result<Vec<ToPage>, PlaneError> {
+    pub fn resume(
+        &mut self,
+        lesson: &Lesson,
+        who: &str,
+        now: Instant,
+    ) -> Result<Vec<ToPage>, PlaneError> {
         match self.receivers.get(who) {
             None => Ok(vec![self.open_receiver(lesson, who, now)?]),
             Some(r) => {
                 let offer = r.unanswered.then(|| r.offer.message());
-                Ok(offer.into_iter().chain([ToPage::Slots { slots: r.slots.clone() }]).collect())
+                Ok(offer
+                    .into_iter()
+                    .chain([ToPage::Slots {
+                        slots: r.slots.clone(),
+                    }])
+                    .collect())
             }
         }
     }
 
     /// A fresh path for a receiver whose page says that its connection failed.
-    pub fn restart_receiver(&mut self, lesson: &Lesson, who: &str, now: Instant) -> Result<ToPage, PlaneError> {
+    pub fn restart_receiver(
+        &mut self,
+        lesson: &Lesson,
+        who: &str,
+        now: Instant,
+    ) -> Result<ToPage, PlaneError> {
         let restarted = match self.receivers.get(who) {
             // A connection that was never answered has nothing to restart.
-            Some(r) if !(r.unanswered && r.offer.fresh) => self.plane.restart_subscriber(r.peer).ok(),
+            Some(r) if !(r.unanswered && r.offer.fresh) => {
+                self.plane.restart_subscriber(r.peer).ok()
+            }
             _ => None,
         };
-        let Some(sdp) = restarted else { return self.open_receiver(lesson, who, now) };
+        let Some(sdp) = restarted else {
+            return self.open_receiver(lesson, who, now);
+        };
         let offer = self.number(sdp, false);
         let message = offer.message();
-        let receiver = self.receivers.get_mut(who).expect("it was there a moment ago");
+        let receiver = self
+            .receivers
+            .get_mut(who)
+            .expect("it was there a moment ago");
         (receiver.offer, receiver.unanswered) = (offer, true);
         Ok(message)
     }
@@ -173,7 +221,14 @@ impl Media {
         self.routes.add(peer, &[]);
         self.owners.insert(peer, Owner::Player);
         let (audio, video) = (sections(sdp, "audio"), sections(sdp, "video"));
-        self.players.insert(peer, Player { audio, video, wants: Vec::new() });
+        self.players.insert(
+            peer,
+            Player {
+                audio,
+                video,
+                wants: Vec::new(),
+            },
+        );
         Ok((peer, answer))
     }
 
@@ -183,7 +238,9 @@ impl Media {
         let mut all_done = true;
         for member in lesson.members() {
             match self.refresh_receiver(lesson, member) {
-                Ok(news) => messages.extend(news.into_iter().map(|m| (member.public.id.clone(), m))),
+                Ok(news) => {
+                    messages.extend(news.into_iter().map(|m| (member.public.id.clone(), m)))
+                }
                 Err(_) => all_done = false,
             }
         }
@@ -199,8 +256,14 @@ impl Media {
         (messages, all_done)
     }
 
-    fn refresh_receiver(&mut self, lesson: &Lesson, member: &Member) -> Result<Vec<ToPage>, PlaneError> {
-        let Some(receiver) = self.receivers.get_mut(&member.public.id) else { return Ok(Vec::new()) };
+    fn refresh_receiver(
+        &mut self,
+        lesson: &Lesson,
+        member: &Member,
+    ) -> Result<Vec<ToPage>, PlaneError> {
+        let Some(receiver) = self.receivers.get_mut(&member.public.id) else {
+            return Ok(Vec::new());
+        };
         let wants = policy::wanted(lesson, member);
         if receiver.wants == wants {
             return Ok(Vec::new());
@@ -209,13 +272,19 @@ impl Media {
         let slots = shown(&assignment, &wants, &receiver.slots);
         let mut news = Vec::new();
         if slots != receiver.slots {
-            news.push(ToPage::Slots { slots: slots.clone() });
+            news.push(ToPage::Slots {
+                slots: slots.clone(),
+            });
         }
         (receiver.wants, receiver.slots) = (wants, slots);
         if let Some(sdp) = assignment.offer {
             // A page that has not answered the first offer of this connection yet still has to make it.
             let fresh = receiver.unanswered && receiver.offer.fresh;
-            let offer = Offer { number: self.last_offer + 1, sdp, fresh };
+            let offer = Offer {
+                number: self.last_offer + 1,
+                sdp,
+                fresh,
+            };
             self.last_offer += 1;
             news.insert(0, offer.message());
             (receiver.offer, receiver.unanswered) = (offer, true);
@@ -224,15 +293,30 @@ impl Media {
     }
 
     /// A slot's picture began to flow or was paused. The page's new slots, if that is news.
-    pub fn slot_layer(&mut self, peer: PeerId, mid: &str, flowing: bool) -> Option<(ParticipantId, ToPage)> {
-        let Some(Owner::Receiver(who)) = self.owners.get(&peer) else { return None };
+    pub fn slot_layer(
+        &mut self,
+        peer: PeerId,
+        mid: &str,
+        flowing: bool,
+    ) -> Option<(ParticipantId, ToPage)> {
+        let Some(Owner::Receiver(who)) = self.owners.get(&peer) else {
+            return None;
+        };
         let receiver = self.receivers.get_mut(who)?;
-        let slot = receiver.slots.iter_mut().find(|s| s.mid == mid && s.source.is_some())?;
+        let slot = receiver
+            .slots
+            .iter_mut()
+            .find(|s| s.mid == mid && s.source.is_some())?;
         if slot.flowing == flowing {
             return None;
         }
         slot.flowing = flowing;
-        Some((who.clone(), ToPage::Slots { slots: receiver.slots.clone() }))
+        Some((
+            who.clone(),
+            ToPage::Slots {
+                slots: receiver.slots.clone(),
+            },
+        ))
     }
 
     pub fn owner(&self, peer: PeerId) -> Option<&Owner> {
@@ -262,7 +346,10 @@ impl Media {
     /// Ends all connections of a participant; its tracks that are gone.
     pub fn drop_participant(&mut self, who: &str) -> Vec<TrackId> {
         self.close_receiver(who);
-        [Purpose::Camera, Purpose::Screen].into_iter().flat_map(|purpose| self.unpublish(who, purpose)).collect()
+        [Purpose::Camera, Purpose::Screen]
+            .into_iter()
+            .flat_map(|purpose| self.unpublish(who, purpose))
+            .collect()
     }
 
     /// Ends everything, players included.
@@ -285,13 +372,21 @@ impl Media {
 
     fn number(&mut self, sdp: String, fresh: bool) -> Offer {
         self.last_offer += 1;
-        Offer { number: self.last_offer, sdp, fresh }
+        Offer {
+            number: self.last_offer,
+            sdp,
+            fresh,
+        }
     }
 }
 
 impl Offer {
     fn message(&self) -> ToPage {
-        ToPage::Offer { offer: self.number, fresh: self.fresh, sdp: self.sdp.clone() }
+        ToPage::Offer {
+            offer: self.number,
+            fresh: self.fresh,
+            sdp: self.sdp.clone(),
+        }
     }
 }
 
@@ -301,25 +396,43 @@ fn first_slots(wants: &[Want]) -> Vec<tongke_plane::MediaKind> {
     let audio = (count(MediaKind::Audio) + 1).max(3);
     let video = (count(MediaKind::Video) + 2).max(4);
     let slots = |kind, n| std::iter::repeat_n(kind, n);
-    slots(tongke_plane::MediaKind::Audio, audio).chain(slots(tongke_plane::MediaKind::Video, video)).collect()
+    slots(tongke_plane::MediaKind::Audio, audio)
+        .chain(slots(tongke_plane::MediaKind::Video, video))
+        .collect()
 }
 
 /// Media sections of a kind that an offer has. A port of 0 rejects one, unless it is bundled only (RFC 8843 §7.2.1).
 fn sections(sdp: &str, kind: &str) -> usize {
-    let of_kind = sdp.split("\nm=").skip(1).filter_map(|section| section.strip_prefix(kind)?.strip_prefix(' '));
-    of_kind.filter(|section| !section.starts_with("0 ") || section.contains("a=bundle-only")).count()
+    let of_kind = sdp
+        .split("\nm=")
+        .skip(1)
+        .filter_map(|section| section.strip_prefix(kind)?.strip_prefix(' '));
+    of_kind
+        .filter(|section| !section.starts_with("0 ") || section.contains("a=bundle-only"))
+        .count()
 }
 
 fn planned(wants: &[Want]) -> Vec<Wanted> {
-    wants.iter().map(|w| Wanted { track: w.track, priority: w.importance.into(), max_height: w.max_height }).collect()
+    wants
+        .iter()
+        .map(|w| Wanted {
+            track: w.track,
+            priority: w.importance.into(),
+            max_height: w.max_height,
+        })
+        .collect()
 }
 
 /// The assignment in the page's words. A slot that goes on showing its source keeps whether it flows.
 fn shown(assignment: &Assignment, wants: &[Want], before: &[Slot]) -> Vec<Slot> {
     let slot = |s: &tongke_plane::Slot| {
-        let source: Option<Source> =
-            s.track.and_then(|track| wants.iter().find(|w| w.track == track)).map(|w| w.source.clone());
-        let same = before.iter().find(|old| old.mid == s.mid && old.source == source);
+        let source: Option<Source> = s
+            .track
+            .and_then(|track| wants.iter().find(|w| w.track == track))
+            .map(|w| w.source.clone());
+        let same = before
+            .iter()
+            .find(|old| old.mid == s.mid && old.source == source);
         Slot {
             mid: s.mid.clone(),
             kind: s.kind.into(),

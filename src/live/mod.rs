@@ -34,7 +34,8 @@ use crate::bus::{Bus, TimelineEvent};
 use crate::config::Config;
 use crate::db::Db;
 use crate::error::{Error, Text};
-use crate::timetable::{self, Interrupted, LessonId, Phase};
+use crate::ids::LessonId;
+use crate::timetable::{self, Interrupted, Phase};
 pub use host::ABANDONED_AFTER;
 use host::{Command, Host, Surroundings, now};
 use lesson::{Lesson, Limits};
@@ -80,7 +81,10 @@ impl Lessons {
     pub fn start(config: &Config, plane: Plane, events: Events, db: Db, bus: Bus) -> Lessons {
         let table = Table::default();
         tokio::spawn(table.clone().run(events));
-        let limits = Limits { stage: STAGE, participants: config.limits.participants_per_lesson };
+        let limits = Limits {
+            stage: STAGE,
+            participants: config.limits.participants_per_lesson,
+        };
         let inner = Inner {
             plane,
             db,
@@ -92,7 +96,9 @@ impl Lessons {
             sessions: whip::Sessions::default(),
             tasks: TaskTracker::new(),
         };
-        Lessons { inner: Arc::new(inner) }
+        Lessons {
+            inner: Arc::new(inner),
+        }
     }
 
     /// What the recorder says of itself, for the pages. A lesson that is not on does not hear it.
@@ -104,12 +110,24 @@ impl Lessons {
 
     /// A lesson that was on when the server died goes on; `past` is what its timeline holds. Call it before pages can come, and when it is
     /// being recorded again.
-    pub fn go_on(&self, lesson: Interrupted, past: &[TimelineEvent], recording: protocol::RecordingState) {
-        let Interrupted { id, title, began_at, attended_at } = lesson;
+    pub fn go_on(
+        &self,
+        lesson: Interrupted,
+        past: &[TimelineEvent],
+        recording: protocol::RecordingState,
+    ) {
+        let Interrupted {
+            id,
+            title,
+            began_at,
+            attended_at,
+        } = lesson;
         let mut resumed = Lesson::new(id.to_string(), title, Some(began_at), self.inner.limits);
         resumed.take_up(past, now());
         resumed.set_recording(recording);
-        let sender = self.spawn(id, |around, media| Host::going_on(around, resumed, media, attended_at));
+        let sender = self.spawn(id, |around, media| {
+            Host::going_on(around, resumed, media, attended_at)
+        });
         self.lock().insert(id, sender);
     }
 
@@ -128,7 +146,9 @@ impl Lessons {
         if let Some(sender) = self.running(id) {
             return Ok(sender);
         }
-        let brief = timetable::brief(&self.inner.db, id).await?.ok_or_else(no_such_lesson)?;
+        let brief = timetable::brief(&self.inner.db, id)
+            .await?
+            .ok_or_else(no_such_lesson)?;
         let started = match brief.phase {
             Phase::Ended => return Err(Refused::Lesson(lesson::Refusal::Ended).into()),
             Phase::Live => brief.began_at,
@@ -150,11 +170,22 @@ impl Lessons {
         Ok(sender)
     }
 
-    fn spawn(&self, id: LessonId, host: impl FnOnce(Surroundings, Media) -> Host) -> mpsc::Sender<Command> {
+    fn spawn(
+        &self,
+        id: LessonId,
+        host: impl FnOnce(Surroundings, Media) -> Host,
+    ) -> mpsc::Sender<Command> {
         let (sender, commands) = mpsc::channel(COMMAND_QUEUE);
-        let media =
-            Media::new(self.inner.plane.clone(), id.plane(), Routes::new(self.inner.table.clone(), sender.clone()));
-        let (db, bus, queue) = (self.inner.db.clone(), self.inner.bus.clone(), sender.downgrade());
+        let media = Media::new(
+            self.inner.plane.clone(),
+            id.plane(),
+            Routes::new(self.inner.table.clone(), sender.clone()),
+        );
+        let (db, bus, queue) = (
+            self.inner.db.clone(),
+            self.inner.bus.clone(),
+            sender.downgrade(),
+        );
         let around = Surroundings { id, db, bus, queue };
         let (lessons, mine, host) = (self.clone(), sender.clone(), host(around, media));
         let task = async move {
@@ -162,11 +193,16 @@ impl Lessons {
             host.run(commands).await;
             metrics::gauge!("tongke_lessons").decrement(1);
             let mut open = lessons.lock();
-            if open.get(&id).is_some_and(|sender| sender.same_channel(&mine)) {
+            if open
+                .get(&id)
+                .is_some_and(|sender| sender.same_channel(&mine))
+            {
                 open.remove(&id);
             }
         };
-        self.inner.tasks.spawn(task.instrument(tracing::info_span!("lesson", lesson.id = %id)));
+        self.inner
+            .tasks
+            .spawn(task.instrument(tracing::info_span!("lesson", lesson.id = %id)));
         sender
     }
 
@@ -191,11 +227,17 @@ impl Lessons {
     }
 
     fn running(&self, id: LessonId) -> Option<mpsc::Sender<Command>> {
-        self.lock().get(&id).filter(|sender| !sender.is_closed()).cloned()
+        self.lock()
+            .get(&id)
+            .filter(|sender| !sender.is_closed())
+            .cloned()
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<LessonId, mpsc::Sender<Command>>> {
-        self.inner.open.lock().expect("no holder of this lock can panic")
+        self.inner
+            .open
+            .lock()
+            .expect("no holder of this lock can panic")
     }
 }
 

@@ -47,7 +47,11 @@ pub struct Want {
 
 /// All that one participant is to receive, most important first.
 pub fn wanted(lesson: &Lesson, viewer: &Member) -> Vec<Want> {
-    let view = Viewer { id: Some(&viewer.public.id), role: viewer.public.role, view: Some(&viewer.view) };
+    let view = Viewer {
+        id: Some(&viewer.public.id),
+        role: viewer.public.role,
+        view: Some(&viewer.view),
+    };
     collect(lesson, &view)
 }
 
@@ -55,10 +59,24 @@ pub fn wanted(lesson: &Lesson, viewer: &Member) -> Vec<Want> {
 ///
 /// A player with one video m-line follows the lesson: the shared screen while there is one, else the lead's camera.
 pub fn wanted_by_player(lesson: &Lesson, audio: usize, video: usize) -> Vec<Want> {
-    let view = Viewer { id: None, role: Role::Observer, view: None };
+    let view = Viewer {
+        id: None,
+        role: Role::Observer,
+        view: None,
+    };
     let all = collect(lesson, &view);
-    let first = |kind, n| all.iter().filter(move |w| w.source.kind == kind).take(n).cloned().collect::<Vec<_>>();
-    [first(MediaKind::Audio, audio), first(MediaKind::Video, video)].concat()
+    let first = |kind, n| {
+        all.iter()
+            .filter(move |w| w.source.kind == kind)
+            .take(n)
+            .cloned()
+            .collect::<Vec<_>>()
+    };
+    [
+        first(MediaKind::Audio, audio),
+        first(MediaKind::Video, video),
+    ]
+    .concat()
 }
 
 struct Viewer<'a> {
@@ -72,7 +90,12 @@ fn collect(lesson: &Lesson, viewer: &Viewer<'_>) -> Vec<Want> {
         .members()
         .iter()
         .filter(|owner| Some(&owner.public.id) != viewer.id)
-        .flat_map(|owner| owner.tracks.iter().filter_map(|track| want(lesson, viewer, owner, track)))
+        .flat_map(|owner| {
+            owner
+                .tracks
+                .iter()
+                .filter_map(|track| want(lesson, viewer, owner, track))
+        })
         .collect();
     // The sort is stable: within one importance the lead itself comes before its room and its encoders, then the order of joining.
     wants.sort_by_key(|w| (w.importance, seat(lesson, &w.source.participant)));
@@ -91,7 +114,11 @@ fn seat(lesson: &Lesson, owner: &str) -> u8 {
 
 fn want(lesson: &Lesson, viewer: &Viewer<'_>, owner: &Member, track: &MemberTrack) -> Option<Want> {
     let on_stage = lesson.on_stage().contains(&owner.public.id);
-    let source = Source { participant: owner.public.id.clone(), purpose: track.purpose, kind: track.kind };
+    let source = Source {
+        participant: owner.public.id.clone(),
+        purpose: track.purpose,
+        kind: track.kind,
+    };
     let (importance, default_height) = match (track.kind, track.purpose) {
         (MediaKind::Audio, purpose) => (audible(viewer, owner, purpose, on_stage)?, None),
         (MediaKind::Video, Purpose::Screen) => (Importance::Slides, None),
@@ -102,15 +129,28 @@ fn want(lesson: &Lesson, viewer: &Viewer<'_>, owner: &Member, track: &MemberTrac
         (MediaKind::Video, Some(height)) => Some(height),
         _ => default_height,
     };
-    Some(Want { source, track: track.track, importance, max_height })
+    Some(Want {
+        source,
+        track: track.track,
+        importance,
+        max_height,
+    })
 }
 
 /// The height that the viewer's page asks for, if it spoke of this tile. 0: hidden.
 fn asked(viewer: &Viewer<'_>, source: &Source) -> Option<u16> {
-    viewer.view?.get(&(source.participant.clone(), source.purpose)).copied()
+    viewer
+        .view?
+        .get(&(source.participant.clone(), source.purpose))
+        .copied()
 }
 
-fn audible(viewer: &Viewer<'_>, owner: &Member, purpose: Purpose, on_stage: bool) -> Option<Importance> {
+fn audible(
+    viewer: &Viewer<'_>,
+    owner: &Member,
+    purpose: Purpose,
+    on_stage: bool,
+) -> Option<Importance> {
     // A screen's sound is what its picture plays; the microphone switch has no say in it.
     let open = purpose == Purpose::Screen || owner.public.microphone;
     let same_room = lead_side(viewer.role) && lead_side(owner.public.role);
@@ -118,18 +158,30 @@ fn audible(viewer: &Viewer<'_>, owner: &Member, purpose: Purpose, on_stage: bool
     (open && heard && !same_room).then_some(Importance::Voice)
 }
 
-fn visible(viewer: &Viewer<'_>, owner: &Member, on_stage: bool) -> Option<(Importance, Option<u16>)> {
+fn visible(
+    viewer: &Viewer<'_>,
+    owner: &Member,
+    on_stage: bool,
+) -> Option<(Importance, Option<u16>)> {
     if !owner.public.camera {
         return None;
     }
     let wall = (Importance::Wall, Some(WALL_HEIGHT));
     if lead_side(owner.public.role) {
-        return Some(if lead_side(viewer.role) { wall } else { (Importance::LeadVideo, None) });
+        return Some(if lead_side(viewer.role) {
+            wall
+        } else {
+            (Importance::LeadVideo, None)
+        });
     }
     if on_stage {
         return Some((Importance::Stage, None));
     }
-    let tile = Source { participant: owner.public.id.clone(), purpose: Purpose::Camera, kind: MediaKind::Video };
+    let tile = Source {
+        participant: owner.public.id.clone(),
+        purpose: Purpose::Camera,
+        kind: MediaKind::Video,
+    };
     let sees_the_wall = match viewer.role {
         Role::Lead | Role::LeadRoom => true,
         Role::Assistant | Role::Observer => asked(viewer, &tile).is_some(),
@@ -150,7 +202,10 @@ mod tests {
     #[test]
     fn a_room_in_its_seat_is_seen_by_the_lead_alone_and_heard_by_nobody() {
         let class = Class::of_two_rooms();
-        assert_eq!(class.seen_by("wang"), ["liulin wall 180", "shiqiao wall 180"]);
+        assert_eq!(
+            class.seen_by("wang"),
+            ["liulin wall 180", "shiqiao wall 180"]
+        );
         assert_eq!(class.heard_by("wang"), [""; 0]);
         assert_eq!(class.seen_by("liulin"), ["wang lead -"]);
         assert_eq!(class.heard_by("liulin"), ["wang"]);
@@ -160,12 +215,19 @@ mod tests {
     fn a_room_on_stage_is_seen_and_heard_by_everybody_but_itself() {
         let mut class = Class::of_two_rooms();
         class.lesson.call_on("wang", "liulin").unwrap();
-        assert_eq!(class.seen_by("wang"), ["liulin stage -", "shiqiao wall 180"]);
+        assert_eq!(
+            class.seen_by("wang"),
+            ["liulin stage -", "shiqiao wall 180"]
+        );
         assert_eq!(class.heard_by("wang"), ["liulin"]);
         assert_eq!(class.seen_by("shiqiao"), ["wang lead -", "liulin stage -"]);
         assert_eq!(
             class.heard_by("shiqiao"),
-            ["liulin", "wang"].map(String::from).into_iter().rev().collect::<Vec<_>>()
+            ["liulin", "wang"]
+                .map(String::from)
+                .into_iter()
+                .rev()
+                .collect::<Vec<_>>()
         );
         assert_eq!(class.heard_by("liulin"), ["wang"]);
     }
@@ -214,7 +276,10 @@ mod tests {
     fn a_player_with_one_picture_follows_the_screen_and_returns_to_the_lead() {
         let mut class = Class::of_two_rooms();
         let main = |class: &Class| {
-            wanted_by_player(&class.lesson, 1, 1).into_iter().find(|w| w.source.kind == MediaKind::Video).unwrap()
+            wanted_by_player(&class.lesson, 1, 1)
+                .into_iter()
+                .find(|w| w.source.kind == MediaKind::Video)
+                .unwrap()
         };
         assert_eq!(main(&class).source.purpose, Purpose::Camera);
         class.publish("wang", Purpose::Screen);

@@ -38,19 +38,26 @@ impl Refused {
         match self {
             Refused::Lesson(refusal) => refusal_text(*refusal),
             Refused::Media(PlaneError::Negotiation(error)) => Text::with(
-                format!("音视频连接建立失败，请刷新页面或更换浏览器后重试。（{}）", error.code()),
-                format!("The media connection could not be set up: {error}. Reload the page or try another browser."),
+                format!(
+                    "音视频连接建立失败，请刷新页面或更换浏览器后重试。（{}）",
+                    error.code()
+                ),
+                format!(
+                    "The media connection could not be set up: {error}. Reload the page or try another browser."
+                ),
             ),
             Refused::Media(PlaneError::Full(_)) => Text::new(
                 "服务器连接数已满，请稍后再试。",
                 "The server has no free connection. Please try again later.",
             ),
-            Refused::Media(PlaneError::Busy) | Refused::Busy => {
-                Text::new("服务器繁忙，请稍后再试。", "The server is busy. Please try again in a moment.")
-            }
-            Refused::Media(_) => {
-                Text::new("音视频连接已断开，正在重新连接。", "The media connection is gone. A new one is needed.")
-            }
+            Refused::Media(PlaneError::Busy) | Refused::Busy => Text::new(
+                "服务器繁忙，请稍后再试。",
+                "The server is busy. Please try again in a moment.",
+            ),
+            Refused::Media(_) => Text::new(
+                "音视频连接已断开，正在重新连接。",
+                "The media connection is gone. A new one is needed.",
+            ),
             Refused::Gone => Text::new(
                 "这节课当前不在进行，请刷新页面。",
                 "This lesson is not on at the moment. Please reload the page.",
@@ -60,7 +67,11 @@ impl Refused {
 
     pub fn message(&self, reference: u32, language: Language) -> ToPage {
         let message = self.text().in_language(language).to_owned();
-        ToPage::Error { reference, code: self.code().to_owned(), message }
+        ToPage::Error {
+            reference,
+            code: self.code().to_owned(),
+            message,
+        }
     }
 }
 
@@ -70,7 +81,10 @@ impl From<Refused> for Error {
         let text = refused.text();
         match refused {
             Refused::Lesson(Refusal::NotAllowed) => Error::Forbidden(text),
-            Refused::Lesson(_) | Refused::Gone => Error::Conflict { code: refused.code(), text },
+            Refused::Lesson(_) | Refused::Gone => Error::Conflict {
+                code: refused.code(),
+                text,
+            },
             Refused::Media(PlaneError::Negotiation(error)) => unusable(&error, text),
             Refused::Media(_) | Refused::Busy => Error::Unavailable(text),
         }
@@ -86,7 +100,10 @@ fn unusable(error: &NegotiationError, text: Text) -> Error {
         | NegotiationError::DuplicateMid(_)
         | NegotiationError::NoIceCredentials
         | NegotiationError::NoFingerprint => Error::BadRequest(text),
-        _ => Error::Field { field: "sdp".into(), text },
+        _ => Error::Field {
+            field: "sdp".into(),
+            text,
+        },
     }
 }
 
@@ -110,24 +127,39 @@ fn refusal_code(refusal: Refusal) -> &'static str {
 
 fn refusal_text(refusal: Refusal) -> Text {
     match refusal {
-        Refusal::NotAllowed => Text::new("您在这节课中没有此项权限。", "Your role in this lesson does not allow this."),
-        Refusal::NoSuchParticipant => Text::new("对方已不在课堂中。", "That participant is no longer in the lesson."),
-        Refusal::StageFull => {
-            Text::new("台上人数已满，请先请一方回座。", "The stage is full. Send somebody back first.")
-        }
-        Refusal::NotForTheStage => {
-            Text::new("只有听讲教室和助教可以上台。", "Only listening rooms and assistants can go on stage.")
-        }
-        Refusal::ChatLength => Text::new("消息应为 1 到 500 个字。", "A message has 1 to 500 characters."),
+        Refusal::NotAllowed => Text::new(
+            "您在这节课中没有此项权限。",
+            "Your role in this lesson does not allow this.",
+        ),
+        Refusal::NoSuchParticipant => Text::new(
+            "对方已不在课堂中。",
+            "That participant is no longer in the lesson.",
+        ),
+        Refusal::StageFull => Text::new(
+            "台上人数已满，请先请一方回座。",
+            "The stage is full. Send somebody back first.",
+        ),
+        Refusal::NotForTheStage => Text::new(
+            "只有听讲教室和助教可以上台。",
+            "Only listening rooms and assistants can go on stage.",
+        ),
+        Refusal::ChatLength => Text::new(
+            "消息应为 1 到 500 个字。",
+            "A message has 1 to 500 characters.",
+        ),
         Refusal::AlreadyStarted => Text::new("已经上课了。", "The lesson has already begun."),
         Refusal::NotStarted => Text::new("还没有上课。", "The lesson has not begun."),
-        Refusal::Ended => Text::new("这节课已经下课，可以观看回放。", "This lesson is over. You can watch the replay."),
+        Refusal::Ended => Text::new(
+            "这节课已经下课，可以观看回放。",
+            "This lesson is over. You can watch the replay.",
+        ),
         Refusal::Full => Text::new("课堂人数已满。", "The lesson is full."),
         Refusal::TooManyTiles => Text::new("请求的画面过多。", "Too many tiles were asked for."),
         Refusal::NoDeck => Text::new("现在没有展示课件。", "No deck is shown at the moment."),
-        Refusal::NoSuchDeck => {
-            Text::new("这节课没有这个课件，请重新选择。", "The lesson has no such deck. Please choose another.")
-        }
+        Refusal::NoSuchDeck => Text::new(
+            "这节课没有这个课件，请重新选择。",
+            "The lesson has no such deck. Please choose another.",
+        ),
         Refusal::NoSuchPage => Text::new("课件没有这一页。", "The deck has no such page."),
     }
 }

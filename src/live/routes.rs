@@ -41,8 +41,16 @@ impl Routes {
     /// Events of this peer and these tracks come to this lesson from now on.
     pub fn add(&self, peer: PeerId, tracks: &[TrackId]) {
         let mut inner = self.table.lock();
-        inner.tracks.extend(tracks.iter().map(|track| (*track, self.lesson.clone())));
-        inner.peers.insert(peer, Route { lesson: self.lesson.clone(), tracks: tracks.to_vec() });
+        inner
+            .tracks
+            .extend(tracks.iter().map(|track| (*track, self.lesson.clone())));
+        inner.peers.insert(
+            peer,
+            Route {
+                lesson: self.lesson.clone(),
+                tracks: tracks.to_vec(),
+            },
+        );
     }
 }
 
@@ -55,7 +63,9 @@ impl Table {
     /// Hands every event of the plane to its lesson until the plane stops.
     pub async fn run(self, mut events: Events) {
         while let Some(event) = events.recv().await {
-            let Some(lesson) = self.lesson_of(&event) else { continue };
+            let Some(lesson) = self.lesson_of(&event) else {
+                continue;
+            };
             if must_arrive(&event) {
                 // A lesson never waits for anything but its queue, so this ends; one that has ended has dropped its queue.
                 let _ = lesson.send(Command::Plane(event)).await;
@@ -75,12 +85,12 @@ impl Table {
                 }
                 Some(route.lesson)
             }
-            Event::PeerConnected { peer } | Event::SlotLayer { peer, .. } | Event::Link { peer, .. } => {
-                inner.peers.get(peer).map(|route| route.lesson.clone())
-            }
-            Event::TrackLive { track } | Event::TrackSilent { track } | Event::AudioLevel { track, .. } => {
-                inner.tracks.get(track).cloned()
-            }
+            Event::PeerConnected { peer }
+            | Event::SlotLayer { peer, .. }
+            | Event::Link { peer, .. } => inner.peers.get(peer).map(|route| route.lesson.clone()),
+            Event::TrackLive { track }
+            | Event::TrackSilent { track }
+            | Event::AudioLevel { track, .. } => inner.tracks.get(track).cloned(),
         }
     }
 

@@ -20,7 +20,8 @@ use crate::app::App;
 use crate::error::{Error, Language};
 use crate::extract::{Path, Query, Socket};
 use crate::identity::{Actor, session};
-use crate::timetable::{self, LessonId, LessonRole};
+use crate::ids::LessonId;
+use crate::timetable::{self, LessonRole};
 use line::{Line, Post, Watch};
 
 /// Messages that may wait for a page. The largest lesson's storm of joins fits; a page further behind than this has stopped reading.
@@ -55,21 +56,52 @@ pub async fn open(
     let who = identity(&actor, role);
     let (outbox, letters) = mpsc::channel(OUTBOX);
     let (bye, farewell) = oneshot::channel();
-    let mut entry = Some((who, opening.resume, Page { outbox, bye, language }));
+    let mut entry = Some((
+        who,
+        opening.resume,
+        Page {
+            outbox,
+            bye,
+            language,
+        },
+    ));
     let joined = app.lessons.ask(id, |reply| {
         let (who, resume, page) = entry.take()?;
-        Some(Command::Join { who, resume, page, reply })
+        Some(Command::Join {
+            who,
+            resume,
+            page,
+            reply,
+        })
     });
     let (lesson, conn) = joined.await?;
     let failed = lesson.clone();
     let line = Line::new(lesson, conn, language);
     let post = Post { letters, farewell };
-    let upgrade = upgrade.max_message_size(MAX_MESSAGE).max_frame_size(MAX_MESSAGE).on_failed_upgrade(move |_| {
-        // The page was gone before its socket was there.
-        let _ = failed.try_send(Command::Lost { conn, heard: Instant::now() });
-    });
+    let upgrade = upgrade
+        .max_message_size(MAX_MESSAGE)
+        .max_frame_size(MAX_MESSAGE)
+        .on_failed_upgrade(move |_| {
+            // The page was gone before its socket was there.
+            let _ = failed.try_send(Command::Lost {
+                conn,
+                heard: Instant::now(),
+            });
+        });
     let token = session::token_of(&headers).unwrap_or_default().to_owned();
-    Ok(upgrade.on_upgrade(move |socket| line.carry(socket, post, Watch { app, id, actor, held, token })))
+    Ok(upgrade.on_upgrade(move |socket| {
+        line.carry(
+            socket,
+            post,
+            Watch {
+                app,
+                id,
+                actor,
+                held,
+                token,
+            },
+        )
+    }))
 }
 
 async fn role_of(app: &App, id: LessonId, held: LessonRole) -> Result<Role, Error> {
@@ -79,7 +111,9 @@ async fn role_of(app: &App, id: LessonId, held: LessonRole) -> Result<Role, Erro
         LessonRole::LeadRoom => Role::LeadRoom,
         LessonRole::Listening => Role::Listening,
         LessonRole::Observer => Role::Observer,
-        LessonRole::None if timetable::brief(&app.db, id).await?.is_none() => return Err(no_such_lesson()),
+        LessonRole::None if timetable::brief(&app.db, id).await?.is_none() => {
+            return Err(no_such_lesson());
+        }
         LessonRole::None => return Err(Error::forbidden()),
     })
 }
@@ -90,7 +124,13 @@ fn identity(actor: &Actor, role: Role) -> Identity {
         Actor::Classroom(_) => Kind::Classroom,
     };
     let school = actor.school().map(|school| school.name.clone());
-    Identity { id: actor.id().to_string(), name: actor.name().to_owned(), school, role, kind }
+    Identity {
+        id: actor.id().to_string(),
+        name: actor.name().to_owned(),
+        school,
+        role,
+        kind,
+    }
 }
 
 fn language(opening: &Opening, headers: &HeaderMap) -> Language {

@@ -12,7 +12,8 @@ use crate::db::{Db, DbError, millis, time};
 use crate::error::{Error, Result};
 use crate::extract::{Json, Path, line, now};
 use crate::identity::{Actor, secret};
-use crate::timetable::{self, LessonId, LessonRole, Phase};
+use crate::ids::{LessonId, TokenId};
+use crate::timetable::{self, LessonRole, Phase};
 
 /// A token is made while a lesson is planned, at most a term ahead; the lesson's end makes it useless in any case.
 const LASTS: SignedDuration = SignedDuration::from_hours(200 * 24);
@@ -20,12 +21,7 @@ const LASTS: SignedDuration = SignedDuration::from_hours(200 * 24);
 /// Tokens that one lesson may have: encoders and screens of a school, not an open broadcast.
 const PER_LESSON: i64 = 50;
 
-crate::id! {
-    /// A token's name; not the token.
-    TokenId
-}
-
-crate::words! {
+crate::string_enum! {
     /// What a token lets in.
     TokenKind { Whip = "whip", Whep = "whep" }
 }
@@ -74,7 +70,11 @@ pub struct TokenItems {
 /// The lesson's tokens, without the tokens themselves. For the lead and administrators.
 #[utoipa::path(get, path = "/api/lessons/{id}/tokens", tag = "live", params(("id" = LessonId, Path)),
     responses((status = 200, body = TokenItems), (status = 403), (status = 404)))]
-pub async fn list(State(app): State<App>, actor: Actor, Path(id): Path<LessonId>) -> Result<Json<TokenItems>> {
+pub async fn list(
+    State(app): State<App>,
+    actor: Actor,
+    Path(id): Path<LessonId>,
+) -> Result<Json<TokenItems>> {
     may_grant(&app, id, &actor).await?;
     let rows: Vec<(TokenId, TokenKind, String, i64, i64)> = sqlx::query_as(
         "SELECT id, kind, label, created_at, expires_at FROM media_tokens WHERE lesson_id = $1 ORDER BY created_at, id",
@@ -89,7 +89,9 @@ pub async fn list(State(app): State<App>, actor: Actor, Path(id): Path<LessonId>
         created_at: time(created),
         expires_at: time(expires),
     };
-    Ok(Json(TokenItems { items: rows.into_iter().map(item).collect() }))
+    Ok(Json(TokenItems {
+        items: rows.into_iter().map(item).collect(),
+    }))
 }
 
 /// Makes a token for an encoder or a player. For the lead and administrators.
@@ -103,9 +105,15 @@ pub async fn create(
 ) -> Result<(StatusCode, Json<MadeToken>)> {
     may_grant(&app, id, &actor).await?;
     let label = line("label", &new.label, 1..=40)?;
-    let brief = timetable::brief(&app.db, id).await?.ok_or_else(no_such_lesson)?;
+    let brief = timetable::brief(&app.db, id)
+        .await?
+        .ok_or_else(no_such_lesson)?;
     if brief.phase == Phase::Ended {
-        return Err(Error::conflict("lesson_ended", "这节课已经下课。", "This lesson is over."));
+        return Err(Error::conflict(
+            "lesson_ended",
+            "这节课已经下课。",
+            "This lesson is over.",
+        ));
     }
     let (count,): (i64,) = sqlx::query_as("SELECT COUNT(*) FROM media_tokens WHERE lesson_id = $1")
         .bind(id)
@@ -132,7 +140,15 @@ pub async fn create(
     .execute(app.db.pool())
     .await?;
     let url = format!("{}/{}/{id}", app.config.public_url(), new.kind);
-    Ok((StatusCode::CREATED, Json(MadeToken { id: token_id, url, token, expires_at })))
+    Ok((
+        StatusCode::CREATED,
+        Json(MadeToken {
+            id: token_id,
+            url,
+            token,
+            expires_at,
+        }),
+    ))
 }
 
 /// Takes a token back; what came in with it leaves at once. For the lead and administrators.
@@ -150,14 +166,22 @@ pub async fn revoke(
         .execute(app.db.pool())
         .await?;
     if gone.rows_affected() == 0 {
-        return Err(Error::not_found("没有找到这个令牌。", "There is no such token."));
+        return Err(Error::not_found(
+            "没有找到这个令牌。",
+            "There is no such token.",
+        ));
     }
     app.lessons.end_sessions_of(token_id);
     Ok(StatusCode::NO_CONTENT)
 }
 
 /// What a presented token grants, if anything.
-pub async fn check(db: &Db, lesson: LessonId, kind: TokenKind, token: &str) -> Result<Option<Granted>, DbError> {
+pub async fn check(
+    db: &Db,
+    lesson: LessonId,
+    kind: TokenKind,
+    token: &str,
+) -> Result<Option<Granted>, DbError> {
     let row: Option<(TokenId, String)> = sqlx::query_as(
         "SELECT id, label FROM media_tokens WHERE token_hash = $1 AND lesson_id = $2 AND kind = $3 AND expires_at > $4",
     )
@@ -175,5 +199,9 @@ async fn may_grant(app: &App, id: LessonId, actor: &Actor) -> Result<()> {
         return Err(no_such_lesson());
     }
     let lead = timetable::role_in(&app.db, id, actor).await? == LessonRole::Lead;
-    if lead || actor.is_administrator() { Ok(()) } else { Err(Error::forbidden()) }
+    if lead || actor.is_administrator() {
+        Ok(())
+    } else {
+        Err(Error::forbidden())
+    }
 }

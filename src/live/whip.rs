@@ -24,7 +24,7 @@ use super::tokens::{self, Granted, TokenKind};
 use crate::app::App;
 use crate::error::{Error, Result, Text};
 use crate::extract::Path;
-use crate::timetable::LessonId;
+use crate::ids::LessonId;
 use session::Session;
 pub use session::Sessions;
 
@@ -86,7 +86,12 @@ async fn patch_whip(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response> {
-    patch(&app, find(&app, TokenKind::Whip, at, &headers).await?, &headers, &body)
+    patch(
+        &app,
+        find(&app, TokenKind::Whip, at, &headers).await?,
+        &headers,
+        &body,
+    )
 }
 
 /// Trickled candidates, or an ICE restart.
@@ -100,7 +105,12 @@ async fn patch_whep(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response> {
-    patch(&app, find(&app, TokenKind::Whep, at, &headers).await?, &headers, &body)
+    patch(
+        &app,
+        find(&app, TokenKind::Whep, at, &headers).await?,
+        &headers,
+        &body,
+    )
 }
 
 /// The encoder leaves (RFC 9725 §4.2).
@@ -129,7 +139,13 @@ async fn delete_whep(
     Ok(StatusCode::OK)
 }
 
-async fn begin(app: &App, lesson: LessonId, kind: TokenKind, headers: &HeaderMap, body: &Bytes) -> Result<Response> {
+async fn begin(
+    app: &App,
+    lesson: LessonId,
+    kind: TokenKind,
+    headers: &HeaderMap,
+    body: &Bytes,
+) -> Result<Response> {
     let granted = authorize(app, lesson, kind, headers).await?;
     is_of_type(headers, SDP)?;
     accepts_answer(headers)?;
@@ -137,12 +153,22 @@ async fn begin(app: &App, lesson: LessonId, kind: TokenKind, headers: &HeaderMap
     let who = encoder(&granted);
     let joined = app.lessons.ask(lesson, |reply| {
         Some(match kind {
-            TokenKind::Whip => Command::Encode { who: who.clone(), sdp: sdp.to_owned(), reply },
-            TokenKind::Whep => Command::Play { name: who.name.clone(), sdp: sdp.to_owned(), reply },
+            TokenKind::Whip => Command::Encode {
+                who: who.clone(),
+                sdp: sdp.to_owned(),
+                reply,
+            },
+            TokenKind::Whep => Command::Play {
+                name: who.name.clone(),
+                sdp: sdp.to_owned(),
+                reply,
+            },
         })
     });
     let (_, (peer, answer)) = joined.await?;
-    let session = app.lessons.add_session(Session::new(peer, lesson, kind, granted.id));
+    let session = app
+        .lessons
+        .add_session(Session::new(peer, lesson, kind, granted.id));
     let location = format!("/{kind}/{lesson}/{}", session.id);
     let headers = [
         (header::CONTENT_TYPE, value(SDP)),
@@ -169,7 +195,11 @@ fn patch(app: &App, session: Session, headers: &HeaderMap, body: &Bytes) -> Resu
     is_of_type(headers, FRAGMENT)?;
     let fragment = text_of(body)?;
     let Some(precondition) = headers.get(header::IF_MATCH) else {
-        return Err(prescribed(StatusCode::PRECONDITION_REQUIRED, "缺少 If-Match。", "If-Match is missing."));
+        return Err(prescribed(
+            StatusCode::PRECONDITION_REQUIRED,
+            "缺少 If-Match。",
+            "If-Match is missing.",
+        ));
     };
     let restart = precondition == "*";
     if !restart && precondition.as_bytes() != session.etag.as_bytes() {
@@ -182,42 +212,82 @@ fn patch(app: &App, session: Session, headers: &HeaderMap, body: &Bytes) -> Resu
     match app.lessons.patch_session(&session, fragment, restart)? {
         None => Ok(StatusCode::NO_CONTENT.into_response()),
         Some((ours, etag)) => {
-            let headers = [(header::CONTENT_TYPE, value(FRAGMENT)), (header::ETAG, value(&etag))];
+            let headers = [
+                (header::CONTENT_TYPE, value(FRAGMENT)),
+                (header::ETAG, value(&etag)),
+            ];
             Ok((StatusCode::OK, headers, ours).into_response())
         }
     }
 }
 
 /// The session at an address, for the one who holds the token that opened it.
-async fn find(app: &App, kind: TokenKind, (lesson, id): (LessonId, String), headers: &HeaderMap) -> Result<Session> {
+async fn find(
+    app: &App,
+    kind: TokenKind,
+    (lesson, id): (LessonId, String),
+    headers: &HeaderMap,
+) -> Result<Session> {
     let granted = authorize(app, lesson, kind, headers).await?;
-    let session = app.lessons.session(&id).filter(|s| s.lesson == lesson && s.kind == kind && s.token == granted.id);
+    let session = app
+        .lessons
+        .session(&id)
+        .filter(|s| s.lesson == lesson && s.kind == kind && s.token == granted.id);
     session.ok_or_else(|| Error::not_found("这个会话已经结束。", "This session is over."))
 }
 
 /// RFC 9725 §4.5: a bearer token (RFC 6750).
-async fn authorize(app: &App, lesson: LessonId, kind: TokenKind, headers: &HeaderMap) -> Result<Granted> {
-    let value = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
+async fn authorize(
+    app: &App,
+    lesson: LessonId,
+    kind: TokenKind,
+    headers: &HeaderMap,
+) -> Result<Granted> {
+    let value = headers
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
     let (scheme, token) = value.split_once(' ').unwrap_or_default();
     if !scheme.eq_ignore_ascii_case("bearer") {
         return Err(Error::NotSignedIn);
     }
-    tokens::check(&app.db, lesson, kind, token.trim()).await?.ok_or(Error::NotSignedIn)
+    tokens::check(&app.db, lesson, kind, token.trim())
+        .await?
+        .ok_or(Error::NotSignedIn)
 }
 
 fn is_of_type(headers: &HeaderMap, wanted: &str) -> Result<()> {
-    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    if content_type.split(';').next().is_some_and(|t| t.trim().eq_ignore_ascii_case(wanted)) {
+    let content_type = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    if content_type
+        .split(';')
+        .next()
+        .is_some_and(|t| t.trim().eq_ignore_ascii_case(wanted))
+    {
         return Ok(());
     }
-    let text = Text::with(format!("请求内容应为 {wanted}。"), format!("The request's body must be {wanted}."));
+    let text = Text::with(
+        format!("请求内容应为 {wanted}。"),
+        format!("The request's body must be {wanted}."),
+    );
     Err(Error::UnsupportedMedia(text))
 }
 
 /// RFC 9110 §12.5.1: an answer that the client says it cannot read is not made.
 fn accepts_answer(headers: &HeaderMap) -> Result<()> {
-    let ranges: Vec<&str> = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
-    let good = |range: &str| matches!(range.split(';').next().map(str::trim), Some("*/*" | "application/*" | SDP));
+    let ranges: Vec<&str> = headers
+        .get_all(header::ACCEPT)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .collect();
+    let good = |range: &str| {
+        matches!(
+            range.split(';').next().map(str::trim),
+            Some("*/*" | "application/*" | SDP)
+        )
+    };
     if ranges.is_empty() || ranges.iter().flat_map(|line| line.split(',')).any(good) {
         return Ok(());
     }
@@ -229,13 +299,21 @@ fn accepts_answer(headers: &HeaderMap) -> Result<()> {
 }
 
 fn text_of(body: &Bytes) -> Result<&str> {
-    std::str::from_utf8(body)
-        .map_err(|_| Error::BadRequest(Text::new("SDP 应为 UTF-8 文本。", "A description is UTF-8 text.")))
+    std::str::from_utf8(body).map_err(|_| {
+        Error::BadRequest(Text::new(
+            "SDP 应为 UTF-8 文本。",
+            "A description is UTF-8 text.",
+        ))
+    })
 }
 
 /// A refusal with the status that the protocol gives it.
 fn prescribed(status: StatusCode, zh: &'static str, en: &'static str) -> Error {
-    Error::Prescribed { status, code: "precondition", text: Text::new(zh, en) }
+    Error::Prescribed {
+        status,
+        code: "precondition",
+        text: Text::new(zh, en),
+    }
 }
 
 /// Any site's player may speak to us: what lets it in is its token, not a cookie (RFC 9725 §4.2). Answers preflights by itself.
@@ -250,8 +328,14 @@ async fn cross_origin(request: Request, next: Next) -> Response {
     let unauthorized = response.status() == StatusCode::UNAUTHORIZED;
     let headers = response.headers_mut();
     headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, value("*"));
-    headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, value("POST, PATCH, DELETE, OPTIONS"));
-    headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, value("Authorization, Content-Type, If-Match"));
+    headers.insert(
+        header::ACCESS_CONTROL_ALLOW_METHODS,
+        value("POST, PATCH, DELETE, OPTIONS"),
+    );
+    headers.insert(
+        header::ACCESS_CONTROL_ALLOW_HEADERS,
+        value("Authorization, Content-Type, If-Match"),
+    );
     headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, value(EXPOSED));
     headers.insert(header::ACCESS_CONTROL_MAX_AGE, value("86400"));
     if unauthorized {

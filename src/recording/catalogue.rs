@@ -6,21 +6,17 @@ use uuid::Uuid;
 
 use crate::bus::{ParticipantKind, ParticipantRef};
 use crate::db::{Db, DbError};
-use crate::timetable::{LessonId, RecordingState};
+use crate::ids::{LessonId, TrackKey};
+use crate::timetable::RecordingState;
 
 pub use crate::bus::Purpose;
 
-crate::id! {
-    /// A track in the catalogue. Unlike the plane's number it is unique for ever.
-    TrackKey
-}
-
-crate::words! {
+crate::string_enum! {
     /// Picture or sound.
     Kind { Audio = "audio", Video = "video" }
 }
 
-crate::words! {
+crate::string_enum! {
     /// How a track was sent.
     Codec { Opus = "opus", H264 = "h264", Vp8 = "vp8", Vp9 = "vp9", Av1 = "av1" }
 }
@@ -39,7 +35,11 @@ impl From<Codec> for tongke_record::Codec {
 
 impl Codec {
     pub fn kind(self) -> Kind {
-        if self == Codec::Opus { Kind::Audio } else { Kind::Video }
+        if self == Codec::Opus {
+            Kind::Audio
+        } else {
+            Kind::Video
+        }
     }
 }
 
@@ -117,10 +117,16 @@ impl Recorded {
         .bind(lesson)
         .fetch_optional(db.pool())
         .await?;
-        let Some((state, started_at, duration_ms, has_poster, has_voices, mp4_bytes, lead, room)) = row else {
+        let Some((state, started_at, duration_ms, has_poster, has_voices, mp4_bytes, lead, room)) =
+            row
+        else {
             return Ok(None);
         };
-        let lead = [Some(lead), room].into_iter().flatten().filter_map(|id| id.parse().ok()).collect();
+        let lead = [Some(lead), room]
+            .into_iter()
+            .flatten()
+            .filter_map(|id| id.parse().ok())
+            .collect();
         let tracks = read_tracks(db, lesson).await?;
         Ok(Some(Recorded {
             lesson,
@@ -145,17 +151,24 @@ impl Recorded {
 
     /// The end of a lesson that is over.
     pub fn end_us(&self) -> Option<i64> {
-        self.is_over().then(|| self.duration_ms.unwrap_or_else(|| self.recorded_ms()) * 1000)
+        self.is_over()
+            .then(|| self.duration_ms.unwrap_or_else(|| self.recorded_ms()) * 1000)
     }
 
     /// Up to where something is recorded.
     pub fn recorded_ms(&self) -> i64 {
         let layers = self.tracks.iter().flat_map(|track| &track.layers);
-        layers.filter_map(|layer| layer.segments.last()).map(|segment| segment.end_us() / 1000).max().unwrap_or(0)
+        layers
+            .filter_map(|layer| layer.segments.last())
+            .map(|segment| segment.end_us() / 1000)
+            .max()
+            .unwrap_or(0)
     }
 
     pub fn has_playable(&self, kind: Kind) -> bool {
-        self.tracks.iter().any(|track| track.kind == kind && track.playable_layers().next().is_some())
+        self.tracks
+            .iter()
+            .any(|track| track.kind == kind && track.playable_layers().next().is_some())
     }
 
     pub fn track(&self, id: TrackKey) -> Option<&Track> {
@@ -170,7 +183,9 @@ impl Track {
 
     /// Layers that have something HLS can carry.
     pub fn playable_layers(&self) -> impl Iterator<Item = &Layer> {
-        self.layers.iter().filter(|layer| !layer.segments.is_empty() && layer.inits.iter().all(|init| init.playable))
+        self.layers.iter().filter(|layer| {
+            !layer.segments.is_empty() && layer.inits.iter().all(|init| init.playable)
+        })
     }
 
     /// The end, or the end of time while it goes on.
@@ -186,7 +201,11 @@ impl Layer {
 
     /// The size of its largest picture.
     pub fn pixels(&self) -> i64 {
-        self.inits.iter().map(|init| init.width * init.height).max().unwrap_or(0)
+        self.inits
+            .iter()
+            .map(|init| init.width * init.height)
+            .max()
+            .unwrap_or(0)
     }
 }
 
@@ -196,10 +215,29 @@ impl Segment {
     }
 }
 
-type RecordingRow = (RecordingState, i64, Option<i64>, i64, i64, Option<i64>, String, Option<String>);
+type RecordingRow = (
+    RecordingState,
+    i64,
+    Option<i64>,
+    i64,
+    i64,
+    Option<i64>,
+    String,
+    Option<String>,
+);
 /// Track, layer, number, init, start, duration, size, keyframe, stored.
 type SegmentRow = (TrackKey, i64, i64, i64, i64, i64, i64, i64, i64);
-type TrackRow = (TrackKey, String, String, ParticipantKind, Purpose, Kind, Codec, i64, Option<i64>);
+type TrackRow = (
+    TrackKey,
+    String,
+    String,
+    ParticipantKind,
+    Purpose,
+    Kind,
+    Codec,
+    i64,
+    Option<i64>,
+);
 
 async fn read_tracks(db: &Db, lesson: LessonId) -> Result<Vec<Track>, DbError> {
     let rows: Vec<TrackRow> = sqlx::query_as(
@@ -210,14 +248,27 @@ async fn read_tracks(db: &Db, lesson: LessonId) -> Result<Vec<Track>, DbError> {
     .fetch_all(db.pool())
     .await?;
     let mut layers = read_layers(db, lesson).await?;
-    let tracks =
-        rows.into_iter().map(|(id, participant, name, participant_kind, purpose, kind, codec, from_ms, to_ms)| {
-            let participant =
-                ParticipantRef { id: participant.parse().unwrap_or_default(), name, kind: participant_kind };
+    let tracks = rows.into_iter().map(
+        |(id, participant, name, participant_kind, purpose, kind, codec, from_ms, to_ms)| {
+            let participant = ParticipantRef {
+                id: participant.parse().unwrap_or_default(),
+                name,
+                kind: participant_kind,
+            };
             let mut layers = layers.remove(&id).unwrap_or_default();
             layers.sort_by_key(|layer| layer.number);
-            Track { id, participant, purpose, kind, codec, from_ms, to_ms, layers }
-        });
+            Track {
+                id,
+                participant,
+                purpose,
+                kind,
+                codec,
+                from_ms,
+                to_ms,
+                layers,
+            }
+        },
+    );
     Ok(tracks.collect())
 }
 
@@ -231,7 +282,13 @@ async fn read_layers(db: &Db, lesson: LessonId) -> Result<HashMap<TrackKey, Vec<
     .fetch_all(db.pool())
     .await?;
     for (track, layer, number, codec, width, height, playable) in inits {
-        let init = Init { number: number as u32, codec, width, height, playable: playable != 0 };
+        let init = Init {
+            number: number as u32,
+            codec,
+            width,
+            height,
+            playable: playable != 0,
+        };
         layer_in(&mut layers, track, layer).inits.push(init);
     }
     let segments: Vec<SegmentRow> = sqlx::query_as(
@@ -241,9 +298,20 @@ async fn read_layers(db: &Db, lesson: LessonId) -> Result<HashMap<TrackKey, Vec<
     .bind(lesson)
     .fetch_all(db.pool())
     .await?;
-    for (track, layer, number, init, start_us, duration_us, size_bytes, keyframe, stored) in segments {
-        let (number, init, keyframe, stored) = (number as u32, init as u32, keyframe != 0, stored != 0);
-        let segment = Segment { number, init, start_us, duration_us, size_bytes, keyframe, stored };
+    for (track, layer, number, init, start_us, duration_us, size_bytes, keyframe, stored) in
+        segments
+    {
+        let (number, init, keyframe, stored) =
+            (number as u32, init as u32, keyframe != 0, stored != 0);
+        let segment = Segment {
+            number,
+            init,
+            start_us,
+            duration_us,
+            size_bytes,
+            keyframe,
+            stored,
+        };
         layer_in(&mut layers, track, layer).segments.push(segment);
     }
     let gaps: Vec<(TrackKey, i64, i64, i64)> = sqlx::query_as(
@@ -254,17 +322,29 @@ async fn read_layers(db: &Db, lesson: LessonId) -> Result<HashMap<TrackKey, Vec<
     .fetch_all(db.pool())
     .await?;
     for (track, layer, from_ms, to_ms) in gaps {
-        layer_in(&mut layers, track, layer).gaps.push((from_ms, to_ms));
+        layer_in(&mut layers, track, layer)
+            .gaps
+            .push((from_ms, to_ms));
     }
     Ok(layers)
 }
 
-fn layer_in(layers: &mut HashMap<TrackKey, Vec<Layer>>, track: TrackKey, number: i64) -> &mut Layer {
+fn layer_in(
+    layers: &mut HashMap<TrackKey, Vec<Layer>>,
+    track: TrackKey,
+    number: i64,
+) -> &mut Layer {
     let number = number as u8;
     let of_track = layers.entry(track).or_default();
-    let index = of_track.iter().position(|layer| layer.number == number).unwrap_or_else(|| {
-        of_track.push(Layer { number, ..Layer::default() });
-        of_track.len() - 1
-    });
+    let index = of_track
+        .iter()
+        .position(|layer| layer.number == number)
+        .unwrap_or_else(|| {
+            of_track.push(Layer {
+                number,
+                ..Layer::default()
+            });
+            of_track.len() - 1
+        });
     &mut of_track[index]
 }

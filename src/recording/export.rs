@@ -18,10 +18,10 @@ use super::spool::{Piece, Place};
 use super::upload::key;
 use super::{Recordings, ledger, playlist, timeline};
 use crate::db::DbError;
-use crate::jobs::{Failure, JobId, Lane, NewJob, Owner, Running};
-use crate::library::{self, DeckId};
+use crate::ids::{DeckId, JobId, LessonId};
+use crate::jobs::{Failure, Lane, NewJob, Owner, Running};
+use crate::library::{self};
 use crate::storage::{Key, StorageError, is_missing};
-use crate::timetable::LessonId;
 use crate::worker::{Worker, WorkerError};
 
 /// The shares of an MP4's progress: fetching the segments, composing, storing.
@@ -51,9 +51,9 @@ impl From<ExportError> for Failure {
     fn from(error: ExportError) -> Failure {
         match error {
             ExportError::Nothing(_)
-            | ExportError::Worker(WorkerError::BadInput { .. } | WorkerError::Limit(_) | WorkerError::TooLong(_)) => {
-                Failure::GiveUp(error.to_string())
-            }
+            | ExportError::Worker(
+                WorkerError::BadInput { .. } | WorkerError::Limit(_) | WorkerError::TooLong(_),
+            ) => Failure::GiveUp(error.to_string()),
             error => Failure::Retry(error.to_string()),
         }
     }
@@ -64,13 +64,19 @@ impl Recordings {
     pub fn register_exports(&self, worker: &Worker, scratch: &Path) {
         // What cannot be removed is found by the next job that needs its name.
         let _ = std::fs::remove_dir_all(scratch);
-        let desk = Desk { recordings: self.clone(), worker: worker.clone(), scratch: scratch.to_owned() };
+        let desk = Desk {
+            recordings: self.clone(),
+            worker: worker.clone(),
+            scratch: scratch.to_owned(),
+        };
         let jobs = &self.inner.jobs;
         let (poster, voices, mp4, rendition) = (desk.clone(), desk.clone(), desk.clone(), desk);
         jobs.register(Lane::Media, "voices", move |job| voices.clone().voices(job));
         jobs.register(Lane::Media, "poster", move |job| poster.clone().poster(job));
         jobs.register(Lane::Media, "mp4", move |job| mp4.clone().mp4(job));
-        jobs.register(Lane::Media, "rendition", move |job| rendition.clone().renditions(job));
+        jobs.register(Lane::Media, "rendition", move |job| {
+            rendition.clone().renditions(job)
+        });
     }
 
     /// Orders what a finished recording gets.
@@ -83,8 +89,20 @@ impl Recordings {
             }
         };
         let mut kinds = vec!["poster"];
-        kinds.extend(recorded.tracks.iter().any(|track| track.kind == Kind::Audio).then_some("voices"));
-        kinds.extend(recorded.tracks.iter().any(|track| track.codec == Codec::Vp8).then_some("rendition"));
+        kinds.extend(
+            recorded
+                .tracks
+                .iter()
+                .any(|track| track.kind == Kind::Audio)
+                .then_some("voices"),
+        );
+        kinds.extend(
+            recorded
+                .tracks
+                .iter()
+                .any(|track| track.codec == Codec::Vp8)
+                .then_some("rendition"),
+        );
         kinds.extend(self.inner.makes_mp4.then_some("mp4"));
         for kind in kinds {
             if let Err(error) = self.order(kind, lesson).await {
@@ -101,7 +119,11 @@ impl Recordings {
     async fn order(&self, kind: &'static str, lesson: LessonId) -> Result<JobId, DbError> {
         self.inner
             .jobs
-            .submit(NewJob { kind, key: format!("{kind}:{lesson}"), owner: Some(Owner::Lesson(lesson)) })
+            .submit(NewJob {
+                kind,
+                key: format!("{kind}:{lesson}"),
+                owner: Some(Owner::Lesson(lesson)),
+            })
             .await
     }
 }
@@ -150,13 +172,23 @@ impl Desk {
     async fn make_poster(&self, job: &Running) -> Result<(), ExportError> {
         let recorded = self.recorded(job).await?;
         let scratch = self.scratch(job)?;
-        let clip = poster_clip(&recorded).ok_or(ExportError::Nothing("the recording has no picture"))?;
+        let clip =
+            poster_clip(&recorded).ok_or(ExportError::Nothing("the recording has no picture"))?;
         let input = self.put_together(&recorded, &clip, &scratch, 0).await?;
         let arguments = ["poster", "--input", &input, "--output", "poster.jpg"];
-        self.worker.run(&arguments, &scratch.0, &job.cancel, ignored).await?;
+        self.worker
+            .run(&arguments, &scratch.0, &job.cancel, ignored)
+            .await?;
         let storage = &self.recordings.inner.storage;
-        storage.put_file(&Key::poster(recorded.lesson), &scratch.file("poster.jpg")).await?;
-        self.note("UPDATE recordings SET has_poster = $2 WHERE lesson_id = $1", recorded.lesson, 1).await
+        storage
+            .put_file(&Key::poster(recorded.lesson), &scratch.file("poster.jpg"))
+            .await?;
+        self.note(
+            "UPDATE recordings SET has_poster = $2 WHERE lesson_id = $1",
+            recorded.lesson,
+            1,
+        )
+        .await
     }
 
     async fn make_voices(&self, job: &Running) -> Result<(), ExportError> {
@@ -168,18 +200,37 @@ impl Desk {
         }
         let scratch = self.scratch(job)?;
         self.write_manifest(&recorded, &plan, &scratch, job).await?;
-        let arguments = ["voices", "--manifest", "manifest.json", "--output", VOICES_FILE];
-        self.worker.run(&arguments, &scratch.0, &job.cancel, told(job)).await?;
+        let arguments = [
+            "voices",
+            "--manifest",
+            "manifest.json",
+            "--output",
+            VOICES_FILE,
+        ];
+        self.worker
+            .run(&arguments, &scratch.0, &job.cancel, told(job))
+            .await?;
         let file = scratch.file(VOICES_FILE);
         // 128 kbit/s: 43 MB for a lesson of 45 minutes.
-        let Some((init, fragments)) = scan::split_file(&tokio::fs::read(&file).await?, 48_000) else {
+        let Some((init, fragments)) = scan::split_file(&tokio::fs::read(&file).await?, 48_000)
+        else {
             return Err(ExportError::Nothing("the voices came out empty"));
         };
         let storage = &self.recordings.inner.storage;
         let key = |name: &str| Key::in_lesson(recorded.lesson, &[name]);
         storage.put_file(&key(VOICES_FILE), &file).await?;
-        storage.put(&key(VOICES_PLAYLIST), playlist::voices(init, &fragments).into()).await?;
-        self.note("UPDATE recordings SET has_voices = $2 WHERE lesson_id = $1", recorded.lesson, 1).await
+        storage
+            .put(
+                &key(VOICES_PLAYLIST),
+                playlist::voices(init, &fragments).into(),
+            )
+            .await?;
+        self.note(
+            "UPDATE recordings SET has_voices = $2 WHERE lesson_id = $1",
+            recorded.lesson,
+            1,
+        )
+        .await
     }
 
     async fn make_mp4(&self, job: &Running) -> Result<(), ExportError> {
@@ -195,11 +246,26 @@ impl Desk {
         let scratch = self.scratch(job)?;
         self.fetch_stills(&plan, &pictures, &scratch).await?;
         self.write_manifest(&recorded, &plan, &scratch, job).await?;
-        let arguments = ["mp4", "--manifest", "manifest.json", "--output", "lesson.mp4"];
-        self.worker.run(&arguments, &scratch.0, &job.cancel, told(job)).await?;
+        let arguments = [
+            "mp4",
+            "--manifest",
+            "manifest.json",
+            "--output",
+            "lesson.mp4",
+        ];
+        self.worker
+            .run(&arguments, &scratch.0, &job.cancel, told(job))
+            .await?;
         let storage = &self.recordings.inner.storage;
-        let size = storage.put_file(&Key::mp4(recorded.lesson), &scratch.file("lesson.mp4")).await?;
-        self.note("UPDATE recordings SET mp4_bytes = $2 WHERE lesson_id = $1", recorded.lesson, size as i64).await
+        let size = storage
+            .put_file(&Key::mp4(recorded.lesson), &scratch.file("lesson.mp4"))
+            .await?;
+        self.note(
+            "UPDATE recordings SET mp4_bytes = $2 WHERE lesson_id = $1",
+            recorded.lesson,
+            size as i64,
+        )
+        .await
     }
 
     /// The pages' pictures; one that the store has lost is left out by the worker.
@@ -210,10 +276,14 @@ impl Desk {
         scratch: &Scratch,
     ) -> Result<(), ExportError> {
         for (name, page) in &plan.stills {
-            let Some(key) = pictures.get(page) else { continue };
+            let Some(key) = pictures.get(page) else {
+                continue;
+            };
             match self.recordings.inner.storage.get(key).await {
                 Ok(bytes) => tokio::fs::write(scratch.file(&still_file(name)), bytes).await?,
-                Err(error) if is_missing(&error) => tracing::warn!(%error, "a page of the lesson is not in the store"),
+                Err(error) if is_missing(&error) => {
+                    tracing::warn!(%error, "a page of the lesson is not in the store")
+                }
                 Err(error) => return Err(error.into()),
             }
         }
@@ -227,14 +297,22 @@ impl Desk {
         scratch: &Scratch,
         job: &Running,
     ) -> Result<(), ExportError> {
-        let total = plan.pictures.values().chain(plan.sounds.values()).map(Vec::len).sum::<usize>().max(1);
+        let total = plan
+            .pictures
+            .values()
+            .chain(plan.sounds.values())
+            .map(Vec::len)
+            .sum::<usize>()
+            .max(1);
         let mut fetched = 0;
         let mut groups = [json!({}), json!({})];
         for (group, tracks) in groups.iter_mut().zip([&plan.pictures, &plan.sounds]) {
             for (name, clips) in tracks {
                 let mut files = Vec::new();
                 for (index, clip) in clips.iter().enumerate() {
-                    files.push(json!({ "path": self.put_together(recorded, clip, scratch, index).await? }));
+                    files.push(
+                        json!({ "path": self.put_together(recorded, clip, scratch, index).await? }),
+                    );
                     fetched += 1;
                     job.progress(FETCHED * fetched as f64 / total as f64).await;
                 }
@@ -242,7 +320,11 @@ impl Desk {
             }
         }
         let [pictures, sounds] = groups;
-        let stills: BTreeMap<_, _> = plan.stills.keys().map(|name| (name, still_file(name))).collect();
+        let stills: BTreeMap<_, _> = plan
+            .stills
+            .keys()
+            .map(|name| (name, still_file(name)))
+            .collect();
         let manifest = json!({ "duration_ms": plan.duration_ms, "pictures": pictures, "sounds": sounds,
             "stills": stills, "scenes": plan.scenes });
         tokio::fs::write(scratch.file("manifest.json"), manifest.to_string()).await?;
@@ -258,12 +340,21 @@ impl Desk {
         index: usize,
     ) -> Result<String, ExportError> {
         let name = file_name(clip, index);
-        let place = Place { lesson: recorded.lesson, track: clip.track, layer: clip.layer };
+        let place = Place {
+            lesson: recorded.lesson,
+            track: clip.track,
+            layer: clip.layer,
+        };
         let mut file = tokio::fs::File::create(scratch.file(&name)).await?;
-        file.write_all(&self.recordings.fetch(place, Piece::Init(clip.init)).await?).await?;
+        file.write_all(&self.recordings.fetch(place, Piece::Init(clip.init)).await?)
+            .await?;
         for number in &clip.segments {
-            let piece = Piece::Segment { number: *number, init: clip.init };
-            file.write_all(&self.recordings.fetch(place, piece).await?).await?;
+            let piece = Piece::Segment {
+                number: *number,
+                init: clip.init,
+            };
+            file.write_all(&self.recordings.fetch(place, piece).await?)
+                .await?;
         }
         file.flush().await?;
         Ok(name)
@@ -271,7 +362,11 @@ impl Desk {
 
     async fn make_renditions(&self, job: &Running) -> Result<(), ExportError> {
         let recorded = self.recorded(job).await?;
-        for track in recorded.tracks.iter().filter(|track| track.codec == Codec::Vp8) {
+        for track in recorded
+            .tracks
+            .iter()
+            .filter(|track| track.codec == Codec::Vp8)
+        {
             if track.layer(RENDITION_LAYER).is_none() {
                 self.make_rendition(&recorded, track, job).await?;
             }
@@ -280,30 +375,78 @@ impl Desk {
     }
 
     /// A new layer of the track, a run of segments for each clip; the catalogue gets it whole.
-    async fn make_rendition(&self, recorded: &Recorded, track: &Track, job: &Running) -> Result<(), ExportError> {
+    async fn make_rendition(
+        &self,
+        recorded: &Recorded,
+        track: &Track,
+        job: &Running,
+    ) -> Result<(), ExportError> {
         let scratch = self.scratch(job)?;
-        let Some(layer) = best_layer(track) else { return Ok(()) };
-        let place = Place { lesson: recorded.lesson, track: track.id, layer: RENDITION_LAYER };
+        let Some(layer) = best_layer(track) else {
+            return Ok(());
+        };
+        let place = Place {
+            lesson: recorded.lesson,
+            track: track.id,
+            layer: RENDITION_LAYER,
+        };
         let (mut notes, mut number) = (Vec::new(), 0);
         for (init, clip) in runs(track, layer).iter().enumerate() {
             let init = init as u32;
-            let input = self.put_together(recorded, clip, &scratch, init as usize).await?;
+            let input = self
+                .put_together(recorded, clip, &scratch, init as usize)
+                .await?;
             let arguments = ["rendition", "--input", &input, "--output", "rendition.mp4"];
-            let done = self.worker.run(&arguments, &scratch.0, &job.cancel, ignored).await?;
+            let done = self
+                .worker
+                .run(&arguments, &scratch.0, &job.cancel, ignored)
+                .await?;
             let bytes = tokio::fs::read(scratch.file("rendition.mp4")).await?;
-            let Some((head, fragments)) = scan::split_file(&bytes, 90_000) else { continue };
+            let Some((head, fragments)) = scan::split_file(&bytes, 90_000) else {
+                continue;
+            };
             let size = |name: &str| done[name].as_u64().unwrap_or(0) as u16;
             let (width, height) = (size("width"), size("height"));
-            self.recordings.inner.storage.put(&key(place, Piece::Init(init)), bytes[..head].to_vec().into()).await?;
+            self.recordings
+                .inner
+                .storage
+                .put(
+                    &key(place, Piece::Init(init)),
+                    bytes[..head].to_vec().into(),
+                )
+                .await?;
             let codec = avc_codec(&bytes[..head]).unwrap_or_else(|| "avc1.64001f".into());
-            notes.push(Note::Init { place, init: InitNote { number: init, codec, width, height, playable: true } });
+            notes.push(Note::Init {
+                place,
+                init: InitNote {
+                    number: init,
+                    codec,
+                    width,
+                    height,
+                    playable: true,
+                },
+            });
             for fragment in fragments {
                 let piece = Piece::Segment { number, init };
                 let content = bytes[fragment.bytes.clone()].to_vec();
-                self.recordings.inner.storage.put(&key(place, piece), content.into()).await?;
-                let (start_us, duration_us) = (fragment.start.as_micros() as i64, fragment.duration.as_micros() as i64);
+                self.recordings
+                    .inner
+                    .storage
+                    .put(&key(place, piece), content.into())
+                    .await?;
+                let (start_us, duration_us) = (
+                    fragment.start.as_micros() as i64,
+                    fragment.duration.as_micros() as i64,
+                );
                 let (size_bytes, keyframe) = (fragment.bytes.len() as i64, fragment.keyframe_start);
-                let segment = SegmentNote { number, init, start_us, duration_us, size_bytes, keyframe };
+                let segment = SegmentNote {
+                    number,
+                    init,
+                    start_us,
+                    duration_us,
+                    size_bytes,
+                    keyframe,
+                };
                 notes.push(Note::Segment { place, segment });
                 number += 1;
             }
@@ -314,8 +457,13 @@ impl Desk {
     }
 
     async fn recorded(&self, job: &Running) -> Result<std::sync::Arc<Recorded>, ExportError> {
-        let lesson = job.lesson.ok_or(ExportError::Nothing("the job names no lesson"))?;
-        self.recordings.recorded(lesson).await?.ok_or(ExportError::Nothing("the lesson has no recording"))
+        let lesson = job
+            .lesson
+            .ok_or(ExportError::Nothing("the job names no lesson"))?;
+        self.recordings
+            .recorded(lesson)
+            .await?
+            .ok_or(ExportError::Nothing("the lesson has no recording"))
     }
 
     fn scratch(&self, job: &Running) -> Result<Scratch, ExportError> {
@@ -324,8 +472,17 @@ impl Desk {
         Ok(Scratch(folder))
     }
 
-    async fn note(&self, statement: &'static str, lesson: LessonId, value: i64) -> Result<(), ExportError> {
-        sqlx::query(statement).bind(lesson).bind(value).execute(self.recordings.inner.db.pool()).await?;
+    async fn note(
+        &self,
+        statement: &'static str,
+        lesson: LessonId,
+        value: i64,
+    ) -> Result<(), ExportError> {
+        sqlx::query(statement)
+            .bind(lesson)
+            .bind(value)
+            .execute(self.recordings.inner.db.pool())
+            .await?;
         self.recordings.forget(lesson);
         Ok(())
     }
@@ -337,8 +494,15 @@ fn still_file(name: &str) -> String {
 
 /// A segment a third into the lesson, when everybody has arrived: of the lead's camera, or of what there is.
 fn poster_clip(recorded: &Recorded) -> Option<Clip> {
-    let pictures = || recorded.tracks.iter().filter(|track| track.kind == Kind::Video && best_layer(track).is_some());
-    let track = pictures().find(|track| recorded.is_lead(track)).or_else(|| pictures().next())?;
+    let pictures = || {
+        recorded
+            .tracks
+            .iter()
+            .filter(|track| track.kind == Kind::Video && best_layer(track).is_some())
+    };
+    let track = pictures()
+        .find(|track| recorded.is_lead(track))
+        .or_else(|| pictures().next())?;
     let layer = best_layer(track)?;
     let wanted_us = recorded.recorded_ms() * 1000 / 3;
     let whole = layer.segments.iter().filter(|segment| segment.keyframe);
@@ -349,7 +513,8 @@ fn poster_clip(recorded: &Recorded) -> Option<Clip> {
 /// The whole layer, a clip for each run of one init part.
 fn runs(track: &Track, layer: &Layer) -> Vec<Clip> {
     let runs = layer.segments.chunk_by(|a, b| a.init == b.init);
-    runs.filter_map(|run| Clip::new(track, layer, &run.iter().collect::<Vec<_>>())).collect()
+    runs.filter_map(|run| Clip::new(track, layer, &run.iter().collect::<Vec<_>>()))
+        .collect()
 }
 
 /// Passes a worker's progress on as its share of the job's.
@@ -367,6 +532,8 @@ async fn ignored(_: f64) {}
 /// The codec string in an init part: profile, constraints and level follow `avcC` and its version (ISO 14496-15 §5.3.3.1).
 fn avc_codec(init: &[u8]) -> Option<String> {
     let at = init.windows(4).position(|window| window == b"avcC")?;
-    let [_, profile, constraints, level] = *init.get(at + 4..at + 8)? else { return None };
+    let [_, profile, constraints, level] = *init.get(at + 4..at + 8)? else {
+        return None;
+    };
     Some(format!("avc1.{profile:02x}{constraints:02x}{level:02x}"))
 }

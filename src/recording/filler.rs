@@ -11,7 +11,11 @@ use super::programme::LONGEST_US;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Filler {
     Init(Kind),
-    Segment { kind: Kind, start_us: u64, length_us: u64 },
+    Segment {
+        kind: Kind,
+        start_us: u64,
+        length_us: u64,
+    },
 }
 
 impl Filler {
@@ -26,11 +30,18 @@ impl Filler {
         if rest == ".mp4" {
             return Some(Filler::Init(kind));
         }
-        let (start, length) = rest.strip_prefix('-')?.strip_suffix(".m4s")?.split_once('-')?;
+        let (start, length) = rest
+            .strip_prefix('-')?
+            .strip_suffix(".m4s")?
+            .split_once('-')?;
         let (start_us, length_us) = (start.parse().ok()?, length.parse().ok()?);
         // A day and the longest entry: nobody makes us count further.
         let fits = start_us < 86_400_000_000 && (1..=LONGEST_US as u64).contains(&length_us);
-        fits.then_some(Filler::Segment { kind, start_us, length_us })
+        fits.then_some(Filler::Segment {
+            kind,
+            start_us,
+            length_us,
+        })
     }
 
     pub fn bytes(self) -> Vec<u8> {
@@ -38,12 +49,16 @@ impl Filler {
         match self {
             Filler::Init(Kind::Video) => filler::picture_init(),
             Filler::Init(Kind::Audio) => filler::silence_init(),
-            Filler::Segment { kind: Kind::Video, start_us, length_us } => {
-                filler::picture(time(start_us), time(length_us))
-            }
-            Filler::Segment { kind: Kind::Audio, start_us, length_us } => {
-                filler::silence(time(start_us), time(length_us))
-            }
+            Filler::Segment {
+                kind: Kind::Video,
+                start_us,
+                length_us,
+            } => filler::picture(time(start_us), time(length_us)),
+            Filler::Segment {
+                kind: Kind::Audio,
+                start_us,
+                length_us,
+            } => filler::silence(time(start_us), time(length_us)),
         }
     }
 }
@@ -55,9 +70,21 @@ mod tests {
     #[test]
     fn names_come_back_and_nonsense_does_not() {
         assert_eq!(Filler::parse("v.mp4"), Some(Filler::Init(Kind::Video)));
-        let segment = Filler::Segment { kind: Kind::Audio, start_us: 5, length_us: 100 };
+        let segment = Filler::Segment {
+            kind: Kind::Audio,
+            start_us: 5,
+            length_us: 100,
+        };
         assert_eq!(Filler::parse("a-5-100.m4s"), Some(segment));
-        for name in ["", "x.mp4", "v-5-100", "v-5-99999999999.m4s", "v--5-1.m4s", "v-1-0.m4s", "é.mp4"] {
+        for name in [
+            "",
+            "x.mp4",
+            "v-5-100",
+            "v-5-99999999999.m4s",
+            "v--5-1.m4s",
+            "v-1-0.m4s",
+            "é.mp4",
+        ] {
             assert_eq!(Filler::parse(name), None, "{name}");
         }
     }

@@ -7,18 +7,24 @@ use super::timeline;
 use crate::db::{Db, millis};
 use crate::error::Result;
 use crate::identity::Role;
+use crate::ids::LessonId;
 use crate::library;
 use crate::search::{Document, Facet, Source, Visibility, with_role};
-use crate::timetable::{self, LessonCard, LessonId};
+use crate::timetable::{self, LessonCard};
 
 pub struct Recordings(pub Db);
 
 impl Source for Recordings {
     fn document(&self, id: Uuid) -> BoxFuture<'_, Result<Option<Document>>> {
         Box::pin(async move {
-            let Some(lesson) = timetable::recorded(&self.0, LessonId(id)).await? else { return Ok(None) };
+            let Some(lesson) = timetable::recorded(&self.0, LessonId(id)).await? else {
+                return Ok(None);
+            };
             let pages = page_texts(&self.0, lesson.id).await?;
-            Ok(Some(Document { pages, ..document(lesson) }))
+            Ok(Some(Document {
+                pages,
+                ..document(lesson)
+            }))
         })
     }
 
@@ -35,7 +41,11 @@ async fn page_texts(db: &Db, lesson: LessonId) -> Result<Vec<String>> {
     let shown = timeline::shown(&timeline::read(db, lesson).await?);
     let mut texts = Vec::new();
     for (deck, page) in timeline::contents(&shown) {
-        texts.push(library::page_text(db, lesson, deck, page).await?.unwrap_or_default());
+        texts.push(
+            library::page_text(db, lesson, deck, page)
+                .await?
+                .unwrap_or_default(),
+        );
     }
     Ok(texts)
 }
@@ -44,21 +54,39 @@ async fn page_texts(db: &Db, lesson: LessonId) -> Result<Vec<String>> {
 fn document(lesson: LessonCard) -> Document {
     let assistants = lesson.assistants.iter().map(|assistant| assistant.id.0);
     let classrooms = lesson.classrooms.iter().map(|classroom| classroom.id.0);
-    let took_part = std::iter::once(lesson.lead.id.0).chain(assistants).chain(classrooms);
+    let took_part = std::iter::once(lesson.lead.id.0)
+        .chain(assistants)
+        .chain(classrooms);
     let mut visibility: Vec<Visibility> = took_part.map(Visibility::One).collect();
     visibility.extend([Role::Administrator, Role::Observer].map(with_role));
-    let rooms = lesson.classrooms.iter().flat_map(|classroom| [classroom.school.clone(), classroom.name.clone()]);
-    let assistants = lesson.assistants.iter().map(|assistant| assistant.name.clone());
+    let rooms = lesson
+        .classrooms
+        .iter()
+        .flat_map(|classroom| [classroom.school.clone(), classroom.name.clone()]);
+    let assistants = lesson
+        .assistants
+        .iter()
+        .map(|assistant| assistant.name.clone());
     let series = lesson.series.map(|series| series.name);
-    let facets =
-        [(Facet::Subject, lesson.subject), (Facet::Grade, lesson.grade), (Facet::ResourceType, "recording".into())];
+    let facets = [
+        (Facet::Subject, lesson.subject),
+        (Facet::Grade, lesson.grade),
+        (Facet::ResourceType, "recording".into()),
+    ];
     Document {
         title: lesson.title,
         author: Some(lesson.lead.name),
         author_id: Some(lesson.lead.id.0),
         school: lesson.lead.school,
-        keywords: rooms.chain(assistants).chain(series).chain(["录课".into(), "录像".into()]).collect(),
-        facets: facets.into_iter().filter(|(_, value)| !value.is_empty()).collect(),
+        keywords: rooms
+            .chain(assistants)
+            .chain(series)
+            .chain(["录课".into(), "录像".into()])
+            .collect(),
+        facets: facets
+            .into_iter()
+            .filter(|(_, value)| !value.is_empty())
+            .collect(),
         visibility,
         created_at: millis(lesson.starts_at),
         updated_at: millis(lesson.ends_at),

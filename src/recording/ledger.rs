@@ -6,11 +6,12 @@ use std::time::Duration;
 use sqlx::{Any, Transaction};
 use tokio::sync::{mpsc, oneshot};
 
-use super::catalogue::{Codec, Kind, TrackKey};
+use super::catalogue::{Codec, Kind};
 use super::spool::Place;
 use crate::bus::{ParticipantRef, Purpose};
 use crate::db::{Db, DbError};
-use crate::timetable::{LessonId, RecordingState};
+use crate::ids::{LessonId, TrackKey};
+use crate::timetable::RecordingState;
 
 /// Notes of a quarter of a second share a transaction: each costs the disk one flush.
 const GATHER: Duration = Duration::from_millis(250);
@@ -85,7 +86,11 @@ pub struct Participant {
 
 impl From<ParticipantRef> for Participant {
     fn from(participant: ParticipantRef) -> Participant {
-        Participant { id: participant.id, name: participant.name, kind: participant.kind }
+        Participant {
+            id: participant.id,
+            name: participant.name,
+            kind: participant.kind,
+        }
     }
 }
 
@@ -140,7 +145,10 @@ pub async fn write(db: &Db, notes: &[Note]) -> Result<(), DbError> {
     transaction.commit().await
 }
 
-async fn write_one(transaction: &mut Transaction<'static, Any>, note: &Note) -> Result<(), DbError> {
+async fn write_one(
+    transaction: &mut Transaction<'static, Any>,
+    note: &Note,
+) -> Result<(), DbError> {
     let query = match note {
         Note::Begin { lesson, started_at } => sqlx::query(
             "INSERT INTO recordings (lesson_id, state, started_at, duration_ms, has_poster, has_voices, mp4_bytes)

@@ -6,11 +6,11 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::catalogue::{Codec, Kind, Layer, Purpose, RENDITION_LAYER, Recorded, Segment, Track, TrackKey};
+use super::catalogue::{Codec, Kind, Layer, Purpose, RENDITION_LAYER, Recorded, Segment, Track};
 use super::programme::{self, Piece};
 use super::timeline::{ShownPage, stage};
 use crate::bus::{ParticipantKind, TimelineEvent};
-use crate::library::DeckId;
+use crate::ids::{DeckId, TrackKey};
 
 /// A moment with nobody to show is bridged with the last picture up to this; the lead reloads the page.
 const BRIDGE_MS: i64 = 10_000;
@@ -41,7 +41,13 @@ impl Clip {
     pub fn new(track: &Track, layer: &Layer, run: &[&Segment]) -> Option<Clip> {
         let segments = run.iter().map(|segment| segment.number).collect();
         let init = run.first()?.init;
-        Some(Clip { track: track.id, codec: track.codec, layer: layer.number, init, segments })
+        Some(Clip {
+            track: track.id,
+            codec: track.codec,
+            layer: layer.number,
+            init,
+            segments,
+        })
     }
 }
 
@@ -58,25 +64,54 @@ pub struct Plan {
 
 /// Plans the lesson's MP4. `pages` are those that can be shown.
 pub fn plan(recorded: &Recorded, events: &[TimelineEvent], pages: &[ShownPage]) -> Plan {
-    let duration_ms = recorded.duration_ms.unwrap_or_else(|| recorded.recorded_ms()).max(1);
+    let duration_ms = recorded
+        .duration_ms
+        .unwrap_or_else(|| recorded.recorded_ms())
+        .max(1);
     let scenes = scenes(recorded, events, pages, duration_ms);
-    let stills = pages.iter().map(|page| (still(page), (page.deck, page.page))).collect();
+    let stills = pages
+        .iter()
+        .map(|page| (still(page), (page.deck, page.page)))
+        .collect();
     let mut pictures = BTreeMap::new();
     for (name, stretches) in shown(&scenes, duration_ms) {
-        let Some(track) = recorded.tracks.iter().find(|track| track.id.to_string() == name) else { continue };
+        let Some(track) = recorded
+            .tracks
+            .iter()
+            .find(|track| track.id.to_string() == name)
+        else {
+            continue;
+        };
         pictures.insert(name, clips(recorded, track, &stretches));
     }
-    let voices = recorded.tracks.iter().filter(|track| track.kind == Kind::Audio);
+    let voices = recorded
+        .tracks
+        .iter()
+        .filter(|track| track.kind == Kind::Audio);
     let sounds = voices
-        .map(|track| (track.id.to_string(), clips(recorded, track, &[(0, duration_ms)])))
+        .map(|track| {
+            (
+                track.id.to_string(),
+                clips(recorded, track, &[(0, duration_ms)]),
+            )
+        })
         .filter(|(_, clips)| !clips.is_empty())
         .collect();
-    Plan { duration_ms, scenes, pictures, sounds, stills }
+    Plan {
+        duration_ms,
+        scenes,
+        pictures,
+        sounds,
+        stills,
+    }
 }
 
 /// The recorded layers, the one with the largest picture first. Layers made by a job are copies of them.
 fn recorded_layers(track: &Track) -> Vec<&Layer> {
-    let recorded = track.layers.iter().filter(|layer| layer.number < RENDITION_LAYER && !layer.segments.is_empty());
+    let recorded = track
+        .layers
+        .iter()
+        .filter(|layer| layer.number < RENDITION_LAYER && !layer.segments.is_empty());
     let mut layers: Vec<&Layer> = recorded.collect();
     layers.sort_by_key(|layer| -layer.pixels());
     layers
@@ -89,15 +124,30 @@ pub fn best_layer(track: &Track) -> Option<&Layer> {
 
 /// The name of a clip's file.
 pub fn file_name(clip: &Clip, index: usize) -> String {
-    let extension = if clip.codec == Codec::Vp8 { "ivf" } else { "mp4" };
+    let extension = if clip.codec == Codec::Vp8 {
+        "ivf"
+    } else {
+        "mp4"
+    };
     format!("{}-{index}.{extension}", clip.track)
 }
 
-fn scenes(recorded: &Recorded, events: &[TimelineEvent], pages: &[ShownPage], duration_ms: i64) -> Vec<Scene> {
-    let pictures: Vec<&Track> =
-        recorded.tracks.iter().filter(|track| track.kind == Kind::Video && best_layer(track).is_some()).collect();
+fn scenes(
+    recorded: &Recorded,
+    events: &[TimelineEvent],
+    pages: &[ShownPage],
+    duration_ms: i64,
+) -> Vec<Scene> {
+    let pictures: Vec<&Track> = recorded
+        .tracks
+        .iter()
+        .filter(|track| track.kind == Kind::Video && best_layer(track).is_some())
+        .collect();
     let stages = stage(events);
-    let mut edges: Vec<i64> = pictures.iter().flat_map(|track| [track.from_ms, until(track)]).collect();
+    let mut edges: Vec<i64> = pictures
+        .iter()
+        .flat_map(|track| [track.from_ms, until(track)])
+        .collect();
     edges.extend(stages.iter().map(|(at, _)| *at));
     edges.extend(pages.iter().flat_map(|page| [page.from_ms, end(page)]));
     edges.push(0);
@@ -107,12 +157,26 @@ fn scenes(recorded: &Recorded, events: &[TimelineEvent], pages: &[ShownPage], du
     let mut scenes: Vec<Scene> = Vec::new();
     for (index, from_ms) in edges.iter().copied().enumerate() {
         let next = edges.get(index + 1).copied().unwrap_or(duration_ms);
-        let on_stage = stages.iter().rev().find(|(at, _)| *at <= from_ms).map(|(_, ids)| ids);
-        let page = pages.iter().find(|page| page.from_ms <= from_ms && from_ms < end(page)).map(still);
-        let scene = scene(recorded, &pictures, page, from_ms, |id| on_stage.is_some_and(|ids| ids.contains(&id)));
+        let on_stage = stages
+            .iter()
+            .rev()
+            .find(|(at, _)| *at <= from_ms)
+            .map(|(_, ids)| ids);
+        let page = pages
+            .iter()
+            .find(|page| page.from_ms <= from_ms && from_ms < end(page))
+            .map(still);
+        let scene = scene(recorded, &pictures, page, from_ms, |id| {
+            on_stage.is_some_and(|ids| ids.contains(&id))
+        });
         let empty = scene.main.is_none();
-        let same = |last: &Scene| (&last.main, &last.inset, &last.beside) == (&scene.main, &scene.inset, &scene.beside);
-        if scenes.last().is_some_and(|last| same(last) || (empty && next - from_ms < BRIDGE_MS)) {
+        let same = |last: &Scene| {
+            (&last.main, &last.inset, &last.beside) == (&scene.main, &scene.inset, &scene.beside)
+        };
+        if scenes
+            .last()
+            .is_some_and(|last| same(last) || (empty && next - from_ms < BRIDGE_MS))
+        {
             continue;
         }
         scenes.push(scene);
@@ -149,21 +213,45 @@ fn scene(
     at_ms: i64,
     on_stage: impl Fn(Uuid) -> bool,
 ) -> Scene {
-    let on = || pictures.iter().filter(|track| track.from_ms <= at_ms && at_ms < until(track));
+    let on = || {
+        pictures
+            .iter()
+            .filter(|track| track.from_ms <= at_ms && at_ms < until(track))
+    };
     let name = |track: &&&Track| track.id.to_string();
     let screen = on().find(|track| track.purpose == Purpose::Screen);
     let lead = on().rfind(|track| recorded.is_lead(track) && track.purpose == Purpose::Camera);
-    let called = on()
-        .find(|track| track.purpose == Purpose::Camera && !recorded.is_lead(track) && on_stage(track.participant.id));
-    let any =
-        on().min_by_key(|track| (track.purpose != Purpose::Whip, track.participant.kind != ParticipantKind::Person));
+    let called = on().find(|track| {
+        track.purpose == Purpose::Camera
+            && !recorded.is_lead(track)
+            && on_stage(track.participant.id)
+    });
+    let any = on().min_by_key(|track| {
+        (
+            track.purpose != Purpose::Whip,
+            track.participant.kind != ParticipantKind::Person,
+        )
+    });
     if let (None, Some(page)) = (screen, &page) {
         let inset = called.or(lead).or(any).as_ref().map(name);
-        return Scene { from_ms: at_ms, main: Some(page.clone()), inset, beside: None };
+        return Scene {
+            from_ms: at_ms,
+            main: Some(page.clone()),
+            inset,
+            beside: None,
+        };
     }
     let (main, inset, beside) = match (screen, lead.or(any)) {
-        (Some(screen), lead) => (Some(screen), called.or(lead.filter(|lead| lead.id != screen.id)), None),
-        (None, Some(lead)) => (Some(lead), None, called.filter(|called| called.id != lead.id)),
+        (Some(screen), lead) => (
+            Some(screen),
+            called.or(lead.filter(|lead| lead.id != screen.id)),
+            None,
+        ),
+        (None, Some(lead)) => (
+            Some(lead),
+            None,
+            called.filter(|called| called.id != lead.id),
+        ),
         (None, None) => (None, None, None),
     };
     Scene {
@@ -182,9 +270,17 @@ fn until(track: &Track) -> i64 {
 fn shown(scenes: &[Scene], duration_ms: i64) -> BTreeMap<String, Vec<(i64, i64)>> {
     let mut shown: BTreeMap<String, Vec<(i64, i64)>> = BTreeMap::new();
     for (index, scene) in scenes.iter().enumerate() {
-        let until = scenes.get(index + 1).map_or(duration_ms, |next| next.from_ms);
-        for name in [&scene.main, &scene.inset, &scene.beside].into_iter().flatten() {
-            shown.entry(name.clone()).or_default().push((scene.from_ms, until));
+        let until = scenes
+            .get(index + 1)
+            .map_or(duration_ms, |next| next.from_ms);
+        for name in [&scene.main, &scene.inset, &scene.beside]
+            .into_iter()
+            .flatten()
+        {
+            shown
+                .entry(name.clone())
+                .or_default()
+                .push((scene.from_ms, until));
         }
     }
     shown
@@ -195,7 +291,13 @@ fn clips(recorded: &Recorded, track: &Track, stretches: &[(i64, i64)]) -> Vec<Cl
     let layers = recorded_layers(track);
     let mut pieces: Vec<Piece> = Vec::new();
     for (from_ms, to_ms) in joined(stretches) {
-        pieces.extend(programme::run(recorded, track, &layers, from_ms * 1000, to_ms.saturating_mul(1000)));
+        pieces.extend(programme::run(
+            recorded,
+            track,
+            &layers,
+            from_ms * 1000,
+            to_ms.saturating_mul(1000),
+        ));
     }
     // Where one stretch ends and the next begins within a segment, it is there twice.
     pieces.dedup_by_key(|piece| (piece.layer, piece.segment.number));

@@ -13,24 +13,38 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderValue, Response};
 use bytes::Bytes;
 
-use super::catalogue::{Kind, Recorded, TrackKey};
+use super::catalogue::{Kind, Recorded};
 use super::filler::Filler;
 use super::spool::{Piece, Place};
 use super::upload::key;
 use super::{Recordings, playlist};
 use crate::download::{self, Object};
 use crate::error::{Error, Result};
+use crate::ids::{LessonId, TrackKey};
 use crate::storage::{Key, StorageError, is_missing};
-use crate::timetable::LessonId;
 
 /// A file of a recording.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MediaFile {
     Master,
-    Main { kind: Kind, variant: usize },
-    Playlist { track: TrackKey, layer: u8 },
-    Init { track: TrackKey, layer: u8, number: u32 },
-    Segment { track: TrackKey, layer: u8, number: u32 },
+    Main {
+        kind: Kind,
+        variant: usize,
+    },
+    Playlist {
+        track: TrackKey,
+        layer: u8,
+    },
+    Init {
+        track: TrackKey,
+        layer: u8,
+        number: u32,
+    },
+    Segment {
+        track: TrackKey,
+        layer: u8,
+        number: u32,
+    },
     Fill(Filler),
     Voices,
     Poster,
@@ -46,13 +60,25 @@ impl MediaFile {
             ["poster.jpg"] => Some(MediaFile::Poster),
             [playlist::VOICES_FILE] => Some(MediaFile::Voices),
             ["lesson.mp4"] => Some(MediaFile::Mp4),
-            ["main", "audio.m3u8"] => Some(MediaFile::Main { kind: Kind::Audio, variant: 0 }),
+            ["main", "audio.m3u8"] => Some(MediaFile::Main {
+                kind: Kind::Audio,
+                variant: 0,
+            }),
             ["main", name] => {
-                let variant = name.strip_prefix("video-")?.strip_suffix(".m3u8")?.parse().ok()?;
-                Some(MediaFile::Main { kind: Kind::Video, variant })
+                let variant = name
+                    .strip_prefix("video-")?
+                    .strip_suffix(".m3u8")?
+                    .parse()
+                    .ok()?;
+                Some(MediaFile::Main {
+                    kind: Kind::Video,
+                    variant,
+                })
             }
             ["fill", name] => Filler::parse(name).map(MediaFile::Fill),
-            [track, layer, name] => MediaFile::of_layer(track.parse().ok()?, layer.parse().ok()?, name),
+            [track, layer, name] => {
+                MediaFile::of_layer(track.parse().ok()?, layer.parse().ok()?, name)
+            }
             _ => None,
         }
     }
@@ -62,56 +88,119 @@ impl MediaFile {
             return Some(MediaFile::Playlist { track, layer });
         }
         if let Some(number) = name.strip_suffix(".m4s") {
-            return Some(MediaFile::Segment { track, layer, number: number.parse().ok()? });
+            return Some(MediaFile::Segment {
+                track,
+                layer,
+                number: number.parse().ok()?,
+            });
         }
-        let number = name.strip_prefix("init-")?.strip_suffix(".mp4")?.parse().ok()?;
-        Some(MediaFile::Init { track, layer, number })
+        let number = name
+            .strip_prefix("init-")?
+            .strip_suffix(".mp4")?
+            .parse()
+            .ok()?;
+        Some(MediaFile::Init {
+            track,
+            layer,
+            number,
+        })
     }
 }
 
 impl Recordings {
     /// Answers a request for a file; who may have it was decided before.
-    pub async fn serve(&self, lesson: LessonId, file: MediaFile, headers: &HeaderMap) -> Result<Response<Body>> {
+    pub async fn serve(
+        &self,
+        lesson: LessonId,
+        file: MediaFile,
+        headers: &HeaderMap,
+    ) -> Result<Response<Body>> {
         if let MediaFile::Fill(filler) = file {
             return Ok(whole(filler.bytes().into(), "video/mp4", FOREVER));
         }
         let recorded = self.recorded(lesson).await?.ok_or_else(missing)?;
         match file {
             MediaFile::Master => text(playlist::master(&recorded)),
-            MediaFile::Main { kind: Kind::Audio, .. } if recorded.has_voices => {
+            MediaFile::Main {
+                kind: Kind::Audio, ..
+            } if recorded.has_voices => {
                 let key = Key::in_lesson(lesson, &[playlist::VOICES_PLAYLIST]);
                 let bytes = self.inner.storage.get(&key).await.map_err(away)?;
                 Ok(whole(bytes, PLAYLIST, "no-store"))
             }
             MediaFile::Voices if recorded.has_voices => {
-                self.stored(&Key::in_lesson(lesson, &[playlist::VOICES_FILE]), "video/mp4", SHORTLY, headers).await
+                self.stored(
+                    &Key::in_lesson(lesson, &[playlist::VOICES_FILE]),
+                    "video/mp4",
+                    SHORTLY,
+                    headers,
+                )
+                .await
             }
-            MediaFile::Main { kind, variant } => text(Some(playlist::main(&recorded, kind, variant))),
+            MediaFile::Main { kind, variant } => {
+                text(Some(playlist::main(&recorded, kind, variant)))
+            }
             MediaFile::Playlist { track, layer } => {
                 let track = recorded.track(track).ok_or_else(missing)?;
-                text(track.layer(layer).map(|layer| playlist::track(&recorded, track, layer)))
+                text(
+                    track
+                        .layer(layer)
+                        .map(|layer| playlist::track(&recorded, track, layer)),
+                )
             }
-            MediaFile::Init { track, layer, number } => {
-                let known =
-                    recorded.track(track).and_then(|track| track.layer(layer)).and_then(|layer| layer.init(number));
+            MediaFile::Init {
+                track,
+                layer,
+                number,
+            } => {
+                let known = recorded
+                    .track(track)
+                    .and_then(|track| track.layer(layer))
+                    .and_then(|layer| layer.init(number));
                 known.ok_or_else(missing)?;
-                self.piece(Place { lesson, track, layer }, Piece::Init(number)).await
+                self.piece(
+                    Place {
+                        lesson,
+                        track,
+                        layer,
+                    },
+                    Piece::Init(number),
+                )
+                .await
             }
-            MediaFile::Segment { track, layer, number } => {
-                let place = Place { lesson, track, layer };
-                self.piece(place, segment(&recorded, place, number).ok_or_else(missing)?).await
+            MediaFile::Segment {
+                track,
+                layer,
+                number,
+            } => {
+                let place = Place {
+                    lesson,
+                    track,
+                    layer,
+                };
+                self.piece(
+                    place,
+                    segment(&recorded, place, number).ok_or_else(missing)?,
+                )
+                .await
             }
             MediaFile::Poster if recorded.has_poster => {
-                self.stored(&Key::poster(lesson), "image/jpeg", SHORTLY, headers).await
+                self.stored(&Key::poster(lesson), "image/jpeg", SHORTLY, headers)
+                    .await
             }
             MediaFile::Mp4 if recorded.mp4_bytes.is_some() => {
-                let mut response = self.stored(&Key::mp4(lesson), "video/mp4", SHORTLY, headers).await?;
-                response
-                    .headers_mut()
-                    .insert(CONTENT_DISPOSITION, HeaderValue::from_static("inline; filename=\"lesson.mp4\""));
+                let mut response = self
+                    .stored(&Key::mp4(lesson), "video/mp4", SHORTLY, headers)
+                    .await?;
+                response.headers_mut().insert(
+                    CONTENT_DISPOSITION,
+                    HeaderValue::from_static("inline; filename=\"lesson.mp4\""),
+                );
                 Ok(response)
             }
-            MediaFile::Fill(_) | MediaFile::Voices | MediaFile::Poster | MediaFile::Mp4 => Err(missing()),
+            MediaFile::Fill(_) | MediaFile::Voices | MediaFile::Poster | MediaFile::Mp4 => {
+                Err(missing())
+            }
         }
     }
 
@@ -137,7 +226,13 @@ impl Recordings {
         headers: &HeaderMap,
     ) -> Result<Response<Body>> {
         let size_bytes = self.inner.storage.size_bytes(key).await.map_err(away)?;
-        let object = Object { key, size_bytes, mime: kind, cache, tag: None };
+        let object = Object {
+            key,
+            size_bytes,
+            mime: kind,
+            cache,
+            tag: None,
+        };
         download::object(&self.inner.storage, object, headers).await
     }
 }
@@ -150,20 +245,33 @@ const SHORTLY: &str = "private, max-age=60";
 
 fn segment(recorded: &Recorded, place: Place, number: u32) -> Option<Piece> {
     let segments = &recorded.track(place.track)?.layer(place.layer)?.segments;
-    let at = segments.binary_search_by_key(&number, |segment| segment.number).ok()?;
-    Some(Piece::Segment { number, init: segments[at].init })
+    let at = segments
+        .binary_search_by_key(&number, |segment| segment.number)
+        .ok()?;
+    Some(Piece::Segment {
+        number,
+        init: segments[at].init,
+    })
 }
 
 fn whole(bytes: Bytes, kind: &'static str, cache: &'static str) -> Response<Body> {
     let mut response = Response::new(Body::from(bytes));
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
-    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static(cache));
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    response
+        .headers_mut()
+        .insert(CACHE_CONTROL, HeaderValue::from_static(cache));
     response
 }
 
 /// A playlist grows while the lesson is on, and is always asked for anew.
 fn text(playlist: Option<String>) -> Result<Response<Body>> {
-    Ok(whole(playlist.ok_or_else(missing)?.into(), PLAYLIST, "no-store"))
+    Ok(whole(
+        playlist.ok_or_else(missing)?.into(),
+        PLAYLIST,
+        "no-store",
+    ))
 }
 
 fn missing() -> Error {
@@ -191,14 +299,35 @@ mod tests {
         assert_eq!(MediaFile::parse("master.m3u8"), Some(MediaFile::Master));
         assert_eq!(
             MediaFile::parse(&format!("{track}/2/7.m4s")),
-            Some(MediaFile::Segment { track, layer: 2, number: 7 })
+            Some(MediaFile::Segment {
+                track,
+                layer: 2,
+                number: 7
+            })
         );
         assert_eq!(
             MediaFile::parse(&format!("{track}/0/init-1.mp4")),
-            Some(MediaFile::Init { track, layer: 0, number: 1 })
+            Some(MediaFile::Init {
+                track,
+                layer: 0,
+                number: 1
+            })
         );
-        assert_eq!(MediaFile::parse("main/video-2.m3u8"), Some(MediaFile::Main { kind: Kind::Video, variant: 2 }));
-        for path in ["", "../../etc/passwd", "x/0/1.m4s", "main/video-.m3u8", "fill/../v.mp4", "lesson.mp4/x"] {
+        assert_eq!(
+            MediaFile::parse("main/video-2.m3u8"),
+            Some(MediaFile::Main {
+                kind: Kind::Video,
+                variant: 2
+            })
+        );
+        for path in [
+            "",
+            "../../etc/passwd",
+            "x/0/1.m4s",
+            "main/video-.m3u8",
+            "fill/../v.mp4",
+            "lesson.mp4/x",
+        ] {
             assert_eq!(MediaFile::parse(path), None, "{path}");
         }
     }

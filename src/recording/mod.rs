@@ -49,10 +49,11 @@ use tongke_plane::ids::TrackId;
 use crate::bus::{LessonEvent, TimelineEvent, TimelineKind};
 use crate::config::Config;
 use crate::db::{Db, DbError, millis};
+use crate::ids::LessonId;
 use crate::jobs::Jobs;
 use crate::search::{self, Search};
 use crate::storage::Storage;
-use crate::timetable::{LessonId, RecordingState, set_recording};
+use crate::timetable::{RecordingState, set_recording};
 
 use catalogue::{Recorded, TrackKey};
 use ledger::{Note, TrackNote};
@@ -130,8 +131,13 @@ impl Recordings {
         going_on: &[LessonId],
     ) -> Result<Recordings, StartError> {
         let path = config.spool_dir();
-        let spool = Spool::open(path.clone(), config.recording.spool_max_bytes)
-            .map_err(|cause| StartError::Spool { path: path.display().to_string(), cause })?;
+        let spool =
+            Spool::open(path.clone(), config.recording.spool_max_bytes).map_err(|cause| {
+                StartError::Spool {
+                    path: path.display().to_string(),
+                    cause,
+                }
+            })?;
         let recovered = recover::run(&db, &spool, going_on).await?;
         let (notes, written) = mpsc::unbounded_channel();
         tokio::spawn(ledger::keep(db.clone(), written));
@@ -154,7 +160,9 @@ impl Recordings {
             finishing,
             cache,
         };
-        let recordings = Recordings { inner: Arc::new(inner) };
+        let recordings = Recordings {
+            inner: Arc::new(inner),
+        };
         recordings.take_up(recovered).await;
         Ok(recordings)
     }
@@ -181,23 +189,33 @@ impl Recordings {
 
     /// Tells the search who knows recorded lessons. To be called before it starts.
     pub fn register_source(&self, search: &Search) {
-        search.register(search::Kind::Recording, Arc::new(findable::Recordings(self.inner.db.clone())));
+        search.register(
+            search::Kind::Recording,
+            Arc::new(findable::Recordings(self.inner.db.clone())),
+        );
     }
 
     /// Ends every recording, as when all lessons ended now, and waits until they are written, no longer than `limit`.
     pub async fn stop(&self, limit: Duration) {
         let open: Vec<LessonId> = self.lessons().open.keys().copied().collect();
-        open.into_iter().for_each(|lesson| self.ended(lesson, Timestamp::now()));
+        open.into_iter()
+            .for_each(|lesson| self.ended(lesson, Timestamp::now()));
         self.inner.finishing.close();
-        if tokio::time::timeout(limit, self.inner.finishing.wait()).await.is_err() {
+        if tokio::time::timeout(limit, self.inner.finishing.wait())
+            .await
+            .is_err()
+        {
             tracing::warn!("recordings still being finished will be taken up at the next start");
         }
     }
 
     /// One lesson's catalogue, at most [`FRESH`] old.
     pub async fn recorded(&self, lesson: LessonId) -> Result<Option<Arc<Recorded>>, DbError> {
-        let known =
-            self.cache().get(&lesson).filter(|(read, _)| read.elapsed() < FRESH).map(|(_, known)| known.clone());
+        let known = self
+            .cache()
+            .get(&lesson)
+            .filter(|(read, _)| read.elapsed() < FRESH)
+            .map(|(_, known)| known.clone());
         if known.is_some() {
             return Ok(known);
         }
@@ -213,11 +231,21 @@ impl Recordings {
     fn handle(&self, event: LessonEvent) {
         match event {
             LessonEvent::Started { lesson, at } => self.started(lesson, at),
-            LessonEvent::TrackPublished { lesson, track, participant, purpose } => {
+            LessonEvent::TrackPublished {
+                lesson,
+                track,
+                participant,
+                purpose,
+            } => {
                 self.published(lesson, Published::new(&track, participant, purpose));
             }
             LessonEvent::TrackGone { lesson, track } => self.track_gone(lesson, track),
-            LessonEvent::Timeline { lesson, at, kind, body } => self.event(lesson, at, kind, &body),
+            LessonEvent::Timeline {
+                lesson,
+                at,
+                kind,
+                body,
+            } => self.event(lesson, at, kind, &body),
             LessonEvent::Ended { lesson, at } => self.ended(lesson, at),
         }
     }
@@ -230,7 +258,10 @@ impl Recordings {
     /// A lesson that was on when the server died is recorded further, as the same recording on the same clock.
     pub async fn go_on(&self, lesson: LessonId, began_at: Timestamp) -> Result<(), DbError> {
         let events = timeline::last_number(&self.inner.db, lesson).await?;
-        let recorded_ms = self.recorded(lesson).await?.map_or(0, |recorded| recorded.recorded_ms());
+        let recorded_ms = self
+            .recorded(lesson)
+            .await?
+            .map_or(0, |recorded| recorded.recorded_ms());
         self.open(lesson, began_at, events, recorded_ms);
         Ok(())
     }
@@ -242,18 +273,51 @@ impl Recordings {
         }
         let age = Duration::try_from(Timestamp::now().duration_since(started)).unwrap_or_default();
         let begin = Instant::now().checked_sub(age).unwrap_or_else(Instant::now);
-        let Inner { spool, notes, uploads, source, tell, .. } = &*self.inner;
-        self.note(Note::Begin { lesson, started_at: millis(started) });
-        let writer = Writer::new(lesson, spool.clone(), notes.clone(), uploads.clone(), tell.clone());
-        let recorder = match LessonRecorder::start(source.clone(), writer, begin, self.inner.segment) {
+        let Inner {
+            spool,
+            notes,
+            uploads,
+            source,
+            tell,
+            ..
+        } = &*self.inner;
+        self.note(Note::Begin {
+            lesson,
+            started_at: millis(started),
+        });
+        let writer = Writer::new(
+            lesson,
+            spool.clone(),
+            notes.clone(),
+            uploads.clone(),
+            tell.clone(),
+        );
+        let recorder = match LessonRecorder::start(
+            source.clone(),
+            writer,
+            begin,
+            self.inner.segment,
+        ) {
             Ok(recorder) => recorder,
-            Err(error) => return tracing::error!(%error, lesson.id = %lesson, "the lesson cannot be recorded"),
+            Err(error) => {
+                return tracing::error!(%error, lesson.id = %lesson, "the lesson cannot be recorded");
+            }
         };
-        lessons.open.insert(lesson, Open { recorder, started, events, recorded_ms });
+        lessons.open.insert(
+            lesson,
+            Open {
+                recorder,
+                started,
+                events,
+                recorded_ms,
+            },
+        );
         let early = lessons.early.remove(&lesson).unwrap_or_default();
         drop(lessons);
         self.set_state(lesson, RecordingState::Recording);
-        early.into_iter().for_each(|published| self.published(lesson, published));
+        early
+            .into_iter()
+            .for_each(|published| self.published(lesson, published));
     }
 
     /// What is written down of a lesson's timeline.
@@ -294,30 +358,53 @@ impl Recordings {
     }
 
     /// A line of the timeline.
-    pub fn event(&self, lesson: LessonId, at: Timestamp, kind: TimelineKind, body: &serde_json::Value) {
+    pub fn event(
+        &self,
+        lesson: LessonId,
+        at: Timestamp,
+        kind: TimelineKind,
+        body: &serde_json::Value,
+    ) {
         let mut lessons = self.lessons();
-        let Some(open) = lessons.open.get_mut(&lesson) else { return };
+        let Some(open) = lessons.open.get_mut(&lesson) else {
+            return;
+        };
         open.events += 1;
         let at_ms = (millis(at) - millis(open.started)).max(0);
-        self.note(Note::Event { lesson, number: open.events, at_ms, kind: kind.word(), body: body.to_string() });
+        self.note(Note::Event {
+            lesson,
+            number: open.events,
+            at_ms,
+            kind: kind.as_str(),
+            body: body.to_string(),
+        });
     }
 
     /// The lesson is over: its recording is finished in the background.
     pub fn ended(&self, lesson: LessonId, at: Timestamp) {
         let mut lessons = self.lessons();
         lessons.early.remove(&lesson);
-        let Some(open) = lessons.open.remove(&lesson) else { return };
+        let Some(open) = lessons.open.remove(&lesson) else {
+            return;
+        };
         drop(lessons);
         let recordings = self.clone();
         let duration_ms = (millis(at) - millis(open.started)).max(open.recorded_ms);
-        self.inner.finishing.spawn(async move { recordings.finish(lesson, open.recorder, duration_ms).await });
+        self.inner
+            .finishing
+            .spawn(async move { recordings.finish(lesson, open.recorder, duration_ms).await });
     }
 
     async fn finish(&self, lesson: LessonId, recorder: LessonRecorder, duration_ms: i64) {
         recorder.end().await;
         let (written, done) = oneshot::channel();
         let state = RecordingState::Ready;
-        self.note(Note::End { lesson, state, duration_ms, written });
+        self.note(Note::End {
+            lesson,
+            state,
+            duration_ms,
+            written,
+        });
         // Without an answer the server is going down; the next start finishes what is missing.
         if done.await.is_err() {
             return;
@@ -352,10 +439,16 @@ impl Recordings {
     }
 
     fn lessons(&self) -> std::sync::MutexGuard<'_, Lessons> {
-        self.inner.lessons.lock().expect("no holder of this lock can panic")
+        self.inner
+            .lessons
+            .lock()
+            .expect("no holder of this lock can panic")
     }
 
     fn cache(&self) -> std::sync::MutexGuard<'_, HashMap<LessonId, (Instant, Arc<Recorded>)>> {
-        self.inner.cache.lock().expect("no holder of this lock can panic")
+        self.inner
+            .cache
+            .lock()
+            .expect("no holder of this lock can panic")
     }
 }

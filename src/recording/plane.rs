@@ -37,13 +37,42 @@ impl Tap for PlaneTap {
         let since = |arrival: Instant| -> Duration { arrival.saturating_duration_since(begin) };
         while let Some(tapped) = self.tap.pop() {
             match tapped {
-                Tapped::Packet { layer, seq, rtp_time, marker, arrival, payload } => {
+                Tapped::Packet {
+                    layer,
+                    seq,
+                    rtp_time,
+                    marker,
+                    arrival,
+                    payload,
+                } => {
                     let (seq, arrival) = (seq.0, since(arrival));
-                    recorder.handle_packet(track, Packet { layer, seq, rtp_time, marker, arrival, payload });
+                    recorder.handle_packet(
+                        track,
+                        Packet {
+                            layer,
+                            seq,
+                            rtp_time,
+                            marker,
+                            arrival,
+                            payload,
+                        },
+                    );
                 }
-                Tapped::SenderReport { layer, ntp, rtp_time, arrival } => {
-                    recorder
-                        .handle_sender_report(track, SenderReport { layer, ntp, rtp_time, arrival: since(arrival) });
+                Tapped::SenderReport {
+                    layer,
+                    ntp,
+                    rtp_time,
+                    arrival,
+                } => {
+                    recorder.handle_sender_report(
+                        track,
+                        SenderReport {
+                            layer,
+                            ntp,
+                            rtp_time,
+                            arrival: since(arrival),
+                        },
+                    );
                 }
                 Tapped::Restart { layer } => recorder.restart_layer(track, layer),
             }
@@ -64,6 +93,12 @@ impl Published {
             tongke_plane::Codec::Vp9 => Codec::Vp9,
             tongke_plane::Codec::Av1 => Codec::Av1,
         };
-        Published { track: track.id, peer: track.peer, codec, participant, purpose }
+        Published {
+            track: track.id,
+            peer: track.peer,
+            codec,
+            participant,
+            purpose,
+        }
     }
 }

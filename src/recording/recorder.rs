@@ -49,8 +49,16 @@ impl LessonRecorder {
     ) -> std::io::Result<LessonRecorder> {
         let (commands, inbox) = channel();
         let (recorder, tracks) = (Recorder::with_segments_of(segment), HashMap::new());
-        let mut work = Work { source, writer, recorder, tracks, begin };
-        thread::Builder::new().name("recorder".into()).spawn(move || work.run(&inbox))?;
+        let mut work = Work {
+            source,
+            writer,
+            recorder,
+            tracks,
+            begin,
+        };
+        thread::Builder::new()
+            .name("recorder".into())
+            .spawn(move || work.run(&inbox))?;
         Ok(LessonRecorder { commands })
     }
 
@@ -116,11 +124,22 @@ impl Work {
     }
 
     fn add(&mut self, published: Published, note: TrackNote) {
-        let Some(tap) = self.source.tap(published.track) else { return };
+        let Some(tap) = self.source.tap(published.track) else {
+            return;
+        };
         let number = published.track.0;
-        self.recorder.add_track(number, published.peer.0, published.codec.into());
+        self.recorder
+            .add_track(number, published.peer.0, published.codec.into());
         self.writer.add_track(number, note);
-        self.tracks.insert(number, Tapped { id: published.track, tap, overrun: 0, asked_keyframe: None });
+        self.tracks.insert(
+            number,
+            Tapped {
+                id: published.track,
+                tap,
+                overrun: 0,
+                asked_keyframe: None,
+            },
+        );
         self.source.request_keyframe(published.track);
     }
 
@@ -148,7 +167,11 @@ impl Work {
             if lost > 0 {
                 track.overrun += lost;
                 metrics::counter!("tongke_recording_overrun_packets_total").increment(lost);
-                tracing::warn!(track = number, lost, "the recorder did not keep up; the recording has a gap");
+                tracing::warn!(
+                    track = number,
+                    lost,
+                    "the recorder did not keep up; the recording has a gap"
+                );
             }
         }
     }
@@ -164,8 +187,13 @@ impl Work {
     }
 
     fn ask_keyframe(&mut self, number: u64) {
-        let Some(track) = self.tracks.get_mut(&number) else { return };
-        if track.asked_keyframe.is_none_or(|at| at.elapsed() >= KEYFRAME_PACE) {
+        let Some(track) = self.tracks.get_mut(&number) else {
+            return;
+        };
+        if track
+            .asked_keyframe
+            .is_none_or(|at| at.elapsed() >= KEYFRAME_PACE)
+        {
             track.asked_keyframe = Some(Instant::now());
             self.source.request_keyframe(track.id);
         }

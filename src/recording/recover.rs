@@ -19,7 +19,8 @@ use super::catalogue::{Codec, Recorded};
 use super::ledger::{self, InitNote, Note, SegmentNote, TrackNote};
 use super::spool::{Piece, Place, Spool};
 use crate::db::{Db, DbError, millis};
-use crate::timetable::{LessonId, RecordingState, set_recording};
+use crate::ids::LessonId;
+use crate::timetable::{RecordingState, set_recording};
 
 /// What was found and brought to order.
 #[derive(Default)]
@@ -65,20 +66,31 @@ pub async fn run(db: &Db, spool: &Spool, going_on: &[LessonId]) -> Result<Recove
 }
 
 async fn unfinished(db: &Db) -> Result<Vec<LessonId>, DbError> {
-    let rows: Vec<(LessonId,)> =
-        sqlx::query_as("SELECT lesson_id FROM recordings WHERE state IN ('recording', 'finishing')")
-            .fetch_all(db.pool())
-            .await?;
+    let rows: Vec<(LessonId,)> = sqlx::query_as(
+        "SELECT lesson_id FROM recordings WHERE state IN ('recording', 'finishing')",
+    )
+    .fetch_all(db.pool())
+    .await?;
     Ok(rows.into_iter().map(|(lesson,)| lesson).collect())
 }
 
 /// Ends the tracks of a lesson that goes on, and notes from when to when they have a gap.
 async fn interrupt(db: &Db, lesson: LessonId, now: Timestamp) -> Result<(), DbError> {
-    let Some(recorded) = Recorded::read(db, lesson).await? else { return Ok(()) };
+    let Some(recorded) = Recorded::read(db, lesson).await? else {
+        return Ok(());
+    };
     let (from_ms, to_ms) = (recorded.recorded_ms(), millis(now) - recorded.started_at);
     let open = recorded.tracks.iter().filter(|track| track.to_ms.is_none());
     let layers = open.flat_map(|track| track.layers.iter().map(|layer| (track.id, layer.number)));
-    let gap = |(track, layer)| Note::Gap { place: Place { lesson, track, layer }, from_ms, to_ms };
+    let gap = |(track, layer)| Note::Gap {
+        place: Place {
+            lesson,
+            track,
+            layer,
+        },
+        from_ms,
+        to_ms,
+    };
     let gaps: Vec<Note> = layers.map(gap).collect();
     ledger::write(db, &gaps).await?;
     close_tracks(db, lesson).await
@@ -100,9 +112,15 @@ async fn close_tracks(db: &Db, lesson: LessonId) -> Result<(), DbError> {
 /// Closes open tracks, and the recording at its last segment.
 async fn finish(db: &Db, lesson: LessonId) -> Result<(), DbError> {
     close_tracks(db, lesson).await?;
-    let Some(recorded) = Recorded::read(db, lesson).await? else { return Ok(()) };
+    let Some(recorded) = Recorded::read(db, lesson).await? else {
+        return Ok(());
+    };
     let duration_ms = recorded.recorded_ms();
-    let state = if duration_ms > 0 { RecordingState::Ready } else { RecordingState::Failed };
+    let state = if duration_ms > 0 {
+        RecordingState::Ready
+    } else {
+        RecordingState::Failed
+    };
     sqlx::query("UPDATE recordings SET state = $2, duration_ms = $3 WHERE lesson_id = $1")
         .bind(lesson)
         .bind(state)
@@ -113,16 +131,35 @@ async fn finish(db: &Db, lesson: LessonId) -> Result<(), DbError> {
 }
 
 /// The notes of everything in a lesson's folder; growing segments are cut to their whole fragments and sealed.
-fn read_lesson(spool: &Spool, lesson: LessonId, files: &mut Vec<(Place, Piece)>) -> io::Result<Vec<Note>> {
+fn read_lesson(
+    spool: &Spool,
+    lesson: LessonId,
+    files: &mut Vec<(Place, Piece)>,
+) -> io::Result<Vec<Note>> {
     let mut notes = Vec::new();
     for track in folders(&spool.root().join(lesson.to_string()))? {
         let folder = spool.track_folder(lesson, track);
-        let Some(about) = read_json::<TrackNote>(&folder.join("track.json")) else { continue };
+        let Some(about) = read_json::<TrackNote>(&folder.join("track.json")) else {
+            continue;
+        };
         let codec = about.codec;
-        notes.push(Note::Begin { lesson, started_at: about.lesson_started_at });
+        notes.push(Note::Begin {
+            lesson,
+            started_at: about.lesson_started_at,
+        });
         notes.push(Note::Track(about));
         for layer in folders::<u8>(&folder)? {
-            read_layer(Place { lesson, track, layer }, &folder.join(layer.to_string()), codec, &mut notes, files)?;
+            read_layer(
+                Place {
+                    lesson,
+                    track,
+                    layer,
+                },
+                &folder.join(layer.to_string()),
+                codec,
+                &mut notes,
+                files,
+            )?;
         }
     }
     Ok(notes)
@@ -137,12 +174,19 @@ fn read_layer(
 ) -> io::Result<()> {
     for name in names(folder)? {
         let path = folder.join(&name);
-        if let Some(number) = name.strip_prefix("init-").and_then(|rest| rest.strip_suffix(".mp4")?.parse().ok()) {
-            let Some(init) = read_json::<InitNote>(&path.with_extension("json")) else { continue };
+        if let Some(number) = name
+            .strip_prefix("init-")
+            .and_then(|rest| rest.strip_suffix(".mp4")?.parse().ok())
+        {
+            let Some(init) = read_json::<InitNote>(&path.with_extension("json")) else {
+                continue;
+            };
             notes.push(Note::Init { place, init });
             files.push((place, Piece::Init(number)));
         } else if let Some((number, init, sealed)) = parse_segment(&name) {
-            let Some(found) = settle(&path, codec, sealed)? else { continue };
+            let Some(found) = settle(&path, codec, sealed)? else {
+                continue;
+            };
             let segment = SegmentNote {
                 number,
                 init,
@@ -185,7 +229,11 @@ fn scan(bytes: &[u8], codec: Codec) -> Option<Scan> {
 /// `7.0.m4s` or `7.0.part`: segment, init, whether it is whole.
 fn parse_segment(name: &str) -> Option<(u32, u32, bool)> {
     let mut parts = name.split('.');
-    let (number, init, extension) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?, parts.next()?);
+    let (number, init, extension) = (
+        parts.next()?.parse().ok()?,
+        parts.next()?.parse().ok()?,
+        parts.next()?,
+    );
     let sealed = match extension {
         "m4s" => true,
         "part" => false,
@@ -203,7 +251,11 @@ fn read_json<T: DeserializeOwned>(path: &Path) -> Option<T> {
 fn folders<T: std::str::FromStr>(path: &Path) -> io::Result<Vec<T>> {
     let entries = names(path)?;
     let folder = |name: &String| -> PathBuf { path.join(name) };
-    Ok(entries.iter().filter(|name| folder(name).is_dir()).filter_map(|name| name.parse().ok()).collect())
+    Ok(entries
+        .iter()
+        .filter(|name| folder(name).is_dir())
+        .filter_map(|name| name.parse().ok())
+        .collect())
 }
 
 fn names(path: &Path) -> io::Result<BTreeSet<String>> {

@@ -9,7 +9,7 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
-use super::catalogue::{Codec, Kind, Purpose, Recorded, Track, TrackKey};
+use super::catalogue::{Codec, Kind, Purpose, Recorded, Track};
 use super::media::MediaFile;
 use super::timeline::{self, ShownPage};
 use super::{export, programme};
@@ -19,15 +19,22 @@ use crate::db::{placeholders, time};
 use crate::error::{Error, Result};
 use crate::extract::{Json, Path, Query};
 use crate::identity::Actor;
-use crate::jobs::{Job, JobId, JobState};
-use crate::timetable::{LessonCard, LessonId, LessonRole, RecordingState, Which, card, cards, count_recorded, role_in};
+use crate::ids::{JobId, LessonId, TrackKey};
+use crate::jobs::{Job, JobState};
+use crate::timetable::{
+    LessonCard, LessonRole, RecordingState, Which, card, cards, count_recorded, role_in,
+};
 
 /// Recordings of one page of the list, unless the reader asks for another number; and the most.
 const PAGE: i64 = 24;
 const MOST_PER_PAGE: i64 = 100;
 
 pub fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(one)).routes(routes!(list)).routes(routes!(make_mp4)).routes(routes!(media))
+    OpenApiRouter::new()
+        .routes(routes!(one))
+        .routes(routes!(list))
+        .routes(routes!(make_mp4))
+        .routes(routes!(media))
 }
 
 /// A lesson's recording.
@@ -91,14 +98,18 @@ struct Mp4 {
     job_id: Option<JobId>,
 }
 
-crate::words! {
+crate::string_enum! {
     /// How far the MP4 is.
     Mp4State { None = "none", Queued = "queued", Running = "running", Ready = "ready", Failed = "failed" }
 }
 
 /// A lesson's recording, while the lesson is on and after.
 #[utoipa::path(get, path = "/api/lessons/{id}/recording", tag = "recordings", params(("id" = LessonId, Path)), responses((status = 200, body = Recording), (status = 404, body = crate::error::Body)))]
-async fn one(State(app): State<App>, actor: Actor, Path(id): Path<LessonId>) -> Result<Json<Recording>> {
+async fn one(
+    State(app): State<App>,
+    actor: Actor,
+    Path(id): Path<LessonId>,
+) -> Result<Json<Recording>> {
     let lesson = card(&app.db, id, &actor).await?.ok_or_else(missing)?;
     let recorded = app.recordings.recorded(id).await?.ok_or_else(missing)?;
     let timeline = timeline::read(&app.db, id).await?;
@@ -107,11 +118,17 @@ async fn one(State(app): State<App>, actor: Actor, Path(id): Path<LessonId>) -> 
         state: recorded.state.told(lesson.phase),
         lesson,
         started_at: time(recorded.started_at),
-        duration_ms: recorded.duration_ms.unwrap_or_else(|| recorded.recorded_ms()),
+        duration_ms: recorded
+            .duration_ms
+            .unwrap_or_else(|| recorded.recorded_ms()),
         gaps: gaps(&recorded),
         master_url: format!("/media/{id}/master.m3u8"),
         poster_url: recorded.has_poster.then(|| poster_url(id)),
-        tracks: recorded.tracks.iter().map(|track| described(id, track)).collect(),
+        tracks: recorded
+            .tracks
+            .iter()
+            .map(|track| described(id, track))
+            .collect(),
         shown: timeline::shown(&timeline),
         timeline,
         mp4,
@@ -125,7 +142,11 @@ fn described(lesson: LessonId, track: &Track) -> RecordedTrack {
     let participant = &track.participant;
     RecordedTrack {
         id: track.id,
-        participant: Participant { id: participant.id, name: participant.name.clone(), kind: participant.kind },
+        participant: Participant {
+            id: participant.id,
+            name: participant.name.clone(),
+            kind: participant.kind,
+        },
         purpose: track.purpose,
         kind: track.kind,
         codec: track.codec,
@@ -138,9 +159,14 @@ fn described(lesson: LessonId, track: &Track) -> RecordedTrack {
 
 /// What the lead lost, overlapping stretches as one.
 fn gaps(recorded: &Recorded) -> Vec<Gap> {
-    let lead = recorded.tracks.iter().filter(|track| recorded.is_lead(track));
-    let mut all: Vec<(i64, i64)> =
-        lead.flat_map(|track| &track.layers).flat_map(|layer| layer.gaps.iter().copied()).collect();
+    let lead = recorded
+        .tracks
+        .iter()
+        .filter(|track| recorded.is_lead(track));
+    let mut all: Vec<(i64, i64)> = lead
+        .flat_map(|track| &track.layers)
+        .flat_map(|layer| layer.gaps.iter().copied())
+        .collect();
     all.sort_unstable();
     let mut merged: Vec<Gap> = Vec::new();
     for (from_ms, to_ms) in all {
@@ -200,16 +226,37 @@ struct Listed {
 
 /// The recordings that I may see, newest first.
 #[utoipa::path(get, path = "/api/recordings", tag = "recordings", params(Wanted), responses((status = 200, body = Recordings), (status = 401, body = crate::error::Body)))]
-async fn list(State(app): State<App>, actor: Actor, Query(wanted): Query<Wanted>) -> Result<Json<Recordings>> {
+async fn list(
+    State(app): State<App>,
+    actor: Actor,
+    Query(wanted): Query<Wanted>,
+) -> Result<Json<Recordings>> {
     if let Some(ids) = wanted.ids {
-        let ids: Vec<LessonId> = ids.split(',').filter_map(|id| id.parse().ok()).take(MOST_PER_PAGE as usize).collect();
-        let recordings = listed(&app, cards(&app.db, Which::RecordedAmong(&ids), &actor).await?).await?;
-        return Ok(Json(Recordings { total: recordings.len() as i64, recordings }));
+        let ids: Vec<LessonId> = ids
+            .split(',')
+            .filter_map(|id| id.parse().ok())
+            .take(MOST_PER_PAGE as usize)
+            .collect();
+        let recordings = listed(
+            &app,
+            cards(&app.db, Which::RecordedAmong(&ids), &actor).await?,
+        )
+        .await?;
+        return Ok(Json(Recordings {
+            total: recordings.len() as i64,
+            recordings,
+        }));
     }
     let most = wanted.per_page.unwrap_or(PAGE).clamp(1, MOST_PER_PAGE);
-    let which = Which::Recorded { skip: wanted.page.clamp(0, 1_000_000) * most, most };
+    let which = Which::Recorded {
+        skip: wanted.page.clamp(0, 1_000_000) * most,
+        most,
+    };
     let recordings = listed(&app, cards(&app.db, which, &actor).await?).await?;
-    Ok(Json(Recordings { recordings, total: count_recorded(&app.db, &actor).await? }))
+    Ok(Json(Recordings {
+        recordings,
+        total: count_recorded(&app.db, &actor).await?,
+    }))
 }
 
 /// Lessons with what is known of their recordings; those that have no recording yet fall away.
@@ -222,24 +269,41 @@ async fn listed(app: &App, lessons: Vec<LessonCard>) -> Result<Vec<Listed>> {
         placeholders(1, lessons.len())
     );
     let query = sqlx::query_as(sqlx::AssertSqlSafe(query));
-    let query = lessons.iter().fold(query, |query, lesson| query.bind(lesson.id));
+    let query = lessons
+        .iter()
+        .fold(query, |query, lesson| query.bind(lesson.id));
     let rows: Vec<(LessonId, Option<i64>, i64, i64)> = query.fetch_all(app.db.pool()).await?;
-    let known: std::collections::HashMap<_, _> =
-        rows.into_iter().map(|(id, length, began, poster)| (id, (length, began, poster))).collect();
+    let known: std::collections::HashMap<_, _> = rows
+        .into_iter()
+        .map(|(id, length, began, poster)| (id, (length, began, poster)))
+        .collect();
     let now = crate::db::millis(Timestamp::now());
     let listed = lessons.into_iter().filter_map(|lesson| {
         let (length, began, poster) = known.get(&lesson.id)?;
         let poster_url = (*poster != 0).then(|| poster_url(lesson.id));
-        Some(Listed { lesson, duration_ms: length.unwrap_or(now - began), poster_url })
+        Some(Listed {
+            lesson,
+            duration_ms: length.unwrap_or(now - began),
+            poster_url,
+        })
     });
     Ok(listed.collect())
 }
 
 /// Makes the lesson's MP4, anew if there is one.
 #[utoipa::path(post, path = "/api/lessons/{id}/export", tag = "recordings", params(("id" = LessonId, Path)), responses((status = 200, body = Job), (status = 403, body = crate::error::Body), (status = 409, body = crate::error::Body)))]
-async fn make_mp4(State(app): State<App>, actor: Actor, Path(id): Path<LessonId>) -> Result<Json<Job>> {
+async fn make_mp4(
+    State(app): State<App>,
+    actor: Actor,
+    Path(id): Path<LessonId>,
+) -> Result<Json<Job>> {
     let role = role_in(&app.db, id, &actor).await?;
-    let recorded = app.recordings.recorded(id).await?.filter(|_| role != LessonRole::None).ok_or_else(missing)?;
+    let recorded = app
+        .recordings
+        .recorded(id)
+        .await?
+        .filter(|_| role != LessonRole::None)
+        .ok_or_else(missing)?;
     if !matches!(role, LessonRole::Lead | LessonRole::Assistant) && !actor.is_administrator() {
         return Err(Error::forbidden());
     }
@@ -274,5 +338,8 @@ fn poster_url(lesson: LessonId) -> String {
 }
 
 fn missing() -> Error {
-    Error::not_found("没有找到这节课的录像。", "There is no recording of this lesson.")
+    Error::not_found(
+        "没有找到这节课的录像。",
+        "There is no recording of this lesson.",
+    )
 }

@@ -9,14 +9,12 @@
 //!
 //! Every write is on disk when the call returns. A file leaves only after the store has it and the catalogue says so.
 
+use crate::ids::{LessonId, TrackKey};
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-
-use super::catalogue::TrackKey;
-use crate::timetable::LessonId;
 
 /// The spool. Cloning shares it.
 #[derive(Clone)]
@@ -53,7 +51,11 @@ impl Spool {
     pub fn open(root: PathBuf, limit_bytes: u64) -> io::Result<Spool> {
         fs::create_dir_all(&root)?;
         let used = size_of_folder(&root)?;
-        Ok(Spool { root, limit_bytes, used_bytes: Arc::new(AtomicU64::new(used)) })
+        Ok(Spool {
+            root,
+            limit_bytes,
+            used_bytes: Arc::new(AtomicU64::new(used)),
+        })
     }
 
     pub fn used_bytes(&self) -> u64 {
@@ -68,7 +70,13 @@ impl Spool {
     }
 
     /// Writes an init part, and beside it what its row says.
-    pub fn write_init(&self, place: Place, number: u32, bytes: &[u8], json: &[u8]) -> io::Result<()> {
+    pub fn write_init(
+        &self,
+        place: Place,
+        number: u32,
+        bytes: &[u8],
+        json: &[u8],
+    ) -> io::Result<()> {
         let folder = self.folder(place);
         make_folder(&folder)?;
         // The description first: an init part that is there is complete with it.
@@ -117,18 +125,23 @@ impl Spool {
             freed += fs::metadata(&json).map(|meta| meta.len()).unwrap_or(0);
             fs::remove_file(json)?;
         }
-        self.used_bytes.fetch_sub(freed.min(self.used_bytes()), Ordering::Relaxed);
+        self.used_bytes
+            .fetch_sub(freed.min(self.used_bytes()), Ordering::Relaxed);
         Ok(())
     }
 
     /// Removes a lesson's folders once no media are left in them.
     pub fn tidy(&self, lesson: LessonId) {
         let folder = self.root.join(lesson.to_string());
-        let Ok(tracks) = fs::read_dir(&folder) else { return };
+        let Ok(tracks) = fs::read_dir(&folder) else {
+            return;
+        };
         for track in tracks.flatten() {
             let layers = fs::read_dir(track.path()).into_iter().flatten().flatten();
             // Only an empty folder can be removed this way.
-            let left = layers.filter(|entry| entry.path().is_dir() && fs::remove_dir(entry.path()).is_err()).count();
+            let left = layers
+                .filter(|entry| entry.path().is_dir() && fs::remove_dir(entry.path()).is_err())
+                .count();
             if left == 0 {
                 let _ = fs::remove_file(track.path().join("track.json"));
                 let _ = fs::remove_dir(track.path());
@@ -154,7 +167,8 @@ impl Spool {
     }
 
     fn folder(&self, place: Place) -> PathBuf {
-        self.track_folder(place.lesson, place.track).join(place.layer.to_string())
+        self.track_folder(place.lesson, place.track)
+            .join(place.layer.to_string())
     }
 
     /// Whole or not at all: written beside, then renamed.
@@ -174,7 +188,10 @@ impl Spool {
             return Ok(());
         }
         self.used_bytes.fetch_sub(bytes, Ordering::Relaxed);
-        Err(io::Error::new(io::ErrorKind::StorageFull, "the spool has reached [recording] spool_max_bytes"))
+        Err(io::Error::new(
+            io::ErrorKind::StorageFull,
+            "the spool has reached [recording] spool_max_bytes",
+        ))
     }
 }
 
@@ -205,7 +222,11 @@ fn size_of_folder(folder: &Path) -> io::Result<u64> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         let meta = entry.metadata()?;
-        size += if meta.is_dir() { size_of_folder(&entry.path())? } else { meta.len() };
+        size += if meta.is_dir() {
+            size_of_folder(&entry.path())?
+        } else {
+            meta.len()
+        };
     }
     Ok(size)
 }

@@ -20,9 +20,9 @@ use super::source::{Published, Source, Tap};
 use crate::bus::{ParticipantKind, ParticipantRef, Purpose, TimelineKind};
 use crate::config::{self, Config};
 use crate::db::{Db, sqlite_url};
+use crate::ids::LessonId;
 use crate::jobs::{JobState, Jobs};
 use crate::storage::{Key, Storage};
-use crate::timetable::LessonId;
 use crate::worker::Worker;
 
 const FRAME: Duration = Duration::from_nanos(66_666_667);
@@ -52,8 +52,22 @@ struct StudioTap {
 
 impl Tap for StudioTap {
     fn drain(&mut self, recorder: &mut Recorder, _: Instant) {
-        for Sent { seq, rtp_time, marker, at, payload } in self.waiting.drain(..) {
-            let packet = Packet { layer: 0, seq, rtp_time, marker, arrival: at, payload: &payload };
+        for Sent {
+            seq,
+            rtp_time,
+            marker,
+            at,
+            payload,
+        } in self.waiting.drain(..)
+        {
+            let packet = Packet {
+                layer: 0,
+                seq,
+                rtp_time,
+                marker,
+                arrival: at,
+                payload: &payload,
+            };
             recorder.handle_packet(self.track.0, packet);
         }
     }
@@ -89,7 +103,14 @@ impl Office {
         let (lesson, lead) = plan_lesson(&db).await;
         let studio = Arc::new(Studio::default());
         let recordings = recordings(&db, folder.path(), storage, studio.clone(), &[]).await;
-        Office { recordings, studio, db, lesson, lead, folder }
+        Office {
+            recordings,
+            studio,
+            db,
+            lesson,
+            lead,
+            folder,
+        }
     }
 
     /// SIGKILL: what is on disk at this moment is all there is. The spool and the database are copied as they are, and opened again.
@@ -100,16 +121,31 @@ impl Office {
         let storage = Storage::local(grave.path().join("objects")).unwrap();
         let studio = Arc::new(Studio::default());
         let recordings = recordings(&db, grave.path(), storage, studio.clone(), going_on).await;
-        Office { recordings, studio, db, lesson: self.lesson, lead: self.lead, folder: grave }
+        Office {
+            recordings,
+            studio,
+            db,
+            lesson: self.lesson,
+            lead: self.lead,
+            folder: grave,
+        }
     }
 
     /// A program of its own makes posters and files; the whole workspace is built before tests run.
     async fn with_worker(self) -> Office {
         let here = std::env::current_exe().unwrap();
         let program = here.parent().unwrap().parent().unwrap().join("tongke-av");
-        assert!(program.exists(), "{} is missing: cargo build -p tongke-av", program.display());
-        let limits = config::Worker { program: program.to_str().unwrap().into(), ..config::Worker::default() };
-        self.recordings.register_exports(&Worker::media(&limits), &self.folder.path().join("scratch"));
+        assert!(
+            program.exists(),
+            "{} is missing: cargo build -p tongke-av",
+            program.display()
+        );
+        let limits = config::Worker {
+            program: program.to_str().unwrap().into(),
+            ..config::Worker::default()
+        };
+        self.recordings
+            .register_exports(&Worker::media(&limits), &self.folder.path().join("scratch"));
         self.recordings.inner.jobs.start().await.unwrap();
         self
     }
@@ -133,17 +169,39 @@ impl Office {
     }
 
     fn teach_from(&self, begin: Duration) {
-        let camera = packets(&streams::h264("picture.h264"), 90_000, FRAME, begin + MS(200));
+        let camera = packets(
+            &streams::h264("picture.h264"),
+            90_000,
+            FRAME,
+            begin + MS(200),
+        );
         let voice = packets(&streams::opus(), 48_000, MS(20), begin);
-        self.studio.tracks.lock().unwrap().extend([(TrackId(1), camera), (TrackId(2), voice)]);
+        self.studio
+            .tracks
+            .lock()
+            .unwrap()
+            .extend([(TrackId(1), camera), (TrackId(2), voice)]);
         self.publish(1, Codec::H264, self.lead);
         self.publish(2, Codec::Opus, self.lead);
     }
 
     fn publish(&self, track: u64, codec: Codec, who: Uuid) {
-        let participant = ParticipantRef { id: who, name: "王雪梅".into(), kind: ParticipantKind::Person };
+        let participant = ParticipantRef {
+            id: who,
+            name: "王雪梅".into(),
+            kind: ParticipantKind::Person,
+        };
         let (track, peer, purpose) = (TrackId(track), PeerId(1), Purpose::Camera);
-        self.recordings.published(self.lesson, Published { track, peer, codec, participant, purpose });
+        self.recordings.published(
+            self.lesson,
+            Published {
+                track,
+                peer,
+                codec,
+                participant,
+                purpose,
+            },
+        );
     }
 
     async fn end(&self) {
@@ -157,14 +215,23 @@ impl Office {
     }
 
     async fn recorded(&self) -> Recorded {
-        Recorded::read(&self.db, self.lesson).await.unwrap().expect("there is a recording")
+        Recorded::read(&self.db, self.lesson)
+            .await
+            .unwrap()
+            .expect("there is a recording")
     }
 
     async fn file(&self, path: &str) -> Vec<u8> {
         let file = MediaFile::parse(path).unwrap_or_else(|| panic!("{path} names a file"));
-        let response = self.recordings.serve(self.lesson, file, &HeaderMap::new()).await;
+        let response = self
+            .recordings
+            .serve(self.lesson, file, &HeaderMap::new())
+            .await;
         let response = response.unwrap_or_else(|error| panic!("{path}: {error}"));
-        axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap().to_vec()
+        axum::body::to_bytes(response.into_body(), usize::MAX)
+            .await
+            .unwrap()
+            .to_vec()
     }
 
     async fn text(&self, path: &str) -> String {
@@ -176,7 +243,9 @@ impl Office {
         let base = playlist.rsplit_once('/').map_or("", |(base, _)| base);
         let mut whole = Vec::new();
         for line in self.text(playlist).await.lines() {
-            let uri = line.strip_prefix("#EXT-X-MAP:URI=\"").map_or(line, |rest| rest.trim_end_matches('"'));
+            let uri = line
+                .strip_prefix("#EXT-X-MAP:URI=\"")
+                .map_or(line, |rest| rest.trim_end_matches('"'));
             if !uri.starts_with('#') {
                 whole.extend(self.file(&resolve(base, uri)).await);
             }
@@ -211,7 +280,9 @@ fn resolve(base: &str, uri: &str) -> String {
 }
 
 async fn database(folder: &Path) -> Db {
-    Db::connect(&sqlite_url(&folder.join("test.db")), 4).await.unwrap()
+    Db::connect(&sqlite_url(&folder.join("test.db")), 4)
+        .await
+        .unwrap()
 }
 
 async fn recordings(
@@ -224,7 +295,17 @@ async fn recordings(
     let mut config = Config::default();
     config.server.data_dir = folder.into();
     let jobs = Jobs::new(db.clone(), 1, 1);
-    Recordings::start(&config, db.clone(), storage, jobs, studio, Arc::new(|_, _| {}), going_on).await.unwrap()
+    Recordings::start(
+        &config,
+        db.clone(),
+        storage,
+        jobs,
+        studio,
+        Arc::new(|_, _| {}),
+        going_on,
+    )
+    .await
+    .unwrap()
 }
 
 async fn plan_lesson(db: &Db) -> (LessonId, Uuid) {
@@ -251,7 +332,14 @@ fn decoded(file: &[u8]) -> Vec<i64> {
     let path = std::env::temp_dir().join(format!("tongke-recording-{}.mp4", Uuid::now_v7()));
     std::fs::write(&path, file).unwrap();
     let output = std::process::Command::new("ffprobe")
-        .args(["-v", "error", "-show_entries", "frame=pts_time", "-of", "csv=p=0"])
+        .args([
+            "-v",
+            "error",
+            "-show_entries",
+            "frame=pts_time",
+            "-of",
+            "csv=p=0",
+        ])
         .arg(&path)
         .output()
         .expect("ffprobe is installed by deploy/setup");
@@ -269,21 +357,46 @@ async fn a_lesson_can_be_watched_while_it_is_on_and_when_the_bell_rings() {
     let begun = Instant::now();
     office.teach();
     let on = office.until("two segments of both", |recorded| {
-        recorded.tracks.len() == 2 && recorded.tracks.iter().all(|track| track.layers[0].segments.len() >= 2)
+        recorded.tracks.len() == 2
+            && recorded
+                .tracks
+                .iter()
+                .all(|track| track.layers[0].segments.len() >= 2)
     });
     assert!(!on.await.is_over());
     let playlist = office.text("main/video-0.m3u8").await;
-    assert!(playlist.contains("#EXTINF") && !playlist.contains("ENDLIST"), "{playlist}");
+    assert!(
+        playlist.contains("#EXTINF") && !playlist.contains("ENDLIST"),
+        "{playlist}"
+    );
 
     office.end().await;
-    assert!(office.text("main/video-0.m3u8").await.contains("#EXT-X-ENDLIST"));
+    assert!(
+        office
+            .text("main/video-0.m3u8")
+            .await
+            .contains("#EXT-X-ENDLIST")
+    );
     let master = office.text("master.m3u8").await;
-    assert!(master.contains("main/video-0.m3u8") && master.contains("RESOLUTION=192x108"), "{master}");
+    assert!(
+        master.contains("main/video-0.m3u8") && master.contains("RESOLUTION=192x108"),
+        "{master}"
+    );
     let recorded = office.recorded().await;
-    let (least, waited) = (TAUGHT.as_millis() as i64, begun.elapsed().as_millis() as i64);
+    let (least, waited) = (
+        TAUGHT.as_millis() as i64,
+        begun.elapsed().as_millis() as i64,
+    );
     let duration_ms = recorded.duration_ms.unwrap();
-    assert!((least..=least + waited).contains(&duration_ms), "{duration_ms} ms, of which at most {waited} waiting");
-    let camera = recorded.tracks.iter().find(|track| track.kind == Kind::Video).unwrap();
+    assert!(
+        (least..=least + waited).contains(&duration_ms),
+        "{duration_ms} ms, of which at most {waited} waiting"
+    );
+    let camera = recorded
+        .tracks
+        .iter()
+        .find(|track| track.kind == Kind::Video)
+        .unwrap();
     let seen = decoded(&office.play(&format!("{}/0/playlist.m3u8", camera.id)).await);
     assert_eq!((seen.len(), seen[0]), (streams::FRAMES, 200));
 }
@@ -294,18 +407,32 @@ async fn what_is_recorded_moves_to_the_store_and_leaves_the_spool() {
     office.teach();
     office.end().await;
     let before = office.recorded().await;
-    let track = before.tracks.iter().find(|track| track.kind == Kind::Video).unwrap();
+    let track = before
+        .tracks
+        .iter()
+        .find(|track| track.kind == Kind::Video)
+        .unwrap();
     let playlist = format!("{}/0/playlist.m3u8", track.id);
     let spooled = office.play(&playlist).await;
-    office.until("storing", |recorded| segments(recorded).all(|segment| segment.stored)).await;
+    office
+        .until("storing", |recorded| {
+            segments(recorded).all(|segment| segment.stored)
+        })
+        .await;
     // What is noted as stored leaves a moment later.
     let spool = office.folder.path().join("spool");
-    office.until("leaving", |_| media_files(&spool).is_empty()).await;
+    office
+        .until("leaving", |_| media_files(&spool).is_empty())
+        .await;
     assert_eq!(office.play(&playlist).await, spooled);
 }
 
 fn segments(recorded: &Recorded) -> impl Iterator<Item = &super::catalogue::Segment> {
-    recorded.tracks.iter().flat_map(|track| &track.layers).flat_map(|layer| &layer.segments)
+    recorded
+        .tracks
+        .iter()
+        .flat_map(|track| &track.layers)
+        .flat_map(|layer| &layer.segments)
 }
 
 fn media_files(folder: &Path) -> Vec<std::path::PathBuf> {
@@ -314,7 +441,10 @@ fn media_files(folder: &Path) -> Vec<std::path::PathBuf> {
         let path = entry.path();
         if path.is_dir() {
             found.extend(media_files(&path));
-        } else if path.extension().is_some_and(|extension| extension != "json") {
+        } else if path
+            .extension()
+            .is_some_and(|extension| extension != "json")
+        {
             found.push(path);
         }
     }
@@ -331,18 +461,36 @@ async fn where_the_camera_was_off_the_programme_shows_a_still_picture_and_the_tr
         packet.at += MS(10_000);
         packet.rtp_time = packet.rtp_time.wrapping_add(later);
     }
-    office.studio.tracks.lock().unwrap().insert(TrackId(1), camera);
+    office
+        .studio
+        .tracks
+        .lock()
+        .unwrap()
+        .insert(TrackId(1), camera);
     office.recordings.started(office.lesson, Timestamp::now());
     office.publish(1, Codec::H264, office.lead);
-    office.until("a track", |recorded| !recorded.tracks.is_empty()).await;
+    office
+        .until("a track", |recorded| !recorded.tracks.is_empty())
+        .await;
     office.end().await;
     let track = office.recorded().await.tracks[0].id;
     let own = office.text(&format!("{track}/0/playlist.m3u8")).await;
     assert!(own.contains("#EXT-X-GAP"), "{own}");
     let main = office.text("main/video-0.m3u8").await;
-    assert!(main.contains("fill/v-") && !main.contains("EXT-X-GAP"), "{main}");
+    assert!(
+        main.contains("fill/v-") && !main.contains("EXT-X-GAP"),
+        "{main}"
+    );
     let length = |playlist: &str| -> f64 {
-        playlist.lines().filter_map(|line| line.strip_prefix("#EXTINF:")?.strip_suffix(',')?.parse::<f64>().ok()).sum()
+        playlist
+            .lines()
+            .filter_map(|line| {
+                line.strip_prefix("#EXTINF:")?
+                    .strip_suffix(',')?
+                    .parse::<f64>()
+                    .ok()
+            })
+            .sum()
     };
     assert!((length(&own) - 16.0).abs() < 0.1, "{own}");
     let seen = decoded(&office.play("main/video-0.m3u8").await);
@@ -359,7 +507,9 @@ async fn a_crash_at_any_moment_costs_at_most_the_open_fragment() {
         TimelineKind::Chat,
         &serde_json::json!({ "text": "你好" }),
     );
-    office.until("segments", |recorded| segments(recorded).count() >= 4).await;
+    office
+        .until("segments", |recorded| segments(recorded).count() >= 4)
+        .await;
     let revived = office.crashed(&[]).await;
     let recorded = revived.recorded().await;
     assert!(recorded.is_over() && recorded.tracks.iter().all(|track| track.to_ms.is_some()));
@@ -368,9 +518,20 @@ async fn a_crash_at_any_moment_costs_at_most_the_open_fragment() {
         let end = track.layers[0].segments.last().unwrap().end_us();
         assert!(end > 5_000_000, "{:?} ends at {end}", track.kind);
     }
-    let camera = recorded.tracks.iter().find(|track| track.kind == Kind::Video).unwrap();
-    let seen = decoded(&revived.play(&format!("{}/0/playlist.m3u8", camera.id)).await);
-    assert!(seen.len() >= 75 && seen.windows(2).all(|pair| pair[1] - pair[0] < 70), "{seen:?}");
+    let camera = recorded
+        .tracks
+        .iter()
+        .find(|track| track.kind == Kind::Video)
+        .unwrap();
+    let seen = decoded(
+        &revived
+            .play(&format!("{}/0/playlist.m3u8", camera.id))
+            .await,
+    );
+    assert!(
+        seen.len() >= 75 && seen.windows(2).all(|pair| pair[1] - pair[0] < 70),
+        "{seen:?}"
+    );
 }
 
 #[tokio::test]
@@ -379,28 +540,60 @@ async fn a_lesson_that_goes_on_after_a_crash_has_one_recording_with_a_gap() {
     let began = Timestamp::now();
     office.teach();
     let chat = |text| serde_json::json!({ "text": text });
-    office.recordings.event(office.lesson, Timestamp::now(), TimelineKind::Chat, &chat("你好"));
-    office.until("segments", |recorded| segments(recorded).count() >= 4).await;
+    office.recordings.event(
+        office.lesson,
+        Timestamp::now(),
+        TimelineKind::Chat,
+        &chat("你好"),
+    );
+    office
+        .until("segments", |recorded| segments(recorded).count() >= 4)
+        .await;
     let office = office.crashed(&[office.lesson]).await;
     let cut = office.recorded().await;
-    assert!(!cut.is_over() && cut.duration_ms.is_none() && cut.tracks.iter().all(|track| track.to_ms.is_some()));
-    assert!(cut.tracks.iter().all(|track| track.layers[0].gaps.len() == 1), "{:?}", cut.tracks);
+    assert!(
+        !cut.is_over()
+            && cut.duration_ms.is_none()
+            && cut.tracks.iter().all(|track| track.to_ms.is_some())
+    );
+    assert!(
+        cut.tracks
+            .iter()
+            .all(|track| track.layers[0].gaps.len() == 1),
+        "{:?}",
+        cut.tracks
+    );
 
     office.recordings.go_on(office.lesson, began).await.unwrap();
     office.teach_from(MS(12_000));
-    office.recordings.event(office.lesson, Timestamp::now(), TimelineKind::Chat, &chat("接着讲"));
-    office.until("both parts", |recorded| recorded.tracks.len() == 4).await;
+    office.recordings.event(
+        office.lesson,
+        Timestamp::now(),
+        TimelineKind::Chat,
+        &chat("接着讲"),
+    );
+    office
+        .until("both parts", |recorded| recorded.tracks.len() == 4)
+        .await;
     office.end_at(began + SignedDuration::from_secs(19)).await;
     let whole = office.recorded().await;
     assert_eq!(whole.started_at, began.as_millisecond());
     assert_eq!(whole.duration_ms.map(|ms| ms / 1000), Some(19));
     let said = office.recordings.timeline(office.lesson).await.unwrap();
-    assert_eq!(said.iter().map(|event| event.body.clone()).collect::<Vec<_>>(), [chat("你好"), chat("接着讲")]);
+    assert_eq!(
+        said.iter()
+            .map(|event| event.body.clone())
+            .collect::<Vec<_>>(),
+        [chat("你好"), chat("接着讲")]
+    );
     let seen = decoded(&office.play("main/video-0.m3u8").await);
     assert!(seen.windows(2).all(|pair| pair[1] > pair[0]), "{seen:?}");
     let within = |from, to| seen.iter().filter(|at| (from..to).contains(*at)).count();
     // 15 pictures a second before and after; between them the still picture that the server fills in.
-    assert!(within(0, 5_000) >= 70 && within(12_200, 18_200) >= streams::FRAMES - 1, "{seen:?}");
+    assert!(
+        within(0, 5_000) >= 70 && within(12_200, 18_200) >= streams::FRAMES - 1,
+        "{seen:?}"
+    );
 }
 
 #[tokio::test]
@@ -408,7 +601,9 @@ async fn a_lesson_that_nobody_came_back_to_keeps_all_that_was_recorded() {
     let office = Office::open().await;
     let began = Timestamp::now();
     office.teach();
-    office.until("segments", |recorded| segments(recorded).count() >= 4).await;
+    office
+        .until("segments", |recorded| segments(recorded).count() >= 4)
+        .await;
     let office = office.crashed(&[office.lesson]).await;
     let recorded_ms = office.recorded().await.recorded_ms();
     office.recordings.go_on(office.lesson, began).await.unwrap();
@@ -434,22 +629,31 @@ fn copy_folder(from: &Path, to: &Path) {
 async fn a_growing_segment_cut_at_any_byte_is_recovered_up_to_there() {
     let office = Office::open().await;
     office.teach();
-    office.until("segments", |recorded| segments(recorded).count() >= 4).await;
+    office
+        .until("segments", |recorded| segments(recorded).count() >= 4)
+        .await;
     let spool = office.folder.path().join("spool");
-    let open = media_files(&spool).into_iter().find(|path| path.extension().is_some_and(|e| e == "part"));
+    let open = media_files(&spool)
+        .into_iter()
+        .find(|path| path.extension().is_some_and(|e| e == "part"));
     let open = open.expect("a segment is growing");
     let whole = std::fs::read(&open).unwrap();
     for cut in [0, 1, 7, 100, whole.len() / 2, whole.len() - 1] {
         let grave = tempfile::tempdir().unwrap();
         copy_folder(office.folder.path(), grave.path());
-        let same = grave.path().join(open.strip_prefix(office.folder.path()).unwrap());
+        let same = grave
+            .path()
+            .join(open.strip_prefix(office.folder.path()).unwrap());
         std::fs::write(&same, &whole[..cut]).unwrap();
         let db = database(grave.path()).await;
         let storage = Storage::local(grave.path().join("objects")).unwrap();
         recordings(&db, grave.path(), storage, Arc::default(), &[]).await;
         let recorded = Recorded::read(&db, office.lesson).await.unwrap().unwrap();
         assert!(recorded.is_over(), "cut at {cut}");
-        assert!(segments(&recorded).all(|segment| segment.duration_us > 0 && segment.size_bytes > 0), "cut at {cut}");
+        assert!(
+            segments(&recorded).all(|segment| segment.duration_us > 0 && segment.size_bytes > 0),
+            "cut at {cut}"
+        );
     }
 }
 
@@ -460,15 +664,30 @@ async fn both_databases_keep_the_same_catalogue() {
         let office = Office::open_on(db, folder, storage).await;
         office.teach();
         let body = serde_json::json!({ "on_stage": [office.lead] });
-        office.recordings.event(office.lesson, Timestamp::now(), TimelineKind::Stage, &body);
+        office
+            .recordings
+            .event(office.lesson, Timestamp::now(), TimelineKind::Stage, &body);
         office.end().await;
-        let recorded = office.until("storing", |recorded| segments(recorded).all(|segment| segment.stored)).await;
+        let recorded = office
+            .until("storing", |recorded| {
+                segments(recorded).all(|segment| segment.stored)
+            })
+            .await;
         assert!(recorded.is_over() && recorded.tracks.len() == 2);
-        let events = super::timeline::read(&office.db, office.lesson).await.unwrap();
+        let events = super::timeline::read(&office.db, office.lesson)
+            .await
+            .unwrap();
         assert_eq!((events.len(), &events[0].body), (1, &body));
         // Recovery runs over a finished recording and changes nothing.
-        let spool = super::spool::Spool::open(office.folder.path().join("spool"), u64::MAX).unwrap();
-        assert!(super::recover::run(&office.db, &spool, &[]).await.unwrap().lessons.is_empty());
+        let spool =
+            super::spool::Spool::open(office.folder.path().join("spool"), u64::MAX).unwrap();
+        assert!(
+            super::recover::run(&office.db, &spool, &[])
+                .await
+                .unwrap()
+                .lessons
+                .is_empty()
+        );
         assert_eq!(office.recorded().await.tracks, recorded.tracks);
     }
 }
@@ -476,26 +695,44 @@ async fn both_databases_keep_the_same_catalogue() {
 #[tokio::test]
 async fn an_outage_of_the_store_fills_the_spool_and_loses_nothing() {
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let port = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let port = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .unwrap()
+        .local_addr()
+        .unwrap();
     let store = tempfile::tempdir().unwrap();
     std::fs::create_dir(store.path().join("lessons")).unwrap();
     let office = Office::open_with(tempfile::tempdir().unwrap(), s3(port)).await;
     office.teach();
     office.end().await;
-    let track = office.recorded().await.tracks.iter().find(|track| track.kind == Kind::Video).unwrap().id;
+    let track = office
+        .recorded()
+        .await
+        .tracks
+        .iter()
+        .find(|track| track.kind == Kind::Video)
+        .unwrap()
+        .id;
     let playlist = format!("{track}/0/playlist.m3u8");
     let spooled = office.play(&playlist).await;
     assert_eq!(decoded(&spooled).len(), streams::FRAMES);
     assert!(!segments(&office.recorded().await).any(|segment| segment.stored));
     serve_s3(port, store.path()).await;
     for _ in 0..6 {
-        let stored = Recorded::read(&office.db, office.lesson).await.unwrap().unwrap();
+        let stored = Recorded::read(&office.db, office.lesson)
+            .await
+            .unwrap()
+            .unwrap();
         if segments(&stored).all(|segment| segment.stored) {
             break;
         }
         tokio::time::sleep(Duration::from_secs(5)).await;
     }
-    office.until("storing after the outage", |recorded| segments(recorded).all(|segment| segment.stored)).await;
+    office
+        .until("storing after the outage", |recorded| {
+            segments(recorded).all(|segment| segment.stored)
+        })
+        .await;
     assert!(media_files(&office.folder.path().join("spool")).is_empty());
     assert_eq!(office.play(&playlist).await, spooled);
 }
@@ -537,7 +774,10 @@ async fn a_finished_lesson_gets_a_poster_and_a_file_to_download() {
     office.job_done(&format!("mp4:{}", office.lesson)).await;
     office.job_done(&format!("voices:{}", office.lesson)).await;
     let voices = office.text("main/audio.m3u8").await;
-    assert!(voices.contains("BYTERANGE") && office.text("master.m3u8").await.contains("mp4a.40.2"), "{voices}");
+    assert!(
+        voices.contains("BYTERANGE") && office.text("master.m3u8").await.contains("mp4a.40.2"),
+        "{voices}"
+    );
     assert_eq!(decoded(&office.file("voices.mp4").await).first(), Some(&0));
     assert!(office.file("poster.jpg").await.starts_with(&[0xff, 0xd8]));
     let film = office.file("lesson.mp4").await;
@@ -545,29 +785,61 @@ async fn a_finished_lesson_gets_a_poster_and_a_file_to_download() {
     // All pictures, and AAC frames of 1024 samples for a little more than seven seconds.
     assert!(decoded(&film).len() > streams::FRAMES + 7 * 48_000 / 1024);
     let headers = HeaderMap::from_iter([(axum::http::header::RANGE, "bytes=4-7".parse().unwrap())]);
-    let part = office.recordings.serve(office.lesson, MediaFile::Mp4, &headers).await.unwrap();
+    let part = office
+        .recordings
+        .serve(office.lesson, MediaFile::Mp4, &headers)
+        .await
+        .unwrap();
     assert_eq!(part.status(), 206);
-    assert_eq!(axum::body::to_bytes(part.into_body(), 10).await.unwrap(), "ftyp");
-    assert!(std::fs::read_dir(office.folder.path().join("scratch")).unwrap().next().is_none());
+    assert_eq!(
+        axum::body::to_bytes(part.into_body(), 10).await.unwrap(),
+        "ftyp"
+    );
+    assert!(
+        std::fs::read_dir(office.folder.path().join("scratch"))
+            .unwrap()
+            .next()
+            .is_none()
+    );
 }
 
 #[tokio::test]
 async fn a_vp8_camera_is_recorded_as_it_is_and_plays_after_a_job() {
     let office = Office::open().await.with_worker().await;
     let camera = packets(&streams::vp8(), 90_000, FRAME, MS(0));
-    office.studio.tracks.lock().unwrap().insert(TrackId(1), camera);
+    office
+        .studio
+        .tracks
+        .lock()
+        .unwrap()
+        .insert(TrackId(1), camera);
     office.recordings.started(office.lesson, Timestamp::now());
     office.publish(1, Codec::Vp8, office.lead);
-    office.until("a track", |recorded| !recorded.tracks.is_empty()).await;
+    office
+        .until("a track", |recorded| !recorded.tracks.is_empty())
+        .await;
     assert!(!office.recorded().await.has_playable(Kind::Video));
     office.end().await;
-    office.job_done(&format!("rendition:{}", office.lesson)).await;
+    office
+        .job_done(&format!("rendition:{}", office.lesson))
+        .await;
     let recorded = office.recorded().await;
     assert!(recorded.has_playable(Kind::Video));
     let seen = decoded(&office.play("main/video-0.m3u8").await);
-    assert!(seen.len() >= streams::FRAMES && seen.windows(2).all(|pair| pair[1] > pair[0]), "{seen:?}");
+    assert!(
+        seen.len() >= streams::FRAMES && seen.windows(2).all(|pair| pair[1] > pair[0]),
+        "{seen:?}"
+    );
     office.job_done(&format!("mp4:{}", office.lesson)).await;
     let poster = Key::poster(office.lesson);
     office.job_done(&format!("poster:{}", office.lesson)).await;
-    assert!(office.recordings.inner.storage.size_bytes(&poster).await.is_ok());
+    assert!(
+        office
+            .recordings
+            .inner
+            .storage
+            .size_bytes(&poster)
+            .await
+            .is_ok()
+    );
 }

@@ -8,16 +8,16 @@ use uuid::Uuid;
 
 use crate::bus::{TimelineEvent, TimelineKind};
 use crate::db::{Db, DbError};
-use crate::library::DeckId;
-use crate::timetable::LessonId;
+use crate::ids::{DeckId, LessonId};
 
 /// All of a lesson, in order.
 pub async fn read(db: &Db, lesson: LessonId) -> Result<Vec<TimelineEvent>, DbError> {
-    let rows: Vec<(i64, TimelineKind, String)> =
-        sqlx::query_as("SELECT at_ms, kind, body FROM timeline_events WHERE lesson_id = $1 ORDER BY at_ms, number")
-            .bind(lesson)
-            .fetch_all(db.pool())
-            .await?;
+    let rows: Vec<(i64, TimelineKind, String)> = sqlx::query_as(
+        "SELECT at_ms, kind, body FROM timeline_events WHERE lesson_id = $1 ORDER BY at_ms, number",
+    )
+    .bind(lesson)
+    .fetch_all(db.pool())
+    .await?;
     let event = |(at_ms, kind, body): (i64, TimelineKind, String)| TimelineEvent {
         at_ms,
         kind,
@@ -28,15 +28,26 @@ pub async fn read(db: &Db, lesson: LessonId) -> Result<Vec<TimelineEvent>, DbErr
 
 /// The number of its last line; 0 without any.
 pub async fn last_number(db: &Db, lesson: LessonId) -> Result<i64, DbError> {
-    let query = sqlx::query_as("SELECT COALESCE(MAX(number), 0) FROM timeline_events WHERE lesson_id = $1");
-    query.bind(lesson).fetch_one(db.pool()).await.map(|(number,): (i64,)| number)
+    let query =
+        sqlx::query_as("SELECT COALESCE(MAX(number), 0) FROM timeline_events WHERE lesson_id = $1");
+    query
+        .bind(lesson)
+        .fetch_one(db.pool())
+        .await
+        .map(|(number,): (i64,)| number)
 }
 
 /// Who is on stage from when on.
 pub fn stage(events: &[TimelineEvent]) -> Vec<(i64, HashSet<Uuid>)> {
     let changes = events.iter().filter_map(|event| {
         let on_stage = event.body.get("on_stage")?.as_array()?;
-        Some((event.at_ms, on_stage.iter().filter_map(|id| id.as_str()?.parse().ok()).collect()))
+        Some((
+            event.at_ms,
+            on_stage
+                .iter()
+                .filter_map(|id| id.as_str()?.parse().ok())
+                .collect(),
+        ))
     });
     changes.collect()
 }
@@ -67,7 +78,12 @@ pub fn shown(events: &[TimelineEvent]) -> Vec<ShownPage> {
             last.to_ms = Some(event.at_ms);
         }
         if let (Some(deck), Some(page)) = (deck, event.body["page"].as_i64()) {
-            pages.push(ShownPage { from_ms: event.at_ms, to_ms: None, deck, page });
+            pages.push(ShownPage {
+                from_ms: event.at_ms,
+                to_ms: None,
+                deck,
+                page,
+            });
         }
     }
     pages.retain(|page| page.to_ms.is_none_or(|to_ms| to_ms > page.from_ms));
@@ -77,7 +93,11 @@ pub fn shown(events: &[TimelineEvent]) -> Vec<ShownPage> {
 /// Every page once, in the order of being first shown: the lesson's contents.
 pub fn contents(shown: &[ShownPage]) -> Vec<(DeckId, i64)> {
     let mut known = HashSet::new();
-    shown.iter().map(|page| (page.deck, page.page)).filter(|page| known.insert(*page)).collect()
+    shown
+        .iter()
+        .map(|page| (page.deck, page.page))
+        .filter(|page| known.insert(*page))
+        .collect()
 }
 
 #[cfg(test)]
@@ -95,17 +115,28 @@ mod tests {
         let [fractions, practice] = [DeckId::fresh(), DeckId::fresh()];
         let events = [
             event(0, TimelineKind::Started, json!({})),
-            event(5_000, TimelineKind::Deck, json!({ "deck": fractions, "pages": 3, "page": 1 })),
+            event(
+                5_000,
+                TimelineKind::Deck,
+                json!({ "deck": fractions, "pages": 3, "page": 1 }),
+            ),
             event(20_000, TimelineKind::Page, json!({ "page": 2 })),
             event(21_000, TimelineKind::Chat, json!({ "text": "好" })),
             event(25_000, TimelineKind::Page, json!({ "page": 3 })),
             event(25_000, TimelineKind::Page, json!({ "page": 1 })),
             event(30_000, TimelineKind::Deck, json!({ "deck": null })),
-            event(40_000, TimelineKind::Deck, json!({ "deck": practice, "pages": 1, "page": 1 })),
+            event(
+                40_000,
+                TimelineKind::Deck,
+                json!({ "deck": practice, "pages": 1, "page": 1 }),
+            ),
             event(60_000, TimelineKind::Ended, json!({})),
         ];
         let all = shown(&events);
-        let told: Vec<_> = all.iter().map(|page| (page.from_ms, page.to_ms, page.deck, page.page)).collect();
+        let told: Vec<_> = all
+            .iter()
+            .map(|page| (page.from_ms, page.to_ms, page.deck, page.page))
+            .collect();
         assert_eq!(
             told,
             [
@@ -115,7 +146,14 @@ mod tests {
                 (40_000, Some(60_000), practice, 1),
             ]
         );
-        assert_eq!(contents(&all), [(fractions, 1), (fractions, 2), (practice, 1)]);
-        assert_eq!(shown(&events[..3]).last().map(|page| page.to_ms), Some(None), "a lesson that is on shows it still");
+        assert_eq!(
+            contents(&all),
+            [(fractions, 1), (fractions, 2), (practice, 1)]
+        );
+        assert_eq!(
+            shown(&events[..3]).last().map(|page| page.to_ms),
+            Some(None),
+            "a lesson that is on shows it still"
+        );
     }
 }

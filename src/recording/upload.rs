@@ -102,12 +102,14 @@ impl Courier {
     /// False when the ledger has not written the row yet.
     async fn mark_stored(&self, place: Place, piece: Piece) -> Result<bool, DbError> {
         let (statement, number) = match piece {
-            Piece::Init(number) => {
-                ("UPDATE recording_inits SET stored = 1 WHERE track_id = $1 AND layer = $2 AND number = $3", number)
-            }
-            Piece::Segment { number, .. } => {
-                ("UPDATE recording_segments SET stored = 1 WHERE track_id = $1 AND layer = $2 AND number = $3", number)
-            }
+            Piece::Init(number) => (
+                "UPDATE recording_inits SET stored = 1 WHERE track_id = $1 AND layer = $2 AND number = $3",
+                number,
+            ),
+            Piece::Segment { number, .. } => (
+                "UPDATE recording_segments SET stored = 1 WHERE track_id = $1 AND layer = $2 AND number = $3",
+                number,
+            ),
         };
         let changed = sqlx::query(statement)
             .bind(place.track)
@@ -129,6 +131,8 @@ pub fn key(place: Place, piece: Piece) -> Key {
     let track = place.track.to_string();
     match piece {
         Piece::Init(number) => Key::init(place.lesson, &track, place.layer, number.into()),
-        Piece::Segment { number, .. } => Key::segment(place.lesson, &track, place.layer, number.into()),
+        Piece::Segment { number, .. } => {
+            Key::segment(place.lesson, &track, place.layer, number.into())
+        }
     }
 }

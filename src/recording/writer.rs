@@ -10,7 +10,7 @@ use tongke_record::{Event, Fragment, Gap, Init, Output, SegmentEnd};
 use super::ledger::{InitNote, Note, SegmentNote, TrackNote};
 use super::spool::{Part, Piece, Place, Spool};
 use super::upload::Uploads;
-use crate::timetable::LessonId;
+use crate::ids::LessonId;
 
 /// Hears how the recording of a lesson goes, each time it changes.
 pub type Tell = Arc<dyn Fn(LessonId, Health) + Send + Sync>;
@@ -60,28 +60,55 @@ impl Writer {
         tell: Tell,
     ) -> Writer {
         tell(lesson, Health::On);
-        Writer { lesson, spool, notes, uploads, tracks: HashMap::new(), tell, health: Health::On }
+        Writer {
+            lesson,
+            spool,
+            notes,
+            uploads,
+            tracks: HashMap::new(),
+            tell,
+            health: Health::On,
+        }
     }
 
     /// Announces a track, by the recorder's number for it.
     pub fn add_track(&mut self, number: u64, note: TrackNote) {
-        self.tracks
-            .insert(number, OpenTrack { note, begun: false, held: Vec::new(), end_ms: 0, layers: HashMap::new() });
+        self.tracks.insert(
+            number,
+            OpenTrack {
+                note,
+                begun: false,
+                held: Vec::new(),
+                end_ms: 0,
+                layers: HashMap::new(),
+            },
+        );
     }
 
     /// The recorder has passed on all that there was of a track.
     pub fn end_track(&mut self, number: u64) {
-        let Some(track) = self.tracks.remove(&number) else { return };
+        let Some(track) = self.tracks.remove(&number) else {
+            return;
+        };
         if track.begun {
-            let _ = self.notes.send(Note::TrackEnd { track: track.note.id, to_ms: track.end_ms });
+            let _ = self.notes.send(Note::TrackEnd {
+                track: track.note.id,
+                to_ms: track.end_ms,
+            });
         }
     }
 
     /// Writes one output down. A disk that refuses costs what it refused; the lesson's other tracks go on.
     pub fn write(&mut self, output: Output) {
         let (number, layer) = (output.track, output.layer);
-        let Some(track) = self.tracks.get(&number) else { return };
-        let place = Place { lesson: self.lesson, track: track.note.id, layer };
+        let Some(track) = self.tracks.get(&number) else {
+            return;
+        };
+        let place = Place {
+            lesson: self.lesson,
+            track: track.note.id,
+            layer,
+        };
         let is_media = matches!(output.event, Event::Fragment(_));
         let written = match output.event {
             Event::Init(init) => self.write_init(number, place, init),
@@ -115,39 +142,73 @@ impl Writer {
 
     fn write_init(&mut self, number: u64, place: Place, init: Init) -> io::Result<()> {
         let (width, height) = init.size.unwrap_or_default();
-        let note = InitNote { number: init.index, codec: init.codec_string, width, height, playable: init.playable };
+        let note = InitNote {
+            number: init.index,
+            codec: init.codec_string,
+            width,
+            height,
+            playable: init.playable,
+        };
         let json = serde_json::to_vec(&note).expect("plain data");
         self.begin_track(number, place)?;
-        self.spool.write_init(place, init.index, &init.bytes, &json)?;
+        self.spool
+            .write_init(place, init.index, &init.bytes, &json)?;
         self.note(number, Note::Init { place, init: note });
         self.uploads.add(place, Piece::Init(init.index));
         Ok(())
     }
 
     fn begin_track(&mut self, number: u64, place: Place) -> io::Result<()> {
-        let Some(track) = self.tracks.get(&number).filter(|track| !track.begun) else { return Ok(()) };
+        let Some(track) = self.tracks.get(&number).filter(|track| !track.begun) else {
+            return Ok(());
+        };
         let json = serde_json::to_vec(&track.note).expect("plain data");
         self.spool.write_track(place, &json)
     }
 
     fn write_fragment(&mut self, number: u64, place: Place, fragment: Fragment) -> io::Result<()> {
-        let Some(track) = self.tracks.get_mut(&number) else { return Ok(()) };
-        let (start_us, end_us) = (micros(fragment.start), micros(fragment.start + fragment.duration));
+        let Some(track) = self.tracks.get_mut(&number) else {
+            return Ok(());
+        };
+        let (start_us, end_us) = (
+            micros(fragment.start),
+            micros(fragment.start + fragment.duration),
+        );
         if !track.begun {
             track.begun = true;
             track.note.from_ms = start_us / 1000;
             // The spool has it again with its real beginning, for a recovery.
-            self.spool.write_track(place, &serde_json::to_vec(&track.note).expect("plain data"))?;
+            self.spool
+                .write_track(place, &serde_json::to_vec(&track.note).expect("plain data"))?;
             let first = Note::Track(track.note.clone());
-            std::iter::once(first).chain(track.held.drain(..)).for_each(|note| drop(self.notes.send(note)));
+            std::iter::once(first)
+                .chain(track.held.drain(..))
+                .for_each(|note| drop(self.notes.send(note)));
         }
         if let std::collections::hash_map::Entry::Vacant(free) = track.layers.entry(place.layer) {
             let part = self.spool.begin(place, fragment.segment, fragment.init)?;
             let (number, init, keyframe) = (fragment.segment, fragment.init, fragment.keyframe);
-            let note = SegmentNote { number, init, start_us, duration_us: 0, size_bytes: 0, keyframe };
-            free.insert(OpenSegment { part, note, broken: false });
+            let note = SegmentNote {
+                number,
+                init,
+                start_us,
+                duration_us: 0,
+                size_bytes: 0,
+                keyframe,
+            };
+            free.insert(OpenSegment {
+                part,
+                note,
+                broken: false,
+            });
         }
-        let Some(open) = track.layers.get_mut(&place.layer).filter(|open| !open.broken) else { return Ok(()) };
+        let Some(open) = track
+            .layers
+            .get_mut(&place.layer)
+            .filter(|open| !open.broken)
+        else {
+            return Ok(());
+        };
         if let Err(error) = self.spool.append(&mut open.part, &fragment.bytes) {
             open.broken = true;
             return Err(error);
@@ -159,26 +220,64 @@ impl Writer {
     }
 
     fn end_segment(&mut self, number: u64, place: Place, end: SegmentEnd) -> io::Result<()> {
-        let Some(open) = self.tracks.get_mut(&number).and_then(|track| track.layers.remove(&place.layer)) else {
-            self.note_gap(number, place, Gap { from: end.start, to: end.start + end.duration, lost: true });
+        let Some(open) = self
+            .tracks
+            .get_mut(&number)
+            .and_then(|track| track.layers.remove(&place.layer))
+        else {
+            self.note_gap(
+                number,
+                place,
+                Gap {
+                    from: end.start,
+                    to: end.start + end.duration,
+                    lost: true,
+                },
+            );
             return Ok(());
         };
         let end_us = micros(end.start + end.duration);
         let written_us = open.note.start_us + open.note.duration_us;
         if open.broken {
-            self.note(number, Note::Gap { place, from_ms: written_us / 1000, to_ms: end_us / 1000 });
+            self.note(
+                number,
+                Note::Gap {
+                    place,
+                    from_ms: written_us / 1000,
+                    to_ms: end_us / 1000,
+                },
+            );
         }
         if open.note.size_bytes == 0 {
             return self.spool.discard(open.part);
         }
         self.spool.seal(open.part, open.note.size_bytes as u64)?;
-        self.note(number, Note::Segment { place, segment: open.note });
-        self.uploads.add(place, Piece::Segment { number: end.segment, init: end.init });
+        self.note(
+            number,
+            Note::Segment {
+                place,
+                segment: open.note,
+            },
+        );
+        self.uploads.add(
+            place,
+            Piece::Segment {
+                number: end.segment,
+                init: end.init,
+            },
+        );
         Ok(())
     }
 
     fn note_gap(&mut self, number: u64, place: Place, gap: Gap) {
-        self.note(number, Note::Gap { place, from_ms: micros(gap.from) / 1000, to_ms: micros(gap.to) / 1000 });
+        self.note(
+            number,
+            Note::Gap {
+                place,
+                from_ms: micros(gap.from) / 1000,
+                to_ms: micros(gap.to) / 1000,
+            },
+        );
     }
 
     fn note(&mut self, number: u64, note: Note) {

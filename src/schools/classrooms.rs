@@ -12,8 +12,7 @@ use crate::db::{Db, DbError, MAX_ROWS, is_dangling, millis};
 use crate::error::{Error, Result};
 use crate::extract::{Json, Path, line, now};
 use crate::identity::{SchoolRef, secret};
-
-use super::{ClassroomId, SchoolId};
+use crate::ids::{ClassroomId, SchoolId};
 
 pub fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
@@ -48,8 +47,17 @@ const SELECT: &str = "SELECT c.id, c.name, c.school_id, o.name AS school_name,
 
 impl From<Row> for Item {
     fn from(row: Row) -> Self {
-        let school = SchoolRef { id: row.school_id, name: row.school_name };
-        Self { id: row.id, school_id: row.school_id, name: row.name, school, has_pass: row.has_pass == 1 }
+        let school = SchoolRef {
+            id: row.school_id,
+            name: row.school_name,
+        };
+        Self {
+            id: row.id,
+            school_id: row.school_id,
+            name: row.name,
+            school,
+            has_pass: row.has_pass == 1,
+        }
     }
 }
 
@@ -62,8 +70,12 @@ struct Items {
 #[utoipa::path(get, path = "/api/classrooms", tag = "schools", responses((status = 200, body = Items)))]
 async fn list(State(app): State<App>) -> Result<Json<Items>> {
     let query = format!("{SELECT} ORDER BY o.name, c.name, c.id LIMIT {MAX_ROWS}");
-    let rows: Vec<Row> = sqlx::query_as(sqlx::AssertSqlSafe(query)).fetch_all(app.db.pool()).await?;
-    Ok(Json(Items { items: rows.into_iter().map(Item::from).collect() }))
+    let rows: Vec<Row> = sqlx::query_as(sqlx::AssertSqlSafe(query))
+        .fetch_all(app.db.pool())
+        .await?;
+    Ok(Json(Items {
+        items: rows.into_iter().map(Item::from).collect(),
+    }))
 }
 
 /// What a classroom is made of.
@@ -89,21 +101,31 @@ pub async fn add_classroom(db: &Db, new: NewClassroom) -> Result<ClassroomId> {
 
 fn refused(error: DbError) -> Error {
     if is_dangling(&error) {
-        return Error::field("school_id", "没有找到这所学校。", "There is no such school.");
+        return Error::field(
+            "school_id",
+            "没有找到这所学校。",
+            "There is no such school.",
+        );
     }
     error.into()
 }
 
 /// Adds a classroom.
 #[utoipa::path(post, path = "/api/classrooms", tag = "schools", request_body = NewClassroom, responses((status = 201, body = Item), (status = 422, body = crate::error::Body)))]
-async fn add(State(app): State<App>, Json(form): Json<NewClassroom>) -> Result<(StatusCode, Json<Item>)> {
+async fn add(
+    State(app): State<App>,
+    Json(form): Json<NewClassroom>,
+) -> Result<(StatusCode, Json<Item>)> {
     let id = add_classroom(&app.db, form).await?;
     Ok((StatusCode::CREATED, Json(find(&app.db, id).await?)))
 }
 
 async fn find(db: &Db, id: ClassroomId) -> Result<Item> {
     let query = format!("{SELECT} AND c.id = $1");
-    let row: Option<Row> = sqlx::query_as(sqlx::AssertSqlSafe(query)).bind(id).fetch_optional(db.pool()).await?;
+    let row: Option<Row> = sqlx::query_as(sqlx::AssertSqlSafe(query))
+        .bind(id)
+        .fetch_optional(db.pool())
+        .await?;
     row.map(Item::from).ok_or_else(no_classroom)
 }
 
@@ -124,7 +146,10 @@ async fn change(
     Path(id): Path<ClassroomId>,
     Json(form): Json<ChangeClassroom>,
 ) -> Result<Json<Item>> {
-    let name = form.name.map(|name| line("name", &name, 1..=40)).transpose()?;
+    let name = form
+        .name
+        .map(|name| line("name", &name, 1..=40))
+        .transpose()?;
     sqlx::query(
         "UPDATE classrooms SET name = COALESCE($2, name), school_id = COALESCE($3, school_id) WHERE id = $1 AND removed_at IS NULL",
     )
@@ -186,7 +211,11 @@ async fn take_pass(State(app): State<App>, Path(id): Path<ClassroomId>) -> Resul
     Ok(StatusCode::NO_CONTENT)
 }
 
-async fn set_pass(tx: &mut Transaction<'static, Any>, id: ClassroomId, pass: Option<&str>) -> Result<()> {
+async fn set_pass(
+    tx: &mut Transaction<'static, Any>,
+    id: ClassroomId,
+    pass: Option<&str>,
+) -> Result<()> {
     let changed =
         sqlx::query("UPDATE classrooms SET pass_hash = $2, pass_made_at = $3 WHERE id = $1 AND removed_at IS NULL")
             .bind(id)
@@ -197,7 +226,10 @@ async fn set_pass(tx: &mut Transaction<'static, Any>, id: ClassroomId, pass: Opt
     if changed.rows_affected() == 0 {
         return Err(no_classroom());
     }
-    sqlx::query("DELETE FROM sessions WHERE classroom_id = $1").bind(id).execute(&mut **tx).await?;
+    sqlx::query("DELETE FROM sessions WHERE classroom_id = $1")
+        .bind(id)
+        .execute(&mut **tx)
+        .await?;
     Ok(())
 }
 

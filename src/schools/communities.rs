@@ -10,11 +10,12 @@ use crate::app::App;
 use crate::db::{Db, MAX_ROWS, is_dangling, millis};
 use crate::error::{Error, Result};
 use crate::extract::{Json, Path, line, now};
-
-use super::CommunityId;
+use crate::ids::CommunityId;
 
 pub fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(list, add)).routes(routes!(change, remove))
+    OpenApiRouter::new()
+        .routes(routes!(list, add))
+        .routes(routes!(change, remove))
 }
 
 /// A community of schools in a county.
@@ -33,8 +34,14 @@ struct Communities {
 /// Every community.
 #[utoipa::path(get, path = "/api/communities", tag = "schools", responses((status = 200, body = Communities)))]
 async fn list(State(app): State<App>) -> Result<Json<Communities>> {
-    let query = format!("SELECT id, name, county FROM communities ORDER BY county, name, id LIMIT {MAX_ROWS}");
-    Ok(Json(Communities { items: sqlx::query_as(sqlx::AssertSqlSafe(query)).fetch_all(app.db.pool()).await? }))
+    let query = format!(
+        "SELECT id, name, county FROM communities ORDER BY county, name, id LIMIT {MAX_ROWS}"
+    );
+    Ok(Json(Communities {
+        items: sqlx::query_as(sqlx::AssertSqlSafe(query))
+            .fetch_all(app.db.pool())
+            .await?,
+    }))
 }
 
 /// What a community is made of.
@@ -63,8 +70,14 @@ pub async fn add_community(db: &Db, new: NewCommunity) -> Result<Community> {
 
 /// Adds a community.
 #[utoipa::path(post, path = "/api/communities", tag = "schools", request_body = NewCommunity, responses((status = 201, body = Community), (status = 422, body = crate::error::Body)))]
-async fn add(State(app): State<App>, Json(form): Json<NewCommunity>) -> Result<(StatusCode, Json<Community>)> {
-    Ok((StatusCode::CREATED, Json(add_community(&app.db, form).await?)))
+async fn add(
+    State(app): State<App>,
+    Json(form): Json<NewCommunity>,
+) -> Result<(StatusCode, Json<Community>)> {
+    Ok((
+        StatusCode::CREATED,
+        Json(add_community(&app.db, form).await?),
+    ))
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -80,8 +93,14 @@ async fn change(
     Path(id): Path<CommunityId>,
     Json(form): Json<ChangeCommunity>,
 ) -> Result<Json<Community>> {
-    let name = form.name.map(|name| line("name", &name, 1..=60)).transpose()?;
-    let county = form.county.map(|county| line("county", &county, 1..=40)).transpose()?;
+    let name = form
+        .name
+        .map(|name| line("name", &name, 1..=60))
+        .transpose()?;
+    let county = form
+        .county
+        .map(|county| line("county", &county, 1..=40))
+        .transpose()?;
     let community: Option<Community> = sqlx::query_as(
         "UPDATE communities SET name = COALESCE($2, name), county = COALESCE($3, county) WHERE id = $1 RETURNING id, name, county",
     )
@@ -100,7 +119,10 @@ fn no_community() -> Error {
 /// Removes a community that no school belongs to.
 #[utoipa::path(delete, path = "/api/communities/{id}", tag = "schools", params(("id" = CommunityId, Path)), responses((status = 204), (status = 404, body = crate::error::Body), (status = 409, body = crate::error::Body)))]
 async fn remove(State(app): State<App>, Path(id): Path<CommunityId>) -> Result<StatusCode> {
-    let removed = sqlx::query("DELETE FROM communities WHERE id = $1").bind(id).execute(app.db.pool()).await;
+    let removed = sqlx::query("DELETE FROM communities WHERE id = $1")
+        .bind(id)
+        .execute(app.db.pool())
+        .await;
     match removed {
         Ok(done) if done.rows_affected() == 0 => Err(no_community()),
         Ok(_) => Ok(StatusCode::NO_CONTENT),

@@ -3,8 +3,7 @@
 use jiff::Timestamp;
 
 use crate::db::{Db, DbError, time};
-
-use super::{CommunityId, SchoolId};
+use crate::ids::{CommunityId, SchoolId};
 
 /// A school as others know it.
 #[derive(Clone, Debug)]
@@ -24,14 +23,28 @@ pub async fn known(db: &Db, id: SchoolId) -> Result<Option<Known>, DbError> {
     .bind(id)
     .fetch_optional(db.pool())
     .await?;
-    Ok(row.map(|(name, community, county, created_at)| Known { name, community, county, created_at: time(created_at) }))
+    Ok(row.map(|(name, community, county, created_at)| Known {
+        name,
+        community,
+        county,
+        created_at: time(created_at),
+    }))
 }
 
 /// The next schools after one, in order of their ids.
-pub async fn ids_after(db: &Db, after: Option<SchoolId>, most: u32) -> Result<Vec<SchoolId>, DbError> {
-    let query = format!("SELECT id FROM schools WHERE removed_at IS NULL AND id > $1 ORDER BY id LIMIT {most}");
+pub async fn ids_after(
+    db: &Db,
+    after: Option<SchoolId>,
+    most: u32,
+) -> Result<Vec<SchoolId>, DbError> {
+    let query = format!(
+        "SELECT id FROM schools WHERE removed_at IS NULL AND id > $1 ORDER BY id LIMIT {most}"
+    );
     let after = after.map_or(String::new(), |id| id.to_string());
-    let ids: Vec<(SchoolId,)> = sqlx::query_as(sqlx::AssertSqlSafe(query)).bind(after).fetch_all(db.pool()).await?;
+    let ids: Vec<(SchoolId,)> = sqlx::query_as(sqlx::AssertSqlSafe(query))
+        .bind(after)
+        .fetch_all(db.pool())
+        .await?;
     Ok(ids.into_iter().map(|(id,)| id).collect())
 }
 

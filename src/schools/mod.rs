@@ -16,20 +16,10 @@ pub use communities::{NewCommunity, add_community};
 pub use known::{community_of, ids_after, known};
 pub use school::{Membership, NewSchool, SchoolRole, add_school};
 
-crate::id! {
-    /// An education community: a core school and its members.
-    CommunityId
-}
-crate::id! {
-    /// One school.
-    SchoolId
-}
-crate::id! {
-    /// A classroom: a device with a pass of its own.
-    ClassroomId
-}
-
 /// Communities, schools and classrooms.
 pub fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().merge(communities::routes()).merge(school::routes()).merge(classrooms::routes())
+    OpenApiRouter::new()
+        .merge(communities::routes())
+        .merge(school::routes())
+        .merge(classrooms::routes())
 }

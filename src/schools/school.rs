@@ -10,23 +10,24 @@ use crate::app::App;
 use crate::db::{Db, DbError, MAX_ROWS, is_dangling, millis};
 use crate::error::{Error, Result};
 use crate::extract::{Json, Path, line, now, nullable};
+use crate::ids::{CommunityId, SchoolId};
 use crate::library;
 use crate::search;
 
-use super::{CommunityId, SchoolId};
-
-crate::words! {
+crate::string_enum! {
     /// A school's part in its community.
     SchoolRole { Core = "core", Member = "member" }
 }
 
-crate::words! {
+crate::string_enum! {
     /// How a member belongs: 紧密型 or 联盟型.
     Membership { Close = "close", Allied = "allied" }
 }
 
 pub fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(list, add)).routes(routes!(change, remove))
+    OpenApiRouter::new()
+        .routes(routes!(list, add))
+        .routes(routes!(change, remove))
 }
 
 /// A school.
@@ -50,9 +51,14 @@ struct Schools {
 /// Every school.
 #[utoipa::path(get, path = "/api/schools", tag = "schools", responses((status = 200, body = Schools)))]
 async fn list(State(app): State<App>) -> Result<Json<Schools>> {
-    let query =
-        format!("SELECT {COLUMNS} FROM schools WHERE removed_at IS NULL ORDER BY role, name, id LIMIT {MAX_ROWS}");
-    Ok(Json(Schools { items: sqlx::query_as(sqlx::AssertSqlSafe(query)).fetch_all(app.db.pool()).await? }))
+    let query = format!(
+        "SELECT {COLUMNS} FROM schools WHERE removed_at IS NULL ORDER BY role, name, id LIMIT {MAX_ROWS}"
+    );
+    Ok(Json(Schools {
+        items: sqlx::query_as(sqlx::AssertSqlSafe(query))
+            .fetch_all(app.db.pool())
+            .await?,
+    }))
 }
 
 /// What a school is made of.
@@ -67,9 +73,11 @@ pub struct NewSchool {
 /// A core school has no membership; a member of a community has one.
 fn check_membership(role: SchoolRole, membership: Option<Membership>) -> Result<()> {
     match (role, membership) {
-        (SchoolRole::Core, Some(_)) => {
-            Err(Error::field("membership", "核心校不需要填写成员类型。", "A core school has no kind of membership."))
-        }
+        (SchoolRole::Core, Some(_)) => Err(Error::field(
+            "membership",
+            "核心校不需要填写成员类型。",
+            "A core school has no kind of membership.",
+        )),
         _ => Ok(()),
     }
 }
@@ -104,14 +112,21 @@ pub async fn add_school(db: &Db, new: NewSchool) -> Result<School> {
 
 fn refused(error: DbError) -> Error {
     if is_dangling(&error) {
-        return Error::field("community_id", "没有找到这个教育共同体。", "There is no such community.");
+        return Error::field(
+            "community_id",
+            "没有找到这个教育共同体。",
+            "There is no such community.",
+        );
     }
     error.into()
 }
 
 /// Adds a school.
 #[utoipa::path(post, path = "/api/schools", tag = "schools", request_body = NewSchool, responses((status = 201, body = School), (status = 422, body = crate::error::Body)))]
-async fn add(State(app): State<App>, Json(form): Json<NewSchool>) -> Result<(StatusCode, Json<School>)> {
+async fn add(
+    State(app): State<App>,
+    Json(form): Json<NewSchool>,
+) -> Result<(StatusCode, Json<School>)> {
     Ok((StatusCode::CREATED, Json(add_school(&app.db, form).await?)))
 }
 
@@ -144,15 +159,17 @@ async fn change(
     school.membership = form.membership.unwrap_or(school.membership);
     check_membership(school.role, school.membership)?;
     let mut tx = app.db.begin().await?;
-    sqlx::query("UPDATE schools SET community_id = $2, name = $3, role = $4, membership = $5 WHERE id = $1")
-        .bind(id)
-        .bind(school.community_id)
-        .bind(&school.name)
-        .bind(school.role)
-        .bind(school.membership)
-        .execute(&mut *tx)
-        .await
-        .map_err(refused)?;
+    sqlx::query(
+        "UPDATE schools SET community_id = $2, name = $3, role = $4, membership = $5 WHERE id = $1",
+    )
+    .bind(id)
+    .bind(school.community_id)
+    .bind(&school.name)
+    .bind(school.role)
+    .bind(school.membership)
+    .execute(&mut *tx)
+    .await
+    .map_err(refused)?;
     search::mark(&mut tx, search::Kind::School, id.0).await?;
     if school.community_id != left {
         library::school_moved(&mut tx, id).await?;
@@ -163,7 +180,10 @@ async fn change(
 
 async fn find(db: &Db, id: SchoolId) -> Result<School> {
     let query = format!("SELECT {COLUMNS} FROM schools WHERE id = $1 AND removed_at IS NULL");
-    let school: Option<School> = sqlx::query_as(sqlx::AssertSqlSafe(query)).bind(id).fetch_optional(db.pool()).await?;
+    let school: Option<School> = sqlx::query_as(sqlx::AssertSqlSafe(query))
+        .bind(id)
+        .fetch_optional(db.pool())
+        .await?;
     school.ok_or_else(no_school)
 }
 

@@ -16,24 +16,50 @@ async fn added(page: &mut Page, path: &str, form: Value) -> String {
 async fn a_county_grows_and_shrinks_in_order() {
     for house in houses().await {
         let (mut admin, _) = house.signed_in("admin", Role::Administrator).await;
-        let community =
-            added(&mut admin, "/api/communities", json!({ "name": "第一实验小学共同体", "county": "清河县" })).await;
-        let school =
-            json!({ "community_id": community, "name": "柳林村小学", "role": "member", "membership": "close" });
+        let community = added(
+            &mut admin,
+            "/api/communities",
+            json!({ "name": "第一实验小学共同体", "county": "清河县" }),
+        )
+        .await;
+        let school = json!({ "community_id": community, "name": "柳林村小学", "role": "member", "membership": "close" });
         let school = added(&mut admin, "/api/schools", school).await;
-        let room = added(&mut admin, "/api/classrooms", json!({ "school_id": school, "name": "三年级" })).await;
+        let room = added(
+            &mut admin,
+            "/api/classrooms",
+            json!({ "school_id": school, "name": "三年级" }),
+        )
+        .await;
 
         let (_, rooms) = admin.get("/api/classrooms").await;
         assert_eq!(rooms["items"][0]["school"]["name"], "柳林村小学");
         assert_eq!(rooms["items"][0]["has_pass"], false);
-        let (status, changed) = admin.patch(&format!("/api/schools/{school}"), json!({ "membership": "allied" })).await;
+        let (status, changed) = admin
+            .patch(
+                &format!("/api/schools/{school}"),
+                json!({ "membership": "allied" }),
+            )
+            .await;
         assert_eq!(
             (status, &changed["membership"], &changed["name"]),
             (StatusCode::OK, &json!("allied"), &json!("柳林村小学"))
         );
-        let (_, changed) = admin.patch(&format!("/api/communities/{community}"), json!({ "county": "清水县" })).await;
-        assert_eq!((&changed["county"], &changed["name"]), (&json!("清水县"), &json!("第一实验小学共同体")));
-        let (_, changed) = admin.patch(&format!("/api/classrooms/{room}"), json!({ "name": "三年级一班" })).await;
+        let (_, changed) = admin
+            .patch(
+                &format!("/api/communities/{community}"),
+                json!({ "county": "清水县" }),
+            )
+            .await;
+        assert_eq!(
+            (&changed["county"], &changed["name"]),
+            (&json!("清水县"), &json!("第一实验小学共同体"))
+        );
+        let (_, changed) = admin
+            .patch(
+                &format!("/api/classrooms/{room}"),
+                json!({ "name": "三年级一班" }),
+            )
+            .await;
         assert_eq!(changed["name"], "三年级一班");
 
         // What is in use cannot go.
@@ -42,14 +68,21 @@ async fn a_county_grows_and_shrinks_in_order() {
             (format!("/api/schools/{school}"), "school_in_use"),
         ] {
             let (status, body) = admin.delete(&path).await;
-            assert_eq!((status, &body["code"]), (StatusCode::CONFLICT, &json!(code)));
+            assert_eq!(
+                (status, &body["code"]),
+                (StatusCode::CONFLICT, &json!(code))
+            );
         }
         for path in [
             format!("/api/classrooms/{room}"),
             format!("/api/schools/{school}"),
             format!("/api/communities/{community}"),
         ] {
-            assert_eq!(admin.delete(&path).await.0, StatusCode::NO_CONTENT, "{path}");
+            assert_eq!(
+                admin.delete(&path).await.0,
+                StatusCode::NO_CONTENT,
+                "{path}"
+            );
             assert_eq!(admin.delete(&path).await.0, StatusCode::NOT_FOUND, "{path}");
         }
     }
@@ -61,7 +94,11 @@ async fn forms_that_cannot_be_are_refused() {
         let (mut admin, _) = house.signed_in("admin", Role::Administrator).await;
         let nowhere = "01900000-0000-7000-8000-000000000000";
         let cases = [
-            ("/api/communities", json!({ "name": " ", "county": "清河县" }), "name"),
+            (
+                "/api/communities",
+                json!({ "name": " ", "county": "清河县" }),
+                "name",
+            ),
             (
                 "/api/schools",
                 json!({ "community_id": null, "name": "x", "role": "core", "membership": "close" }),
@@ -72,12 +109,24 @@ async fn forms_that_cannot_be_are_refused() {
                 json!({ "community_id": nowhere, "name": "x", "role": "core", "membership": null }),
                 "community_id",
             ),
-            ("/api/classrooms", json!({ "school_id": nowhere, "name": "x" }), "school_id"),
-            ("/api/classrooms", json!({ "school_id": house.school, "name": "换\n行" }), "name"),
+            (
+                "/api/classrooms",
+                json!({ "school_id": nowhere, "name": "x" }),
+                "school_id",
+            ),
+            (
+                "/api/classrooms",
+                json!({ "school_id": house.school, "name": "换\n行" }),
+                "name",
+            ),
         ];
         for (path, form, field) in cases {
             let (status, body) = admin.post(path, form).await;
-            assert_eq!((status, &body["field"]), (StatusCode::UNPROCESSABLE_ENTITY, &json!(field)), "{path}: {body}");
+            assert_eq!(
+                (status, &body["field"]),
+                (StatusCode::UNPROCESSABLE_ENTITY, &json!(field)),
+                "{path}: {body}"
+            );
         }
     }
 }

@@ -39,7 +39,10 @@ pub enum TurnError {
 
 impl Engine {
     pub fn new(writer: Writer) -> Self {
-        Self { writer: Arc::new(writer), rebuild: None }
+        Self {
+            writer: Arc::new(writer),
+            rebuild: None,
+        }
     }
 }
 
@@ -69,9 +72,9 @@ impl Search {
             match self.tell(&change).await {
                 Ok((key, document)) => {
                     bytes += document.as_ref().map_or(0, size);
-                    changes.push(
-                        document.map_or(Change::Remove(key.clone()), |document| Change::Put(key, Box::new(document))),
-                    );
+                    changes.push(document.map_or(Change::Remove(key.clone()), |document| {
+                        Change::Put(key, Box::new(document))
+                    }));
                     told.push(change);
                 }
                 Err(error) => self.give_up_for_now(&change, &error).await?,
@@ -92,13 +95,17 @@ impl Search {
 
     async fn tell(&self, change: &Pending) -> Result<(Key, Option<Document>), Error> {
         let id: Uuid = change.id.parse().map_err(Error::internal)?;
-        Ok((Key::new(change.kind.word(), id), self.document(change.kind, id).await?))
+        Ok((
+            Key::new(change.kind.as_str(), id),
+            self.document(change.kind, id).await?,
+        ))
     }
 
     /// What the kind's feature tells of it.
     pub(super) async fn document(&self, kind: Kind, id: Uuid) -> Result<Option<Document>, Error> {
         let source = self.inner.sources.lock().get(&kind).cloned();
-        let source = source.ok_or_else(|| Error::internal(format!("nobody knows what a {kind} is")))?;
+        let source =
+            source.ok_or_else(|| Error::internal(format!("nobody knows what a {kind} is")))?;
         source.document(id).await
     }
 
@@ -125,11 +132,17 @@ impl Search {
 
 /// People and schools among the changes that are called otherwise than the index has it, or belong elsewhere.
 fn renamed(live: &Index, changes: &[Change]) -> Result<Vec<Uuid>, tongke_search::Error> {
-    let names = [Kind::Person.word(), Kind::School.word()];
+    let names = [Kind::Person.as_str(), Kind::School.as_str()];
     let mut renamed = Vec::new();
     for change in changes {
-        let Change::Put(key, document) = change else { continue };
-        if names.contains(&key.kind.as_str()) && live.get(key)?.is_some_and(|known| is_renamed(&known, document)) {
+        let Change::Put(key, document) = change else {
+            continue;
+        };
+        if names.contains(&key.kind.as_str())
+            && live
+                .get(key)?
+                .is_some_and(|known| is_renamed(&known, document))
+        {
             renamed.push(key.id);
         }
     }

@@ -50,7 +50,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(400);
 /// After a failure of the database or the disk.
 const PAUSE: Duration = Duration::from_secs(5);
 
-crate::words! {
+crate::string_enum! {
     /// What can be found.
     Kind { Resource = "resource", Recording = "recording", Person = "person", School = "school", Collection = "collection" }
 }
@@ -125,7 +125,9 @@ impl Search {
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
         };
-        let search = Self { inner: Arc::new(inner) };
+        let search = Self {
+            inner: Arc::new(inner),
+        };
         for (kind, source) in sources::own(&search.inner.db) {
             search.register(kind, source);
         }
@@ -141,7 +143,9 @@ impl Search {
     pub fn start(&self) {
         tokio::task::spawn_blocking(tongke_search::prepare);
         let search = self.clone();
-        self.inner.tasks.spawn(async move { search.keep_up().await });
+        self.inner
+            .tasks
+            .spawn(async move { search.keep_up().await });
     }
 
     async fn keep_up(&self) {
@@ -162,7 +166,10 @@ impl Search {
     pub async fn stop(&self, limit: Duration) {
         self.inner.stop.cancel();
         self.inner.tasks.close();
-        if tokio::time::timeout(limit, self.inner.tasks.wait()).await.is_err() {
+        if tokio::time::timeout(limit, self.inner.tasks.wait())
+            .await
+            .is_err()
+        {
             tracing::warn!("the search index is still being written; the next start takes it up");
         }
     }

@@ -23,7 +23,12 @@ pub async fn hide(connection: &mut AnyConnection, kind: Kind, id: Uuid) -> Resul
     order(connection, kind, id, true).await
 }
 
-async fn order(connection: &mut AnyConnection, kind: Kind, id: Uuid, hidden: bool) -> Result<(), DbError> {
+async fn order(
+    connection: &mut AnyConnection,
+    kind: Kind,
+    id: Uuid,
+    hidden: bool,
+) -> Result<(), DbError> {
     sqlx::query(
         "INSERT INTO search_pending (kind, id, stamp, hidden, attempts, due_at, error) VALUES ($1, $2, $3, $4, 0, $5, NULL)
          ON CONFLICT (kind, id) DO UPDATE SET stamp = excluded.stamp, attempts = 0, due_at = excluded.due_at, error = NULL,
@@ -53,7 +58,10 @@ pub async fn due(db: &Db, most: u32) -> Result<Vec<Pending>, DbError> {
     let query = format!(
         "SELECT kind, id, stamp, attempts FROM search_pending WHERE due_at <= $1 ORDER BY due_at, id LIMIT {most}"
     );
-    sqlx::query_as(sqlx::AssertSqlSafe(query)).bind(millis(Timestamp::now())).fetch_all(db.pool()).await
+    sqlx::query_as(sqlx::AssertSqlSafe(query))
+        .bind(millis(Timestamp::now()))
+        .fetch_all(db.pool())
+        .await
 }
 
 /// The index has these, unless they changed again meanwhile.
@@ -72,7 +80,9 @@ pub async fn done(db: &Db, changes: &[Pending]) -> Result<(), DbError> {
 
 /// The change could not be told; it is tried again later, and its row says why.
 pub async fn failed(db: &Db, change: &Pending, error: &str) -> Result<(), DbError> {
-    let pause = RETRY_MS.saturating_mul(1 << change.attempts.clamp(0, 20)).min(RETRY_MOST_MS);
+    let pause = RETRY_MS
+        .saturating_mul(1 << change.attempts.clamp(0, 20))
+        .min(RETRY_MOST_MS);
     sqlx::query("UPDATE search_pending SET attempts = attempts + 1, due_at = $4, error = $5 WHERE kind = $1 AND id = $2 AND stamp = $3")
         .bind(change.kind)
         .bind(&change.id)
@@ -86,10 +96,14 @@ pub async fn failed(db: &Db, change: &Pending, error: &str) -> Result<(), DbErro
 
 /// What must not be shown although the index has it.
 pub async fn hidden(db: &Db) -> Result<Vec<(Kind, String)>, DbError> {
-    sqlx::query_as("SELECT kind, id FROM search_pending WHERE hidden = 1").fetch_all(db.pool()).await
+    sqlx::query_as("SELECT kind, id FROM search_pending WHERE hidden = 1")
+        .fetch_all(db.pool())
+        .await
 }
 
 /// How many changes wait, and how many of them have failed.
 pub async fn count(db: &Db) -> Result<(i64, i64), DbError> {
-    sqlx::query_as("SELECT COUNT(*), COUNT(error) FROM search_pending").fetch_one(db.pool()).await
+    sqlx::query_as("SELECT COUNT(*), COUNT(error) FROM search_pending")
+        .fetch_one(db.pool())
+        .await
 }

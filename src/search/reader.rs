@@ -21,8 +21,10 @@ impl Sight {
     /// As it is at this moment: who moved to another school sees as much as their new colleagues. Nobody signed in sees what is public.
     pub async fn of(db: &Db, actor: Option<&Actor>) -> Result<Self, DbError> {
         let hidden = pending::hidden(db).await?;
-        let hidden =
-            hidden.into_iter().filter_map(|(kind, id)| Some(Key::new(kind.word(), id.parse().ok()?))).collect();
+        let hidden = hidden
+            .into_iter()
+            .filter_map(|(kind, id)| Some(Key::new(kind.as_str(), id.parse().ok()?)))
+            .collect();
         let mut circles = vec![Visibility::Public];
         if let Some(actor) = actor {
             circles.extend(circles_of(db, actor).await?);
@@ -31,16 +33,23 @@ impl Sight {
     }
 
     pub fn as_reader(&self) -> tongke_search::Reader<'_> {
-        tongke_search::Reader { circles: &self.circles, hidden: &self.hidden }
+        tongke_search::Reader {
+            circles: &self.circles,
+            hidden: &self.hidden,
+        }
     }
 }
 
 async fn circles_of(db: &Db, actor: &Actor) -> Result<Vec<Visibility>, DbError> {
     let role = match actor {
-        Actor::Person(person) => person.role.word(),
+        Actor::Person(person) => person.role.as_str(),
         Actor::Classroom(_) => CLASSROOM,
     };
-    let mut circles = vec![Visibility::County, Visibility::Role(role.into()), Visibility::One(actor.id())];
+    let mut circles = vec![
+        Visibility::County,
+        Visibility::Role(role.into()),
+        Visibility::One(actor.id()),
+    ];
     if let Some(school) = actor.school() {
         circles.push(Visibility::School(school.id.0));
         let community = schools::community_of(db, school.id).await?;
@@ -51,10 +60,12 @@ async fn circles_of(db: &Db, actor: &Actor) -> Result<Vec<Visibility>, DbError> 
 
 /// The circle of all people, classrooms' devices excepted.
 pub fn all_people() -> Vec<Visibility> {
-    [Role::Administrator, Role::Teacher, Role::Observer].map(with_role).into()
+    [Role::Administrator, Role::Teacher, Role::Observer]
+        .map(with_role)
+        .into()
 }
 
 /// The circle of everybody with a role.
 pub fn with_role(role: Role) -> Visibility {
-    Visibility::Role(role.word().into())
+    Visibility::Role(role.as_str().into())
 }

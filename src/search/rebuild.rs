@@ -22,7 +22,13 @@ const BATCH_BYTES: usize = 16 << 20;
 const TAKEN_UP_WITHIN: Duration = Duration::from_secs(10);
 
 /// In this order; people first, so that names are there soon.
-const KINDS: [Kind; 5] = [Kind::Person, Kind::School, Kind::Recording, Kind::Collection, Kind::Resource];
+const KINDS: [Kind; 5] = [
+    Kind::Person,
+    Kind::School,
+    Kind::Recording,
+    Kind::Collection,
+    Kind::Resource,
+];
 
 /// A rebuild on its way.
 pub struct Rebuild {
@@ -66,13 +72,18 @@ pub async fn follow(db: &Db, mut tell: impl FnMut(String)) -> Result<(), DbError
     let ordered_at = Instant::now();
     let mut known = None;
     loop {
-        let row: Option<(Option<i64>,)> = sqlx::query_as("SELECT done FROM search_rebuilds WHERE id = $1")
-            .bind(&id)
-            .fetch_optional(db.pool())
-            .await?;
-        let Some((done,)) = row else { break tell("The search index has been built anew.".into()) };
+        let row: Option<(Option<i64>,)> =
+            sqlx::query_as("SELECT done FROM search_rebuilds WHERE id = $1")
+                .bind(&id)
+                .fetch_optional(db.pool())
+                .await?;
+        let Some((done,)) = row else {
+            break tell("The search index has been built anew.".into());
+        };
         if done.is_none() && ordered_at.elapsed() > TAKEN_UP_WITHIN {
-            break tell("No server has taken the order up yet; the next one that starts will.".into());
+            break tell(
+                "No server has taken the order up yet; the next one that starts will.".into(),
+            );
         }
         if let Some(documents) = done.filter(|_| done != known) {
             tell(format!("{documents} documents …"));
@@ -106,17 +117,29 @@ impl Search {
         tracing::info!("the search index is being built anew");
         let index = self.inner.shelf.begin()?;
         let writer = Arc::new(Writer::start(&index, self.inner.heap_bytes)?);
-        let rebuild = Rebuild { order, index, writer, kind: 0, after: None, done: 0 };
+        let rebuild = Rebuild {
+            order,
+            index,
+            writer,
+            kind: 0,
+            after: None,
+            done: 0,
+        };
         self.tell_progress(&rebuild).await?;
         Ok(rebuild)
     }
 
     /// Reads a batch into the new index. True when there was nothing left to read.
     async fn read_some(&self, rebuild: &mut Rebuild) -> Result<bool, TurnError> {
-        let Some(kind) = KINDS.get(rebuild.kind) else { return Ok(true) };
+        let Some(kind) = KINDS.get(rebuild.kind) else {
+            return Ok(true);
+        };
         let source = self.inner.sources.lock().get(kind).cloned();
         let ids = match source {
-            Some(source) => source.ids(rebuild.after, BATCH).await.map_err(TurnError::Source)?,
+            Some(source) => source
+                .ids(rebuild.after, BATCH)
+                .await
+                .map_err(TurnError::Source)?,
             None => Vec::new(),
         };
         if ids.is_empty() {
@@ -128,11 +151,13 @@ impl Search {
             match self.document(*kind, id).await {
                 Ok(Some(document)) => {
                     bytes += size(&document);
-                    changes.push(Change::Put(Key::new(kind.word(), id), Box::new(document)));
+                    changes.push(Change::Put(Key::new(kind.as_str(), id), Box::new(document)));
                 }
                 Ok(None) => {}
                 // It goes the way of all changes, which tells of it and tries again.
-                Err(_) => pending::mark(&mut *self.inner.db.pool().acquire().await?, *kind, id).await?,
+                Err(_) => {
+                    pending::mark(&mut *self.inner.db.pool().acquire().await?, *kind, id).await?
+                }
             }
             rebuild.after = Some(id);
             if bytes > BATCH_BYTES {
@@ -166,7 +191,10 @@ impl Search {
             .bind(&rebuild.order.id)
             .execute(self.inner.db.pool())
             .await?;
-        tracing::info!(documents = rebuild.done, "the search index has been built anew");
+        tracing::info!(
+            documents = rebuild.done,
+            "the search index has been built anew"
+        );
         Ok(())
     }
 }

@@ -33,7 +33,7 @@ pub fn routes() -> OpenApiRouter<App> {
         .routes(routes!(anew))
 }
 
-crate::words! {
+crate::string_enum! {
     /// What comes first.
     Sort { Relevance = "relevance", Newest = "newest", MostUsed = "most_used", BestRated = "best_rated" }
 }
@@ -112,7 +112,10 @@ struct Snippet {
 
 impl From<tongke_search::Marked> for Marked {
     fn from(marked: tongke_search::Marked) -> Self {
-        Self { text: marked.text, marks: marked.marks }
+        Self {
+            text: marked.text,
+            marks: marked.marks,
+        }
     }
 }
 
@@ -131,10 +134,17 @@ impl From<Hit> for ResultHit {
             snippets: hit
                 .excerpts
                 .into_iter()
-                .map(|(page, excerpt)| Snippet { marked: excerpt.marked.into(), page })
+                .map(|(page, excerpt)| Snippet {
+                    marked: excerpt.marked.into(),
+                    page,
+                })
                 .collect(),
             page,
-            facets: document.facets.into_iter().map(|(facet, value)| (facet.name(), value)).collect(),
+            facets: document
+                .facets
+                .into_iter()
+                .map(|(facet, value)| (facet.name(), value))
+                .collect(),
             created_at: document.created_at,
             updated_at: document.updated_at,
             uses: document.uses,
@@ -145,13 +155,21 @@ impl From<Hit> for ResultHit {
 
 impl From<Answer> for Results {
     fn from(answer: Answer) -> Self {
-        let counted =
-            |values: Vec<(String, u32)>| values.into_iter().map(|(value, count)| Counted { value, count }).collect();
+        let counted = |values: Vec<(String, u32)>| {
+            values
+                .into_iter()
+                .map(|(value, count)| Counted { value, count })
+                .collect()
+        };
         Self {
             total: answer.total,
             reachable: answer.total.min(DEEPEST),
             hits: answer.hits.into_iter().map(ResultHit::from).collect(),
-            facets: answer.facets.into_iter().map(|(facet, values)| (facet.name(), counted(values))).collect(),
+            facets: answer
+                .facets
+                .into_iter()
+                .map(|(facet, values)| (facet.name(), counted(values)))
+                .collect(),
             approximate: answer.is_loose,
         }
     }
@@ -169,14 +187,20 @@ struct Asked {
 
 impl Asked {
     fn of(pairs: Vec<(String, String)>) -> Result<Self> {
-        let mut asked = Self { page: 1, size: PAGE, ..Self::default() };
+        let mut asked = Self {
+            page: 1,
+            size: PAGE,
+            ..Self::default()
+        };
         for (name, value) in pairs {
             match (name.as_str(), Facet::named(&name)) {
                 ("q", _) => asked.line = value,
                 ("sort", _) => asked.order = sort(&value)?,
                 ("page", _) => asked.page = value.parse().unwrap_or(1).max(1),
                 ("size", _) => asked.size = value.parse().unwrap_or(PAGE).clamp(1, MOST_OF_PAGE),
-                (_, Some(facet)) if !value.is_empty() => asked.narrowed.entry(facet).or_default().push(value),
+                (_, Some(facet)) if !value.is_empty() => {
+                    asked.narrowed.entry(facet).or_default().push(value)
+                }
                 _ => {}
             }
         }
@@ -214,7 +238,12 @@ async fn search(
     let synonyms = app.search.inner.synonyms.read().clone();
     let answer = app.search.ask(move |index| {
         let (skip, take) = (asked.skip(), asked.size);
-        let Asked { line, narrowed, order, .. } = asked;
+        let Asked {
+            line,
+            narrowed,
+            order,
+            ..
+        } = asked;
         index.search(&Question {
             line: &line,
             reader: sight.as_reader(),
@@ -253,13 +282,18 @@ async fn suggest(
 ) -> Result<Json<Suggestions>> {
     let line = Asked::of(pairs)?.line;
     let sight = Sight::of(&app.db, actor.as_ref()).await?;
-    let found = app.search.ask(move |index| index.suggest(&line, sight.as_reader(), SUGGESTIONS)).await?;
+    let found = app
+        .search
+        .ask(move |index| index.suggest(&line, sight.as_reader(), SUGGESTIONS))
+        .await?;
     let suggestion = |found: tongke_search::Suggestion| Suggestion {
         kind: found.key.kind,
         id: found.key.id,
         title: found.title.into(),
     };
-    Ok(Json(Suggestions { items: found.into_iter().map(suggestion).collect() }))
+    Ok(Json(Suggestions {
+        items: found.into_iter().map(suggestion).collect(),
+    }))
 }
 
 /// More like this.
@@ -276,10 +310,19 @@ async fn similar(
     Path((kind, id)): Path<(Kind, Uuid)>,
 ) -> Result<Json<Similar>> {
     let sight = Sight::of(&app.db, actor.as_ref()).await?;
-    let key = Key::new(kind.word(), id);
-    let found = app.search.ask(move |index| index.similar(&key, sight.as_reader(), SIMILAR)).await?;
+    let key = Key::new(kind.as_str(), id);
+    let found = app
+        .search
+        .ask(move |index| index.similar(&key, sight.as_reader(), SIMILAR))
+        .await?;
     let missing = || Error::not_found("没有找到这项内容。", "There is no such thing.");
-    Ok(Json(Similar { hits: found.ok_or_else(missing)?.into_iter().map(ResultHit::from).collect() }))
+    Ok(Json(Similar {
+        hits: found
+            .ok_or_else(missing)?
+            .into_iter()
+            .map(ResultHit::from)
+            .collect(),
+    }))
 }
 
 /// How the index stands.
@@ -316,10 +359,16 @@ async fn anew(State(app): State<App>) -> Result<(StatusCode, Json<IndexState>)> 
 
 async fn index_state(app: &App) -> Result<IndexState> {
     let (pending, failing) = pending::count(&app.db).await?;
-    let rebuild = rebuild::ordered(&app.db)
-        .await?
-        .map(|order| RebuildState { requested_at: order.requested_at, done: order.done });
-    Ok(IndexState { documents: app.search.live().documents(), pending, failing, rebuild })
+    let rebuild = rebuild::ordered(&app.db).await?.map(|order| RebuildState {
+        requested_at: order.requested_at,
+        done: order.done,
+    });
+    Ok(IndexState {
+        documents: app.search.live().documents(),
+        pending,
+        failing,
+        rebuild,
+    })
 }
 
 impl Search {

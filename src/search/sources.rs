@@ -7,15 +7,19 @@ use uuid::Uuid;
 
 use crate::db::{Db, millis};
 use crate::error::Result;
-use crate::identity::{self, PersonId};
-use crate::schools::{self, SchoolId};
+use crate::identity::{self};
+use crate::ids::{PersonId, SchoolId};
+use crate::schools::{self};
 
 use super::reader::all_people;
 use super::{Document, Kind, Source};
 
 /// The sources that are known from the start.
 pub fn own(db: &Db) -> [(Kind, Arc<dyn Source>); 2] {
-    [(Kind::Person, Arc::new(People(db.clone()))), (Kind::School, Arc::new(Schools(db.clone())))]
+    [
+        (Kind::Person, Arc::new(People(db.clone()))),
+        (Kind::School, Arc::new(Schools(db.clone()))),
+    ]
 }
 
 struct People(Db);

@@ -26,7 +26,9 @@ impl SynonymsFile {
 
     /// The synonyms, if they are others than were read last. A file that cannot be read leaves what there is.
     pub fn read(&mut self) -> Option<Synonyms> {
-        let state = fs::metadata(&self.path).and_then(|metadata| Ok((metadata.modified()?, metadata.len()))).ok();
+        let state = fs::metadata(&self.path)
+            .and_then(|metadata| Ok((metadata.modified()?, metadata.len())))
+            .ok();
         if self.read == Some(state) {
             return None;
         }

@@ -11,10 +11,10 @@ use uuid::Uuid;
 
 use super::{Document, Kind, Search, Source, Visibility, hide, mark};
 use crate::error::{Error, Result};
-use crate::identity::{PersonId, Role};
-use crate::schools::ClassroomId;
+use crate::identity::Role;
+use crate::ids::{ClassroomId, LessonId, PersonId};
 use crate::testing::{House, Page, house_on_sqlite, houses};
-use crate::timetable::{Cast, LessonId, NewLesson, RecordingState, add_lesson, set_recording};
+use crate::timetable::{Cast, NewLesson, RecordingState, add_lesson, set_recording};
 
 fn encoded(text: &str) -> String {
     text.bytes().map(|b| format!("%{b:02X}")).collect()
@@ -30,21 +30,44 @@ async fn titles(page: &mut Page, line: &str) -> Vec<String> {
     let body = ask(page, line).await;
     let hits = body["hits"].as_array().expect("hits");
     assert_eq!(body["total"], hits.len(), "{body}");
-    hits.iter().map(|hit| hit["title"]["text"].as_str().expect("a title").to_owned()).collect()
+    hits.iter()
+        .map(|hit| hit["title"]["text"].as_str().expect("a title").to_owned())
+        .collect()
 }
 
-async fn recorded(house: &House, title: &str, lead: PersonId, listening: Vec<ClassroomId>) -> LessonId {
+async fn recorded(
+    house: &House,
+    title: &str,
+    lead: PersonId,
+    listening: Vec<ClassroomId>,
+) -> LessonId {
     let starts_at = Timestamp::now();
     let ends_at = starts_at + SignedDuration::from_mins(40);
     let (series, period) = (None, None);
-    let cast = Cast { lead, assistants: Vec::new(), lead_room: None, listening };
+    let cast = Cast {
+        lead,
+        assistants: Vec::new(),
+        lead_room: None,
+        listening,
+    };
     let (subject, grade) = ("数学".into(), "五年级".into());
     let lesson = add_lesson(
         &house.app.db,
-        NewLesson { title: title.into(), subject, grade, series, period, starts_at, ends_at, cast },
+        NewLesson {
+            title: title.into(),
+            subject,
+            grade,
+            series,
+            period,
+            starts_at,
+            ends_at,
+            cast,
+        },
     );
     let lesson = lesson.await.expect("planned");
-    set_recording(&house.app.db, lesson, RecordingState::Ready).await.expect("noted");
+    set_recording(&house.app.db, lesson, RecordingState::Ready)
+        .await
+        .expect("noted");
     lesson
 }
 
@@ -59,11 +82,25 @@ async fn people_schools_and_recorded_lessons_are_found_by_those_who_may() {
         let lesson = recorded(&house, "分数的意义", lead_id, vec![room_id]).await;
         house.app.search.catch_up().await;
 
-        assert_eq!(titles(&mut colleague, "shiyanxx").await, Vec::<String>::new());
-        assert_eq!(titles(&mut colleague, "shiyan").await[0], "实验小学", "a school by its sound");
-        assert!(titles(&mut colleague, "zengqinghong").await.contains(&"zengqinghong".to_owned()));
+        assert_eq!(
+            titles(&mut colleague, "shiyanxx").await,
+            Vec::<String>::new()
+        );
+        assert_eq!(
+            titles(&mut colleague, "shiyan").await[0],
+            "实验小学",
+            "a school by its sound"
+        );
         assert!(
-            titles(&mut room, "zengqinghong").await.iter().all(|title| title == "分数的意义"),
+            titles(&mut colleague, "zengqinghong")
+                .await
+                .contains(&"zengqinghong".to_owned())
+        );
+        assert!(
+            titles(&mut room, "zengqinghong")
+                .await
+                .iter()
+                .all(|title| title == "分数的意义"),
             "devices list no people"
         );
         for (page, finds) in [
@@ -75,17 +112,37 @@ async fn people_schools_and_recorded_lessons_are_found_by_those_who_may() {
         ] {
             assert_eq!(titles(page, "分數").await.len(), usize::from(finds));
             let (_, suggested) = page.get("/api/search/suggest?q=fenshu").await;
-            assert_eq!(suggested["items"].as_array().map(Vec::len), Some(usize::from(finds)));
+            assert_eq!(
+                suggested["items"].as_array().map(Vec::len),
+                Some(usize::from(finds))
+            );
             let (_, everything) = page.get("/api/search?kind=recording").await;
             assert_eq!(everything["total"], usize::from(finds));
             assert_eq!(
                 everything["facets"]["subject"],
-                if finds { json!([{ "value": "数学", "count": 1 }]) } else { json!([]) }
+                if finds {
+                    json!([{ "value": "数学", "count": 1 }])
+                } else {
+                    json!([])
+                }
             );
-            let (status, _) = page.get(&format!("/api/search/similar/recording/{lesson}")).await;
-            assert_eq!(status, if finds { StatusCode::OK } else { StatusCode::NOT_FOUND });
+            let (status, _) = page
+                .get(&format!("/api/search/similar/recording/{lesson}"))
+                .await;
+            assert_eq!(
+                status,
+                if finds {
+                    StatusCode::OK
+                } else {
+                    StatusCode::NOT_FOUND
+                }
+            );
         }
-        assert_eq!(ask(&mut house.page(), "").await["total"], 0, "nothing here is public");
+        assert_eq!(
+            ask(&mut house.page(), "").await["total"],
+            0,
+            "nothing here is public"
+        );
         let hit = &ask(&mut lead, "分数 五年级").await["hits"][0];
         assert_eq!(
             (&hit["kind"], &hit["id"], &hit["author"]),
@@ -102,10 +159,18 @@ async fn a_new_name_reaches_everything_that_shows_it() {
         let lead = house.person("wang", Role::Teacher).await;
         recorded(&house, "圆的面积", lead, Vec::new()).await;
         house.app.search.catch_up().await;
-        let (status, _) = admin.patch(&format!("/api/schools/{}", house.school), json!({ "name": "柳林村小学" })).await;
+        let (status, _) = admin
+            .patch(
+                &format!("/api/schools/{}", house.school),
+                json!({ "name": "柳林村小学" }),
+            )
+            .await;
         assert_eq!(status, StatusCode::OK);
         house.app.search.catch_up().await;
-        assert_eq!(ask(&mut admin, "圆").await["hits"][0]["school"], "柳林村小学");
+        assert_eq!(
+            ask(&mut admin, "圆").await["hits"][0]["school"],
+            "柳林村小学"
+        );
         assert_eq!(titles(&mut admin, "“实验小学”").await, Vec::<String>::new());
     }
 }
@@ -117,8 +182,14 @@ async fn whoever_is_removed_is_gone_at_once() {
     let gone = house.person("wangxiaoming", Role::Teacher).await;
     house.app.search.catch_up().await;
     assert_eq!(titles(&mut admin, "wangxiaoming").await, ["wangxiaoming"]);
-    assert_eq!(admin.delete(&format!("/api/people/{gone}")).await.0, StatusCode::NO_CONTENT);
-    assert!(titles(&mut admin, "wangxiaoming").await.is_empty(), "before the index has caught up");
+    assert_eq!(
+        admin.delete(&format!("/api/people/{gone}")).await.0,
+        StatusCode::NO_CONTENT
+    );
+    assert!(
+        titles(&mut admin, "wangxiaoming").await.is_empty(),
+        "before the index has caught up"
+    );
     house.app.search.catch_up().await;
     assert!(titles(&mut admin, "wangxiaoming").await.is_empty());
 }
@@ -152,7 +223,15 @@ async fn no_line_that_is_typed_is_an_error() {
             assert_eq!(status, StatusCode::OK, "{line:?}: {body}");
         }
     }
-    for odd in ["page=x", "page=99999999999999999999", "size=0", "unknown=1", "subject=&subject=", "%FF=%FE", "q=%FF"] {
+    for odd in [
+        "page=x",
+        "page=99999999999999999999",
+        "size=0",
+        "unknown=1",
+        "subject=&subject=",
+        "%FF=%FE",
+        "q=%FF",
+    ] {
         let (status, body) = page.get(&format!("/api/search?{odd}")).await;
         assert_eq!(status, StatusCode::OK, "{odd}: {body}");
     }
@@ -160,7 +239,11 @@ async fn no_line_that_is_typed_is_an_error() {
     let (status, body) = page.get("/api/search?sort=loudest").await;
     assert_eq!(
         (status, &body["field"], &body["message"]),
-        (StatusCode::UNPROCESSABLE_ENTITY, &json!("sort"), &json!("There is no such order."))
+        (
+            StatusCode::UNPROCESSABLE_ENTITY,
+            &json!("sort"),
+            &json!("There is no such order.")
+        )
     );
 }
 
@@ -179,23 +262,39 @@ impl Source for Shelf {
                 return Err(Error::internal("the shelf fell over"));
             }
             let everybody = self.everybody.load(Ordering::Relaxed);
-            let visibility =
-                if everybody { vec![Visibility::County] } else { vec![Visibility::One(Uuid::from_u128(1))] };
+            let visibility = if everybody {
+                vec![Visibility::County]
+            } else {
+                vec![Visibility::One(Uuid::from_u128(1))]
+            };
             let pages = vec!["封面".into(), "第二页讲蒸发".into()];
-            let document =
-                Document { title: "水的循环教学设计".into(), pages, visibility, ..Document::default() };
+            let document = Document {
+                title: "水的循环教学设计".into(),
+                pages,
+                visibility,
+                ..Document::default()
+            };
             Ok((id == BOOK).then_some(document))
         })
     }
 
     fn ids(&self, after: Option<Uuid>, _: u32) -> BoxFuture<'_, Result<Vec<Uuid>>> {
-        Box::pin(async move { Ok(if after.is_none() { vec![BOOK] } else { Vec::new() }) })
+        Box::pin(async move {
+            Ok(if after.is_none() {
+                vec![BOOK]
+            } else {
+                Vec::new()
+            })
+        })
     }
 }
 
 async fn house_with_shelf() -> (House, Arc<Shelf>, Page) {
     let house = house_on_sqlite().await;
-    let shelf = Arc::new(Shelf { fails: false.into(), everybody: true.into() });
+    let shelf = Arc::new(Shelf {
+        fails: false.into(),
+        everybody: true.into(),
+    });
     house.app.search.register(Kind::Resource, shelf.clone());
     let (page, _) = house.signed_in("admin", Role::Administrator).await;
     (house, shelf, page)
@@ -203,7 +302,12 @@ async fn house_with_shelf() -> (House, Arc<Shelf>, Page) {
 
 async fn changed(house: &House, kind: Kind, id: Uuid, hidden: bool) {
     let mut tx = house.app.db.begin().await.expect("begun");
-    if hidden { hide(&mut tx, kind, id).await } else { mark(&mut tx, kind, id).await }.expect("marked");
+    if hidden {
+        hide(&mut tx, kind, id).await
+    } else {
+        mark(&mut tx, kind, id).await
+    }
+    .expect("marked");
     tx.commit().await.expect("committed");
 }
 
@@ -212,17 +316,25 @@ async fn what_fewer_may_see_is_hidden_before_the_index_knows() {
     let (house, shelf, mut page) = house_with_shelf().await;
     house.app.search.catch_up().await;
     let hit = &ask(&mut page, "蒸发").await["hits"][0];
-    assert_eq!((&hit["page"], &hit["snippets"][0]["page"]), (&json!(2), &json!(2)));
+    assert_eq!(
+        (&hit["page"], &hit["snippets"][0]["page"]),
+        (&json!(2), &json!(2))
+    );
     shelf.everybody.store(false, Ordering::Relaxed);
     changed(&house, Kind::Resource, BOOK, true).await;
     for line in ["", "蒸发", "水的循环"] {
         let body = ask(&mut page, &format!("{line} ")).await;
         assert!(!body.to_string().contains("水的循环"), "{body}");
     }
-    let (_, suggested) = page.get(&format!("/api/search/suggest?q={}", encoded("水"))).await;
+    let (_, suggested) = page
+        .get(&format!("/api/search/suggest?q={}", encoded("水")))
+        .await;
     assert_eq!(suggested["items"], json!([]));
     changed(&house, Kind::Resource, BOOK, false).await;
-    assert!(titles(&mut page, "蒸发").await.is_empty(), "another change does not show it again");
+    assert!(
+        titles(&mut page, "蒸发").await.is_empty(),
+        "another change does not show it again"
+    );
     house.app.search.catch_up().await;
     assert!(titles(&mut page, "蒸发").await.is_empty());
 }
@@ -236,14 +348,24 @@ async fn what_cannot_be_read_is_tried_again_and_holds_up_nothing_else() {
     house.person("lihua", Role::Teacher).await;
     house.app.search.catch_up().await;
     assert_eq!(titles(&mut page, "lihua").await, ["lihua"]);
-    assert_eq!(titles(&mut page, "蒸发").await.len(), 1, "the old state stays");
+    assert_eq!(
+        titles(&mut page, "蒸发").await.len(),
+        1,
+        "the old state stays"
+    );
     let (_, state) = page.get("/api/search/index").await;
-    assert_eq!((&state["pending"], &state["failing"]), (&json!(1), &json!(1)));
+    assert_eq!(
+        (&state["pending"], &state["failing"]),
+        (&json!(1), &json!(1))
+    );
     shelf.fails.store(false, Ordering::Relaxed);
     changed(&house, Kind::Resource, BOOK, false).await;
     house.app.search.catch_up().await;
     let (_, state) = page.get("/api/search/index").await;
-    assert_eq!((&state["pending"], &state["failing"]), (&json!(0), &json!(0)));
+    assert_eq!(
+        (&state["pending"], &state["failing"]),
+        (&json!(0), &json!(0))
+    );
 }
 
 #[tokio::test]
@@ -251,17 +373,34 @@ async fn the_index_is_built_anew_while_the_old_one_answers() {
     for house in houses().await {
         let (mut page, _) = house.signed_in("admin", Role::Administrator).await;
         house.app.search.catch_up().await;
-        assert_eq!(page.post("/api/search/rebuild", json!({})).await.0, StatusCode::ACCEPTED);
-        assert!(house.app.search.turn().await.expect("a turn"), "it has begun");
+        assert_eq!(
+            page.post("/api/search/rebuild", json!({})).await.0,
+            StatusCode::ACCEPTED
+        );
+        assert!(
+            house.app.search.turn().await.expect("a turn"),
+            "it has begun"
+        );
         let (_, state) = page.get("/api/search/index").await;
         assert!(state["rebuild"]["done"].is_number(), "{state}");
         house.person("duringtherebuild", Role::Teacher).await;
         house.app.search.turn().await.expect("a turn");
-        assert_eq!(titles(&mut page, "duringtherebuild").await.len(), 1, "changes are found meanwhile");
+        assert_eq!(
+            titles(&mut page, "duringtherebuild").await.len(),
+            1,
+            "changes are found meanwhile"
+        );
         house.app.search.catch_up().await;
         let (_, state) = page.get("/api/search/index").await;
-        assert_eq!((&state["rebuild"], &state["documents"]), (&Value::Null, &json!(3)));
-        assert_eq!(titles(&mut page, "duringtherebuild").await.len(), 1, "and after");
+        assert_eq!(
+            (&state["rebuild"], &state["documents"]),
+            (&Value::Null, &json!(3))
+        );
+        assert_eq!(
+            titles(&mut page, "duringtherebuild").await.len(),
+            1,
+            "and after"
+        );
     }
 }
 
@@ -277,7 +416,9 @@ async fn a_crash_heals_by_itself() {
     assert_eq!(house.app.search.live().documents(), before);
     // The folder is lost, or what names the index is damaged.
     std::fs::write(house.folder().join("search/current"), "1-of nowhere").expect("written");
-    let again = Search::open(&house.app.config, house.app.db.clone()).await.expect("opens all the same");
+    let again = Search::open(&house.app.config, house.app.db.clone())
+        .await
+        .expect("opens all the same");
     assert_eq!(again.live().documents(), 0);
     again.catch_up().await;
     assert_eq!(again.live().documents(), before);
@@ -305,6 +446,12 @@ async fn a_change_is_found_by_itself() {
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;
         }
     };
-    tokio::time::timeout(std::time::Duration::from_secs(60), found).await.expect("it is found");
-    house.app.search.stop(std::time::Duration::from_secs(5)).await;
+    tokio::time::timeout(std::time::Duration::from_secs(60), found)
+        .await
+        .expect("it is found");
+    house
+        .app
+        .search
+        .stop(std::time::Duration::from_secs(5))
+        .await;
 }

@@ -17,12 +17,19 @@ const KEY: (&str, &str) = ("tongke-key", "tongke-secret");
 async fn s3_server(secure: bool) -> (SocketAddr, TempDir) {
     let folder = tempfile::tempdir().expect("a folder");
     std::fs::create_dir(folder.path().join("lessons")).expect("a bucket");
-    let mut builder =
-        s3s::service::S3ServiceBuilder::new(s3s_fs::FileSystem::new(folder.path()).expect("a file system"));
+    let mut builder = s3s::service::S3ServiceBuilder::new(
+        s3s_fs::FileSystem::new(folder.path()).expect("a file system"),
+    );
     builder.set_auth(s3s::auth::SimpleAuth::from_single(KEY.0, KEY.1));
     let service = builder.build();
-    let acceptor = if secure { Some(acceptor(folder.path()).await) } else { None };
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let acceptor = if secure {
+        Some(acceptor(folder.path()).await)
+    } else {
+        None
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("a port");
     let address = listener.local_addr().expect("bound");
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
@@ -46,7 +53,9 @@ async fn acceptor(folder: &std::path::Path) -> RustlsAcceptor {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
     let (certificate, key) = (made.cert.pem(), made.signing_key.serialize_pem());
     std::fs::write(folder.join("ca.pem"), &certificate).expect("written");
-    let config = RustlsConfig::from_pem(certificate.into(), key.into()).await.expect("a certificate and its key");
+    let config = RustlsConfig::from_pem(certificate.into(), key.into())
+        .await
+        .expect("a certificate and its key");
     RustlsAcceptor::new(config)
 }
 
@@ -67,8 +76,13 @@ async fn stores() -> Vec<(&'static str, Storage, TempDir)> {
     let (address, served) = s3_server(false).await;
     let s3 = Storage::open(&s3_config(address, KEY.1)).expect("opens");
     let (address, secured) = s3_server(true).await;
-    let secure = Storage::open(&https_config(address, secured.path().join("ca.pem"))).expect("opens");
-    vec![("local", local, folder), ("s3", s3, served), ("s3 over TLS", secure, secured)]
+    let secure =
+        Storage::open(&https_config(address, secured.path().join("ca.pem"))).expect("opens");
+    vec![
+        ("local", local, folder),
+        ("s3", s3, served),
+        ("s3 over TLS", secure, secured),
+    ]
 }
 
 fn https_config(address: SocketAddr, authority: PathBuf) -> Config {
@@ -84,15 +98,29 @@ async fn a_service_whose_authority_nobody_named_is_not_trusted() {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let (address, folder) = s3_server(true).await;
     let mut config = https_config(address, folder.path().join("ca.pem"));
-    Storage::open(&config).expect("opens").probe().await.expect("trusted");
+    Storage::open(&config)
+        .expect("opens")
+        .probe()
+        .await
+        .expect("trusted");
     config.storage.ca_certificate.clear();
-    let error = Storage::open(&config).expect("opens").probe().await.unwrap_err();
+    let error = Storage::open(&config)
+        .expect("opens")
+        .probe()
+        .await
+        .unwrap_err();
     assert!(format!("{error:?}").contains("UnknownIssuer"), "{error:?}");
     config.storage.ca_certificate = folder.path().join("nowhere.pem").display().to_string();
-    assert!(matches!(Storage::open(&config), Err(OpenError::Certificate { .. })));
+    assert!(matches!(
+        Storage::open(&config),
+        Err(OpenError::Certificate { .. })
+    ));
     std::fs::write(folder.path().join("ca.pem"), "not a certificate").expect("written");
     config.storage.ca_certificate = folder.path().join("ca.pem").display().to_string();
-    assert!(matches!(Storage::open(&config), Err(OpenError::NoCertificate(_))));
+    assert!(matches!(
+        Storage::open(&config),
+        Err(OpenError::NoCertificate(_))
+    ));
 }
 
 #[tokio::test]
@@ -100,9 +128,18 @@ async fn what_was_put_is_read_whole_and_in_part() {
     for (name, store, _folder) in stores().await {
         let (lesson, other) = (LessonId::fresh(), LessonId::fresh());
         let key = Key::segment(lesson, "t1", 0, 41);
-        store.put(&key, Bytes::from_static(b"0123456789")).await.expect(name);
-        store.put(&Key::init(lesson, "t1", 0, 0), Bytes::from_static(b"init")).await.expect(name);
-        store.put(&Key::poster(other), Bytes::from_static(b"jpeg")).await.expect(name);
+        store
+            .put(&key, Bytes::from_static(b"0123456789"))
+            .await
+            .expect(name);
+        store
+            .put(&Key::init(lesson, "t1", 0, 0), Bytes::from_static(b"init"))
+            .await
+            .expect(name);
+        store
+            .put(&Key::poster(other), Bytes::from_static(b"jpeg"))
+            .await
+            .expect(name);
         assert_eq!(store.get(&key).await.expect(name), "0123456789", "{name}");
         let pieces = store.stream(&key, Some(3..10)).await.expect(name);
         let text: Vec<Bytes> = pieces.try_collect().await.expect(name);
@@ -110,7 +147,10 @@ async fn what_was_put_is_read_whole_and_in_part() {
         assert_eq!(store.size_bytes(&key).await.expect(name), 10, "{name}");
         let absent = Key::segment(other, "t1", 0, 41);
         assert!(is_missing(&store.get(&absent).await.unwrap_err()), "{name}");
-        assert!(is_missing(&store.size_bytes(&absent).await.unwrap_err()), "{name}");
+        assert!(
+            is_missing(&store.size_bytes(&absent).await.unwrap_err()),
+            "{name}"
+        );
         store.probe().await.expect(name);
     }
 }
@@ -123,9 +163,14 @@ async fn a_large_file_goes_up_in_parts_and_comes_back_the_same() {
         let content: Vec<u8> = (0..20_000_003_u32).map(|n| (n % 251) as u8).collect();
         std::fs::write(&up, &content).expect("written");
         let key = Key::mp4(LessonId::fresh());
-        assert_eq!(store.put_file(&key, &up).await.expect(name), content.len() as u64);
+        assert_eq!(
+            store.put_file(&key, &up).await.expect(name),
+            content.len() as u64
+        );
         assert!(store.get(&key).await.expect(name) == content, "{name}");
-        let missing = store.put_file(&Key::mp4(LessonId::fresh()), &folder.path().join("nothing")).await;
+        let missing = store
+            .put_file(&Key::mp4(LessonId::fresh()), &folder.path().join("nothing"))
+            .await;
         assert!(missing.is_err(), "{name}");
     }
 }
@@ -147,9 +192,16 @@ fn a_key_cannot_leave_its_lesson() {
     let home = format!("lessons/{lesson}/");
     for part in ["..", ".", "", "a/../../b", "课件", "%2e%2e", "x\0y"] {
         let key = Key::in_lesson(lesson, &[part, "n"]);
-        let rest = key.0.as_ref().strip_prefix(home.as_str()).unwrap_or_else(|| panic!("{part:?} left: {key:?}"));
+        let rest = key
+            .0
+            .as_ref()
+            .strip_prefix(home.as_str())
+            .unwrap_or_else(|| panic!("{part:?} left: {key:?}"));
         assert_eq!(rest.split('/').count(), 2, "{part:?}: {key:?}");
-        assert!(rest.is_ascii() && !rest.split('/').any(|p| p == ".." || p == "."), "{part:?}: {key:?}");
+        assert!(
+            rest.is_ascii() && !rest.split('/').any(|p| p == ".." || p == "."),
+            "{part:?}: {key:?}"
+        );
     }
 }
 
@@ -158,7 +210,9 @@ fn an_address_that_is_no_store_is_named() {
     for url in ["ftp://x", "s3://", "here", "file://"] {
         let mut config = Config::default();
         config.storage.url = url.into();
-        let Err(error) = Storage::open(&config) else { panic!("{url} is no store") };
+        let Err(error) = Storage::open(&config) else {
+            panic!("{url} is no store")
+        };
         assert!(error.to_string().contains(url), "{error}");
     }
 }

@@ -13,13 +13,22 @@ pub fn today(zone: &TimeZone, now: Timestamp) -> Date {
 pub fn day_bounds(zone: &TimeZone, day: Date) -> Option<(Timestamp, Timestamp)> {
     Some((
         moment(zone, day, Time::midnight())?,
-        moment(zone, day.checked_add(Span::new().days(1)).ok()?, Time::midnight())?,
+        moment(
+            zone,
+            day.checked_add(Span::new().days(1)).ok()?,
+            Time::midnight(),
+        )?,
     ))
 }
 
 /// A time of day on a date. `None` outside the calendar.
 pub fn moment(zone: &TimeZone, day: Date, time: Time) -> Option<Timestamp> {
-    Some(day.to_datetime(time).to_zoned(zone.clone()).ok()?.timestamp())
+    Some(
+        day.to_datetime(time)
+            .to_zoned(zone.clone())
+            .ok()?
+            .timestamp(),
+    )
 }
 
 /// Every date of a weekday (1 Monday … 7 Sunday) between two dates, both included.
@@ -50,6 +59,9 @@ mod tests {
         let now: Timestamp = "2026-11-21T23:50:00Z".parse().expect("a time");
         assert_eq!(today(&zone, now), date(2026, 11, 22));
         let (from, to) = day_bounds(&zone, date(2026, 11, 22)).expect("in the calendar");
-        assert_eq!((from.to_string(), to.to_string()), ("2026-11-21T16:00:00Z".into(), "2026-11-22T16:00:00Z".into()));
+        assert_eq!(
+            (from.to_string(), to.to_string()),
+            ("2026-11-21T16:00:00Z".into(), "2026-11-22T16:00:00Z".into())
+        );
     }
 }

@@ -5,10 +5,10 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::db::{Db, DbError, MAX_ROWS, placeholders, time};
-use crate::identity::{Actor, PersonId, Role};
-use crate::schools::ClassroomId;
+use crate::identity::{Actor, Role};
+use crate::ids::{ClassroomId, LessonId, PersonId, SeriesId};
 
-use super::{LessonId, LessonRole, Phase, RecordingState, SeriesId};
+use super::{LessonRole, Phase, RecordingState};
 
 /// Values in one statement: SQLite takes 32 766, PostgreSQL 65 535; a list of cards comes in slices of this many lessons.
 const SLICE: usize = 500;
@@ -65,7 +65,7 @@ pub struct RoomRef {
     pub end: End,
 }
 
-crate::words! {
+crate::string_enum! {
     /// Which end of the lesson a classroom is.
     End { Lead = "lead", Listening = "listening" }
 }
@@ -92,8 +92,12 @@ pub async fn card(db: &Db, lesson: LessonId, actor: &Actor) -> Result<Option<Les
 
 /// A recorded lesson whoever asks, for what shows it to those who took part; `None` when there is nothing to play.
 pub async fn recorded(db: &Db, lesson: LessonId) -> Result<Option<LessonCard>, DbError> {
-    let query = format!("{SELECT} WHERE l.id = $1 AND l.recording IN ('recording', 'finishing', 'ready')");
-    let row: Option<Row> = sqlx::query_as(sqlx::AssertSqlSafe(query)).bind(lesson).fetch_optional(db.pool()).await?;
+    let query =
+        format!("{SELECT} WHERE l.id = $1 AND l.recording IN ('recording', 'finishing', 'ready')");
+    let row: Option<Row> = sqlx::query_as(sqlx::AssertSqlSafe(query))
+        .bind(lesson)
+        .fetch_optional(db.pool())
+        .await?;
     let mut cards: Vec<LessonCard> = row.into_iter().map(Row::card).collect();
     if !cards.is_empty() {
         add_assistants(db, &mut cards).await?;
@@ -103,16 +107,29 @@ pub async fn recorded(db: &Db, lesson: LessonId) -> Result<Option<LessonCard>, D
 }
 
 /// The next recorded lessons after one, in order of their ids.
-pub async fn recorded_after(db: &Db, after: Option<LessonId>, most: u32) -> Result<Vec<LessonId>, DbError> {
-    let query = format!("SELECT id FROM lessons WHERE recording <> 'none' AND id > $1 ORDER BY id LIMIT {most}");
+pub async fn recorded_after(
+    db: &Db,
+    after: Option<LessonId>,
+    most: u32,
+) -> Result<Vec<LessonId>, DbError> {
+    let query = format!(
+        "SELECT id FROM lessons WHERE recording <> 'none' AND id > $1 ORDER BY id LIMIT {most}"
+    );
     let after = after.map_or(String::new(), |id| id.to_string());
-    let ids: Vec<(LessonId,)> = sqlx::query_as(sqlx::AssertSqlSafe(query)).bind(after).fetch_all(db.pool()).await?;
+    let ids: Vec<(LessonId,)> = sqlx::query_as(sqlx::AssertSqlSafe(query))
+        .bind(after)
+        .fetch_all(db.pool())
+        .await?;
     Ok(ids.into_iter().map(|(id,)| id).collect())
 }
 
 /// Lessons that `actor` may see: those they take part in; all of them for administrators and observers.
 pub async fn cards(db: &Db, which: Which<'_>, actor: &Actor) -> Result<Vec<LessonCard>, DbError> {
-    let mut cards: Vec<LessonCard> = rows(db, which, actor).await?.into_iter().map(Row::card).collect();
+    let mut cards: Vec<LessonCard> = rows(db, which, actor)
+        .await?
+        .into_iter()
+        .map(Row::card)
+        .collect();
     for slice in cards.chunks_mut(SLICE) {
         add_assistants(db, slice).await?;
         add_listening(db, slice).await?;
@@ -125,7 +142,10 @@ pub async fn cards(db: &Db, which: Which<'_>, actor: &Actor) -> Result<Vec<Lesso
 
 /// How many lessons with a recording `actor` may see.
 pub async fn count_recorded(db: &Db, actor: &Actor) -> Result<i64, DbError> {
-    let query = format!("SELECT COUNT(*) FROM lessons l WHERE {} AND {RECORDED}", mine(actor));
+    let query = format!(
+        "SELECT COUNT(*) FROM lessons l WHERE {} AND {RECORDED}",
+        mine(actor)
+    );
     let query = sqlx::query_as(sqlx::AssertSqlSafe(query)).bind(actor.id().to_string());
     let (count,): (i64,) = query.fetch_one(db.pool()).await?;
     Ok(count)
@@ -182,19 +202,26 @@ async fn rows(db: &Db, which: Which<'_>, actor: &Actor) -> Result<Vec<Row>, DbEr
     let newest_first = "ORDER BY l.starts_at DESC, l.id DESC";
     let condition = match which {
         Which::Between(..) => {
-            format!("l.starts_at < $3 AND l.ends_at > $2 ORDER BY l.starts_at, l.id LIMIT {MAX_ROWS}")
+            format!(
+                "l.starts_at < $3 AND l.ends_at > $2 ORDER BY l.starts_at, l.id LIMIT {MAX_ROWS}"
+            )
         }
         Which::Recorded { .. } => format!("{RECORDED} {newest_first} LIMIT $2 OFFSET $3"),
         Which::RecordedAmong([]) => return Ok(Vec::new()),
         Which::RecordedAmong(ids) => {
-            format!("{RECORDED} AND l.id IN ({}) {newest_first}", placeholders(2, ids.len()))
+            format!(
+                "{RECORDED} AND l.id IN ({}) {newest_first}",
+                placeholders(2, ids.len())
+            )
         }
         Which::One(_) => "l.id = $2".to_owned(),
     };
     let query = format!("{SELECT} WHERE {mine} AND {condition}");
     let query = sqlx::query_as(sqlx::AssertSqlSafe(query)).bind(actor.id().to_string());
     let query = match which {
-        Which::Between(from, to) => query.bind(crate::db::millis(from)).bind(crate::db::millis(to)),
+        Which::Between(from, to) => query
+            .bind(crate::db::millis(from))
+            .bind(crate::db::millis(to)),
         Which::Recorded { skip, most } => query.bind(most).bind(skip),
         Which::RecordedAmong(ids) => ids.iter().fold(query, |query, id| query.bind(*id)),
         Which::One(id) => query.bind(id),
@@ -210,15 +237,27 @@ impl Row {
             title: self.title,
             subject: self.subject,
             grade: self.grade,
-            series: self.series_id.zip(self.series_name).map(|(id, name)| SeriesRef { id, name }),
+            series: self
+                .series_id
+                .zip(self.series_name)
+                .map(|(id, name)| SeriesRef { id, name }),
             period: self.period,
             starts_at: time(self.starts_at),
             ends_at: time(self.ends_at),
             phase: self.phase,
-            lead: LeadRef { id: self.lead_id, name: self.lead_name, school: self.lead_school },
+            lead: LeadRef {
+                id: self.lead_id,
+                name: self.lead_name,
+                school: self.lead_school,
+            },
             assistants: Vec::new(),
             classrooms: room
-                .map(|((id, name), school)| RoomRef { id, name, school, end: End::Lead })
+                .map(|((id, name), school)| RoomRef {
+                    id,
+                    name,
+                    school,
+                    end: End::Lead,
+                })
                 .into_iter()
                 .collect(),
             my_role: LessonRole::None,
@@ -239,7 +278,10 @@ async fn add_assistants(db: &Db, cards: &mut [LessonCard]) -> Result<(), DbError
     }
     let found: Vec<(LessonId, PersonId, String)> = query.fetch_all(db.pool()).await?;
     for (lesson, id, name) in found {
-        let card = cards.iter_mut().find(|card| card.id == lesson).expect("only these lessons were asked for");
+        let card = cards
+            .iter_mut()
+            .find(|card| card.id == lesson)
+            .expect("only these lessons were asked for");
         card.assistants.push(PersonRef { id, name });
     }
     Ok(())
@@ -258,8 +300,16 @@ async fn add_listening(db: &Db, cards: &mut [LessonCard]) -> Result<(), DbError>
     }
     let found: Vec<(LessonId, ClassroomId, String, String)> = query.fetch_all(db.pool()).await?;
     for (lesson, id, name, school) in found {
-        let card = cards.iter_mut().find(|card| card.id == lesson).expect("only these lessons were asked for");
-        card.classrooms.push(RoomRef { id, name, school, end: End::Listening });
+        let card = cards
+            .iter_mut()
+            .find(|card| card.id == lesson)
+            .expect("only these lessons were asked for");
+        card.classrooms.push(RoomRef {
+            id,
+            name,
+            school,
+            end: End::Listening,
+        });
     }
     Ok(())
 }
@@ -269,10 +319,17 @@ impl LessonCard {
     fn role_of(&self, actor: &Actor) -> LessonRole {
         match actor {
             Actor::Person(person) if self.lead.id == person.id => LessonRole::Lead,
-            Actor::Person(person) if self.assistants.iter().any(|a| a.id == person.id) => LessonRole::Assistant,
+            Actor::Person(person) if self.assistants.iter().any(|a| a.id == person.id) => {
+                LessonRole::Assistant
+            }
             Actor::Person(person) if person.role != Role::Teacher => LessonRole::Observer,
             Actor::Person(_) => LessonRole::None,
-            Actor::Classroom(room) => match self.classrooms.iter().find(|r| r.id == room.id).map(|r| r.end) {
+            Actor::Classroom(room) => match self
+                .classrooms
+                .iter()
+                .find(|r| r.id == room.id)
+                .map(|r| r.end)
+            {
                 Some(End::Lead) => LessonRole::LeadRoom,
                 Some(End::Listening) => LessonRole::Listening,
                 None => LessonRole::None,

@@ -4,8 +4,8 @@ use sqlx::{Any, Transaction};
 
 use crate::db::placeholders;
 use crate::error::{Error, Result};
-use crate::identity::{PersonId, Role};
-use crate::schools::ClassroomId;
+use crate::identity::Role;
+use crate::ids::{ClassroomId, PersonId};
 
 /// A lesson's wall shows a few rooms; the plane carries more, but more than these are a broadcast and not a lesson.
 const MAX_CLASSROOMS: usize = 50;
@@ -25,11 +25,19 @@ impl Cast {
     pub async fn check(&self, tx: &mut Transaction<'static, Any>) -> Result<()> {
         self.check_shape()?;
         if !teaches(tx, self.lead).await? {
-            return Err(Error::field("lead_id", "请选择一位教师作为主讲。", "Choose a teacher as the lead."));
+            return Err(Error::field(
+                "lead_id",
+                "请选择一位教师作为主讲。",
+                "Choose a teacher as the lead.",
+            ));
         }
         for assistant in &self.assistants {
             if !teaches(tx, *assistant).await? {
-                return Err(Error::field("assistant_ids", "助教必须是教师。", "Assistants must be teachers."));
+                return Err(Error::field(
+                    "assistant_ids",
+                    "助教必须是教师。",
+                    "Assistants must be teachers.",
+                ));
             }
         }
         if let Some(room) = self.lead_room
@@ -45,7 +53,11 @@ impl Cast {
 
     fn check_shape(&self) -> Result<()> {
         if self.assistants.len() > MAX_ASSISTANTS || self.listening.len() > MAX_CLASSROOMS {
-            let field = if self.assistants.len() > MAX_ASSISTANTS { "assistant_ids" } else { "classroom_ids" };
+            let field = if self.assistants.len() > MAX_ASSISTANTS {
+                "assistant_ids"
+            } else {
+                "classroom_ids"
+            };
             return Err(Error::field(
                 field,
                 "选择得太多了：最多 20 位助教、50 间听讲教室。",
@@ -59,7 +71,11 @@ impl Cast {
                 "A teacher can be chosen only once.",
             ));
         }
-        if self.lead_room.is_some_and(|room| self.listening.contains(&room)) || has_twice(&self.listening) {
+        if self
+            .lead_room
+            .is_some_and(|room| self.listening.contains(&room))
+            || has_twice(&self.listening)
+        {
             return Err(Error::field(
                 "classroom_ids",
                 "同一间教室只能选择一次。",
@@ -77,12 +93,20 @@ impl Cast {
         lead: PersonId,
         lead_room: Option<ClassroomId>,
     ) -> Result<Self> {
-        let assistants = format!("SELECT person_id FROM {table}_assistants WHERE {table}_id = $1 ORDER BY place");
-        let assistants: Vec<(PersonId,)> =
-            sqlx::query_as(sqlx::AssertSqlSafe(assistants)).bind(id).fetch_all(&mut **tx).await?;
-        let listening = format!("SELECT classroom_id FROM {table}_classrooms WHERE {table}_id = $1 ORDER BY place");
-        let listening: Vec<(ClassroomId,)> =
-            sqlx::query_as(sqlx::AssertSqlSafe(listening)).bind(id).fetch_all(&mut **tx).await?;
+        let assistants = format!(
+            "SELECT person_id FROM {table}_assistants WHERE {table}_id = $1 ORDER BY place"
+        );
+        let assistants: Vec<(PersonId,)> = sqlx::query_as(sqlx::AssertSqlSafe(assistants))
+            .bind(id)
+            .fetch_all(&mut **tx)
+            .await?;
+        let listening = format!(
+            "SELECT classroom_id FROM {table}_classrooms WHERE {table}_id = $1 ORDER BY place"
+        );
+        let listening: Vec<(ClassroomId,)> = sqlx::query_as(sqlx::AssertSqlSafe(listening))
+            .bind(id)
+            .fetch_all(&mut **tx)
+            .await?;
         Ok(Self {
             lead,
             assistants: assistants.into_iter().map(|(id,)| id).collect(),
@@ -92,16 +116,26 @@ impl Cast {
     }
 
     /// Writes the assistants and listening rooms of a lesson or a series (`table` is `lesson` or `series`) anew.
-    pub async fn write(&self, tx: &mut Transaction<'static, Any>, table: &'static str, id: &str) -> Result<()> {
+    pub async fn write(
+        &self,
+        tx: &mut Transaction<'static, Any>,
+        table: &'static str,
+        id: &str,
+    ) -> Result<()> {
         for (list, column) in [("assistants", "person_id"), ("classrooms", "classroom_id")] {
             let delete = format!("DELETE FROM {table}_{list} WHERE {table}_id = $1");
-            sqlx::query(sqlx::AssertSqlSafe(delete)).bind(id).execute(&mut **tx).await?;
+            sqlx::query(sqlx::AssertSqlSafe(delete))
+                .bind(id)
+                .execute(&mut **tx)
+                .await?;
             let members: Vec<String> = match list {
                 "assistants" => self.assistants.iter().map(ToString::to_string).collect(),
                 _ => self.listening.iter().map(ToString::to_string).collect(),
             };
             for (place, member) in members.into_iter().enumerate() {
-                let insert = format!("INSERT INTO {table}_{list} ({table}_id, {column}, place) VALUES ($1, $2, $3)");
+                let insert = format!(
+                    "INSERT INTO {table}_{list} ({table}_id, {column}, place) VALUES ($1, $2, $3)"
+                );
                 sqlx::query(sqlx::AssertSqlSafe(insert))
                     .bind(id)
                     .bind(member)
@@ -115,18 +149,25 @@ impl Cast {
 }
 
 fn no_room(field: &'static str) -> Error {
-    Error::field(field, "没有找到所选的教室。", "A chosen classroom does not exist.")
+    Error::field(
+        field,
+        "没有找到所选的教室。",
+        "A chosen classroom does not exist.",
+    )
 }
 
 fn has_twice<T: PartialEq>(list: &[T]) -> bool {
-    list.iter().enumerate().any(|(n, item)| list[..n].contains(item))
+    list.iter()
+        .enumerate()
+        .any(|(n, item)| list[..n].contains(item))
 }
 
 async fn teaches(tx: &mut Transaction<'static, Any>, id: PersonId) -> Result<bool> {
-    let found: Option<(Role,)> = sqlx::query_as("SELECT role FROM people WHERE id = $1 AND removed_at IS NULL")
-        .bind(id)
-        .fetch_optional(&mut **tx)
-        .await?;
+    let found: Option<(Role,)> =
+        sqlx::query_as("SELECT role FROM people WHERE id = $1 AND removed_at IS NULL")
+            .bind(id)
+            .fetch_optional(&mut **tx)
+            .await?;
     Ok(found.is_some_and(|(role,)| role == Role::Teacher))
 }
 

@@ -13,15 +13,18 @@ use crate::app::App;
 use crate::db::{millis, time};
 use crate::error::{Error, Result, Text};
 use crate::extract::{Json, Path, Query, now, nullable};
-use crate::identity::{Actor, PersonId, Role};
-use crate::schools::ClassroomId;
+use crate::identity::{Actor, Role};
+use crate::ids::{ClassroomId, LessonId, PersonId};
 
 use super::cast::Cast;
 use super::planned::{NewLesson, add_lesson};
-use super::{LessonCard, LessonId, Phase, Which, calendar, card, cards};
+use super::{LessonCard, Phase, Which, calendar, card, cards};
 
 pub fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(today)).routes(routes!(add)).routes(routes!(one, change, remove))
+    OpenApiRouter::new()
+        .routes(routes!(today))
+        .routes(routes!(add))
+        .routes(routes!(one, change, remove))
 }
 
 #[derive(Deserialize, IntoParams)]
@@ -42,18 +45,33 @@ struct Today {
 
 /// My lessons of a day; administrators and observers see everybody's.
 #[utoipa::path(get, path = "/api/today", tag = "lessons", params(Day), responses((status = 200, body = Today), (status = 401, body = crate::error::Body)))]
-async fn today(State(app): State<App>, actor: Actor, Query(day): Query<Day>) -> Result<Json<Today>> {
+async fn today(
+    State(app): State<App>,
+    actor: Actor,
+    Query(day): Query<Day>,
+) -> Result<Json<Today>> {
     let (zone, now) = (app.config.time_zone(), now());
     let date = day.date.unwrap_or_else(|| calendar::today(&zone, now));
     let out_of_range = || Error::field("date", "日期超出范围。", "The date is out of range.");
     let (from, to) = calendar::day_bounds(&zone, date).ok_or_else(out_of_range)?;
-    Ok(Json(Today { date, now, lessons: cards(&app.db, Which::Between(from, to), &actor).await? }))
+    Ok(Json(Today {
+        date,
+        now,
+        lessons: cards(&app.db, Which::Between(from, to), &actor).await?,
+    }))
 }
 
 /// One lesson, for those who take part in it.
 #[utoipa::path(get, path = "/api/lessons/{id}", tag = "lessons", params(("id" = LessonId, Path)), responses((status = 200, body = LessonCard), (status = 404, body = crate::error::Body)))]
-async fn one(State(app): State<App>, actor: Actor, Path(id): Path<LessonId>) -> Result<Json<LessonCard>> {
-    card(&app.db, id, &actor).await?.map(Json).ok_or_else(no_lesson)
+async fn one(
+    State(app): State<App>,
+    actor: Actor,
+    Path(id): Path<LessonId>,
+) -> Result<Json<LessonCard>> {
+    card(&app.db, id, &actor)
+        .await?
+        .map(Json)
+        .ok_or_else(no_lesson)
 }
 
 fn no_lesson() -> Error {
@@ -162,9 +180,15 @@ async fn change(
     .bind(lesson.cast.lead_room)
     .execute(&mut *tx)
     .await?;
-    lesson.cast.write(&mut tx, "lesson", &id.to_string()).await?;
+    lesson
+        .cast
+        .write(&mut tx, "lesson", &id.to_string())
+        .await?;
     tx.commit().await?;
-    card(&app.db, id, &actor).await?.map(Json).ok_or_else(no_lesson)
+    card(&app.db, id, &actor)
+        .await?
+        .map(Json)
+        .ok_or_else(no_lesson)
 }
 
 impl ChangeLesson {
@@ -200,7 +224,11 @@ struct Row {
 }
 
 /// The lesson as it is planned; refused when it is not there, not this person's, or not to be changed any more.
-async fn planned(tx: &mut Transaction<'static, Any>, id: LessonId, actor: &Actor) -> Result<NewLesson> {
+async fn planned(
+    tx: &mut Transaction<'static, Any>,
+    id: LessonId,
+    actor: &Actor,
+) -> Result<NewLesson> {
     let row: Option<Row> = sqlx::query_as(
         "SELECT title, subject, grade, starts_at, ends_at, phase, lead_id, lead_classroom_id FROM lessons WHERE id = $1",
     )
@@ -216,7 +244,14 @@ async fn planned(tx: &mut Transaction<'static, Any>, id: LessonId, actor: &Actor
             "The lesson has begun or is over and cannot be changed.",
         ));
     }
-    let cast = Cast::read(tx, "lesson", &id.to_string(), row.lead_id, row.lead_classroom_id).await?;
+    let cast = Cast::read(
+        tx,
+        "lesson",
+        &id.to_string(),
+        row.lead_id,
+        row.lead_classroom_id,
+    )
+    .await?;
     Ok(NewLesson {
         title: row.title,
         subject: row.subject,
@@ -231,10 +266,17 @@ async fn planned(tx: &mut Transaction<'static, Any>, id: LessonId, actor: &Actor
 
 /// Removes a lesson that has not begun. One that took place is kept.
 #[utoipa::path(delete, path = "/api/lessons/{id}", tag = "lessons", params(("id" = LessonId, Path)), responses((status = 204), (status = 404, body = crate::error::Body), (status = 409, body = crate::error::Body)))]
-async fn remove(State(app): State<App>, actor: Actor, Path(id): Path<LessonId>) -> Result<StatusCode> {
+async fn remove(
+    State(app): State<App>,
+    actor: Actor,
+    Path(id): Path<LessonId>,
+) -> Result<StatusCode> {
     let mut tx = app.db.begin().await?;
     planned(&mut tx, id, &actor).await?;
-    sqlx::query("DELETE FROM lessons WHERE id = $1").bind(id).execute(&mut *tx).await?;
+    sqlx::query("DELETE FROM lessons WHERE id = $1")
+        .bind(id)
+        .execute(&mut *tx)
+        .await?;
     tx.commit().await?;
     Ok(StatusCode::NO_CONTENT)
 }

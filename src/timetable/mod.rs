@@ -17,39 +17,25 @@ mod tests;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::app::App;
+use crate::ids::LessonId;
 
 pub use calendar::{day_bounds, today};
 pub use card::{LessonCard, Which, card, cards, count_recorded, recorded, recorded_after};
 pub use cast::Cast;
-pub use phase::{Interrupted, brief, mark_attended, mark_ended, mark_live, set_recording, take_up_interrupted};
+pub use phase::{
+    Interrupted, brief, mark_attended, mark_ended, mark_live, set_recording, take_up_interrupted,
+};
 pub use planned::{NewLesson, add_lesson};
 pub use role::{LessonRole, role_in};
 pub use series::{AddSeries, insert_series};
 pub use terms::{PeriodForm, TermForm, insert_period, insert_term};
 
-crate::id! {
-    /// One lesson: one occurrence in the timetable.
-    LessonId
-}
-crate::id! {
-    /// A place in the timetable that makes lessons through a term.
-    SeriesId
-}
-crate::id! {
-    /// A school term.
-    TermId
-}
-crate::id! {
-    /// A period of the day.
-    PeriodId
-}
-
-crate::words! {
+crate::string_enum! {
     /// Where a lesson stands.
     Phase { Planned = "planned", Live = "live", Ended = "ended" }
 }
 
-crate::words! {
+crate::string_enum! {
     /// How a lesson's recording stands.
     RecordingState { None = "none", Recording = "recording", Finishing = "finishing", Ready = "ready", Failed = "failed" }
 }
@@ -73,5 +59,8 @@ impl LessonId {
 
 /// The timetable's routes.
 pub fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().merge(lessons::routes()).merge(terms::routes()).merge(series::routes())
+    OpenApiRouter::new()
+        .merge(lessons::routes())
+        .merge(terms::routes())
+        .merge(series::routes())
 }

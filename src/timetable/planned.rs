@@ -6,9 +6,10 @@ use sqlx::{Any, Transaction};
 use crate::db::{Db, millis};
 use crate::error::{Error, Result};
 use crate::extract::{line, now};
+use crate::ids::{LessonId, SeriesId};
 
 use super::cast::Cast;
-use super::{LessonId, Phase, RecordingState, SeriesId};
+use super::{Phase, RecordingState};
 
 /// A lesson is a period or two; a longer one is a slip of the pen.
 const LONGEST: SignedDuration = SignedDuration::from_hours(8);

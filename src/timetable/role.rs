@@ -2,10 +2,9 @@
 
 use crate::db::{Db, DbError};
 use crate::identity::{Actor, Role};
+use crate::ids::LessonId;
 
-use super::LessonId;
-
-crate::words! {
+crate::string_enum! {
     /// What one is in a lesson.
     LessonRole {
         Lead = "lead",

@@ -14,17 +14,17 @@ use crate::app::App;
 use crate::db::{Db, MAX_ROWS, millis};
 use crate::error::{Error, Result};
 use crate::extract::{Json, Path, line, now, nullable};
-use crate::identity::PersonId;
-use crate::schools::ClassroomId;
+use crate::ids::{ClassroomId, PeriodId, PersonId, SeriesId, TermId};
 
 use super::cast::Cast;
-use super::{PeriodId, SeriesId, TermId};
 use plan::{dates_of, hours_of, remove_planned};
 
 pub use plan::plan_anew;
 
 pub fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(list, add)).routes(routes!(change, remove))
+    OpenApiRouter::new()
+        .routes(routes!(list, add))
+        .routes(routes!(change, remove))
 }
 
 /// A place in the timetable.
@@ -57,8 +57,7 @@ struct Row {
     lead_classroom_id: Option<ClassroomId>,
 }
 
-const SELECT: &str =
-    "SELECT id, name, subject, grade, term_id, weekday, period_id, lead_id, lead_classroom_id FROM series";
+const SELECT: &str = "SELECT id, name, subject, grade, term_id, weekday, period_id, lead_id, lead_classroom_id FROM series";
 
 #[derive(Serialize, ToSchema)]
 struct Items {
@@ -69,13 +68,22 @@ struct Items {
 #[utoipa::path(get, path = "/api/series", tag = "timetable", responses((status = 200, body = Items)))]
 async fn list(State(app): State<App>) -> Result<Json<Items>> {
     let mut tx = app.db.begin().await?;
-    let items = find(&mut tx, &format!("{SELECT} ORDER BY weekday, name, id LIMIT {MAX_ROWS}"), None).await?;
+    let items = find(
+        &mut tx,
+        &format!("{SELECT} ORDER BY weekday, name, id LIMIT {MAX_ROWS}"),
+        None,
+    )
+    .await?;
     tx.commit().await?;
     Ok(Json(Items { items }))
 }
 
 /// The series that a query of ours (with `$1` for `id`, if it has one) names.
-async fn find(tx: &mut Transaction<'static, Any>, query: &str, id: Option<&str>) -> Result<Vec<Series>> {
+async fn find(
+    tx: &mut Transaction<'static, Any>,
+    query: &str,
+    id: Option<&str>,
+) -> Result<Vec<Series>> {
     let mut rows = sqlx::query_as(sqlx::AssertSqlSafe(query.to_owned()));
     if let Some(id) = id {
         rows = rows.bind(id.to_owned());
@@ -89,7 +97,14 @@ async fn find(tx: &mut Transaction<'static, Any>, query: &str, id: Option<&str>)
 }
 
 async fn with_members(tx: &mut Transaction<'static, Any>, row: Row) -> Result<Series> {
-    let cast = Cast::read(tx, "series", &row.id.to_string(), row.lead_id, row.lead_classroom_id).await?;
+    let cast = Cast::read(
+        tx,
+        "series",
+        &row.id.to_string(),
+        row.lead_id,
+        row.lead_classroom_id,
+    )
+    .await?;
     Ok(Series {
         id: row.id,
         name: row.name,
@@ -124,8 +139,14 @@ pub struct AddSeries {
 
 /// Adds a series and plans its lessons.
 #[utoipa::path(post, path = "/api/series", tag = "timetable", request_body = AddSeries, responses((status = 201, body = Series), (status = 422, body = crate::error::Body)))]
-async fn add(State(app): State<App>, Json(form): Json<AddSeries>) -> Result<(StatusCode, Json<Series>)> {
-    Ok((StatusCode::CREATED, Json(insert_series(&app.db, form, &app.config.time_zone()).await?)))
+async fn add(
+    State(app): State<App>,
+    Json(form): Json<AddSeries>,
+) -> Result<(StatusCode, Json<Series>)> {
+    Ok((
+        StatusCode::CREATED,
+        Json(insert_series(&app.db, form, &app.config.time_zone()).await?),
+    ))
 }
 
 /// Adds a series and plans its lessons.
@@ -178,13 +199,25 @@ impl Series {
 
     async fn check(self, tx: &mut Transaction<'static, Any>) -> Result<Self> {
         if !(1..=7).contains(&self.weekday) {
-            return Err(Error::field("weekday", "星期应为 1 到 7。", "A weekday is 1 to 7."));
+            return Err(Error::field(
+                "weekday",
+                "星期应为 1 到 7。",
+                "A weekday is 1 to 7.",
+            ));
         }
         if dates_of(tx, self.term_id).await?.is_none() {
-            return Err(Error::field("term_id", "没有找到这个学期。", "There is no such term."));
+            return Err(Error::field(
+                "term_id",
+                "没有找到这个学期。",
+                "There is no such term.",
+            ));
         }
         if hours_of(tx, self.period_id).await?.is_none() {
-            return Err(Error::field("period_id", "没有找到这个节次。", "There is no such period."));
+            return Err(Error::field(
+                "period_id",
+                "没有找到这个节次。",
+                "There is no such period.",
+            ));
         }
         self.cast().check(tx).await?;
         Ok(Self {
@@ -220,8 +253,17 @@ async fn change(
     Json(form): Json<ChangeSeries>,
 ) -> Result<Json<Series>> {
     let mut tx = app.db.begin().await?;
-    let present = find(&mut tx, &format!("{SELECT} WHERE id = $1"), Some(&id.to_string())).await?.pop();
-    let series = form.applied_to(present.ok_or_else(no_series)?).check(&mut tx).await?;
+    let present = find(
+        &mut tx,
+        &format!("{SELECT} WHERE id = $1"),
+        Some(&id.to_string()),
+    )
+    .await?
+    .pop();
+    let series = form
+        .applied_to(present.ok_or_else(no_series)?)
+        .check(&mut tx)
+        .await?;
     sqlx::query(
         "UPDATE series SET name = $2, subject = $3, grade = $4, term_id = $5, weekday = $6, period_id = $7, lead_id = $8,
             lead_classroom_id = $9 WHERE id = $1",
@@ -269,7 +311,10 @@ fn no_series() -> Error {
 async fn remove(State(app): State<App>, Path(id): Path<SeriesId>) -> Result<StatusCode> {
     let mut tx = app.db.begin().await?;
     remove_planned(&mut tx, id).await?;
-    let removed = sqlx::query("DELETE FROM series WHERE id = $1").bind(id).execute(&mut *tx).await?;
+    let removed = sqlx::query("DELETE FROM series WHERE id = $1")
+        .bind(id)
+        .execute(&mut *tx)
+        .await?;
     if removed.rows_affected() == 0 {
         return Err(no_series());
     }

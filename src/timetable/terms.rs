@@ -12,8 +12,9 @@ use crate::app::App;
 use crate::db::{Db, DbError, MAX_ROWS, is_dangling, millis};
 use crate::error::{Error, Result};
 use crate::extract::{Json, Path, line, now};
+use crate::ids::{PeriodId, TermId};
 
-use super::{PeriodId, TermId, series};
+use super::series;
 
 pub fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new()
@@ -40,8 +41,14 @@ struct Terms {
 /// Every term, the newest first.
 #[utoipa::path(get, path = "/api/terms", tag = "timetable", responses((status = 200, body = Terms)))]
 async fn list_terms(State(app): State<App>) -> Result<Json<Terms>> {
-    let query = format!("SELECT id, name, starts_on, ends_on FROM terms ORDER BY starts_on DESC, id LIMIT {MAX_ROWS}");
-    Ok(Json(Terms { items: sqlx::query_as(sqlx::AssertSqlSafe(query)).fetch_all(app.db.pool()).await? }))
+    let query = format!(
+        "SELECT id, name, starts_on, ends_on FROM terms ORDER BY starts_on DESC, id LIMIT {MAX_ROWS}"
+    );
+    Ok(Json(Terms {
+        items: sqlx::query_as(sqlx::AssertSqlSafe(query))
+            .fetch_all(app.db.pool())
+            .await?,
+    }))
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -54,9 +61,13 @@ pub struct TermForm {
 impl TermForm {
     fn check(self) -> Result<(String, Date, Date)> {
         let date = |field, text: &str| {
-            text.parse::<Date>().map_err(|_| Error::field(field, "日期应为 YYYY-MM-DD。", "A date is YYYY-MM-DD."))
+            text.parse::<Date>()
+                .map_err(|_| Error::field(field, "日期应为 YYYY-MM-DD。", "A date is YYYY-MM-DD."))
         };
-        let (starts, ends) = (date("starts_on", &self.starts_on)?, date("ends_on", &self.ends_on)?);
+        let (starts, ends) = (
+            date("starts_on", &self.starts_on)?,
+            date("ends_on", &self.ends_on)?,
+        );
         let latest = starts.checked_add(Span::new().years(1)).unwrap_or(starts);
         if ends < starts || ends > latest {
             return Err(Error::field(
@@ -71,22 +82,32 @@ impl TermForm {
 
 /// Adds a term.
 #[utoipa::path(post, path = "/api/terms", tag = "timetable", request_body = TermForm, responses((status = 201, body = Term), (status = 422, body = crate::error::Body)))]
-async fn add_term(State(app): State<App>, Json(form): Json<TermForm>) -> Result<(StatusCode, Json<Term>)> {
+async fn add_term(
+    State(app): State<App>,
+    Json(form): Json<TermForm>,
+) -> Result<(StatusCode, Json<Term>)> {
     Ok((StatusCode::CREATED, Json(insert_term(&app.db, form).await?)))
 }
 
 /// Adds a term.
 pub async fn insert_term(db: &Db, form: TermForm) -> Result<Term> {
     let (name, starts, ends) = form.check()?;
-    let term = Term { id: TermId::fresh(), name, starts_on: starts.to_string(), ends_on: ends.to_string() };
-    sqlx::query("INSERT INTO terms (id, name, starts_on, ends_on, created_at) VALUES ($1, $2, $3, $4, $5)")
-        .bind(term.id)
-        .bind(&term.name)
-        .bind(&term.starts_on)
-        .bind(&term.ends_on)
-        .bind(millis(now()))
-        .execute(db.pool())
-        .await?;
+    let term = Term {
+        id: TermId::fresh(),
+        name,
+        starts_on: starts.to_string(),
+        ends_on: ends.to_string(),
+    };
+    sqlx::query(
+        "INSERT INTO terms (id, name, starts_on, ends_on, created_at) VALUES ($1, $2, $3, $4, $5)",
+    )
+    .bind(term.id)
+    .bind(&term.name)
+    .bind(&term.starts_on)
+    .bind(&term.ends_on)
+    .bind(millis(now()))
+    .execute(db.pool())
+    .await?;
     Ok(term)
 }
 
@@ -105,10 +126,11 @@ async fn change_term(
     Json(form): Json<ChangeTerm>,
 ) -> Result<Json<Term>> {
     let mut tx = app.db.begin().await?;
-    let present: Option<Term> = sqlx::query_as("SELECT id, name, starts_on, ends_on FROM terms WHERE id = $1")
-        .bind(id)
-        .fetch_optional(&mut *tx)
-        .await?;
+    let present: Option<Term> =
+        sqlx::query_as("SELECT id, name, starts_on, ends_on FROM terms WHERE id = $1")
+            .bind(id)
+            .fetch_optional(&mut *tx)
+            .await?;
     let present = present.ok_or_else(no_term)?;
     let form = TermForm {
         name: form.name.unwrap_or(present.name),
@@ -116,7 +138,12 @@ async fn change_term(
         ends_on: form.ends_on.unwrap_or(present.ends_on),
     };
     let (name, starts, ends) = form.check()?;
-    let term = Term { id, name, starts_on: starts.to_string(), ends_on: ends.to_string() };
+    let term = Term {
+        id,
+        name,
+        starts_on: starts.to_string(),
+        ends_on: ends.to_string(),
+    };
     sqlx::query("UPDATE terms SET name = $2, starts_on = $3, ends_on = $4 WHERE id = $1")
         .bind(id)
         .bind(&term.name)
@@ -136,10 +163,21 @@ fn no_term() -> Error {
 /// Removes a term that has no series.
 #[utoipa::path(delete, path = "/api/terms/{id}", tag = "timetable", params(("id" = TermId, Path)), responses((status = 204), (status = 404, body = crate::error::Body), (status = 409, body = crate::error::Body)))]
 async fn remove_term(State(app): State<App>, Path(id): Path<TermId>) -> Result<StatusCode> {
-    remove(&app.db, "DELETE FROM terms WHERE id = $1", &id.to_string(), no_term).await
+    remove(
+        &app.db,
+        "DELETE FROM terms WHERE id = $1",
+        &id.to_string(),
+        no_term,
+    )
+    .await
 }
 
-async fn remove(db: &Db, query: &'static str, id: &str, missing: fn() -> Error) -> Result<StatusCode> {
+async fn remove(
+    db: &Db,
+    query: &'static str,
+    id: &str,
+    missing: fn() -> Error,
+) -> Result<StatusCode> {
     let done: Result<_, DbError> = sqlx::query(query).bind(id).execute(db.pool()).await;
     match done {
         Ok(done) if done.rows_affected() == 0 => Err(missing()),
@@ -170,8 +208,13 @@ struct Periods {
 /// Every period, in the order of the day.
 #[utoipa::path(get, path = "/api/periods", tag = "timetable", responses((status = 200, body = Periods)))]
 async fn list_periods(State(app): State<App>) -> Result<Json<Periods>> {
-    let query = format!("SELECT id, name, starts, ends FROM periods ORDER BY starts, id LIMIT {MAX_ROWS}");
-    Ok(Json(Periods { items: sqlx::query_as(sqlx::AssertSqlSafe(query)).fetch_all(app.db.pool()).await? }))
+    let query =
+        format!("SELECT id, name, starts, ends FROM periods ORDER BY starts, id LIMIT {MAX_ROWS}");
+    Ok(Json(Periods {
+        items: sqlx::query_as(sqlx::AssertSqlSafe(query))
+            .fetch_all(app.db.pool())
+            .await?,
+    }))
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -189,7 +232,11 @@ impl PeriodForm {
         };
         let (starts, ends) = (time("starts", &self.starts)?, time("ends", &self.ends)?);
         if ends <= starts {
-            return Err(Error::field("ends", "下课时间必须晚于上课时间。", "A period ends after it starts."));
+            return Err(Error::field(
+                "ends",
+                "下课时间必须晚于上课时间。",
+                "A period ends after it starts.",
+            ));
         }
         let text = |time: Time| time.strftime("%H:%M").to_string();
         Ok((line("name", &self.name, 1..=20)?, text(starts), text(ends)))
@@ -198,22 +245,35 @@ impl PeriodForm {
 
 /// Adds a period.
 #[utoipa::path(post, path = "/api/periods", tag = "timetable", request_body = PeriodForm, responses((status = 201, body = Period), (status = 422, body = crate::error::Body)))]
-async fn add_period(State(app): State<App>, Json(form): Json<PeriodForm>) -> Result<(StatusCode, Json<Period>)> {
-    Ok((StatusCode::CREATED, Json(insert_period(&app.db, form).await?)))
+async fn add_period(
+    State(app): State<App>,
+    Json(form): Json<PeriodForm>,
+) -> Result<(StatusCode, Json<Period>)> {
+    Ok((
+        StatusCode::CREATED,
+        Json(insert_period(&app.db, form).await?),
+    ))
 }
 
 /// Adds a period.
 pub async fn insert_period(db: &Db, form: PeriodForm) -> Result<Period> {
     let (name, starts, ends) = form.check()?;
-    let period = Period { id: PeriodId::fresh(), name, starts, ends };
-    sqlx::query("INSERT INTO periods (id, name, starts, ends, created_at) VALUES ($1, $2, $3, $4, $5)")
-        .bind(period.id)
-        .bind(&period.name)
-        .bind(&period.starts)
-        .bind(&period.ends)
-        .bind(millis(now()))
-        .execute(db.pool())
-        .await?;
+    let period = Period {
+        id: PeriodId::fresh(),
+        name,
+        starts,
+        ends,
+    };
+    sqlx::query(
+        "INSERT INTO periods (id, name, starts, ends, created_at) VALUES ($1, $2, $3, $4, $5)",
+    )
+    .bind(period.id)
+    .bind(&period.name)
+    .bind(&period.starts)
+    .bind(&period.ends)
+    .bind(millis(now()))
+    .execute(db.pool())
+    .await?;
     Ok(period)
 }
 
@@ -232,10 +292,11 @@ async fn change_period(
     Json(form): Json<ChangePeriod>,
 ) -> Result<Json<Period>> {
     let mut tx = app.db.begin().await?;
-    let present: Option<Period> = sqlx::query_as("SELECT id, name, starts, ends FROM periods WHERE id = $1")
-        .bind(id)
-        .fetch_optional(&mut *tx)
-        .await?;
+    let present: Option<Period> =
+        sqlx::query_as("SELECT id, name, starts, ends FROM periods WHERE id = $1")
+            .bind(id)
+            .fetch_optional(&mut *tx)
+            .await?;
     let present = present.ok_or_else(no_period)?;
     let form = PeriodForm {
         name: form.name.unwrap_or(present.name),
@@ -243,7 +304,12 @@ async fn change_period(
         ends: form.ends.unwrap_or(present.ends),
     };
     let (name, starts, ends) = form.check()?;
-    let period = Period { id, name, starts, ends };
+    let period = Period {
+        id,
+        name,
+        starts,
+        ends,
+    };
     sqlx::query("UPDATE periods SET name = $2, starts = $3, ends = $4 WHERE id = $1")
         .bind(id)
         .bind(&period.name)
@@ -251,7 +317,13 @@ async fn change_period(
         .bind(&period.ends)
         .execute(&mut *tx)
         .await?;
-    series::plan_anew(&mut tx, "period_id", &id.to_string(), &app.config.time_zone()).await?;
+    series::plan_anew(
+        &mut tx,
+        "period_id",
+        &id.to_string(),
+        &app.config.time_zone(),
+    )
+    .await?;
     tx.commit().await?;
     Ok(Json(period))
 }
@@ -263,5 +335,11 @@ fn no_period() -> Error {
 /// Removes a period that no series uses.
 #[utoipa::path(delete, path = "/api/periods/{id}", tag = "timetable", params(("id" = PeriodId, Path)), responses((status = 204), (status = 404, body = crate::error::Body), (status = 409, body = crate::error::Body)))]
 async fn remove_period(State(app): State<App>, Path(id): Path<PeriodId>) -> Result<StatusCode> {
-    remove(&app.db, "DELETE FROM periods WHERE id = $1", &id.to_string(), no_period).await
+    remove(
+        &app.db,
+        "DELETE FROM periods WHERE id = $1",
+        &id.to_string(),
+        no_period,
+    )
+    .await
 }

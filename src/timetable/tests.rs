@@ -5,8 +5,8 @@ use jiff::{SignedDuration, Span, Timestamp};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::identity::{Actor, PersonId, Role};
-use crate::schools::ClassroomId;
+use crate::identity::{Actor, Role};
+use crate::ids::{ClassroomId, PersonId};
 use crate::testing::{House, Page, houses};
 
 /// A core school with a lead, an assistant, a lead room and two listening rooms.
@@ -58,7 +58,11 @@ async fn everybody_finds_their_lesson_of_today_with_their_part_in_it() {
     for house in houses().await {
         let mut school = school(&house).await;
         let (status, card) = school.admin.post("/api/lessons", school.lesson()).await;
-        assert_eq!((status, &card["my_role"]), (StatusCode::CREATED, &json!("observer")), "{card}");
+        assert_eq!(
+            (status, &card["my_role"]),
+            (StatusCode::CREATED, &json!("observer")),
+            "{card}"
+        );
         assert_eq!(card["classrooms"].as_array().expect("rooms").len(), 3);
         let (mut other, _) = house.signed_in("chen", Role::Teacher).await;
         let (mut observer, _) = house.signed_in("zhao", Role::Observer).await;
@@ -79,11 +83,20 @@ async fn everybody_finds_their_lesson_of_today_with_their_part_in_it() {
         }
         for page in [&mut other, &mut other_room] {
             assert_eq!(page.get("/api/today").await.1["lessons"], json!([]));
-            assert_eq!(page.get(&format!("/api/lessons/{}", id(&card))).await.0, StatusCode::NOT_FOUND);
+            assert_eq!(
+                page.get(&format!("/api/lessons/{}", id(&card))).await.0,
+                StatusCode::NOT_FOUND
+            );
         }
         let (_, another_day) = school.lead.0.get("/api/today?date=2020-02-02").await;
-        assert_eq!((&another_day["date"], &another_day["lessons"]), (&json!("2020-02-02"), &json!([])));
-        assert_eq!(school.lead.0.get("/api/today?date=2026-13-45").await.0, StatusCode::BAD_REQUEST);
+        assert_eq!(
+            (&another_day["date"], &another_day["lessons"]),
+            (&json!("2020-02-02"), &json!([]))
+        );
+        assert_eq!(
+            school.lead.0.get("/api/today?date=2026-13-45").await.0,
+            StatusCode::BAD_REQUEST
+        );
     }
 }
 
@@ -91,19 +104,38 @@ async fn everybody_finds_their_lesson_of_today_with_their_part_in_it() {
 async fn role_in_agrees_with_the_card() {
     for house in houses().await {
         let mut school = school(&house).await;
-        let lesson: LessonId = id(&school.admin.post("/api/lessons", school.lesson()).await.1).parse().expect("an id");
-        let pages =
-            [school.admin, school.lead.0, school.assistant.0, school.studio.0, school.willow.0, school.bridge.0];
+        let lesson: LessonId = id(&school.admin.post("/api/lessons", school.lesson()).await.1)
+            .parse()
+            .expect("an id");
+        let pages = [
+            school.admin,
+            school.lead.0,
+            school.assistant.0,
+            school.studio.0,
+            school.willow.0,
+            school.bridge.0,
+        ];
         for page in pages {
-            let token = page.cookie.as_deref().and_then(|pair| pair.split_once('=')).expect("signed in").1;
-            let actor: Actor = crate::identity::session::find(&house.app.db, token, Timestamp::now())
+            let token = page
+                .cookie
+                .as_deref()
+                .and_then(|pair| pair.split_once('='))
+                .expect("signed in")
+                .1;
+            let actor: Actor =
+                crate::identity::session::find(&house.app.db, token, Timestamp::now())
+                    .await
+                    .expect("asked")
+                    .expect("signed in");
+            let role = role_in(&house.app.db, lesson, &actor).await.expect("asked");
+            let card = card(&house.app.db, lesson, &actor)
                 .await
                 .expect("asked")
-                .expect("signed in");
-            let role = role_in(&house.app.db, lesson, &actor).await.expect("asked");
-            let card = card(&house.app.db, lesson, &actor).await.expect("asked").expect("visible");
+                .expect("visible");
             assert_eq!(role, card.my_role);
-            let nowhere = role_in(&house.app.db, LessonId::fresh(), &actor).await.expect("asked");
+            let nowhere = role_in(&house.app.db, LessonId::fresh(), &actor)
+                .await
+                .expect("asked");
             assert_eq!(nowhere, LessonRole::None);
         }
     }
@@ -114,16 +146,46 @@ async fn teachers_plan_their_own_lessons_and_no_others() {
     for house in houses().await {
         let mut school = school(&house).await;
         let (status, card) = school.lead.0.post("/api/lessons", school.lesson()).await;
-        assert_eq!((status, &card["my_role"]), (StatusCode::CREATED, &json!("lead")), "{card}");
+        assert_eq!(
+            (status, &card["my_role"]),
+            (StatusCode::CREATED, &json!("lead")),
+            "{card}"
+        );
         let path = format!("/api/lessons/{}", id(&card));
-        assert_eq!(school.assistant.0.post("/api/lessons", school.lesson()).await.0, StatusCode::FORBIDDEN);
-        assert_eq!(school.assistant.0.patch(&path, json!({ "title": "x" })).await.0, StatusCode::FORBIDDEN);
-        assert_eq!(school.assistant.0.delete(&path).await.0, StatusCode::FORBIDDEN);
+        assert_eq!(
+            school
+                .assistant
+                .0
+                .post("/api/lessons", school.lesson())
+                .await
+                .0,
+            StatusCode::FORBIDDEN
+        );
+        assert_eq!(
+            school
+                .assistant
+                .0
+                .patch(&path, json!({ "title": "x" }))
+                .await
+                .0,
+            StatusCode::FORBIDDEN
+        );
+        assert_eq!(
+            school.assistant.0.delete(&path).await.0,
+            StatusCode::FORBIDDEN
+        );
         let give_away = json!({ "lead_id": school.assistant.1, "assistant_ids": [] });
-        assert_eq!(school.lead.0.patch(&path, give_away).await.0, StatusCode::FORBIDDEN);
+        assert_eq!(
+            school.lead.0.patch(&path, give_away).await.0,
+            StatusCode::FORBIDDEN
+        );
         let change = json!({ "title": "古诗三首", "classroom_ids": [school.bridge.1], "lead_classroom_id": null });
         let (status, card) = school.lead.0.patch(&path, change).await;
-        assert_eq!((status, &card["title"]), (StatusCode::OK, &json!("古诗三首")), "{card}");
+        assert_eq!(
+            (status, &card["title"]),
+            (StatusCode::OK, &json!("古诗三首")),
+            "{card}"
+        );
         assert_eq!(card["classrooms"].as_array().expect("rooms").len(), 1);
         assert_eq!(school.lead.0.delete(&path).await.0, StatusCode::NO_CONTENT);
         assert_eq!(school.lead.0.get(&path).await.0, StatusCode::NOT_FOUND);
@@ -135,18 +197,36 @@ async fn a_lesson_that_began_is_neither_changed_nor_removed_and_moves_on_once() 
     for house in houses().await {
         let mut school = school(&house).await;
         let (_, card) = school.admin.post("/api/lessons", school.lesson()).await;
-        let (path, db, now) = (format!("/api/lessons/{}", id(&card)), &house.app.db, Timestamp::now());
+        let (path, db, now) = (
+            format!("/api/lessons/{}", id(&card)),
+            &house.app.db,
+            Timestamp::now(),
+        );
         let lesson: LessonId = id(&card).parse().expect("an id");
-        assert!(!mark_ended(db, lesson, now).await.expect("asked"), "it has not begun");
+        assert!(
+            !mark_ended(db, lesson, now).await.expect("asked"),
+            "it has not begun"
+        );
         assert!(mark_live(db, lesson, now).await.expect("asked"));
-        assert!(!mark_live(db, lesson, now).await.expect("asked"), "only once");
+        assert!(
+            !mark_live(db, lesson, now).await.expect("asked"),
+            "only once"
+        );
         let (status, body) = school.admin.patch(&path, json!({ "title": "x" })).await;
-        assert_eq!((status, &body["code"]), (StatusCode::CONFLICT, &json!("lesson_not_planned")));
+        assert_eq!(
+            (status, &body["code"]),
+            (StatusCode::CONFLICT, &json!("lesson_not_planned"))
+        );
         assert_eq!(school.admin.delete(&path).await.0, StatusCode::CONFLICT);
-        set_recording(db, lesson, RecordingState::Ready).await.expect("noted");
+        set_recording(db, lesson, RecordingState::Ready)
+            .await
+            .expect("noted");
         assert!(mark_ended(db, lesson, now).await.expect("asked"));
         let (_, card) = school.willow.0.get(&path).await;
-        assert_eq!((&card["phase"], &card["recording"]), (&json!("ended"), &json!("ready")));
+        assert_eq!(
+            (&card["phase"], &card["recording"]),
+            (&json!("ended"), &json!("ready"))
+        );
         assert!(brief(db, LessonId::fresh()).await.expect("asked").is_none());
     }
 }
@@ -155,26 +235,54 @@ async fn a_lesson_that_began_is_neither_changed_nor_removed_and_moves_on_once() 
 async fn a_lesson_goes_on_after_a_crash_unless_everybody_had_left_long_before() {
     for house in houses().await {
         let mut school = school(&house).await;
-        let (db, began) = (&house.app.db, "2026-11-23T02:00:00Z".parse::<Timestamp>().expect("a time"));
+        let (db, began) = (
+            &house.app.db,
+            "2026-11-23T02:00:00Z".parse::<Timestamp>().expect("a time"),
+        );
         let minutes = |n: i64| began + SignedDuration::from_mins(n);
         let mut lessons = Vec::new();
         for _ in 0..3 {
             let (_, card) = school.admin.post("/api/lessons", school.lesson()).await;
             lessons.push(id(&card).parse::<LessonId>().expect("an id"));
         }
-        let [attended, left, planned] = lessons[..] else { panic!("three lessons") };
+        let [attended, left, planned] = lessons[..] else {
+            panic!("three lessons")
+        };
         assert!(mark_live(db, attended, began).await.expect("asked"));
         assert!(mark_live(db, left, began).await.expect("asked"));
-        mark_attended(db, attended, minutes(40)).await.expect("noted");
-        mark_attended(db, planned, minutes(40)).await.expect("asked");
+        mark_attended(db, attended, minutes(40))
+            .await
+            .expect("noted");
+        mark_attended(db, planned, minutes(40))
+            .await
+            .expect("asked");
         let going_on = take_up_interrupted(db, minutes(30)).await.expect("asked");
-        let [interrupted] = &going_on[..] else { panic!("{going_on:?}") };
-        assert_eq!((interrupted.id, interrupted.began_at, interrupted.attended_at), (attended, began, minutes(40)));
-        let phase = async |lesson| brief(db, lesson).await.expect("asked").expect("a lesson").phase;
+        let [interrupted] = &going_on[..] else {
+            panic!("{going_on:?}")
+        };
+        assert_eq!(
+            (
+                interrupted.id,
+                interrupted.began_at,
+                interrupted.attended_at
+            ),
+            (attended, began, minutes(40))
+        );
+        let phase = async |lesson| {
+            brief(db, lesson)
+                .await
+                .expect("asked")
+                .expect("a lesson")
+                .phase
+        };
         assert_eq!(phase(attended).await, Phase::Live);
         assert_eq!(phase(left).await, Phase::Ended);
         assert_eq!(phase(planned).await, Phase::Planned);
-        assert_eq!(take_up_interrupted(db, minutes(30)).await.expect("asked"), going_on, "a crash while starting");
+        assert_eq!(
+            take_up_interrupted(db, minutes(30)).await.expect("asked"),
+            going_on,
+            "a crash while starting"
+        );
     }
 }
 
@@ -191,10 +299,22 @@ async fn lessons_that_cannot_be_are_refused_by_field() {
             (json!({ "ends_at": "tomorrow" }), "ends_at"),
             (json!({ "lead_id": observer }), "lead_id"),
             (json!({ "assistant_ids": [school.lead.1] }), "assistant_ids"),
-            (json!({ "assistant_ids": [school.assistant.1, school.assistant.1] }), "assistant_ids"),
-            (json!({ "classroom_ids": [school.willow.1, nowhere] }), "classroom_ids"),
-            (json!({ "classroom_ids": [school.studio.1] }), "classroom_ids"),
-            (json!({ "classroom_ids": vec![nowhere; 51] }), "classroom_ids"),
+            (
+                json!({ "assistant_ids": [school.assistant.1, school.assistant.1] }),
+                "assistant_ids",
+            ),
+            (
+                json!({ "classroom_ids": [school.willow.1, nowhere] }),
+                "classroom_ids",
+            ),
+            (
+                json!({ "classroom_ids": [school.studio.1] }),
+                "classroom_ids",
+            ),
+            (
+                json!({ "classroom_ids": vec![nowhere; 51] }),
+                "classroom_ids",
+            ),
             (json!({ "lead_classroom_id": nowhere }), "lead_classroom_id"),
         ];
         for (wrong, field) in cases {
@@ -203,29 +323,59 @@ async fn lessons_that_cannot_be_are_refused_by_field() {
                 form[key] = value.clone();
             }
             let (status, body) = school.admin.post("/api/lessons", form).await;
-            assert_eq!((status, &body["field"]), (StatusCode::UNPROCESSABLE_ENTITY, &json!(field)), "{body}");
+            assert_eq!(
+                (status, &body["field"]),
+                (StatusCode::UNPROCESSABLE_ENTITY, &json!(field)),
+                "{body}"
+            );
         }
     }
 }
 
 /// A term of four weeks from today, and a period at the end of the day.
 async fn term_and_period(admin: &mut Page) -> (String, String) {
-    let today = Timestamp::now().to_zoned(jiff::tz::TimeZone::get("Asia/Shanghai").expect("built in")).date();
+    let today = Timestamp::now()
+        .to_zoned(jiff::tz::TimeZone::get("Asia/Shanghai").expect("built in"))
+        .date();
     let ends = today.checked_add(Span::new().days(27)).expect("in range");
-    let (status, term) =
-        admin.post("/api/terms", json!({ "name": "秋季学期", "starts_on": today, "ends_on": ends })).await;
+    let (status, term) = admin
+        .post(
+            "/api/terms",
+            json!({ "name": "秋季学期", "starts_on": today, "ends_on": ends }),
+        )
+        .await;
     assert_eq!(status, StatusCode::CREATED, "{term}");
-    let (status, period) =
-        admin.post("/api/periods", json!({ "name": "晚自习", "starts": "23:50", "ends": "23:59" })).await;
+    let (status, period) = admin
+        .post(
+            "/api/periods",
+            json!({ "name": "晚自习", "starts": "23:50", "ends": "23:59" }),
+        )
+        .await;
     assert_eq!(status, StatusCode::CREATED, "{period}");
     (id(&term), id(&period))
 }
 
 async fn lessons_of(house: &House, page: &Page) -> Vec<LessonCard> {
-    let token = page.cookie.as_deref().and_then(|pair| pair.split_once('=')).expect("signed in").1;
-    let actor = crate::identity::session::find(&house.app.db, token, Timestamp::now()).await.expect("asked");
-    let (from, to) = (Timestamp::now(), Timestamp::now() + SignedDuration::from_hours(24 * 400));
-    cards(&house.app.db, Which::Between(from, to), &actor.expect("signed in")).await.expect("asked")
+    let token = page
+        .cookie
+        .as_deref()
+        .and_then(|pair| pair.split_once('='))
+        .expect("signed in")
+        .1;
+    let actor = crate::identity::session::find(&house.app.db, token, Timestamp::now())
+        .await
+        .expect("asked");
+    let (from, to) = (
+        Timestamp::now(),
+        Timestamp::now() + SignedDuration::from_hours(24 * 400),
+    );
+    cards(
+        &house.app.db,
+        Which::Between(from, to),
+        &actor.expect("signed in"),
+    )
+    .await
+    .expect("asked")
 }
 
 #[tokio::test]
@@ -233,35 +383,84 @@ async fn a_series_makes_its_lessons_and_makes_them_anew_when_it_changes() {
     for house in houses().await {
         let mut school = school(&house).await;
         let (term, period) = term_and_period(&mut school.admin).await;
-        let (status, series) = school.admin.post("/api/series", school.series(&term, &period, 3)).await;
+        let (status, series) = school
+            .admin
+            .post("/api/series", school.series(&term, &period, 3))
+            .await;
         assert_eq!(status, StatusCode::CREATED, "{series}");
         let lessons = lessons_of(&house, &school.willow.0).await;
         assert_eq!(lessons.len(), 4, "one Wednesday a week");
-        assert!(lessons.iter().all(|lesson| lesson.period.as_deref() == Some("晚自习")));
-        assert!(lessons.iter().all(|lesson| lesson.series.as_ref().is_some_and(|s| s.name == "语文专递课堂")));
-        assert!(lessons.iter().all(|lesson| lesson.starts_at.to_string().ends_with("T15:50:00Z")), "23:50 in Shanghai");
+        assert!(
+            lessons
+                .iter()
+                .all(|lesson| lesson.period.as_deref() == Some("晚自习"))
+        );
+        assert!(lessons.iter().all(|lesson| {
+            lesson
+                .series
+                .as_ref()
+                .is_some_and(|s| s.name == "语文专递课堂")
+        }));
+        assert!(
+            lessons
+                .iter()
+                .all(|lesson| lesson.starts_at.to_string().ends_with("T15:50:00Z")),
+            "23:50 in Shanghai"
+        );
 
         // One took place: it stays, whatever becomes of the series.
-        mark_live(&house.app.db, lessons[0].id, Timestamp::now()).await.expect("begun");
+        mark_live(&house.app.db, lessons[0].id, Timestamp::now())
+            .await
+            .expect("begun");
         let path = format!("/api/series/{}", id(&series));
-        let (status, _) = school.admin.patch(&path, json!({ "weekday": 5, "classroom_ids": [school.bridge.1] })).await;
+        let (status, _) = school
+            .admin
+            .patch(
+                &path,
+                json!({ "weekday": 5, "classroom_ids": [school.bridge.1] }),
+            )
+            .await;
         assert_eq!(status, StatusCode::OK);
         assert_eq!(lessons_of(&house, &school.willow.0).await.len(), 1);
         assert_eq!(lessons_of(&house, &school.bridge.0).await.len(), 4);
-        let (status, _) = school.admin.patch(&format!("/api/periods/{period}"), json!({ "starts": "23:40" })).await;
+        let (status, _) = school
+            .admin
+            .patch(
+                &format!("/api/periods/{period}"),
+                json!({ "starts": "23:40" }),
+            )
+            .await;
         assert_eq!(status, StatusCode::OK);
         let lessons = lessons_of(&house, &school.bridge.0).await;
-        assert!(lessons.iter().all(|lesson| lesson.starts_at.to_string().ends_with("T15:40:00Z")));
+        assert!(
+            lessons
+                .iter()
+                .all(|lesson| lesson.starts_at.to_string().ends_with("T15:40:00Z"))
+        );
 
-        for path in [format!("/api/terms/{term}"), format!("/api/periods/{period}")] {
-            assert_eq!(school.admin.delete(&path).await.0, StatusCode::CONFLICT, "{path}");
+        for path in [
+            format!("/api/terms/{term}"),
+            format!("/api/periods/{period}"),
+        ] {
+            assert_eq!(
+                school.admin.delete(&path).await.0,
+                StatusCode::CONFLICT,
+                "{path}"
+            );
         }
         assert_eq!(school.admin.delete(&path).await.0, StatusCode::NO_CONTENT);
         assert_eq!(lessons_of(&house, &school.bridge.0).await.len(), 0);
         let kept = lessons_of(&house, &school.willow.0).await;
         assert!(kept.len() == 1 && kept[0].series.is_none());
-        for path in [format!("/api/terms/{term}"), format!("/api/periods/{period}")] {
-            assert_eq!(school.admin.delete(&path).await.0, StatusCode::NO_CONTENT, "{path}");
+        for path in [
+            format!("/api/terms/{term}"),
+            format!("/api/periods/{period}"),
+        ] {
+            assert_eq!(
+                school.admin.delete(&path).await.0,
+                StatusCode::NO_CONTENT,
+                "{path}"
+            );
         }
     }
 }
@@ -273,20 +472,56 @@ async fn terms_periods_and_series_that_cannot_be_are_refused_by_field() {
         let (term, period) = term_and_period(&mut school.admin).await;
         let nowhere = TermId::fresh().to_string();
         let cases = [
-            ("/api/terms", json!({ "name": "x", "starts_on": "2026-09-01", "ends_on": "2026-08-01" }), "ends_on"),
-            ("/api/terms", json!({ "name": "x", "starts_on": "2026-09-01", "ends_on": "2028-08-01" }), "ends_on"),
-            ("/api/terms", json!({ "name": "x", "starts_on": "1 September", "ends_on": "2026-08-01" }), "starts_on"),
-            ("/api/periods", json!({ "name": "x", "starts": "8:00", "ends": "09:00" }), "starts"),
-            ("/api/periods", json!({ "name": "x", "starts": "08:00", "ends": "07:00" }), "ends"),
+            (
+                "/api/terms",
+                json!({ "name": "x", "starts_on": "2026-09-01", "ends_on": "2026-08-01" }),
+                "ends_on",
+            ),
+            (
+                "/api/terms",
+                json!({ "name": "x", "starts_on": "2026-09-01", "ends_on": "2028-08-01" }),
+                "ends_on",
+            ),
+            (
+                "/api/terms",
+                json!({ "name": "x", "starts_on": "1 September", "ends_on": "2026-08-01" }),
+                "starts_on",
+            ),
+            (
+                "/api/periods",
+                json!({ "name": "x", "starts": "8:00", "ends": "09:00" }),
+                "starts",
+            ),
+            (
+                "/api/periods",
+                json!({ "name": "x", "starts": "08:00", "ends": "07:00" }),
+                "ends",
+            ),
             ("/api/series", school.series(&term, &period, 8), "weekday"),
-            ("/api/series", school.series(&nowhere, &period, 1), "term_id"),
-            ("/api/series", school.series(&term, &nowhere, 1), "period_id"),
+            (
+                "/api/series",
+                school.series(&nowhere, &period, 1),
+                "term_id",
+            ),
+            (
+                "/api/series",
+                school.series(&term, &nowhere, 1),
+                "period_id",
+            ),
         ];
         for (path, form, field) in cases {
             let (status, body) = school.admin.post(path, form).await;
-            assert_eq!((status, &body["field"]), (StatusCode::UNPROCESSABLE_ENTITY, &json!(field)), "{path}: {body}");
+            assert_eq!(
+                (status, &body["field"]),
+                (StatusCode::UNPROCESSABLE_ENTITY, &json!(field)),
+                "{path}: {body}"
+            );
         }
-        assert_eq!(school.admin.get("/api/series").await.1, json!({ "items": [] }), "nothing was half added");
+        assert_eq!(
+            school.admin.get("/api/series").await.1,
+            json!({ "items": [] }),
+            "nothing was half added"
+        );
     }
 }
 
@@ -294,16 +529,36 @@ async fn terms_periods_and_series_that_cannot_be_are_refused_by_field() {
 async fn from_the_bell_on_a_recording_is_finishing_not_running() {
     for house in houses().await {
         let mut school = school(&house).await;
-        let lesson: LessonId = id(&school.admin.post("/api/lessons", school.lesson()).await.1).parse().expect("an id");
+        let lesson: LessonId = id(&school.admin.post("/api/lessons", school.lesson()).await.1)
+            .parse()
+            .expect("an id");
         let db = &house.app.db;
-        assert!(mark_live(db, lesson, Timestamp::now()).await.expect("written"));
-        set_recording(db, lesson, RecordingState::Recording).await.expect("written");
+        assert!(
+            mark_live(db, lesson, Timestamp::now())
+                .await
+                .expect("written")
+        );
+        set_recording(db, lesson, RecordingState::Recording)
+            .await
+            .expect("written");
         let mut told = Vec::new();
-        told.push(school.lead.0.get(&format!("/api/lessons/{lesson}")).await.1["recording"].clone());
-        assert!(mark_ended(db, lesson, Timestamp::now()).await.expect("written"));
-        told.push(school.lead.0.get(&format!("/api/lessons/{lesson}")).await.1["recording"].clone());
-        set_recording(db, lesson, RecordingState::Ready).await.expect("written");
-        told.push(school.lead.0.get(&format!("/api/lessons/{lesson}")).await.1["recording"].clone());
+        told.push(
+            school.lead.0.get(&format!("/api/lessons/{lesson}")).await.1["recording"].clone(),
+        );
+        assert!(
+            mark_ended(db, lesson, Timestamp::now())
+                .await
+                .expect("written")
+        );
+        told.push(
+            school.lead.0.get(&format!("/api/lessons/{lesson}")).await.1["recording"].clone(),
+        );
+        set_recording(db, lesson, RecordingState::Ready)
+            .await
+            .expect("written");
+        told.push(
+            school.lead.0.get(&format!("/api/lessons/{lesson}")).await.1["recording"].clone(),
+        );
         assert_eq!(told, ["recording", "finishing", "ready"]);
     }
 }
@@ -323,8 +578,12 @@ async fn recordings_are_listed_page_by_page_and_by_lesson_to_those_who_took_part
                 form["lead_id"] = json!(other_id);
                 form["assistant_ids"] = json!([]);
             }
-            let lesson: LessonId = id(&school.admin.post("/api/lessons", form).await.1).parse().expect("an id");
-            set_recording(&house.app.db, lesson, RecordingState::Ready).await.expect("written");
+            let lesson: LessonId = id(&school.admin.post("/api/lessons", form).await.1)
+                .parse()
+                .expect("an id");
+            set_recording(&house.app.db, lesson, RecordingState::Ready)
+                .await
+                .expect("written");
             sqlx::query("INSERT INTO recordings (lesson_id, state, started_at, duration_ms, has_poster, has_voices) VALUES ($1, 'ready', 0, 60000, 0, 0)")
                 .bind(lesson)
                 .execute(house.app.db.pool())
@@ -334,18 +593,50 @@ async fn recordings_are_listed_page_by_page_and_by_lesson_to_those_who_took_part
         }
         let told = |body: &Value| -> Vec<LessonId> {
             let all = body["recordings"].as_array().expect("a list").iter();
-            all.map(|one| one["lesson"]["id"].as_str().expect("an id").parse().expect("an id")).collect()
+            all.map(|one| {
+                one["lesson"]["id"]
+                    .as_str()
+                    .expect("an id")
+                    .parse()
+                    .expect("an id")
+            })
+            .collect()
         };
         let (_, first) = school.admin.get("/api/recordings?per_page=2").await;
-        assert_eq!((told(&first), &first["total"]), (lessons[..2].to_vec(), &json!(5)));
-        assert_eq!(told(&school.admin.get("/api/recordings?per_page=2&page=2").await.1), lessons[4..]);
-        assert_eq!(told(&school.admin.get("/api/recordings?per_page=2&page=3").await.1), []);
+        assert_eq!(
+            (told(&first), &first["total"]),
+            (lessons[..2].to_vec(), &json!(5))
+        );
+        assert_eq!(
+            told(
+                &school
+                    .admin
+                    .get("/api/recordings?per_page=2&page=2")
+                    .await
+                    .1
+            ),
+            lessons[4..]
+        );
+        assert_eq!(
+            told(
+                &school
+                    .admin
+                    .get("/api/recordings?per_page=2&page=3")
+                    .await
+                    .1
+            ),
+            []
+        );
 
         let mine = [lessons[0], lessons[1], lessons[2], lessons[4]];
         let (_, list) = school.lead.0.get("/api/recordings").await;
         assert_eq!((told(&list), &list["total"]), (mine.to_vec(), &json!(4)));
         let by_id = format!("/api/recordings?ids={},{},nonsense", lessons[4], lessons[3]);
-        assert_eq!(told(&school.lead.0.get(&by_id).await.1), [lessons[4]], "the other's lesson is not told");
+        assert_eq!(
+            told(&school.lead.0.get(&by_id).await.1),
+            [lessons[4]],
+            "the other's lesson is not told"
+        );
         assert_eq!(told(&other.get(&by_id).await.1), [lessons[3]]);
         assert_eq!(told(&other.get("/api/recordings?ids=").await.1), []);
     }

@@ -37,14 +37,26 @@ pub struct Page {
 
 impl Page {
     pub async fn open(server: &Server, visitor: &Visitor) -> Page {
-        Page::try_open(server, visitor, "").await.expect("the page is let in")
+        Page::try_open(server, visitor, "")
+            .await
+            .expect("the page is let in")
     }
 
     /// `query`: `?resume=…`. An answer that is no upgrade is the error.
-    pub async fn try_open(server: &Server, visitor: &Visitor, query: &str) -> Result<Page, StatusCode> {
-        let url = format!("{}/api/lessons/{}/live{query}", server.base.replacen("http", "ws", 1), server.lesson());
+    pub async fn try_open(
+        server: &Server,
+        visitor: &Visitor,
+        query: &str,
+    ) -> Result<Page, StatusCode> {
+        let url = format!(
+            "{}/api/lessons/{}/live{query}",
+            server.base.replacen("http", "ws", 1),
+            server.lesson()
+        );
         let mut request = url.into_client_request().expect("an address");
-        request.headers_mut().insert("cookie", visitor.cookie.parse().expect("a cookie is ASCII"));
+        request
+            .headers_mut()
+            .insert("cookie", visitor.cookie.parse().expect("a cookie is ASCII"));
         let socket = match tokio_tungstenite::connect_async(request).await {
             Ok((socket, _)) => socket,
             Err(tungstenite::Error::Http(answer)) => return Err(answer.status()),
@@ -91,7 +103,9 @@ impl Page {
     }
 
     pub async fn expect_that(&mut self, kind: &str, test: impl Fn(&Value) -> bool) -> Value {
-        self.find(PATIENCE, |m| m["type"] == kind && test(m)).await.unwrap_or_else(|| panic!("no fitting {kind} came"))
+        self.find(PATIENCE, |m| m["type"] == kind && test(m))
+            .await
+            .unwrap_or_else(|| panic!("no fitting {kind} came"))
     }
 
     async fn find(&mut self, patience: Duration, test: impl Fn(&Value) -> bool) -> Option<Value> {
@@ -120,7 +134,11 @@ impl Page {
                 }
             }
         });
-        assert!(reached.await.is_ok(), "it did not come to pass that {what}: {:#}", self.document);
+        assert!(
+            reached.await.is_ok(),
+            "it did not come to pass that {what}: {:#}",
+            self.document
+        );
     }
 
     async fn next(&mut self) -> Option<Value> {
@@ -130,8 +148,17 @@ impl Page {
     }
 
     fn apply(&mut self, message: &Value) {
-        let Some(revision) = message["revision"].as_u64().filter(|_| message["type"] != "welcome") else { return };
-        assert_eq!(revision, self.revision + 1, "revisions grow by one: {message}");
+        let Some(revision) = message["revision"]
+            .as_u64()
+            .filter(|_| message["type"] != "welcome")
+        else {
+            return;
+        };
+        assert_eq!(
+            revision,
+            self.revision + 1,
+            "revisions grow by one: {message}"
+        );
         self.revision = revision;
         let document = &mut self.document;
         let same = |p: &Value| p["id"] == message["participant"]["id"];
@@ -139,13 +166,18 @@ impl Page {
         match message["type"].as_str() {
             Some("joined") => participants.push(message["participant"].clone()),
             Some("changed") => {
-                *participants.iter_mut().find(|p| same(p)).expect("a change is of one who joined") =
-                    message["participant"].clone();
+                *participants
+                    .iter_mut()
+                    .find(|p| same(p))
+                    .expect("a change is of one who joined") = message["participant"].clone();
             }
             Some("left") => participants.retain(|p| p["id"] != message["participant"]),
             Some("stage") => document["on_stage"] = message["on_stage"].clone(),
             Some("phase") => document["phase"] = message["phase"].clone(),
-            Some("chat") => document["chat"].as_array_mut().expect("a list").push(message["line"].clone()),
+            Some("chat") => document["chat"]
+                .as_array_mut()
+                .expect("a list")
+                .push(message["line"].clone()),
             Some("recording") => document["recording"] = message["state"].clone(),
             Some("players") => document["players"] = message["players"].clone(),
             other => panic!("a revision on {other:?}"),
@@ -159,7 +191,10 @@ impl Page {
     /// The error with the number of something that was said.
     pub async fn refusal(&mut self, reference: u32) -> String {
         let error = self.expect_that("error", |m| m["ref"] == reference).await;
-        assert!(!error["message"].as_str().unwrap_or_default().is_empty(), "an error speaks to people");
+        assert!(
+            !error["message"].as_str().unwrap_or_default().is_empty(),
+            "an error speaks to people"
+        );
         error["code"].as_str().expect("a string").to_owned()
     }
 
@@ -187,5 +222,9 @@ async fn read(mut stream: SplitStream<Socket>, messages: mpsc::UnboundedSender<V
 }
 
 pub fn find<'a>(document: &'a Value, id: &str) -> Option<&'a Value> {
-    document["participants"].as_array().expect("a list").iter().find(|p| p["id"] == id)
+    document["participants"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .find(|p| p["id"] == id)
 }

@@ -9,13 +9,16 @@ use rtc::interceptor::Registry;
 use rtc::media_stream::MediaStreamTrack;
 use rtc::peer_connection::configuration::RTCConfigurationBuilder;
 use rtc::peer_connection::configuration::interceptor_registry::register_default_interceptors;
-use rtc::peer_connection::configuration::media_engine::{MIME_TYPE_H264, MIME_TYPE_OPUS, MediaEngine};
+use rtc::peer_connection::configuration::media_engine::{
+    MIME_TYPE_H264, MIME_TYPE_OPUS, MediaEngine,
+};
 use rtc::peer_connection::configuration::setting_engine::SettingEngineBuilder;
 use rtc::peer_connection::sdp::RTCSessionDescription;
 use rtc::peer_connection::transport::RTCDtlsRole;
 use rtc::rtp;
 use rtc::rtp_transceiver::rtp_sender::{
-    RTCRtpCodec, RTCRtpCodecParameters, RTCRtpCodingParameters, RTCRtpEncodingParameters, RtpCodecKind,
+    RTCRtpCodec, RTCRtpCodecParameters, RTCRtpCodingParameters, RTCRtpEncodingParameters,
+    RtpCodecKind,
 };
 use rtc::rtp_transceiver::{RTCRtpTransceiverDirection, RTCRtpTransceiverInit};
 use tokio::runtime::Runtime;
@@ -24,7 +27,8 @@ use webrtc::media_stream::track_local::TrackLocal;
 use webrtc::media_stream::track_local::static_rtp::TrackLocalStaticRTP;
 use webrtc::media_stream::track_remote::{TrackRemote, TrackRemoteEvent};
 use webrtc::peer_connection::{
-    PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCIceGatheringState, RTCPeerConnectionState,
+    PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCIceGatheringState,
+    RTCPeerConnectionState,
 };
 use webrtc::runtime::default_runtime;
 
@@ -73,7 +77,11 @@ impl PeerConnectionEventHandler for Handler {
     async fn on_track(&self, track: Arc<dyn TrackRemote>) {
         let events = self.0.clone();
         tokio::spawn(async move {
-            let kind = if track.kind().await == RtpCodecKind::Audio { Kind::Audio } else { Kind::Video };
+            let kind = if track.kind().await == RtpCodecKind::Audio {
+                Kind::Audio
+            } else {
+                Kind::Video
+            };
             while let Some(event) = track.poll().await {
                 if let TrackRemoteEvent::OnRtpPacket(packet) = event {
                     events.count(kind, &packet.payload);
@@ -87,7 +95,12 @@ impl Events {
     /// The mark stands behind the payload's first two bytes, which are the codec's.
     fn count(&self, kind: Kind, payload: &[u8]) {
         if let Some(mark) = payload.get(2..6).and_then(|mark| mark.try_into().ok()) {
-            *self.heard.lock().expect("no holder panics").entry((kind, mark)).or_default() += 1;
+            *self
+                .heard
+                .lock()
+                .expect("no holder panics")
+                .entry((kind, mark))
+                .or_default() += 1;
         }
     }
 }
@@ -99,7 +112,10 @@ impl Peer {
         Peer::new(move |connection| async move {
             for (kind, codec) in [(Kind::Audio, opus()), (Kind::Video, h264())] {
                 let track = local_track(kind, codec.rtp_codec);
-                connection.add_track(track.clone() as Arc<dyn TrackLocal>).await.expect("a track is added");
+                connection
+                    .add_track(track.clone() as Arc<dyn TrackLocal>)
+                    .await
+                    .expect("a track is added");
                 tokio::spawn(send(track, kind, mark));
             }
         })
@@ -115,9 +131,14 @@ impl Peer {
     pub async fn player() -> Peer {
         Peer::new(|connection| async move {
             for kind in [RtpCodecKind::Audio, RtpCodecKind::Video] {
-                let init =
-                    RTCRtpTransceiverInit { direction: RTCRtpTransceiverDirection::Recvonly, ..Default::default() };
-                connection.add_transceiver_from_kind(kind, Some(init)).await.expect("a transceiver is added");
+                let init = RTCRtpTransceiverInit {
+                    direction: RTCRtpTransceiverDirection::Recvonly,
+                    ..Default::default()
+                };
+                connection
+                    .add_transceiver_from_kind(kind, Some(init))
+                    .await
+                    .expect("a transceiver is added");
             }
         })
         .await
@@ -128,8 +149,11 @@ impl Peer {
         F: FnOnce(Arc<dyn PeerConnection>) -> Fut + Send + 'static,
         Fut: Future<Output = ()> + Send,
     {
-        let runtime =
-            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .expect("a runtime");
         let events = Arc::new(Events::default());
         let theirs = events.clone();
         let made = runtime.spawn(async move {
@@ -137,7 +161,11 @@ impl Peer {
             prepare(connection.clone()).await;
             connection
         });
-        Peer { connection: made.await.expect("the peer is made"), events, runtime: Some(runtime) }
+        Peer {
+            connection: made.await.expect("the peer is made"),
+            events,
+            runtime: Some(runtime),
+        }
     }
 
     /// Does something in the peer's own runtime.
@@ -148,14 +176,20 @@ impl Peer {
         T: Send + 'static,
     {
         let runtime = self.runtime.as_ref().expect("it is taken only at the end");
-        runtime.spawn(action(self.connection.clone())).await.expect("a peer's action does not panic")
+        runtime
+            .spawn(action(self.connection.clone()))
+            .await
+            .expect("a peer's action does not panic")
     }
 
     /// A whole offer, candidates included.
     pub async fn offer(&self) -> String {
         self.within(|connection| async move {
             let offer = connection.create_offer(None).await.expect("an offer");
-            connection.set_local_description(offer).await.expect("our own offer fits");
+            connection
+                .set_local_description(offer)
+                .await
+                .expect("our own offer fits");
         })
         .await;
         self.described().await
@@ -163,9 +197,12 @@ impl Peer {
 
     pub async fn accept(&self, answer: &str) {
         let answer = RTCSessionDescription::answer(answer.to_owned()).expect("the answer is SDP");
-        self.within(
-            |connection| async move { connection.set_remote_description(answer).await.expect("the answer fits") },
-        )
+        self.within(|connection| async move {
+            connection
+                .set_remote_description(answer)
+                .await
+                .expect("the answer fits")
+        })
         .await;
     }
 
@@ -173,9 +210,15 @@ impl Peer {
     pub async fn answer(&self, offer: &str) -> String {
         let offer = RTCSessionDescription::offer(offer.to_owned()).expect("the offer is SDP");
         self.within(|connection| async move {
-            connection.set_remote_description(offer).await.expect("the offer fits");
+            connection
+                .set_remote_description(offer)
+                .await
+                .expect("the offer fits");
             let answer = connection.create_answer(None).await.expect("an answer");
-            connection.set_local_description(answer).await.expect("our own answer fits");
+            connection
+                .set_local_description(answer)
+                .await
+                .expect("our own answer fits");
         })
         .await;
         self.described().await
@@ -183,7 +226,11 @@ impl Peer {
 
     async fn described(&self) -> String {
         let _ = tokio::time::timeout(Duration::from_secs(5), self.events.gathered.notified()).await;
-        self.connection.local_description().await.expect("it was set").sdp
+        self.connection
+            .local_description()
+            .await
+            .expect("it was set")
+            .sdp
     }
 
     pub async fn connected(&self) {
@@ -193,7 +240,13 @@ impl Peer {
 
     /// Packets of that kind and mark so far.
     pub fn heard(&self, kind: Kind, mark: &[u8; 4]) -> u64 {
-        self.events.heard.lock().expect("no holder panics").get(&(kind, *mark)).copied().unwrap_or(0)
+        self.events
+            .heard
+            .lock()
+            .expect("no holder panics")
+            .get(&(kind, *mark))
+            .copied()
+            .unwrap_or(0)
     }
 
     /// Waits until `more` further packets of that kind and mark have come.
@@ -201,7 +254,10 @@ impl Peer {
         let (before, deadline) = (self.heard(kind, mark), Instant::now() + PATIENCE);
         while self.heard(kind, mark) < before + more {
             let all = self.events.heard.lock().expect("no holder panics").clone();
-            assert!(Instant::now() < deadline, "too little {kind:?} of {mark:?} came; heard: {all:?}");
+            assert!(
+                Instant::now() < deadline,
+                "too little {kind:?} of {mark:?} came; heard: {all:?}"
+            );
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
@@ -219,7 +275,8 @@ impl Peer {
     }
 
     pub async fn close(self) {
-        self.within(|connection| async move { connection.close().await.expect("it closes") }).await;
+        self.within(|connection| async move { connection.close().await.expect("it closes") })
+            .await;
     }
 }
 
@@ -233,11 +290,18 @@ impl Drop for Peer {
 
 async fn connect(events: Arc<Events>) -> Arc<dyn PeerConnection> {
     let mut engine = MediaEngine::default();
-    engine.register_codec(opus(), RtpCodecKind::Audio).expect("Opus registers");
-    engine.register_codec(h264(), RtpCodecKind::Video).expect("H264 registers");
-    let registry = register_default_interceptors(Registry::new(), &mut engine).expect("interceptors register");
+    engine
+        .register_codec(opus(), RtpCodecKind::Audio)
+        .expect("Opus registers");
+    engine
+        .register_codec(h264(), RtpCodecKind::Video)
+        .expect("H264 registers");
+    let registry =
+        register_default_interceptors(Registry::new(), &mut engine).expect("interceptors register");
     // To an ICE-lite offer webrtc-rs answers as the DTLS server, which is the server's own part; browsers answer as the client.
-    let settings = SettingEngineBuilder::new().with_answering_dtls_role(RTCDtlsRole::Client).build();
+    let settings = SettingEngineBuilder::new()
+        .with_answering_dtls_role(RTCDtlsRole::Client)
+        .build();
     let connection = PeerConnectionBuilder::new()
         .with_configuration(RTCConfigurationBuilder::new().build())
         .with_media_engine(engine)
@@ -260,7 +324,10 @@ fn opus() -> RTCRtpCodecParameters {
         sdp_fmtp_line: "minptime=10;useinbandfec=1".to_owned(),
         rtcp_feedback: vec![],
     };
-    RTCRtpCodecParameters { rtp_codec, payload_type: OPUS }
+    RTCRtpCodecParameters {
+        rtp_codec,
+        payload_type: OPUS,
+    }
 }
 
 fn h264() -> RTCRtpCodecParameters {
@@ -268,10 +335,14 @@ fn h264() -> RTCRtpCodecParameters {
         mime_type: MIME_TYPE_H264.to_owned(),
         clock_rate: 90_000,
         channels: 0,
-        sdp_fmtp_line: "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f".to_owned(),
+        sdp_fmtp_line: "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f"
+            .to_owned(),
         rtcp_feedback: vec![],
     };
-    RTCRtpCodecParameters { rtp_codec, payload_type: H264 }
+    RTCRtpCodecParameters {
+        rtp_codec,
+        payload_type: H264,
+    }
 }
 
 fn local_track(kind: Kind, codec: RTCRtpCodec) -> Arc<TrackLocalStaticRTP> {
@@ -280,11 +351,20 @@ fn local_track(kind: Kind, codec: RTCRtpCodec) -> Arc<TrackLocalStaticRTP> {
         Kind::Video => ("video", RtpCodecKind::Video),
     };
     let encoding = RTCRtpEncodingParameters {
-        rtp_coding_parameters: RTCRtpCodingParameters { ssrc: Some(rand::random()), ..Default::default() },
+        rtp_coding_parameters: RTCRtpCodingParameters {
+            ssrc: Some(rand::random()),
+            ..Default::default()
+        },
         codec,
         ..Default::default()
     };
-    let track = MediaStreamTrack::new("camera".into(), name.into(), name.into(), codec_kind, vec![encoding]);
+    let track = MediaStreamTrack::new(
+        "camera".into(),
+        name.into(),
+        name.into(),
+        codec_kind,
+        vec![encoding],
+    );
     Arc::new(TrackLocalStaticRTP::new(track))
 }
 
@@ -295,7 +375,11 @@ async fn send(track: Arc<TrackLocalStaticRTP>, kind: Kind, mark: [u8; 4]) {
         // An IDR slice whose first macroblock is the picture's first.
         Kind::Video => ([0x65, 0x88], 1_800),
     };
-    let ssrc = webrtc::media_stream::Track::ssrcs(&*track).await.first().copied().expect("the track has one encoding");
+    let ssrc = webrtc::media_stream::Track::ssrcs(&*track)
+        .await
+        .first()
+        .copied()
+        .expect("the track has one encoding");
     let (mut sequence_number, mut timestamp) = (rand::random::<u16>(), rand::random::<u32>());
     let mut beat = tokio::time::interval(Duration::from_millis(20));
     loop {

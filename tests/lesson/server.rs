@@ -36,9 +36,18 @@ impl Server {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = Client::new();
         let data = tempfile::tempdir().expect("a folder");
-        let port = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port();
+        let port = TcpListener::bind("127.0.0.1:0")
+            .and_then(|l| l.local_addr())
+            .expect("a free port")
+            .port();
         let child = Command::new(env!("CARGO_BIN_EXE_tongke"))
-            .args(["serve", "--demo", "--listen", &format!("127.0.0.1:{port}"), "--data"])
+            .args([
+                "serve",
+                "--demo",
+                "--listen",
+                &format!("127.0.0.1:{port}"),
+                "--data",
+            ])
             .arg(data.path())
             .env("TONGKE_MEDIA__LISTEN", "127.0.0.1")
             .env("TONGKE_MEDIA__PORT", "0")
@@ -49,7 +58,13 @@ impl Server {
             .spawn()
             .expect("the server starts");
         let base = format!("http://127.0.0.1:{port}");
-        let mut server = Server { child, data, client, base, demo: Value::Null };
+        let mut server = Server {
+            child,
+            data,
+            client,
+            base,
+            demo: Value::Null,
+        };
         server.wait_until_ready().await;
         server
     }
@@ -65,12 +80,19 @@ impl Server {
     }
 
     async fn answers(&self) -> bool {
-        self.client.get(format!("{}/readyz", self.base)).send().await.is_ok_and(|answer| answer.status().is_success())
+        self.client
+            .get(format!("{}/readyz", self.base))
+            .send()
+            .await
+            .is_ok_and(|answer| answer.status().is_success())
     }
 
     /// SIGTERM.
     pub fn terminate(&self) {
-        let told = Command::new("kill").arg(self.child.id().to_string()).status().expect("kill runs");
+        let told = Command::new("kill")
+            .arg(self.child.id().to_string())
+            .status()
+            .expect("kill runs");
         assert!(told.success());
     }
 
@@ -92,44 +114,86 @@ impl Server {
 
     /// The lesson that is in the timetable now.
     pub fn lesson(&self) -> String {
-        self.demo["lesson"]["id"].as_str().expect("demo.json names the lesson").to_owned()
+        self.demo["lesson"]["id"]
+            .as_str()
+            .expect("demo.json names the lesson")
+            .to_owned()
     }
 
     pub async fn person(&self, login: &str) -> Visitor {
-        let people = self.demo["people"].as_array().expect("demo.json lists people");
-        let person = people.iter().find(|p| p["login"] == login).expect("demo.json has the person");
-        self.enter("/api/session", &json!({ "login": login, "password": person["password"] })).await
+        let people = self.demo["people"]
+            .as_array()
+            .expect("demo.json lists people");
+        let person = people
+            .iter()
+            .find(|p| p["login"] == login)
+            .expect("demo.json has the person");
+        self.enter(
+            "/api/session",
+            &json!({ "login": login, "password": person["password"] }),
+        )
+        .await
     }
 
     /// The device of the classroom whose name begins like this.
     pub async fn room(&self, name: &str) -> Visitor {
-        let rooms = self.demo["rooms"].as_array().expect("demo.json lists rooms");
-        let room = rooms.iter().find(|r| r["name"].as_str().is_some_and(|n| n.starts_with(name)));
-        let url = room.and_then(|r| r["url"].as_str()).expect("demo.json has the room");
+        let rooms = self.demo["rooms"]
+            .as_array()
+            .expect("demo.json lists rooms");
+        let room = rooms
+            .iter()
+            .find(|r| r["name"].as_str().is_some_and(|n| n.starts_with(name)));
+        let url = room
+            .and_then(|r| r["url"].as_str())
+            .expect("demo.json has the room");
         let pass = url.rsplit('/').next().expect("an address has parts");
-        self.enter("/api/session/pass", &json!({ "pass": pass })).await
+        self.enter("/api/session/pass", &json!({ "pass": pass }))
+            .await
     }
 
     async fn enter(&self, path: &str, body: &Value) -> Visitor {
-        let answer =
-            self.client.post(format!("{}{path}", self.base)).json(body).send().await.expect("the server answers");
+        let answer = self
+            .client
+            .post(format!("{}{path}", self.base))
+            .json(body)
+            .send()
+            .await
+            .expect("the server answers");
         assert_eq!(answer.status(), StatusCode::OK, "{path}");
-        let cookie = answer.headers()[SET_COOKIE].to_str().expect("a cookie is ASCII");
-        Visitor { cookie: cookie.split(';').next().expect("split gives one part at least").to_owned() }
+        let cookie = answer.headers()[SET_COOKIE]
+            .to_str()
+            .expect("a cookie is ASCII");
+        Visitor {
+            cookie: cookie
+                .split(';')
+                .next()
+                .expect("split gives one part at least")
+                .to_owned(),
+        }
     }
 
     pub async fn get(&self, visitor: &Visitor, path: &str) -> Response {
-        let request = self.client.get(format!("{}{path}", self.base)).header(COOKIE, &visitor.cookie);
+        let request = self
+            .client
+            .get(format!("{}{path}", self.base))
+            .header(COOKIE, &visitor.cookie);
         request.send().await.expect("the server answers")
     }
 
     pub async fn post(&self, visitor: &Visitor, path: &str, body: &Value) -> Response {
-        let request = self.client.post(format!("{}{path}", self.base)).header(COOKIE, &visitor.cookie).json(body);
+        let request = self
+            .client
+            .post(format!("{}{path}", self.base))
+            .header(COOKIE, &visitor.cookie)
+            .json(body);
         request.send().await.expect("the server answers")
     }
 
     pub async fn delete(&self, visitor: &Visitor, path: &str) -> Response {
-        let request = self.client.delete(format!("{}{path}", self.base)).header(COOKIE, &visitor.cookie);
+        let request = self
+            .client
+            .delete(format!("{}{path}", self.base))
+            .header(COOKIE, &visitor.cookie);
         request.send().await.expect("the server answers")
     }
 
@@ -137,7 +201,9 @@ impl Server {
     pub async fn token(&self, kind: &str) -> (String, String) {
         let lead = self.person("zhoumin").await;
         let path = format!("/api/lessons/{}/tokens", self.lesson());
-        let answer = self.post(&lead, &path, &json!({ "kind": kind, "label": "录播主机" })).await;
+        let answer = self
+            .post(&lead, &path, &json!({ "kind": kind, "label": "录播主机" }))
+            .await;
         assert_eq!(answer.status(), StatusCode::CREATED);
         let made: Value = answer.json().await.expect("JSON");
         let text = |key: &str| made[key].as_str().expect("a string").to_owned();
@@ -145,17 +211,40 @@ impl Server {
     }
 
     /// A request to `/whip/…` or `/whep/…` as a program makes it.
-    pub fn program(&self, method: reqwest::Method, path: &str, token: &str) -> reqwest::RequestBuilder {
-        self.client.request(method, format!("{}{path}", self.base)).bearer_auth(token)
+    pub fn program(
+        &self,
+        method: reqwest::Method,
+        path: &str,
+        token: &str,
+    ) -> reqwest::RequestBuilder {
+        self.client
+            .request(method, format!("{}{path}", self.base))
+            .bearer_auth(token)
     }
 
     /// Posts an offer. The answer's status, its session's path, and its body.
-    pub async fn offer(&self, path: &str, token: &str, sdp: String) -> (StatusCode, String, String) {
-        let request =
-            self.program(reqwest::Method::POST, path, token).header(CONTENT_TYPE, "application/sdp").body(sdp);
+    pub async fn offer(
+        &self,
+        path: &str,
+        token: &str,
+        sdp: String,
+    ) -> (StatusCode, String, String) {
+        let request = self
+            .program(reqwest::Method::POST, path, token)
+            .header(CONTENT_TYPE, "application/sdp")
+            .body(sdp);
         let answer = request.send().await.expect("the server answers");
-        let location = answer.headers().get("location").and_then(|l| l.to_str().ok()).unwrap_or_default().to_owned();
-        (answer.status(), location, answer.text().await.expect("a body"))
+        let location = answer
+            .headers()
+            .get("location")
+            .and_then(|l| l.to_str().ok())
+            .unwrap_or_default()
+            .to_owned();
+        (
+            answer.status(),
+            location,
+            answer.text().await.expect("a body"),
+        )
     }
 }
 
@@ -170,7 +259,10 @@ impl Drop for Server {
         if std::thread::panicking() {
             let log = std::fs::read_to_string(self.data.path().join("log")).unwrap_or_default();
             let last: Vec<&str> = log.lines().rev().take(LOG_LINES).collect();
-            eprintln!("the server's last words:\n{}", last.into_iter().rev().collect::<Vec<_>>().join("\n"));
+            eprintln!(
+                "the server's last words:\n{}",
+                last.into_iter().rev().collect::<Vec<_>>().join("\n")
+            );
         }
     }
 }

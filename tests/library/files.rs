@@ -15,7 +15,8 @@ pub fn file(kind: &str, sentence: &str) -> Vec<u8> {
         "docx" => docx(sentence),
         "pptx" => pptx(sentence),
         "pdf" => pdf(sentence),
-        "html" => format!("<!doctype html><meta charset=utf-8><title>材料</title><p>{sentence}").into_bytes(),
+        "html" => format!("<!doctype html><meta charset=utf-8><title>材料</title><p>{sentence}")
+            .into_bytes(),
         _ => sentence.to_owned().into_bytes(),
     }
 }
@@ -25,7 +26,11 @@ fn docx(sentence: &str) -> Vec<u8> {
         r#"<w:document xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main"><w:body><w:p><w:r><w:t>{sentence}</w:t></w:r></w:p></w:body></w:document>"#
     );
     let kind = format!("{OFFICE_TYPE}.wordprocessingml.document.main+xml");
-    office(("word/document.xml", &kind, &[("word/document.xml", &document)]))
+    office((
+        "word/document.xml",
+        &kind,
+        &[("word/document.xml", &document)],
+    ))
 }
 
 /// A deck of as many slides as a lesson has, with the sentence on the last.
@@ -35,8 +40,7 @@ fn pptx(sentence: &str) -> Vec<u8> {
         r#"xmlns:a="http://schemas.openxmlformats.org/drawingml/2006/main" xmlns:p="http://schemas.openxmlformats.org/presentationml/2006/main" xmlns:r="{OFFICE}""#
     );
     let slide = |text: &str| {
-        let place =
-            r#"<p:spPr><a:xfrm><a:off x="900000" y="900000"/><a:ext cx="9000000" cy="2000000"/></a:xfrm></p:spPr>"#;
+        let place = r#"<p:spPr><a:xfrm><a:off x="900000" y="900000"/><a:ext cx="9000000" cy="2000000"/></a:xfrm></p:spPr>"#;
         format!(
             r#"<p:sld {names}><p:cSld><p:spTree><p:sp>{place}<p:txBody><a:bodyPr/><a:p><a:r><a:t>{text}</a:t></a:r></a:p></p:txBody></p:sp></p:spTree></p:cSld></p:sld>"#
         )
@@ -44,14 +48,24 @@ fn pptx(sentence: &str) -> Vec<u8> {
     let (mut listed, mut linked, mut parts) = (String::new(), String::new(), Vec::new());
     for n in 1..=SLIDES {
         listed += &format!(r#"<p:sldId id="{}" r:id="s{n}"/>"#, 255 + n);
-        linked += &format!(r#"<Relationship Id="s{n}" Type="{OFFICE}/slide" Target="slides/slide{n}.xml"/>"#);
-        let text = if n == SLIDES { sentence.to_owned() } else { format!("第{n}页") };
+        linked += &format!(
+            r#"<Relationship Id="s{n}" Type="{OFFICE}/slide" Target="slides/slide{n}.xml"/>"#
+        );
+        let text = if n == SLIDES {
+            sentence.to_owned()
+        } else {
+            format!("第{n}页")
+        };
         parts.push((format!("ppt/slides/slide{n}.xml"), slide(&text)));
     }
-    let main = format!(r#"<p:presentation {names}><p:sldIdLst>{listed}</p:sldIdLst></p:presentation>"#);
+    let main =
+        format!(r#"<p:presentation {names}><p:sldIdLst>{listed}</p:sldIdLst></p:presentation>"#);
     parts.push(("ppt/presentation.xml".into(), main));
     parts.push(("ppt/_rels/presentation.xml.rels".into(), relations(&linked)));
-    let parts: Vec<(&str, &str)> = parts.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
+    let parts: Vec<(&str, &str)> = parts
+        .iter()
+        .map(|(name, text)| (name.as_str(), text.as_str()))
+        .collect();
     let kind = format!("{OFFICE_TYPE}.presentationml.presentation.main+xml");
     office(("ppt/presentation.xml", &kind, &parts))
 }
@@ -60,10 +74,16 @@ fn office((main, kind, parts): Office) -> Vec<u8> {
     let types = format!(
         r#"<Types xmlns="{PACKAGE}/content-types"><Default Extension="xml" ContentType="application/xml"/><Default Extension="rels" ContentType="application/vnd.openxmlformats-package.relationships+xml"/><Override PartName="/{main}" ContentType="{kind}"/></Types>"#
     );
-    let links = relations(&format!(r#"<Relationship Id="r1" Type="{OFFICE}/officeDocument" Target="{main}"/>"#));
+    let links = relations(&format!(
+        r#"<Relationship Id="r1" Type="{OFFICE}/officeDocument" Target="{main}"/>"#
+    ));
     let mut archive = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
-    for (name, text) in [("[Content_Types].xml", &*types), ("_rels/.rels", &links)].iter().chain(parts) {
-        let options = zip::write::SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
+    for (name, text) in [("[Content_Types].xml", &*types), ("_rels/.rels", &links)]
+        .iter()
+        .chain(parts)
+    {
+        let options = zip::write::SimpleFileOptions::default()
+            .compression_method(zip::CompressionMethod::Stored);
         archive.start_file(*name, options).expect("a name");
         archive.write_all(text.as_bytes()).expect("memory");
     }
@@ -76,9 +96,15 @@ fn relations(links: &str) -> String {
 
 /// One page in a Chinese font that the file does not bring, as many programs write it.
 fn pdf(sentence: &str) -> Vec<u8> {
-    let codes: String = sentence.encode_utf16().map(|unit| format!("{unit:04X}")).collect();
+    let codes: String = sentence
+        .encode_utf16()
+        .map(|unit| format!("{unit:04X}"))
+        .collect();
     let content = format!("BT /F 20 Tf 20 50 Td <{codes}> Tj ET");
-    let meanings: String = sentence.encode_utf16().map(|unit| format!("<{unit:04X}> <{unit:04X}>\n")).collect();
+    let meanings: String = sentence
+        .encode_utf16()
+        .map(|unit| format!("<{unit:04X}> <{unit:04X}>\n"))
+        .collect();
     let map = format!(
         "/CIDInit /ProcSet findresource begin 12 dict begin begincmap /CMapName /Words def /CMapType 2 def\n\
          1 begincodespacerange <0000> <FFFF> endcodespacerange\n{} beginbfchar\n{meanings}endbfchar\nendcmap end end",

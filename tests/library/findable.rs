@@ -29,12 +29,17 @@ fn file(kind: &str, word: &str) -> Vec<u8> {
 
 /// A word that nothing else has: characters that no text of the demonstration uses.
 fn word(random: &mut impl Rng) -> String {
-    (0..4).filter_map(|_| char::from_u32(random.random_range(0x9300..0x9F00))).collect()
+    (0..4)
+        .filter_map(|_| char::from_u32(random.random_range(0x9300..0x9F00)))
+        .collect()
 }
 
 async fn upload(tus: &Tus, name: &str, bytes: &[u8]) -> String {
     let at = tus.announce(bytes.len(), name).await;
-    let answer = tus.patch(&at, 0, bytes, Duration::ZERO).await.expect("answers");
+    let answer = tus
+        .patch(&at, 0, bytes, Duration::ZERO)
+        .await
+        .expect("answers");
     assert_eq!(answer.status, 204, "{answer:?}");
     answer.resource.expect("a whole file is a resource")
 }
@@ -45,10 +50,15 @@ async fn found_after(tus: &Tus, line: &str, resource: &str) -> Duration {
     loop {
         let answer = tus.search(line).await;
         let hits = answer["hits"].as_array().expect("hits");
-        if answer["approximate"] == Value::Bool(false) && hits.iter().any(|hit| hit["id"] == resource) {
+        if answer["approximate"] == Value::Bool(false)
+            && hits.iter().any(|hit| hit["id"] == resource)
+        {
             return begun.elapsed();
         }
-        assert!(begun.elapsed() < PATIENCE, "{line} does not find {resource}: {answer}");
+        assert!(
+            begun.elapsed() < PATIENCE,
+            "{line} does not find {resource}: {answer}"
+        );
         tokio::time::sleep(ASK_EVERY).await;
     }
 }
@@ -56,7 +66,10 @@ async fn found_after(tus: &Tus, line: &str, resource: &str) -> Duration {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn findable_seconds_after_the_last_byte() {
     let mut chance = chance();
-    let uploads = std::env::var("TONGKE_UPLOADS").ok().and_then(|text| text.parse().ok()).unwrap_or(UPLOADS);
+    let uploads = std::env::var("TONGKE_UPLOADS")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(UPLOADS);
     let server = Server::start().await;
     let tus = server.tus();
     let mut times: BTreeMap<&str, Vec<(f64, f64)>> = BTreeMap::new();
@@ -67,19 +80,29 @@ async fn findable_seconds_after_the_last_byte() {
             let begun = Instant::now();
             let by_title = found_after(&tus, &title, &resource).await;
             found_after(&tus, &body, &resource).await;
-            times.entry(kind).or_default().push((by_title.as_secs_f64(), begun.elapsed().as_secs_f64()));
+            times
+                .entry(kind)
+                .or_default()
+                .push((by_title.as_secs_f64(), begun.elapsed().as_secs_f64()));
         }
     }
     for (kind, times) in times {
         let (by_title, by_text): (Vec<f64>, Vec<f64>) = times.into_iter().unzip();
-        println!("{kind:<4} by title {}; by text {}", distribution(by_title), distribution(by_text));
+        println!(
+            "{kind:<4} by title {}; by text {}",
+            distribution(by_title),
+            distribution(by_text)
+        );
     }
 }
 
 fn distribution(mut seconds: Vec<f64>) -> String {
     seconds.sort_by(f64::total_cmp);
     let at = |share: f64| seconds[((seconds.len() - 1) as f64 * share).round() as usize];
-    let late = seconds.iter().filter(|seconds| **seconds > GOAL_SECONDS).count();
+    let late = seconds
+        .iter()
+        .filter(|seconds| **seconds > GOAL_SECONDS)
+        .count();
     let [least, half, most_of_it, most] = [0.0, 0.5, 0.9, 1.0].map(at);
     let count = seconds.len();
     format!(
@@ -108,5 +131,9 @@ async fn a_server_that_is_killed_while_it_indexes_finds_everything_when_it_comes
         found_after(&tus, word, resource).await;
         assert_eq!(tus.search(word).await["total"], 1, "{word} is found once");
     }
-    println!("{} kills while indexing, {} resources, all found", kills(), shelf.len());
+    println!(
+        "{} kills while indexing, {} resources, all found",
+        kills(),
+        shelf.len()
+    );
 }

@@ -23,12 +23,18 @@ const KILLS: usize = 4;
 const FOREVER: Duration = Duration::from_secs(3600);
 
 fn kills() -> usize {
-    std::env::var("TONGKE_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(KILLS)
+    std::env::var("TONGKE_KILLS")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(KILLS)
 }
 
 /// Randomness that a failed run tells.
 fn chance() -> StdRng {
-    let seed = std::env::var("TONGKE_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or_else(rand::random);
+    let seed = std::env::var("TONGKE_SEED")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or_else(rand::random);
     println!("TONGKE_SEED={seed}");
     StdRng::seed_from_u64(seed)
 }
@@ -42,12 +48,25 @@ fn content(chance: &mut StdRng, bytes: usize) -> Vec<u8> {
 }
 
 /// Sends pieces from the acknowledged offset on until the file is whole or the server is gone. Returns the highest offset acknowledged.
-async fn send(tus: &Tus, at: &str, content: &[u8], mut offset: usize, chance: &mut StdRng) -> usize {
+async fn send(
+    tus: &Tus,
+    at: &str,
+    content: &[u8],
+    mut offset: usize,
+    chance: &mut StdRng,
+) -> usize {
     while offset < content.len() {
         let most = (content.len() - offset).min(chance.random_range(1..1_500_000));
         let pause = Duration::from_micros(chance.random_range(0..2_000));
-        match tus.patch(at, offset, &content[offset..offset + most], pause).await {
-            Ok(Answer { status: 204, offset: Some(acknowledged), .. }) => offset = acknowledged,
+        match tus
+            .patch(at, offset, &content[offset..offset + most], pause)
+            .await
+        {
+            Ok(Answer {
+                status: 204,
+                offset: Some(acknowledged),
+                ..
+            }) => offset = acknowledged,
             Ok(answer) => panic!("a piece was refused: {answer:?}"),
             Err(_) => break,
         }
@@ -68,7 +87,11 @@ async fn a_killed_server_has_every_byte_that_it_acknowledged() {
             let tus = server.tus();
             // The last file is sent to its end.
             let last = killed == kills();
-            let until = if last { FOREVER } else { Duration::from_millis(chance.random_range(20..900)) };
+            let until = if last {
+                FOREVER
+            } else {
+                Duration::from_millis(chance.random_range(20..900))
+            };
             let mut dice = StdRng::seed_from_u64(chance.next_u64());
             let sending = send(&tus, &at, &content, acknowledged, &mut dice);
             let told = tokio::select! {
@@ -82,12 +105,18 @@ async fn a_killed_server_has_every_byte_that_it_acknowledged() {
                 let there = server.tus().offset(&at).await;
                 lost += acknowledged.saturating_sub(there);
                 kept_beyond += there.saturating_sub(acknowledged);
-                assert!(there >= acknowledged, "acknowledged {acknowledged}, and {there} is there");
+                assert!(
+                    there >= acknowledged,
+                    "acknowledged {acknowledged}, and {there} is there"
+                );
                 acknowledged = there;
             }
         }
         whole += 1;
-        assert_eq!(server.tus().download(&at).await, hex::encode(Sha256::digest(&content)));
+        assert_eq!(
+            server.tus().download(&at).await,
+            hex::encode(Sha256::digest(&content))
+        );
     }
     println!(
         "{killed} kills, {whole} files whole, {lost} acknowledged bytes lost, {kept_beyond} bytes kept that nobody was told of"
@@ -121,7 +150,10 @@ async fn a_server_that_is_killed_while_it_finishes_makes_one_resource_of_one_fil
         let tus = server.tus();
         let offset = tus.offset(at).await;
         if offset < content.len() {
-            let answer = tus.patch(at, offset, &content[offset..], Duration::ZERO).await.expect("answers");
+            let answer = tus
+                .patch(at, offset, &content[offset..], Duration::ZERO)
+                .await
+                .expect("answers");
             assert_eq!(answer.status, 204, "{answer:?}");
         }
         let resource = tus.resource(at).await;
@@ -130,6 +162,15 @@ async fn a_server_that_is_killed_while_it_finishes_makes_one_resource_of_one_fil
         }
         assert_eq!(tus.download(at).await, hex::encode(Sha256::digest(content)));
     }
-    assert_eq!(server.tus().resources().await - before, files.len() as i64, "one resource of each file");
-    println!("{} kills while finishing, {} files, {} resources", files.len(), files.len(), files.len());
+    assert_eq!(
+        server.tus().resources().await - before,
+        files.len() as i64,
+        "one resource of each file"
+    );
+    println!(
+        "{} kills while finishing, {} files, {} resources",
+        files.len(),
+        files.len(),
+        files.len()
+    );
 }

@@ -30,13 +30,28 @@ impl Server {
         let data = tempfile::tempdir().expect("a folder");
         let port = free_port();
         let child = spawn(&data, port);
-        let mut server = Server { child, data, port, client: Client::new(), cookie: String::new() };
+        let mut server = Server {
+            child,
+            data,
+            port,
+            client: Client::new(),
+            cookie: String::new(),
+        };
         server.wait_until_ready().await;
-        let people: Value = serde_json::from_slice(&std::fs::read(server.demo()).expect("written")).expect("JSON");
+        let people: Value =
+            serde_json::from_slice(&std::fs::read(server.demo()).expect("written")).expect("JSON");
         let person = &people["people"][0];
         let form = json!({ "login": person["login"], "password": person["password"] });
-        let answer = server.client.post(format!("{}/api/session", server.base())).json(&form).send().await;
-        let cookie = answer.expect("answers").headers()[SET_COOKIE].to_str().expect("ASCII").to_owned();
+        let answer = server
+            .client
+            .post(format!("{}/api/session", server.base()))
+            .json(&form)
+            .send()
+            .await;
+        let cookie = answer.expect("answers").headers()[SET_COOKIE]
+            .to_str()
+            .expect("ASCII")
+            .to_owned();
         server.cookie = cookie.split(';').next().expect("a first part").to_owned();
         server
     }
@@ -58,7 +73,11 @@ impl Server {
     }
 
     pub fn tus(&self) -> Tus {
-        Tus { port: self.port, cookie: self.cookie.clone(), client: self.client.clone() }
+        Tus {
+            port: self.port,
+            cookie: self.cookie.clone(),
+            client: self.client.clone(),
+        }
     }
 
     fn base(&self) -> String {
@@ -72,11 +91,19 @@ impl Server {
     async fn wait_until_ready(&self) {
         let deadline = Instant::now() + START_TIMEOUT;
         loop {
-            let answer = self.client.get(format!("{}/readyz", self.base())).send().await;
+            let answer = self
+                .client
+                .get(format!("{}/readyz", self.base()))
+                .send()
+                .await;
             if answer.is_ok_and(|answer| answer.status().is_success()) && self.demo().exists() {
                 return;
             }
-            assert!(Instant::now() < deadline, "the server is not ready in time: {}", self.log());
+            assert!(
+                Instant::now() < deadline,
+                "the server is not ready in time: {}",
+                self.log()
+            );
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
@@ -87,13 +114,26 @@ impl Server {
 }
 
 fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port()
+    TcpListener::bind("127.0.0.1:0")
+        .and_then(|listener| listener.local_addr())
+        .expect("a free port")
+        .port()
 }
 
 fn spawn(data: &TempDir, port: u16) -> Child {
-    let log = std::fs::File::options().create(true).append(true).open(data.path().join("log")).expect("a file");
+    let log = std::fs::File::options()
+        .create(true)
+        .append(true)
+        .open(data.path().join("log"))
+        .expect("a file");
     Command::new(env!("CARGO_BIN_EXE_tongke"))
-        .args(["serve", "--demo", "--listen", &format!("127.0.0.1:{port}"), "--data"])
+        .args([
+            "serve",
+            "--demo",
+            "--listen",
+            &format!("127.0.0.1:{port}"),
+            "--data",
+        ])
         .arg(data.path())
         .env("TONGKE_MEDIA__LISTEN", "127.0.0.1")
         .env("TONGKE_MEDIA__PORT", "0")
@@ -111,7 +151,10 @@ impl Drop for Server {
         if std::thread::panicking() {
             let log = self.log();
             let last: Vec<&str> = log.lines().rev().take(60).collect();
-            eprintln!("the server's last words:\n{}", last.into_iter().rev().collect::<Vec<_>>().join("\n"));
+            eprintln!(
+                "the server's last words:\n{}",
+                last.into_iter().rev().collect::<Vec<_>>().join("\n")
+            );
         }
     }
 }

@@ -32,41 +32,76 @@ pub struct Answer {
 impl Tus {
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let url = format!("http://127.0.0.1:{}{path}", self.port);
-        self.client.request(method, url).header(COOKIE, &self.cookie).header("tus-resumable", "1.0.0")
+        self.client
+            .request(method, url)
+            .header(COOKIE, &self.cookie)
+            .header("tus-resumable", "1.0.0")
     }
 
     pub async fn announce(&self, size: usize, name: &str) -> String {
         let metadata = format!("filename {}", BASE64_STANDARD.encode(name));
-        let request = self.request(Method::POST, "/api/uploads").header("upload-length", size);
-        let answer = request.header("upload-metadata", metadata).send().await.expect("answers");
+        let request = self
+            .request(Method::POST, "/api/uploads")
+            .header("upload-length", size);
+        let answer = request
+            .header("upload-metadata", metadata)
+            .send()
+            .await
+            .expect("answers");
         assert_eq!(answer.status().as_u16(), 201);
-        answer.headers()["location"].to_str().expect("ASCII").to_owned()
+        answer.headers()["location"]
+            .to_str()
+            .expect("ASCII")
+            .to_owned()
     }
 
     /// The offset that the server tells.
     pub async fn offset(&self, at: &str) -> usize {
-        let answer = self.request(Method::HEAD, at).send().await.expect("answers");
+        let answer = self
+            .request(Method::HEAD, at)
+            .send()
+            .await
+            .expect("answers");
         assert_eq!(answer.status().as_u16(), 200);
-        answer.headers()["upload-offset"].to_str().ok().and_then(|text| text.parse().ok()).expect("a number")
+        answer.headers()["upload-offset"]
+            .to_str()
+            .ok()
+            .and_then(|text| text.parse().ok())
+            .expect("a number")
     }
 
     /// The resource that a finished upload became.
     pub async fn resource(&self, at: &str) -> String {
-        let answer = self.request(Method::HEAD, at).send().await.expect("answers");
-        answer.headers()["tongke-resource"].to_str().expect("ASCII").to_owned()
+        let answer = self
+            .request(Method::HEAD, at)
+            .send()
+            .await
+            .expect("answers");
+        answer.headers()["tongke-resource"]
+            .to_str()
+            .expect("ASCII")
+            .to_owned()
     }
 
     /// The SHA-256 of what the upload became, as it is downloaded.
     pub async fn download(&self, at: &str) -> String {
         let path = format!("/api/resources/{}/file", self.resource(at).await);
-        let answer = self.request(Method::GET, &path).send().await.expect("answers");
+        let answer = self
+            .request(Method::GET, &path)
+            .send()
+            .await
+            .expect("answers");
         assert_eq!(answer.status().as_u16(), 200);
         hex::encode(Sha256::digest(answer.bytes().await.expect("a body")))
     }
 
     /// How many resources I have.
     pub async fn resources(&self) -> i64 {
-        let answer = self.request(Method::GET, "/api/resources?mine=true").send().await.expect("answers");
+        let answer = self
+            .request(Method::GET, "/api/resources?mine=true")
+            .send()
+            .await
+            .expect("answers");
         let list: Value = answer.json().await.expect("JSON");
         list["total"].as_i64().expect("a number")
     }
@@ -75,11 +110,23 @@ impl Tus {
     pub async fn search(&self, line: &str) -> Value {
         let typed: String = line.bytes().map(|byte| format!("%{byte:02X}")).collect();
         let request = self.request(Method::GET, &format!("/api/search?q={typed}"));
-        request.send().await.expect("answers").json().await.expect("JSON")
+        request
+            .send()
+            .await
+            .expect("answers")
+            .json()
+            .await
+            .expect("JSON")
     }
 
     /// A piece, in sips with pauses between them; an error when the server is gone.
-    pub async fn patch(&self, at: &str, offset: usize, bytes: &[u8], pause: Duration) -> io::Result<Answer> {
+    pub async fn patch(
+        &self,
+        at: &str,
+        offset: usize,
+        bytes: &[u8],
+        pause: Duration,
+    ) -> io::Result<Answer> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).await?;
         let head = format!(
             "PATCH {at} HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nCookie: {}\r\nTus-Resumable: 1.0.0\r\nUpload-Offset: {offset}\r\n\
@@ -107,8 +154,15 @@ fn parse(answer: &str) -> Option<Answer> {
     let status = head.split(' ').nth(1)?.parse().ok()?;
     let header = |name: &str| {
         let lines = head.lines().filter_map(|line| line.split_once(':'));
-        lines.clone().find(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim().to_owned())
+        lines
+            .clone()
+            .find(|(found, _)| found.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.trim().to_owned())
     };
     let offset = header("upload-offset").and_then(|text| text.parse().ok());
-    Some(Answer { status, offset, resource: header("tongke-resource") })
+    Some(Answer {
+        status,
+        offset,
+        resource: header("tongke-resource"),
+    })
 }

@@ -58,7 +58,8 @@ export interface RecordedTrack {
 
 export interface TimelineEvent {
   at_ms: number
-  kind: 'started' | 'ended' | 'joined' | 'left' | 'stage' | 'hand' | 'chat' | 'screen' | 'deck' | 'page'
+  kind:
+    'started' | 'ended' | 'joined' | 'left' | 'stage' | 'hand' | 'chat' | 'screen' | 'deck' | 'page'
   body: Record<string, unknown>
 }
 
@@ -116,10 +117,12 @@ export class ApiError extends Error {
 }
 
 export const get = <T>(path: string): Promise<T> => request<T>('GET', path)
-export const post = <T>(path: string, body: unknown = {}): Promise<T> => request<T>('POST', path, body)
+export const post = <T>(path: string, body: unknown = {}): Promise<T> =>
+  request<T>('POST', path, body)
 export const put = <T>(path: string, body: unknown): Promise<T> => request<T>('PUT', path, body)
 export const patch = <T>(path: string, body: unknown): Promise<T> => request<T>('PATCH', path, body)
-export const remove = (path: string, body?: unknown): Promise<void> => request<void>('DELETE', path, body)
+export const remove = (path: string, body?: unknown): Promise<void> =>
+  request<void>('DELETE', path, body)
 
 /** A request that a dead line must not hold forever: after this the page says so and tries again. */
 const PATIENCE_MS = 15_000

@@ -14,18 +14,70 @@ export const router = createRouter({
   history: createWebHistory(),
   routes: [
     { path: '/', name: 'today', component: () => import('./pages/TodayPage.vue') },
-    { path: '/signin', name: 'signin', component: () => import('./pages/SignInPage.vue'), meta: { open: true, bare: true } },
-    { path: '/setup/:token', name: 'setup', component: () => import('./pages/SetupPage.vue'), props: true, meta: { open: true, bare: true } },
-    { path: '/room/:pass', name: 'room', component: () => import('./pages/RoomPage.vue'), props: true, meta: { open: true, bare: true } },
-    { path: '/lessons/:id/live', name: 'live', component: () => import('./live/LivePage.vue'), props: true, meta: { bare: true } },
-    { path: '/lessons/:id/replay', name: 'replay', component: () => import('./replay/ReplayPage.vue'), props: true },
-    { path: '/recordings', name: 'recordings', component: () => import('./pages/RecordingsPage.vue') },
+    {
+      path: '/signin',
+      name: 'signin',
+      component: () => import('./pages/SignInPage.vue'),
+      meta: { open: true, bare: true },
+    },
+    {
+      path: '/setup/:token',
+      name: 'setup',
+      component: () => import('./pages/SetupPage.vue'),
+      props: true,
+      meta: { open: true, bare: true },
+    },
+    {
+      path: '/room/:pass',
+      name: 'room',
+      component: () => import('./pages/RoomPage.vue'),
+      props: true,
+      meta: { open: true, bare: true },
+    },
+    {
+      path: '/lessons/:id/live',
+      name: 'live',
+      component: () => import('./live/LivePage.vue'),
+      props: true,
+      meta: { bare: true },
+    },
+    {
+      path: '/lessons/:id/replay',
+      name: 'replay',
+      component: () => import('./replay/ReplayPage.vue'),
+      props: true,
+    },
+    {
+      path: '/recordings',
+      name: 'recordings',
+      component: () => import('./pages/RecordingsPage.vue'),
+    },
     { path: '/library', name: 'library', component: () => import('./library/LibraryPage.vue') },
-    { path: '/library/collections/:id', name: 'collection', component: () => import('./library/CollectionPage.vue'), props: true },
-    { path: '/library/:id', name: 'resource', component: () => import('./library/ResourcePage.vue'), props: true },
+    {
+      path: '/library/collections/:id',
+      name: 'collection',
+      component: () => import('./library/CollectionPage.vue'),
+      props: true,
+    },
+    {
+      path: '/library/:id',
+      name: 'resource',
+      component: () => import('./library/ResourcePage.vue'),
+      props: true,
+    },
     { path: '/account', name: 'account', component: () => import('./pages/AccountPage.vue') },
-    { path: '/admin/:tab?', name: 'admin', component: () => import('./admin/AdminPage.vue'), props: true },
-    { path: '/:rest(.*)*', name: 'missing', component: () => import('./pages/MissingPage.vue'), meta: { open: true } },
+    {
+      path: '/admin/:tab?',
+      name: 'admin',
+      component: () => import('./admin/AdminPage.vue'),
+      props: true,
+    },
+    {
+      path: '/:rest(.*)*',
+      name: 'missing',
+      component: () => import('./pages/MissingPage.vue'),
+      meta: { open: true },
+    },
   ],
   scrollBehavior: () => ({ top: 0 }),
 })
@@ -34,6 +86,7 @@ router.beforeEach(async (to) => {
   if (to.meta.open) return true
   // With the server away nobody is sent to the sign-in page: the page itself says what is wrong and tries again.
   const me = await whoAmI().catch(() => undefined)
-  if (me === null) return { name: 'signin', query: to.fullPath === '/' ? {} : { next: to.fullPath } }
+  if (me === null)
+    return { name: 'signin', query: to.fullPath === '/' ? {} : { next: to.fullPath } }
   return true
 })

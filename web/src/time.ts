@@ -6,7 +6,11 @@ const TAG: Record<Locale, string> = { zh: 'zh-CN', en: 'en-GB' }
 
 /** `08:00` in the reader's own time zone. */
 export function clockTime(at: Date | string, locale: Locale): string {
-  return new Intl.DateTimeFormat(TAG[locale], { hour: '2-digit', minute: '2-digit', hour12: false }).format(new Date(at))
+  return new Intl.DateTimeFormat(TAG[locale], {
+    hour: '2-digit',
+    minute: '2-digit',
+    hour12: false,
+  }).format(new Date(at))
 }
 
 /** `11月22日 星期日` · `Sunday, 22 November`; with its year when that is not the year of `now`. */
@@ -14,7 +18,12 @@ export function longDate(at: Date | string, locale: Locale, now = new Date()): s
   const date = new Date(at)
   const otherYear = date.getFullYear() !== now.getFullYear()
   if (locale === 'en') {
-    return new Intl.DateTimeFormat(TAG.en, { weekday: 'long', day: 'numeric', month: 'long', ...(otherYear && { year: 'numeric' }) }).format(date)
+    return new Intl.DateTimeFormat(TAG.en, {
+      weekday: 'long',
+      day: 'numeric',
+      month: 'long',
+      ...(otherYear && { year: 'numeric' }),
+    }).format(date)
   }
   const weekday = new Intl.DateTimeFormat(TAG.zh, { weekday: 'long' }).format(date)
   return `${otherYear ? `${date.getFullYear()}年` : ''}${date.getMonth() + 1}月${date.getDate()}日 ${weekday}`

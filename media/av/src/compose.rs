@@ -13,11 +13,31 @@ use crate::picture::{Reader, Track};
 
 pub const WIDTH: u32 = 1280;
 pub const HEIGHT: u32 = 720;
-const WHOLE: Area = Area { x: 0, y: 0, width: WIDTH, height: HEIGHT };
-const LEFT: Area = Area { x: 0, y: 0, width: WIDTH / 2, height: HEIGHT };
-const RIGHT: Area = Area { x: WIDTH / 2, y: 0, width: WIDTH / 2, height: HEIGHT };
+const WHOLE: Area = Area {
+    x: 0,
+    y: 0,
+    width: WIDTH,
+    height: HEIGHT,
+};
+const LEFT: Area = Area {
+    x: 0,
+    y: 0,
+    width: WIDTH / 2,
+    height: HEIGHT,
+};
+const RIGHT: Area = Area {
+    x: WIDTH / 2,
+    y: 0,
+    width: WIDTH / 2,
+    height: HEIGHT,
+};
 /// A quarter of the canvas in both directions, off the corner by 16 pixels.
-const CORNER: Area = Area { x: WIDTH * 3 / 4 - 16, y: HEIGHT * 3 / 4 - 16, width: WIDTH / 4, height: HEIGHT / 4 };
+const CORNER: Area = Area {
+    x: WIDTH * 3 / 4 - 16,
+    y: HEIGHT * 3 / 4 - 16,
+    width: WIDTH / 4,
+    height: HEIGHT / 4,
+};
 
 /// A part of the canvas; all numbers even, because colour has half the resolution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,16 +62,32 @@ pub struct Composer {
 
 impl Composer {
     pub fn new(manifest: &Manifest) -> Composer {
-        let tracks = manifest.pictures.iter().map(|(name, clips)| (name.clone(), Track::new(clips))).collect();
+        let tracks = manifest
+            .pictures
+            .iter()
+            .map(|(name, clips)| (name.clone(), Track::new(clips)))
+            .collect();
         let stills = manifest.stills.clone();
         let scenes = manifest.scenes.clone();
-        Composer { scenes, tracks, stills, still: None, scaled: BTreeMap::new(), last: None }
+        Composer {
+            scenes,
+            tracks,
+            stills,
+            still: None,
+            scaled: BTreeMap::new(),
+            last: None,
+        }
     }
 
     /// The canvas at this time; `None` when it is what it was before.
     pub fn at(&mut self, time_ms: u64) -> Result<Option<frame::Video>, Error> {
-        let scene = self.scenes.partition_point(|scene| scene.from_ms <= time_ms);
-        let parts = scene.checked_sub(1).map(|index| layout(&self.scenes[index])).unwrap_or_default();
+        let scene = self
+            .scenes
+            .partition_point(|scene| scene.from_ms <= time_ms);
+        let parts = scene
+            .checked_sub(1)
+            .map(|index| layout(&self.scenes[index]))
+            .unwrap_or_default();
         let mut serials = Vec::new();
         for (name, _) in &parts {
             serials.push(match self.tracks.get_mut(name) {
@@ -72,9 +108,14 @@ impl Composer {
         for (name, area) in parts {
             let (picture, name) = match self.tracks.get_mut(&name) {
                 Some(track) => (track.at(time_ms as i64)?, name),
-                None => (self.still.as_ref().and_then(Still::picture), STILL.to_owned()),
+                None => (
+                    self.still.as_ref().and_then(Still::picture),
+                    STILL.to_owned(),
+                ),
             };
-            let Some((serial, picture)) = picture else { continue };
+            let Some((serial, picture)) = picture else {
+                continue;
+            };
             let scaled = self.scaled.entry((name, area == CORNER)).or_default();
             scaled.update(serial, picture, area)?;
             blit(&scaled.picture, area, &mut canvas);
@@ -88,9 +129,22 @@ impl Composer {
             return still.serial;
         }
         let serial = self.still.as_ref().map_or(1, |still| still.serial + 1);
-        let first = |path: &PathBuf| Reader::open(path).and_then(|mut file| file.next()).ok().flatten();
-        let picture = self.stills.get(name).and_then(first).map(|(_, picture)| picture);
-        self.still = Some(Still { name: name.to_owned(), serial, picture });
+        let first = |path: &PathBuf| {
+            Reader::open(path)
+                .and_then(|mut file| file.next())
+                .ok()
+                .flatten()
+        };
+        let picture = self
+            .stills
+            .get(name)
+            .and_then(first)
+            .map(|(_, picture)| picture);
+        self.still = Some(Still {
+            name: name.to_owned(),
+            serial,
+            picture,
+        });
         serial
     }
 }
@@ -113,8 +167,15 @@ impl Still {
 
 fn layout(scene: &Scene) -> Vec<(String, Area)> {
     let main_area = if scene.beside.is_some() { LEFT } else { WHOLE };
-    let parts = [(&scene.main, main_area), (&scene.beside, RIGHT), (&scene.inset, CORNER)];
-    parts.into_iter().filter_map(|(name, area)| Some((name.clone()?, area))).collect()
+    let parts = [
+        (&scene.main, main_area),
+        (&scene.beside, RIGHT),
+        (&scene.inset, CORNER),
+    ];
+    parts
+        .into_iter()
+        .filter_map(|(name, area)| Some((name.clone()?, area)))
+        .collect()
 }
 
 /// A track's picture at the size it was last drawn in.
@@ -127,7 +188,12 @@ struct Scaled {
 
 impl Default for Scaled {
     fn default() -> Scaled {
-        Scaled { serial: 0, area: None, scaler: None, picture: frame::Video::empty() }
+        Scaled {
+            serial: 0,
+            area: None,
+            scaler: None,
+            picture: frame::Video::empty(),
+        }
     }
 }
 
@@ -150,23 +216,51 @@ pub fn scale(
     width: u32,
     height: u32,
 ) -> Result<frame::Video, Error> {
-    let from =
-        scaling::context::Definition { format: picture.format(), width: picture.width(), height: picture.height() };
-    let to = scaling::context::Definition { format: Pixel::YUV420P, width, height };
-    if !scaler.as_ref().is_some_and(|known| *known.input() == from && *known.output() == to) {
+    let from = scaling::context::Definition {
+        format: picture.format(),
+        width: picture.width(),
+        height: picture.height(),
+    };
+    let to = scaling::context::Definition {
+        format: Pixel::YUV420P,
+        width,
+        height,
+    };
+    if !scaler
+        .as_ref()
+        .is_some_and(|known| *known.input() == from && *known.output() == to)
+    {
         let quality = scaling::Flags::BILINEAR;
-        *scaler = Some(scaling::Context::get(from.format, from.width, from.height, to.format, width, height, quality)?);
+        *scaler = Some(scaling::Context::get(
+            from.format,
+            from.width,
+            from.height,
+            to.format,
+            width,
+            height,
+            quality,
+        )?);
     }
     let mut out = frame::Video::empty();
-    scaler.as_mut().expect("made above").run(picture, &mut out)?;
+    scaler
+        .as_mut()
+        .expect("made above")
+        .run(picture, &mut out)?;
     Ok(out)
 }
 
 /// The largest even size with the picture's shape inside the area.
 fn fit(picture: &frame::Video, area: Area) -> (u32, u32) {
-    let (w, h) = (u64::from(picture.width().max(1)), u64::from(picture.height().max(1)));
+    let (w, h) = (
+        u64::from(picture.width().max(1)),
+        u64::from(picture.height().max(1)),
+    );
     let (aw, ah) = (u64::from(area.width), u64::from(area.height));
-    let (width, height) = if w * ah >= h * aw { (aw, aw * h / w) } else { (ah * w / h, ah) };
+    let (width, height) = if w * ah >= h * aw {
+        (aw, aw * h / w)
+    } else {
+        (ah * w / h, ah)
+    };
     let even = |size: u64| (size as u32 & !1).max(2);
     (even(width), even(height))
 }
@@ -185,11 +279,18 @@ fn blit(picture: &frame::Video, area: Area, canvas: &mut frame::Video) {
     let y = (area.y + (area.height - picture.height()) / 2) & !1;
     for plane in 0..3 {
         let shift = if plane == 0 { 0 } else { 1 };
-        let (width, height) = ((picture.width() >> shift) as usize, (picture.height() >> shift) as usize);
+        let (width, height) = (
+            (picture.width() >> shift) as usize,
+            (picture.height() >> shift) as usize,
+        );
         let (from, to) = (picture.stride(plane), canvas.stride(plane));
         let start = (y >> shift) as usize * to + (x >> shift) as usize;
         let target = &mut canvas.data_mut(plane)[start..];
-        let rows = picture.data(plane).chunks(from).zip(target.chunks_mut(to)).take(height);
+        let rows = picture
+            .data(plane)
+            .chunks(from)
+            .zip(target.chunks_mut(to))
+            .take(height);
         rows.for_each(|(row, into)| into[..width].copy_from_slice(&row[..width]));
     }
 }
@@ -214,7 +315,16 @@ mod tests {
         blit(&white, CORNER, &mut canvas);
         let stride = canvas.stride(0);
         let at = |x: u32, y: u32| canvas.data(0)[y as usize * stride + x as usize];
-        assert_eq!((at(CORNER.x, CORNER.y), at(CORNER.x - 1, CORNER.y)), (200, 16));
-        assert_eq!((at(CORNER.x + 319, CORNER.y + 179), at(CORNER.x + 320, CORNER.y + 179)), (200, 16));
+        assert_eq!(
+            (at(CORNER.x, CORNER.y), at(CORNER.x - 1, CORNER.y)),
+            (200, 16)
+        );
+        assert_eq!(
+            (
+                at(CORNER.x + 319, CORNER.y + 179),
+                at(CORNER.x + 320, CORNER.y + 179)
+            ),
+            (200, 16)
+        );
     }
 }

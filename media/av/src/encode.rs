@@ -27,9 +27,16 @@ pub struct PictureEncoder {
 
 impl PictureEncoder {
     /// `keyframe_every`: pictures from keyframe to keyframe, at most.
-    pub fn add(file: &mut Output, width: u32, height: u32, keyframe_every: u32) -> Result<PictureEncoder, Error> {
+    pub fn add(
+        file: &mut Output,
+        width: u32,
+        height: u32,
+        keyframe_every: u32,
+    ) -> Result<PictureEncoder, Error> {
         let codec = encoder::find_by_name("libx264").ok_or(Error::Lacks("libx264"))?;
-        let mut encoder = codec::context::Context::new_with_codec(codec).encoder().video()?;
+        let mut encoder = codec::context::Context::new_with_codec(codec)
+            .encoder()
+            .video()?;
         encoder.set_width(width);
         encoder.set_height(height);
         encoder.set_format(format::Pixel::YUV420P);
@@ -47,11 +54,19 @@ impl PictureEncoder {
         let mut stream = file.add_stream(codec)?;
         stream.set_time_base(MILLISECONDS);
         stream.set_parameters(&encoder);
-        Ok(PictureEncoder { encoder, stream: stream.index() })
+        Ok(PictureEncoder {
+            encoder,
+            stream: stream.index(),
+        })
     }
 
     /// Encodes a picture; one whose kind is set to I becomes a keyframe.
-    pub fn encode(&mut self, mut picture: frame::Video, time_ms: i64, file: &mut Output) -> Result<(), Error> {
+    pub fn encode(
+        &mut self,
+        mut picture: frame::Video,
+        time_ms: i64,
+        file: &mut Output,
+    ) -> Result<(), Error> {
         picture.set_pts(Some(time_ms));
         self.encoder.send_frame(&picture)?;
         self.pass(file)
@@ -73,7 +88,9 @@ impl PictureEncoder {
 
 /// One per core, within the address space that the job is given.
 fn threads() -> usize {
-    std::thread::available_parallelism().map_or(1, |cores| cores.get()).min(8)
+    std::thread::available_parallelism()
+        .map_or(1, |cores| cores.get())
+        .min(8)
 }
 
 /// AAC, stereo.
@@ -86,7 +103,9 @@ pub struct SoundEncoder {
 impl SoundEncoder {
     pub fn add(file: &mut Output) -> Result<SoundEncoder, Error> {
         let codec = encoder::find(Id::AAC).ok_or(Error::Lacks("an AAC encoder"))?;
-        let mut encoder = codec::context::Context::new_with_codec(codec).encoder().audio()?;
+        let mut encoder = codec::context::Context::new_with_codec(codec)
+            .encoder()
+            .audio()?;
         encoder.set_rate(RATE as i32);
         encoder.set_channel_layout(ChannelLayout::STEREO);
         encoder.set_format(Sample::F32(Type::Planar));
@@ -97,7 +116,11 @@ impl SoundEncoder {
         let mut stream = file.add_stream(codec)?;
         stream.set_time_base((1, RATE as i32));
         stream.set_parameters(&encoder);
-        Ok(SoundEncoder { encoder, stream: stream.index(), leaves_out_priming: false })
+        Ok(SoundEncoder {
+            encoder,
+            stream: stream.index(),
+            leaves_out_priming: false,
+        })
     }
 
     /// Drops the packet of silence before time zero, with which an encoder begins. A whole file tells players to skip it; a fragmented
@@ -111,8 +134,15 @@ impl SoundEncoder {
         self.encoder.frame_size() as usize
     }
 
-    pub fn encode(&mut self, position: i64, left: &[f32], right: &[f32], file: &mut Output) -> Result<(), Error> {
-        let mut sound = frame::Audio::new(Sample::F32(Type::Planar), left.len(), ChannelLayout::STEREO);
+    pub fn encode(
+        &mut self,
+        position: i64,
+        left: &[f32],
+        right: &[f32],
+        file: &mut Output,
+    ) -> Result<(), Error> {
+        let mut sound =
+            frame::Audio::new(Sample::F32(Type::Planar), left.len(), ChannelLayout::STEREO);
         sound.set_rate(RATE);
         sound.plane_mut::<f32>(0).copy_from_slice(left);
         sound.plane_mut::<f32>(1).copy_from_slice(right);
@@ -139,8 +169,16 @@ impl SoundEncoder {
 }
 
 /// Writes a packet; the muxer interleaves.
-pub fn write(mut packet: Packet, stream: usize, time_base: Rational, file: &mut Output) -> Result<(), Error> {
-    let target = file.stream(stream).expect("added before the header").time_base();
+pub fn write(
+    mut packet: Packet,
+    stream: usize,
+    time_base: Rational,
+    file: &mut Output,
+) -> Result<(), Error> {
+    let target = file
+        .stream(stream)
+        .expect("added before the header")
+        .time_base();
     packet.set_stream(stream);
     packet.rescale_ts(time_base, target);
     packet.set_position(-1);

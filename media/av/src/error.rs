@@ -5,13 +5,19 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("{} cannot be read as media: {source}", path.display())]
-    BrokenInput { path: PathBuf, source: ffmpeg_next::Error },
+    BrokenInput {
+        path: PathBuf,
+        source: ffmpeg_next::Error,
+    },
     #[error("{} holds no {what}", path.display())]
     Missing { path: PathBuf, what: &'static str },
     #[error("the manifest cannot be used: {0}")]
     Manifest(String),
     #[error("{} cannot be written: {source}", path.display())]
-    Output { path: PathBuf, source: ffmpeg_next::Error },
+    Output {
+        path: PathBuf,
+        source: ffmpeg_next::Error,
+    },
     #[error("libav lacks {0}")]
     Lacks(&'static str),
     #[error(transparent)]
@@ -43,6 +49,9 @@ impl Error {
 
     /// The same input will fail again.
     pub fn is_final(&self) -> bool {
-        matches!(self, Error::BrokenInput { .. } | Error::Missing { .. } | Error::Manifest(_))
+        matches!(
+            self,
+            Error::BrokenInput { .. } | Error::Missing { .. } | Error::Manifest(_)
+        )
     }
 }

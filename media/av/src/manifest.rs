@@ -59,12 +59,20 @@ pub struct Scene {
 
 impl Manifest {
     pub fn read(path: &Path) -> Result<Manifest, Error> {
-        let text = std::fs::read_to_string(path).map_err(|error| Error::Manifest(error.to_string()))?;
-        let mut manifest: Manifest = serde_json::from_str(&text).map_err(|error| Error::Manifest(error.to_string()))?;
+        let text =
+            std::fs::read_to_string(path).map_err(|error| Error::Manifest(error.to_string()))?;
+        let mut manifest: Manifest =
+            serde_json::from_str(&text).map_err(|error| Error::Manifest(error.to_string()))?;
         manifest.check()?;
         let folder = path.parent().unwrap_or(Path::new(""));
-        let clips = manifest.pictures.values_mut().chain(manifest.sounds.values_mut()).flatten();
-        let paths = clips.map(|clip| &mut clip.path).chain(manifest.stills.values_mut());
+        let clips = manifest
+            .pictures
+            .values_mut()
+            .chain(manifest.sounds.values_mut())
+            .flatten();
+        let paths = clips
+            .map(|clip| &mut clip.path)
+            .chain(manifest.stills.values_mut());
         paths.for_each(|path| *path = folder.join(&path));
         Ok(manifest)
     }
@@ -80,13 +88,23 @@ impl Manifest {
         if !self.scenes.is_sorted_by_key(|scene| scene.from_ms) {
             return wrong("the scenes are not in order");
         }
-        let named = self.scenes.iter().flat_map(|scene| [&scene.main, &scene.inset, &scene.beside]).flatten();
-        if named.into_iter().any(|name| !self.pictures.contains_key(name) && !self.stills.contains_key(name)) {
+        let named = self
+            .scenes
+            .iter()
+            .flat_map(|scene| [&scene.main, &scene.inset, &scene.beside])
+            .flatten();
+        if named
+            .into_iter()
+            .any(|name| !self.pictures.contains_key(name) && !self.stills.contains_key(name))
+        {
             return wrong("a scene names a track that is not there");
         }
         let clips = self.pictures.values().chain(self.sounds.values()).flatten();
         let mut paths = clips.map(|clip| &clip.path).chain(self.stills.values());
-        if paths.any(|path| path.components().any(|part| !matches!(part, std::path::Component::Normal(_)))) {
+        if paths.any(|path| {
+            path.components()
+                .any(|part| !matches!(part, std::path::Component::Normal(_)))
+        }) {
             return wrong("a file lies outside of the manifest's folder");
         }
         Ok(())
@@ -94,8 +112,13 @@ impl Manifest {
 
     /// The only clip that is ever seen, filling the canvas: it can be copied instead of composed.
     pub fn only_clip(&self) -> Option<&Clip> {
-        let [scene] = &self.scenes[..] else { return None };
-        let main = scene.main.as_ref().filter(|_| scene.inset.is_none() && scene.beside.is_none())?;
+        let [scene] = &self.scenes[..] else {
+            return None;
+        };
+        let main = scene
+            .main
+            .as_ref()
+            .filter(|_| scene.inset.is_none() && scene.beside.is_none())?;
         match &self.pictures.get(main)?[..] {
             [clip] => Some(clip),
             _ => None,
@@ -108,7 +131,8 @@ mod tests {
     use super::*;
 
     fn checked(json: &str) -> Result<Manifest, Error> {
-        let manifest: Manifest = serde_json::from_str(json).map_err(|error| Error::Manifest(error.to_string()))?;
+        let manifest: Manifest =
+            serde_json::from_str(json).map_err(|error| Error::Manifest(error.to_string()))?;
         manifest.check().map(|()| manifest)
     }
 
@@ -117,7 +141,8 @@ mod tests {
         for path in ["/etc/passwd", "../secret.mp4", "a/../../b.mp4"] {
             let json = format!(r#"{{"duration_ms":1,"sounds":{{"a":[{{"path":"{path}"}}]}}}}"#);
             assert!(matches!(checked(&json), Err(Error::Manifest(_))), "{path}");
-            let json = format!(r#"{{"duration_ms":1,"sounds":{{"a":[]}},"stills":{{"a":"{path}"}}}}"#);
+            let json =
+                format!(r#"{{"duration_ms":1,"sounds":{{"a":[]}},"stills":{{"a":"{path}"}}}}"#);
             assert!(matches!(checked(&json), Err(Error::Manifest(_))), "{path}");
         }
         assert!(checked(r#"{"duration_ms":1,"sounds":{"a":[{"path":"a.mp4"}]}}"#).is_ok());

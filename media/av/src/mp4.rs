@@ -27,8 +27,16 @@ const KEYFRAME_EVERY: u32 = 125;
 
 pub fn run(manifest: &Path, output: &Path) -> Result<Value, Error> {
     let manifest = Manifest::read(manifest)?;
-    let copied = manifest.only_clip().map(|clip| open(&clip.path)).transpose()?.filter(is_h264);
-    let method = if copied.is_some() { "copied" } else { "composed" };
+    let copied = manifest
+        .only_clip()
+        .map(|clip| open(&clip.path))
+        .transpose()?
+        .filter(is_h264);
+    let method = if copied.is_some() {
+        "copied"
+    } else {
+        "composed"
+    };
     let mut file = create(output)?;
     let pictures = match copied {
         Some(input) => Pictures::Copied(CopiedPictures::add(&mut file, input)?),
@@ -38,14 +46,20 @@ pub fn run(manifest: &Path, output: &Path) -> Result<Value, Error> {
     let sounds = Sounds::add(&mut file, &manifest)?;
     let mut options = Dictionary::new();
     options.set("movflags", "+faststart");
-    file.write_header_with(options).map_err(Error::output(output))?;
+    file.write_header_with(options)
+        .map_err(Error::output(output))?;
     fill(&mut file, pictures, sounds, manifest.duration_ms)?;
     file.write_trailer().map_err(Error::output(output))?;
     Ok(json!({ "duration_ms": manifest.duration_ms, "video": method }))
 }
 
 /// Writes pictures and sound side by side, a picture's length at a time, so that the muxer never holds more than that.
-fn fill(file: &mut Output, mut pictures: Pictures, mut sounds: Sounds, duration_ms: u64) -> Result<(), Error> {
+fn fill(
+    file: &mut Output,
+    mut pictures: Pictures,
+    mut sounds: Sounds,
+    duration_ms: u64,
+) -> Result<(), Error> {
     let mut progress = Progress::default();
     for time_ms in (0..duration_ms).step_by(PICTURE_MS as usize) {
         pictures.advance(file, time_ms)?;
@@ -90,12 +104,19 @@ struct ComposedPictures {
 impl ComposedPictures {
     fn add(file: &mut Output, manifest: &Manifest) -> Result<ComposedPictures, Error> {
         let encoder = PictureEncoder::add(file, WIDTH, HEIGHT, KEYFRAME_EVERY)?;
-        Ok(ComposedPictures { composer: Composer::new(manifest), encoder, canvas: None })
+        Ok(ComposedPictures {
+            composer: Composer::new(manifest),
+            encoder,
+            canvas: None,
+        })
     }
 
     fn advance(&mut self, file: &mut Output, time_ms: u64) -> Result<(), Error> {
         let fresh = self.composer.at(time_ms)?;
-        let stale = self.canvas.as_ref().is_none_or(|(_, encoded)| time_ms - encoded >= REPEAT_MS);
+        let stale = self
+            .canvas
+            .as_ref()
+            .is_none_or(|(_, encoded)| time_ms - encoded >= REPEAT_MS);
         let canvas = match (fresh, self.canvas.take()) {
             (Some(canvas), _) => canvas,
             (None, Some((canvas, _))) if stale => canvas,
@@ -132,7 +153,10 @@ struct CopiedPictures {
 
 impl CopiedPictures {
     fn add(file: &mut Output, input: Input) -> Result<CopiedPictures, Error> {
-        let source = input.streams().best(media::Type::Video).ok_or(ffmpeg_next::Error::StreamNotFound)?;
+        let source = input
+            .streams()
+            .best(media::Type::Video)
+            .ok_or(ffmpeg_next::Error::StreamNotFound)?;
         let (from, time_base) = (source.index(), source.time_base());
         let mut stream = file.add_stream(ffmpeg_next::encoder::find(Id::None))?;
         stream.set_parameters(source.parameters());
@@ -140,13 +164,24 @@ impl CopiedPictures {
         // SAFETY: the stream lives as long as the file, and its parameters were just set. A tag belongs to its container: let the muxer choose.
         unsafe { (*stream.parameters().as_mut_ptr()).codec_tag = 0 };
         let to = stream.index();
-        Ok(CopiedPictures { input, from, to, time_base, waiting: None })
+        Ok(CopiedPictures {
+            input,
+            from,
+            to,
+            time_base,
+            waiting: None,
+        })
     }
 
     fn advance(&mut self, file: &mut Output, time_ms: u64) -> Result<(), Error> {
         loop {
-            let Some(packet) = self.waiting.take().or_else(|| self.read()) else { return Ok(()) };
-            let due = packet.dts().unwrap_or(0).rescale(self.time_base, MILLISECONDS);
+            let Some(packet) = self.waiting.take().or_else(|| self.read()) else {
+                return Ok(());
+            };
+            let due = packet
+                .dts()
+                .unwrap_or(0)
+                .rescale(self.time_base, MILLISECONDS);
             if due > i64::try_from(time_ms).unwrap_or(i64::MAX) {
                 self.waiting = Some(packet);
                 return Ok(());
@@ -167,7 +202,10 @@ impl CopiedPictures {
 }
 
 fn is_h264(input: &Input) -> bool {
-    input.streams().best(media::Type::Video).is_some_and(|stream| stream.parameters().id() == Id::H264)
+    input
+        .streams()
+        .best(media::Type::Video)
+        .is_some_and(|stream| stream.parameters().id() == Id::H264)
 }
 
 /// The mix of all voices; silence where nobody speaks.
@@ -179,14 +217,27 @@ struct Sounds {
 
 impl Sounds {
     fn add(file: &mut Output, manifest: &Manifest) -> Result<Sounds, Error> {
-        let encoder = if manifest.sounds.is_empty() { None } else { Some(SoundEncoder::add(file)?) };
-        Ok(Sounds { mixer: Mixer::new(&manifest.sounds), encoder, position: 0 })
+        let encoder = if manifest.sounds.is_empty() {
+            None
+        } else {
+            Some(SoundEncoder::add(file)?)
+        };
+        Ok(Sounds {
+            mixer: Mixer::new(&manifest.sounds),
+            encoder,
+            position: 0,
+        })
     }
 
     fn advance(&mut self, file: &mut Output, until_ms: u64) -> Result<(), Error> {
-        let Some(encoder) = &mut self.encoder else { return Ok(()) };
+        let Some(encoder) = &mut self.encoder else {
+            return Ok(());
+        };
         let until = (until_ms * u64::from(RATE) / 1000) as i64;
-        let (mut left, mut right) = (vec![0.0; encoder.frame_size()], vec![0.0; encoder.frame_size()]);
+        let (mut left, mut right) = (
+            vec![0.0; encoder.frame_size()],
+            vec![0.0; encoder.frame_size()],
+        );
         while self.position < until {
             self.mixer.mix(self.position, &mut left, &mut right)?;
             encoder.encode(self.position, &left, &right, file)?;

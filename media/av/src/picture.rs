@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 
 use ffmpeg_next::codec::context::Context;
 use ffmpeg_next::format::context::Input;
-use ffmpeg_next::{Dictionary, Packet, Rational, Rescale, decoder, format, frame, media, threading};
+use ffmpeg_next::{
+    Dictionary, Packet, Rational, Rescale, decoder, format, frame, media, threading,
+};
 
 use crate::error::Error;
 use crate::manifest::Clip;
@@ -39,13 +41,26 @@ pub struct Reader {
 impl Reader {
     pub fn open(path: &Path) -> Result<Reader, Error> {
         let input = open(path)?;
-        let missing = || Error::Missing { path: path.to_owned(), what: "picture" };
-        let stream = input.streams().best(media::Type::Video).ok_or_else(missing)?;
+        let missing = || Error::Missing {
+            path: path.to_owned(),
+            what: "picture",
+        };
+        let stream = input
+            .streams()
+            .best(media::Type::Video)
+            .ok_or_else(missing)?;
         let (index, time_base) = (stream.index(), stream.time_base());
         let mut context = Context::from_parameters(stream.parameters())?;
         context.set_threading(threading::Config::kind(threading::Type::Frame));
         let decoder = context.decoder().video().map_err(Error::broken(path))?;
-        Ok(Reader { path: path.to_owned(), input, stream: index, time_base, decoder, drained: false })
+        Ok(Reader {
+            path: path.to_owned(),
+            input,
+            stream: index,
+            time_base,
+            decoder,
+            drained: false,
+        })
     }
 
     /// The next picture and its lesson time in milliseconds. Damaged ones are passed over: a lesson with a scratch is still a lesson.
@@ -56,7 +71,9 @@ impl Reader {
                 if u64::from(picture.width()) * u64::from(picture.height()) > PIXELS_LIMIT {
                     return Err(Error::broken(&self.path)(ffmpeg_next::Error::InvalidData));
                 }
-                let Some(time) = picture.timestamp() else { continue };
+                let Some(time) = picture.timestamp() else {
+                    continue;
+                };
                 return Ok(Some((time.rescale(self.time_base, MILLISECONDS), picture)));
             }
             if self.drained {
@@ -86,7 +103,13 @@ pub struct Track {
 
 impl Track {
     pub fn new(clips: &[Clip]) -> Track {
-        Track { clips: clips.to_vec().into(), reader: None, shown: None, next: None, serial: 0 }
+        Track {
+            clips: clips.to_vec().into(),
+            reader: None,
+            shown: None,
+            next: None,
+            serial: 0,
+        }
     }
 
     /// The picture on the screen at this time: the last one before it, held through gaps. With it a number that changes when it does.
@@ -95,7 +118,9 @@ impl Track {
             if self.next.is_none() {
                 self.next = self.decode()?;
             }
-            let Some((_, picture)) = self.next.take_if(|(time, _)| *time <= time_ms) else { break };
+            let Some((_, picture)) = self.next.take_if(|(time, _)| *time <= time_ms) else {
+                break;
+            };
             self.shown = Some(picture);
             self.serial += 1;
         }

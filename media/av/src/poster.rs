@@ -16,11 +16,19 @@ const WIDTH: u32 = 640;
 
 pub fn run(input: &Path, output: &Path, at_seconds: f64) -> Result<Value, Error> {
     let picture = find(input, (at_seconds.max(0.0) * 1000.0) as i64)?;
-    let height = (u64::from(WIDTH) * u64::from(picture.height()) / u64::from(picture.width().max(1))) as u32;
-    let scaled = scale(&mut None, &picture, WIDTH, (height & !1).clamp(2, 4 * WIDTH))?;
+    let height =
+        (u64::from(WIDTH) * u64::from(picture.height()) / u64::from(picture.width().max(1))) as u32;
+    let scaled = scale(
+        &mut None,
+        &picture,
+        WIDTH,
+        (height & !1).clamp(2, 4 * WIDTH),
+    )?;
     let jpeg = encode(scaled)?;
     std::fs::write(output, &jpeg).map_err(|error| {
-        Error::output(output)(ffmpeg_next::Error::Other { errno: error.raw_os_error().unwrap_or_default() })
+        Error::output(output)(ffmpeg_next::Error::Other {
+            errno: error.raw_os_error().unwrap_or_default(),
+        })
     })?;
     Ok(json!({ "width": WIDTH, "height": height & !1, "size_bytes": jpeg.len() }))
 }
@@ -36,12 +44,17 @@ fn find(input: &Path, at_ms: i64) -> Result<frame::Video, Error> {
             break;
         }
     }
-    found.ok_or_else(|| Error::Missing { path: input.to_owned(), what: "picture" })
+    found.ok_or_else(|| Error::Missing {
+        path: input.to_owned(),
+        what: "picture",
+    })
 }
 
 fn encode(mut picture: frame::Video) -> Result<Vec<u8>, Error> {
     let codec = encoder::find(Id::MJPEG).ok_or(Error::Lacks("a JPEG encoder"))?;
-    let mut encoder = codec::context::Context::new_with_codec(codec).encoder().video()?;
+    let mut encoder = codec::context::Context::new_with_codec(codec)
+        .encoder()
+        .video()?;
     encoder.set_width(picture.width());
     encoder.set_height(picture.height());
     // The full-range twin of 4:2:0; the values were scaled as limited range, which costs a little contrast and no second pass.

@@ -14,7 +14,10 @@ pub fn run(file: &Path) -> Result<Value, Error> {
     let input = open(file)?;
     let streams: Vec<Value> = input.streams().map(|stream| describe(&stream)).collect();
     if streams.is_empty() {
-        return Err(Error::Missing { path: file.to_owned(), what: "stream" });
+        return Err(Error::Missing {
+            path: file.to_owned(),
+            what: "stream",
+        });
     }
     let duration_ms = (input.duration() >= 0).then(|| input.duration() / 1000);
     Ok(json!({ "format": input.format().name(), "duration_ms": duration_ms, "streams": streams }))
@@ -26,11 +29,15 @@ fn describe(stream: &Stream) -> Value {
     let context = || Context::from_parameters(stream.parameters()).map(|context| context.decoder());
     match parameters.medium() {
         media::Type::Video => match context().and_then(|decoder| decoder.video()) {
-            Ok(video) => json!({ "kind": "video", "codec": codec, "width": video.width(), "height": video.height() }),
+            Ok(video) => {
+                json!({ "kind": "video", "codec": codec, "width": video.width(), "height": video.height() })
+            }
             Err(_) => json!({ "kind": "video", "codec": codec }),
         },
         media::Type::Audio => match context().and_then(|decoder| decoder.audio()) {
-            Ok(audio) => json!({ "kind": "audio", "codec": codec, "rate": audio.rate(), "channels": audio.channels() }),
+            Ok(audio) => {
+                json!({ "kind": "audio", "codec": codec, "rate": audio.rate(), "channels": audio.channels() })
+            }
             Err(_) => json!({ "kind": "audio", "codec": codec }),
         },
         _ => json!({ "kind": "other", "codec": codec }),

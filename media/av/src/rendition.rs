@@ -21,19 +21,33 @@ const KEYFRAME_EVERY: u32 = 250;
 pub fn run(input: &Path, output: &Path) -> Result<Value, Error> {
     let mut reader = Reader::open(input)?;
     let Some((start, first)) = reader.next()? else {
-        return Err(Error::Missing { path: input.to_owned(), what: "picture" });
+        return Err(Error::Missing {
+            path: input.to_owned(),
+            what: "picture",
+        });
     };
     let mut file = create(output)?;
     let (width, height) = (first.width().max(2) & !1, first.height().max(2) & !1);
     let mut encoder = PictureEncoder::add(&mut file, width, height, KEYFRAME_EVERY)?;
     let mut options = Dictionary::new();
     // `frag_discont` makes the muxer take the first fragment's time as it is, instead of starting from zero.
-    options.set("movflags", "frag_keyframe+empty_moov+default_base_moof+frag_discont");
+    options.set(
+        "movflags",
+        "frag_keyframe+empty_moov+default_base_moof+frag_discont",
+    );
     // The clock rate of the recorder's own segments.
     options.set("video_track_timescale", "90000");
     options.set("avoid_negative_ts", "disabled");
-    file.write_header_with(options).map_err(Error::output(output))?;
-    let end = transcode(&mut reader, (start, first), &mut encoder, &mut file, width, height)?;
+    file.write_header_with(options)
+        .map_err(Error::output(output))?;
+    let end = transcode(
+        &mut reader,
+        (start, first),
+        &mut encoder,
+        &mut file,
+        width,
+        height,
+    )?;
     encoder.finish(&mut file)?;
     file.write_trailer().map_err(Error::output(output))?;
     Ok(json!({ "start_ms": start, "end_ms": end, "width": width, "height": height }))

@@ -29,7 +29,9 @@ pub struct Mixer {
 
 impl Mixer {
     pub fn new(sounds: &BTreeMap<String, Vec<Clip>>) -> Mixer {
-        Mixer { tracks: sounds.values().map(|clips| Track::new(clips)).collect() }
+        Mixer {
+            tracks: sounds.values().map(|clips| Track::new(clips)).collect(),
+        }
     }
 
     /// The mix of `left.len()` samples from `position` on. Positions must not go back.
@@ -39,7 +41,9 @@ impl Mixer {
         for track in &mut self.tracks {
             track.add_to(position, left, right)?;
         }
-        left.iter_mut().chain(right).for_each(|sample| *sample = limited(*sample));
+        left.iter_mut()
+            .chain(right)
+            .for_each(|sample| *sample = limited(*sample));
         Ok(())
     }
 }
@@ -48,7 +52,11 @@ impl Mixer {
 fn limited(sample: f32) -> f32 {
     const KNEE: f32 = 0.8;
     let over = sample.abs() - KNEE;
-    if over <= 0.0 { sample } else { sample.signum() * (KNEE + (1.0 - KNEE) * (over / (1.0 - KNEE)).tanh()) }
+    if over <= 0.0 {
+        sample
+    } else {
+        sample.signum() * (KNEE + (1.0 - KNEE) * (over / (1.0 - KNEE)).tanh())
+    }
 }
 
 /// Decoded sound that has not been used up: where it lies, and its samples.
@@ -73,13 +81,20 @@ struct Track {
 
 impl Track {
     fn new(clips: &[Clip]) -> Track {
-        Track { clips: clips.to_vec().into(), reader: None, pieces: VecDeque::new(), end: i64::MIN / 2 }
+        Track {
+            clips: clips.to_vec().into(),
+            reader: None,
+            pieces: VecDeque::new(),
+            end: i64::MIN / 2,
+        }
     }
 
     fn add_to(&mut self, position: i64, left: &mut [f32], right: &mut [f32]) -> Result<(), Error> {
         let until = position + left.len() as i64;
         while self.end < until {
-            let Some(mut piece) = self.decode()? else { break };
+            let Some(mut piece) = self.decode()? else {
+                break;
+            };
             if (piece.position - self.end).abs() < SEAM {
                 piece.position = self.end;
             }
@@ -89,7 +104,11 @@ impl Track {
             self.end = piece.end();
             self.pieces.push_back(piece);
         }
-        while self.pieces.front().is_some_and(|piece| piece.end() <= position) {
+        while self
+            .pieces
+            .front()
+            .is_some_and(|piece| piece.end() <= position)
+        {
             self.pieces.pop_front();
         }
         for piece in &self.pieces {
@@ -106,7 +125,9 @@ impl Track {
             {
                 return Ok(Some(piece));
             }
-            let Some(clip) = self.clips.pop_front() else { return Ok(None) };
+            let Some(clip) = self.clips.pop_front() else {
+                return Ok(None);
+            };
             self.reader = Some(Reader::open(&clip.path)?);
         }
     }
@@ -116,8 +137,12 @@ impl Track {
 fn add(piece: &Piece, position: i64, samples: &[f32], out: &mut [f32]) {
     let offset = piece.position - position;
     let (skip, at) = ((-offset).max(0) as usize, offset.max(0) as usize);
-    let (Some(samples), Some(out)) = (samples.get(skip..), out.get_mut(at..)) else { return };
-    out.iter_mut().zip(samples).for_each(|(sum, sample)| *sum += sample);
+    let (Some(samples), Some(out)) = (samples.get(skip..), out.get_mut(at..)) else {
+        return;
+    };
+    out.iter_mut()
+        .zip(samples)
+        .for_each(|(sum, sample)| *sum += sample);
 }
 
 /// The sound of one file as stereo at [`RATE`].
@@ -133,19 +158,34 @@ struct Reader {
 impl Reader {
     fn open(path: &Path) -> Result<Reader, Error> {
         let input = open(path)?;
-        let missing = || Error::Missing { path: path.to_owned(), what: "sound" };
-        let stream = input.streams().best(media::Type::Audio).ok_or_else(missing)?;
+        let missing = || Error::Missing {
+            path: path.to_owned(),
+            what: "sound",
+        };
+        let stream = input
+            .streams()
+            .best(media::Type::Audio)
+            .ok_or_else(missing)?;
         let (index, time_base) = (stream.index(), stream.time_base());
         let context = Context::from_parameters(stream.parameters())?;
         let decoder = context.decoder().audio().map_err(Error::broken(path))?;
-        Ok(Reader { input, stream: index, time_base, decoder, resampler: None, drained: false })
+        Ok(Reader {
+            input,
+            stream: index,
+            time_base,
+            decoder,
+            resampler: None,
+            drained: false,
+        })
     }
 
     fn next(&mut self) -> Result<Option<Piece>, Error> {
         loop {
             let mut decoded = frame::Audio::empty();
             if self.decoder.receive_frame(&mut decoded).is_ok() {
-                let Some(time) = decoded.timestamp() else { continue };
+                let Some(time) = decoded.timestamp() else {
+                    continue;
+                };
                 return self.resample(time, decoded).map(Some);
             }
             if self.drained {
@@ -200,7 +240,11 @@ mod tests {
 
     #[test]
     fn a_piece_adds_only_where_it_lies() {
-        let piece = Piece { position: 10, left: vec![1.0; 4], right: vec![] };
+        let piece = Piece {
+            position: 10,
+            left: vec![1.0; 4],
+            right: vec![],
+        };
         let mut out = [0.0; 6];
         add(&piece, 8, &piece.left, &mut out);
         assert_eq!(out, [0.0, 0.0, 1.0, 1.0, 1.0, 1.0]);

@@ -22,10 +22,14 @@ pub fn run(manifest: &Path, output: &Path) -> Result<Value, Error> {
     let mut options = Dictionary::new();
     options.set("movflags", "empty_moov+default_base_moof+frag_discont");
     options.set("frag_duration", FRAGMENT_US);
-    file.write_header_with(options).map_err(Error::output(output))?;
+    file.write_header_with(options)
+        .map_err(Error::output(output))?;
     let mut mixer = Mixer::new(&manifest.sounds);
     let mut progress = Progress::default();
-    let (mut left, mut right) = (vec![0.0; encoder.frame_size()], vec![0.0; encoder.frame_size()]);
+    let (mut left, mut right) = (
+        vec![0.0; encoder.frame_size()],
+        vec![0.0; encoder.frame_size()],
+    );
     let end = manifest.duration_ms * u64::from(RATE) / 1000;
     for position in (0..end).step_by(encoder.frame_size()) {
         mixer.mix(position as i64, &mut left, &mut right)?;

@@ -37,9 +37,26 @@ impl Drop for Folder {
 fn recorded(codec: Codec, sent: &[Sent]) -> Vec<u8> {
     let mut recorder = Recorder::new();
     recorder.add_track(1, 1, codec);
-    for Sent { seq, rtp_time, marker, at, payload } in sent {
+    for Sent {
+        seq,
+        rtp_time,
+        marker,
+        at,
+        payload,
+    } in sent
+    {
         let (seq, rtp_time, marker, arrival) = (*seq, *rtp_time, *marker, *at);
-        recorder.handle_packet(1, Packet { layer: 0, seq, rtp_time, marker, arrival, payload });
+        recorder.handle_packet(
+            1,
+            Packet {
+                layer: 0,
+                seq,
+                rtp_time,
+                marker,
+                arrival,
+                payload,
+            },
+        );
     }
     recorder.remove_track(1);
     let mut file = Vec::new();
@@ -55,7 +72,11 @@ fn recorded(codec: Codec, sent: &[Sent]) -> Vec<u8> {
 
 fn av(arguments: &[&str], folder: &Folder) -> Output {
     let program = env!("CARGO_BIN_EXE_tongke-av");
-    Command::new(program).args(arguments).current_dir(&folder.0).output().unwrap()
+    Command::new(program)
+        .args(arguments)
+        .current_dir(&folder.0)
+        .output()
+        .unwrap()
 }
 
 fn last_line(output: &Output) -> serde_json::Value {
@@ -65,8 +86,12 @@ fn last_line(output: &Output) -> serde_json::Value {
 
 /// What ffmpeg's detectors say on standard error.
 fn analysed(file: &Path, filters: &[&str]) -> String {
-    let output =
-        Command::new("ffmpeg").args(["-hide_banner", "-i"]).arg(file).args(filters).args(["-f", "null", "-"]).output();
+    let output = Command::new("ffmpeg")
+        .args(["-hide_banner", "-i"])
+        .arg(file)
+        .args(filters)
+        .args(["-f", "null", "-"])
+        .output();
     let output = output.expect("ffmpeg is installed by deploy/setup");
     assert!(output.status.success());
     String::from_utf8_lossy(&output.stderr).into_owned()
@@ -74,7 +99,15 @@ fn analysed(file: &Path, filters: &[&str]) -> String {
 
 fn seconds_after(text: &str, label: &str) -> Vec<f64> {
     let parts = text.split(label).skip(1);
-    parts.filter_map(|rest| rest.trim_start().split([' ', '\n', '\r']).next()?.parse().ok()).collect()
+    parts
+        .filter_map(|rest| {
+            rest.trim_start()
+                .split([' ', '\n', '\r'])
+                .next()?
+                .parse()
+                .ok()
+        })
+        .collect()
 }
 
 /// Camera from 2 s on, voice from 3 s on, in a lesson of 12 s.
@@ -95,18 +128,43 @@ const STAGE: &str = r#"{"duration_ms":12000,"pictures":{"lead":[{"path":"camera.
 
 #[test]
 fn a_lesson_becomes_one_file_with_everything_at_its_time() {
-    for (name, manifest, video) in [("copied", ONE_CAMERA, "copied"), ("composed", STAGE, "composed")] {
+    for (name, manifest, video) in [
+        ("copied", ONE_CAMERA, "copied"),
+        ("composed", STAGE, "composed"),
+    ] {
         let folder = Folder::new(name);
         lesson(&folder);
         folder.file("manifest.json", manifest.as_bytes());
-        let output = av(&["mp4", "--manifest", "manifest.json", "--output", "lesson.mp4"], &folder);
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let output = av(
+            &[
+                "mp4",
+                "--manifest",
+                "manifest.json",
+                "--output",
+                "lesson.mp4",
+            ],
+            &folder,
+        );
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         assert_eq!(last_line(&output)["done"]["video"], video);
         let file = folder.0.join("lesson.mp4");
         let heard = analysed(&file, &["-af", "silencedetect=n=-40dB:d=0.5"]);
-        let (silences, sounds) = (seconds_after(&heard, "silence_start:"), seconds_after(&heard, "silence_end:"));
-        assert!(silences[0].abs() < 0.1 && (sounds[0] - 3.0).abs() < 0.05, "{silences:?} {sounds:?}");
-        assert!((silences[1] - 9.0).abs() < 0.1 && (sounds[1] - 12.0).abs() < 0.1, "{silences:?} {sounds:?}");
+        let (silences, sounds) = (
+            seconds_after(&heard, "silence_start:"),
+            seconds_after(&heard, "silence_end:"),
+        );
+        assert!(
+            silences[0].abs() < 0.1 && (sounds[0] - 3.0).abs() < 0.05,
+            "{silences:?} {sounds:?}"
+        );
+        assert!(
+            (silences[1] - 9.0).abs() < 0.1 && (sounds[1] - 12.0).abs() < 0.1,
+            "{silences:?} {sounds:?}"
+        );
         let moved = first_picture(&file);
         assert!((moved - 2.0).abs() < 0.05, "the camera comes on at {moved}");
     }
@@ -117,11 +175,26 @@ fn first_picture(file: &Path) -> f64 {
     let seen = analysed(file, &["-vf", "blackdetect=d=0.5"]);
     let black = seconds_after(&seen, "black_end:");
     let output = Command::new("ffprobe")
-        .args(["-v", "error", "-select_streams", "v", "-show_entries", "packet=pts_time", "-of", "csv=p=0"])
+        .args([
+            "-v",
+            "error",
+            "-select_streams",
+            "v",
+            "-show_entries",
+            "packet=pts_time",
+            "-of",
+            "csv=p=0",
+        ])
         .arg(file)
         .output()
         .unwrap();
-    let first: f64 = String::from_utf8(output.stdout).unwrap().lines().next().unwrap().parse().unwrap();
+    let first: f64 = String::from_utf8(output.stdout)
+        .unwrap()
+        .lines()
+        .next()
+        .unwrap()
+        .parse()
+        .unwrap();
     black.first().copied().unwrap_or(first)
 }
 
@@ -137,32 +210,70 @@ fn a_page_of_a_deck_is_the_picture_while_it_is_shown() {
     for (name, colour) in [("page-1.webp", "white"), ("page-2.webp", "yellow")] {
         let source = format!("color={colour}:size=1600x900");
         let made = Command::new("ffmpeg")
-            .args(["-v", "error", "-f", "lavfi", "-i", &source, "-frames:v", "1", name])
+            .args([
+                "-v",
+                "error",
+                "-f",
+                "lavfi",
+                "-i",
+                &source,
+                "-frames:v",
+                "1",
+                name,
+            ])
             .current_dir(&folder.0)
             .status();
         assert!(made.expect("ffmpeg is installed by deploy/setup").success());
     }
     folder.file("manifest.json", PAGES.as_bytes());
-    let output = av(&["mp4", "--manifest", "manifest.json", "--output", "lesson.mp4"], &folder);
+    let output = av(
+        &[
+            "mp4",
+            "--manifest",
+            "manifest.json",
+            "--output",
+            "lesson.mp4",
+        ],
+        &folder,
+    );
     assert!(output.status.success(), "{}", last_line(&output));
     let file = folder.0.join("lesson.mp4");
     let seen = analysed(&file, &["-vf", "blackdetect=d=0.3:pix_th=0.05"]);
-    let edges = [seconds_after(&seen, "black_start:"), seconds_after(&seen, "black_end:")].concat();
+    let edges = [
+        seconds_after(&seen, "black_start:"),
+        seconds_after(&seen, "black_end:"),
+    ]
+    .concat();
     let wanted = [0.0, 6.0, 1.0, 7.0];
     assert!(
-        edges.len() == 4 && edges.iter().zip(wanted).all(|(edge, wanted)| (edge - wanted).abs() < 0.1),
+        edges.len() == 4
+            && edges
+                .iter()
+                .zip(wanted)
+                .all(|(edge, wanted)| (edge - wanted).abs() < 0.1),
         "black before the first page and where the picture is gone: {edges:?}"
     );
     // Mean of blue-difference chroma over the picture: white has none, yellow little blue.
     let blue = |from: &str| {
         let told = analysed(
             &file,
-            &["-vf", &format!("fps=25,trim={from},signalstats,metadata=print:key=lavfi.signalstats.UAVG")],
+            &[
+                "-vf",
+                &format!(
+                    "fps=25,trim={from},signalstats,metadata=print:key=lavfi.signalstats.UAVG"
+                ),
+            ],
         );
         seconds_after(&told.replace('=', " "), "lavfi.signalstats.UAVG")[0]
     };
-    assert!((blue("start=1.5:end=2.5") - 128.0).abs() < 3.0, "the first page is white");
-    assert!(blue("start=4:end=5") < 60.0, "the second is yellow, the camera only in its corner");
+    assert!(
+        (blue("start=1.5:end=2.5") - 128.0).abs() < 3.0,
+        "the first page is white"
+    );
+    assert!(
+        blue("start=4:end=5") < 60.0,
+        "the second is yellow, the camera only in its corner"
+    );
 }
 
 #[test]
@@ -170,7 +281,16 @@ fn the_index_stands_in_front_of_the_media() {
     let folder = Folder::new("faststart");
     lesson(&folder);
     folder.file("manifest.json", ONE_CAMERA.as_bytes());
-    av(&["mp4", "--manifest", "manifest.json", "--output", "lesson.mp4"], &folder);
+    av(
+        &[
+            "mp4",
+            "--manifest",
+            "manifest.json",
+            "--output",
+            "lesson.mp4",
+        ],
+        &folder,
+    );
     let bytes = std::fs::read(folder.0.join("lesson.mp4")).unwrap();
     let find = |name: &[u8]| bytes.windows(4).position(|window| window == name).unwrap();
     assert!(find(b"moov") < find(b"mdat"));
@@ -180,7 +300,10 @@ fn the_index_stands_in_front_of_the_media() {
 fn a_vp8_camera_becomes_playable_on_its_own_times() {
     let folder = Folder::new("rendition");
     lesson(&folder);
-    let output = av(&["rendition", "--input", "room.ivf", "--output", "room.mp4"], &folder);
+    let output = av(
+        &["rendition", "--input", "room.ivf", "--output", "room.mp4"],
+        &folder,
+    );
     assert!(output.status.success());
     assert_eq!(last_line(&output)["done"]["start_ms"], 4_000);
     let bytes = std::fs::read(folder.0.join("room.mp4")).unwrap();
@@ -188,7 +311,9 @@ fn a_vp8_camera_becomes_playable_on_its_own_times() {
     assert!(init > 0 && fragments.len() >= 3, "{fragments:?}");
     assert_eq!(fragments[0].start.as_millis(), 4_000);
     assert!(
-        fragments.iter().all(|fragment| fragment.keyframe_start && fragment.duration <= MS(2_200)),
+        fragments
+            .iter()
+            .all(|fragment| fragment.keyframe_start && fragment.duration <= MS(2_200)),
         "{fragments:?}"
     );
 }
@@ -198,18 +323,37 @@ fn the_voices_of_a_lesson_become_one_track_on_its_clock() {
     let folder = Folder::new("voices");
     lesson(&folder);
     folder.file("manifest.json", STAGE.as_bytes());
-    let output = av(&["voices", "--manifest", "manifest.json", "--output", "voices.mp4"], &folder);
+    let output = av(
+        &[
+            "voices",
+            "--manifest",
+            "manifest.json",
+            "--output",
+            "voices.mp4",
+        ],
+        &folder,
+    );
     assert!(output.status.success(), "{}", last_line(&output));
     let bytes = std::fs::read(folder.0.join("voices.mp4")).unwrap();
     let (_, fragments) = tongke_record::scan::split_file(&bytes, 48_000).unwrap();
     assert_eq!(fragments[0].start, MS(0));
-    assert!(fragments.len() >= 3 && fragments.iter().all(|fragment| fragment.duration <= MS(4_100)), "{fragments:?}");
-    let total: Duration = fragments.iter().map(|fragment| fragment.duration).sum();
     assert!(
-        total.abs_diff(MS(12_000)) < MS(50) && fragments.iter().all(|fragment| fragment.keyframe_start),
+        fragments.len() >= 3
+            && fragments
+                .iter()
+                .all(|fragment| fragment.duration <= MS(4_100)),
         "{fragments:?}"
     );
-    let heard = analysed(&folder.0.join("voices.mp4"), &["-af", "silencedetect=n=-40dB:d=0.5"]);
+    let total: Duration = fragments.iter().map(|fragment| fragment.duration).sum();
+    assert!(
+        total.abs_diff(MS(12_000)) < MS(50)
+            && fragments.iter().all(|fragment| fragment.keyframe_start),
+        "{fragments:?}"
+    );
+    let heard = analysed(
+        &folder.0.join("voices.mp4"),
+        &["-af", "silencedetect=n=-40dB:d=0.5"],
+    );
     let sounds = seconds_after(&heard, "silence_end:");
     assert!((sounds[0] - 3.0).abs() < 0.02, "{sounds:?}");
 }
@@ -218,9 +362,24 @@ fn the_voices_of_a_lesson_become_one_track_on_its_clock() {
 fn a_poster_is_a_jpeg() {
     let folder = Folder::new("poster");
     lesson(&folder);
-    let output = av(&["poster", "--input", "camera.mp4", "--output", "poster.jpg", "--at", "2.5"], &folder);
+    let output = av(
+        &[
+            "poster",
+            "--input",
+            "camera.mp4",
+            "--output",
+            "poster.jpg",
+            "--at",
+            "2.5",
+        ],
+        &folder,
+    );
     assert!(output.status.success());
-    assert!(std::fs::read(folder.0.join("poster.jpg")).unwrap().starts_with(&[0xff, 0xd8, 0xff]));
+    assert!(
+        std::fs::read(folder.0.join("poster.jpg"))
+            .unwrap()
+            .starts_with(&[0xff, 0xd8, 0xff])
+    );
 }
 
 #[test]
@@ -231,7 +390,16 @@ fn a_recording_cut_at_any_place_is_used_up_to_there() {
     for part in 3..8 {
         folder.file("camera.mp4", &whole[..whole.len() * part / 8]);
         folder.file("manifest.json", ONE_CAMERA.as_bytes());
-        let output = av(&["mp4", "--manifest", "manifest.json", "--output", "lesson.mp4"], &folder);
+        let output = av(
+            &[
+                "mp4",
+                "--manifest",
+                "manifest.json",
+                "--output",
+                "lesson.mp4",
+            ],
+            &folder,
+        );
         assert!(output.status.success(), "{part}/8: {}", last_line(&output));
         analysed(&folder.0.join("lesson.mp4"), &[]);
     }
@@ -245,14 +413,35 @@ fn broken_input_is_told_apart_and_never_crashes() {
     folder.file("empty", b"");
     folder.file("text", b"this is no film");
     folder.file("header", &camera[..200]);
-    folder.file("playlist.m3u8", b"#EXTM3U\n#EXTINF:1,\nfile:///etc/passwd\n");
-    let noise: Vec<u8> = (0..100_000u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    folder.file(
+        "playlist.m3u8",
+        b"#EXTM3U\n#EXTINF:1,\nfile:///etc/passwd\n",
+    );
+    let noise: Vec<u8> = (0..100_000u32)
+        .map(|i| (i.wrapping_mul(2_654_435_761) >> 13) as u8)
+        .collect();
     folder.file("noise", &noise);
-    folder.file("voice-only.mp4", &std::fs::read(folder.0.join("voice.mp4")).unwrap());
-    for name in ["empty", "text", "header", "playlist.m3u8", "noise", "voice-only.mp4", "missing"] {
+    folder.file(
+        "voice-only.mp4",
+        &std::fs::read(folder.0.join("voice.mp4")).unwrap(),
+    );
+    for name in [
+        "empty",
+        "text",
+        "header",
+        "playlist.m3u8",
+        "noise",
+        "voice-only.mp4",
+        "missing",
+    ] {
         for job in ["poster", "rendition"] {
             let output = av(&[job, "--input", name, "--output", "out.mp4"], &folder);
-            assert_eq!(output.status.code(), Some(2), "{job} {name}: {}", last_line(&output));
+            assert_eq!(
+                output.status.code(),
+                Some(2),
+                "{job} {name}: {}",
+                last_line(&output)
+            );
             assert!(last_line(&output)["error"]["code"].is_string());
         }
     }
@@ -262,7 +451,10 @@ fn broken_input_is_told_apart_and_never_crashes() {
         r#"{"duration_ms":5,"pictures":{"a":[{"path":"missing.mp4"}]},"scenes":[{"from_ms":0,"main":"a"}]}"#,
     ] {
         folder.file("manifest.json", manifest.as_bytes());
-        let output = av(&["mp4", "--manifest", "manifest.json", "--output", "out.mp4"], &folder);
+        let output = av(
+            &["mp4", "--manifest", "manifest.json", "--output", "out.mp4"],
+            &folder,
+        );
         assert_eq!(output.status.code(), Some(2), "{manifest}");
     }
 }

@@ -19,7 +19,11 @@ pub struct Entry {
 /// A ratio that no courseware reaches: text packs 5 to 1, and only long runs of one byte go beyond 100 to 1.
 const BOMB: u64 = 100;
 
-pub fn read(package: &mut Package, packed_bytes: u64, notes: &mut Notes) -> Result<Vec<Entry>, Error> {
+pub fn read(
+    package: &mut Package,
+    packed_bytes: u64,
+    notes: &mut Notes,
+) -> Result<Vec<Entry>, Error> {
     let mut entries = Vec::new();
     for (name, size, encrypted) in package.list()? {
         if encrypted {
@@ -34,7 +38,9 @@ pub fn read(package: &mut Package, packed_bytes: u64, notes: &mut Notes) -> Resu
             entries.push(Entry { path, size });
         }
     }
-    let claimed = entries.iter().fold(0_u64, |sum, entry| sum.saturating_add(entry.size));
+    let claimed = entries
+        .iter()
+        .fold(0_u64, |sum, entry| sum.saturating_add(entry.size));
     if claimed / BOMB > packed_bytes {
         notes.insert("suspicious_ratio");
     }
@@ -52,10 +58,21 @@ fn name_of(raw: &[u8]) -> String {
 /// A relative path without `..`, drive letters, backslashes and control characters.
 fn clean(name: &str) -> String {
     let name = name.replace('\\', "/");
-    let is_step =
-        |step: &&str| !step.is_empty() && *step != "." && *step != ".." && !(step.len() == 2 && step.ends_with(':'));
-    let path = name.split('/').filter(is_step).collect::<Vec<_>>().join("/");
-    path.chars().filter(|character| !character.is_control()).take(PATH_CHARS).collect()
+    let is_step = |step: &&str| {
+        !step.is_empty()
+            && *step != "."
+            && *step != ".."
+            && !(step.len() == 2 && step.ends_with(':'))
+    };
+    let path = name
+        .split('/')
+        .filter(is_step)
+        .collect::<Vec<_>>()
+        .join("/");
+    path.chars()
+        .filter(|character| !character.is_control())
+        .take(PATH_CHARS)
+        .collect()
 }
 
 #[cfg(test)]
@@ -72,6 +89,9 @@ mod tests {
 
     #[test]
     fn names_of_chinese_windows_are_read() {
-        assert_eq!(name_of(&encoding_rs::GBK.encode("课件/第一课.doc").0), "课件/第一课.doc");
+        assert_eq!(
+            name_of(&encoding_rs::GBK.encode("课件/第一课.doc").0),
+            "课件/第一课.doc"
+        );
     }
 }

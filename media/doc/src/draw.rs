@@ -52,7 +52,10 @@ pub fn pages(order: &Order, notes: &mut Notes) -> Result<Vec<Page>, Error> {
     let mut slow = 0;
     let mut drawn = start(order, 0);
     while pages.len() < order.wanted {
-        let patience = order.deadline.saturating_duration_since(Instant::now()).min(Duration::from_secs(PAGE_SECONDS));
+        let patience = order
+            .deadline
+            .saturating_duration_since(Instant::now())
+            .min(Duration::from_secs(PAGE_SECONDS));
         match drawn.recv_timeout(patience) {
             Ok(page) => pages.push(page?),
             Err(RecvTimeoutError::Disconnected) => break,
@@ -91,11 +94,18 @@ fn start(order: &Order, from: usize) -> Receiver<Result<Page, Error>> {
     receiver
 }
 
-fn draw_all(pdf: &Pdf, wanted: std::ops::Range<usize>, out_dir: &Path, to: &SyncSender<Result<Page, Error>>) {
+fn draw_all(
+    pdf: &Pdf,
+    wanted: std::ops::Range<usize>,
+    out_dir: &Path,
+    to: &SyncSender<Result<Page, Error>>,
+) {
     let settings = settings();
     let mut cache = RenderCache::new();
     for index in wanted {
-        let page = catch_unwind(AssertUnwindSafe(|| draw(pdf, index, &cache, &settings, out_dir)));
+        let page = catch_unwind(AssertUnwindSafe(|| {
+            draw(pdf, index, &cache, &settings, out_dir)
+        }));
         let page = page.unwrap_or_else(|_| {
             // What it left behind is in nobody knows what state.
             cache = RenderCache::new();
@@ -122,7 +132,11 @@ fn draw<'a>(
     if !scale.is_finite() || width * scale < 1.0 || height * scale < 1.0 {
         return Ok(Page::undrawn(index + 1, text));
     }
-    let to_size = PixmapSettings { x_scale: scale, y_scale: scale, bg_color: WHITE };
+    let to_size = PixmapSettings {
+        x_scale: scale,
+        y_scale: scale,
+        bg_color: WHITE,
+    };
     let drawn = render(page, cache, settings, &RenderSettings::default(), &to_size);
     let (width, height) = (u32::from(drawn.width()), u32::from(drawn.height()));
     // Premultiplied, but on white nothing is transparent.
@@ -134,22 +148,43 @@ fn draw<'a>(
 
 impl Page {
     /// Writes a picture in both sizes.
-    pub fn save(n: usize, picture: &RgbaImage, text: String, out_dir: &Path) -> Result<Page, Error> {
+    pub fn save(
+        n: usize,
+        picture: &RgbaImage,
+        text: String,
+        out_dir: &Path,
+    ) -> Result<Page, Error> {
         let (large, small) = (format!("p{n}-l.webp"), format!("p{n}-s.webp"));
         write_webp(&fitted(picture, LARGE), &out_dir.join(&large))?;
         write_webp(&fitted(picture, SMALL), &out_dir.join(&small))?;
         let (width, height) = fit(picture.dimensions(), LARGE);
-        Ok(Page { n, width, height, large: Some(large), small: Some(small), text })
+        Ok(Page {
+            n,
+            width,
+            height,
+            large: Some(large),
+            small: Some(small),
+            text,
+        })
     }
 
     fn undrawn(n: usize, text: String) -> Page {
-        Page { n, width: 0, height: 0, large: None, small: None, text }
+        Page {
+            n,
+            width: 0,
+            height: 0,
+            large: None,
+            small: None,
+            text,
+        }
     }
 }
 
 /// The size that fits into a box, never larger than it is.
 fn fit((width, height): (u32, u32), into: (u32, u32)) -> (u32, u32) {
-    let scale = (f64::from(into.0) / f64::from(width)).min(f64::from(into.1) / f64::from(height)).min(1.0);
+    let scale = (f64::from(into.0) / f64::from(width))
+        .min(f64::from(into.1) / f64::from(height))
+        .min(1.0);
     let scaled = |length: u32| ((f64::from(length) * scale).round() as u32).max(1);
     (scaled(width), scaled(height))
 }
@@ -191,7 +226,10 @@ pub fn write_webp(picture: &RgbaImage, path: &Path) -> Result<(), Error> {
 
 /// How pages are read and drawn.
 pub fn settings() -> InterpreterSettings {
-    InterpreterSettings { font_resolver: Arc::new(font), ..InterpreterSettings::default() }
+    InterpreterSettings {
+        font_resolver: Arc::new(font),
+        ..InterpreterSettings::default()
+    }
 }
 
 /// Fonts that a PDF names but does not bring: Chinese ones from this machine, others as hayro has them.
@@ -199,7 +237,10 @@ fn font(query: &FontQuery) -> Option<(FontData, u32)> {
     match query {
         FontQuery::Standard(standard) => Some(standard.get_font_data()),
         FontQuery::Fallback(wanted) => {
-            let family = wanted.character_collection.as_ref().map(|collection| &collection.family);
+            let family = wanted
+                .character_collection
+                .as_ref()
+                .map(|collection| &collection.family);
             let chinese = matches!(
                 family,
                 Some(
@@ -224,7 +265,9 @@ fn chinese_font() -> Option<(FontData, u32)> {
         ("/usr/share/fonts/truetype/wqy/wqy-zenhei.ttc", 0),
     ];
     static FONT: OnceLock<Option<(FontData, u32)>> = OnceLock::new();
-    let load = |(path, index): &(&str, u32)| Some((Arc::new(std::fs::read(path).ok()?) as FontData, *index));
+    let load = |(path, index): &(&str, u32)| {
+        Some((Arc::new(std::fs::read(path).ok()?) as FontData, *index))
+    };
     FONT.get_or_init(|| PLACES.iter().find_map(load)).clone()
 }
 

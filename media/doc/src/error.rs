@@ -23,9 +23,15 @@ pub enum Error {
     #[error("{0}")]
     Unsupported(&'static str),
     #[error("{} cannot be read: {source}", path.display())]
-    Input { path: PathBuf, source: std::io::Error },
+    Input {
+        path: PathBuf,
+        source: std::io::Error,
+    },
     #[error("{} cannot be written: {source}", path.display())]
-    Output { path: PathBuf, source: std::io::Error },
+    Output {
+        path: PathBuf,
+        source: std::io::Error,
+    },
     #[error("the program cannot start its work: {0}")]
     Start(std::io::Error),
 }
@@ -64,6 +70,9 @@ impl Error {
 
     /// The same file will fail again.
     pub fn is_final(&self) -> bool {
-        !matches!(self, Error::Input { .. } | Error::Output { .. } | Error::Start(_))
+        !matches!(
+            self,
+            Error::Input { .. } | Error::Output { .. } | Error::Start(_)
+        )
     }
 }

@@ -38,7 +38,12 @@ pub fn text(file: &[u8]) {
 pub fn pictures(file: &[u8]) {
     for strip in [strip::jpeg, strip::png, strip::webp, strip::gif] {
         if let Some(clean) = strip(file) {
-            assert!(clean.len() <= file.len() + 1, "{} bytes of {}", clean.len(), file.len());
+            assert!(
+                clean.len() <= file.len() + 1,
+                "{} bytes of {}",
+                clean.len(),
+                file.len()
+            );
         }
     }
 }

@@ -29,7 +29,9 @@ impl Lines {
         let whole: String = glyphs.iter().map(|glyph| glyph.text.as_str()).collect();
         let Some(first) = glyphs.first() else { return };
         let again = self.run.as_ref().is_some_and(|(x, y, text)| {
-            *text == whole && (first.x - x).abs() < first.size * 0.1 && (first.y - y).abs() < first.size * 0.1
+            *text == whole
+                && (first.x - x).abs() < first.size * 0.1
+                && (first.y - y).abs() < first.size * 0.1
         });
         self.run = Some((first.x, first.y, whole));
         if again {
@@ -41,7 +43,9 @@ impl Lines {
     }
 
     fn add(&mut self, glyph: Glyph) {
-        if self.said.len() + glyph.text.len() > PAGE_TEXT_BYTES || glyph.text.chars().any(char::is_control) {
+        if self.said.len() + glyph.text.len() > PAGE_TEXT_BYTES
+            || glyph.text.chars().any(char::is_control)
+        {
             return;
         }
         if let Some(last) = &self.last {
@@ -53,7 +57,12 @@ impl Lines {
 
     /// Lines without spaces at their ends.
     pub fn into_text(self) -> String {
-        let lines: Vec<&str> = self.said.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+        let lines: Vec<&str> = self
+            .said
+            .lines()
+            .map(str::trim)
+            .filter(|line| !line.is_empty())
+            .collect();
         lines.join("\n")
     }
 }
@@ -105,21 +114,41 @@ mod tests {
 
     #[test]
     fn words_and_lines_are_a_matter_of_distance() {
-        assert_eq!(text(&[run(0.0, 0.0, "page"), run(45.0, 0.0, "one"), run(0.0, 15.0, "two")]), "page one\ntwo");
+        assert_eq!(
+            text(&[
+                run(0.0, 0.0, "page"),
+                run(45.0, 0.0, "one"),
+                run(0.0, 15.0, "two")
+            ]),
+            "page one\ntwo"
+        );
     }
 
     #[test]
     fn stretched_chinese_stays_one_word() {
-        assert_eq!(text(&[run(0.0, 0.0, "勾"), run(15.0, 0.0, "股"), run(0.0, 20.0, "定理")]), "勾股\n定理");
+        assert_eq!(
+            text(&[
+                run(0.0, 0.0, "勾"),
+                run(15.0, 0.0, "股"),
+                run(0.0, 20.0, "定理")
+            ]),
+            "勾股\n定理"
+        );
     }
 
     #[test]
     fn a_run_drawn_twice_for_bold_is_read_once() {
-        assert_eq!(text(&[run(0.0, 0.0, "粗体"), run(0.3, 0.0, "粗体")]), "粗体");
+        assert_eq!(
+            text(&[run(0.0, 0.0, "粗体"), run(0.3, 0.0, "粗体")]),
+            "粗体"
+        );
     }
 
     #[test]
     fn places_that_are_no_numbers_end_lines() {
-        assert_eq!(text(&[run(0.0, 0.0, "a"), run(f64::NAN, f64::NAN, "b")]), "a\nb");
+        assert_eq!(
+            text(&[run(0.0, 0.0, "a"), run(f64::NAN, f64::NAN, "b")]),
+            "a\nb"
+        );
     }
 }

@@ -37,7 +37,10 @@ impl Grid {
         self.is_full = self.sheets.len() >= GRID_SHEETS;
         match self.is_full {
             true => self.cut(),
-            false => self.sheets.push(Sheet { name: line(name).unwrap_or_default(), ..Sheet::default() }),
+            false => self.sheets.push(Sheet {
+                name: line(name).unwrap_or_default(),
+                ..Sheet::default()
+            }),
         }
     }
 
@@ -49,7 +52,9 @@ impl Grid {
         if self.is_full || row >= GRID_ROWS || column >= GRID_COLUMNS || self.bytes >= GRID_BYTES {
             return self.cut();
         }
-        let (text, Some(sheet)) = (shortened(text), self.sheets.last_mut()) else { return };
+        let (text, Some(sheet)) = (shortened(text), self.sheets.last_mut()) else {
+            return;
+        };
         self.bytes += text.len() + CELL_BYTES;
         sheet.rows.entry(row).or_default().insert(column, text);
     }
@@ -66,7 +71,14 @@ impl Grid {
         if self.is_full {
             return;
         }
-        let Some(cells) = self.sheets.last().and_then(|sheet| sheet.rows.get(&row)).cloned() else { return };
+        let Some(cells) = self
+            .sheets
+            .last()
+            .and_then(|sheet| sheet.rows.get(&row))
+            .cloned()
+        else {
+            return;
+        };
         for n in 1..=times.min(GRID_ROWS) {
             for (column, text) in &cells {
                 self.cell(row.saturating_add(n), *column, text);
@@ -76,12 +88,18 @@ impl Grid {
 
     /// The sheets, if any of them has a cell.
     pub fn into_sheets(self) -> Option<Vec<Sheet>> {
-        self.sheets.iter().any(|sheet| !sheet.rows.is_empty()).then_some(self.sheets)
+        self.sheets
+            .iter()
+            .any(|sheet| !sheet.rows.is_empty())
+            .then_some(self.sheets)
     }
 }
 
 fn shortened(text: &str) -> String {
-    let clean = text.trim().chars().filter(|character| !character.is_control() || *character == '\n');
+    let clean = text
+        .trim()
+        .chars()
+        .filter(|character| !character.is_control() || *character == '\n');
     clean.take(GRID_CELL_CHARS).collect()
 }
 
@@ -101,8 +119,17 @@ mod tests {
         grid.cell(GRID_ROWS - 1, GRID_COLUMNS - 1, "95");
         grid.cell(1, 0, "");
         let sheet = one(grid);
-        assert_eq!((sheet.name.as_str(), sheet.rows.len(), sheet.cut), ("期中 成绩", 2, false));
-        assert_eq!((sheet.rows[&0][&0].as_str(), sheet.rows[&(GRID_ROWS - 1)].len()), ("姓名", 1));
+        assert_eq!(
+            (sheet.name.as_str(), sheet.rows.len(), sheet.cut),
+            ("期中 成绩", 2, false)
+        );
+        assert_eq!(
+            (
+                sheet.rows[&0][&0].as_str(),
+                sheet.rows[&(GRID_ROWS - 1)].len()
+            ),
+            ("姓名", 1)
+        );
     }
 
     #[test]
@@ -125,7 +152,10 @@ mod tests {
         assert!(grid.bytes < GRID_BYTES + 4 * GRID_CELL_CHARS);
         let sheets = grid.into_sheets().expect("cells");
         assert_eq!(sheets.len(), GRID_SHEETS);
-        assert!(sheets.iter().any(|sheet| sheet.cut) && sheets[0].rows[&0][&0].chars().count() == GRID_CELL_CHARS);
+        assert!(
+            sheets.iter().any(|sheet| sheet.cut)
+                && sheets[0].rows[&0][&0].chars().count() == GRID_CELL_CHARS
+        );
     }
 
     #[test]

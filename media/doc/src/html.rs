@@ -4,12 +4,19 @@ use std::cell::RefCell;
 
 use html5ever::tendril::StrTendril;
 use html5ever::tokenizer::states::RawKind;
-use html5ever::tokenizer::{BufferQueue, Tag, TagKind, Token, TokenSink, TokenSinkResult, Tokenizer};
+use html5ever::tokenizer::{
+    BufferQueue, Tag, TagKind, Token, TokenSink, TokenSinkResult, Tokenizer,
+};
 
 use crate::words::{Content, line};
 
 pub fn read(page: &str, content: &mut Content) {
-    let sink = Sink(RefCell::new(State { content, skipping: 0, heading: None, title: None }));
+    let sink = Sink(RefCell::new(State {
+        content,
+        skipping: 0,
+        heading: None,
+        title: None,
+    }));
     let tokenizer = Tokenizer::new(sink, Default::default());
     let queue = BufferQueue::default();
     queue.push_back(StrTendril::from(page));
@@ -75,8 +82,12 @@ impl State<'_> {
     }
 
     fn meta(&mut self, tag: &Tag) {
-        let value =
-            |name: &str| tag.attrs.iter().find(|attribute| &*attribute.name.local == name).map(|found| &*found.value);
+        let value = |name: &str| {
+            tag.attrs
+                .iter()
+                .find(|attribute| &*attribute.name.local == name)
+                .map(|found| &*found.value)
+        };
         if value("name").is_some_and(|name| name.eq_ignore_ascii_case("author")) {
             self.content.author = value("content").and_then(line);
         }

@@ -104,27 +104,41 @@ struct Clock {
 
 impl Clock {
     fn start(seconds: u64) -> Clock {
-        let after = |hundredths: u64| Instant::now() + Duration::from_millis(seconds * 10 * hundredths);
-        Clock { read_until: after(50), convert_until: after(60), draw_until: after(95) }
+        let after =
+            |hundredths: u64| Instant::now() + Duration::from_millis(seconds * 10 * hundredths);
+        Clock {
+            read_until: after(50),
+            convert_until: after(60),
+            draw_until: after(95),
+        }
     }
 }
 
 fn find(inspection: &Inspection, kind: Kind, clock: &Clock) -> Result<Found, Error> {
     match kind {
-        Kind::Docx | Kind::Pptx | Kind::Xlsx | Kind::Odt | Kind::Odp | Kind::Ods => {
-            office_file(inspection, kind, in_package(&inspection.input, kind)?, clock)
-        }
+        Kind::Docx | Kind::Pptx | Kind::Xlsx | Kind::Odt | Kind::Odp | Kind::Ods => office_file(
+            inspection,
+            kind,
+            in_package(&inspection.input, kind)?,
+            clock,
+        ),
         Kind::Doc | Kind::Ppt | Kind::Xls | Kind::Wps | Kind::Dps | Kind::Et => {
             office_file(inspection, kind, ole::read(&inspection.input, kind)?, clock)
         }
         Kind::Rtf => office_file(inspection, kind, Content::default(), clock),
         Kind::Pdf => portable(inspection, clock),
         Kind::Text | Kind::Markdown | Kind::Html => text_file(inspection, kind),
-        Kind::Png | Kind::Jpeg | Kind::Gif | Kind::WebP | Kind::Bmp => picture_file(inspection, kind),
+        Kind::Png | Kind::Jpeg | Kind::Gif | Kind::WebP | Kind::Bmp => {
+            picture_file(inspection, kind)
+        }
         Kind::Zip => zip_file(&inspection.input),
         Kind::Audio(_) | Kind::Video(_) => Ok(Found::default()),
-        Kind::Heic => Err(Error::Unsupported("pictures in HEIC cannot be shown: save it as JPEG")),
-        Kind::Unknown => Err(Error::Unsupported("this is no kind of file that can be shown")),
+        Kind::Heic => Err(Error::Unsupported(
+            "pictures in HEIC cannot be shown: save it as JPEG",
+        )),
+        Kind::Unknown => Err(Error::Unsupported(
+            "this is no kind of file that can be shown",
+        )),
     }
 }
 
@@ -140,13 +154,25 @@ fn in_package(input: &Path, kind: Kind) -> Result<Content, Error> {
 }
 
 /// An office file: what we read ourselves, and the pages that LibreOffice makes of it.
-fn office_file(inspection: &Inspection, kind: Kind, content: Content, clock: &Clock) -> Result<Found, Error> {
-    let Some(drawing) = &inspection.pages else { return Ok(Found { content, ..Found::default() }) };
+fn office_file(
+    inspection: &Inspection,
+    kind: Kind,
+    content: Content,
+    clock: &Clock,
+) -> Result<Found, Error> {
+    let Some(drawing) = &inspection.pages else {
+        return Ok(Found {
+            content,
+            ..Found::default()
+        });
+    };
     report::progress(0.1);
     let work = inspection.out_dir.join(".work");
     std::fs::create_dir_all(&work).map_err(Error::output(&work))?;
     let is_sheet = matches!(kind, Kind::Xlsx | Kind::Xls | Kind::Et | Kind::Ods);
-    let pages = drawing.pages_max.min(if is_sheet { SHEET_PAGES } else { usize::MAX });
+    let pages = drawing
+        .pages_max
+        .min(if is_sheet { SHEET_PAGES } else { usize::MAX });
     let pdf = office::to_pdf(&office::Order {
         input: &inspection.input,
         kind,
@@ -159,7 +185,10 @@ fn office_file(inspection: &Inspection, kind: Kind, content: Content, clock: &Cl
     std::fs::remove_dir_all(&work).map_err(Error::output(&work))?;
     report::progress(0.5);
     let is_untitled_deck = matches!(kind, Kind::Ppt | Kind::Dps) && content.outline.is_empty();
-    let mut found = Found { content, ..Found::default() };
+    let mut found = Found {
+        content,
+        ..Found::default()
+    };
     match data? {
         Some(data) => add_pages(inspection, drawing, data, &mut found, (0.5, 1.0), clock)?,
         None if found.content.text.is_empty() && found.content.outline.is_empty() => {
@@ -181,7 +210,11 @@ fn office_file(inspection: &Inspection, kind: Kind, content: Content, clock: &Cl
 fn head_by_first_lines(found: &mut Found) {
     found.content.outline.clear();
     for page in &found.pages {
-        found.content.heading(1, page.text.lines().next().unwrap_or_default(), Some(page.n));
+        found.content.heading(
+            1,
+            page.text.lines().next().unwrap_or_default(),
+            Some(page.n),
+        );
     }
 }
 
@@ -192,7 +225,12 @@ fn portable(inspection: &Inspection, clock: &Clock) -> Result<Found, Error> {
         None => {
             let opened = pdf::open(Arc::new(data))?;
             pdf::describe(&opened, &mut found.content);
-            pdf::read(&opened, &draw::settings(), clock.read_until, &mut found.content);
+            pdf::read(
+                &opened,
+                &draw::settings(),
+                clock.read_until,
+                &mut found.content,
+            );
         }
     }
     Ok(found)
@@ -214,7 +252,13 @@ fn add_pages(
     let mut said = Content::default();
     pdf::describe(&opened, &mut said);
     drop(opened);
-    let order = draw::Order { data, wanted, out_dir: &inspection.out_dir, deadline: clock.draw_until, progress };
+    let order = draw::Order {
+        data,
+        wanted,
+        out_dir: &inspection.out_dir,
+        deadline: clock.draw_until,
+        progress,
+    };
     found.pages = draw::pages(&order, &mut found.content.notes)?;
     if found.page_count > found.pages.len() {
         found.content.notes.insert("pages_cut");
@@ -243,13 +287,26 @@ fn add_pages(
 
 /// Finds the page of each heading that does not know it: the first, from the last one's on, that says it.
 fn place_headings(content: &mut Content, pages: &[Page]) {
-    let squeezed = |text: &str| text.chars().filter(|character| !character.is_whitespace()).collect::<String>();
+    let squeezed = |text: &str| {
+        text.chars()
+            .filter(|character| !character.is_whitespace())
+            .collect::<String>()
+    };
     let texts: Vec<String> = pages.iter().map(|page| squeezed(&page.text)).collect();
     let mut from = 0;
     for heading in &mut content.outline {
         let wanted = squeezed(&heading.text);
-        let place = || texts.iter().skip(from).position(|text| text.contains(&wanted)).map(|ahead| from + ahead + 1);
-        heading.page = heading.page.filter(|page| *page <= pages.len()).or_else(place);
+        let place = || {
+            texts
+                .iter()
+                .skip(from)
+                .position(|text| text.contains(&wanted))
+                .map(|ahead| from + ahead + 1)
+        };
+        heading.page = heading
+            .page
+            .filter(|page| *page <= pages.len())
+            .or_else(place);
         from = heading.page.map_or(from, |page| page - 1);
     }
 }
@@ -258,7 +315,12 @@ fn text_file(inspection: &Inspection, kind: Kind) -> Result<Found, Error> {
     let bytes = read_whole(&inspection.input)?;
     let mut content = Content::default();
     // Only its name tells a table from other texts with commas.
-    if kind != Kind::Html && matches!(extension(inspection.name.as_deref()).as_deref(), Some("csv" | "tsv")) {
+    if kind != Kind::Html
+        && matches!(
+            extension(inspection.name.as_deref()).as_deref(),
+            Some("csv" | "tsv")
+        )
+    {
         separated::read(&plain::decode(&bytes), &mut content.grid);
     }
     match kind {
@@ -266,7 +328,10 @@ fn text_file(inspection: &Inspection, kind: Kind) -> Result<Found, Error> {
         Kind::Markdown => plain::read_markdown(&bytes, &mut content),
         _ => plain::read(&bytes, &mut content),
     }
-    Ok(Found { content, ..Found::default() })
+    Ok(Found {
+        content,
+        ..Found::default()
+    })
 }
 
 fn picture_file(inspection: &Inspection, kind: Kind) -> Result<Found, Error> {
@@ -274,22 +339,36 @@ fn picture_file(inspection: &Inspection, kind: Kind) -> Result<Found, Error> {
         return Ok(Found::default());
     }
     let (image, page) = picture::read(&read_whole(&inspection.input)?, kind, &inspection.out_dir)?;
-    Ok(Found { page_count: 1, pages: vec![page], image: Some(image), ..Found::default() })
+    Ok(Found {
+        page_count: 1,
+        pages: vec![page],
+        image: Some(image),
+        ..Found::default()
+    })
 }
 
 fn zip_file(input: &Path) -> Result<Found, Error> {
     let packed = std::fs::metadata(input).map_err(Error::input(input))?.len();
     let mut content = Content::default();
     let entries = archive::read(&mut Package::open(input)?, packed, &mut content.notes)?;
-    Ok(Found { content, entries, ..Found::default() })
+    Ok(Found {
+        content,
+        entries,
+        ..Found::default()
+    })
 }
 
 fn read_whole(path: &Path) -> Result<Vec<u8>, Error> {
     let file = File::open(path).map_err(Error::input(path))?;
     let mut bytes = Vec::new();
-    file.take(FILE_BYTES + 1).read_to_end(&mut bytes).map_err(Error::input(path))?;
+    file.take(FILE_BYTES + 1)
+        .read_to_end(&mut bytes)
+        .map_err(Error::input(path))?;
     match bytes.len() as u64 > FILE_BYTES {
-        true => Err(Error::TooLarge(format!("more than {} MB", FILE_BYTES >> 20))),
+        true => Err(Error::TooLarge(format!(
+            "more than {} MB",
+            FILE_BYTES >> 20
+        ))),
         false => Ok(bytes),
     }
 }
@@ -309,11 +388,18 @@ fn refine(kind: Kind, name: Option<&str>) -> Kind {
 }
 
 fn is_mislabelled(kind: Kind, name: Option<&str>) -> bool {
-    extension(name).is_some_and(|extension| Kind::is_promised(&extension) && !kind.goes_by(&extension))
+    extension(name)
+        .is_some_and(|extension| Kind::is_promised(&extension) && !kind.goes_by(&extension))
 }
 
 fn write(out_dir: &Path, kind: Kind, found: Found) -> Result<(), Error> {
-    let Found { mut content, page_count, pages, image, entries } = found;
+    let Found {
+        mut content,
+        page_count,
+        pages,
+        image,
+        entries,
+    } = found;
     if content.text.is_cut() {
         content.notes.insert("text_cut");
     }
@@ -327,7 +413,10 @@ fn write(out_dir: &Path, kind: Kind, found: Found) -> Result<(), Error> {
     }
     let sheets = content.grid.into_sheets();
     if let Some(sheets) = &sheets {
-        save(SHEETS, &serde_json::to_vec(sheets).expect("strings and numbers are JSON"))?;
+        save(
+            SHEETS,
+            &serde_json::to_vec(sheets).expect("strings and numbers are JSON"),
+        )?;
     }
     let words = Words {
         title: content.title,
@@ -337,8 +426,19 @@ fn write(out_dir: &Path, kind: Kind, found: Found) -> Result<(), Error> {
         sheets: sheets.is_some().then_some(SHEETS),
         notes: content.notes.into_iter().collect(),
     };
-    let report = Report { kind: kind.name(), mime: kind.mime(), words, page_count, pages, image, entries };
-    save(RESULT, &serde_json::to_vec(&report).expect("strings and numbers are JSON"))
+    let report = Report {
+        kind: kind.name(),
+        mime: kind.mime(),
+        words,
+        page_count,
+        pages,
+        image,
+        entries,
+    };
+    save(
+        RESULT,
+        &serde_json::to_vec(&report).expect("strings and numbers are JSON"),
+    )
 }
 
 #[cfg(test)]
@@ -356,11 +456,27 @@ mod tests {
 
     #[test]
     fn headings_find_their_pages_in_order() {
-        let page = |n, text: &str| Page { n, width: 1, height: 1, large: None, small: None, text: text.into() };
-        let heading = |text: &str| Heading { level: 1, text: text.into(), page: None };
-        let mut content =
-            Content { outline: vec![heading("导入"), heading("练 习"), heading("没有")], ..Content::default() };
-        place_headings(&mut content, &[page(1, "目录 导入 练习"), page(2, "练\n习")]);
+        let page = |n, text: &str| Page {
+            n,
+            width: 1,
+            height: 1,
+            large: None,
+            small: None,
+            text: text.into(),
+        };
+        let heading = |text: &str| Heading {
+            level: 1,
+            text: text.into(),
+            page: None,
+        };
+        let mut content = Content {
+            outline: vec![heading("导入"), heading("练 习"), heading("没有")],
+            ..Content::default()
+        };
+        place_headings(
+            &mut content,
+            &[page(1, "目录 导入 练习"), page(2, "练\n习")],
+        );
         let pages: Vec<_> = content.outline.iter().map(|heading| heading.page).collect();
         assert_eq!(pages, [Some(1), Some(1), None]);
     }

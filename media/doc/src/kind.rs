@@ -49,7 +49,9 @@ pub enum Kind {
 pub fn detect(path: &Path) -> Result<Kind, Error> {
     let file = File::open(path).map_err(Error::input(path))?;
     let mut head = Vec::new();
-    file.take(HEAD).read_to_end(&mut head).map_err(Error::input(path))?;
+    file.take(HEAD)
+        .read_to_end(&mut head)
+        .map_err(Error::input(path))?;
     if head.is_empty() {
         return Err(Error::Empty);
     }
@@ -77,12 +79,22 @@ pub(crate) fn by_magic(head: &[u8]) -> Option<Kind> {
         (b"#!AMR", Kind::Audio("audio/amr")),
         (b"OggS", Kind::Audio("audio/ogg")),
         (b"FLV\x01", Kind::Video("video/x-flv")),
-        (b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", Kind::Video("video/x-ms-wmv")),
+        (
+            b"\x30\x26\xb2\x75\x8e\x66\xcf\x11",
+            Kind::Video("video/x-ms-wmv"),
+        ),
         (b"\x00\x00\x01\xba", Kind::Video("video/mpeg")),
         (b"\x00\x00\x01\xb3", Kind::Video("video/mpeg")),
     ];
-    let plain = MAGIC.iter().find(|(magic, _)| head.starts_with(magic)).map(|(_, kind)| *kind);
-    plain.or_else(|| riff(head)).or_else(|| base_media(head)).or_else(|| matroska(head)).or_else(|| other(head))
+    let plain = MAGIC
+        .iter()
+        .find(|(magic, _)| head.starts_with(magic))
+        .map(|(_, kind)| *kind);
+    plain
+        .or_else(|| riff(head))
+        .or_else(|| base_media(head))
+        .or_else(|| matroska(head))
+        .or_else(|| other(head))
 }
 
 fn riff(head: &[u8]) -> Option<Kind> {
@@ -100,7 +112,9 @@ fn base_media(head: &[u8]) -> Option<Kind> {
     match (head.get(4..8)?, head.get(8..12)?) {
         (b"ftyp", b"M4A " | b"M4B ") => Some(Kind::Audio("audio/mp4")),
         (b"ftyp", b"heic" | b"heix" | b"hevc" | b"mif1" | b"msf1" | b"avif") => Some(Kind::Heic),
-        (b"ftyp", b"qt  ") | (b"moov" | b"mdat" | b"wide", _) => Some(Kind::Video("video/quicktime")),
+        (b"ftyp", b"qt  ") | (b"moov" | b"mdat" | b"wide", _) => {
+            Some(Kind::Video("video/quicktime"))
+        }
         (b"ftyp", _) => Some(Kind::Video("video/mp4")),
         _ => None,
     }
@@ -108,8 +122,18 @@ fn base_media(head: &[u8]) -> Option<Kind> {
 
 fn matroska(head: &[u8]) -> Option<Kind> {
     let doc_type = head.strip_prefix(b"\x1a\x45\xdf\xa3")?;
-    let webm = doc_type.iter().take(64).copied().collect::<Vec<_>>().windows(4).any(|four| four == b"webm");
-    Some(Kind::Video(if webm { "video/webm" } else { "video/x-matroska" }))
+    let webm = doc_type
+        .iter()
+        .take(64)
+        .copied()
+        .collect::<Vec<_>>()
+        .windows(4)
+        .any(|four| four == b"webm");
+    Some(Kind::Video(if webm {
+        "video/webm"
+    } else {
+        "video/x-matroska"
+    }))
 }
 
 fn other(head: &[u8]) -> Option<Kind> {
@@ -118,7 +142,12 @@ fn other(head: &[u8]) -> Option<Kind> {
         return Some(Kind::Pdf);
     }
     // A BMP says its header's length; two letters alone begin many texts.
-    if head.starts_with(b"BM") && matches!(head.get(14..18), Some([12 | 40 | 52 | 56 | 64 | 108 | 124, 0, 0, 0])) {
+    if head.starts_with(b"BM")
+        && matches!(
+            head.get(14..18),
+            Some([12 | 40 | 52 | 56 | 64 | 108 | 124, 0, 0, 0])
+        )
+    {
         return Some(Kind::Bmp);
     }
     let transport_stream = |packet: &usize| head.get(packet * 188) == Some(&0x47);
@@ -130,17 +159,26 @@ fn other(head: &[u8]) -> Option<Kind> {
 
 /// Two frames of MPEG audio or ADTS after one another: the sync pattern alone (11 or 12 bits) is too short to believe.
 fn mpeg_audio(head: &[u8]) -> bool {
-    const KBPS: [usize; 16] = [0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 0];
-    let &[0xff, version, rate, _, ..] = head else { return false };
+    const KBPS: [usize; 16] = [
+        0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 0,
+    ];
+    let &[0xff, version, rate, _, ..] = head else {
+        return false;
+    };
     // MPEG 1, layer 3; ADTS AAC.
     let length = match version & 0xfe {
         0xfa => {
             let hertz = [44_100_usize, 48_000, 32_000, 0][usize::from((rate >> 2) & 3)];
             let padding = usize::from((rate >> 1) & 1);
-            (144_000 * KBPS[usize::from(rate >> 4)]).checked_div(hertz).unwrap_or(0) + padding
+            (144_000 * KBPS[usize::from(rate >> 4)])
+                .checked_div(hertz)
+                .unwrap_or(0)
+                + padding
         }
         0xf0 | 0xf8 if head.len() > 6 => {
-            (usize::from(head[3] & 3) << 11) | (usize::from(head[4]) << 3) | usize::from(head[5] >> 5)
+            (usize::from(head[3] & 3) << 11)
+                | (usize::from(head[4]) << 3)
+                | usize::from(head[5] >> 5)
         }
         _ => 0,
     };
@@ -172,7 +210,10 @@ fn in_package(package: &mut Package) -> Kind {
         memchr::memmem::find(&content_types, text.as_bytes()).is_some()
             || memchr::memmem::find(&mimetype, text.as_bytes()).is_some()
     };
-    TYPES.iter().find(|(text, _)| says(text)).map_or(Kind::Zip, |(_, kind)| *kind)
+    TYPES
+        .iter()
+        .find(|(text, _)| says(text))
+        .map_or(Kind::Zip, |(_, kind)| *kind)
 }
 
 impl Kind {
@@ -210,11 +251,23 @@ impl Kind {
             Kind::Xls => ("xls", "application/vnd.ms-excel", "xls xlt et"),
             Kind::Pdf => ("pdf", "application/pdf", "pdf"),
             Kind::Odt => ("odt", "application/vnd.oasis.opendocument.text", "odt ott"),
-            Kind::Odp => ("odp", "application/vnd.oasis.opendocument.presentation", "odp otp"),
-            Kind::Ods => ("ods", "application/vnd.oasis.opendocument.spreadsheet", "ods ots"),
+            Kind::Odp => (
+                "odp",
+                "application/vnd.oasis.opendocument.presentation",
+                "odp otp",
+            ),
+            Kind::Ods => (
+                "ods",
+                "application/vnd.oasis.opendocument.spreadsheet",
+                "ods ots",
+            ),
             Kind::Rtf => ("rtf", "application/rtf", "rtf doc"),
             Kind::Markdown => ("md", "text/markdown", "md markdown txt"),
-            Kind::Text => ("txt", "text/plain", "txt text log csv tsv srt lrc json xml svg md tex py c js css java"),
+            Kind::Text => (
+                "txt",
+                "text/plain",
+                "txt text log csv tsv srt lrc json xml svg md tex py c js css java",
+            ),
             Kind::Html => ("html", "text/html", "html htm xhtml"),
             Kind::Png => ("png", "image/png", "png"),
             Kind::Jpeg => ("jpeg", "image/jpeg", "jpg jpeg jpe jfif"),
@@ -222,8 +275,16 @@ impl Kind {
             Kind::WebP => ("webp", "image/webp", "webp"),
             Kind::Bmp => ("bmp", "image/bmp", "bmp dib"),
             Kind::Heic => ("heic", "image/heic", "heic heif avif"),
-            Kind::Audio(mime) => ("audio", mime, "mp3 wav m4a m4b aac ogg oga opus flac amr aif aiff wma"),
-            Kind::Video(mime) => ("video", mime, "mp4 m4v mov webm mkv avi wmv flv mpg mpeg ts mts 3gp ogv asf"),
+            Kind::Audio(mime) => (
+                "audio",
+                mime,
+                "mp3 wav m4a m4b aac ogg oga opus flac amr aif aiff wma",
+            ),
+            Kind::Video(mime) => (
+                "video",
+                mime,
+                "mp4 m4v mov webm mkv avi wmv flv mpg mpeg ts mts 3gp ogv asf",
+            ),
             Kind::Zip => ("zip", "application/zip", "zip epub xlsb jar ggb"),
             Kind::Wps => ("wps", "application/vnd.wps-office.wps", "wps wpt doc"),
             Kind::Dps => ("dps", "application/vnd.wps-office.dps", "dps dpt ppt"),
@@ -265,7 +326,10 @@ mod tests {
 
     #[test]
     fn two_letters_do_not_make_a_picture() {
-        assert_eq!(by_magic(b"BMW is a car, and this is an English lesson."), None);
+        assert_eq!(
+            by_magic(b"BMW is a car, and this is an English lesson."),
+            None
+        );
     }
 
     #[test]

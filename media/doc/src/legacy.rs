@@ -6,7 +6,9 @@ use encoding_rs::{BIG5, EUC_KR, Encoding, GB18030, SHIFT_JIS, UTF_8, UTF_16LE, W
 use crate::words::{Content, Text, line};
 
 fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
-    Some(u16::from_le_bytes(bytes.get(at..at.checked_add(2)?)?.try_into().ok()?))
+    Some(u16::from_le_bytes(
+        bytes.get(at..at.checked_add(2)?)?.try_into().ok()?,
+    ))
 }
 
 fn u32_at(bytes: &[u8], at: usize) -> Option<usize> {
@@ -31,7 +33,11 @@ pub fn document_head(main: &[u8]) -> Option<Head> {
     let flags = u16_at(main, 0x0a)?;
     (magic == WORD_97 || magic == WORD_95).then_some(Head {
         encrypted: flags & 0x0100 != 0,
-        table: if flags & 0x0200 != 0 { "1Table" } else { "0Table" },
+        table: if flags & 0x0200 != 0 {
+            "1Table"
+        } else {
+            "0Table"
+        },
     })
 }
 
@@ -45,8 +51,20 @@ pub fn document_text(main: &[u8], table: &[u8], text: &mut Text) -> Option<()> {
         let characters = u32_at(pieces, piece * 4 + 4)?.checked_sub(u32_at(pieces, piece * 4)?)?;
         let place = u32_at(pieces, (count + 1) * 4 + piece * 8 + 2)?;
         let said = match place & 0x4000_0000 {
-            0 => UTF_16LE.decode_without_bom_handling(slice(main, place, characters.checked_mul(2)?)?).0,
-            _ => WINDOWS_1252.decode_without_bom_handling(slice(main, (place & 0x3fff_ffff) / 2, characters)?).0,
+            0 => {
+                UTF_16LE
+                    .decode_without_bom_handling(slice(main, place, characters.checked_mul(2)?)?)
+                    .0
+            }
+            _ => {
+                WINDOWS_1252
+                    .decode_without_bom_handling(slice(
+                        main,
+                        (place & 0x3fff_ffff) / 2,
+                        characters,
+                    )?)
+                    .0
+            }
         };
         text.push(&without_fields(&said, &mut fields));
         if text.is_cut() {
@@ -97,9 +115,11 @@ pub fn presentation_text(records: &[u8], content: &mut Content) {
     const CHARACTERS: u16 = 0x0fa0;
     const BYTES: u16 = 0x0fa8;
     let (mut at, mut in_title) = (0, false);
-    while let (Some(head), Some(kind), Some(length)) =
-        (u16_at(records, at), u16_at(records, at + 2), u32_at(records, at + 4))
-    {
+    while let (Some(head), Some(kind), Some(length)) = (
+        u16_at(records, at),
+        u16_at(records, at + 2),
+        u32_at(records, at + 4),
+    ) {
         let body = slice(records, at + 8, length).unwrap_or_default();
         let said = match kind {
             CHARACTERS => UTF_16LE.decode_without_bom_handling(body).0,
@@ -120,7 +140,9 @@ pub fn presentation_text(records: &[u8], content: &mut Content) {
         // The list's instance 1 is of masters.
         let foreign = kind == MASTER || kind == LIST && head >> 4 == 1;
         let is_container = head & 0xf == 0xf && !foreign;
-        at = at.saturating_add(8).saturating_add(if is_container { 0 } else { length });
+        at = at
+            .saturating_add(8)
+            .saturating_add(if is_container { 0 } else { length });
     }
 }
 
@@ -129,14 +151,26 @@ pub fn summary(set: &[u8]) -> (Option<String>, Option<String>) {
     const CODE_PAGE: usize = 1;
     const TITLE: usize = 2;
     const AUTHOR: usize = 4;
-    let Some(section) = u32_at(set, 44).and_then(|at| set.get(at..)) else { return (None, None) };
+    let Some(section) = u32_at(set, 44).and_then(|at| set.get(at..)) else {
+        return (None, None);
+    };
     let place = |wanted: usize| {
         let count = u32_at(section, 4)?.min(64);
-        let entry = (0..count).map(|n| 8 + n * 8).find(|at| u32_at(section, *at) == Some(wanted))?;
+        let entry = (0..count)
+            .map(|n| 8 + n * 8)
+            .find(|at| u32_at(section, *at) == Some(wanted))?;
         section.get(u32_at(section, entry + 4)?..)
     };
-    let encoding = code_page(place(CODE_PAGE).and_then(|value| u16_at(value, 4)).unwrap_or_default());
-    let text = |wanted| place(wanted).and_then(|value| property(value, encoding)).and_then(|text| line(&text));
+    let encoding = code_page(
+        place(CODE_PAGE)
+            .and_then(|value| u16_at(value, 4))
+            .unwrap_or_default(),
+    );
+    let text = |wanted| {
+        place(wanted)
+            .and_then(|value| property(value, encoding))
+            .and_then(|text| line(&text))
+    };
     (text(TITLE), text(AUTHOR))
 }
 
@@ -169,7 +203,10 @@ mod tests {
 
     /// A main stream whose piece table (in the table stream) has one 8-bit and one 16-bit piece.
     fn document() -> (Vec<u8>, Vec<u8>) {
-        let chinese: Vec<u8> = "教案\r\u{13} PAGE \u{14}7\u{15}".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let chinese: Vec<u8> = "教案\r\u{13} PAGE \u{14}7\u{15}"
+            .encode_utf16()
+            .flat_map(u16::to_le_bytes)
+            .collect();
         let mut main = vec![0; 0x200];
         main[..2].copy_from_slice(&0xa5ec_u16.to_le_bytes());
         main.extend_from_slice(b"Plan ");
@@ -212,10 +249,24 @@ mod tests {
     #[test]
     fn titles_of_an_old_deck_are_its_outline() {
         let atom = |kind: u16, body: &[u8]| {
-            [&[0, 0], &kind.to_le_bytes()[..], &(body.len() as u32).to_le_bytes(), body].concat()
+            [
+                &[0, 0],
+                &kind.to_le_bytes()[..],
+                &(body.len() as u32).to_le_bytes(),
+                body,
+            ]
+            .concat()
         };
-        let utf_16: Vec<u8> = "分数的加法".encode_utf16().flat_map(u16::to_le_bytes).collect();
-        let list = [atom(0x0f9f, &0_u32.to_le_bytes()), atom(0x0fa0, &utf_16), atom(0x0fa8, b"1/2 + 1/3")].concat();
+        let utf_16: Vec<u8> = "分数的加法"
+            .encode_utf16()
+            .flat_map(u16::to_le_bytes)
+            .collect();
+        let list = [
+            atom(0x0f9f, &0_u32.to_le_bytes()),
+            atom(0x0fa0, &utf_16),
+            atom(0x0fa8, b"1/2 + 1/3"),
+        ]
+        .concat();
         let mut records = vec![0x0f, 0x00, 0xf0, 0x0f];
         records.extend_from_slice(&(list.len() as u32).to_le_bytes());
         records.extend_from_slice(&list);

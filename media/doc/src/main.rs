@@ -85,7 +85,9 @@ fn main() -> ExitCode {
     if !cli.inside {
         return supervise::run(Duration::from_secs(seconds(&cli.job)));
     }
-    let worker = std::thread::Builder::new().stack_size(STACK).spawn(move || run(cli.job));
+    let worker = std::thread::Builder::new()
+        .stack_size(STACK)
+        .spawn(move || run(cli.job));
     let outcome = match worker.map(std::thread::JoinHandle::join) {
         Ok(Ok(outcome)) => outcome,
         Ok(Err(_)) => Err(Error::Broken("reading it failed".into())),
@@ -104,14 +106,41 @@ fn seconds(job: &Job) -> u64 {
 
 fn run(job: Job) -> Result<Value, Error> {
     match job {
-        Job::Type { input } => kind::detect(&input).map(|kind| json!({ "type": kind.name(), "mime": kind.mime() })),
-        Job::Words(Words { file, seconds }) => {
-            let File { input, out_dir, name } = file;
-            inspect::run(&Inspection { input, out_dir, name, seconds, pages: None })
+        Job::Type { input } => {
+            kind::detect(&input).map(|kind| json!({ "type": kind.name(), "mime": kind.mime() }))
         }
-        Job::Inspect(Inspect { file, pages_max, seconds, soffice }) => {
-            let File { input, out_dir, name } = file;
-            inspect::run(&Inspection { input, out_dir, name, seconds, pages: Some(Drawing { pages_max, soffice }) })
+        Job::Words(Words { file, seconds }) => {
+            let File {
+                input,
+                out_dir,
+                name,
+            } = file;
+            inspect::run(&Inspection {
+                input,
+                out_dir,
+                name,
+                seconds,
+                pages: None,
+            })
+        }
+        Job::Inspect(Inspect {
+            file,
+            pages_max,
+            seconds,
+            soffice,
+        }) => {
+            let File {
+                input,
+                out_dir,
+                name,
+            } = file;
+            inspect::run(&Inspection {
+                input,
+                out_dir,
+                name,
+                seconds,
+                pages: Some(Drawing { pages_max, soffice }),
+            })
         }
     }
 }

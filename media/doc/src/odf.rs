@@ -23,7 +23,11 @@ pub fn read(package: &mut Package) -> Result<Content, Error> {
         content.author = line(&found.author);
     }
     body(&package.demand("content.xml")?, &mut content)?;
-    if package.names().iter().any(|name| name.starts_with("Basic/")) {
+    if package
+        .names()
+        .iter()
+        .any(|name| name.starts_with("Basic/"))
+    {
         content.notes.insert("macros");
     }
     Ok(content)
@@ -132,12 +136,19 @@ impl Visitor for Body<'_> {
 }
 
 fn level(attributes: &Attributes) -> usize {
-    attributes.get("outline-level").and_then(|level| level.parse().ok()).unwrap_or(1)
+    attributes
+        .get("outline-level")
+        .and_then(|level| level.parse().ok())
+        .unwrap_or(1)
 }
 
 /// At least once.
 fn repeated(attributes: &Attributes, name: &str) -> u32 {
-    attributes.get(name).and_then(|times| times.parse().ok()).unwrap_or(1).max(1)
+    attributes
+        .get(name)
+        .and_then(|times| times.parse().ok())
+        .unwrap_or(1)
+        .max(1)
 }
 
 impl Body<'_> {
@@ -174,7 +185,9 @@ impl Body<'_> {
     }
 
     fn start_sheet(&mut self, attributes: &Attributes) {
-        let Some(place) = &mut self.sheets else { return };
+        let Some(place) = &mut self.sheets else {
+            return;
+        };
         *place = Place::default();
         let name = attributes.get("name").unwrap_or_default();
         self.content.heading(1, &name, None);
@@ -182,25 +195,38 @@ impl Body<'_> {
     }
 
     fn end_cell(&mut self) {
-        let Some(place) = &mut self.sheets else { return };
+        let Some(place) = &mut self.sheets else {
+            return;
+        };
         // One more than there is room for tells that there is more.
-        let room = if place.row < GRID_ROWS { GRID_COLUMNS.saturating_sub(place.column) + 1 } else { 1 };
+        let room = if place.row < GRID_ROWS {
+            GRID_COLUMNS.saturating_sub(place.column) + 1
+        } else {
+            1
+        };
         for n in 0..place.columns.min(room) {
-            self.content.grid.cell(place.row, place.column.saturating_add(n), &place.cell);
+            self.content
+                .grid
+                .cell(place.row, place.column.saturating_add(n), &place.cell);
         }
         place.column = place.column.saturating_add(place.columns);
         place.cell.clear();
     }
 
     fn end_row(&mut self) {
-        let Some(place) = &mut self.sheets else { return };
-        self.content.grid.repeat(place.row, place.rows.saturating_sub(1));
+        let Some(place) = &mut self.sheets else {
+            return;
+        };
+        self.content
+            .grid
+            .repeat(place.row, place.rows.saturating_sub(1));
         place.row = place.row.saturating_add(place.rows);
     }
 
     fn end_slide(&mut self) {
         if let Some(slide) = self.slide.take() {
-            self.content.heading(1, &slide.title, Some(self.content.slides.len() + 1));
+            self.content
+                .heading(1, &slide.title, Some(self.content.slides.len() + 1));
             self.content.slides.push(slide.said);
         }
     }
@@ -232,7 +258,10 @@ mod tests {
         let mut content = Content::default();
         body(part.as_bytes(), &mut content).expect("read");
         assert_eq!(content.slides, ["水的循环\n蒸发 降水\n"]);
-        assert_eq!((content.outline[0].text.as_str(), content.outline[0].page), ("水的循环", Some(1)));
+        assert_eq!(
+            (content.outline[0].text.as_str(), content.outline[0].page),
+            ("水的循环", Some(1))
+        );
         assert!(content.text.as_str().contains("播放视频"));
     }
 }

@@ -31,10 +31,18 @@ pub struct Order<'a> {
 
 /// The PDF, or `None` when LibreOffice could not make one.
 pub fn to_pdf(order: &Order) -> Result<Option<PathBuf>, Error> {
-    let Some((extension, filter)) = filter(order.kind) else { return Ok(None) };
-    let folder = order.folder.canonicalize().map_err(Error::input(order.folder))?;
+    let Some((extension, filter)) = filter(order.kind) else {
+        return Ok(None);
+    };
+    let folder = order
+        .folder
+        .canonicalize()
+        .map_err(Error::input(order.folder))?;
     let input = folder.join(format!("input.{extension}"));
-    let original = order.input.canonicalize().map_err(Error::input(order.input))?;
+    let original = order
+        .input
+        .canonicalize()
+        .map_err(Error::input(order.input))?;
     std::os::unix::fs::symlink(original, &input).map_err(Error::output(&input))?;
     prepare(&folder)?;
     for _ in 0..2 {
@@ -73,7 +81,12 @@ fn filter(kind: Kind) -> Option<(&'static str, &'static str)> {
 }
 
 /// Runs it once. `None`: it was stopped at the deadline.
-fn run(order: &Order, folder: &Path, input: &Path, filter: &str) -> std::io::Result<Option<ExitStatus>> {
+fn run(
+    order: &Order,
+    folder: &Path,
+    input: &Path,
+    filter: &str,
+) -> std::io::Result<Option<ExitStatus>> {
     let options = json!({
         "PageRange": { "type": "string", "value": format!("1-{}", order.pages) },
         // Ninety dots per inch and a third are what a page of 1600 pixels shows.
@@ -82,8 +95,19 @@ fn run(order: &Order, folder: &Path, input: &Path, filter: &str) -> std::io::Res
     });
     let mut command = Command::new(order.program);
     command
-        .arg(format!("-env:UserInstallation={}", url(&folder.join("profile"))))
-        .args(["--headless", "--invisible", "--nologo", "--nodefault", "--norestore", "--nolockcheck", "--convert-to"])
+        .arg(format!(
+            "-env:UserInstallation={}",
+            url(&folder.join("profile"))
+        ))
+        .args([
+            "--headless",
+            "--invisible",
+            "--nologo",
+            "--nodefault",
+            "--norestore",
+            "--nolockcheck",
+            "--convert-to",
+        ])
         .arg(format!("pdf:{filter}:{options}"))
         .arg("--outdir")
         .args([&folder.join("out"), input])
@@ -121,7 +145,10 @@ fn run(order: &Order, folder: &Path, input: &Path, filter: &str) -> std::io::Res
 const OWN_BYTES: u64 = 800_000_000;
 
 fn limit_memory() -> std::io::Result<()> {
-    let limit = libc::rlimit { rlim_cur: OWN_BYTES, rlim_max: OWN_BYTES };
+    let limit = libc::rlimit {
+        rlim_cur: OWN_BYTES,
+        rlim_max: OWN_BYTES,
+    };
     // SAFETY: the limit is readable for the call.
     match unsafe { libc::setrlimit(libc::RLIMIT_DATA, &raw const limit) } {
         0 => Ok(()),
@@ -132,9 +159,10 @@ fn limit_memory() -> std::io::Result<()> {
 fn prepare(folder: &Path) -> Result<(), Error> {
     let user = folder.join("profile/user");
     std::fs::create_dir_all(&user).map_err(Error::output(&user))?;
-    for (path, text) in
-        [(user.join("registrymodifications.xcu"), settings()), (folder.join("fonts.conf"), FONTS.to_owned())]
-    {
+    for (path, text) in [
+        (user.join("registrymodifications.xcu"), settings()),
+        (folder.join("fonts.conf"), FONTS.to_owned()),
+    ] {
         std::fs::write(&path, text).map_err(Error::output(&path))?;
     }
     Ok(())
@@ -144,9 +172,17 @@ fn prepare(folder: &Path) -> Result<(), Error> {
 fn settings() -> String {
     const SETTINGS: &[(&str, &str, &str)] = &[
         ("Common/Security/Scripting", "MacroSecurityLevel", "3"),
-        ("Common/Security/Scripting", "DisableMacrosExecution", "true"),
+        (
+            "Common/Security/Scripting",
+            "DisableMacrosExecution",
+            "true",
+        ),
         ("Common/Security/Scripting", "DisableActiveContent", "true"),
-        ("Common/Security/Scripting", "BlockUntrustedRefererLinks", "true"),
+        (
+            "Common/Security/Scripting",
+            "BlockUntrustedRefererLinks",
+            "true",
+        ),
         ("Common/Misc", "MacroRecorderMode", "false"),
         ("Common/Load", "UpdateDocMode", "0"),
         ("Writer/Content/Update", "Link", "0"),
@@ -176,10 +212,17 @@ const FONTS: &str = include_str!("fonts.conf");
 /// A file's URL; what is no plain letter is escaped byte by byte (RFC 3986 §2.1).
 fn url(path: &Path) -> String {
     let escape = |byte: &u8| match byte {
-        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'-' | b'_' | b'.' | b'~' => char::from(*byte).to_string(),
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'-' | b'_' | b'.' | b'~' => {
+            char::from(*byte).to_string()
+        }
         byte => format!("%{byte:02X}"),
     };
-    let path: String = path.as_os_str().as_encoded_bytes().iter().map(escape).collect();
+    let path: String = path
+        .as_os_str()
+        .as_encoded_bytes()
+        .iter()
+        .map(escape)
+        .collect();
     format!("file://{path}")
 }
 

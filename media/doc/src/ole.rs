@@ -17,7 +17,11 @@ use crate::words::Content;
 pub fn kind(path: &Path) -> Result<Kind, Error> {
     let mut container = open(path)?;
     let program = stream(&mut container, "\u{1}CompObj")?.unwrap_or_default();
-    let made_by = |names: &[&str]| names.iter().any(|name| memchr::memmem::find(&program, name.as_bytes()).is_some());
+    let made_by = |names: &[&str]| {
+        names
+            .iter()
+            .any(|name| memchr::memmem::find(&program, name.as_bytes()).is_some())
+    };
     let has = |name: &str| container.is_stream(name);
     Ok(match () {
         // ECMA-376 packages are encrypted inside one of these (MS-OFFCRYPTO §2.3).
@@ -41,7 +45,10 @@ pub fn read(path: &Path, kind: Kind) -> Result<Content, Error> {
     if let Some(summary) = stream(&mut container, "\u{5}SummaryInformation")? {
         (content.title, content.author) = legacy::summary(&summary);
     }
-    if ["Macros", "_VBA_PROJECT_CUR"].iter().any(|name| container.is_storage(name)) {
+    if ["Macros", "_VBA_PROJECT_CUR"]
+        .iter()
+        .any(|name| container.is_storage(name))
+    {
         content.notes.insert("macros");
     }
     match kind {
@@ -57,12 +64,16 @@ pub fn read(path: &Path, kind: Kind) -> Result<Content, Error> {
 
 fn document(container: &mut CompoundFile<File>, content: &mut Content) -> Result<(), Error> {
     // A text of Microsoft Works has no such stream.
-    let Some(main) = stream(container, "WordDocument")? else { return Ok(()) };
-    let head = legacy::document_head(&main).ok_or_else(|| Error::Broken("its first block is damaged".into()))?;
+    let Some(main) = stream(container, "WordDocument")? else {
+        return Ok(());
+    };
+    let head = legacy::document_head(&main)
+        .ok_or_else(|| Error::Broken("its first block is damaged".into()))?;
     if head.encrypted {
         return Err(Error::Encrypted);
     }
-    let table = stream(container, head.table)?.ok_or_else(|| Error::Broken(format!("it lacks {}", head.table)))?;
+    let table = stream(container, head.table)?
+        .ok_or_else(|| Error::Broken(format!("it lacks {}", head.table)))?;
     legacy::document_text(&main, &table, &mut content.text);
     Ok(())
 }
@@ -81,15 +92,23 @@ fn open(path: &Path) -> Result<CompoundFile<File>, Error> {
     cfb::open(path).map_err(Error::broken)
 }
 
-fn stream<F: Read + Seek>(container: &mut CompoundFile<F>, name: &str) -> Result<Option<Vec<u8>>, Error> {
+fn stream<F: Read + Seek>(
+    container: &mut CompoundFile<F>,
+    name: &str,
+) -> Result<Option<Vec<u8>>, Error> {
     if !container.is_stream(name) {
         return Ok(None);
     }
     let stream = container.open_stream(name).map_err(Error::broken)?;
     let mut bytes = Vec::new();
-    stream.take(STREAM_BYTES + 1).read_to_end(&mut bytes).map_err(Error::broken)?;
+    stream
+        .take(STREAM_BYTES + 1)
+        .read_to_end(&mut bytes)
+        .map_err(Error::broken)?;
     match bytes.len() as u64 > STREAM_BYTES {
-        true => Err(Error::TooLarge("one of its streams is longer than a document's".into())),
+        true => Err(Error::TooLarge(
+            "one of its streams is longer than a document's".into(),
+        )),
         false => Ok(Some(bytes)),
     }
 }

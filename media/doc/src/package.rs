@@ -30,23 +30,32 @@ impl Package {
         if zip.len() as u64 > ENTRIES {
             return Err(Error::TooMany("parts"));
         }
-        Ok(Package { zip, left: PACKAGE_BYTES })
+        Ok(Package {
+            zip,
+            left: PACKAGE_BYTES,
+        })
     }
 
     /// The names as they are written.
     pub fn names(&self) -> Vec<String> {
-        self.zip.file_names_raw().map(|name| String::from_utf8_lossy(name).into_owned()).collect()
+        self.zip
+            .file_names_raw()
+            .map(|name| String::from_utf8_lossy(name).into_owned())
+            .collect()
     }
 
     /// One part, unpacked; `None` if there is none of this name.
     pub fn read(&mut self, name: &str) -> Result<Option<Vec<u8>>, Error> {
-        let Some(index) = self.zip.index_for_name_raw(name.as_bytes()) else { return Ok(None) };
+        let Some(index) = self.zip.index_for_name_raw(name.as_bytes()) else {
+            return Ok(None);
+        };
         self.read_at(index).map(Some)
     }
 
     /// A part that the format demands.
     pub fn demand(&mut self, name: &str) -> Result<Vec<u8>, Error> {
-        self.read(name)?.ok_or_else(|| Error::Broken(format!("it lacks {name}")))
+        self.read(name)?
+            .ok_or_else(|| Error::Broken(format!("it lacks {name}")))
     }
 
     /// What the list says of each entry: raw name, claimed size, whether it is encrypted.
@@ -62,8 +71,16 @@ impl Package {
     /// Unpacks everything once, for the programs that will do the same without our limits.
     pub fn check(&mut self) -> Result<(), Error> {
         for index in 0..self.zip.len() {
-            let name = self.zip.name_for_index(index).and_then(Result::ok).unwrap_or_default().to_ascii_lowercase();
-            if [".xml", ".rels", ".vml"].iter().any(|end| name.ends_with(end)) {
+            let name = self
+                .zip
+                .name_for_index(index)
+                .and_then(Result::ok)
+                .unwrap_or_default()
+                .to_ascii_lowercase();
+            if [".xml", ".rels", ".vml"]
+                .iter()
+                .any(|end| name.ends_with(end))
+            {
                 refuse_entities(&self.read_at(index)?)?;
             } else {
                 self.count(index)?;
@@ -76,7 +93,10 @@ impl Package {
         let room = self.left.min(XML_BYTES);
         let entry = self.zip.by_index(index).map_err(unreadable)?;
         let mut part = Vec::new();
-        entry.take(room + 1).read_to_end(&mut part).map_err(Error::broken)?;
+        entry
+            .take(room + 1)
+            .read_to_end(&mut part)
+            .map_err(Error::broken)?;
         self.spend(part.len() as u64, room)?;
         Ok(part)
     }
@@ -84,13 +104,16 @@ impl Package {
     fn count(&mut self, index: usize) -> Result<(), Error> {
         let room = self.left;
         let entry = self.zip.by_index(index).map_err(unreadable)?;
-        let bytes = std::io::copy(&mut entry.take(room + 1), &mut std::io::sink()).map_err(Error::broken)?;
+        let bytes = std::io::copy(&mut entry.take(room + 1), &mut std::io::sink())
+            .map_err(Error::broken)?;
         self.spend(bytes, room)
     }
 
     fn spend(&mut self, bytes: u64, room: u64) -> Result<(), Error> {
         if bytes > room {
-            return Err(Error::TooLarge("it unpacks to more than an office file may hold".into()));
+            return Err(Error::TooLarge(
+                "it unpacks to more than an office file may hold".into(),
+            ));
         }
         self.left -= bytes;
         Ok(())
@@ -99,7 +122,9 @@ impl Package {
 
 fn unreadable(error: ZipError) -> Error {
     match error {
-        ZipError::UnsupportedArchive(ZipError::PASSWORD_REQUIRED) | ZipError::InvalidPassword => Error::Encrypted,
+        ZipError::UnsupportedArchive(ZipError::PASSWORD_REQUIRED) | ZipError::InvalidPassword => {
+            Error::Encrypted
+        }
         ZipError::UnsupportedArchive(_) => {
             Error::Unsupported("its parts are packed in a way that office files never are")
         }
@@ -112,7 +137,10 @@ fn refuse_entities(part: &[u8]) -> Result<(), Error> {
     const NEEDLE: &str = "<!ENTITY";
     let little: Vec<u8> = NEEDLE.encode_utf16().flat_map(u16::to_le_bytes).collect();
     let big: Vec<u8> = NEEDLE.encode_utf16().flat_map(u16::to_be_bytes).collect();
-    match [NEEDLE.as_bytes(), &little, &big].iter().any(|needle| memmem::find(part, needle).is_some()) {
+    match [NEEDLE.as_bytes(), &little, &big]
+        .iter()
+        .any(|needle| memmem::find(part, needle).is_some())
+    {
         true => Err(Error::Hostile("XML entities")),
         false => Ok(()),
     }
@@ -130,9 +158,16 @@ fn promised_entries(file: &mut File) -> std::io::Result<u64> {
     file.rewind()?;
     let number = |at: usize, bytes: usize| {
         let field = tail.get(at..at + bytes).unwrap_or_default();
-        field.iter().rev().fold(0, |number, byte| (number << 8) | u64::from(*byte))
+        field
+            .iter()
+            .rev()
+            .fold(0, |number, byte| (number << 8) | u64::from(*byte))
     };
     let plain = memmem::rfind(&tail, b"PK\x05\x06").map_or(0, |at| number(at + 10, 2));
     let large = memmem::rfind(&tail, b"PK\x06\x06").map_or(0, |at| number(at + 32, 8));
-    Ok(if plain == 0xffff { large.max(plain) } else { plain })
+    Ok(if plain == 0xffff {
+        large.max(plain)
+    } else {
+        plain
+    })
 }

@@ -9,10 +9,12 @@ use encoding_rs::{GB18030, UTF_16BE};
 use hayro::hayro_interpret::font::GlyphRun;
 use hayro::hayro_interpret::hayro_cmap::BfString;
 use hayro::hayro_interpret::{
-    BlendMode, ClipPath, Context, Device, DrawMode, DrawProps, Image, ImageDrawProps, InterpreterCache,
-    InterpreterSettings, SoftMask, TransformExt, interpret_page,
+    BlendMode, ClipPath, Context, Device, DrawMode, DrawProps, Image, ImageDrawProps,
+    InterpreterCache, InterpreterSettings, SoftMask, TransformExt, interpret_page,
 };
-use hayro::hayro_syntax::object::{Array, Dict, Name, ObjRef, Object, ObjectIdentifier, String as PdfString};
+use hayro::hayro_syntax::object::{
+    Array, Dict, Name, ObjRef, Object, ObjectIdentifier, String as PdfString,
+};
 use hayro::hayro_syntax::page::Page;
 use hayro::hayro_syntax::{DecryptionError, LoadPdfError, Pdf};
 use hayro::kurbo::{Affine, BezPath, Point, Rect};
@@ -29,9 +31,9 @@ const NAMES: usize = 20_000;
 
 pub fn open(data: Arc<Vec<u8>>) -> Result<Pdf, Error> {
     let pdf = Pdf::new(data).map_err(|error| match error {
-        LoadPdfError::Decryption(DecryptionError::PasswordProtected | DecryptionError::UnsupportedAlgorithm) => {
-            Error::Encrypted
-        }
+        LoadPdfError::Decryption(
+            DecryptionError::PasswordProtected | DecryptionError::UnsupportedAlgorithm,
+        ) => Error::Encrypted,
         LoadPdfError::Decryption(_) => Error::Broken("its encryption makes no sense".into()),
         LoadPdfError::Invalid => Error::Broken("it has no pages that could be found".into()),
     })?;
@@ -44,13 +46,24 @@ pub fn open(data: Arc<Vec<u8>>) -> Result<Pdf, Error> {
 /// Title, author and outline.
 pub fn describe(pdf: &Pdf, content: &mut Content) {
     let metadata = pdf.metadata();
-    content.title = metadata.title.as_deref().and_then(|bytes| line(&text_string(bytes)));
-    content.author = metadata.author.as_deref().and_then(|bytes| line(&text_string(bytes)));
+    content.title = metadata
+        .title
+        .as_deref()
+        .and_then(|bytes| line(&text_string(bytes)));
+    content.author = metadata
+        .author
+        .as_deref()
+        .and_then(|bytes| line(&text_string(bytes)));
     outline(pdf, content);
 }
 
 /// What a page says.
-pub fn text<'a>(pdf: &'a Pdf, page: &Page<'a>, cache: &InterpreterCache<'a>, settings: &InterpreterSettings) -> String {
+pub fn text<'a>(
+    pdf: &'a Pdf,
+    page: &Page<'a>,
+    cache: &InterpreterCache<'a>,
+    settings: &InterpreterSettings,
+) -> String {
     let (width, height) = page.render_dimensions();
     let area = Rect::new(0.0, 0.0, f64::from(width), f64::from(height));
     let upright = page.initial_transform(true).to_kurbo();
@@ -63,7 +76,9 @@ pub fn text<'a>(pdf: &'a Pdf, page: &Page<'a>, cache: &InterpreterCache<'a>, set
 /// What all pages say, as far as there is time. A page on which reading panics says nothing.
 pub fn read(pdf: &Pdf, settings: &InterpreterSettings, deadline: Instant, content: &mut Content) {
     for page in pdf.pages().iter().take_while(|_| Instant::now() < deadline) {
-        let said = catch_unwind(AssertUnwindSafe(|| text(pdf, page, &Default::default(), settings)));
+        let said = catch_unwind(AssertUnwindSafe(|| {
+            text(pdf, page, &Default::default(), settings)
+        }));
         content.text.push(&said.unwrap_or_default());
         content.text.push("\n\n");
     }
@@ -79,9 +94,14 @@ impl Device<'_> for Listener {
                 BfString::Char(character) => character.to_string(),
                 BfString::String(text) => text,
             };
-            Some(placed(props.transform * glyph.transform(), advance(glyph), text))
+            Some(placed(
+                props.transform * glyph.transform(),
+                advance(glyph),
+                text,
+            ))
         };
-        self.0.add_run(run.glyphs().iter().filter_map(glyph).collect());
+        self.0
+            .add_run(run.glyphs().iter().filter_map(glyph).collect());
     }
 
     fn draw_path(&mut self, _: &BezPath, _: DrawProps<'_>, _: &DrawMode) {}
@@ -105,39 +125,76 @@ fn advance(glyph: &hayro::hayro_interpret::font::Glyph) -> f64 {
 fn placed(transform: Affine, advance: f64, text: String) -> Glyph {
     let [a, b, c, d, _, _] = transform.as_coeffs();
     let at = transform * Point::ZERO;
-    Glyph { x: at.x, y: at.y, size: c.hypot(d) * 1000.0, advance: a.hypot(b) * advance, text }
+    Glyph {
+        x: at.x,
+        y: at.y,
+        size: c.hypot(d) * 1000.0,
+        advance: a.hypot(b) * advance,
+        text,
+    }
 }
 
 /// ISO 32000-1 §12.3.3. A list of siblings may point back at itself: every item is visited once.
 fn outline(pdf: &Pdf, content: &mut Content) {
-    let Some(catalog) = pdf.xref().get::<Dict>(pdf.xref().root_id()) else { return };
-    let Some(first) = catalog.get::<Dict>("Outlines").and_then(|outlines| outlines.get_ref("First")) else { return };
-    let pages: Vec<Option<ObjectIdentifier>> = pdf.pages().iter().map(|page| page.raw().obj_id()).collect();
+    let Some(catalog) = pdf.xref().get::<Dict>(pdf.xref().root_id()) else {
+        return;
+    };
+    let Some(first) = catalog
+        .get::<Dict>("Outlines")
+        .and_then(|outlines| outlines.get_ref("First"))
+    else {
+        return;
+    };
+    let pages: Vec<Option<ObjectIdentifier>> =
+        pdf.pages().iter().map(|page| page.raw().obj_id()).collect();
     let (mut seen, mut waiting) = (HashSet::new(), vec![(first, 1)]);
     while let Some((at, level)) = waiting.pop() {
         if !seen.insert((at.obj_number, at.gen_number)) || seen.len() > OUTLINE {
             continue;
         }
-        let Some(item) = pdf.xref().get::<Dict>(at.into()) else { continue };
-        let title = item.get::<PdfString>("Title").map(|title| text_string(title.as_bytes())).unwrap_or_default();
+        let Some(item) = pdf.xref().get::<Dict>(at.into()) else {
+            continue;
+        };
+        let title = item
+            .get::<PdfString>("Title")
+            .map(|title| text_string(title.as_bytes()))
+            .unwrap_or_default();
         content.heading(level, &title, page_of(pdf, &catalog, &item, &pages));
         waiting.extend(item.get_ref("Next").map(|next| (next, level)));
-        waiting.extend(item.get_ref("First").filter(|_| level < LEVELS).map(|child| (child, level + 1)));
+        waiting.extend(
+            item.get_ref("First")
+                .filter(|_| level < LEVELS)
+                .map(|child| (child, level + 1)),
+        );
     }
 }
 
 /// ISO 32000-1 §12.3.2: a destination is an array, or the name of one, or an action that has one.
-fn page_of(pdf: &Pdf, catalog: &Dict, item: &Dict, pages: &[Option<ObjectIdentifier>]) -> Option<usize> {
-    let destination = item.get::<Object>("Dest").or_else(|| item.get::<Dict>("A")?.get::<Object>("D"))?;
+fn page_of(
+    pdf: &Pdf,
+    catalog: &Dict,
+    item: &Dict,
+    pages: &[Option<ObjectIdentifier>],
+) -> Option<usize> {
+    let destination = item
+        .get::<Object>("Dest")
+        .or_else(|| item.get::<Dict>("A")?.get::<Object>("D"))?;
     let array = match destination {
         Object::Array(array) => array,
-        Object::Name(name) => as_array(catalog.get::<Dict>("Dests")?.get::<Object>(name_bytes(&name))?)?,
+        Object::Name(name) => as_array(
+            catalog
+                .get::<Dict>("Dests")?
+                .get::<Object>(name_bytes(&name))?,
+        )?,
         Object::String(name) => as_array(named(pdf, catalog, name.as_bytes())?)?,
         _ => return None,
     };
     let target: ObjRef = array.raw_iter().next()?.as_obj_ref()?;
     let wanted = ObjectIdentifier::from(target);
-    pages.iter().position(|page| *page == Some(wanted)).map(|index| index + 1)
+    pages
+        .iter()
+        .position(|page| *page == Some(wanted))
+        .map(|index| index + 1)
 }
 
 fn name_bytes<'a>(name: &'a Name<'a>) -> &'a [u8] {
@@ -168,7 +225,10 @@ fn named<'a>(pdf: &'a Pdf, catalog: &Dict<'a>, wanted: &[u8]) -> Option<Object<'
         }
         if let Some(kids) = node.get::<Array>("Kids") {
             let kids = kids.raw_iter().filter_map(|kid| kid.as_obj_ref());
-            waiting.extend(kids.filter_map(|kid| pdf.xref().get::<Dict>(kid.into())).take(NAMES));
+            waiting.extend(
+                kids.filter_map(|kid| pdf.xref().get::<Dict>(kid.into()))
+                    .take(NAMES),
+            );
         }
     }
     None
@@ -192,9 +252,15 @@ mod tests {
 
     #[test]
     fn titles_come_in_three_encodings() {
-        let utf_16: Vec<u8> =
-            [0xfe, 0xff].into_iter().chain("课本".encode_utf16().flat_map(u16::to_be_bytes)).collect();
-        for bytes in [&utf_16[..], "课本".as_bytes(), &encoding_rs::GBK.encode("课本").0] {
+        let utf_16: Vec<u8> = [0xfe, 0xff]
+            .into_iter()
+            .chain("课本".encode_utf16().flat_map(u16::to_be_bytes))
+            .collect();
+        for bytes in [
+            &utf_16[..],
+            "课本".as_bytes(),
+            &encoding_rs::GBK.encode("课本").0,
+        ] {
             assert_eq!(text_string(bytes), "课本");
         }
     }

@@ -55,7 +55,12 @@ pub fn read(file: &[u8], kind: Kind, out_dir: &Path) -> Result<(Picture, Page), 
 
 impl Picture {
     fn new(picture: &DynamicImage, name: &str, mime: &'static str) -> Picture {
-        Picture { width: picture.width(), height: picture.height(), stripped: name.to_owned(), mime }
+        Picture {
+            width: picture.width(),
+            height: picture.height(),
+            stripped: name.to_owned(),
+            mime,
+        }
     }
 }
 
@@ -89,7 +94,9 @@ fn decode(file: &[u8], format: ImageFormat) -> Result<(DynamicImage, Orientation
 
 fn unreadable(error: ImageError) -> Error {
     match error {
-        ImageError::Limits(_) => Error::TooLarge("its pixels need more memory than a picture may have".into()),
+        ImageError::Limits(_) => {
+            Error::TooLarge("its pixels need more memory than a picture may have".into())
+        }
         other => Error::broken(other),
     }
 }
@@ -107,13 +114,18 @@ fn without_words(file: &[u8], format: ImageFormat) -> Option<Vec<u8>> {
 fn jpeg(picture: &DynamicImage) -> Result<Vec<u8>, Error> {
     let mut bytes = Vec::new();
     let encoder = JpegEncoder::new_with_quality(&mut bytes, JPEG_QUALITY);
-    picture.to_rgb8().write_with_encoder(encoder).map_err(Error::broken)?;
+    picture
+        .to_rgb8()
+        .write_with_encoder(encoder)
+        .map_err(Error::broken)?;
     Ok(bytes)
 }
 
 fn png(picture: &DynamicImage) -> Result<Vec<u8>, Error> {
     let mut bytes = Cursor::new(Vec::new());
-    picture.write_to(&mut bytes, ImageFormat::Png).map_err(Error::broken)?;
+    picture
+        .write_to(&mut bytes, ImageFormat::Png)
+        .map_err(Error::broken)?;
     Ok(bytes.into_inner())
 }
 
@@ -125,9 +137,17 @@ mod tests {
 
     /// A photo taken with the telephone upright: the sensor's rows lie, and EXIF says "turn me right".
     fn lying_photo() -> Vec<u8> {
-        let picture = RgbImage::from_fn(64, 32, |x, _| if x < 32 { Rgb([255, 0, 0]) } else { Rgb([0, 0, 255]) });
+        let picture = RgbImage::from_fn(64, 32, |x, _| {
+            if x < 32 {
+                Rgb([255, 0, 0])
+            } else {
+                Rgb([0, 0, 255])
+            }
+        });
         let mut plain = Cursor::new(Vec::new());
-        picture.write_to(&mut plain, ImageFormat::Jpeg).expect("written");
+        picture
+            .write_to(&mut plain, ImageFormat::Jpeg)
+            .expect("written");
         let plain = plain.into_inner();
         let exif = b"\xff\xe1\x00\x22Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\0";
         [&plain[..2], exif, &plain[2..]].concat()
@@ -141,8 +161,13 @@ mod tests {
         assert_eq!((page.width, page.height), (32, 64));
         let shared = std::fs::read(folder.path().join(&picture.stripped)).expect("written");
         assert!(memchr::memmem::find(&shared, b"Exif").is_none());
-        let shared = image::load_from_memory(&shared).expect("a picture").to_rgb8();
-        assert!(shared.get_pixel(16, 8)[0] > 200, "red was left, and is on top now");
+        let shared = image::load_from_memory(&shared)
+            .expect("a picture")
+            .to_rgb8();
+        assert!(
+            shared.get_pixel(16, 8)[0] > 200,
+            "red was left, and is on top now"
+        );
     }
 
     #[test]
@@ -156,6 +181,11 @@ mod tests {
         huge[26] = 1;
         huge[28] = 24;
         let folder = tempfile::tempdir().expect("a folder");
-        assert_eq!(read(&huge, Kind::Bmp, folder.path()).expect_err("refused").code(), "too_large");
+        assert_eq!(
+            read(&huge, Kind::Bmp, folder.path())
+                .expect_err("refused")
+                .code(),
+            "too_large"
+        );
     }
 }

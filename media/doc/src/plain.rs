@@ -12,10 +12,14 @@ use crate::words::Content;
 /// Whether the beginning of a file is text, and which.
 pub fn kind(head: &[u8]) -> Kind {
     let (text, _) = encoding(head).decode_with_bom_removal(head);
-    let is_control =
-        |character: char| character.is_control() && !matches!(character, '\n' | '\r' | '\t' | '\u{c}' | '\u{1b}');
+    let is_control = |character: char| {
+        character.is_control() && !matches!(character, '\n' | '\r' | '\t' | '\u{c}' | '\u{1b}')
+    };
     // Some bytes may be damaged, and the last character may be cut.
-    let damaged = text.chars().filter(|character| *character == '\u{fffd}').count();
+    let damaged = text
+        .chars()
+        .filter(|character| *character == '\u{fffd}')
+        .count();
     if damaged > 1 + text.chars().count() / 100 || text.chars().any(is_control) {
         return Kind::Unknown;
     }
@@ -45,7 +49,9 @@ pub fn read_markdown(bytes: &[u8], content: &mut Content) {
     let mut heading: Option<(usize, String)> = None;
     for event in Parser::new(&decode(bytes)) {
         match event {
-            Event::Start(Tag::Heading { level, .. }) => heading = Some((level as usize, String::new())),
+            Event::Start(Tag::Heading { level, .. }) => {
+                heading = Some((level as usize, String::new()))
+            }
             Event::End(TagEnd::Heading(_)) => {
                 if let Some((level, text)) = heading.take() {
                     content.heading(level, &text, None);
@@ -59,7 +65,11 @@ pub fn read_markdown(bytes: &[u8], content: &mut Content) {
             _ => {}
         }
     }
-    content.title = content.outline.iter().find(|heading| heading.level == 1).map(|heading| heading.text.clone());
+    content.title = content
+        .outline
+        .iter()
+        .find(|heading| heading.level == 1)
+        .map(|heading| heading.text.clone());
 }
 
 fn encoding(bytes: &[u8]) -> &'static Encoding {
@@ -80,7 +90,14 @@ fn encoding(bytes: &[u8]) -> &'static Encoding {
 
 /// UTF-16 without a mark: text has spaces, digits or line ends, whose other byte is zero. Other text has no zeros.
 fn utf_16(bytes: &[u8]) -> Option<&'static Encoding> {
-    let zeros = |offset: usize| bytes.iter().skip(offset).step_by(2).filter(|byte| **byte == 0).count();
+    let zeros = |offset: usize| {
+        bytes
+            .iter()
+            .skip(offset)
+            .step_by(2)
+            .filter(|byte| **byte == 0)
+            .count()
+    };
     let (even, odd) = (zeros(0), zeros(1));
     let encoding = match () {
         () if even + odd < bytes.len() / 200 + 1 => return None,
@@ -96,8 +113,15 @@ fn utf_16(bytes: &[u8]) -> Option<&'static Encoding> {
 }
 
 fn is_html(text: &str) -> bool {
-    let start: String = text.trim_start().chars().take(1024).collect::<String>().to_ascii_lowercase();
-    ["<!doctype html", "<html", "<head", "<body"].iter().any(|tag| start.starts_with(tag))
+    let start: String = text
+        .trim_start()
+        .chars()
+        .take(1024)
+        .collect::<String>()
+        .to_ascii_lowercase();
+    ["<!doctype html", "<html", "<head", "<body"]
+        .iter()
+        .any(|tag| start.starts_with(tag))
         || (start.starts_with("<?xml") || start.starts_with("<!--")) && start.contains("<html")
 }
 
@@ -105,7 +129,9 @@ fn is_html(text: &str) -> bool {
 fn is_markdown(text: &str) -> bool {
     let has = |is_sign: fn(&str) -> bool| text.lines().take(400).any(|line| is_sign(line.trim()));
     let heading = |line: &str| {
-        line.trim_start_matches('#').starts_with(' ') && line.starts_with('#') && !line.starts_with("#######")
+        line.trim_start_matches('#').starts_with(' ')
+            && line.starts_with('#')
+            && !line.starts_with("#######")
     };
     let signs = [
         has(heading),
@@ -122,10 +148,20 @@ fn is_markdown(text: &str) -> bool {
 /// An HTML file says its encoding itself, in its first kilobyte.
 pub fn decode_html(bytes: &[u8]) -> Cow<'_, str> {
     let head = String::from_utf8_lossy(&bytes[..bytes.len().min(1024)]).to_ascii_lowercase();
-    let label = head.split("charset=").nth(1).map(|rest| rest.trim_start_matches(['"', '\'']));
-    let label = label.and_then(|rest| rest.split(|end: char| !end.is_ascii_alphanumeric() && end != '-').next());
+    let label = head
+        .split("charset=")
+        .nth(1)
+        .map(|rest| rest.trim_start_matches(['"', '\'']));
+    let label = label.and_then(|rest| {
+        rest.split(|end: char| !end.is_ascii_alphanumeric() && end != '-')
+            .next()
+    });
     match label.and_then(|label| Encoding::for_label(label.as_bytes())) {
-        Some(encoding) if Encoding::for_bom(bytes).is_none() && utf_16(bytes).is_none() && !is_utf_8(bytes) => {
+        Some(encoding)
+            if Encoding::for_bom(bytes).is_none()
+                && utf_16(bytes).is_none()
+                && !is_utf_8(bytes) =>
+        {
             encoding.decode_with_bom_removal(bytes).0
         }
         _ => decode(bytes),
@@ -133,7 +169,9 @@ pub fn decode_html(bytes: &[u8]) -> Cow<'_, str> {
 }
 
 fn is_utf_8(bytes: &[u8]) -> bool {
-    UTF_8.decode_without_bom_handling_and_without_replacement(bytes).is_some()
+    UTF_8
+        .decode_without_bom_handling_and_without_replacement(bytes)
+        .is_some()
 }
 
 #[cfg(test)]
@@ -150,7 +188,9 @@ mod tests {
 
     #[test]
     fn a_poem_is_the_same_in_every_encoding() {
-        let utf_16 = |to_bytes: fn(u16) -> [u8; 2]| POEM.encode_utf16().flat_map(to_bytes).collect::<Vec<u8>>();
+        let utf_16 = |to_bytes: fn(u16) -> [u8; 2]| {
+            POEM.encode_utf16().flat_map(to_bytes).collect::<Vec<u8>>()
+        };
         let files = [
             POEM.as_bytes().to_vec(),
             ["\u{feff}".as_bytes(), POEM.as_bytes()].concat(),
@@ -162,7 +202,11 @@ mod tests {
         ];
         for (number, file) in files.iter().enumerate() {
             assert_eq!(kind(file), Kind::Text, "file {number}");
-            assert_eq!(text_of(file), POEM.replace("\r\n", "\n").trim(), "file {number}");
+            assert_eq!(
+                text_of(file),
+                POEM.replace("\r\n", "\n").trim(),
+                "file {number}"
+            );
         }
     }
 
@@ -174,7 +218,9 @@ mod tests {
 
     #[test]
     fn bytes_are_no_text() {
-        let noise: Vec<u8> = (0..4000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+        let noise: Vec<u8> = (0..4000_u32)
+            .map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8)
+            .collect();
         assert_eq!(kind(&noise), Kind::Unknown);
     }
 
@@ -186,13 +232,23 @@ mod tests {
         let mut content = Content::default();
         read_markdown(plan.as_bytes(), &mut content);
         assert_eq!(content.title.as_deref(), Some("勾股定理"));
-        assert_eq!(content.outline.iter().map(|heading| heading.level).collect::<Vec<_>>(), [1, 2]);
+        assert_eq!(
+            content
+                .outline
+                .iter()
+                .map(|heading| heading.level)
+                .collect::<Vec<_>>(),
+            [1, 2]
+        );
     }
 
     #[test]
     fn a_page_may_say_its_encoding() {
         let page = "<html><meta charset=\"gb2312\"><p>课件</p></html>";
         assert!(decode_html(&GBK.encode(page).0).contains("课件"));
-        assert!(decode_html(page.as_bytes()).contains("课件"), "and may be wrong about it");
+        assert!(
+            decode_html(page.as_bytes()).contains("课件"),
+            "and may be wrong about it"
+        );
     }
 }

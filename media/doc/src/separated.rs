@@ -39,8 +39,16 @@ fn separator(text: &str) -> char {
     const MARKS: [char; 3] = [',', ';', '\t'];
     text.lines()
         .find_map(|line| {
-            let count = |mark: &char| line.split('"').step_by(2).map(|bare| bare.matches(*mark).count()).sum::<usize>();
-            MARKS.into_iter().max_by_key(count).filter(|mark| count(mark) > 0)
+            let count = |mark: &char| {
+                line.split('"')
+                    .step_by(2)
+                    .map(|bare| bare.matches(*mark).count())
+                    .sum::<usize>()
+            };
+            MARKS
+                .into_iter()
+                .max_by_key(count)
+                .filter(|mark| count(mark) > 0)
         })
         .unwrap_or(',')
 }
@@ -63,12 +71,18 @@ mod tests {
             rows("姓名,语文,数学\r\n张小明,95,\"88,5\"\r\n\r\n李小红,,99"),
             json!({ "0": { "0": "姓名", "1": "语文", "2": "数学" }, "1": { "0": "张小明", "1": "95", "2": "88,5" }, "3": { "0": "李小红", "2": "99" } })
         );
-        assert_eq!(rows("a\tb,c\n1\t2"), json!({ "0": { "0": "a", "1": "b,c" }, "1": { "0": "1", "1": "2" } }));
+        assert_eq!(
+            rows("a\tb,c\n1\t2"),
+            json!({ "0": { "0": "a", "1": "b,c" }, "1": { "0": "1", "1": "2" } })
+        );
         assert_eq!(
             rows("期末成绩\n姓名,语文\n张小明,95"),
             json!({ "0": { "0": "期末成绩" }, "1": { "0": "姓名", "1": "语文" }, "2": { "0": "张小明", "1": "95" } })
         );
-        assert_eq!(rows("\"a,b,c\";d"), json!({ "0": { "0": "a,b,c", "1": "d" } }));
+        assert_eq!(
+            rows("\"a,b,c\";d"),
+            json!({ "0": { "0": "a,b,c", "1": "d" } })
+        );
         assert_eq!(
             rows("a;b\n\"x \"\"y\"\"\nz\";2"),
             json!({ "0": { "0": "a", "1": "b" }, "1": { "0": "x \"y\"\nz", "1": "2" } })
@@ -77,7 +91,10 @@ mod tests {
 
     #[test]
     fn whatever_is_broken_is_still_a_text() {
-        assert_eq!(rows("\"never closed, \n x"), json!({ "0": { "0": "never closed, \n x" } }));
+        assert_eq!(
+            rows("\"never closed, \n x"),
+            json!({ "0": { "0": "never closed, \n x" } })
+        );
         assert_eq!(rows("one word"), json!({ "0": { "0": "one word" } }));
         assert_eq!(rows(""), Value::Null);
     }

@@ -19,11 +19,18 @@ pub fn read_package(path: &Path, package: &mut Package) -> Result<Content, Error
     for name in book.sheet_names() {
         content.heading(1, &name, None);
         // A chart sheet has no cells.
-        let Ok(mut cells) = book.worksheet_cells_reader(&name) else { continue };
+        let Ok(mut cells) = book.worksheet_cells_reader(&name) else {
+            continue;
+        };
         content.grid.sheet(&name);
         let mut row = None;
         while let Some(cell) = cells.next_cell().map_err(Error::broken)? {
-            add_cell(&mut content, &mut row, cell.get_position(), &shown(cell.get_value()));
+            add_cell(
+                &mut content,
+                &mut row,
+                cell.get_position(),
+                &shown(cell.get_value()),
+            );
             if content.text.is_cut() {
                 content.grid.cut();
                 return Ok(content);
@@ -31,7 +38,11 @@ pub fn read_package(path: &Path, package: &mut Package) -> Result<Content, Error
         }
         content.text.end_line();
     }
-    if package.names().iter().any(|name| name.ends_with("vbaProject.bin")) {
+    if package
+        .names()
+        .iter()
+        .any(|name| name.ends_with("vbaProject.bin"))
+    {
         content.notes.insert("macros");
     }
     Ok(content)
@@ -45,13 +56,18 @@ pub fn read_binary(path: &Path, content: &mut Content) -> Result<(), Error> {
     })?;
     for name in book.sheet_names() {
         content.heading(1, &name, None);
-        let Ok(range) = book.worksheet_range(&name) else { continue };
+        let Ok(range) = book.worksheet_range(&name) else {
+            continue;
+        };
         content.grid.sheet(&name);
         // Places are told from the first cell that is used.
         let (top, left) = range.start().unwrap_or_default();
         let mut row = None;
         for (down, right, value) in range.used_cells() {
-            let at = (top.saturating_add(down as u32), left.saturating_add(right as u32));
+            let at = (
+                top.saturating_add(down as u32),
+                left.saturating_add(right as u32),
+            );
             add_cell(content, &mut row, at, &shown(&as_reference(value)));
         }
         content.text.end_line();
@@ -60,7 +76,9 @@ pub fn read_binary(path: &Path, content: &mut Content) -> Result<(), Error> {
 }
 
 fn open(path: &Path) -> Result<BufReader<File>, Error> {
-    File::open(path).map(BufReader::new).map_err(Error::input(path))
+    File::open(path)
+        .map(BufReader::new)
+        .map_err(Error::input(path))
 }
 
 fn add_cell(content: &mut Content, row: &mut Option<u32>, at: (u32, u32), shown: &str) {
@@ -90,7 +108,10 @@ fn shown(value: &DataRef) -> String {
 
 /// To the fifteen places that Excel keeps: 0.1 + 0.2 is 0.3, and a long number of a pupil is whole.
 fn plain(number: f64) -> String {
-    format!("{number:.14e}").parse().unwrap_or(number).to_string()
+    format!("{number:.14e}")
+        .parse()
+        .unwrap_or(number)
+        .to_string()
 }
 
 /// A day, with its time unless that is midnight; a time alone; or how long something took.
@@ -103,7 +124,12 @@ fn moment(time: &ExcelDateTime) -> String {
     match time.as_f64() {
         days if time.is_duration() => {
             let seconds = (days * 86_400.0).round() as i64;
-            format!("{}:{:02}:{:02}", seconds / 3600, (seconds / 60 % 60).abs(), (seconds % 60).abs())
+            format!(
+                "{}:{:02}:{:02}",
+                seconds / 3600,
+                (seconds / 60 % 60).abs(),
+                (seconds % 60).abs()
+            )
         }
         // Day 0 is no day: a time of any day.
         days if (0.0..1.0).contains(&days) => clock,
@@ -143,7 +169,10 @@ mod tests {
         }
         let time = |days, kind| moment(&ExcelDateTime::new(days, kind, false));
         assert_eq!(time(46266.0, ExcelDateTimeType::DateTime), "2026-09-01");
-        assert_eq!(time(46266.0 + 500.0 / 1440.0, ExcelDateTimeType::DateTime), "2026-09-01 08:20");
+        assert_eq!(
+            time(46266.0 + 500.0 / 1440.0, ExcelDateTimeType::DateTime),
+            "2026-09-01 08:20"
+        );
         assert_eq!(time(500.0 / 1440.0, ExcelDateTimeType::DateTime), "08:20");
         assert_eq!(time(1.5, ExcelDateTimeType::TimeDelta), "36:00:00");
         for strange in [f64::NAN, f64::INFINITY, -1e300, 1e300] {

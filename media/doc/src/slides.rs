@@ -14,35 +14,53 @@ pub fn read(package: &mut Package) -> Result<Content, Error> {
     let mut order = Order::default();
     walk(&package.demand(MAIN)?, &mut order)?;
     let links = links(package, MAIN)?;
-    let targets = order.ids.iter().filter_map(|id| links.iter().find(|link| link.id == *id));
+    let targets = order
+        .ids
+        .iter()
+        .filter_map(|id| links.iter().find(|link| link.id == *id));
     for target in targets.map(|link| link.target.clone()).collect::<Vec<_>>() {
         add_slide(package, &target, &mut content)?;
     }
     if content.title.is_none() {
         content.title = content.outline.first().map(|heading| heading.text.clone());
     }
-    if package.names().iter().any(|name| name.ends_with("vbaProject.bin")) {
+    if package
+        .names()
+        .iter()
+        .any(|name| name.ends_with("vbaProject.bin"))
+    {
         content.notes.insert("macros");
     }
     Ok(content)
 }
 
 fn add_slide(package: &mut Package, name: &str, content: &mut Content) -> Result<(), Error> {
-    let Some(part) = package.read(name)? else { return Ok(()) };
+    let Some(part) = package.read(name)? else {
+        return Ok(());
+    };
     let slide = slide(&part)?;
     if slide.hidden {
         content.notes.insert("hidden_slides");
         return Ok(());
     }
     // Many decks put their titles into plain boxes.
-    let title =
-        if slide.title.trim().is_empty() { slide.said.lines().next().unwrap_or_default() } else { &slide.title };
+    let title = if slide.title.trim().is_empty() {
+        slide.said.lines().next().unwrap_or_default()
+    } else {
+        &slide.title
+    };
     content.heading(1, title, Some(content.slides.len() + 1));
     content.text.push(&slide.said);
     content.text.end_line();
     content.slides.push(slide.said);
-    let notes = links(package, name)?.into_iter().find(|link| link.is("notesSlide"));
-    if let Some(part) = notes.map(|link| package.read(&link.target)).transpose()?.flatten() {
+    let notes = links(package, name)?
+        .into_iter()
+        .find(|link| link.is("notesSlide"));
+    if let Some(part) = notes
+        .map(|link| package.read(&link.target))
+        .transpose()?
+        .flatten()
+    {
         content.text.push(&self::slide(&part)?.said);
         content.text.end_line();
     }
@@ -146,8 +164,13 @@ struct Links<'a> {
 
 fn links(package: &mut Package, part: &str) -> Result<Vec<Link>, Error> {
     let (folder, file) = part.rsplit_once('/').unwrap_or(("", part));
-    let Some(links) = package.read(&format!("{folder}/_rels/{file}.rels"))? else { return Ok(Vec::new()) };
-    let mut visitor = Links { folder, found: Vec::new() };
+    let Some(links) = package.read(&format!("{folder}/_rels/{file}.rels"))? else {
+        return Ok(Vec::new());
+    };
+    let mut visitor = Links {
+        folder,
+        found: Vec::new(),
+    };
     walk(&links, &mut visitor)?;
     Ok(visitor.found)
 }
@@ -158,7 +181,11 @@ impl Visitor for Links<'_> {
         // What lies outside the package is never fetched.
         if name == "Relationship" && get("TargetMode") != "External" {
             let target = within(self.folder, &get("Target"));
-            self.found.push(Link { id: get("Id"), kind: get("Type"), target });
+            self.found.push(Link {
+                id: get("Id"),
+                kind: get("Type"),
+                target,
+            });
         }
     }
 
@@ -190,8 +217,14 @@ mod tests {
     #[test]
     fn targets_are_names_in_the_package() {
         assert_eq!(within("ppt", "slides/slide1.xml"), "ppt/slides/slide1.xml");
-        assert_eq!(within("ppt/slides", "../notesSlides/n1.xml"), "ppt/notesSlides/n1.xml");
-        assert_eq!(within("ppt", "/ppt/slides/slide2.xml"), "ppt/slides/slide2.xml");
+        assert_eq!(
+            within("ppt/slides", "../notesSlides/n1.xml"),
+            "ppt/notesSlides/n1.xml"
+        );
+        assert_eq!(
+            within("ppt", "/ppt/slides/slide2.xml"),
+            "ppt/slides/slide2.xml"
+        );
         assert_eq!(within("ppt", "../../../../etc/passwd"), "etc/passwd");
     }
 
@@ -200,6 +233,9 @@ mod tests {
         let part = r#"<p:sld xmlns:p="p" xmlns:a="a"><p:sp><p:nvPr><p:ph type="ctrTitle"/></p:nvPr><a:p><a:r><a:t>光合</a:t></a:r><a:r><a:t>作用</a:t></a:r></a:p></p:sp>
             <p:sp><a:p><a:r><a:t>叶绿体</a:t></a:r></a:p></p:sp><p:sp><p:nvPr><p:ph type="sldNum"/></p:nvPr><a:p><a:fld><a:t>3</a:t></a:fld></a:p></p:sp></p:sld>"#;
         let slide = slide(part.as_bytes()).expect("read");
-        assert_eq!((slide.title.trim(), slide.said.trim(), slide.hidden), ("光合作用", "光合作用\n叶绿体", false));
+        assert_eq!(
+            (slide.title.trim(), slide.said.trim(), slide.hidden),
+            ("光合作用", "光合作用\n叶绿体", false)
+        );
     }
 }

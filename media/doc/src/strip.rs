@@ -6,7 +6,9 @@ pub fn jpeg(file: &[u8]) -> Option<Vec<u8>> {
     let mut clean = file.get(..2)?.to_vec();
     let mut at = 2;
     loop {
-        let [0xff, marker] = *file.get(at..at + 2)? else { return None };
+        let [0xff, marker] = *file.get(at..at + 2)? else {
+            return None;
+        };
         match marker {
             // Fill bytes.
             0xff => at += 1,
@@ -15,7 +17,9 @@ pub fn jpeg(file: &[u8]) -> Option<Vec<u8>> {
                 return Some(clean);
             }
             marker => {
-                let length = usize::from(u16::from_be_bytes(file.get(at + 2..at + 4)?.try_into().ok()?));
+                let length = usize::from(u16::from_be_bytes(
+                    file.get(at + 2..at + 4)?.try_into().ok()?,
+                ));
                 let segment = file.get(at..at + 2 + length.max(2))?;
                 if is_shared_segment(marker, segment.get(4..)?) {
                     clean.extend_from_slice(segment);
@@ -50,8 +54,8 @@ fn coded_length(coded: &[u8]) -> usize {
 /// PNG (ISO 15948 §11): what draws it, and the animation.
 pub fn png(file: &[u8]) -> Option<Vec<u8>> {
     const SHARED: &[&[u8; 4]] = &[
-        b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"gAMA", b"cHRM", b"sRGB", b"iCCP", b"sBIT", b"bKGD", b"pHYs",
-        b"cICP", b"acTL", b"fcTL", b"fdAT",
+        b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS", b"gAMA", b"cHRM", b"sRGB", b"iCCP", b"sBIT",
+        b"bKGD", b"pHYs", b"cICP", b"acTL", b"fcTL", b"fdAT",
     ];
     let mut clean = file.get(..8)?.to_vec();
     let mut at = 8;
@@ -111,7 +115,10 @@ pub fn gif(file: &[u8]) -> Option<Vec<u8>> {
                 at = blocks_end(file, at + 2)?;
                 match *file.get(start + 1)? {
                     0xfe => false,
-                    0xff => matches!(file.get(start + 3..start + 14)?, b"NETSCAPE2.0" | b"ANIMEXTS1.0"),
+                    0xff => matches!(
+                        file.get(start + 3..start + 14)?,
+                        b"NETSCAPE2.0" | b"ANIMEXTS1.0"
+                    ),
                     _ => true,
                 }
             }
@@ -128,7 +135,11 @@ pub fn gif(file: &[u8]) -> Option<Vec<u8>> {
 }
 
 fn color_table(flags: u8) -> usize {
-    if flags & 0x80 == 0 { 0 } else { 3 << ((flags & 7) + 1) }
+    if flags & 0x80 == 0 {
+        0
+    } else {
+        3 << ((flags & 7) + 1)
+    }
 }
 
 /// Where a row of length-prefixed blocks ends, its empty last one included.
@@ -158,7 +169,10 @@ mod tests {
     }
 
     fn pixels(file: &[u8]) -> Vec<u8> {
-        image::load_from_memory(file).expect("a picture").to_rgb8().into_raw()
+        image::load_from_memory(file)
+            .expect("a picture")
+            .to_rgb8()
+            .into_raw()
     }
 
     #[test]
@@ -171,7 +185,10 @@ mod tests {
         photo.extend_from_slice(&plain[2..]);
         photo.extend_from_slice(b"a film behind the end");
         let clean = jpeg(&photo).expect("clean");
-        assert!(memchr::memmem::find(&clean, b"31.2304N").is_none() && memchr::memmem::find(&clean, b"film").is_none());
+        assert!(
+            memchr::memmem::find(&clean, b"31.2304N").is_none()
+                && memchr::memmem::find(&clean, b"film").is_none()
+        );
         assert_eq!(pixels(&clean), pixels(&plain));
     }
 
@@ -203,7 +220,12 @@ mod tests {
 
     #[test]
     fn a_cut_picture_is_no_panic() {
-        for format in [ImageFormat::Jpeg, ImageFormat::Png, ImageFormat::Gif, ImageFormat::WebP] {
+        for format in [
+            ImageFormat::Jpeg,
+            ImageFormat::Png,
+            ImageFormat::Gif,
+            ImageFormat::WebP,
+        ] {
             let file = picture(format);
             for length in 0..file.len() {
                 for strip in [jpeg, png, gif, webp] {

@@ -30,7 +30,9 @@ pub fn run(limit: Duration) -> ExitCode {
     match (said, status) {
         (Followed::Said(last), _) => repeat(&last),
         (Followed::TooLong, _) => report::outcome(&Err(Error::TooSlow)),
-        (Followed::Ended, Ok(status)) => report::outcome(&Err(judge(status, &complaints.recv().unwrap_or_default()))),
+        (Followed::Ended, Ok(status)) => {
+            report::outcome(&Err(judge(status, &complaints.recv().unwrap_or_default())))
+        }
         (Followed::Ended, Err(cause)) => report::outcome(&Err(Error::Start(cause))),
     }
 }
@@ -46,7 +48,10 @@ enum Followed {
 fn spawn() -> std::io::Result<Child> {
     let mut command = Command::new("/proc/self/exe");
     command.args(std::env::args_os().skip(1)).arg("--inside");
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     // SAFETY: between fork and exec one system call is made, with plain numbers.
     unsafe { command.pre_exec(die_with_parent) };
     command.spawn()
@@ -103,19 +108,29 @@ fn follow(lines: &Receiver<Value>, deadline: Instant) -> Followed {
 
 fn repeat(last: &Value) -> ExitCode {
     report::line(last);
-    let Some(code) = last["error"]["code"].as_str() else { return ExitCode::SUCCESS };
-    ExitCode::from(if ["input", "output", "start"].contains(&code) { 1 } else { 2 })
+    let Some(code) = last["error"]["code"].as_str() else {
+        return ExitCode::SUCCESS;
+    };
+    ExitCode::from(if ["input", "output", "start"].contains(&code) {
+        1
+    } else {
+        2
+    })
 }
 
 /// Why a child ended that said nothing.
 fn judge(status: ExitStatus, complaints: &str) -> Error {
     match status.signal() {
-        _ if complaints.contains("memory allocation of") || complaints.contains("capacity overflow") => {
+        _ if complaints.contains("memory allocation of")
+            || complaints.contains("capacity overflow") =>
+        {
             Error::TooLarge("it needs more memory than a file may have".into())
         }
         // The kernel sends SIGKILL where the hard limit on processor time is the soft one.
         Some(libc::SIGXCPU | libc::SIGKILL) => Error::TooSlow,
-        Some(libc::SIGXFSZ) => Error::TooLarge("its pages need more room than a file may have".into()),
+        Some(libc::SIGXFSZ) => {
+            Error::TooLarge("its pages need more room than a file may have".into())
+        }
         _ => Error::Broken("reading it failed".into()),
     }
 }

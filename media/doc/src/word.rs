@@ -22,7 +22,11 @@ pub fn read(package: &mut Package) -> Result<Content, Error> {
             paragraphs(&part, &HashMap::new(), &mut content)?;
         }
     }
-    if package.names().iter().any(|name| name.ends_with("vbaProject.bin")) {
+    if package
+        .names()
+        .iter()
+        .any(|name| name.ends_with("vbaProject.bin"))
+    {
         content.notes.insert("macros");
     }
     Ok(content)
@@ -108,18 +112,39 @@ fn named_level(name: &str) -> Option<usize> {
     if name == "title" {
         return Some(1);
     }
-    let number = name.strip_prefix("heading ").or_else(|| name.strip_prefix("标题 "))?;
+    let number = name
+        .strip_prefix("heading ")
+        .or_else(|| name.strip_prefix("标题 "))?;
     number.parse().ok().filter(|level| (1..=9).contains(level))
 }
 
 /// ECMA-376-1 §17.3.1.20: 0 to 8 are headings, 9 is body text.
 fn outline_level(attributes: &Attributes) -> Option<usize> {
-    attributes.get("val")?.parse().ok().filter(|level: &usize| *level < 9).map(|level| level + 1)
+    attributes
+        .get("val")?
+        .parse()
+        .ok()
+        .filter(|level: &usize| *level < 9)
+        .map(|level| level + 1)
 }
 
 /// Adds a part's paragraphs to the text, its headings to the outline.
-pub fn paragraphs(part: &[u8], levels: &HashMap<String, usize>, content: &mut Content) -> Result<(), Error> {
-    walk(part, &mut Paragraphs { levels, content, said: String::new(), level: None, in_text: false, skipping: 0 })
+pub fn paragraphs(
+    part: &[u8],
+    levels: &HashMap<String, usize>,
+    content: &mut Content,
+) -> Result<(), Error> {
+    walk(
+        part,
+        &mut Paragraphs {
+            levels,
+            content,
+            said: String::new(),
+            level: None,
+            in_text: false,
+            skipping: 0,
+        },
+    )
 }
 
 struct Paragraphs<'a> {
@@ -141,7 +166,9 @@ impl Visitor for Paragraphs<'_> {
             "tab" => self.said.push('\t'),
             "br" | "cr" => self.said.push('\n'),
             "pStyle" => {
-                let level = attributes.get("val").and_then(|style| self.levels.get(&style).copied());
+                let level = attributes
+                    .get("val")
+                    .and_then(|style| self.levels.get(&style).copied());
                 self.level = self.level.or(level);
             }
             "outlineLvl" => self.level = outline_level(attributes).or(self.level),
@@ -190,9 +217,21 @@ mod tests {
             <w:p><w:pPr><w:pStyle w:val="a5"/></w:pPr><w:r><w:t>知识与技能</w:t></w:r></w:p>
             <w:p><w:del><w:r><w:t>划掉</w:t></w:r></w:del><w:r><w:t>会用勾股定理。</w:t></w:r></w:p></w:document>"#;
         let mut content = Content::default();
-        paragraphs(body.as_bytes(), &levels(styles.as_bytes()).expect("styles"), &mut content).expect("read");
-        let outline: Vec<_> = content.outline.iter().map(|heading| (heading.level, heading.text.as_str())).collect();
+        paragraphs(
+            body.as_bytes(),
+            &levels(styles.as_bytes()).expect("styles"),
+            &mut content,
+        )
+        .expect("read");
+        let outline: Vec<_> = content
+            .outline
+            .iter()
+            .map(|heading| (heading.level, heading.text.as_str()))
+            .collect();
         assert_eq!(outline, [(1, "教学目标"), (2, "知识与技能")]);
-        assert_eq!(content.text.as_str(), "教学目标\n知识与技能\n会用勾股定理。");
+        assert_eq!(
+            content.text.as_str(),
+            "教学目标\n知识与技能\n会用勾股定理。"
+        );
     }
 }

@@ -39,7 +39,11 @@ impl Content {
     pub fn heading(&mut self, level: usize, text: &str, page: Option<usize>) {
         let Some(text) = line(text) else { return };
         match self.outline.len() < OUTLINE {
-            true => self.outline.push(Heading { level: level.clamp(1, 9), text, page }),
+            true => self.outline.push(Heading {
+                level: level.clamp(1, 9),
+                text,
+                page,
+            }),
             false => drop(self.notes.insert("outline_cut")),
         }
     }
@@ -59,7 +63,8 @@ impl Text {
             self.cut = true;
             return;
         }
-        self.said.extend(text.chars().filter(|character| is_text(*character)));
+        self.said
+            .extend(text.chars().filter(|character| is_text(*character)));
     }
 
     /// Ends a paragraph. Two ends make one empty line, more make no more.
@@ -95,7 +100,11 @@ pub fn line(text: &str) -> Option<String> {
         if !line.is_empty() {
             line.push(' ');
         }
-        line.extend(word.chars().filter(|character| is_text(*character)).take(LINE_CHARS));
+        line.extend(
+            word.chars()
+                .filter(|character| is_text(*character))
+                .take(LINE_CHARS),
+        );
         if line.chars().count() > LINE_CHARS {
             break;
         }
@@ -115,9 +124,15 @@ mod tests {
 
     #[test]
     fn a_title_is_one_clean_line() {
-        assert_eq!(line(" 勾股\u{b}定理\r\n 第一课时\0 ").as_deref(), Some("勾股 定理 第一课时"));
+        assert_eq!(
+            line(" 勾股\u{b}定理\r\n 第一课时\0 ").as_deref(),
+            Some("勾股 定理 第一课时")
+        );
         assert_eq!(line("\u{feff} \n"), None);
-        assert_eq!(line(&"长".repeat(5000)).map(|line| line.chars().count()), Some(LINE_CHARS));
+        assert_eq!(
+            line(&"长".repeat(5000)).map(|line| line.chars().count()),
+            Some(LINE_CHARS)
+        );
     }
 
     #[test]

@@ -31,8 +31,16 @@ impl Attributes<'_> {
     }
 
     fn find(&self, is_it: impl Fn(quick_xml::name::QName) -> bool) -> Option<String> {
-        let attribute = self.0.attributes().with_checks(false).flatten().find(|attribute| is_it(attribute.key))?;
-        attribute.normalized_value(XmlVersion::Implicit1_0).ok().map(Cow::into_owned)
+        let attribute = self
+            .0
+            .attributes()
+            .with_checks(false)
+            .flatten()
+            .find(|attribute| is_it(attribute.key))?;
+        attribute
+            .normalized_value(XmlVersion::Implicit1_0)
+            .ok()
+            .map(Cow::into_owned)
     }
 }
 
@@ -83,7 +91,9 @@ fn resolve(reference: &BytesRef) -> String {
     if let Ok(Some(character)) = reference.resolve_char_ref() {
         return character.to_string();
     }
-    quick_xml::escape::resolve_predefined_entity(reference).unwrap_or_default().to_owned()
+    quick_xml::escape::resolve_predefined_entity(reference)
+        .unwrap_or_default()
+        .to_owned()
 }
 
 #[cfg(test)]
@@ -118,8 +128,10 @@ mod tests {
 
     #[test]
     fn utf_16_is_read() {
-        let part: Vec<u8> =
-            [0xff, 0xfe].into_iter().chain("<p>课</p>".encode_utf16().flat_map(u16::to_le_bytes)).collect();
+        let part: Vec<u8> = [0xff, 0xfe]
+            .into_iter()
+            .chain("<p>课</p>".encode_utf16().flat_map(u16::to_le_bytes))
+            .collect();
         assert_eq!(said(&part).expect("read"), "<p >课</p>");
     }
 
@@ -127,7 +139,12 @@ mod tests {
     fn what_only_an_attack_needs_is_refused() {
         let laughs = b"<!DOCTYPE x [<!ENTITY a 'ha'>]><x>&a;</x>";
         assert_eq!(said(laughs).expect_err("refused").code(), "hostile");
-        assert_eq!(said("<a>".repeat(300).as_bytes()).expect_err("refused").code(), "hostile");
+        assert_eq!(
+            said("<a>".repeat(300).as_bytes())
+                .expect_err("refused")
+                .code(),
+            "hostile"
+        );
         assert_eq!(said(b"<a><b></b>").expect_err("refused").code(), "broken");
     }
 }

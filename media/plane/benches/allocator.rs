@@ -33,14 +33,26 @@ fn main() {
     for tracks in audiences {
         let (mut items, mut now) = (items(tracks), Instant::now());
         let mut values: Vec<f64> = (0..rounds).map(|_| block(&mut items, &mut now)).collect();
-        figures.push(format!(r#""decision_{tracks}_ns":{:.0}"#, median(&mut values)));
+        figures.push(format!(
+            r#""decision_{tracks}_ns":{:.0}"#,
+            median(&mut values)
+        ));
     }
-    println!(r#"{{"bench":"allocator","decisions":{},{}}}"#, rounds * BLOCK, figures.join(","));
+    println!(
+        r#"{{"bench":"allocator","decisions":{},{}}}"#,
+        rounds * BLOCK,
+        figures.join(",")
+    );
 }
 
 /// A voice for every picture; pictures have three layers.
 fn items(tracks: usize) -> Vec<Item<usize>> {
-    const PICTURES: [Priority; 4] = [Priority::LeadVideo, Priority::Slides, Priority::Stage, Priority::Wall];
+    const PICTURES: [Priority; 4] = [
+        Priority::LeadVideo,
+        Priority::Slides,
+        Priority::Stage,
+        Priority::Wall,
+    ];
     let item = |n: usize| match n % 2 {
         0 => flowing(Item::new(n, Priority::Voice), &[40]),
         _ => flowing(Item::new(n, PICTURES[(n / 2).min(3)]), &[150, 500, 1_500]),
@@ -49,7 +61,10 @@ fn items(tracks: usize) -> Vec<Item<usize>> {
 }
 
 fn flowing(mut item: Item<usize>, kbps: &[u64]) -> Item<usize> {
-    item.layers.iter_mut().zip(kbps).for_each(|(layer, kbps)| *layer = Bitrate::kbps(*kbps));
+    item.layers
+        .iter_mut()
+        .zip(kbps)
+        .for_each(|(layer, kbps)| *layer = Bitrate::kbps(*kbps));
     item
 }
 

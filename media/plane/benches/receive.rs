@@ -34,10 +34,18 @@ fn main() {
     let (mut receive_ns, mut floor_ns) = (Vec::new(), Vec::new());
     begin_counting();
     for _ in 0..rounds {
-        let mut sealed: Vec<_> = (seq..).take(BLOCK).map(|seq| seal(&mut sender, seq)).collect();
+        let mut sealed: Vec<_> = (seq..)
+            .take(BLOCK)
+            .map(|seq| seal(&mut sender, seq))
+            .collect();
         seq += BLOCK as u64;
         let mut spent = Duration::ZERO;
-        let mut take = || sealed.iter_mut().filter_map(|bytes| receive(&mut receiver, &mut ring, bytes, now)).count();
+        let mut take = || {
+            sealed
+                .iter_mut()
+                .filter_map(|bytes| receive(&mut receiver, &mut ring, bytes, now))
+                .count()
+        };
         let stored = timed(&mut spent, || counted(&mut take));
         assert_eq!(stored, BLOCK, "every packet is new and whole");
         receive_ns.push(spent.as_nanos() as f64 / BLOCK as f64);
@@ -53,7 +61,8 @@ fn main() {
 
 fn session(role: Role) -> SrtpSession {
     let profile = Profile::AeadAes128Gcm;
-    SrtpSession::from_keying_material(profile, &vec![7; profile.keying_material_len()], role).expect("the right length")
+    SrtpSession::from_keying_material(profile, &vec![7; profile.keying_material_len()], role)
+        .expect("the right length")
 }
 
 /// An H264 packet as a publisher seals it: one in five begins a frame, with a keyframe now and then.
@@ -62,20 +71,41 @@ fn seal(session: &mut SrtpSession, seq: u64) -> Vec<u8> {
     packet[..4].copy_from_slice(&[0x90, 102, (seq >> 8) as u8, seq as u8]);
     packet[4..8].copy_from_slice(&(seq as u32 / 5 * 3_000).to_be_bytes());
     packet[8..12].copy_from_slice(&[0, 0, 0, 1]);
-    packet[12..20].copy_from_slice(&[0xBE, 0xDE, 0, 1, TWCC_ID << 4 | 1, (seq >> 8) as u8, seq as u8, 0]);
+    packet[12..20].copy_from_slice(&[
+        0xBE,
+        0xDE,
+        0,
+        1,
+        TWCC_ID << 4 | 1,
+        (seq >> 8) as u8,
+        seq as u8,
+        0,
+    ]);
     let begins = seq.is_multiple_of(5);
     let slice = if seq.is_multiple_of(500) { 5 } else { 1 };
     packet[HEADER..HEADER + 3].copy_from_slice(&[0x7C, slice | u8::from(begins) << 7, 0x88]);
-    let len = session.outbound.rtp.protect(&mut packet, HEADER, HEADER + PAYLOAD, (seq >> 16) as u32);
+    let len =
+        session
+            .outbound
+            .rtp
+            .protect(&mut packet, HEADER, HEADER + PAYLOAD, (seq >> 16) as u32);
     packet.truncate(len);
     packet
 }
 
 /// What a shard does with a packet of a known source until it is stored; nothing when it was not.
-fn receive(session: &mut SrtpSession, ring: &mut PacketRing, datagram: &mut [u8], now: Instant) -> Option<u16> {
+fn receive(
+    session: &mut SrtpSession,
+    ring: &mut PacketRing,
+    datagram: &mut [u8],
+    now: Instant,
+) -> Option<u16> {
     let opened = session.inbound.unprotect_rtp(datagram).ok()?;
     let packet = RtpPacket::parse(&datagram[..opened.len]).ok()?;
-    let ids = ExtensionIds { transport_cc: Some(TWCC_ID), ..ExtensionIds::default() };
+    let ids = ExtensionIds {
+        transport_cc: Some(TWCC_ID),
+        ..ExtensionIds::default()
+    };
     let number = Extensions::read(packet.elements(), &ids).transport_cc;
     let info = describe(Codec::H264, packet.payload())?;
     let meta = PacketMeta {
@@ -99,15 +129,20 @@ fn floor() -> f64 {
     let key = LessSafeKey::new(UnboundKey::new(&AES_128_GCM, &[7; 16]).expect("16 bytes"));
     let mut packets = vec![vec![0x55; PAYLOAD]; BLOCK];
     let seal = |bytes: &mut Vec<u8>| {
-        key.seal_in_place_append_tag(Nonce::assume_unique_for_key([1; 12]), Aad::from([0x90; HEADER]), bytes)
-            .expect("it is short");
+        key.seal_in_place_append_tag(
+            Nonce::assume_unique_for_key([1; 12]),
+            Aad::from([0x90; HEADER]),
+            bytes,
+        )
+        .expect("it is short");
     };
     packets.iter_mut().for_each(seal);
     let mut spent = Duration::ZERO;
     timed(&mut spent, || {
         for packet in &mut packets {
             let nonce = Nonce::assume_unique_for_key([1; 12]);
-            key.open_in_place(nonce, Aad::from([0x90; HEADER]), packet).expect("it was sealed like this");
+            key.open_in_place(nonce, Aad::from([0x90; HEADER]), packet)
+                .expect("it was sealed like this");
         }
     });
     spent.as_nanos() as f64 / BLOCK as f64

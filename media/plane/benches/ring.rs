@@ -30,13 +30,22 @@ struct Bench {
 
 fn main() {
     let arguments = arguments();
-    let (rounds, only) = (number(&arguments, 0, 100), arguments.get(1).map(String::as_str));
-    let mut bench = Bench { ring: PacketRing::new(CAPACITY), next: 1, now: Instant::now() };
+    let (rounds, only) = (
+        number(&arguments, 0, 100),
+        arguments.get(1).map(String::as_str),
+    );
+    let mut bench = Bench {
+        ring: PacketRing::new(CAPACITY),
+        next: 1,
+        now: Instant::now(),
+    };
     bench.fill(CAPACITY + BEHIND as usize);
     begin_counting();
     let mut figure = |name: &str, block: fn(&mut Bench) -> f64| {
         let wanted = only.is_none_or(|only| only == name);
-        let mut values: Vec<f64> = (0..if wanted { rounds } else { 0 }).map(|_| block(&mut bench)).collect();
+        let mut values: Vec<f64> = (0..if wanted { rounds } else { 0 })
+            .map(|_| block(&mut bench))
+            .collect();
         if wanted { median(&mut values) } else { 0.0 }
     };
     let keyframe_ns = figure("keyframe", Bench::keyframe);
@@ -82,7 +91,11 @@ impl Bench {
     /// The bytes alone, to as many places.
     fn copy(&mut self) -> f64 {
         let (mut places, mut spent) = (vec![[0u8; PAYLOAD]; CAPACITY], Duration::ZERO);
-        timed(&mut spent, || places.iter_mut().for_each(|place| place.copy_from_slice(black_box(&[0x55; PAYLOAD]))));
+        timed(&mut spent, || {
+            places
+                .iter_mut()
+                .for_each(|place| place.copy_from_slice(black_box(&[0x55; PAYLOAD])))
+        });
         black_box(&places);
         spent.as_nanos() as f64 / CAPACITY as f64
     }
@@ -94,16 +107,31 @@ impl Bench {
         let behind = (0..CAPACITY as u64).map(|n| n * 389 % CAPACITY as u64 * 17 / 16);
         let asked: Vec<SeqNo> = behind.map(|behind| SeqNo(newest - behind)).collect();
         let (ring, mut spent) = (&self.ring, Duration::ZERO);
-        let look = || asked.iter().filter(|seq| ring.get(**seq).is_some_and(|(_, payload)| payload[0] == 0x55)).count();
+        let look = || {
+            asked
+                .iter()
+                .filter(|seq| {
+                    ring.get(**seq)
+                        .is_some_and(|(_, payload)| payload[0] == 0x55)
+                })
+                .count()
+        };
         let found = timed(&mut spent, || counted(look));
-        assert!(found > CAPACITY * 15 / 16 - 4 && found < CAPACITY, "{found} found");
+        assert!(
+            found > CAPACITY * 15 / 16 - 4 && found < CAPACITY,
+            "{found} found"
+        );
         spent.as_nanos() as f64 / CAPACITY as f64
     }
 
     /// The keyframe is as far back as a late joiner is served from.
     fn keyframe(&mut self) -> f64 {
         let (ring, mut spent) = (&self.ring, Duration::ZERO);
-        let look = || (0..CAPACITY).filter(|_| black_box(ring).replayable_keyframe().is_some()).count();
+        let look = || {
+            (0..CAPACITY)
+                .filter(|_| black_box(ring).replayable_keyframe().is_some())
+                .count()
+        };
         assert_eq!(timed(&mut spent, || counted(look)), CAPACITY, "it is whole");
         spent.as_nanos() as f64 / CAPACITY as f64
     }

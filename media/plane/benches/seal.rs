@@ -42,7 +42,9 @@ fn main() {
     let mut track = Track::new(TrackId(1), Codec::H264, 1);
     let (now, mut arena) = (Instant::now(), SendArena::new());
     arrive(&mut track, 0, now);
-    let mut audience: Vec<Subscriber> = (0..subscribers).map(|n| Subscriber::watching(n, &track)).collect();
+    let mut audience: Vec<Subscriber> = (0..subscribers)
+        .map(|n| Subscriber::watching(n, &track))
+        .collect();
     let keys: Vec<LessSafeKey> = (0..subscribers).map(key).collect();
     let (mut seal_ns, mut floor_ns, mut frame, mut sealed) = (Vec::new(), Vec::new(), 1, 0);
     begin_counting();
@@ -52,7 +54,9 @@ fn main() {
             arrive(&mut track, frame, now);
             frame += 1;
             for subscriber in &mut audience {
-                sealed += timed(&mut spent, || counted(|| subscriber.seal(&track, &mut arena)));
+                sealed += timed(&mut spent, || {
+                    counted(|| subscriber.seal(&track, &mut arena))
+                });
                 make_room(&mut arena);
             }
             for key in &keys {
@@ -110,12 +114,20 @@ impl Subscriber {
         };
         let mut forward = Forward::new(n, 0, spec);
         forward.set_target(Some(0));
-        forward.try_switch(track).expect("the ring begins with a keyframe");
+        forward
+            .try_switch(track)
+            .expect("the ring begins with a keyframe");
         let profile = Profile::AeadAes128Gcm;
         let material = vec![n as u8; profile.keying_material_len()];
-        let session = SrtpSession::from_keying_material(profile, &material, Role::Server).expect("the right length");
+        let session = SrtpSession::from_keying_material(profile, &material, Role::Server)
+            .expect("the right length");
         let address = SocketAddr::from(([127, 0, 0, 1], 1_000 + n as u16));
-        Subscriber { address, forward, sealer: session.outbound.rtp, twcc: 0 }
+        Subscriber {
+            address,
+            forward,
+            sealer: session.outbound.rtp,
+            twcc: 0,
+        }
     }
 
     /// Writes the frame that waits; how many packets it had.
@@ -123,7 +135,12 @@ impl Subscriber {
         let mut written = 0;
         for seq in &track.layers[0].fresh {
             let space = arena.space();
-            let Some(len) = self.forward.write(track, 0, *seq, self.twcc, &mut self.sealer, space) else { continue };
+            let Some(len) = self
+                .forward
+                .write(track, 0, *seq, self.twcc, &mut self.sealer, space)
+            else {
+                continue;
+            };
             arena.commit(self.address, len);
             self.twcc = self.twcc.wrapping_add(1);
             written += 1;
@@ -146,7 +163,9 @@ fn floor(track: &Track, key: &LessSafeKey, arena: &mut SendArena) {
         let (plain, tag) = rest.split_at_mut(PAYLOAD);
         plain.copy_from_slice(payload);
         let nonce = Nonce::assume_unique_for_key([1; 12]);
-        let made = key.seal_in_place_separate_tag(nonce, Aad::from(&*header), plain).expect("it is short");
+        let made = key
+            .seal_in_place_separate_tag(nonce, Aad::from(&*header), plain)
+            .expect("it is short");
         tag.copy_from_slice(made.as_ref());
         arena.commit(SocketAddr::from(([127, 0, 0, 1], 9)), HEADER + PAYLOAD + 16);
     }

@@ -7,25 +7,51 @@ use crate::sdp::{Codec, PublishedMedia, SubscribedMedia};
 use crate::subscribe::allocator::Priority;
 use crate::subscribe::forward::ForwardSpec;
 use crate::tap::TapSink;
-use crate::transport::{CloseReason, HandshakeProgress, IceCredentials, RemoteParameters, Transport};
+use crate::transport::{
+    CloseReason, HandshakeProgress, IceCredentials, RemoteParameters, Transport,
+};
 use crate::units::Bitrate;
 
 /// What the plane's handle asks of a shard. Commands of one peer keep their order.
 pub enum Command {
     /// A peer that sends media joins; its answer is already on its way.
-    AddPublisher { peer: PeerId, lesson: LessonId, transport: Box<Transport>, media: Vec<(TrackId, PublishedMedia)> },
+    AddPublisher {
+        peer: PeerId,
+        lesson: LessonId,
+        transport: Box<Transport>,
+        media: Vec<(TrackId, PublishedMedia)>,
+    },
     /// A peer that receives joins with these slots.
-    AddSubscriber { peer: PeerId, lesson: LessonId, transport: Box<Transport>, slots: Vec<SlotSpec> },
+    AddSubscriber {
+        peer: PeerId,
+        lesson: LessonId,
+        transport: Box<Transport>,
+        slots: Vec<SlotSpec>,
+    },
     /// More slots for a subscriber, behind the ones it has.
     AddSlots { peer: PeerId, slots: Vec<SlotSpec> },
     /// A subscriber's answer: who it is and what each slot takes.
-    Accept { peer: PeerId, remote: RemoteParameters, media: Vec<SubscribedMedia> },
+    Accept {
+        peer: PeerId,
+        remote: RemoteParameters,
+        media: Vec<SubscribedMedia>,
+    },
     /// New ICE credentials on both sides, or on ours while the peer's are still to come.
-    RestartIce { peer: PeerId, local: IceCredentials, remote: Option<IceCredentials> },
+    RestartIce {
+        peer: PeerId,
+        local: IceCredentials,
+        remote: Option<IceCredentials>,
+    },
     /// What came of a step of the peer's handshake.
-    Handshake { peer: PeerId, progress: Box<HandshakeProgress> },
+    Handshake {
+        peer: PeerId,
+        progress: Box<HandshakeProgress>,
+    },
     /// What each slot shows from now on.
-    Assign { peer: PeerId, slots: Vec<Option<Shown>> },
+    Assign {
+        peer: PeerId,
+        slots: Vec<Option<Shown>>,
+    },
     /// Takes a peer down.
     Close { peer: PeerId },
     /// Copies every packet of a local track to a recorder.
@@ -33,9 +59,19 @@ pub enum Command {
     /// Asks the publisher of a track for a keyframe on one layer, or on all.
     Keyframe { track: TrackId, layer: Option<u8> },
     /// Copies every packet of a local track to another shard.
-    Export { track: TrackId, shard: usize, sink: rtrb::Producer<Relayed> },
+    Export {
+        track: TrackId,
+        shard: usize,
+        sink: rtrb::Producer<Relayed>,
+    },
     /// Takes in the packets of a track that another shard owns. `owner` gets the keyframe requests.
-    Import { track: TrackId, codec: Codec, layers: usize, owner: usize, source: rtrb::Consumer<Relayed> },
+    Import {
+        track: TrackId,
+        codec: Codec,
+        layers: usize,
+        owner: usize,
+        source: rtrb::Consumer<Relayed>,
+    },
     /// Forgets an imported track: its publisher is gone.
     Forget { track: TrackId },
 }
@@ -70,9 +106,19 @@ pub enum Event {
     /// Loudest level since the last such event, −127 (silence) to 0 dBov (RFC 6464); at most five a second.
     AudioLevel { track: TrackId, level_dbov: i8 },
     /// A slot began to show another layer, or none.
-    SlotLayer { peer: PeerId, mid: String, track: TrackId, layer: Option<u8> },
+    SlotLayer {
+        peer: PeerId,
+        mid: String,
+        track: TrackId,
+        layer: Option<u8>,
+    },
     /// How the line to a peer does; once a second while it is connected. For a publisher, `loss` is what we miss and the estimate is zero.
-    Link { peer: PeerId, estimate: Bitrate, loss: f32, rtt: Duration },
+    Link {
+        peer: PeerId,
+        estimate: Bitrate,
+        loss: f32,
+        rtt: Duration,
+    },
 }
 
 /// A packet or clock report on its way to a recorder or another shard. Its size is fixed, so that the queue is one allocation.

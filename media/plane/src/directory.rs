@@ -63,11 +63,24 @@ impl Directory {
     /// Forgets a peer; returns the tracks that went with it and the shards that had imported them.
     pub fn remove_peer(&mut self, peer: PeerId) -> Option<(PeerEntry, Vec<(TrackId, TrackEntry)>)> {
         let entry = self.peers.remove(&peer)?;
-        let ids: Vec<TrackId> = self.tracks.iter().filter(|(_, t)| t.peer == peer).map(|(id, _)| *id).collect();
-        let tracks: Vec<_> = ids.into_iter().filter_map(|id| Some((id, self.tracks.remove(&id)?))).collect();
+        let ids: Vec<TrackId> = self
+            .tracks
+            .iter()
+            .filter(|(_, t)| t.peer == peer)
+            .map(|(id, _)| *id)
+            .collect();
+        let tracks: Vec<_> = ids
+            .into_iter()
+            .filter_map(|id| Some((id, self.tracks.remove(&id)?)))
+            .collect();
         for other in self.peers.values_mut() {
-            let Role::Subscriber { slots, .. } = &mut other.role else { continue };
-            for slot in slots.iter_mut().filter(|s| tracks.iter().any(|(id, _)| s.shows == Some(*id))) {
+            let Role::Subscriber { slots, .. } = &mut other.role else {
+                continue;
+            };
+            for slot in slots
+                .iter_mut()
+                .filter(|s| tracks.iter().any(|(id, _)| s.shows == Some(*id)))
+            {
                 slot.shows = None;
             }
         }
@@ -86,7 +99,9 @@ impl Directory {
     /// SSRCs that no slot of the peer uses yet: a media and a retransmission source.
     pub fn unused_ssrcs(slots: &[SlotEntry], mut random: impl FnMut() -> u32) -> (Ssrc, Ssrc) {
         let taken = |ssrc: u32| {
-            slots.iter().any(|s| s.offered.outgoing.ssrc.0 == ssrc || s.offered.outgoing.rtx_ssrc.0 == ssrc)
+            slots
+                .iter()
+                .any(|s| s.offered.outgoing.ssrc.0 == ssrc || s.offered.outgoing.rtx_ssrc.0 == ssrc)
         };
         let mut draw = || loop {
             let ssrc = random();
@@ -107,16 +122,24 @@ impl Directory {
 
 /// Places wanted tracks into slots: a track keeps the slot that it has, voice and picture of one publisher meet in slots of one
 /// stream where that is possible (the receiver plays those in step), and what finds no slot is returned for new ones.
-pub fn place(slots: &mut [SlotEntry], wanted: &[Wanted], tracks: &HashMap<TrackId, TrackEntry>) -> Vec<TrackId> {
+pub fn place(
+    slots: &mut [SlotEntry],
+    wanted: &[Wanted],
+    tracks: &HashMap<TrackId, TrackEntry>,
+) -> Vec<TrackId> {
     for slot in slots.iter_mut() {
-        slot.shows = slot.shows.filter(|shown| wanted.iter().any(|w| w.track == *shown));
+        slot.shows = slot
+            .shows
+            .filter(|shown| wanted.iter().any(|w| w.track == *shown));
     }
     let mut unplaced = Vec::new();
     for want in wanted {
         if slots.iter().any(|slot| slot.shows == Some(want.track)) {
             continue;
         }
-        let Some(track) = tracks.get(&want.track) else { continue };
+        let Some(track) = tracks.get(&want.track) else {
+            continue;
+        };
         match best_slot(slots, track, tracks) {
             Some(at) => slots[at].shows = Some(want.track),
             None => unplaced.push(want.track),
@@ -125,10 +148,18 @@ pub fn place(slots: &mut [SlotEntry], wanted: &[Wanted], tracks: &HashMap<TrackI
     unplaced
 }
 
-fn best_slot(slots: &[SlotEntry], track: &TrackEntry, tracks: &HashMap<TrackId, TrackEntry>) -> Option<usize> {
+fn best_slot(
+    slots: &[SlotEntry],
+    track: &TrackEntry,
+    tracks: &HashMap<TrackId, TrackEntry>,
+) -> Option<usize> {
     let publisher_of = |slot: &SlotEntry| slot.shows.and_then(|id| tracks.get(&id)).map(|t| t.peer);
-    let stream_publisher =
-        |stream: &str| slots.iter().filter(|s| s.offered.outgoing.stream == stream).find_map(&publisher_of);
+    let stream_publisher = |stream: &str| {
+        slots
+            .iter()
+            .filter(|s| s.offered.outgoing.stream == stream)
+            .find_map(&publisher_of)
+    };
     let free = |slot: &&SlotEntry| {
         slot.shows.is_none()
             && slot.offered.kind == track.codec.kind()
@@ -139,6 +170,10 @@ fn best_slot(slots: &[SlotEntry], track: &TrackEntry, tracks: &HashMap<TrackId, 
         None => 1,
         Some(_) => 2,
     };
-    let (at, _) = slots.iter().enumerate().filter(|(_, s)| free(s)).min_by_key(|(at, s)| (rank(s), *at))?;
+    let (at, _) = slots
+        .iter()
+        .enumerate()
+        .filter(|(_, s)| free(s))
+        .min_by_key(|(at, s)| (rank(s), *at))?;
     Some(at)
 }

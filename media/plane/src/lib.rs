@@ -52,7 +52,10 @@ mod virtual_time;
 pub use command::Event;
 pub use ids::{LessonId, PeerId, TrackId};
 pub use io::StartError;
-pub use plane::{Assignment, Config, Events, Plane, PlaneError, PublishOptions, Published, Slot, Track, Wanted, start};
+pub use plane::{
+    Assignment, Config, Events, Plane, PlaneError, PublishOptions, Published, Slot, Track, Wanted,
+    start,
+};
 pub use sdp::{Codec, MediaKind, NegotiationError};
 pub use stats::Stats;
 pub use subscribe::allocator::Priority;

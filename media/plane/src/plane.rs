@@ -15,7 +15,10 @@ use crate::directory::{self, Directory, PeerEntry, Role, SlotEntry, TrackEntry};
 use crate::ids::{LessonId, PeerId, TrackId};
 use crate::io::{self, ShardHandle, StartError};
 use crate::publish::track::MAX_LAYERS;
-use crate::sdp::{self, Codec, LocalParameters, MediaKind, NegotiationError, OfferedSlot, Outgoing, SubscribedMedia};
+use crate::sdp::{
+    self, Codec, LocalParameters, MediaKind, NegotiationError, OfferedSlot, Outgoing,
+    SubscribedMedia,
+};
 use crate::stats::Stats;
 use crate::subscribe::allocator::Priority;
 use crate::subscribe::forward::{ForwardSpec, PayloadTypes};
@@ -49,7 +52,9 @@ pub struct PublishOptions {
 impl Default for PublishOptions {
     /// H264 first: it is recorded and replayed everywhere without transcoding.
     fn default() -> PublishOptions {
-        PublishOptions { codecs: vec![Codec::H264, Codec::Vp8, Codec::Vp9, Codec::Av1] }
+        PublishOptions {
+            codecs: vec![Codec::H264, Codec::Vp8, Codec::Vp9, Codec::Av1],
+        }
     }
 }
 
@@ -141,10 +146,21 @@ pub fn start(config: Config) -> Result<(Plane, Events), StartError> {
     let identity = Arc::new(Identity::generate()?);
     let (sender, receiver) = mpsc::channel(EVENT_QUEUE);
     let shards = io::start(&config.shards, &sender)?;
-    let candidates = shards.iter().map(|shard| candidates(shard.address(), &config.advertise)).collect();
+    let candidates = shards
+        .iter()
+        .map(|shard| candidates(shard.address(), &config.advertise))
+        .collect();
     let directory = Mutex::new(Directory::default());
-    let inner = Inner { shards, candidates, identity, directory, max_peers: config.max_peers };
-    let plane = Plane { inner: Arc::new(inner) };
+    let inner = Inner {
+        shards,
+        candidates,
+        identity,
+        directory,
+        max_peers: config.max_peers,
+    };
+    let plane = Plane {
+        inner: Arc::new(inner),
+    };
     Ok((plane.clone(), Events { receiver, plane }))
 }
 
@@ -152,7 +168,10 @@ fn candidates(bound: SocketAddr, advertise: &[IpAddr]) -> Vec<SocketAddr> {
     if advertise.is_empty() {
         return vec![bound];
     }
-    advertise.iter().map(|ip| SocketAddr::new(*ip, bound.port())).collect()
+    advertise
+        .iter()
+        .map(|ip| SocketAddr::new(*ip, bound.port()))
+        .collect()
 }
 
 /// The plane's events, in order per peer.
@@ -174,49 +193,112 @@ impl Events {
 
 impl Plane {
     /// Takes in a peer that sends media and answers its offer.
-    pub fn publish(&self, lesson: LessonId, offer: &str, options: &PublishOptions) -> Result<Published, PlaneError> {
+    pub fn publish(
+        &self,
+        lesson: LessonId,
+        offer: &str,
+        options: &PublishOptions,
+    ) -> Result<Published, PlaneError> {
         let offer = sdp::parse(offer)?;
         let mut directory = self.admit()?;
         let shard = self.least_loaded(&directory);
         let local = IceCredentials::random(&mut io::rng());
-        let (answer, media) = sdp::answer_publisher(&offer, &self.local(&local, shard), &options.codecs)?;
+        let (answer, media) =
+            sdp::answer_publisher(&offer, &self.local(&local, shard), &options.codecs)?;
         let mut transport = self.transport(&local);
         transport.set_remote(io::now(), offer.remote().clone());
         let peer = PeerId(directory.fresh_id());
-        let media: Vec<_> = media.into_iter().map(|media| (TrackId(directory.fresh_id()), media)).collect();
-        let tracks: Vec<Track> = media.iter().map(|(id, media)| track_of(peer, *id, media)).collect();
+        let media: Vec<_> = media
+            .into_iter()
+            .map(|media| (TrackId(directory.fresh_id()), media))
+            .collect();
+        let tracks: Vec<Track> = media
+            .iter()
+            .map(|(id, media)| track_of(peer, *id, media))
+            .collect();
         for track in &tracks {
             let (codec, layers) = (track.codec, usize::from(track.layers));
-            directory.tracks.insert(track.id, TrackEntry { peer, shard, codec, layers, imported: Default::default() });
+            directory.tracks.insert(
+                track.id,
+                TrackEntry {
+                    peer,
+                    shard,
+                    codec,
+                    layers,
+                    imported: Default::default(),
+                },
+            );
         }
-        self.send(shard, Command::AddPublisher { peer, lesson, transport: Box::new(transport), media: media.clone() })?;
-        directory.peers.insert(peer, PeerEntry { shard, local, role: Role::Publisher { media } });
-        Ok(Published { peer, answer, tracks })
+        self.send(
+            shard,
+            Command::AddPublisher {
+                peer,
+                lesson,
+                transport: Box::new(transport),
+                media: media.clone(),
+            },
+        )?;
+        directory.peers.insert(
+            peer,
+            PeerEntry {
+                shard,
+                local,
+                role: Role::Publisher { media },
+            },
+        );
+        Ok(Published {
+            peer,
+            answer,
+            tracks,
+        })
     }
 
     /// Answers a publisher's new offer after a network change: an ICE restart (RFC 8445 §9). Its tracks and codecs stay as they are.
     pub fn republish(&self, peer: PeerId, offer: &str) -> Result<String, PlaneError> {
         let offer = sdp::parse(offer)?;
         let mut directory = self.inner.directory.lock();
-        let entry = directory.peers.get_mut(&peer).ok_or(PlaneError::NoPeer(peer))?;
-        let Role::Publisher { media } = &entry.role else { return Err(PlaneError::WrongRole(peer)) };
+        let entry = directory
+            .peers
+            .get_mut(&peer)
+            .ok_or(PlaneError::NoPeer(peer))?;
+        let Role::Publisher { media } = &entry.role else {
+            return Err(PlaneError::WrongRole(peer));
+        };
         let local = IceCredentials::random(&mut io::rng());
         let codecs: Vec<Codec> = media.iter().map(|(_, media)| media.codec).collect();
-        let (answer, again) = sdp::answer_publisher(&offer, &self.local(&local, entry.shard), &codecs)?;
+        let (answer, again) =
+            sdp::answer_publisher(&offer, &self.local(&local, entry.shard), &codecs)?;
         if again.len() != media.len()
-            || again.iter().zip(media).any(|(new, (_, old))| new.mid != old.mid || new.codec != old.codec)
+            || again
+                .iter()
+                .zip(media)
+                .any(|(new, (_, old))| new.mid != old.mid || new.codec != old.codec)
         {
-            return Err(NegotiationError::AnswerMismatch("an ICE restart must keep the media sections").into());
+            return Err(NegotiationError::AnswerMismatch(
+                "an ICE restart must keep the media sections",
+            )
+            .into());
         }
         entry.local = local.clone();
         let remote = Some(offer.remote().ice.clone());
         let shard = entry.shard;
-        self.send(shard, Command::RestartIce { peer, local, remote })?;
+        self.send(
+            shard,
+            Command::RestartIce {
+                peer,
+                local,
+                remote,
+            },
+        )?;
         Ok(answer)
     }
 
     /// Takes in a peer that receives, and offers it `slots`. It is served once [`Plane::accept_answer`] brought its answer.
-    pub fn offer_subscriber(&self, lesson: LessonId, slots: &[MediaKind]) -> Result<(PeerId, String), PlaneError> {
+    pub fn offer_subscriber(
+        &self,
+        lesson: LessonId,
+        slots: &[MediaKind],
+    ) -> Result<(PeerId, String), PlaneError> {
         let mut directory = self.admit()?;
         let shard = self.least_loaded(&directory);
         let local = IceCredentials::random(&mut io::rng());
@@ -228,8 +310,26 @@ impl Plane {
         let peer = PeerId(directory.fresh_id());
         let specs = entries.iter().map(slot_spec).collect();
         let transport = Box::new(self.transport(&local));
-        self.send(shard, Command::AddSubscriber { peer, lesson, transport, slots: specs })?;
-        directory.peers.insert(peer, PeerEntry { shard, local, role: Role::Subscriber { slots: entries, version: 1 } });
+        self.send(
+            shard,
+            Command::AddSubscriber {
+                peer,
+                lesson,
+                transport,
+                slots: specs,
+            },
+        )?;
+        directory.peers.insert(
+            peer,
+            PeerEntry {
+                shard,
+                local,
+                role: Role::Subscriber {
+                    slots: entries,
+                    version: 1,
+                },
+            },
+        );
         Ok((peer, offer))
     }
 
@@ -237,18 +337,34 @@ impl Plane {
     pub fn accept_answer(&self, peer: PeerId, answer: &str) -> Result<(), PlaneError> {
         let answer = sdp::parse(answer)?;
         let mut directory = self.inner.directory.lock();
-        let entry = directory.peers.get_mut(&peer).ok_or(PlaneError::NoPeer(peer))?;
+        let entry = directory
+            .peers
+            .get_mut(&peer)
+            .ok_or(PlaneError::NoPeer(peer))?;
         let shard = entry.shard;
-        let Role::Subscriber { slots, .. } = &mut entry.role else { return Err(PlaneError::WrongRole(peer)) };
+        let Role::Subscriber { slots, .. } = &mut entry.role else {
+            return Err(PlaneError::WrongRole(peer));
+        };
         let media = sdp::read_answer(&answer, &offered(slots))?;
         for (slot, media) in slots.iter_mut().zip(&media) {
             slot.types = Some(PayloadTypes::of(media));
         }
-        self.send(shard, Command::Accept { peer, remote: answer.remote().clone(), media })
+        self.send(
+            shard,
+            Command::Accept {
+                peer,
+                remote: answer.remote().clone(),
+                media,
+            },
+        )
     }
 
     /// Takes in a player that made the offer itself (WHEP) and answers it. What it shows is set by [`Plane::subscribe`].
-    pub fn answer_subscriber(&self, lesson: LessonId, offer: &str) -> Result<(PeerId, String), PlaneError> {
+    pub fn answer_subscriber(
+        &self,
+        lesson: LessonId,
+        offer: &str,
+    ) -> Result<(PeerId, String), PlaneError> {
         let offer = sdp::parse(offer)?;
         let mut directory = self.admit()?;
         let shard = self.least_loaded(&directory);
@@ -257,16 +373,37 @@ impl Plane {
         for _ in 0..offer.mlines() {
             add_slot(&mut drawn, MediaKind::Video);
         }
-        let outgoing: Vec<Outgoing> =
-            drawn.into_iter().map(|slot| Outgoing { stream: "lesson".into(), ..slot.offered.outgoing }).collect();
-        let (answer, media) = sdp::answer_subscriber(&offer, &self.local(&local, shard), &outgoing)?;
+        let outgoing: Vec<Outgoing> = drawn
+            .into_iter()
+            .map(|slot| Outgoing {
+                stream: "lesson".into(),
+                ..slot.offered.outgoing
+            })
+            .collect();
+        let (answer, media) =
+            sdp::answer_subscriber(&offer, &self.local(&local, shard), &outgoing)?;
         let slots: Vec<SlotEntry> = media.iter().map(player_slot).collect();
         let specs = media.iter().map(player_spec).collect();
         let mut transport = Box::new(self.transport(&local));
         transport.set_remote(io::now(), offer.remote().clone());
         let peer = PeerId(directory.fresh_id());
-        self.send(shard, Command::AddSubscriber { peer, lesson, transport, slots: specs })?;
-        directory.peers.insert(peer, PeerEntry { shard, local, role: Role::Subscriber { slots, version: 0 } });
+        self.send(
+            shard,
+            Command::AddSubscriber {
+                peer,
+                lesson,
+                transport,
+                slots: specs,
+            },
+        )?;
+        directory.peers.insert(
+            peer,
+            PeerEntry {
+                shard,
+                local,
+                role: Role::Subscriber { slots, version: 0 },
+            },
+        );
         Ok((peer, answer))
     }
 
@@ -278,9 +415,14 @@ impl Plane {
         let mut guard = self.inner.directory.lock();
         let directory = &mut *guard;
         wanted.retain(|w| directory.tracks.contains_key(&w.track));
-        let entry = directory.peers.get_mut(&peer).ok_or(PlaneError::NoPeer(peer))?;
+        let entry = directory
+            .peers
+            .get_mut(&peer)
+            .ok_or(PlaneError::NoPeer(peer))?;
         let (shard, local) = (entry.shard, entry.local.clone());
-        let Role::Subscriber { slots, version } = &mut entry.role else { return Err(PlaneError::WrongRole(peer)) };
+        let Role::Subscriber { slots, version } = &mut entry.role else {
+            return Err(PlaneError::WrongRole(peer));
+        };
         let unplaced = directory::place(slots, &wanted, &directory.tracks);
         let mut offer = None;
         if !unplaced.is_empty() && *version > 0 {
@@ -288,38 +430,85 @@ impl Plane {
             for track in unplaced.iter().filter_map(|id| directory.tracks.get(id)) {
                 add_slot(slots, track.codec.kind());
             }
-            self.send(shard, Command::AddSlots { peer, slots: slots[first_new..].iter().map(slot_spec).collect() })?;
+            self.send(
+                shard,
+                Command::AddSlots {
+                    peer,
+                    slots: slots[first_new..].iter().map(slot_spec).collect(),
+                },
+            )?;
             directory::place(slots, &wanted, &directory.tracks);
             *version += 1;
-            offer = Some(sdp::offer_subscriber(&self.local(&local, shard), *version, &offered(slots)));
+            offer = Some(sdp::offer_subscriber(
+                &self.local(&local, shard),
+                *version,
+                &offered(slots),
+            ));
         }
-        let shown: Vec<Option<Shown>> = slots.iter().map(|slot| shown(slot, &wanted, &directory.tracks)).collect();
-        let answer = slots.iter().map(|s| Slot { mid: s.mid.clone(), kind: s.offered.kind, track: s.shows }).collect();
+        let shown: Vec<Option<Shown>> = slots
+            .iter()
+            .map(|slot| shown(slot, &wanted, &directory.tracks))
+            .collect();
+        let answer = slots
+            .iter()
+            .map(|s| Slot {
+                mid: s.mid.clone(),
+                kind: s.offered.kind,
+                track: s.shows,
+            })
+            .collect();
         for track in slots.iter().filter_map(|slot| slot.shows) {
             self.import(&mut directory.tracks, track, shard)?;
         }
         self.send(shard, Command::Assign { peer, slots: shown })?;
-        Ok(Assignment { slots: answer, offer })
+        Ok(Assignment {
+            slots: answer,
+            offer,
+        })
     }
 
     /// A new offer with fresh ICE credentials, for a subscriber whose connection failed on its side.
     pub fn restart_subscriber(&self, peer: PeerId) -> Result<String, PlaneError> {
         let mut directory = self.inner.directory.lock();
-        let entry = directory.peers.get_mut(&peer).ok_or(PlaneError::NoPeer(peer))?;
-        let Role::Subscriber { slots, version } = &mut entry.role else { return Err(PlaneError::WrongRole(peer)) };
+        let entry = directory
+            .peers
+            .get_mut(&peer)
+            .ok_or(PlaneError::NoPeer(peer))?;
+        let Role::Subscriber { slots, version } = &mut entry.role else {
+            return Err(PlaneError::WrongRole(peer));
+        };
         *version += 1;
         entry.local = IceCredentials::random(&mut io::rng());
-        let offer = sdp::offer_subscriber(&self.local(&entry.local, entry.shard), *version, &offered(slots));
-        self.send(entry.shard, Command::RestartIce { peer, local: entry.local.clone(), remote: None })?;
+        let offer = sdp::offer_subscriber(
+            &self.local(&entry.local, entry.shard),
+            *version,
+            &offered(slots),
+        );
+        self.send(
+            entry.shard,
+            Command::RestartIce {
+                peer,
+                local: entry.local.clone(),
+                remote: None,
+            },
+        )?;
         Ok(offer)
     }
 
     /// A WHIP or WHEP PATCH (RFC 9725 §4.3). Candidates are not needed (we are lite); new credentials restart ICE, and our
     /// fragment is returned.
-    pub fn patch_ice(&self, peer: PeerId, fragment: &str, restart: bool) -> Result<Option<String>, PlaneError> {
+    pub fn patch_ice(
+        &self,
+        peer: PeerId,
+        fragment: &str,
+        restart: bool,
+    ) -> Result<Option<String>, PlaneError> {
         let fragment = sdp::parse_fragment(fragment)?;
         let mut directory = self.inner.directory.lock();
-        let entry = directory.peers.get_mut(&peer).ok_or(PlaneError::NoPeer(peer))?;
+        let entry = directory
+            .peers
+            .get_mut(&peer)
+            .ok_or(PlaneError::NoPeer(peer))?;
         if !restart {
             return Ok(None);
         }
@@ -328,14 +517,30 @@ impl Plane {
             Role::Publisher { media } => media.first().map(|(_, media)| media.mid.clone()),
             Role::Subscriber { slots, .. } => slots.first().map(|slot| slot.mid.clone()),
         };
-        let ours = sdp::write_fragment(&self.local(&entry.local, entry.shard), mid.as_deref().unwrap_or("0"));
-        self.send(entry.shard, Command::RestartIce { peer, local: entry.local.clone(), remote: Some(fragment.ice) })?;
+        let ours = sdp::write_fragment(
+            &self.local(&entry.local, entry.shard),
+            mid.as_deref().unwrap_or("0"),
+        );
+        self.send(
+            entry.shard,
+            Command::RestartIce {
+                peer,
+                local: entry.local.clone(),
+                remote: Some(fragment.ice),
+            },
+        )?;
         Ok(Some(ours))
     }
 
     /// Takes a peer down. Its [`Event::PeerClosed`] follows. A peer that is gone already is no error.
     pub fn close(&self, peer: PeerId) {
-        let shard = self.inner.directory.lock().peers.get(&peer).map(|entry| entry.shard);
+        let shard = self
+            .inner
+            .directory
+            .lock()
+            .peers
+            .get(&peer)
+            .map(|entry| entry.shard);
         if let Some(shard) = shard {
             self.inner.shards[shard].send_always(Command::Close { peer });
         }
@@ -344,7 +549,10 @@ impl Plane {
     /// A recorder's copy of everything that a track sends, all layers.
     pub fn tap(&self, track: TrackId) -> Result<Tap, PlaneError> {
         let directory = self.inner.directory.lock();
-        let entry = directory.tracks.get(&track).ok_or(PlaneError::NoTrack(track))?;
+        let entry = directory
+            .tracks
+            .get(&track)
+            .ok_or(PlaneError::NoTrack(track))?;
         let (sink, tap) = tap::channel(entry.codec.kind());
         self.send(entry.shard, Command::Tap { track, sink })?;
         Ok(tap)
@@ -352,7 +560,13 @@ impl Plane {
 
     /// Asks a track's publisher for a keyframe on every layer; requests merge and are paced.
     pub fn request_keyframe(&self, track: TrackId) {
-        let shard = self.inner.directory.lock().tracks.get(&track).map(|entry| entry.shard);
+        let shard = self
+            .inner
+            .directory
+            .lock()
+            .tracks
+            .get(&track)
+            .map(|entry| entry.shard);
         if let Some(shard) = shard {
             self.inner.shards[shard].send_always(Command::Keyframe { track, layer: None });
         }
@@ -383,12 +597,19 @@ impl Plane {
 
     fn least_loaded(&self, directory: &Directory) -> usize {
         let load = directory.load(self.inner.shards.len());
-        (0..load.len()).min_by_key(|shard| load[*shard]).expect("the plane starts with at least one shard")
+        (0..load.len())
+            .min_by_key(|shard| load[*shard])
+            .expect("the plane starts with at least one shard")
     }
 
     fn local<'a>(&'a self, ice: &'a IceCredentials, shard: usize) -> LocalParameters<'a> {
         let fingerprint = self.inner.identity.fingerprint();
-        LocalParameters { ice, fingerprint, candidates: &self.inner.candidates[shard], tcp_candidates: &[] }
+        LocalParameters {
+            ice,
+            fingerprint,
+            candidates: &self.inner.candidates[shard],
+            tcp_candidates: &[],
+        }
     }
 
     fn transport(&self, local: &IceCredentials) -> Transport {
@@ -396,7 +617,9 @@ impl Plane {
     }
 
     fn send(&self, shard: usize, command: Command) -> Result<(), PlaneError> {
-        self.inner.shards[shard].send(command).map_err(|_| PlaneError::Busy)
+        self.inner.shards[shard]
+            .send(command)
+            .map_err(|_| PlaneError::Busy)
     }
 
     /// Brings a track's packets to a shard, once per shard.
@@ -412,7 +635,16 @@ impl Plane {
         }
         let (sink, source) = rtrb::RingBuffer::new(RELAY_QUEUE);
         let (codec, layers, owner) = (entry.codec, entry.layers, entry.shard);
-        self.send(shard, Command::Import { track, codec, layers, owner, source })?;
+        self.send(
+            shard,
+            Command::Import {
+                track,
+                codec,
+                layers,
+                owner,
+                source,
+            },
+        )?;
         self.send(owner, Command::Export { track, shard, sink })?;
         entry.imported.insert(shard);
         Ok(())
@@ -430,8 +662,19 @@ impl Plane {
 }
 
 fn track_of(peer: PeerId, id: TrackId, media: &sdp::PublishedMedia) -> Track {
-    let layers = media.rids.len().max(media.sources.len()).clamp(1, MAX_LAYERS) as u8;
-    Track { id, peer, kind: media.kind, mid: media.mid.clone(), codec: media.codec, layers }
+    let layers = media
+        .rids
+        .len()
+        .max(media.sources.len())
+        .clamp(1, MAX_LAYERS) as u8;
+    Track {
+        id,
+        peer,
+        kind: media.kind,
+        mid: media.mid.clone(),
+        codec: media.codec,
+        layers,
+    }
 }
 
 fn offered(slots: &[SlotEntry]) -> Vec<OfferedSlot> {
@@ -440,27 +683,57 @@ fn offered(slots: &[SlotEntry]) -> Vec<OfferedSlot> {
 
 /// Appends a slot. The n-th voice and the n-th picture form a stream, so that a receiver keeps them in step.
 fn add_slot(slots: &mut Vec<SlotEntry>, kind: MediaKind) {
-    let nth = slots.iter().filter(|slot| slot.offered.kind == kind).count();
+    let nth = slots
+        .iter()
+        .filter(|slot| slot.offered.kind == kind)
+        .count();
     let (ssrc, rtx_ssrc) = Directory::unused_ssrcs(slots, || io::rng().random());
     let mid = slots.len().to_string();
-    let outgoing =
-        Outgoing { ssrc, rtx_ssrc, stream: format!("stream-{nth}"), track: format!("{}-{nth}", kind.name()) };
-    slots.push(SlotEntry { mid, offered: OfferedSlot { kind, outgoing }, types: None, shows: None });
+    let outgoing = Outgoing {
+        ssrc,
+        rtx_ssrc,
+        stream: format!("stream-{nth}"),
+        track: format!("{}-{nth}", kind.name()),
+    };
+    slots.push(SlotEntry {
+        mid,
+        offered: OfferedSlot { kind, outgoing },
+        types: None,
+        shows: None,
+    });
 }
 
 /// The receiver's own numbers come with its answer.
 fn slot_spec(slot: &SlotEntry) -> SlotSpec {
-    SlotSpec { mid: slot.mid.clone(), forward: forward_spec(&slot.offered.outgoing, PayloadTypes::default(), None) }
+    SlotSpec {
+        mid: slot.mid.clone(),
+        forward: forward_spec(&slot.offered.outgoing, PayloadTypes::default(), None),
+    }
 }
 
 fn player_slot(media: &SubscribedMedia) -> SlotEntry {
-    let offered = OfferedSlot { kind: media.kind, outgoing: media.outgoing.clone() };
-    SlotEntry { mid: media.mid.clone(), offered, types: Some(PayloadTypes::of(media)), shows: None }
+    let offered = OfferedSlot {
+        kind: media.kind,
+        outgoing: media.outgoing.clone(),
+    };
+    SlotEntry {
+        mid: media.mid.clone(),
+        offered,
+        types: Some(PayloadTypes::of(media)),
+        shows: None,
+    }
 }
 
 fn player_spec(media: &SubscribedMedia) -> SlotSpec {
-    let forward = forward_spec(&media.outgoing, PayloadTypes::of(media), media.extensions.transport_cc);
-    SlotSpec { mid: media.mid.clone(), forward }
+    let forward = forward_spec(
+        &media.outgoing,
+        PayloadTypes::of(media),
+        media.extensions.transport_cc,
+    );
+    SlotSpec {
+        mid: media.mid.clone(),
+        forward,
+    }
 }
 
 fn forward_spec(outgoing: &Outgoing, types: PayloadTypes, twcc_id: Option<u8>) -> ForwardSpec {
@@ -483,14 +756,20 @@ fn shown(
 ) -> Option<Shown> {
     let want = wanted.iter().find(|w| Some(w.track) == slot.shows)?;
     let layers = tracks.get(&want.track)?.layers;
-    Some(Shown { track: want.track, priority: want.priority, max_layer: highest_layer(layers, want.max_height) })
+    Some(Shown {
+        track: want.track,
+        priority: want.priority,
+        max_layer: highest_layer(layers, want.max_height),
+    })
 }
 
 /// The highest layer that a picture drawn `height` pixels high needs. Layers halve: of three, they are 180, 360 and 720 lines;
 /// a tile takes the next larger one once it is drawn half again as large as the smaller.
 fn highest_layer(layers: usize, height: Option<u16>) -> u8 {
     let top = layers.saturating_sub(1);
-    let Some(height) = height else { return top as u8 };
+    let Some(height) = height else {
+        return top as u8;
+    };
     let mut lines = 720 >> top;
     let mut layer = 0;
     while layer < top && u32::from(height) * 2 > lines * 3 {
@@ -519,7 +798,10 @@ mod tests {
         for kind in [MediaKind::Audio, MediaKind::Video, MediaKind::Video] {
             add_slot(&mut slots, kind);
         }
-        let streams: Vec<_> = slots.iter().map(|slot| slot.offered.outgoing.stream.as_str()).collect();
+        let streams: Vec<_> = slots
+            .iter()
+            .map(|slot| slot.offered.outgoing.stream.as_str())
+            .collect();
         assert_eq!(streams, ["stream-0", "stream-0", "stream-1"]);
     }
 }

@@ -78,7 +78,10 @@ impl Counters {
             resends_queued: read(&self.resends_queued),
             events_queued: read(&self.events_queued),
             cpu: Duration::ZERO,
-            dropped: DropReason::ALL.iter().map(|reason| (*reason, read(&self.drops[*reason as usize]))).collect(),
+            dropped: DropReason::ALL
+                .iter()
+                .map(|reason| (*reason, read(&self.drops[*reason as usize])))
+                .collect(),
         }
     }
 }

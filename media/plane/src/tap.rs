@@ -42,17 +42,36 @@ pub enum Tapped<'a> {
         payload: &'a [u8],
     },
     /// The publisher's clock (RFC 3550 §6.4.1): `rtp_time` on this layer is `ntp` (32.32 fixed point) on the publisher's clock.
-    SenderReport { layer: u8, ntp: u64, rtp_time: u32, arrival: Instant },
+    SenderReport {
+        layer: u8,
+        ntp: u64,
+        rtp_time: u32,
+        arrival: Instant,
+    },
     /// The layer began another source: sequence numbers and timestamps start anew.
     Restart { layer: u8 },
 }
 
 /// Both ends of a new queue.
 pub fn channel(kind: MediaKind) -> (TapSink, Tap) {
-    let capacity = if kind == MediaKind::Video { VIDEO_QUEUE } else { AUDIO_QUEUE };
+    let capacity = if kind == MediaKind::Video {
+        VIDEO_QUEUE
+    } else {
+        AUDIO_QUEUE
+    };
     let (sink, source) = RingBuffer::new(capacity);
     let overrun = Arc::new(AtomicU64::new(0));
-    (TapSink { sink, overrun: overrun.clone() }, Tap { source, held: None, overrun })
+    (
+        TapSink {
+            sink,
+            overrun: overrun.clone(),
+        },
+        Tap {
+            source,
+            held: None,
+            overrun,
+        },
+    )
 }
 
 impl Tap {
@@ -67,11 +86,20 @@ impl Tap {
                 rtp_time: meta.rtp_time,
                 marker: meta.marker,
                 arrival: meta.arrival,
-                payload: payload.get(usize::from(meta.primary_offset)..usize::from(meta.len)).unwrap_or(&[]),
+                payload: payload
+                    .get(usize::from(meta.primary_offset)..usize::from(meta.len))
+                    .unwrap_or(&[]),
             },
-            RelayedBody::Clock { ntp, rtp_time, arrival } => {
-                Tapped::SenderReport { layer: *layer, ntp: *ntp, rtp_time: *rtp_time, arrival: *arrival }
-            }
+            RelayedBody::Clock {
+                ntp,
+                rtp_time,
+                arrival,
+            } => Tapped::SenderReport {
+                layer: *layer,
+                ntp: *ntp,
+                rtp_time: *rtp_time,
+                arrival: *arrival,
+            },
             RelayedBody::Restart => Tapped::Restart { layer: *layer },
         })
     }

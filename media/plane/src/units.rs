@@ -131,7 +131,10 @@ mod tests {
 
     #[test]
     fn a_bitrate_counts_bytes_both_ways() {
-        assert_eq!(Bitrate::over(125_000, Duration::from_secs(1)), Bitrate::kbps(1000));
+        assert_eq!(
+            Bitrate::over(125_000, Duration::from_secs(1)),
+            Bitrate::kbps(1000)
+        );
         assert_eq!(Bitrate::kbps(1000).bytes_in(Duration::from_millis(8)), 1000);
         assert_eq!(Bitrate::over(1, Duration::ZERO), Bitrate::ZERO);
     }

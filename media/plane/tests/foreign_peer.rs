@@ -12,18 +12,25 @@ use rtc::peer_connection::configuration::media_engine::{MIME_TYPE_VP8, MediaEngi
 use rtc::peer_connection::configuration::setting_engine::SettingEngineBuilder;
 use rtc::peer_connection::message::RTCMessage;
 use rtc::peer_connection::sdp::RTCSessionDescription;
-use rtc::peer_connection::transport::{CandidateConfig, CandidateHostConfig, RTCDtlsRole, RTCIceCandidate};
+use rtc::peer_connection::transport::{
+    CandidateConfig, CandidateHostConfig, RTCDtlsRole, RTCIceCandidate,
+};
 use rtc::peer_connection::{RTCPeerConnection, RTCPeerConnectionBuilder};
 use rtc::rtp_transceiver::RTCRtpSenderId;
 use rtc::rtp_transceiver::rtp_sender::{
-    RTCRtpCodec, RTCRtpCodecParameters, RTCRtpCodingParameters, RTCRtpEncodingParameters, RtpCodecKind,
+    RTCRtpCodec, RTCRtpCodecParameters, RTCRtpCodingParameters, RTCRtpEncodingParameters,
+    RtpCodecKind,
 };
 use rtc::sansio::Protocol;
 use rtc::shared::{TaggedBytesMut, TransportContext, TransportProtocol};
 use tongke_plane::ids::Ssrc;
-use tongke_plane::sdp::{self, Codec, LocalParameters, MediaKind, OfferedSlot, Outgoing, payload_types};
+use tongke_plane::sdp::{
+    self, Codec, LocalParameters, MediaKind, OfferedSlot, Outgoing, payload_types,
+};
 use tongke_plane::transport::srtp::MAX_TRAILER;
-use tongke_plane::transport::{CloseReason, IceCredentials, Identity, Output, Path, SrtpSession, Transport};
+use tongke_plane::transport::{
+    CloseReason, IceCredentials, Identity, Output, Path, SrtpSession, Transport,
+};
 
 const GCM: SrtpProtectionProfile = SrtpProtectionProfile::Srtp_Aead_Aes_128_Gcm;
 const CM: SrtpProtectionProfile = SrtpProtectionProfile::Srtp_Aes128_Cm_Hmac_Sha1_80;
@@ -37,24 +44,40 @@ fn client_address() -> SocketAddr {
     "10.0.0.9:5000".parse().expect("a good address")
 }
 
-#[expect(clippy::disallowed_methods, reason = "virtual time has to start somewhere")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "virtual time has to start somewhere"
+)]
 fn start_of_time() -> Instant {
     Instant::now()
 }
 
 fn vp8() -> RTCRtpCodecParameters {
-    let rtp_codec = RTCRtpCodec { mime_type: MIME_TYPE_VP8.to_owned(), clock_rate: 90_000, ..Default::default() };
-    RTCRtpCodecParameters { rtp_codec, payload_type: 96 }
+    let rtp_codec = RTCRtpCodec {
+        mime_type: MIME_TYPE_VP8.to_owned(),
+        clock_rate: 90_000,
+        ..Default::default()
+    };
+    RTCRtpCodecParameters {
+        rtp_codec,
+        payload_type: 96,
+    }
 }
 
 /// A foreign peer with one host candidate.
 fn foreign(now: Instant, profiles: Vec<SrtpProtectionProfile>) -> RTCPeerConnection {
     let mut media = MediaEngine::default();
-    media.register_codec(vp8(), RtpCodecKind::Video).expect("VP8");
+    media
+        .register_codec(vp8(), RtpCodecKind::Video)
+        .expect("VP8");
     // Unless told otherwise `rtc` answers an ICE-lite offer as the DTLS server, which only we can be; browsers never do.
     let settings = SettingEngineBuilder::new().with_srtp_protection_profiles(profiles);
-    let settings = settings.with_answering_dtls_role(RTCDtlsRole::Client).build();
-    let builder = RTCPeerConnectionBuilder::new().with_setting_engine(settings).with_media_engine(media);
+    let settings = settings
+        .with_answering_dtls_role(RTCDtlsRole::Client)
+        .build();
+    let builder = RTCPeerConnectionBuilder::new()
+        .with_setting_engine(settings)
+        .with_media_engine(media);
     let mut peer = builder.build(now).expect("a peer");
     let base_config = CandidateConfig {
         network: "udp".to_owned(),
@@ -63,18 +86,33 @@ fn foreign(now: Instant, profiles: Vec<SrtpProtectionProfile>) -> RTCPeerConnect
         component: 1,
         ..Default::default()
     };
-    let candidate = CandidateHostConfig { base_config, ..Default::default() }.new_candidate_host().expect("good");
-    peer.add_local_candidate(RTCIceCandidate::from(&candidate).to_json().expect("JSON")).expect("good");
+    let candidate = CandidateHostConfig {
+        base_config,
+        ..Default::default()
+    }
+    .new_candidate_host()
+    .expect("good");
+    peer.add_local_candidate(RTCIceCandidate::from(&candidate).to_json().expect("JSON"))
+        .expect("good");
     peer
 }
 
 fn track() -> MediaStreamTrack {
     let encoding = RTCRtpEncodingParameters {
-        rtp_coding_parameters: RTCRtpCodingParameters { ssrc: Some(THEIR_SSRC), ..Default::default() },
+        rtp_coding_parameters: RTCRtpCodingParameters {
+            ssrc: Some(THEIR_SSRC),
+            ..Default::default()
+        },
         codec: vp8().rtp_codec,
         ..Default::default()
     };
-    MediaStreamTrack::new("room".into(), "camera".into(), "camera".into(), RtpCodecKind::Video, vec![encoding])
+    MediaStreamTrack::new(
+        "room".into(),
+        "camera".into(),
+        "camera".into(),
+        RtpCodecKind::Video,
+        vec![encoding],
+    )
 }
 
 /// Our end and theirs, joined by a wire that delivers at once.
@@ -108,9 +146,10 @@ impl Wire {
         while let Some(sent) = self.theirs.poll_write() {
             match sent.message[0] {
                 128..=191 => self.media.push(sent.message.to_vec()),
-                _ => {
-                    self.ours.handle(self.now, Path::udp(client_address()), &sent.message).expect("an honest datagram")
-                }
+                _ => self
+                    .ours
+                    .handle(self.now, Path::udp(client_address()), &sent.message)
+                    .expect("an honest datagram"),
             }
         }
         while let Some(output) = self.ours.poll_output() {
@@ -135,7 +174,11 @@ impl Wire {
             ecn: None,
             transport_protocol: TransportProtocol::UDP,
         };
-        let read = TaggedBytesMut { now: self.now, transport, message: BytesMut::from(datagram) };
+        let read = TaggedBytesMut {
+            now: self.now,
+            transport,
+            message: BytesMut::from(datagram),
+        };
         self.theirs.handle_read(read).expect("an honest datagram");
     }
 
@@ -157,8 +200,15 @@ fn write_rtp(wire: &mut Wire, sender: RTCRtpSenderId, sequence_number: u16) {
         ssrc: THEIR_SSRC,
         ..Default::default()
     };
-    let packet = rtc::rtp::packet::Packet { header, payload: Bytes::from_static(b"good morning") };
-    wire.theirs.rtp_sender(sender).expect("a sender").write_rtp(wire.now, packet).expect("it is connected");
+    let packet = rtc::rtp::packet::Packet {
+        header,
+        payload: Bytes::from_static(b"good morning"),
+    };
+    wire.theirs
+        .rtp_sender(sender)
+        .expect("a sender")
+        .write_rtp(wire.now, packet)
+        .expect("it is connected");
 }
 
 /// An encoder publishes by an offer of its own, across a wrap of its sequence numbers, and says goodbye.
@@ -169,7 +219,9 @@ fn a_foreign_encoder_publishes(profiles: Vec<SrtpProtectionProfile>) {
     let mut theirs = foreign(now, profiles);
     let sender = theirs.add_track(track()).expect("a track");
     let offer = theirs.create_offer(None).expect("an offer");
-    theirs.set_local_description(now, offer.clone()).expect("their own offer");
+    theirs
+        .set_local_description(now, offer.clone())
+        .expect("their own offer");
     let candidates = [server_address()];
     let local = LocalParameters {
         ice: &ice,
@@ -178,24 +230,52 @@ fn a_foreign_encoder_publishes(profiles: Vec<SrtpProtectionProfile>) {
         tcp_candidates: &[],
     };
     let description = sdp::parse(&offer.sdp).expect("an offer by the book");
-    let (answer, media) = sdp::answer_publisher(&description, &local, &[Codec::Vp8]).expect("VP8 is usable");
-    theirs.set_remote_description(now, RTCSessionDescription::answer(answer).expect("SDP")).expect("our answer");
+    let (answer, media) =
+        sdp::answer_publisher(&description, &local, &[Codec::Vp8]).expect("VP8 is usable");
+    theirs
+        .set_remote_description(now, RTCSessionDescription::answer(answer).expect("SDP"))
+        .expect("our answer");
     let mut ours = Transport::new(identity, ice, now);
     ours.set_remote(now, description.remote().clone());
-    let mut wire = Wire { now, ours, theirs, session: None, closed: None, media: vec![], received: vec![] };
+    let mut wire = Wire {
+        now,
+        ours,
+        theirs,
+        session: None,
+        closed: None,
+        media: vec![],
+        received: vec![],
+    };
     wire.run_until(|wire| wire.session.is_some());
     for _ in 0..20 {
         wire.step();
     }
 
-    assert_eq!((media[0].codec, media[0].pt, media[0].sources[0].primary), (Codec::Vp8, 96, Ssrc(THEIR_SSRC)));
+    assert_eq!(
+        (media[0].codec, media[0].pt, media[0].sources[0].primary),
+        (Codec::Vp8, 96, Ssrc(THEIR_SSRC))
+    );
     for sequence in 65_530..=65_540_u32 {
         write_rtp(&mut wire, sender, sequence as u16);
     }
-    wire.run_until(|wire| wire.media.iter().filter(|packet| packet[1] & 0x7F == 96).count() == 11);
-    let packets: Vec<_> = wire.media.drain(..).filter(|packet| packet[1] & 0x7F == 96).collect();
+    wire.run_until(|wire| {
+        wire.media
+            .iter()
+            .filter(|packet| packet[1] & 0x7F == 96)
+            .count()
+            == 11
+    });
+    let packets: Vec<_> = wire
+        .media
+        .drain(..)
+        .filter(|packet| packet[1] & 0x7F == 96)
+        .collect();
     for (mut packet, sequence) in packets.into_iter().zip(65_530_u64..) {
-        let opened = wire.session().inbound.unprotect_rtp(&mut packet).expect("authentic");
+        let opened = wire
+            .session()
+            .inbound
+            .unprotect_rtp(&mut packet)
+            .expect("authentic");
         assert_eq!(opened.seq.0, sequence);
         assert_eq!(&packet[opened.header_len..opened.len], b"good morning");
     }
@@ -227,19 +307,42 @@ fn a_foreign_page_watches(profiles: Vec<SrtpProtectionProfile>) {
         candidates: &candidates,
         tcp_candidates: &[],
     };
-    let outgoing = Outgoing { ssrc: Ssrc(77), rtx_ssrc: Ssrc(78), stream: "teacher".into(), track: "camera".into() };
-    let slots = [OfferedSlot { kind: MediaKind::Video, outgoing }];
+    let outgoing = Outgoing {
+        ssrc: Ssrc(77),
+        rtx_ssrc: Ssrc(78),
+        stream: "teacher".into(),
+        track: "camera".into(),
+    };
+    let slots = [OfferedSlot {
+        kind: MediaKind::Video,
+        outgoing,
+    }];
     let offer = sdp::offer_subscriber(&local, 1, &slots);
     let mut theirs = foreign(now, profiles);
-    theirs.set_remote_description(now, RTCSessionDescription::offer(offer).expect("SDP")).expect("our offer");
+    theirs
+        .set_remote_description(now, RTCSessionDescription::offer(offer).expect("SDP"))
+        .expect("our offer");
     let answer = theirs.create_answer(None).expect("an answer");
-    theirs.set_local_description(now, answer.clone()).expect("their own answer");
+    theirs
+        .set_local_description(now, answer.clone())
+        .expect("their own answer");
     let description = sdp::parse(&answer.sdp).expect("an answer by the book");
     let taken = sdp::read_answer(&description, &slots).expect("it fits");
-    assert_eq!((taken[0].codecs[0].codec, taken[0].codecs[0].pt), (Codec::Vp8, payload_types::VP8.0));
+    assert_eq!(
+        (taken[0].codecs[0].codec, taken[0].codecs[0].pt),
+        (Codec::Vp8, payload_types::VP8.0)
+    );
 
     let ours = Transport::new(identity, ice, now);
-    let mut wire = Wire { now, ours, theirs, session: None, closed: None, media: vec![], received: vec![] };
+    let mut wire = Wire {
+        now,
+        ours,
+        theirs,
+        session: None,
+        closed: None,
+        media: vec![],
+        received: vec![],
+    };
     for _ in 0..60 {
         wire.step();
     }
@@ -250,13 +353,30 @@ fn a_foreign_page_watches(profiles: Vec<SrtpProtectionProfile>) {
         wire.step();
     }
 
-    let mut packet = vec![0x80, 0x80 | payload_types::VP8.0, 0, 1, 0, 0, 0, 9, 0, 0, 0, 77];
+    let mut packet = vec![
+        0x80,
+        0x80 | payload_types::VP8.0,
+        0,
+        1,
+        0,
+        0,
+        0,
+        9,
+        0,
+        0,
+        0,
+        77,
+    ];
     packet.extend(b"\x10good morning");
     let len = packet.len();
     packet.resize(len + MAX_TRAILER, 0);
     let len = wire.session().outbound.rtp.protect(&mut packet, 12, len, 0);
     wire.send(&packet[..len]);
-    wire.run_until(|wire| wire.received.iter().any(|message| matches!(message, RTCMessage::RtpPacket(..))));
+    wire.run_until(|wire| {
+        wire.received
+            .iter()
+            .any(|message| matches!(message, RTCMessage::RtpPacket(..)))
+    });
 }
 
 #[test]

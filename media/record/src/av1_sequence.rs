@@ -24,7 +24,10 @@ impl Sequence {
     /// Reads the payload of a sequence header OBU.
     pub(crate) fn parse(payload: &[u8]) -> Result<Sequence, Malformed> {
         let mut bits = Bits::new(payload);
-        let mut sequence = Sequence { profile: bits.bits(3)? as u8, ..Sequence::default() };
+        let mut sequence = Sequence {
+            profile: bits.bits(3)? as u8,
+            ..Sequence::default()
+        };
         bits.bit()?; // still_picture
         let reduced = bits.bit()?;
         if reduced {
@@ -40,7 +43,12 @@ impl Sequence {
 
     pub(crate) fn codec_string(&self) -> String {
         let tier = if self.tier { 'H' } else { 'M' };
-        format!("av01.{}.{:02}{tier}.{:02}", self.profile, self.level, self.bit_depth())
+        format!(
+            "av01.{}.{:02}{tier}.{:02}",
+            self.profile,
+            self.level,
+            self.bit_depth()
+        )
     }
 
     fn bit_depth(&self) -> u8 {
@@ -81,8 +89,9 @@ impl Sequence {
     fn read_size(&mut self, bits: &mut Bits) -> Result<(), Malformed> {
         let (width_bits, height_bits) = (bits.bits(4)? + 1, bits.bits(4)? + 1);
         // Both fields have at most 16 bits; 65536 itself does not fit a sample entry.
-        let pixels =
-            |minus_one: u32| u16::try_from(minus_one + 1).map_err(|_| Malformed("an AV1 picture is too large"));
+        let pixels = |minus_one: u32| {
+            u16::try_from(minus_one + 1).map_err(|_| Malformed("an AV1 picture is too large"))
+        };
         self.width = pixels(bits.bits(width_bits)?)?;
         self.height = pixels(bits.bits(height_bits)?)?;
         Ok(())
@@ -177,7 +186,10 @@ mod tests {
         // 192x108, Main profile, 8 bit 4:2:0 (`libaom -usage realtime`).
         let payload = [0x00, 0x00, 0x00, 0x03, 0xb5, 0xfe, 0xb3, 0x6b, 0xe4, 0x01];
         let sequence = Sequence::parse(&payload).unwrap();
-        assert_eq!((sequence.width, sequence.height, sequence.profile), (192, 108, 0));
+        assert_eq!(
+            (sequence.width, sequence.height, sequence.profile),
+            (192, 108, 0)
+        );
         assert!(sequence.subsampling_x && sequence.subsampling_y && !sequence.high_bitdepth);
         assert_eq!(sequence.codec_string(), "av01.0.00M.08");
     }

@@ -46,7 +46,11 @@ impl<'a> Bits<'a> {
     /// A signed Exp-Golomb field, se(v) (H.264 §9.1.1).
     pub(crate) fn signed_exp_golomb(&mut self) -> Result<i32, Malformed> {
         let code = i64::from(self.exp_golomb()?);
-        Ok(if code % 2 == 1 { (code + 1) / 2 } else { -(code / 2) } as i32)
+        Ok(if code % 2 == 1 {
+            (code + 1) / 2
+        } else {
+            -(code / 2)
+        } as i32)
     }
 }
 
@@ -56,7 +60,8 @@ pub(crate) fn leb128(data: &[u8]) -> Result<(usize, &[u8]), Malformed> {
     for (i, byte) in data.iter().take(5).enumerate() {
         value |= u64::from(byte & 0x7f) << (7 * i);
         if byte & 0x80 == 0 {
-            let value = u32::try_from(value).map_err(|_| Malformed("an OBU size exceeds 32 bits"))?;
+            let value =
+                u32::try_from(value).map_err(|_| Malformed("an OBU size exceeds 32 bits"))?;
             return Ok((value as usize, &data[i + 1..]));
         }
     }

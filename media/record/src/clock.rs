@@ -38,7 +38,10 @@ pub(crate) struct PeerClock {
 impl PeerClock {
     pub(crate) fn observe(&mut self, ntp_ns: i64, arrival: Duration) {
         let offset = nanos(arrival) - ntp_ns;
-        if self.offset().is_some_and(|known| (known - offset).abs() > CLOCK_STEP_NS) {
+        if self
+            .offset()
+            .is_some_and(|known| (known - offset).abs() > CLOCK_STEP_NS)
+        {
             self.offsets.clear();
         }
         self.offsets.push_back(offset);
@@ -77,7 +80,12 @@ struct Last {
 
 impl LayerClock {
     pub(crate) fn new(rate: u32) -> LayerClock {
-        LayerClock { rate: rate.into(), last: None, report: None, fastest: Fastest::default() }
+        LayerClock {
+            rate: rate.into(),
+            last: None,
+            report: None,
+            fastest: Fastest::default(),
+        }
     }
 
     pub(crate) fn report(&mut self, rtp_time: u32, ntp_ns: i64) {
@@ -88,22 +96,38 @@ impl LayerClock {
     pub(crate) fn time(&mut self, rtp_time: u32, arrival: Duration, peer: &PeerClock) -> Duration {
         let arrival_ns = nanos(arrival);
         let lesson_ns = match self.last {
-            None => self.reported(rtp_time, arrival_ns, peer).unwrap_or(arrival_ns),
-            Some(last) => self.continued(last, rtp_time, arrival_ns, peer).unwrap_or_else(|| self.jump(arrival_ns)),
+            None => self
+                .reported(rtp_time, arrival_ns, peer)
+                .unwrap_or(arrival_ns),
+            Some(last) => self
+                .continued(last, rtp_time, arrival_ns, peer)
+                .unwrap_or_else(|| self.jump(arrival_ns)),
         };
-        self.last = Some(Last { rtp_time, arrival_ns, lesson_ns });
+        self.last = Some(Last {
+            rtp_time,
+            arrival_ns,
+            lesson_ns,
+        });
         Duration::from_nanos(lesson_ns.max(0) as u64)
     }
 
     /// Where the frame falls when RTP time runs on from the last one; `None` after a jump.
-    fn continued(&mut self, last: Last, rtp_time: u32, arrival_ns: i64, peer: &PeerClock) -> Option<i64> {
+    fn continued(
+        &mut self,
+        last: Last,
+        rtp_time: u32,
+        arrival_ns: i64,
+        peer: &PeerClock,
+    ) -> Option<i64> {
         let step = self.span(last.rtp_time, rtp_time);
         if (step - (arrival_ns - last.arrival_ns)).abs() > RTP_JUMP_NS {
             return None;
         }
         let expected = last.lesson_ns + step;
         let excess = self.fastest.observe(arrival_ns - expected, arrival_ns);
-        let error = self.reported(rtp_time, arrival_ns, peer).map_or(excess, |wanted| wanted - expected);
+        let error = self
+            .reported(rtp_time, arrival_ns, peer)
+            .map_or(excess, |wanted| wanted - expected);
         let limit = step.abs() / SLEW_DIVISOR;
         self.fastest.shift(error.clamp(-limit, limit));
         Some(expected + error.clamp(-limit, limit))
@@ -148,8 +172,11 @@ impl Fastest {
             self.previous = self.current.take();
             self.window_began_ns = now_ns;
         }
-        let current = *self.current.insert(self.current.map_or(excess, |least| least.min(excess)));
-        self.previous.map_or(current, |previous| previous.min(current))
+        let current = *self
+            .current
+            .insert(self.current.map_or(excess, |least| least.min(excess)));
+        self.previous
+            .map_or(current, |previous| previous.min(current))
     }
 
     /// Expectations moved by this much.
@@ -177,9 +204,16 @@ mod tests {
         let peer = PeerClock::default();
         for frame in 0..300u32 {
             let jitter = if frame % 7 == 3 { 80 } else { 0 };
-            let time = clock.time(frame * 3000, ms(1000 + u64::from(frame) * 1000 / 30 + jitter), &peer);
+            let time = clock.time(
+                frame * 3000,
+                ms(1000 + u64::from(frame) * 1000 / 30 + jitter),
+                &peer,
+            );
             let ideal = 1000 + u64::from(frame) * 1000 / 30;
-            assert!(time.as_millis().abs_diff(ideal.into()) < 5, "{frame}: {time:?}");
+            assert!(
+                time.as_millis().abs_diff(ideal.into()) < 5,
+                "{frame}: {time:?}"
+            );
         }
     }
 

@@ -1,9 +1,9 @@
 //! CMAF (ISO/IEC 23000-19): one init segment per format, fragments of one `moof` and one `mdat`.
 
 use mp4_atom::{
-    Audio, Av01, Av1c, Avc1, Avcc, AvccExt, Codec, Dinf, Dops, Dref, Encode, Ftyp, Hdlr, Mdat, Mdhd, Mdia, Mfhd, Minf,
-    Moof, Moov, Mvex, Mvhd, Opus, Smhd, Stbl, Stsd, Tfdt, Tfhd, Tkhd, Traf, Trak, Trex, Trun, TrunEntry, TrunSamples,
-    Url, Visual, Vmhd, Vp09, VpcC,
+    Audio, Av01, Av1c, Avc1, Avcc, AvccExt, Codec, Dinf, Dops, Dref, Encode, Ftyp, Hdlr, Mdat,
+    Mdhd, Mdia, Mfhd, Minf, Moof, Moov, Mvex, Mvhd, Opus, Smhd, Stbl, Stsd, Tfdt, Tfhd, Tkhd, Traf,
+    Trak, Trex, Trun, TrunEntry, TrunSamples, Url, Visual, Vmhd, Vp09, VpcC,
 };
 
 use crate::Duration;
@@ -41,25 +41,51 @@ pub(crate) fn init(format: &Format, timescale: u32) -> Option<Vec<u8>> {
         compatible_brands: vec![b"iso6".into(), b"cmfc".into(), b"mp41".into()],
     };
     let moov = Moov {
-        mvhd: Mvhd { timescale, next_track_id: TRACK + 1, rate: 1.into(), volume: 1.into(), ..Mvhd::default() },
+        mvhd: Mvhd {
+            timescale,
+            next_track_id: TRACK + 1,
+            rate: 1.into(),
+            volume: 1.into(),
+            ..Mvhd::default()
+        },
         mvex: Some(Mvex {
             mehd: None,
-            trex: vec![Trex { track_id: TRACK, default_sample_description_index: 1, ..Trex::default() }],
+            trex: vec![Trex {
+                track_id: TRACK,
+                default_sample_description_index: 1,
+                ..Trex::default()
+            }],
         }),
         trak: vec![track(format, entry, timescale)],
         ..Moov::default()
     };
     let mut out = Vec::with_capacity(1024);
-    ftyp.encode(&mut out).and_then(|()| moov.encode(&mut out)).expect("our own boxes fit their fields");
+    ftyp.encode(&mut out)
+        .and_then(|()| moov.encode(&mut out))
+        .expect("our own boxes fit their fields");
     Some(out)
 }
 
 fn track(format: &Format, entry: Codec, timescale: u32) -> Trak {
     let size = format.size();
     let (width, height) = size.unwrap_or((0, 0));
-    let stbl = Stbl { stsd: Stsd { codecs: vec![entry] }, stco: Some(Default::default()), ..Stbl::default() };
-    let dinf = Dinf { dref: Dref { entries: vec![mp4_atom::DrefEntry::Url(Url::default())] } };
-    let (vmhd, smhd) = if size.is_some() { (Some(Vmhd::default()), None) } else { (None, Some(Smhd::default())) };
+    let stbl = Stbl {
+        stsd: Stsd {
+            codecs: vec![entry],
+        },
+        stco: Some(Default::default()),
+        ..Stbl::default()
+    };
+    let dinf = Dinf {
+        dref: Dref {
+            entries: vec![mp4_atom::DrefEntry::Url(Url::default())],
+        },
+    };
+    let (vmhd, smhd) = if size.is_some() {
+        (Some(Vmhd::default()), None)
+    } else {
+        (None, Some(Smhd::default()))
+    };
     Trak {
         tkhd: Tkhd {
             track_id: TRACK,
@@ -71,23 +97,60 @@ fn track(format: &Format, entry: Codec, timescale: u32) -> Trak {
             ..Tkhd::default()
         },
         mdia: Mdia {
-            mdhd: Mdhd { timescale, language: "und".into(), ..Mdhd::default() },
-            hdlr: Hdlr { handler: if size.is_some() { b"vide".into() } else { b"soun".into() }, name: "tongke".into() },
-            minf: Minf { vmhd, smhd, dinf, stbl, ..Minf::default() },
+            mdhd: Mdhd {
+                timescale,
+                language: "und".into(),
+                ..Mdhd::default()
+            },
+            hdlr: Hdlr {
+                handler: if size.is_some() {
+                    b"vide".into()
+                } else {
+                    b"soun".into()
+                },
+                name: "tongke".into(),
+            },
+            minf: Minf {
+                vmhd,
+                smhd,
+                dinf,
+                stbl,
+                ..Minf::default()
+            },
         },
         ..Trak::default()
     }
 }
 
 fn sample_entry(format: &Format) -> Option<Codec> {
-    let visual = |width, height| Visual { data_reference_index: 1, width, height, ..Visual::default() };
+    let visual = |width, height| Visual {
+        data_reference_index: 1,
+        width,
+        height,
+        ..Visual::default()
+    };
     Some(match format {
         Format::Vp8 { .. } => return None,
         Format::Opus => opus().into(),
-        Format::H264 { sps, pps, width, height } => {
-            Avc1 { visual: visual(*width, *height), avcc: avcc(sps, pps), ..Avc1::default() }.into()
+        Format::H264 {
+            sps,
+            pps,
+            width,
+            height,
+        } => Avc1 {
+            visual: visual(*width, *height),
+            avcc: avcc(sps, pps),
+            ..Avc1::default()
         }
-        Format::Vp9 { profile, bit_depth, subsampling, full_range, width, height } => {
+        .into(),
+        Format::Vp9 {
+            profile,
+            bit_depth,
+            subsampling,
+            full_range,
+            width,
+            height,
+        } => {
             let vpcc = VpcC {
                 profile: *profile,
                 level: 31,
@@ -96,11 +159,21 @@ fn sample_entry(format: &Format) -> Option<Codec> {
                 video_full_range_flag: *full_range,
                 ..VpcC::default()
             };
-            Vp09 { visual: visual(*width, *height), vpcc, ..Vp09::default() }.into()
+            Vp09 {
+                visual: visual(*width, *height),
+                vpcc,
+                ..Vp09::default()
+            }
+            .into()
         }
         Format::Av1 { sequence, obu } => {
             let visual = visual(sequence.width, sequence.height);
-            Av01 { visual, av1c: av1c(sequence, obu), ..Av01::default() }.into()
+            Av01 {
+                visual,
+                av1c: av1c(sequence, obu),
+                ..Av01::default()
+            }
+            .into()
         }
     })
 }
@@ -108,7 +181,12 @@ fn sample_entry(format: &Format) -> Option<Codec> {
 /// RTP always carries Opus as 48 kHz stereo (RFC 7587 §4.1); there is no pre-skip to cut because the first packet is not the encoder's first.
 fn opus() -> Opus {
     Opus {
-        audio: Audio { data_reference_index: 1, channel_count: 2, sample_size: 16, sample_rate: 48_000.into() },
+        audio: Audio {
+            data_reference_index: 1,
+            channel_count: 2,
+            sample_size: 16,
+            sample_rate: 48_000.into(),
+        },
         dops: Dops {
             output_channel_count: 2,
             pre_skip: 0,
@@ -159,10 +237,18 @@ fn av1c(sequence: &Sequence, obu: &[u8]) -> Av1c {
 /// One fragment: `number` counts up within the layer, `decode_time` is ticks since the lesson started.
 pub(crate) fn fragment(number: u32, decode_time: u64, samples: &[Sample]) -> Vec<u8> {
     let mut moof = Moof {
-        mfhd: Mfhd { sequence_number: number },
+        mfhd: Mfhd {
+            sequence_number: number,
+        },
         traf: vec![Traf {
-            tfhd: Tfhd { track_id: TRACK, default_base_is_moof: true, ..Tfhd::default() },
-            tfdt: Some(Tfdt { base_media_decode_time: decode_time }),
+            tfhd: Tfhd {
+                track_id: TRACK,
+                default_base_is_moof: true,
+                ..Tfhd::default()
+            },
+            tfdt: Some(Tfdt {
+                base_media_decode_time: decode_time,
+            }),
             trun: vec![Trun {
                 data_offset: Some(0),
                 samples: TrunSamples::Explicit(samples.iter().map(run_entry).collect()),
@@ -171,13 +257,21 @@ pub(crate) fn fragment(number: u32, decode_time: u64, samples: &[Sample]) -> Vec
         }],
     };
     let mut out = Vec::new();
-    moof.encode(&mut out).expect("our own boxes fit their fields");
+    moof.encode(&mut out)
+        .expect("our own boxes fit their fields");
     // The data follow the moof and the header of the mdat (8 bytes); the moof is written again with that offset.
     moof.traf[0].trun[0].data_offset = Some(out.len() as i32 + 8);
     out.clear();
-    moof.encode(&mut out).expect("our own boxes fit their fields");
-    let data = samples.iter().map(|sample| sample.data.as_slice()).collect::<Vec<_>>().concat();
-    Mdat { data }.encode(&mut out).expect("a fragment stays far below 4 GB");
+    moof.encode(&mut out)
+        .expect("our own boxes fit their fields");
+    let data = samples
+        .iter()
+        .map(|sample| sample.data.as_slice())
+        .collect::<Vec<_>>()
+        .concat();
+    Mdat { data }
+        .encode(&mut out)
+        .expect("a fragment stays far below 4 GB");
     out
 }
 

@@ -13,7 +13,12 @@ const SILENCE_TICKS: u64 = 960;
 
 pub fn picture_init() -> Vec<u8> {
     let [sps, pps, _] = picture_units();
-    let format = Format::H264 { sps: sps.to_vec(), pps: vec![pps.to_vec()], width: 640, height: 360 };
+    let format = Format::H264 {
+        sps: sps.to_vec(),
+        pps: vec![pps.to_vec()],
+        width: 640,
+        height: 360,
+    };
     cmaf::init(&format, Codec::H264.clock_rate()).expect("H264 has a place in MP4")
 }
 
@@ -23,7 +28,17 @@ pub fn picture(start: Duration, length: Duration) -> Vec<u8> {
     let [_, _, slice] = picture_units();
     let data = [&(slice.len() as u32).to_be_bytes(), slice].concat();
     let duration = cmaf::ticks(length, rate) as u32;
-    cmaf::fragment(1, cmaf::ticks(start, rate), &[Sample { at: start, duration, composition: 0, keyframe: true, data }])
+    cmaf::fragment(
+        1,
+        cmaf::ticks(start, rate),
+        &[Sample {
+            at: start,
+            duration,
+            composition: 0,
+            keyframe: true,
+            data,
+        }],
+    )
 }
 
 pub fn silence_init() -> Vec<u8> {
@@ -36,7 +51,11 @@ pub fn silence(start: Duration, length: Duration) -> Vec<u8> {
     let mut left = cmaf::ticks(length, rate);
     let mut samples = Vec::new();
     while left > 0 {
-        let duration = if left < 2 * SILENCE_TICKS { left } else { SILENCE_TICKS };
+        let duration = if left < 2 * SILENCE_TICKS {
+            left
+        } else {
+            SILENCE_TICKS
+        };
         left -= duration;
         samples.push(Sample {
             at: start,
@@ -50,7 +69,9 @@ pub fn silence(start: Duration, length: Duration) -> Vec<u8> {
 }
 
 fn picture_units() -> [&'static [u8]; 3] {
-    let starts: Vec<usize> = (0..PICTURE.len() - 2).filter(|at| PICTURE[*at..*at + 3] == [0, 0, 1]).collect();
+    let starts: Vec<usize> = (0..PICTURE.len() - 2)
+        .filter(|at| PICTURE[*at..*at + 3] == [0, 0, 1])
+        .collect();
     let unit = |index: usize| {
         let end = starts.get(index + 1).map_or(PICTURE.len(), |next| *next);
         without_trailing_zeros(&PICTURE[starts[index] + 3..end])
@@ -72,9 +93,14 @@ mod tests {
     #[test]
     fn fillers_lie_where_they_are_asked_to() {
         let (start, length) = (Duration::from_millis(1234), Duration::from_millis(5678));
-        for (bytes, rate) in [(picture(start, length), 90_000), (silence(start, length), 48_000)] {
+        for (bytes, rate) in [
+            (picture(start, length), 90_000),
+            (silence(start, length), 48_000),
+        ] {
             let found = scan::cmaf_segment(&bytes, rate).unwrap();
-            assert!(found.start.abs_diff(start) < Duration::from_micros(50) && found.keyframe_start);
+            assert!(
+                found.start.abs_diff(start) < Duration::from_micros(50) && found.keyframe_start
+            );
             assert!(found.duration.abs_diff(length) < Duration::from_micros(50));
         }
     }

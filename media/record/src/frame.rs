@@ -27,10 +27,28 @@ impl Codec {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Format {
     Opus,
-    H264 { sps: Vec<u8>, pps: Vec<Vec<u8>>, width: u16, height: u16 },
-    Vp8 { width: u16, height: u16 },
-    Vp9 { profile: u8, bit_depth: u8, subsampling: u8, full_range: bool, width: u16, height: u16 },
-    Av1 { sequence: crate::av1_sequence::Sequence, obu: Vec<u8> },
+    H264 {
+        sps: Vec<u8>,
+        pps: Vec<Vec<u8>>,
+        width: u16,
+        height: u16,
+    },
+    Vp8 {
+        width: u16,
+        height: u16,
+    },
+    Vp9 {
+        profile: u8,
+        bit_depth: u8,
+        subsampling: u8,
+        full_range: bool,
+        width: u16,
+        height: u16,
+    },
+    Av1 {
+        sequence: crate::av1_sequence::Sequence,
+        obu: Vec<u8>,
+    },
 }
 
 impl Format {
@@ -38,9 +56,9 @@ impl Format {
     pub fn size(&self) -> Option<(u16, u16)> {
         match self {
             Format::Opus => None,
-            Format::H264 { width, height, .. } | Format::Vp8 { width, height } | Format::Vp9 { width, height, .. } => {
-                Some((*width, *height))
-            }
+            Format::H264 { width, height, .. }
+            | Format::Vp8 { width, height }
+            | Format::Vp9 { width, height, .. } => Some((*width, *height)),
             Format::Av1 { sequence, .. } => Some((sequence.width, sequence.height)),
         }
     }
@@ -52,7 +70,9 @@ impl Format {
             Format::H264 { sps, .. } => format!("avc1.{:02x}{:02x}{:02x}", sps[1], sps[2], sps[3]),
             Format::Vp8 { .. } => "vp8".into(),
             // Level 3.1 is named as the least that all players accept for 720p; the stream itself carries none.
-            Format::Vp9 { profile, bit_depth, .. } => format!("vp09.{profile:02}.31.{bit_depth:02}"),
+            Format::Vp9 {
+                profile, bit_depth, ..
+            } => format!("vp09.{profile:02}.31.{bit_depth:02}"),
             Format::Av1 { sequence, .. } => sequence.codec_string(),
         }
     }

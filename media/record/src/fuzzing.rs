@@ -5,8 +5,11 @@ use crate::{Codec, Duration};
 
 /// Cuts `data` into payloads (a length byte each, times 4) and joins them; the first byte chooses the codec.
 pub fn depacketize(data: &[u8]) {
-    let Some((choice, mut rest)) = data.split_first() else { return };
-    let codec = [Codec::Opus, Codec::H264, Codec::Vp8, Codec::Vp9, Codec::Av1][usize::from(*choice) % 5];
+    let Some((choice, mut rest)) = data.split_first() else {
+        return;
+    };
+    let codec =
+        [Codec::Opus, Codec::H264, Codec::Vp8, Codec::Vp9, Codec::Av1][usize::from(*choice) % 5];
     let mut assembler = Assembler::new(codec);
     let mut frames = Vec::new();
     while let Some((control, tail)) = rest.split_first() {
@@ -16,7 +19,15 @@ pub fn depacketize(data: &[u8]) {
             assembler.lost();
         }
         let rtp_time = u32::from(control & 2) * 3000;
-        assembler.push(Ordered { rtp_time, marker: control & 1 == 1, arrival: Duration::ZERO, payload }, &mut frames);
+        assembler.push(
+            Ordered {
+                rtp_time,
+                marker: control & 1 == 1,
+                arrival: Duration::ZERO,
+                payload,
+            },
+            &mut frames,
+        );
     }
     assembler.finish(&mut frames);
     for format in frames.iter().filter_map(|frame| frame.format.as_ref()) {

@@ -48,7 +48,13 @@ impl Layer {
         }
     }
 
-    pub(crate) fn handle_packet(&mut self, seq: u64, packet: Ordered, peer: &PeerClock, out: &mut Vec<Made>) {
+    pub(crate) fn handle_packet(
+        &mut self,
+        seq: u64,
+        packet: Ordered,
+        peer: &PeerClock,
+        out: &mut Vec<Made>,
+    ) {
         self.stats.packets += 1;
         match self.reorder.place(seq, packet) {
             Place::InOrder => self.assemble(packet, peer, out),
@@ -90,14 +96,20 @@ impl Layer {
     }
 
     pub(crate) fn stats(&self) -> Stats {
-        Stats { dropped_frames: self.assembler.dropped_frames(), malformed: self.assembler.malformed(), ..self.stats }
+        Stats {
+            dropped_frames: self.assembler.dropped_frames(),
+            malformed: self.assembler.malformed(),
+            ..self.stats
+        }
     }
 
     fn advance(&mut self, now: Duration, peer: &PeerClock, out: &mut Vec<Made>) {
         while let Some(next) = self.reorder.pop(now) {
             self.follow(next, peer, out);
         }
-        let asked = self.asked_keyframe.is_some_and(|at| now.saturating_sub(at) < KEYFRAME_RETRY);
+        let asked = self
+            .asked_keyframe
+            .is_some_and(|at| now.saturating_sub(at) < KEYFRAME_RETRY);
         if self.assembler.needs_keyframe() && !asked {
             self.asked_keyframe = Some(now);
             out.push(Made::WantKeyframe);

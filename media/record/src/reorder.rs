@@ -28,7 +28,12 @@ pub(crate) struct Held {
 
 impl Held {
     pub(crate) fn as_ordered(&self) -> Ordered<'_> {
-        Ordered { rtp_time: self.rtp_time, marker: self.marker, arrival: self.arrival, payload: &self.payload }
+        Ordered {
+            rtp_time: self.rtp_time,
+            marker: self.marker,
+            arrival: self.arrival,
+            payload: &self.payload,
+        }
     }
 }
 
@@ -64,8 +69,21 @@ impl Reorder {
         if self.held.is_empty() {
             self.hole_since = packet.arrival;
         }
-        let Ordered { rtp_time, marker, arrival, payload } = packet;
-        self.held.insert(seq, Held { rtp_time, marker, arrival, payload: payload.to_vec() });
+        let Ordered {
+            rtp_time,
+            marker,
+            arrival,
+            payload,
+        } = packet;
+        self.held.insert(
+            seq,
+            Held {
+                rtp_time,
+                marker,
+                arrival,
+                payload: payload.to_vec(),
+            },
+        );
         Place::Ahead
     }
 
@@ -101,7 +119,12 @@ mod tests {
     }
 
     fn packet(arrival: u64) -> Ordered<'static> {
-        Ordered { rtp_time: 0, marker: false, arrival: ms(arrival), payload: &[1] }
+        Ordered {
+            rtp_time: 0,
+            marker: false,
+            arrival: ms(arrival),
+            payload: &[1],
+        }
     }
 
     #[test]

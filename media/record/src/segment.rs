@@ -102,19 +102,22 @@ impl Segmenter {
         self.settle(decode_time, frame.after_loss, out);
         self.cut(&frame, decode_time, out);
         self.ask_keyframe(&frame, decode_time, out);
-        self.waiting = Some(Waiting { frame, at, decode_time });
+        self.waiting = Some(Waiting {
+            frame,
+            at,
+            decode_time,
+        });
     }
 
     /// Passes on what has waited too long.
     pub(crate) fn handle_timeout(&mut self, now: Duration, out: &mut Vec<Made>) {
-        if self
-            .waiting
-            .as_ref()
-            .is_some_and(|waiting| now.saturating_sub(waiting.frame.arrival) > self.hold() + HOLE_WAIT)
-        {
+        if self.waiting.as_ref().is_some_and(|waiting| {
+            now.saturating_sub(waiting.frame.arrival) > self.hold() + HOLE_WAIT
+        }) {
             return self.finish(out);
         }
-        if !self.samples.is_empty() && now.saturating_sub(self.samples_arrival) > FRAGMENT_PATIENCE {
+        if !self.samples.is_empty() && now.saturating_sub(self.samples_arrival) > FRAGMENT_PATIENCE
+        {
             self.end_fragment(out);
         }
     }
@@ -130,11 +133,17 @@ impl Segmenter {
 
     /// Gives the waiting frame its duration, now that the next one has a time.
     fn settle(&mut self, next: u64, after_loss: bool, out: &mut Vec<Made>) {
-        let Some(waiting) = self.waiting.take() else { return self.note_silence(next, after_loss, out) };
+        let Some(waiting) = self.waiting.take() else {
+            return self.note_silence(next, after_loss, out);
+        };
         let begin = waiting.decode_time;
         let (interval, nominal) = (next - begin, self.nominal_of(&waiting));
         let missing = interval.saturating_sub(nominal.into());
-        let gap = Gap { from: self.time(begin + u64::from(nominal)), to: self.time(next), lost: after_loss };
+        let gap = Gap {
+            from: self.time(begin + u64::from(nominal)),
+            to: self.time(next),
+            lost: after_loss,
+        };
         if interval > cmaf::ticks(self.hold(), self.timescale) {
             self.store(waiting, nominal);
             self.end_segment(out);
@@ -154,7 +163,11 @@ impl Segmenter {
 
     /// The frame before was given up waiting for this one.
     fn note_silence(&self, next: u64, lost: bool, out: &mut Vec<Made>) {
-        let gap = Gap { from: self.time(self.end), to: self.time(next), lost };
+        let gap = Gap {
+            from: self.time(self.end),
+            to: self.time(next),
+            lost,
+        };
         if self.inits > 0 && gap.to - gap.from > NOTABLE_LOSS {
             out.push(Made::Gap(gap));
         }
@@ -172,16 +185,37 @@ impl Segmenter {
         let each = cmaf::ticks(each, self.timescale);
         while at < next {
             // What is left over goes to the last one.
-            let length = if next - at < 2 * each { next - at } else { each };
-            let frame =
-                Frame { data: packet.clone(), keyframe: true, rtp_time: 0, arrival, after_loss: true, format: None };
-            self.store(Waiting { frame, at: self.time(at), decode_time: at }, length as u32);
+            let length = if next - at < 2 * each {
+                next - at
+            } else {
+                each
+            };
+            let frame = Frame {
+                data: packet.clone(),
+                keyframe: true,
+                rtp_time: 0,
+                arrival,
+                after_loss: true,
+                format: None,
+            };
+            self.store(
+                Waiting {
+                    frame,
+                    at: self.time(at),
+                    decode_time: at,
+                },
+                length as u32,
+            );
             at += length;
         }
     }
 
     fn store(&mut self, waiting: Waiting, duration: u32) {
-        let Waiting { frame, at, decode_time } = waiting;
+        let Waiting {
+            frame,
+            at,
+            decode_time,
+        } = waiting;
         if self.samples.is_empty() {
             self.samples_start = decode_time;
             self.samples_arrival = frame.arrival;
@@ -189,17 +223,31 @@ impl Segmenter {
         let next = &mut self.next_segment;
         self.segment.get_or_insert_with(|| {
             *next += 1;
-            OpenSegment { index: *next - 1, start: decode_time, keyframe_start: frame.keyframe }
+            OpenSegment {
+                index: *next - 1,
+                start: decode_time,
+                keyframe_start: frame.keyframe,
+            }
         });
         self.end = decode_time + u64::from(duration);
         self.samples_bytes += frame.data.len();
         let composition = cmaf::ticks(at, self.timescale) as i64 - decode_time as i64;
-        self.samples.push(Sample { at, duration, composition, keyframe: frame.keyframe, data: frame.data });
+        self.samples.push(Sample {
+            at,
+            duration,
+            composition,
+            keyframe: frame.keyframe,
+            data: frame.data,
+        });
     }
 
     /// Decides what ends before `frame`: the segment, a fragment, or nothing.
     fn cut(&mut self, frame: &Frame, decode_time: u64, out: &mut Vec<Made>) {
-        if let Some(format) = frame.format.as_ref().filter(|format| self.format.as_ref() != Some(*format)) {
+        if let Some(format) = frame
+            .format
+            .as_ref()
+            .filter(|format| self.format.as_ref() != Some(*format))
+        {
             self.end_segment(out);
             return self.begin_format(format.clone(), out);
         }
@@ -208,7 +256,8 @@ impl Segmenter {
             return self.end_segment(out);
         }
         let open = Duration::from_micros(
-            (decode_time - self.samples_start.min(decode_time)) * 1_000_000 / u64::from(self.timescale),
+            (decode_time - self.samples_start.min(decode_time)) * 1_000_000
+                / u64::from(self.timescale),
         );
         let full = self.samples.len() >= FRAGMENT_SAMPLES || self.samples_bytes >= FRAGMENT_BYTES;
         if full || open >= FRAGMENT {
@@ -233,10 +282,15 @@ impl Segmenter {
 
     fn end_fragment(&mut self, out: &mut Vec<Made>) {
         let samples = mem::take(&mut self.samples);
-        let (Some(first), Some(segment)) = (samples.first(), &self.segment) else { return };
+        let (Some(first), Some(segment)) = (samples.first(), &self.segment) else {
+            return;
+        };
         let bytes = if self.codec == Codec::Vp8 {
-            let mut bytes = Vec::with_capacity(self.samples_bytes + samples.len() * ivf::FRAME_HEADER);
-            samples.iter().for_each(|sample| ivf::put_frame(sample.at, &sample.data, &mut bytes));
+            let mut bytes =
+                Vec::with_capacity(self.samples_bytes + samples.len() * ivf::FRAME_HEADER);
+            samples
+                .iter()
+                .for_each(|sample| ivf::put_frame(sample.at, &sample.data, &mut bytes));
             bytes
         } else {
             cmaf::fragment(self.fragments + 1, self.samples_start, &samples)
@@ -246,12 +300,21 @@ impl Segmenter {
         let start = self.time(self.samples_start);
         let duration = self.time(self.end) - start;
         let (segment, init) = (segment.index, self.inits - 1);
-        out.push(Made::Fragment(Fragment { segment, init, start, duration, keyframe: first.keyframe, bytes }));
+        out.push(Made::Fragment(Fragment {
+            segment,
+            init,
+            start,
+            duration,
+            keyframe: first.keyframe,
+            bytes,
+        }));
     }
 
     fn end_segment(&mut self, out: &mut Vec<Made>) {
         self.end_fragment(out);
-        let Some(segment) = self.segment.take() else { return };
+        let Some(segment) = self.segment.take() else {
+            return;
+        };
         let start = self.time(segment.start);
         out.push(Made::SegmentEnd(SegmentEnd {
             segment: segment.index,
@@ -268,9 +331,14 @@ impl Segmenter {
             self.asked_keyframe = None;
             return;
         }
-        let due = self.segment.as_ref().is_none_or(|segment| !segment.keyframe_start)
+        let due = self
+            .segment
+            .as_ref()
+            .is_none_or(|segment| !segment.keyframe_start)
             || self.elapsed(decode_time) >= self.target();
-        let asked = self.asked_keyframe.is_some_and(|at| frame.arrival.saturating_sub(at) < KEYFRAME_RETRY);
+        let asked = self
+            .asked_keyframe
+            .is_some_and(|at| frame.arrival.saturating_sub(at) < KEYFRAME_RETRY);
         if due && !asked {
             self.asked_keyframe = Some(frame.arrival);
             out.push(Made::WantKeyframe);
@@ -278,20 +346,36 @@ impl Segmenter {
     }
 
     fn elapsed(&self, decode_time: u64) -> Duration {
-        self.segment.as_ref().map_or(Duration::ZERO, |segment| self.time(decode_time) - self.time(segment.start))
+        self.segment.as_ref().map_or(Duration::ZERO, |segment| {
+            self.time(decode_time) - self.time(segment.start)
+        })
     }
 
     fn target(&self) -> Duration {
-        if self.codec.is_audio() { self.length } else { self.length - self.length / EARLY }
+        if self.codec.is_audio() {
+            self.length
+        } else {
+            self.length - self.length / EARLY
+        }
     }
 
     fn hold(&self) -> Duration {
-        if self.codec.is_audio() { SOUND_HOLD } else { PICTURE_HOLD }
+        if self.codec.is_audio() {
+            SOUND_HOLD
+        } else {
+            PICTURE_HOLD
+        }
     }
 
     fn nominal_of(&self, waiting: &Waiting) -> u32 {
-        let sound = self.codec.is_audio().then(|| opus_packet_duration(&waiting.frame.data)).flatten();
-        sound.map_or(self.nominal, |duration| cmaf::ticks(duration, self.timescale) as u32)
+        let sound = self
+            .codec
+            .is_audio()
+            .then(|| opus_packet_duration(&waiting.frame.data))
+            .flatten();
+        sound.map_or(self.nominal, |duration| {
+            cmaf::ticks(duration, self.timescale) as u32
+        })
     }
 
     fn time(&self, ticks: u64) -> Duration {

@@ -35,13 +35,29 @@ impl Sps {
 
     /// Profiles from High on carry chroma format, bit depths and scaling matrices.
     pub(crate) fn is_high(&self) -> bool {
-        matches!(self.profile, 100 | 110 | 122 | 244 | 44 | 83 | 86 | 118 | 128 | 138 | 139 | 134 | 135)
+        matches!(
+            self.profile,
+            100 | 110 | 122 | 244 | 44 | 83 | 86 | 118 | 128 | 138 | 139 | 134 | 135
+        )
     }
 
     fn read_profile(bits: &mut Bits) -> Result<Sps, Malformed> {
-        let (profile, constraints, level) = (bits.bits(8)? as u8, bits.bits(8)? as u8, bits.bits(8)? as u8);
+        let (profile, constraints, level) = (
+            bits.bits(8)? as u8,
+            bits.bits(8)? as u8,
+            bits.bits(8)? as u8,
+        );
         let (width, height) = (0, 0);
-        Ok(Sps { profile, constraints, level, width, height, chroma_format: 1, bit_depth_luma: 8, bit_depth_chroma: 8 })
+        Ok(Sps {
+            profile,
+            constraints,
+            level,
+            width,
+            height,
+            chroma_format: 1,
+            bit_depth_luma: 8,
+            bit_depth_chroma: 8,
+        })
     }
 
     fn read_high(&mut self, bits: &mut Bits) -> Result<bool, Malformed> {
@@ -79,7 +95,12 @@ impl Sps {
     }
 
     /// The pixels cut off in both directions (H.264 §7.4.2.1.1, CropUnitX and CropUnitY).
-    fn read_cropping(&self, bits: &mut Bits, separate_planes: bool, fields: u64) -> Result<(u64, u64), Malformed> {
+    fn read_cropping(
+        &self,
+        bits: &mut Bits,
+        separate_planes: bool,
+        fields: u64,
+    ) -> Result<(u64, u64), Malformed> {
         if !bits.bit()? {
             return Ok((0, 0));
         }
@@ -127,11 +148,17 @@ fn skip_scaling_list(bits: &mut Bits, size: usize) -> Result<(), Malformed> {
 }
 
 fn small(value: u32, limit: u8) -> Result<u8, Malformed> {
-    u8::try_from(value).ok().filter(|v| *v <= limit).ok_or(Malformed("an SPS field is out of range"))
+    u8::try_from(value)
+        .ok()
+        .filter(|v| *v <= limit)
+        .ok_or(Malformed("an SPS field is out of range"))
 }
 
 fn visible(coded: u64, cropped: u64) -> Result<u16, Malformed> {
-    let size = coded.checked_sub(cropped).filter(|size| *size > 0).ok_or(Malformed("an SPS crops everything"))?;
+    let size = coded
+        .checked_sub(cropped)
+        .filter(|size| *size > 0)
+        .ok_or(Malformed("an SPS crops everything"))?;
     u16::try_from(size).map_err(|_| Malformed("an SPS announces a picture beyond 65535 pixels"))
 }
 
@@ -160,9 +187,15 @@ mod tests {
     #[test]
     fn the_cropped_size_is_the_visible_one() {
         let sps = Sps::parse(&hex(HIGH)).unwrap();
-        assert_eq!((sps.width, sps.height, sps.profile, sps.level), (192, 108, 100, 10));
+        assert_eq!(
+            (sps.width, sps.height, sps.profile, sps.level),
+            (192, 108, 100, 10)
+        );
         let baseline = Sps::parse(&hex("6742d00bda0c3fef0110000003001000000301e0f1226a")).unwrap();
-        assert_eq!((baseline.width, baseline.height, baseline.profile), (192, 108, 66));
+        assert_eq!(
+            (baseline.width, baseline.height, baseline.profile),
+            (192, 108, 66)
+        );
     }
 
     #[test]
@@ -174,7 +207,13 @@ mod tests {
     }
 
     fn hex(text: &str) -> Vec<u8> {
-        let digits: Vec<u8> = text.bytes().filter_map(|b| (b as char).to_digit(16).map(|d| d as u8)).collect();
-        digits.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect()
+        let digits: Vec<u8> = text
+            .bytes()
+            .filter_map(|b| (b as char).to_digit(16).map(|d| d as u8))
+            .collect();
+        digits
+            .chunks_exact(2)
+            .map(|pair| pair[0] << 4 | pair[1])
+            .collect()
     }
 }

@@ -6,7 +6,9 @@ use std::process::Command;
 use std::time::Duration;
 
 use tongke_record::testing::{Dice, Sent, bad_line, packets, streams};
-use tongke_record::{Codec, Event, Fragment, Gap, Packet, Recorder, SegmentEnd, SenderReport, Stats, scan};
+use tongke_record::{
+    Codec, Event, Fragment, Gap, Packet, Recorder, SegmentEnd, SenderReport, Stats, scan,
+};
 
 const FRAME: Duration = Duration::from_nanos(66_666_667);
 const MS: fn(u64) -> Duration = Duration::from_millis;
@@ -35,12 +37,19 @@ impl Recorded {
 
     fn bytes_of(&self, init: u32) -> Vec<u8> {
         let mut file = self.inits[init as usize].bytes.clone();
-        self.fragments.iter().filter(|f| f.init == init).for_each(|f| file.extend_from_slice(&f.bytes));
+        self.fragments
+            .iter()
+            .filter(|f| f.init == init)
+            .for_each(|f| file.extend_from_slice(&f.bytes));
         file
     }
 
     fn segment_bytes(&self, segment: u32) -> Vec<u8> {
-        self.fragments.iter().filter(|f| f.segment == segment).flat_map(|f| f.bytes.clone()).collect()
+        self.fragments
+            .iter()
+            .filter(|f| f.segment == segment)
+            .flat_map(|f| f.bytes.clone())
+            .collect()
     }
 }
 
@@ -49,10 +58,26 @@ fn record(codec: Codec, arriving: &[Sent]) -> Recorded {
     recorder.add_track(1, 1, codec);
     let mut recorded = Recorded::default();
     for packet in arriving {
-        let Sent { seq, rtp_time, marker, at, payload } = packet;
+        let Sent {
+            seq,
+            rtp_time,
+            marker,
+            at,
+            payload,
+        } = packet;
         recorder.handle_timeout(*at);
         let (seq, rtp_time, marker, arrival) = (*seq, *rtp_time, *marker, *at);
-        recorder.handle_packet(1, Packet { layer: 0, seq, rtp_time, marker, arrival, payload });
+        recorder.handle_packet(
+            1,
+            Packet {
+                layer: 0,
+                seq,
+                rtp_time,
+                marker,
+                arrival,
+                payload,
+            },
+        );
         while let Some(output) = recorder.poll_output() {
             recorded.take(output.event);
         }
@@ -73,12 +98,22 @@ fn decoded(file: &[u8], extension: &str) -> Vec<i64> {
 fn decoded_above(level: &str, file: &[u8], extension: &str) -> Vec<i64> {
     let path = write(file, extension);
     let output = Command::new("ffprobe")
-        .args(["-v", level, "-show_entries", "frame=pts_time", "-of", "csv=p=0"])
+        .args([
+            "-v",
+            level,
+            "-show_entries",
+            "frame=pts_time",
+            "-of",
+            "csv=p=0",
+        ])
         .arg(&path)
         .output()
         .expect("ffprobe is installed by deploy/setup");
     let complaints = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && complaints.is_empty(), "{complaints}");
+    assert!(
+        output.status.success() && complaints.is_empty(),
+        "{complaints}"
+    );
     std::fs::remove_file(path).unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     text.lines()
@@ -90,7 +125,11 @@ fn decoded_above(level: &str, file: &[u8], extension: &str) -> Vec<i64> {
 fn write(file: &[u8], extension: &str) -> PathBuf {
     use std::sync::atomic::{AtomicU32, Ordering};
     static COUNT: AtomicU32 = AtomicU32::new(0);
-    let name = format!("tongke-record-{}-{}.{extension}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+    let name = format!(
+        "tongke-record-{}-{}.{extension}",
+        std::process::id(),
+        COUNT.fetch_add(1, Ordering::Relaxed)
+    );
     let path = std::env::temp_dir().join(name);
     std::fs::write(&path, file).unwrap();
     path
@@ -112,11 +151,23 @@ fn every_frame_of_every_video_codec_comes_back_at_its_lesson_time() {
         assert_eq!(times.len(), streams::FRAMES, "{codec:?}");
         for (index, time) in times.iter().enumerate() {
             let ideal = (begin + FRAME * index as u32).as_millis() as i64;
-            assert!((time - ideal).abs() <= 1, "{codec:?}: frame {index} at {time} instead of {ideal}");
+            assert!(
+                (time - ideal).abs() <= 1,
+                "{codec:?}: frame {index} at {time} instead of {ideal}"
+            );
         }
         assert_eq!(recorded.segments.len(), 3, "{codec:?}");
-        assert!(recorded.segments.iter().all(|segment| segment.keyframe_start), "{codec:?}");
-        assert!(recorded.fragments.iter().all(|f| f.duration <= MS(600)), "{codec:?}");
+        assert!(
+            recorded
+                .segments
+                .iter()
+                .all(|segment| segment.keyframe_start),
+            "{codec:?}"
+        );
+        assert!(
+            recorded.fragments.iter().all(|f| f.duration <= MS(600)),
+            "{codec:?}"
+        );
         assert!(recorded.gaps.is_empty(), "{codec:?}");
     }
 }
@@ -141,9 +192,20 @@ fn an_encoder_with_b_frames_is_recorded_in_the_right_order() {
 
 /// Display index of each frame in coding order, asked of libav itself.
 fn presentation_order() -> Vec<u64> {
-    let fixture = concat!(env!("CARGO_MANIFEST_DIR"), "/src/testing/fixtures/high.h264");
+    let fixture = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/src/testing/fixtures/high.h264"
+    );
     let output = Command::new("ffprobe")
-        .args(["-v", "error", "-show_entries", "frame=coded_picture_number", "-of", "csv=p=0", fixture])
+        .args([
+            "-v",
+            "error",
+            "-show_entries",
+            "frame=coded_picture_number",
+            "-of",
+            "csv=p=0",
+            fixture,
+        ])
         .output()
         .expect("ffprobe is installed by deploy/setup");
     let coded: Vec<usize> = String::from_utf8(output.stdout)
@@ -152,7 +214,10 @@ fn presentation_order() -> Vec<u64> {
         .filter_map(|l| l.trim_end_matches(',').parse().ok())
         .collect();
     let mut order = vec![0; coded.len()];
-    coded.iter().enumerate().for_each(|(display, coding)| order[*coding] = display as u64);
+    coded
+        .iter()
+        .enumerate()
+        .for_each(|(display, coding)| order[*coding] = display as u64);
     order
 }
 
@@ -163,7 +228,10 @@ fn a_voice_is_recorded_without_a_seam() {
     let times = decoded(&recorded.bytes_of(0), "mp4");
     assert_eq!(times.len(), frames.len());
     assert_eq!(times[0], 1_000);
-    assert!(times.windows(2).all(|pair| pair[1] - pair[0] == 20), "{times:?}");
+    assert!(
+        times.windows(2).all(|pair| pair[1] - pair[0] == 20),
+        "{times:?}"
+    );
     assert_eq!(recorded.inits[0].codec_string, "opus");
     assert!(recorded.gaps.is_empty());
 }
@@ -173,7 +241,11 @@ fn a_line_that_repeats_what_it_loses_costs_no_frame() {
     for seed in 1..=5 {
         let sent = packets(&streams::h264("picture.h264"), 90_000, FRAME, MS(0));
         let recorded = record(Codec::H264, &bad_line(&sent, &mut Dice(seed), 10));
-        assert_eq!(decoded(&recorded.bytes_of(0), "mp4").len(), streams::FRAMES, "seed {seed}");
+        assert_eq!(
+            decoded(&recorded.bytes_of(0), "mp4").len(),
+            streams::FRAMES,
+            "seed {seed}"
+        );
         assert_eq!(recorded.stats[&0].lost, 0, "seed {seed}");
         assert!(recorded.gaps.is_empty(), "seed {seed}");
     }
@@ -192,32 +264,59 @@ fn what_never_comes_costs_frames_up_to_the_next_keyframe_and_is_told() {
         sent.remove(third);
         let recorded = record(codec, &sent);
         let times = decoded(&recorded.bytes_of(0), extension);
-        assert!(times.len() < streams::FRAMES && times.len() >= 69, "{codec:?}: {}", times.len());
-        assert!(times.contains(&2_000) && times.contains(&5_933), "{codec:?}: {times:?}");
+        assert!(
+            times.len() < streams::FRAMES && times.len() >= 69,
+            "{codec:?}: {}",
+            times.len()
+        );
+        assert!(
+            times.contains(&2_000) && times.contains(&5_933),
+            "{codec:?}: {times:?}"
+        );
         assert!(recorded.keyframes_wanted > 0, "{codec:?}");
         assert_eq!(recorded.stats[&0].lost, 1, "{codec:?}");
-        let [gap] = recorded.gaps[..] else { panic!("{codec:?}: {:?}", recorded.gaps) };
-        assert!(gap.lost && gap.from >= MS(650) && gap.from <= MS(800) && gap.to == MS(2_000), "{codec:?}: {gap:?}");
+        let [gap] = recorded.gaps[..] else {
+            panic!("{codec:?}: {:?}", recorded.gaps)
+        };
+        assert!(
+            gap.lost && gap.from >= MS(650) && gap.from <= MS(800) && gap.to == MS(2_000),
+            "{codec:?}: {gap:?}"
+        );
     }
 }
 
 #[test]
 fn a_short_hole_in_a_voice_is_concealed_and_a_long_one_left_open() {
     let mut sent = packets(&streams::opus(), 48_000, MS(20), MS(0));
-    sent.retain(|packet| !(MS(1_000)..MS(1_200)).contains(&packet.at) && !(MS(3_000)..MS(5_000)).contains(&packet.at));
+    sent.retain(|packet| {
+        !(MS(1_000)..MS(1_200)).contains(&packet.at) && !(MS(3_000)..MS(5_000)).contains(&packet.at)
+    });
     let recorded = record(Codec::Opus, &sent);
-    let gaps: Vec<_> = recorded.gaps.iter().map(|gap| (gap.from.as_millis(), gap.to.as_millis())).collect();
+    let gaps: Vec<_> = recorded
+        .gaps
+        .iter()
+        .map(|gap| (gap.from.as_millis(), gap.to.as_millis()))
+        .collect();
     assert_eq!(gaps, [(1_000, 1_200), (3_000, 5_000)]);
     let times = decoded(&recorded.bytes_of(0), "mp4");
-    assert!((1_000..1_200).step_by(20).all(|time| times.contains(&time)), "{times:?}");
-    assert!(!times.iter().any(|time| (3_000..5_000).contains(time)), "{times:?}");
+    assert!(
+        (1_000..1_200).step_by(20).all(|time| times.contains(&time)),
+        "{times:?}"
+    );
+    assert!(
+        !times.iter().any(|time| (3_000..5_000).contains(time)),
+        "{times:?}"
+    );
 }
 
 #[test]
 fn a_new_resolution_begins_a_new_init_and_a_new_segment() {
     let mut sent = packets(&streams::h264("picture.h264"), 90_000, FRAME, MS(0));
     let second = packets(&streams::h264("high.h264"), 90_000, FRAME, MS(6_000));
-    let (seq, time) = (sent.last().unwrap().seq + 1, sent.last().unwrap().rtp_time.wrapping_add(6_000));
+    let (seq, time) = (
+        sent.last().unwrap().seq + 1,
+        sent.last().unwrap().rtp_time.wrapping_add(6_000),
+    );
     let base = second[0].clone();
     sent.extend(second.into_iter().map(|p| Sent {
         seq: p.seq - base.seq + seq,
@@ -225,8 +324,20 @@ fn a_new_resolution_begins_a_new_init_and_a_new_segment() {
         ..p
     }));
     let recorded = record(Codec::H264, &sent);
-    assert_eq!(recorded.inits.iter().map(|init| init.index).collect::<Vec<_>>(), [0, 1]);
-    assert!(recorded.segments.iter().all(|segment| segment.init == u32::from(segment.start >= MS(5_990))));
+    assert_eq!(
+        recorded
+            .inits
+            .iter()
+            .map(|init| init.index)
+            .collect::<Vec<_>>(),
+        [0, 1]
+    );
+    assert!(
+        recorded
+            .segments
+            .iter()
+            .all(|segment| segment.init == u32::from(segment.start >= MS(5_990)))
+    );
     assert_eq!(decoded(&recorded.bytes_of(0), "mp4").len(), streams::FRAMES);
 }
 
@@ -234,15 +345,29 @@ fn a_new_resolution_begins_a_new_init_and_a_new_segment() {
 fn a_stream_that_answers_no_request_is_cut_without_a_keyframe() {
     // Frames between the first keyframe and the second, sent over and over: 30 s without a keyframe.
     let frames = streams::h264("picture.h264");
-    let looped: Vec<_> = frames[..1].iter().chain(frames[1..29].iter().cycle().take(450)).cloned().collect();
+    let looped: Vec<_> = frames[..1]
+        .iter()
+        .chain(frames[1..29].iter().cycle().take(450))
+        .cloned()
+        .collect();
     let recorded = record(Codec::H264, &packets(&looped, 90_000, FRAME, MS(0)));
-    assert!(recorded.segments.iter().all(|segment| segment.duration <= MS(6_100)), "{:?}", recorded.segments);
+    assert!(
+        recorded
+            .segments
+            .iter()
+            .all(|segment| segment.duration <= MS(6_100)),
+        "{:?}",
+        recorded.segments
+    );
     assert!(recorded.keyframes_wanted >= 20);
 }
 
 #[test]
 fn after_a_crash_the_whole_fragments_are_found_at_every_cut() {
-    for (codec, frames) in [(Codec::H264, streams::h264("picture.h264")), (Codec::Vp8, streams::vp8())] {
+    for (codec, frames) in [
+        (Codec::H264, streams::h264("picture.h264")),
+        (Codec::Vp8, streams::vp8()),
+    ] {
         let recorded = record(codec, &packets(&frames, 90_000, FRAME, MS(0)));
         let bytes = recorded.segment_bytes(1);
         let read = |bytes: &[u8]| match codec {
@@ -253,7 +378,9 @@ fn after_a_crash_the_whole_fragments_are_found_at_every_cut() {
         assert_eq!((whole.length, whole.start), (bytes.len(), MS(2_000)));
         assert!(whole.keyframe_start && whole.duration >= MS(1_900));
         for cut in 0..bytes.len() {
-            let Some(found) = read(&bytes[..cut]) else { continue };
+            let Some(found) = read(&bytes[..cut]) else {
+                continue;
+            };
             assert!(found.length <= cut && found.duration <= whole.duration);
         }
     }
@@ -267,19 +394,59 @@ fn voice_and_picture_of_one_sender_are_on_one_clock() {
     recorder.add_track(1, 7, Codec::H264);
     recorder.add_track(2, 7, Codec::Opus);
     // The picture takes 120 ms longer on its way; both began at sender's time 1000 s.
-    let mut all: Vec<(u64, Sent)> = picture.into_iter().map(|p| (1, Sent { at: p.at + MS(160), ..p })).collect();
-    all.extend(voice.into_iter().map(|p| (2, Sent { at: p.at + MS(40), ..p })));
+    let mut all: Vec<(u64, Sent)> = picture
+        .into_iter()
+        .map(|p| {
+            (
+                1,
+                Sent {
+                    at: p.at + MS(160),
+                    ..p
+                },
+            )
+        })
+        .collect();
+    all.extend(voice.into_iter().map(|p| {
+        (
+            2,
+            Sent {
+                at: p.at + MS(40),
+                ..p
+            },
+        )
+    }));
     all.sort_by_key(|(_, packet)| packet.at);
     for (track, delay, rate) in [(1, 160, 90u32), (2, 40, 48)] {
         let rtp_time = (500 * rate).wrapping_sub(5000);
-        let report = SenderReport { layer: 0, ntp: (1000 << 32) + (1 << 31), rtp_time, arrival: MS(500 + delay) };
+        let report = SenderReport {
+            layer: 0,
+            ntp: (1000 << 32) + (1 << 31),
+            rtp_time,
+            arrival: MS(500 + delay),
+        };
         recorder.handle_sender_report(track, report);
     }
     let mut starts: BTreeMap<u64, Vec<Duration>> = BTreeMap::new();
     for (track, packet) in &all {
-        let Sent { seq, rtp_time, marker, at, payload } = packet;
+        let Sent {
+            seq,
+            rtp_time,
+            marker,
+            at,
+            payload,
+        } = packet;
         let (seq, rtp_time, marker, arrival) = (*seq, *rtp_time, *marker, *at);
-        recorder.handle_packet(*track, Packet { layer: 0, seq, rtp_time, marker, arrival, payload });
+        recorder.handle_packet(
+            *track,
+            Packet {
+                layer: 0,
+                seq,
+                rtp_time,
+                marker,
+                arrival,
+                payload,
+            },
+        );
         while let Some(output) = recorder.poll_output() {
             if let Event::SegmentEnd(end) = output.event {
                 starts.entry(output.track).or_default().push(end.start);

@@ -1,8 +1,8 @@
 //! Teaching with what is on the shelf.
 
 use super::*;
-use crate::identity::PersonId;
-use crate::timetable::{self, LessonId};
+use crate::ids::{LessonId, PersonId};
+use crate::timetable::{self};
 
 /// Understands every file as a deck of two pages.
 const DECK: &str = r#"
@@ -16,23 +16,36 @@ cat > "$out/result.json" <<'END'
 END
 echo '{"done":{"type":"pptx","mime":"x","result":"result.json","pages":2}}'"#;
 
-async fn lesson_of(page: &mut Page, lead: PersonId, rooms: &[schools::ClassroomId]) -> LessonId {
+async fn lesson_of(page: &mut Page, lead: PersonId, rooms: &[crate::ids::ClassroomId]) -> LessonId {
     let now = Timestamp::now();
     let form = json!({ "title": "圆的认识", "subject": "数学", "grade": "六年级", "lead_id": lead, "assistant_ids": [],
         "starts_at": now, "ends_at": now + SignedDuration::from_mins(40),
         "classroom_ids": rooms });
     let (status, lesson) = page.post("/api/lessons", form).await;
     assert_eq!(status, StatusCode::CREATED, "{lesson}");
-    lesson["id"].as_str().and_then(|id| id.parse().ok()).expect("an id")
+    lesson["id"]
+        .as_str()
+        .and_then(|id| id.parse().ok())
+        .expect("an id")
 }
 
 async fn bytes_of(house: &House, page: &Page, path: &Value) -> (StatusCode, Vec<u8>) {
     let mut request = Request::builder().uri(path.as_str().expect("a path"));
     request = request.header(header::COOKIE, page.cookie.as_deref().expect("signed in"));
-    let answer = house.router.clone().oneshot(request.body(Body::empty()).expect("a request")).await;
+    let answer = house
+        .router
+        .clone()
+        .oneshot(request.body(Body::empty()).expect("a request"))
+        .await;
     let answer = answer.expect("infallible");
     let status = answer.status();
-    (status, axum::body::to_bytes(answer.into_body(), 1 << 20).await.expect("a body").to_vec())
+    (
+        status,
+        axum::body::to_bytes(answer.into_body(), 1 << 20)
+            .await
+            .expect("a body")
+            .to_vec(),
+    )
 }
 
 #[tokio::test]
@@ -44,19 +57,39 @@ async fn a_lesson_keeps_the_pages_that_it_is_taught_with_whatever_becomes_of_the
         let (mut room, classroom) = house.device("柳林村小学").await;
         let lesson = lesson_of(&mut wang, lead, &[classroom]).await;
         let decks = format!("/api/lessons/{lesson}/decks");
-        let id = upload(&wang, &house, b"PK\x03\x04 deck", &[("filename", "圆的认识.pptx"), ("visibility", "private")])
-            .await;
+        let id = upload(
+            &wang,
+            &house,
+            b"PK\x03\x04 deck",
+            &[("filename", "圆的认识.pptx"), ("visibility", "private")],
+        )
+        .await;
         understood(&mut wang, &id).await;
 
-        assert_eq!(li.post(&decks, json!({ "resource_id": id })).await.0, StatusCode::NOT_FOUND, "not their lesson");
-        assert_eq!(room.post(&decks, json!({ "resource_id": id })).await.0, StatusCode::FORBIDDEN);
+        assert_eq!(
+            li.post(&decks, json!({ "resource_id": id })).await.0,
+            StatusCode::NOT_FOUND,
+            "not their lesson"
+        );
+        assert_eq!(
+            room.post(&decks, json!({ "resource_id": id })).await.0,
+            StatusCode::FORBIDDEN
+        );
         let (status, put) = wang.post(&decks, json!({ "resource_id": id })).await;
         assert_eq!(status, StatusCode::CREATED, "{put}");
-        assert_eq!(wang.post(&decks, json!({ "resource_id": id })).await.1, put, "twice is once");
+        assert_eq!(
+            wang.post(&decks, json!({ "resource_id": id })).await.1,
+            put,
+            "twice is once"
+        );
         let links = format!("/api/resources/{id}/links");
         let (_, of_deck) = wang.get(&links).await;
-        assert_eq!((&of_deck["lessons"][0]["id"], &of_deck["lessons"][0]["bond"]), (&json!(lesson), &json!("taught")));
-        wang.send("DELETE", &links, Some(json!({ "lesson_id": lesson }))).await;
+        assert_eq!(
+            (&of_deck["lessons"][0]["id"], &of_deck["lessons"][0]["bond"]),
+            (&json!(lesson), &json!("taught"))
+        );
+        wang.send("DELETE", &links, Some(json!({ "lesson_id": lesson })))
+            .await;
         let (_, of_lesson) = wang.get(&format!("/api/lessons/{lesson}/resources")).await;
         assert_eq!(
             (&of_lesson["items"][0]["id"], &of_lesson["items"][0]["bond"]),
@@ -67,17 +100,48 @@ async fn a_lesson_keeps_the_pages_that_it_is_taught_with_whatever_becomes_of_the
         let (status, told) = room.get(&decks).await;
         assert_eq!(status, StatusCode::OK, "{told}");
         let pages = told["items"][0]["pages"].clone();
-        assert_eq!((&told["items"][0]["title"], &pages[1]["text"]), (&json!("圆的认识"), &json!("半径和直径")));
-        assert_eq!(bytes_of(&house, &room, &pages[0]["large_url"]).await, (StatusCode::OK, b"large1".to_vec()));
-        assert_eq!(bytes_of(&house, &room, &pages[1]["small_url"]).await, (StatusCode::OK, b"small2".to_vec()));
-        assert_eq!(bytes_of(&house, &li, &pages[0]["large_url"]).await.0, StatusCode::NOT_FOUND);
+        assert_eq!(
+            (&told["items"][0]["title"], &pages[1]["text"]),
+            (&json!("圆的认识"), &json!("半径和直径"))
+        );
+        assert_eq!(
+            bytes_of(&house, &room, &pages[0]["large_url"]).await,
+            (StatusCode::OK, b"large1".to_vec())
+        );
+        assert_eq!(
+            bytes_of(&house, &room, &pages[1]["small_url"]).await,
+            (StatusCode::OK, b"small2".to_vec())
+        );
+        assert_eq!(
+            bytes_of(&house, &li, &pages[0]["large_url"]).await.0,
+            StatusCode::NOT_FOUND
+        );
         assert_eq!(li.get(&decks).await.0, StatusCode::NOT_FOUND);
 
-        assert_eq!(wang.delete(&format!("/api/resources/{id}")).await.0, StatusCode::NO_CONTENT);
+        assert_eq!(
+            wang.delete(&format!("/api/resources/{id}")).await.0,
+            StatusCode::NO_CONTENT
+        );
         let late = Timestamp::now() + SignedDuration::from_hours(24 * 90);
-        house.app.library.shelf.sweep(late, 30).await.expect("swept");
-        house.app.library.shelf.sweep(late + SignedDuration::from_hours(48), 30).await.expect("swept");
-        assert_eq!(bytes_of(&house, &room, &pages[0]["large_url"]).await.0, StatusCode::OK, "the replay needs it");
+        house
+            .app
+            .library
+            .shelf
+            .sweep(late, 30)
+            .await
+            .expect("swept");
+        house
+            .app
+            .library
+            .shelf
+            .sweep(late + SignedDuration::from_hours(48), 30)
+            .await
+            .expect("swept");
+        assert_eq!(
+            bytes_of(&house, &room, &pages[0]["large_url"]).await.0,
+            StatusCode::OK,
+            "the replay needs it"
+        );
     }
 }
 
@@ -88,10 +152,22 @@ async fn before_the_bell_a_deck_can_be_improved_or_taken_out_and_afterwards_it_s
         let (mut wang, lead) = house.signed_in("wang", Role::Teacher).await;
         let lesson = lesson_of(&mut wang, lead, &[]).await;
         let decks = format!("/api/lessons/{lesson}/decks");
-        let id = upload(&wang, &house, b"PK\x03\x04 first", &[("filename", "圆.pptx")]).await;
+        let id = upload(
+            &wang,
+            &house,
+            b"PK\x03\x04 first",
+            &[("filename", "圆.pptx")],
+        )
+        .await;
         understood(&mut wang, &id).await;
         let (_, first) = wang.post(&decks, json!({ "resource_id": id })).await;
-        upload(&wang, &house, b"PK\x03\x04 second", &[("filename", "圆.pptx"), ("resource", &id)]).await;
+        upload(
+            &wang,
+            &house,
+            b"PK\x03\x04 second",
+            &[("filename", "圆.pptx"), ("resource", &id)],
+        )
+        .await;
         understood(&mut wang, &id).await;
         let (_, second) = wang.post(&decks, json!({ "resource_id": id })).await;
         assert_ne!(first, second);
@@ -104,16 +180,29 @@ async fn before_the_bell_a_deck_can_be_improved_or_taken_out_and_afterwards_it_s
         let at = format!("{decks}/{}", second["id"].as_str().expect("an id"));
         assert_eq!(wang.delete(&at).await.0, StatusCode::NO_CONTENT);
         assert_eq!(wang.get(&decks).await.1["items"], json!([]));
-        assert_eq!(wang.get(&format!("/api/resources/{id}/links")).await.1["lessons"], json!([]));
+        assert_eq!(
+            wang.get(&format!("/api/resources/{id}/links")).await.1["lessons"],
+            json!([])
+        );
 
         let (_, third) = wang.post(&decks, json!({ "resource_id": id })).await;
-        timetable::mark_live(&house.app.db, lesson, Timestamp::now()).await.expect("begun");
+        timetable::mark_live(&house.app.db, lesson, Timestamp::now())
+            .await
+            .expect("begun");
         let at = format!("{decks}/{}", third["id"].as_str().expect("an id"));
         let (status, refused) = wang.delete(&at).await;
-        assert_eq!((status, &refused["code"]), (StatusCode::CONFLICT, &json!("already_started")));
-        timetable::mark_ended(&house.app.db, lesson, Timestamp::now()).await.expect("ended");
+        assert_eq!(
+            (status, &refused["code"]),
+            (StatusCode::CONFLICT, &json!("already_started"))
+        );
+        timetable::mark_ended(&house.app.db, lesson, Timestamp::now())
+            .await
+            .expect("ended");
         let (status, refused) = wang.post(&decks, json!({ "resource_id": id })).await;
-        assert_eq!((status, &refused["code"]), (StatusCode::CONFLICT, &json!("lesson_ended")));
+        assert_eq!(
+            (status, &refused["code"]),
+            (StatusCode::CONFLICT, &json!("lesson_ended"))
+        );
     }
 }
 
@@ -122,13 +211,38 @@ async fn what_has_no_pages_says_so() {
     for house in houses().await {
         let (mut wang, lead) = house.signed_in("wang", Role::Teacher).await;
         let lesson = lesson_of(&mut wang, lead, &[]).await;
-        let id = upload(&wang, &house, b"PK\x03\x04 deck", &[("filename", "圆.pptx")]).await;
-        let (status, refused) = wang.post(&format!("/api/lessons/{lesson}/decks"), json!({ "resource_id": id })).await;
-        assert_eq!((status, &refused["code"]), (StatusCode::CONFLICT, &json!("not_ready")));
-        let _program =
-            understand_with(&house, r#"echo '{"error":{"code":"broken","message":"not a deck"}}'; exit 2"#).await;
+        let id = upload(
+            &wang,
+            &house,
+            b"PK\x03\x04 deck",
+            &[("filename", "圆.pptx")],
+        )
+        .await;
+        let (status, refused) = wang
+            .post(
+                &format!("/api/lessons/{lesson}/decks"),
+                json!({ "resource_id": id }),
+            )
+            .await;
+        assert_eq!(
+            (status, &refused["code"]),
+            (StatusCode::CONFLICT, &json!("not_ready"))
+        );
+        let _program = understand_with(
+            &house,
+            r#"echo '{"error":{"code":"broken","message":"not a deck"}}'; exit 2"#,
+        )
+        .await;
         understood(&mut wang, &id).await;
-        let (status, refused) = wang.post(&format!("/api/lessons/{lesson}/decks"), json!({ "resource_id": id })).await;
-        assert_eq!((status, &refused["code"]), (StatusCode::CONFLICT, &json!("no_pages")));
+        let (status, refused) = wang
+            .post(
+                &format!("/api/lessons/{lesson}/decks"),
+                json!({ "resource_id": id }),
+            )
+            .await;
+        assert_eq!(
+            (status, &refused["code"]),
+            (StatusCode::CONFLICT, &json!("no_pages"))
+        );
     }
 }

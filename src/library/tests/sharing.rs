@@ -5,8 +5,14 @@ use super::*;
 #[tokio::test]
 async fn everybody_sees_what_its_visibility_names_and_nothing_else() {
     for house in houses().await {
-        let new = NewCommunity { name: "教育共同体".into(), county: "清河县".into() };
-        let community = schools::add_community(&house.app.db, new).await.expect("added").id;
+        let new = NewCommunity {
+            name: "教育共同体".into(),
+            county: "清河县".into(),
+        };
+        let community = schools::add_community(&house.app.db, new)
+            .await
+            .expect("added")
+            .id;
         let core = school(&house, "第一实验小学", Some(community)).await;
         let member = school(&house, "柳林村小学", Some(community)).await;
         let stranger = school(&house, "外县小学", None).await;
@@ -17,27 +23,61 @@ async fn everybody_sees_what_its_visibility_names_and_nothing_else() {
             ("county", teacher_of(&house, stranger, "zhao").await, 3),
             ("anybody", house.page(), 4),
         ];
-        let id = upload(&owner, &house, PLAN.as_bytes(), &[("filename", "教案.txt"), ("visibility", "private")]).await;
+        let id = upload(
+            &owner,
+            &house,
+            PLAN.as_bytes(),
+            &[("filename", "教案.txt"), ("visibility", "private")],
+        )
+        .await;
         let parts = ["", "/file", "/text", "/pages", "/comments", "/links"];
-        for (level, visibility) in ["private", "school", "community", "county", "public"].iter().enumerate() {
+        for (level, visibility) in ["private", "school", "community", "county", "public"]
+            .iter()
+            .enumerate()
+        {
             let change = json!({ "visibility": visibility });
             let (status, body) = owner.patch(&format!("/api/resources/{id}"), change).await;
-            assert_eq!((status, &body["visibility"]), (StatusCode::OK, &json!(visibility)), "{body}");
+            assert_eq!(
+                (status, &body["visibility"]),
+                (StatusCode::OK, &json!(visibility)),
+                "{body}"
+            );
             for (who, page, needs) in &readers {
                 let sees = level >= *needs;
                 for part in parts {
-                    let (status, _) = page.clone().get(&format!("/api/resources/{id}{part}")).await;
-                    let expected = if sees { StatusCode::OK } else { StatusCode::NOT_FOUND };
+                    let (status, _) = page
+                        .clone()
+                        .get(&format!("/api/resources/{id}{part}"))
+                        .await;
+                    let expected = if sees {
+                        StatusCode::OK
+                    } else {
+                        StatusCode::NOT_FOUND
+                    };
                     assert_eq!(status, expected, "{who}: {part} of what is {visibility}");
                 }
                 let (_, list) = page.clone().get("/api/resources").await;
-                assert_eq!(list["total"], i64::from(sees), "{who}: the list with what is {visibility}");
+                assert_eq!(
+                    list["total"],
+                    i64::from(sees),
+                    "{who}: the list with what is {visibility}"
+                );
             }
         }
-        let (status, _) = readers[0].1.clone().patch(&format!("/api/resources/{id}"), json!({ "title": "我的" })).await;
+        let (status, _) = readers[0]
+            .1
+            .clone()
+            .patch(&format!("/api/resources/{id}"), json!({ "title": "我的" }))
+            .await;
         assert_eq!(status, StatusCode::FORBIDDEN, "seeing is not changing");
-        assert_eq!(owner.delete(&format!("/api/resources/{id}")).await.0, StatusCode::NO_CONTENT);
-        assert_eq!(owner.get(&format!("/api/resources/{id}")).await.0, StatusCode::NOT_FOUND);
+        assert_eq!(
+            owner.delete(&format!("/api/resources/{id}")).await.0,
+            StatusCode::NO_CONTENT
+        );
+        assert_eq!(
+            owner.get(&format!("/api/resources/{id}")).await.0,
+            StatusCode::NOT_FOUND
+        );
     }
 }
 
@@ -50,40 +90,100 @@ async fn a_school_that_wants_it_reviews_before_others_see() {
         let (mut li, _) = house.signed_in("li", Role::Teacher).await;
         let setting = format!("/api/schools/{}/library", house.school);
         let form = json!({ "reviews": true, "reviewer_ids": [reviewer] });
-        assert_eq!(admin.send("PUT", &setting, Some(form)).await.0, StatusCode::NO_CONTENT);
-        let id = upload(&wang, &house, b"first", &[("filename", "a.txt"), ("visibility", "county")]).await;
+        assert_eq!(
+            admin.send("PUT", &setting, Some(form)).await.0,
+            StatusCode::NO_CONTENT
+        );
+        let id = upload(
+            &wang,
+            &house,
+            b"first",
+            &[("filename", "a.txt"), ("visibility", "county")],
+        )
+        .await;
         let path = format!("/api/resources/{id}");
         let (_, mine) = wang.get(&path).await;
         assert_eq!(
-            (&mine["review"], &mine["visibility"], &mine["asked_visibility"]),
+            (
+                &mine["review"],
+                &mine["visibility"],
+                &mine["asked_visibility"]
+            ),
             (&json!("pending"), &json!("private"), &json!("county"))
         );
         assert_eq!(li.get(&path).await.0, StatusCode::NOT_FOUND);
         let (_, waiting) = chen.get("/api/resources?to_review=true").await;
         assert_eq!(waiting["items"][0]["id"], id.as_str());
         let decide = |action: &str| json!({ "action": action, "note": "请补充教学目标" });
-        assert_eq!(li.post(&format!("{path}/review"), decide("approve")).await.0, StatusCode::NOT_FOUND);
-        assert_eq!(chen.post(&format!("{path}/review"), decide("return")).await.0, StatusCode::NO_CONTENT);
-        let (_, mine) = wang.get(&path).await;
-        assert_eq!((&mine["review"], &mine["review_note"]), (&json!("returned"), &json!("请补充教学目标")));
-        assert_eq!(wang.post(&format!("{path}/review"), decide("submit")).await.0, StatusCode::NO_CONTENT);
-        assert_eq!(chen.post(&format!("{path}/review"), decide("approve")).await.0, StatusCode::NO_CONTENT);
-        let (status, seen) = li.get(&path).await;
-        assert_eq!((status, &seen["visibility"]), (StatusCode::OK, &json!("county")));
-        // A new version waits; others still have the approved one.
-        upload(&wang, &house, b"second", &[("filename", "a.txt"), ("resource", &id), ("changes", "补充了目标")]).await;
-        assert_eq!(li.get(&path).await.1["version"], 1);
-        assert_eq!(li.get(&format!("{path}/file?version=2")).await.0, StatusCode::NOT_FOUND);
+        assert_eq!(
+            li.post(&format!("{path}/review"), decide("approve"))
+                .await
+                .0,
+            StatusCode::NOT_FOUND
+        );
+        assert_eq!(
+            chen.post(&format!("{path}/review"), decide("return"))
+                .await
+                .0,
+            StatusCode::NO_CONTENT
+        );
         let (_, mine) = wang.get(&path).await;
         assert_eq!(
-            (&mine["version"], &mine["published"], &mine["versions"][0]["changes"]),
+            (&mine["review"], &mine["review_note"]),
+            (&json!("returned"), &json!("请补充教学目标"))
+        );
+        assert_eq!(
+            wang.post(&format!("{path}/review"), decide("submit"))
+                .await
+                .0,
+            StatusCode::NO_CONTENT
+        );
+        assert_eq!(
+            chen.post(&format!("{path}/review"), decide("approve"))
+                .await
+                .0,
+            StatusCode::NO_CONTENT
+        );
+        let (status, seen) = li.get(&path).await;
+        assert_eq!(
+            (status, &seen["visibility"]),
+            (StatusCode::OK, &json!("county"))
+        );
+        // A new version waits; others still have the approved one.
+        upload(
+            &wang,
+            &house,
+            b"second",
+            &[
+                ("filename", "a.txt"),
+                ("resource", &id),
+                ("changes", "补充了目标"),
+            ],
+        )
+        .await;
+        assert_eq!(li.get(&path).await.1["version"], 1);
+        assert_eq!(
+            li.get(&format!("{path}/file?version=2")).await.0,
+            StatusCode::NOT_FOUND
+        );
+        let (_, mine) = wang.get(&path).await;
+        assert_eq!(
+            (
+                &mine["version"],
+                &mine["published"],
+                &mine["versions"][0]["changes"]
+            ),
             (&json!(2), &json!(1), &json!("补充了目标"))
         );
-        chen.post(&format!("{path}/review"), decide("approve")).await;
+        chen.post(&format!("{path}/review"), decide("approve"))
+            .await;
         assert_eq!(li.get(&path).await.1["version"], 2);
         // What is to be seen by fewer is so at once.
         let (_, mine) = wang.patch(&path, json!({ "visibility": "private" })).await;
-        assert_eq!((&mine["visibility"], &mine["review"]), (&json!("private"), &json!("approved")));
+        assert_eq!(
+            (&mine["visibility"], &mine["review"]),
+            (&json!("private"), &json!("approved"))
+        );
         assert_eq!(li.get(&path).await.0, StatusCode::NOT_FOUND);
     }
 }
@@ -95,15 +195,27 @@ async fn what_is_shared_is_found_by_those_who_may_see_it_and_lost_when_they_may_
         let (mut li, _) = house.signed_in("li", Role::Teacher).await;
         let other = school(&house, "石桥村小学", None).await;
         let mut zhao = teacher_of(&house, other, "zhao").await;
-        let id =
-            upload(&wang, &house, b"content", &[("filename", "富饶的西沙群岛.txt"), ("visibility", "school")]).await;
+        let id = upload(
+            &wang,
+            &house,
+            b"content",
+            &[("filename", "富饶的西沙群岛.txt"), ("visibility", "school")],
+        )
+        .await;
         let collection = json!({ "title": "西沙资料合集", "visibility": "county" });
-        assert_eq!(wang.post("/api/collections", collection).await.0, StatusCode::CREATED);
+        assert_eq!(
+            wang.post("/api/collections", collection).await.0,
+            StatusCode::CREATED
+        );
         assert_eq!(found(&house, &mut li, "富饶").await, ["富饶的西沙群岛"]);
         assert_eq!(found(&house, &mut zhao, "富饶").await, [""; 0]);
         assert_eq!(found(&house, &mut zhao, "西沙").await, ["西沙资料合集"]);
         let path = format!("/api/resources/{id}");
-        wang.patch(&path, json!({ "visibility": "county", "title": "美丽的西沙" })).await;
+        wang.patch(
+            &path,
+            json!({ "visibility": "county", "title": "美丽的西沙" }),
+        )
+        .await;
         assert_eq!(found(&house, &mut zhao, "美丽").await, ["美丽的西沙"]);
         wang.patch(&path, json!({ "visibility": "private" })).await;
         assert_eq!(found(&house, &mut li, "美丽").await, [""; 0]);

@@ -20,41 +20,98 @@ cat > "$out/result.json" <<'END'
 END
 echo '{"done":{"type":"pptx","mime":"x","result":"result.json","pages":3}}'"#;
         let _program = understand_with(&house, script).await;
-        let id = upload(&wang, &house, b"PK\x03\x04 deck", &[("filename", "新建文稿.pptx"), ("stage", "小学")]).await;
+        let id = upload(
+            &wang,
+            &house,
+            b"PK\x03\x04 deck",
+            &[("filename", "新建文稿.pptx"), ("stage", "小学")],
+        )
+        .await;
         let deck = understood(&mut wang, &id).await;
-        assert_eq!((&deck["preview"]["state"], &deck["preview"]["pages"]), (&json!("ready"), &json!(3)), "{deck}");
-        assert_eq!((&deck["file"]["type"], &deck["type"]), (&json!("pptx"), &json!("courseware")));
+        assert_eq!(
+            (&deck["preview"]["state"], &deck["preview"]["pages"]),
+            (&json!("ready"), &json!(3)),
+            "{deck}"
+        );
+        assert_eq!(
+            (&deck["file"]["type"], &deck["type"]),
+            (&json!("pptx"), &json!("courseware"))
+        );
         assert_eq!(
             (&deck["grade"], &deck["subject"], &deck["unit"]),
             (&json!("四年级"), &json!("数学"), &json!("第二单元"))
         );
-        assert_eq!(deck["suggested"], json!(["type", "grade", "subject", "volume", "unit"]), "the stage was said");
-        assert_eq!((&deck["file_author"], &deck["facts"]["outline"][0]["text"]), (&json!("王老师"), &json!("导入")));
+        assert_eq!(
+            deck["suggested"],
+            json!(["type", "grade", "subject", "volume", "unit"]),
+            "the stage was said"
+        );
+        assert_eq!(
+            (&deck["file_author"], &deck["facts"]["outline"][0]["text"]),
+            (&json!("王老师"), &json!("导入"))
+        );
         let (_, pages) = wang.get(&format!("/api/resources/{id}/pages")).await;
-        assert_eq!((&pages["items"][1]["text"], &pages["items"][2]["large_url"]), (&json!("从上面看"), &Value::Null));
-        for (path, content) in
-            [(&pages["items"][0]["large_url"], "large1"), (&deck["preview"]["thumbnail_url"], "small1")]
-        {
+        assert_eq!(
+            (&pages["items"][1]["text"], &pages["items"][2]["large_url"]),
+            (&json!("从上面看"), &Value::Null)
+        );
+        for (path, content) in [
+            (&pages["items"][0]["large_url"], "large1"),
+            (&deck["preview"]["thumbnail_url"], "small1"),
+        ] {
             let mut request = Request::builder().uri(path.as_str().expect("a path"));
             request = request.header(header::COOKIE, wang.cookie.as_deref().expect("signed in"));
-            let answer = house.router.clone().oneshot(request.body(Body::empty()).expect("a request")).await;
+            let answer = house
+                .router
+                .clone()
+                .oneshot(request.body(Body::empty()).expect("a request"))
+                .await;
             let answer = answer.expect("infallible");
             assert_eq!(answer.headers()[header::CONTENT_TYPE], "image/webp");
-            assert_eq!(axum::body::to_bytes(answer.into_body(), 1 << 20).await.expect("a body"), content);
+            assert_eq!(
+                axum::body::to_bytes(answer.into_body(), 1 << 20)
+                    .await
+                    .expect("a body"),
+                content
+            );
         }
         assert!(
-            wang.get(&format!("/api/resources/{id}/text")).await.1["text"].as_str().expect("text").contains("观察物体")
+            wang.get(&format!("/api/resources/{id}/text")).await.1["text"]
+                .as_str()
+                .expect("text")
+                .contains("观察物体")
         );
         let comments = format!("/api/resources/{id}/comments");
-        let (status, said) = wang.post(&comments, json!({ "text": "这一页最好", "page": 2 })).await;
-        assert_eq!((status, &said["page"]), (StatusCode::CREATED, &json!(2)), "{said}");
+        let (status, said) = wang
+            .post(&comments, json!({ "text": "这一页最好", "page": 2 }))
+            .await;
+        assert_eq!(
+            (status, &said["page"]),
+            (StatusCode::CREATED, &json!(2)),
+            "{said}"
+        );
         for page in [0, 4] {
-            let (status, said) = wang.post(&comments, json!({ "text": "哪一页？", "page": page })).await;
-            assert_eq!((status, &said["field"]), (StatusCode::UNPROCESSABLE_ENTITY, &json!("page")), "{said}");
+            let (status, said) = wang
+                .post(&comments, json!({ "text": "哪一页？", "page": page }))
+                .await;
+            assert_eq!(
+                (status, &said["field"]),
+                (StatusCode::UNPROCESSABLE_ENTITY, &json!("page")),
+                "{said}"
+            );
         }
         // The same deck again is understood from the start.
-        let again = upload(&wang, &house, b"PK\x03\x04 deck", &[("filename", "另一份.pptx")]).await;
-        assert_eq!(wang.get(&format!("/api/resources/{again}")).await.1["preview"]["pages"], 3);
+        let again = upload(
+            &wang,
+            &house,
+            b"PK\x03\x04 deck",
+            &[("filename", "另一份.pptx")],
+        )
+        .await;
+        assert_eq!(
+            wang.get(&format!("/api/resources/{again}")).await.1["preview"]["pages"],
+            3
+        );
     }
 }
 
@@ -67,19 +124,43 @@ async fn what_the_teacher_took_away_is_not_suggested_again_by_the_text_nor_by_a_
 printf '四年级数学下册 第二单元' > "$out/text.txt"
 echo '{"type":"txt","mime":"text/plain","text":"text.txt"}' > "$out/result.json"
 echo '{"done":{"result":"result.json"}}'"#;
-        let id = upload(&wang, &house, b"one", &[("filename", "四年级数学 第二单元.txt")]).await;
+        let id = upload(
+            &wang,
+            &house,
+            b"one",
+            &[("filename", "四年级数学 第二单元.txt")],
+        )
+        .await;
         let path = format!("/api/resources/{id}");
-        let (_, dropped) =
-            wang.patch(&path, json!({ "unit": "", "volume": "", "confirm": ["subject", "nonsense"] })).await;
+        let (_, dropped) = wang
+            .patch(
+                &path,
+                json!({ "unit": "", "volume": "", "confirm": ["subject", "nonsense"] }),
+            )
+            .await;
         assert_eq!(dropped["suggested"], json!(["stage", "grade", "type"]));
         let _program = understand_with(&house, script).await;
         let read = understood(&mut wang, &id).await;
-        assert_eq!((&read["unit"], &read["volume"]), (&json!(""), &json!("")), "what was taken away stays away");
+        assert_eq!(
+            (&read["unit"], &read["volume"]),
+            (&json!(""), &json!("")),
+            "what was taken away stays away"
+        );
         assert_eq!(read["suggested"], json!(["stage", "grade", "type"]));
-        upload(&wang, &house, b"two", &[("filename", "四年级数学 第三单元.txt"), ("resource", &id)]).await;
+        upload(
+            &wang,
+            &house,
+            b"two",
+            &[("filename", "四年级数学 第三单元.txt"), ("resource", &id)],
+        )
+        .await;
         let read = understood(&mut wang, &id).await;
         assert_eq!((&read["version"], &read["unit"]), (&json!(2), &json!("")));
-        assert_eq!((&read["grade"], &read["subject"]), (&json!("四年级"), &json!("数学")), "the rest is there");
+        assert_eq!(
+            (&read["grade"], &read["subject"]),
+            (&json!("四年级"), &json!("数学")),
+            "the rest is there"
+        );
     }
 }
 
@@ -87,15 +168,27 @@ echo '{"done":{"result":"result.json"}}'"#;
 async fn a_film_that_browsers_do_not_play_is_never_seen_without_the_copy_that_is_on_its_way() {
     for house in houses().await {
         let (mut wang, _) = house.signed_in("wang", Role::Teacher).await;
-        let script =
-            r#"echo '{"done":{"format":"avi","duration_ms":3000,"streams":[{"kind":"audio","codec":"adpcm"}]}}'"#;
+        let script = r#"echo '{"done":{"format":"avi","duration_ms":3000,"streams":[{"kind":"audio","codec":"adpcm"}]}}'"#;
         // The order of the copy is refused: there may be one of its kind, and that one is another's.
         let db = house.app.db.pool();
-        sqlx::query("CREATE UNIQUE INDEX one_of_a_kind ON jobs (kind)").execute(db).await.expect("made");
-        let other = crate::jobs::NewJob { kind: "playable", key: "playable:other".into(), owner: None };
+        sqlx::query("CREATE UNIQUE INDEX one_of_a_kind ON jobs (kind)")
+            .execute(db)
+            .await
+            .expect("made");
+        let other = crate::jobs::NewJob {
+            kind: "playable",
+            key: "playable:other".into(),
+            owner: None,
+        };
         house.app.jobs.submit(other).await.expect("submitted");
         let _program = understand_with(&house, script).await;
-        let id = upload(&wang, &house, b"RIFF\0\0\0\0AVI LIST", &[("filename", "旧录像.avi")]).await;
+        let id = upload(
+            &wang,
+            &house,
+            b"RIFF\0\0\0\0AVI LIST",
+            &[("filename", "旧录像.avi")],
+        )
+        .await;
         let path = format!("/api/resources/{id}");
         let query = "SELECT COUNT(*) FROM jobs WHERE kind = 'understand' AND error IS NOT NULL";
         for _ in 0..500 {
@@ -105,10 +198,20 @@ async fn a_film_that_browsers_do_not_play_is_never_seen_without_the_copy_that_is
             }
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         }
-        assert_eq!(wang.get(&path).await.1["preview"]["state"], "waiting", "neither the one nor the other");
-        sqlx::query("DROP INDEX one_of_a_kind").execute(db).await.expect("gone");
+        assert_eq!(
+            wang.get(&path).await.1["preview"]["state"],
+            "waiting",
+            "neither the one nor the other"
+        );
+        sqlx::query("DROP INDEX one_of_a_kind")
+            .execute(db)
+            .await
+            .expect("gone");
         let card = understood(&mut wang, &id).await;
-        assert_eq!((&card["preview"]["state"], &card["preview"]["media_url"]), (&json!("ready"), &Value::Null));
+        assert_eq!(
+            (&card["preview"]["state"], &card["preview"]["media_url"]),
+            (&json!("ready"), &Value::Null)
+        );
         assert!(card["preview"]["converting"].is_number(), "{card}");
     }
 }
@@ -122,7 +225,11 @@ async fn others_get_a_photo_without_the_place_where_it_was_taken() {
         let public = [("filename", "板书.bmp"), ("visibility", "county")];
         let id = upload(&wang, &house, PHOTO, &public).await;
         let path = format!("/api/resources/{id}/file");
-        assert_eq!(li.get(&path).await.1["code"], "being_prepared", "nobody has read it yet");
+        assert_eq!(
+            li.get(&path).await.1["code"],
+            "being_prepared",
+            "nobody has read it yet"
+        );
         let script = r#"
 printf clean > "$out/image.png"; printf x > "$out/p1-l.webp"; printf x > "$out/p1-s.webp"
 echo '{"type":"bmp","mime":"image/bmp","image":{"width":2,"height":2,"stripped":"image.png","mime":"image/png"}}' > "$out/result.json"
@@ -130,16 +237,31 @@ echo '{"done":{"result":"result.json"}}'"#;
         let _program = understand_with(&house, script).await;
         understood(&mut wang, &id).await;
         let (name, bytes) = saved(&wang, &house, &path).await;
-        assert!(name.ends_with(".bmp") && bytes == PHOTO, "its owner gets the original: {name}");
+        assert!(
+            name.ends_with(".bmp") && bytes == PHOTO,
+            "its owner gets the original: {name}"
+        );
         let (name, bytes) = saved(&li, &house, &path).await;
         assert_eq!(bytes, b"clean");
         assert!(name.ends_with("%E6%9D%BF%E4%B9%A6.png"), "{name}");
-        let (_, made) = li.post("/api/collections", json!({ "title": "板书", "resource_ids": [id] })).await;
-        let zip = format!("/api/collections/{}/zip", made["id"].as_str().expect("an id"));
+        let (_, made) = li
+            .post(
+                "/api/collections",
+                json!({ "title": "板书", "resource_ids": [id] }),
+            )
+            .await;
+        let zip = format!(
+            "/api/collections/{}/zip",
+            made["id"].as_str().expect("an id")
+        );
         let (_, packed) = saved(&li, &house, &zip).await;
         let mut archive = zip::ZipArchive::new(std::io::Cursor::new(packed)).expect("a zip");
         let mut inside = String::new();
-        std::io::Read::read_to_string(&mut archive.by_name("板书.png").expect("there"), &mut inside).expect("read");
+        std::io::Read::read_to_string(
+            &mut archive.by_name("板书.png").expect("there"),
+            &mut inside,
+        )
+        .expect("read");
         assert_eq!(inside, "clean", "nor does a collection tell it");
     }
 }
@@ -157,7 +279,13 @@ esac > "$out/sheets.json"
 echo '{"type":"xlsx","mime":"x","sheets":"sheets.json"}' > "$out/result.json"
 echo '{"done":{"result":"result.json"}}'"#;
         let _program = understand_with(&house, script).await;
-        let id = upload(&wang, &house, b"good", &[("filename", "成绩.xlsx"), ("visibility", "private")]).await;
+        let id = upload(
+            &wang,
+            &house,
+            b"good",
+            &[("filename", "成绩.xlsx"), ("visibility", "private")],
+        )
+        .await;
         assert_eq!(understood(&mut wang, &id).await["facts"]["sheets"], 1);
         let path = format!("/api/resources/{id}/sheets");
         let (status, sheets) = wang.get(&path).await;
@@ -169,8 +297,15 @@ echo '{"done":{"result":"result.json"}}'"#;
         // The program is not believed: what has another shape never comes to a browser.
         let id = upload(&wang, &house, b"strange", &[("filename", "怪.xlsx")]).await;
         let card = understood(&mut wang, &id).await;
-        assert_eq!((&card["preview"]["state"], &card["facts"]["sheets"]), (&json!("failed"), &json!(0)), "{card}");
-        assert_eq!(wang.get(&format!("/api/resources/{id}/sheets")).await.0, StatusCode::NOT_FOUND);
+        assert_eq!(
+            (&card["preview"]["state"], &card["facts"]["sheets"]),
+            (&json!("failed"), &json!(0)),
+            "{card}"
+        );
+        assert_eq!(
+            wang.get(&format!("/api/resources/{id}/sheets")).await.0,
+            StatusCode::NOT_FOUND
+        );
     }
 }
 
@@ -178,14 +313,41 @@ echo '{"done":{"result":"result.json"}}'"#;
 async fn a_web_page_is_shown_in_a_place_where_it_can_do_nothing() {
     for house in houses().await {
         let (wang, _) = house.signed_in("wang", Role::Teacher).await;
-        let page = upload(&wang, &house, b"<!doctype html><script>alert(1)</script>", &[("filename", "a.html")]).await;
+        let page = upload(
+            &wang,
+            &house,
+            b"<!doctype html><script>alert(1)</script>",
+            &[("filename", "a.html")],
+        )
+        .await;
         let plan = upload(&wang, &house, PLAN.as_bytes(), &[("filename", "a.txt")]).await;
-        let (status, headers, _) =
-            tus(&wang, &house, "GET", &format!("/api/resources/{page}/html"), &[], Vec::new()).await;
-        assert_eq!((status, text(&headers, "content-type")), (StatusCode::OK, "text/html"));
+        let (status, headers, _) = tus(
+            &wang,
+            &house,
+            "GET",
+            &format!("/api/resources/{page}/html"),
+            &[],
+            Vec::new(),
+        )
+        .await;
+        assert_eq!(
+            (status, text(&headers, "content-type")),
+            (StatusCode::OK, "text/html")
+        );
         let policy = text(&headers, "content-security-policy");
-        assert!(policy.starts_with("sandbox; default-src 'none';") && !policy.contains("allow-"), "{policy}");
-        let (status, ..) = tus(&wang, &house, "GET", &format!("/api/resources/{plan}/html"), &[], Vec::new()).await;
+        assert!(
+            policy.starts_with("sandbox; default-src 'none';") && !policy.contains("allow-"),
+            "{policy}"
+        );
+        let (status, ..) = tus(
+            &wang,
+            &house,
+            "GET",
+            &format!("/api/resources/{plan}/html"),
+            &[],
+            Vec::new(),
+        )
+        .await;
         assert_eq!(status, StatusCode::NOT_FOUND, "text is no page");
     }
 }
@@ -199,12 +361,31 @@ echo '{"type":"txt","mime":"text/plain"}' > "$out/result.json"; echo '{"done":{"
         let program = understand_with(&house, script).await;
         let id = upload(&wang, &house, b"secret", &[("filename", "期末试卷.docx")]).await;
         let card = understood(&mut wang, &id).await;
-        assert_eq!((&card["preview"]["state"], &card["preview"]["problem"]), (&json!("failed"), &json!("encrypted")));
-        assert!(card["problem_text"].as_str().expect("words").starts_with("文件有密码保护"), "{card}");
+        assert_eq!(
+            (&card["preview"]["state"], &card["preview"]["problem"]),
+            (&json!("failed"), &json!("encrypted"))
+        );
+        assert!(
+            card["problem_text"]
+                .as_str()
+                .expect("words")
+                .starts_with("文件有密码保护"),
+            "{card}"
+        );
         wang.language = "en";
         let (_, card) = wang.get(&format!("/api/resources/{id}")).await;
-        assert!(card["problem_text"].as_str().expect("words").starts_with("The file is protected"), "{card}");
-        assert_eq!(wang.get(&format!("/api/resources/{id}/file")).await.0, StatusCode::OK, "the original is there");
+        assert!(
+            card["problem_text"]
+                .as_str()
+                .expect("words")
+                .starts_with("The file is protected"),
+            "{card}"
+        );
+        assert_eq!(
+            wang.get(&format!("/api/resources/{id}/file")).await.0,
+            StatusCode::OK,
+            "the original is there"
+        );
         let (mut li, _) = house.signed_in("li", Role::Teacher).await;
         let again = format!("/api/resources/{id}/understand");
         assert_eq!(li.post(&again, json!({})).await.0, StatusCode::FORBIDDEN);
@@ -212,9 +393,16 @@ echo '{"type":"txt","mime":"text/plain"}' > "$out/result.json"; echo '{"done":{"
         let (status, job) = wang.post(&again, json!({})).await;
         assert_eq!(status, StatusCode::ACCEPTED, "{job}");
         let job = format!("/api/jobs/{}", job["id"].as_str().expect("an id"));
-        assert_eq!(li.get(&job).await.0, StatusCode::NOT_FOUND, "a job is its person's");
+        assert_eq!(
+            li.get(&job).await.0,
+            StatusCode::NOT_FOUND,
+            "a job is its person's"
+        );
         assert_eq!(wang.get(&job).await.0, StatusCode::OK);
-        assert_eq!(understood(&mut wang, &id).await["preview"]["state"], "ready");
+        assert_eq!(
+            understood(&mut wang, &id).await["preview"]["state"],
+            "ready"
+        );
         assert_eq!(wang.post(&again, json!({})).await.1["code"], "understood");
     }
 }
@@ -229,7 +417,9 @@ async fn a_program_that_hangs_on_a_hostile_file_is_cancelled_from_its_card() {
         for _ in 0..500 {
             let (_, card) = wang.get(&format!("/api/resources/{id}")).await;
             job = card["preview"]["job_id"].clone();
-            let (_, found) = wang.get(&format!("/api/jobs/{}", job.as_str().unwrap_or("none"))).await;
+            let (_, found) = wang
+                .get(&format!("/api/jobs/{}", job.as_str().unwrap_or("none")))
+                .await;
             if found["state"] == "running" {
                 break;
             }
@@ -238,7 +428,10 @@ async fn a_program_that_hangs_on_a_hostile_file_is_cancelled_from_its_card() {
         let job = format!("/api/jobs/{}", job.as_str().expect("it runs"));
         assert_eq!(wang.delete(&job).await.0, StatusCode::NO_CONTENT);
         let card = understood(&mut wang, &id).await;
-        assert_eq!((&card["preview"]["problem"], &card["preview"]["job_id"]), (&json!("cancelled"), &Value::Null));
+        assert_eq!(
+            (&card["preview"]["problem"], &card["preview"]["job_id"]),
+            (&json!("cancelled"), &Value::Null)
+        );
     }
 }
 
@@ -251,17 +444,35 @@ async fn what_a_file_says_is_found_while_the_deck_before_it_is_still_being_drawn
 cp "$2" "$out/text.txt"
 echo '{"type":"txt","mime":"text/plain","text":"text.txt"}' > "$out/result.json"; echo '{"done":{"result":"result.json"}}'"#;
         let program = understand_with(&house, script).await;
-        let deck = upload(&wang, &house, "蒸发与凝结".as_bytes(), &[("filename", "课件.txt")]).await;
-        let plan = upload(&wang, &house, "观察一片云".as_bytes(), &[("filename", "教案.txt")]).await;
+        let deck = upload(
+            &wang,
+            &house,
+            "蒸发与凝结".as_bytes(),
+            &[("filename", "课件.txt")],
+        )
+        .await;
+        let plan = upload(
+            &wang,
+            &house,
+            "观察一片云".as_bytes(),
+            &[("filename", "教案.txt")],
+        )
+        .await;
         for (line, title) in [("凝结", "课件"), ("一片云", "教案")] {
             let begun = std::time::Instant::now();
             while found(&house, &mut wang, line).await != [title] {
-                assert!(begun.elapsed().as_secs() < 30, "{line} is not found before all is drawn");
+                assert!(
+                    begun.elapsed().as_secs() < 30,
+                    "{line} is not found before all is drawn"
+                );
                 tokio::time::sleep(std::time::Duration::from_millis(20)).await;
             }
         }
         for id in [&deck, &plan] {
-            assert_eq!(wang.get(&format!("/api/resources/{id}")).await.1["preview"]["state"], "waiting");
+            assert_eq!(
+                wang.get(&format!("/api/resources/{id}")).await.1["preview"]["state"],
+                "waiting"
+            );
         }
         std::fs::write(program.path().join("program.drawn"), "").expect("written");
         for id in [&deck, &plan] {

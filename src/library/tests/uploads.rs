@@ -10,29 +10,52 @@ async fn a_lesson_plan_is_sent_in_two_pieces_and_becomes_a_resource_that_describ
         let (status, at, _) = announce(&wang, &house, PLAN.len(), &[("filename", name)]).await;
         assert_eq!(status, StatusCode::CREATED);
         let (first, rest) = PLAN.as_bytes().split_at(40);
-        let (status, headers, _) = tus(&wang, &house, "PATCH", &at, &piece(0), first.to_vec()).await;
-        assert_eq!((status, text(&headers, "upload-offset")), (StatusCode::NO_CONTENT, "40"));
+        let (status, headers, _) =
+            tus(&wang, &house, "PATCH", &at, &piece(0), first.to_vec()).await;
+        assert_eq!(
+            (status, text(&headers, "upload-offset")),
+            (StatusCode::NO_CONTENT, "40")
+        );
         // The browser was closed; another one asks where the upload stands.
         let (status, headers, _) = tus(&wang, &house, "HEAD", &at, &[], Vec::new()).await;
-        assert_eq!((status, text(&headers, "upload-offset")), (StatusCode::OK, "40"));
+        assert_eq!(
+            (status, text(&headers, "upload-offset")),
+            (StatusCode::OK, "40")
+        );
         assert_eq!(text(&headers, "cache-control"), "no-store");
         let (status, _, body) = tus(&wang, &house, "PATCH", &at, &piece(0), first.to_vec()).await;
-        assert_eq!((status, body["code"].as_str()), (StatusCode::CONFLICT, Some("wrong_offset")));
+        assert_eq!(
+            (status, body["code"].as_str()),
+            (StatusCode::CONFLICT, Some("wrong_offset"))
+        );
         let (_, unfinished) = wang.get("/api/uploads").await;
         assert_eq!(unfinished["items"][0]["offset"], 40);
-        let (status, headers, _) = tus(&wang, &house, "PATCH", &at, &piece(40), rest.to_vec()).await;
+        let (status, headers, _) =
+            tus(&wang, &house, "PATCH", &at, &piece(40), rest.to_vec()).await;
         assert_eq!(status, StatusCode::NO_CONTENT);
         let id = text(&headers, "tongke-resource").to_owned();
         let (status, resource) = wang.get(&format!("/api/resources/{id}")).await;
         assert_eq!(status, StatusCode::OK, "{resource}");
         assert_eq!(resource["title"], "部编版 富饶的西沙群岛 教学设计");
-        assert_eq!((&resource["type"], &resource["edition"]), (&json!("lesson_plan"), &json!("统编版")));
+        assert_eq!(
+            (&resource["type"], &resource["edition"]),
+            (&json!("lesson_plan"), &json!("统编版"))
+        );
         assert_eq!(resource["suggested"], json!(["type", "edition"]));
-        assert_eq!(resource["file"]["sha256"], hex::encode(Sha256::digest(PLAN)));
-        assert_eq!((&resource["file"]["type"], &resource["preview"]["state"]), (&json!("txt"), &json!("waiting")));
+        assert_eq!(
+            resource["file"]["sha256"],
+            hex::encode(Sha256::digest(PLAN))
+        );
+        assert_eq!(
+            (&resource["file"]["type"], &resource["preview"]["state"]),
+            (&json!("txt"), &json!("waiting"))
+        );
         // The lost answer is asked for again: the same resource, not a second one.
         let (_, headers, state) = tus(&wang, &house, "GET", &at, &[], Vec::new()).await;
-        assert_eq!((text(&headers, "tongke-resource"), &state["resource_id"]), (id.as_str(), &json!(id)));
+        assert_eq!(
+            (text(&headers, "tongke-resource"), &state["resource_id"]),
+            (id.as_str(), &json!(id))
+        );
         let (_, all) = wang.get("/api/resources?mine=true").await;
         assert_eq!(all["total"], 1);
     }
@@ -42,27 +65,49 @@ async fn a_lesson_plan_is_sent_in_two_pieces_and_becomes_a_resource_that_describ
 async fn the_server_says_what_it_speaks_and_refuses_what_it_does_not() {
     for house in houses().await {
         let (wang, _) = house.signed_in("wang", Role::Teacher).await;
-        let (status, headers, _) = tus(&wang, &house, "OPTIONS", "/api/uploads", &[], Vec::new()).await;
+        let (status, headers, _) =
+            tus(&wang, &house, "OPTIONS", "/api/uploads", &[], Vec::new()).await;
         assert_eq!(status, StatusCode::NO_CONTENT);
         assert_eq!(text(&headers, "tus-version"), "1.0.0");
-        assert_eq!(text(&headers, "tus-extension"), "creation,creation-with-upload,termination,checksum,expiration");
-        let old = [("tus-resumable", "0.2.0".to_owned()), ("upload-length", "5".to_owned())];
-        let mut request = Request::builder().method("POST").uri("/api/uploads").header("upload-length", "5");
+        assert_eq!(
+            text(&headers, "tus-extension"),
+            "creation,creation-with-upload,termination,checksum,expiration"
+        );
+        let old = [
+            ("tus-resumable", "0.2.0".to_owned()),
+            ("upload-length", "5".to_owned()),
+        ];
+        let mut request = Request::builder()
+            .method("POST")
+            .uri("/api/uploads")
+            .header("upload-length", "5");
         request = request.header(header::COOKIE, wang.cookie.as_deref().expect("signed in"));
-        let answer = house.router.clone().oneshot(request.body(Body::empty()).expect("a request")).await;
+        let answer = house
+            .router
+            .clone()
+            .oneshot(request.body(Body::empty()).expect("a request"))
+            .await;
         let answer = answer.expect("infallible");
         assert_eq!(answer.status(), StatusCode::PRECONDITION_FAILED, "{old:?}");
         assert_eq!(answer.headers()["tus-version"], "1.0.0");
 
         let (status, _, body) = announce(&wang, &house, 0, &[("filename", "a.txt")]).await;
         assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{body}");
-        let (status, _, body) = announce(&wang, &house, 5_000_000_000, &[("filename", "a.mp4")]).await;
-        assert_eq!((status, body["code"].as_str()), (StatusCode::PAYLOAD_TOO_LARGE, Some("file_too_large")));
+        let (status, _, body) =
+            announce(&wang, &house, 5_000_000_000, &[("filename", "a.mp4")]).await;
+        assert_eq!(
+            (status, body["code"].as_str()),
+            (StatusCode::PAYLOAD_TOO_LARGE, Some("file_too_large"))
+        );
         assert_eq!(body["message"], "文件有 5 GB，单个文件最大 4 GB。");
 
         let (_, at, _) = announce(&wang, &house, 4, &[("filename", "a.txt")]).await;
-        let (status, _, body) = tus(&wang, &house, "PATCH", &at, &piece(0), b"12345".to_vec()).await;
-        assert_eq!((status, body["code"].as_str()), (StatusCode::PAYLOAD_TOO_LARGE, Some("beyond_the_end")));
+        let (status, _, body) =
+            tus(&wang, &house, "PATCH", &at, &piece(0), b"12345".to_vec()).await;
+        assert_eq!(
+            (status, body["code"].as_str()),
+            (StatusCode::PAYLOAD_TOO_LARGE, Some("beyond_the_end"))
+        );
         let mut plain = piece(0).to_vec();
         plain[0].1 = "text/plain".into();
         let (status, ..) = tus(&wang, &house, "PATCH", &at, &plain, b"1234".to_vec()).await;
@@ -80,7 +125,9 @@ async fn the_server_says_what_it_speaks_and_refuses_what_it_does_not() {
 }
 
 fn files_in(house: &House) -> usize {
-    std::fs::read_dir(house.app.config.server.data_dir.join("uploads")).expect("there").count()
+    std::fs::read_dir(house.app.config.server.data_dir.join("uploads"))
+        .expect("there")
+        .count()
 }
 
 #[tokio::test]
@@ -88,12 +135,19 @@ async fn a_piece_that_was_damaged_on_its_way_does_not_count() {
     for house in houses().await {
         let (wang, _) = house.signed_in("wang", Role::Teacher).await;
         let (_, at, _) = announce(&wang, &house, 8, &[("filename", "a.txt")]).await;
-        let checksum =
-            |bytes: &[u8]| ("upload-checksum", format!("sha256 {}", BASE64_STANDARD.encode(Sha256::digest(bytes))));
+        let checksum = |bytes: &[u8]| {
+            (
+                "upload-checksum",
+                format!("sha256 {}", BASE64_STANDARD.encode(Sha256::digest(bytes))),
+            )
+        };
         let mut headers = piece(0).to_vec();
         headers.push(checksum(b"abcd"));
         let (status, _, body) = tus(&wang, &house, "PATCH", &at, &headers, b"abXd".to_vec()).await;
-        assert_eq!((status.as_u16(), body["code"].as_str()), (460, Some("checksum_mismatch")));
+        assert_eq!(
+            (status.as_u16(), body["code"].as_str()),
+            (460, Some("checksum_mismatch"))
+        );
         let (_, told, _) = tus(&wang, &house, "HEAD", &at, &[], Vec::new()).await;
         assert_eq!(text(&told, "upload-offset"), "0");
         let (status, ..) = tus(&wang, &house, "PATCH", &at, &headers, b"abcd".to_vec()).await;
@@ -103,7 +157,10 @@ async fn a_piece_that_was_damaged_on_its_way_does_not_count() {
         let (_, told, _) = tus(&wang, &house, "PATCH", &at, &headers, b"efgh".to_vec()).await;
         let id = text(&told, "tongke-resource").to_owned();
         let (_, resource) = wang.clone().get(&format!("/api/resources/{id}")).await;
-        assert_eq!(resource["file"]["sha256"], hex::encode(Sha256::digest(b"abcdefgh")));
+        assert_eq!(
+            resource["file"]["sha256"],
+            hex::encode(Sha256::digest(b"abcdefgh"))
+        );
     }
 }
 
@@ -112,17 +169,36 @@ async fn programs_are_refused_and_full_shelves_say_so() {
     for house in houses().await {
         let (wang, _) = house.signed_in("wang", Role::Teacher).await;
         let (_, at, _) = announce(&wang, &house, 1000, &[("filename", "课件.pptx")]).await;
-        let (status, _, body) = tus(&wang, &house, "PATCH", &at, &piece(0), b"MZ\x90\0 not a deck".to_vec()).await;
-        assert_eq!((status, body["code"].as_str()), (StatusCode::UNSUPPORTED_MEDIA_TYPE, Some("program")));
+        let (status, _, body) = tus(
+            &wang,
+            &house,
+            "PATCH",
+            &at,
+            &piece(0),
+            b"MZ\x90\0 not a deck".to_vec(),
+        )
+        .await;
+        assert_eq!(
+            (status, body["code"].as_str()),
+            (StatusCode::UNSUPPORTED_MEDIA_TYPE, Some("program"))
+        );
         // 49 GB are promised to uploads that are not finished: the quota is 50.
         for _ in 0..13 {
-            let (status, _, body) = announce(&wang, &house, 3_800_000_000, &[("filename", "录像.mp4")]).await;
+            let (status, _, body) =
+                announce(&wang, &house, 3_800_000_000, &[("filename", "录像.mp4")]).await;
             if status != StatusCode::CREATED {
-                assert!(matches!(body["code"].as_str(), Some("quota_exceeded" | "disk_full")), "{body}");
+                assert!(
+                    matches!(body["code"].as_str(), Some("quota_exceeded" | "disk_full")),
+                    "{body}"
+                );
             }
         }
-        let (status, _, body) = announce(&wang, &house, 3_800_000_000, &[("filename", "录像.mp4")]).await;
-        assert!(status == StatusCode::PAYLOAD_TOO_LARGE || status == StatusCode::INSUFFICIENT_STORAGE, "{body}");
+        let (status, _, body) =
+            announce(&wang, &house, 3_800_000_000, &[("filename", "录像.mp4")]).await;
+        assert!(
+            status == StatusCode::PAYLOAD_TOO_LARGE || status == StatusCode::INSUFFICIENT_STORAGE,
+            "{body}"
+        );
     }
 }
 
@@ -131,12 +207,23 @@ async fn an_upload_that_nobody_goes_on_with_expires() {
     for house in houses().await {
         let (wang, _) = house.signed_in("wang", Role::Teacher).await;
         let (_, at, _) = announce(&wang, &house, 100, &[("filename", "a.txt")]).await;
-        tus(&wang, &house, "PATCH", &at, &piece(0), b"some of it".to_vec()).await;
+        tus(
+            &wang,
+            &house,
+            "PATCH",
+            &at,
+            &piece(0),
+            b"some of it".to_vec(),
+        )
+        .await;
         let uploads = &house.app.library.uploads;
         uploads.sweep_once(Timestamp::now()).await.expect("swept");
         let (status, ..) = tus(&wang, &house, "HEAD", &at, &[], Vec::new()).await;
         assert_eq!(status, StatusCode::OK, "not yet");
-        uploads.sweep_once(Timestamp::now() + SignedDuration::from_hours(73)).await.expect("swept");
+        uploads
+            .sweep_once(Timestamp::now() + SignedDuration::from_hours(73))
+            .await
+            .expect("swept");
         let (status, ..) = tus(&wang, &house, "HEAD", &at, &[], Vec::new()).await;
         assert_eq!(status, StatusCode::NOT_FOUND);
         assert_eq!(files_in(&house), 0);
@@ -161,8 +248,14 @@ async fn what_is_here_already_is_not_sent_again() {
         // What one may not see is not known, and cannot be had by its hash.
         let other = school(&house, "石桥村小学", None).await;
         let mut zhao = teacher_of(&house, other, "zhao").await;
-        assert_eq!(zhao.post("/api/uploads/known", ask).await.1["items"], json!([]));
-        assert_eq!(zhao.post("/api/resources", form).await.0, StatusCode::NOT_FOUND);
+        assert_eq!(
+            zhao.post("/api/uploads/known", ask).await.1["items"],
+            json!([])
+        );
+        assert_eq!(
+            zhao.post("/api/resources", form).await.0,
+            StatusCode::NOT_FOUND
+        );
     }
 }
 
@@ -174,21 +267,36 @@ async fn content_goes_when_nothing_has_it_any_more_and_not_before() {
         let two = upload(&wang, &house, b"shared", &[("filename", "b.txt")]).await;
         let object = {
             let hash = hex::encode(Sha256::digest(b"shared"));
-            house.app.config.objects_dir().join("blobs").join(&hash[..2]).join(&hash)
+            house
+                .app
+                .config
+                .objects_dir()
+                .join("blobs")
+                .join(&hash[..2])
+                .join(&hash)
         };
         let later = |days: i64| Timestamp::now() + SignedDuration::from_hours(24 * days);
         let shelf = &house.app.library.shelf;
-        assert_eq!(wang.delete(&format!("/api/resources/{one}")).await.0, StatusCode::NO_CONTENT);
+        assert_eq!(
+            wang.delete(&format!("/api/resources/{one}")).await.0,
+            StatusCode::NO_CONTENT
+        );
         shelf.sweep(later(31), 30).await.expect("swept");
         shelf.sweep(later(40), 30).await.expect("swept");
         assert!(object.exists(), "the other one still has it");
-        assert_eq!(wang.delete(&format!("/api/resources/{two}")).await.0, StatusCode::NO_CONTENT);
+        assert_eq!(
+            wang.delete(&format!("/api/resources/{two}")).await.0,
+            StatusCode::NO_CONTENT
+        );
         shelf.sweep(later(31), 30).await.expect("swept");
         assert!(object.exists(), "a day of grace");
         shelf.sweep(later(33), 30).await.expect("swept");
         assert!(!object.exists());
         // The same file may come again.
         let again = upload(&wang, &house, b"shared", &[("filename", "c.txt")]).await;
-        assert_eq!(wang.get(&format!("/api/resources/{again}/file")).await.0, StatusCode::OK);
+        assert_eq!(
+            wang.get(&format!("/api/resources/{again}/file")).await.0,
+            StatusCode::OK
+        );
     }
 }

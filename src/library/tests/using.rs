@@ -11,23 +11,44 @@ async fn many_resources_are_described_at_once_and_suggestions_are_confirmed() {
             let name = format!("三年级语文 第{n}课时.txt");
             ids.push(upload(&wang, &house, name.as_bytes(), &[("filename", &name)]).await);
         }
-        let set = json!({ "edition": "统编版", "keywords": ["西沙", "写景"], "confirm": ["grade"] });
-        let (status, changed) = wang.post("/api/resources/batch", json!({ "ids": ids, "set": set })).await;
+        let set =
+            json!({ "edition": "统编版", "keywords": ["西沙", "写景"], "confirm": ["grade"] });
+        let (status, changed) = wang
+            .post("/api/resources/batch", json!({ "ids": ids, "set": set }))
+            .await;
         assert_eq!(status, StatusCode::OK, "{changed}");
         for card in changed["items"].as_array().expect("a list") {
-            assert_eq!((&card["edition"], &card["keywords"]), (&json!("统编版"), &json!(["西沙", "写景"])));
-            let suggested: Vec<&str> =
-                card["suggested"].as_array().expect("a list").iter().filter_map(Value::as_str).collect();
-            assert!(!suggested.contains(&"grade") && suggested.contains(&"subject"), "{suggested:?}");
+            assert_eq!(
+                (&card["edition"], &card["keywords"]),
+                (&json!("统编版"), &json!(["西沙", "写景"]))
+            );
+            let suggested: Vec<&str> = card["suggested"]
+                .as_array()
+                .expect("a list")
+                .iter()
+                .filter_map(Value::as_str)
+                .collect();
+            assert!(
+                !suggested.contains(&"grade") && suggested.contains(&"subject"),
+                "{suggested:?}"
+            );
         }
-        let (_, found) = wang.get("/api/resources?edition=%E7%BB%9F%E7%BC%96%E7%89%88&sort=title").await;
+        let (_, found) = wang
+            .get("/api/resources?edition=%E7%BB%9F%E7%BC%96%E7%89%88&sort=title")
+            .await;
         assert_eq!(found["total"], 3);
         // One that is not theirs, and none is changed.
         let (chen, _) = house.signed_in("chen", Role::Teacher).await;
         let foreign = upload(&chen, &house, b"other", &[("filename", "b.txt")]).await;
         let all = json!({ "ids": [ids[0], foreign], "set": { "subject": "数学" } });
-        assert_eq!(wang.post("/api/resources/batch", all).await.0, StatusCode::FORBIDDEN);
-        assert_eq!(wang.get(&format!("/api/resources/{}", ids[0])).await.1["subject"], "语文");
+        assert_eq!(
+            wang.post("/api/resources/batch", all).await.0,
+            StatusCode::FORBIDDEN
+        );
+        assert_eq!(
+            wang.get(&format!("/api/resources/{}", ids[0])).await.1["subject"],
+            "语文"
+        );
     }
 }
 
@@ -39,19 +60,42 @@ async fn stars_comments_and_uses_are_counted_once_each() {
         let id = upload(&wang, &house, PLAN.as_bytes(), &[("filename", "教案.txt")]).await;
         let path = format!("/api/resources/{id}");
         for stars in [3, 5] {
-            let (status, rated) = li.send("PUT", &format!("{path}/rating"), Some(json!({ "stars": stars }))).await;
+            let (status, rated) = li
+                .send(
+                    "PUT",
+                    &format!("{path}/rating"),
+                    Some(json!({ "stars": stars })),
+                )
+                .await;
             assert_eq!((status, &rated["ratings"]), (StatusCode::OK, &json!(1)));
         }
-        let own = wang.clone().send("PUT", &format!("{path}/rating"), Some(json!({ "stars": 5 }))).await;
+        let own = wang
+            .clone()
+            .send(
+                "PUT",
+                &format!("{path}/rating"),
+                Some(json!({ "stars": 5 })),
+            )
+            .await;
         assert_eq!(own.0, StatusCode::CONFLICT);
-        let (status, comment) = li.post(&format!("{path}/comments"), json!({ "text": "导入很好\n谢谢" })).await;
+        let (status, comment) = li
+            .post(
+                &format!("{path}/comments"),
+                json!({ "text": "导入很好\n谢谢" }),
+            )
+            .await;
         assert_eq!(status, StatusCode::CREATED, "{comment}");
         li.get(&format!("{path}/file")).await;
         li.get(&format!("{path}/file")).await;
         wang.clone().get(&format!("{path}/file")).await;
         let (_, seen) = li.get(&path).await;
         assert_eq!(
-            (&seen["rating"], &seen["my_rating"], &seen["comments"], &seen["uses"]),
+            (
+                &seen["rating"],
+                &seen["my_rating"],
+                &seen["comments"],
+                &seen["uses"]
+            ),
             (&json!(5.0), &json!(5), &json!(1), &json!(1))
         );
         let remove = format!("{path}/comments/{}", comment["id"].as_str().expect("an id"));
@@ -66,26 +110,44 @@ async fn stars_comments_and_uses_are_counted_once_each() {
 async fn a_download_has_its_chinese_name_and_may_be_taken_in_parts() {
     for house in houses().await {
         let (wang, _) = house.signed_in("wang", Role::Teacher).await;
-        let id = upload(&wang, &house, PLAN.as_bytes(), &[("filename", "西沙群岛 教案.txt")]).await;
+        let id = upload(
+            &wang,
+            &house,
+            PLAN.as_bytes(),
+            &[("filename", "西沙群岛 教案.txt")],
+        )
+        .await;
         let ask = |range: Option<&str>| {
             let mut request = Request::builder().uri(format!("/api/resources/{id}/file?version=1"));
             request = request.header(header::COOKIE, wang.cookie.as_deref().expect("signed in"));
             if let Some(range) = range {
                 request = request.header(header::RANGE, range);
             }
-            house.router.clone().oneshot(request.body(Body::empty()).expect("a request"))
+            house
+                .router
+                .clone()
+                .oneshot(request.body(Body::empty()).expect("a request"))
         };
         let whole = ask(None).await.expect("infallible");
-        let name = whole.headers()[header::CONTENT_DISPOSITION].to_str().expect("ASCII").to_owned();
+        let name = whole.headers()[header::CONTENT_DISPOSITION]
+            .to_str()
+            .expect("ASCII")
+            .to_owned();
         assert!(
-            name.contains("filename*=UTF-8''%E8%A5%BF%E6%B2%99%E7%BE%A4%E5%B2%9B%20%E6%95%99%E6%A1%88.txt"),
+            name.contains(
+                "filename*=UTF-8''%E8%A5%BF%E6%B2%99%E7%BE%A4%E5%B2%9B%20%E6%95%99%E6%A1%88.txt"
+            ),
             "{name}"
         );
-        let bytes = axum::body::to_bytes(whole.into_body(), 1 << 20).await.expect("a body");
+        let bytes = axum::body::to_bytes(whole.into_body(), 1 << 20)
+            .await
+            .expect("a body");
         assert_eq!(bytes, PLAN.as_bytes());
         let part = ask(Some("bytes=9-11")).await.expect("infallible");
         assert_eq!(part.status(), StatusCode::PARTIAL_CONTENT);
-        let bytes = axum::body::to_bytes(part.into_body(), 1 << 20).await.expect("a body");
+        let bytes = axum::body::to_bytes(part.into_body(), 1 << 20)
+            .await
+            .expect("a body");
         assert_eq!(bytes, &PLAN.as_bytes()[9..12]);
     }
 }
@@ -94,36 +156,76 @@ async fn a_download_has_its_chinese_name_and_may_be_taken_in_parts() {
 async fn a_collection_keeps_its_order_and_downloads_as_one_zip() {
     for house in houses().await {
         let (mut wang, _) = house.signed_in("wang", Role::Teacher).await;
-        let (status, made) =
-            wang.post("/api/collections", json!({ "title": "第六单元", "visibility": "county" })).await;
+        let (status, made) = wang
+            .post(
+                "/api/collections",
+                json!({ "title": "第六单元", "visibility": "county" }),
+            )
+            .await;
         assert_eq!(status, StatusCode::CREATED, "{made}");
         let collection = made["id"].as_str().expect("an id").to_owned();
         let contents: [&[u8]; 2] = ["教案的内容".as_bytes(), "习题的内容".as_bytes()];
         let mut ids = Vec::new();
         for content in contents {
-            ids.push(upload(&wang, &house, content, &[("filename", "同名.txt"), ("collection", &collection)]).await);
+            ids.push(
+                upload(
+                    &wang,
+                    &house,
+                    content,
+                    &[("filename", "同名.txt"), ("collection", &collection)],
+                )
+                .await,
+            );
         }
         let path = format!("/api/collections/{collection}");
         ids.reverse();
-        let (status, set) = wang.send("PUT", &format!("{path}/items"), Some(json!({ "resource_ids": ids }))).await;
-        assert_eq!((status, &set["items"][0]["id"]), (StatusCode::OK, &json!(ids[0])), "{set}");
+        let (status, set) = wang
+            .send(
+                "PUT",
+                &format!("{path}/items"),
+                Some(json!({ "resource_ids": ids })),
+            )
+            .await;
+        assert_eq!(
+            (status, &set["items"][0]["id"]),
+            (StatusCode::OK, &json!(ids[0])),
+            "{set}"
+        );
         let mut request = Request::builder().uri(format!("{path}/zip"));
         request = request.header(header::COOKIE, wang.cookie.as_deref().expect("signed in"));
-        let answer = house.router.clone().oneshot(request.body(Body::empty()).expect("a request")).await;
+        let answer = house
+            .router
+            .clone()
+            .oneshot(request.body(Body::empty()).expect("a request"))
+            .await;
         let answer = answer.expect("infallible");
-        assert!(answer.headers()[header::CONTENT_DISPOSITION].to_str().expect("ASCII").ends_with("%E5%85%83.zip"));
-        let bytes = axum::body::to_bytes(answer.into_body(), 1 << 20).await.expect("a body");
+        assert!(
+            answer.headers()[header::CONTENT_DISPOSITION]
+                .to_str()
+                .expect("ASCII")
+                .ends_with("%E5%85%83.zip")
+        );
+        let bytes = axum::body::to_bytes(answer.into_body(), 1 << 20)
+            .await
+            .expect("a body");
         let mut archive = zip::ZipArchive::new(std::io::Cursor::new(bytes)).expect("a zip");
-        let names: Vec<String> = archive.file_names().map(|name| name.expect("UTF-8").into_owned()).collect();
+        let names: Vec<String> = archive
+            .file_names()
+            .map(|name| name.expect("UTF-8").into_owned())
+            .collect();
         assert_eq!(names, ["同名.txt", "同名 (2).txt"]);
         let mut first = String::new();
-        std::io::Read::read_to_string(&mut archive.by_name("同名.txt").expect("there"), &mut first).expect("read");
+        std::io::Read::read_to_string(&mut archive.by_name("同名.txt").expect("there"), &mut first)
+            .expect("read");
         assert_eq!(first, "习题的内容", "in the collection's order");
         // A stranger sees the collection, and of its contents what is theirs to see.
         let other = school(&house, "石桥村小学", None).await;
         let mut zhao = teacher_of(&house, other, "zhao").await;
         let (status, seen) = zhao.get(&path).await;
-        assert_eq!((status, &seen["items"], &seen["count"]), (StatusCode::OK, &json!([]), &json!(0)));
+        assert_eq!(
+            (status, &seen["items"], &seen["count"]),
+            (StatusCode::OK, &json!([]), &json!(0))
+        );
         assert_eq!(zhao.delete(&path).await.0, StatusCode::FORBIDDEN);
     }
 }
@@ -141,37 +243,115 @@ async fn a_plan_and_its_deck_know_each_other_and_the_lesson_they_are_for() {
         assert_eq!(status, StatusCode::CREATED, "{lesson}");
         let lesson = lesson["id"].as_str().expect("an id").to_owned();
         let links = |id: &str| format!("/api/resources/{id}/links");
-        assert_eq!(wang.post(&links(&plan), json!({ "resource_id": deck })).await.0, StatusCode::NO_CONTENT);
-        assert_eq!(wang.post(&links(&deck), json!({ "lesson_id": lesson })).await.0, StatusCode::NO_CONTENT);
+        assert_eq!(
+            wang.post(&links(&plan), json!({ "resource_id": deck }))
+                .await
+                .0,
+            StatusCode::NO_CONTENT
+        );
+        assert_eq!(
+            wang.post(&links(&deck), json!({ "lesson_id": lesson }))
+                .await
+                .0,
+            StatusCode::NO_CONTENT
+        );
         let (_, of_plan) = wang.get(&links(&plan)).await;
-        assert_eq!((&of_plan["resources"][0]["id"], &of_plan["lessons"][0]["id"]), (&json!(deck), &json!(lesson)));
-        assert_eq!(of_plan["lessons"][0]["bond"], "beside", "the plan leads to the lesson of its deck");
+        assert_eq!(
+            (&of_plan["resources"][0]["id"], &of_plan["lessons"][0]["id"]),
+            (&json!(deck), &json!(lesson))
+        );
+        assert_eq!(
+            of_plan["lessons"][0]["bond"], "beside",
+            "the plan leads to the lesson of its deck"
+        );
         let (_, of_deck) = wang.get(&links(&deck)).await;
-        assert_eq!((&of_deck["resources"][0]["id"], &of_deck["lessons"][0]["id"]), (&json!(plan), &json!(lesson)));
+        assert_eq!(
+            (&of_deck["resources"][0]["id"], &of_deck["lessons"][0]["id"]),
+            (&json!(plan), &json!(lesson))
+        );
         let (_, of_lesson) = wang.get(&format!("/api/lessons/{lesson}/resources")).await;
         let bonds = |of_lesson: &Value| -> Vec<(String, String)> {
             let items = of_lesson["items"].as_array().expect("a list").iter();
             let text = |value: &Value| value.as_str().expect("text").to_owned();
-            items.map(|item| (text(&item["id"]), text(&item["bond"]))).collect()
+            items
+                .map(|item| (text(&item["id"]), text(&item["bond"])))
+                .collect()
         };
-        assert_eq!(bonds(&of_lesson), [(deck.clone(), "linked".to_owned()), (plan.clone(), "beside".to_owned())]);
+        assert_eq!(
+            bonds(&of_lesson),
+            [
+                (deck.clone(), "linked".to_owned()),
+                (plan.clone(), "beside".to_owned())
+            ]
+        );
         // Who has a part in the lesson is led to what they may see, and no further.
         let (mut observer, _) = house.signed_in("guan", Role::Observer).await;
-        assert_eq!(bonds(&observer.get(&format!("/api/lessons/{lesson}/resources")).await.1).len(), 2);
-        wang.patch(&format!("/api/resources/{plan}"), json!({ "visibility": "private" })).await;
-        let (_, seen) = observer.get(&format!("/api/lessons/{lesson}/resources")).await;
+        assert_eq!(
+            bonds(
+                &observer
+                    .get(&format!("/api/lessons/{lesson}/resources"))
+                    .await
+                    .1
+            )
+            .len(),
+            2
+        );
+        wang.patch(
+            &format!("/api/resources/{plan}"),
+            json!({ "visibility": "private" }),
+        )
+        .await;
+        let (_, seen) = observer
+            .get(&format!("/api/lessons/{lesson}/resources"))
+            .await;
         assert_eq!(bonds(&seen), [(deck.clone(), "linked".to_owned())]);
-        wang.patch(&format!("/api/resources/{deck}"), json!({ "visibility": "private" })).await;
-        assert_eq!(bonds(&observer.get(&format!("/api/lessons/{lesson}/resources")).await.1), []);
+        wang.patch(
+            &format!("/api/resources/{deck}"),
+            json!({ "visibility": "private" }),
+        )
+        .await;
+        assert_eq!(
+            bonds(
+                &observer
+                    .get(&format!("/api/lessons/{lesson}/resources"))
+                    .await
+                    .1
+            ),
+            []
+        );
         for id in [&plan, &deck] {
-            wang.patch(&format!("/api/resources/{id}"), json!({ "visibility": "school" })).await;
+            wang.patch(
+                &format!("/api/resources/{id}"),
+                json!({ "visibility": "school" }),
+            )
+            .await;
         }
         let (mut li, _) = house.signed_in("li", Role::Teacher).await;
-        assert_eq!(li.post(&links(&plan), json!({ "lesson_id": lesson })).await.0, StatusCode::NOT_FOUND);
-        assert_eq!(li.post(&links(&plan), json!({ "resource_id": deck })).await.0, StatusCode::FORBIDDEN);
-        assert_eq!(li.get(&links(&deck)).await.1["lessons"], json!([]), "a lesson that is not theirs is not told");
         assert_eq!(
-            wang.send("DELETE", &links(&plan), Some(json!({ "resource_id": deck }))).await.0,
+            li.post(&links(&plan), json!({ "lesson_id": lesson }))
+                .await
+                .0,
+            StatusCode::NOT_FOUND
+        );
+        assert_eq!(
+            li.post(&links(&plan), json!({ "resource_id": deck }))
+                .await
+                .0,
+            StatusCode::FORBIDDEN
+        );
+        assert_eq!(
+            li.get(&links(&deck)).await.1["lessons"],
+            json!([]),
+            "a lesson that is not theirs is not told"
+        );
+        assert_eq!(
+            wang.send(
+                "DELETE",
+                &links(&plan),
+                Some(json!({ "resource_id": deck }))
+            )
+            .await
+            .0,
             StatusCode::NO_CONTENT
         );
         assert_eq!(wang.get(&links(&deck)).await.1["resources"], json!([]));

@@ -6,7 +6,8 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Desk, Findings, IMAGE, PageFound, PageSize, READ, SHEETS, Scratch, UnderstandError, argument, record, told,
+    Desk, Findings, IMAGE, PageFound, PageSize, READ, SHEETS, Scratch, UnderstandError, argument,
+    record, told,
 };
 use crate::jobs::Running;
 use crate::library::facts::{Entry, Facts, Heading, Picture};
@@ -97,10 +98,19 @@ impl Desk {
         job: &Running,
     ) -> Result<Findings, UnderstandError> {
         let (out, seconds) = (scratch.file(OUT), WORDS_SECONDS.to_string());
-        let said = self.ask("words", hash, input, scratch, &["--seconds", &seconds], job).await?;
+        let said = self
+            .ask("words", hash, input, scratch, &["--seconds", &seconds], job)
+            .await?;
         let text = text_of(&said, &out).await?;
         let (title, author) = (title(said.title), title(said.author));
-        Ok(Findings { kind: said.kind, mime: said.mime, title, author, text, ..Findings::default() })
+        Ok(Findings {
+            kind: said.kind,
+            mime: said.mime,
+            title,
+            author,
+            text,
+            ..Findings::default()
+        })
     }
 
     pub(super) async fn inspect(
@@ -111,9 +121,14 @@ impl Desk {
         job: &Running,
     ) -> Result<Findings, UnderstandError> {
         let out = scratch.file(OUT);
-        let (most, seconds) = (self.most_pages.to_string(), self.document_seconds.to_string());
+        let (most, seconds) = (
+            self.most_pages.to_string(),
+            self.document_seconds.to_string(),
+        );
         let limits = ["--pages-max", &most, "--seconds", &seconds];
-        let said = self.ask("inspect", hash, input, scratch, &limits, job).await?;
+        let said = self
+            .ask("inspect", hash, input, scratch, &limits, job)
+            .await?;
         let text = text_of(&said, &out).await?;
         let pages = self.store_pages(hash, &out, said.pages, job).await?;
         let picture = match said.image {
@@ -133,7 +148,15 @@ impl Desk {
             notes: said.notes,
         };
         let (title, author) = (title(said.title), title(said.author));
-        Ok(Findings { kind: said.kind, mime: said.mime, title, author, text, pages, facts })
+        Ok(Findings {
+            kind: said.kind,
+            mime: said.mime,
+            title,
+            author,
+            text,
+            pages,
+            facts,
+        })
     }
 
     /// Runs the program; what its result names is in [`OUT`].
@@ -149,14 +172,23 @@ impl Desk {
         let out = scratch.file(OUT);
         tokio::fs::create_dir_all(&out).await?;
         let name = record::file_name(&self.db, hash).await?;
-        let arguments = [&[what, argument(input), argument(&out), "--name", &name], limits].concat();
-        let done = self.documents.run(&arguments, &scratch.0, &job.cancel, told(job)).await?;
-        let done: Done = serde_json::from_value(done).map_err(|_| UnderstandError::Nonsense("its last line"))?;
+        let arguments = [
+            &[what, argument(input), argument(&out), "--name", &name],
+            limits,
+        ]
+        .concat();
+        let done = self
+            .documents
+            .run(&arguments, &scratch.0, &job.cancel, told(job))
+            .await?;
+        let done: Done =
+            serde_json::from_value(done).map_err(|_| UnderstandError::Nonsense("its last line"))?;
         let result = inside(&out, &done.result)?;
         if tokio::fs::metadata(&result).await?.len() > MOST_RESULT {
             return Err(UnderstandError::Nonsense("the size of its result"));
         }
-        serde_json::from_slice(&tokio::fs::read(result).await?).map_err(|_| UnderstandError::Nonsense("its result"))
+        serde_json::from_slice(&tokio::fs::read(result).await?)
+            .map_err(|_| UnderstandError::Nonsense("its result"))
     }
 
     async fn store_pages(
@@ -174,15 +206,24 @@ impl Desk {
             }
             let drawn = match (&page.large, &page.small) {
                 (Some(large), Some(small)) => {
-                    self.store(hash, &PageSize::Large.name(page.n), &inside(out, large)?).await?;
-                    self.store(hash, &PageSize::Small.name(page.n), &inside(out, small)?).await?;
+                    self.store(hash, &PageSize::Large.name(page.n), &inside(out, large)?)
+                        .await?;
+                    self.store(hash, &PageSize::Small.name(page.n), &inside(out, small)?)
+                        .await?;
                     true
                 }
                 _ => false,
             };
             let text = bounded(page.text.as_bytes(), MOST_PAGE_TEXT);
-            pages.push(PageFound { number: page.n, width: page.width, height: page.height, drawn, text });
-            job.progress(READ + (1.0 - READ) * page.n as f64 / total).await;
+            pages.push(PageFound {
+                number: page.n,
+                width: page.width,
+                height: page.height,
+                drawn,
+                text,
+            });
+            job.progress(READ + (1.0 - READ) * page.n as f64 / total)
+                .await;
         }
         Ok(pages)
     }
@@ -193,18 +234,31 @@ impl Desk {
             return Err(UnderstandError::Nonsense("the size of its sheets"));
         }
         let nonsense = |_| UnderstandError::Nonsense("its sheets");
-        let sheets: Vec<Sheet> = serde_json::from_slice(&tokio::fs::read(path).await?).map_err(nonsense)?;
+        let sheets: Vec<Sheet> =
+            serde_json::from_slice(&tokio::fs::read(path).await?).map_err(nonsense)?;
         let json = serde_json::to_vec(&sheets).map_err(nonsense)?;
-        self.storage.put(&Key::derived(hash, SHEETS), json.into()).await?;
+        self.storage
+            .put(&Key::derived(hash, SHEETS), json.into())
+            .await?;
         Ok(sheets.len() as i64)
     }
 
-    async fn store_image(&self, hash: &str, out: &Path, image: SaidImage) -> Result<Picture, UnderstandError> {
+    async fn store_image(
+        &self,
+        hash: &str,
+        out: &Path,
+        image: SaidImage,
+    ) -> Result<Picture, UnderstandError> {
         if !SHOWN.contains(&image.mime.as_str()) {
             return Err(UnderstandError::Nonsense("the type of a picture"));
         }
-        self.store(hash, IMAGE, &inside(out, &image.stripped)?).await?;
-        Ok(Picture { width: image.width, height: image.height, mime: Some(image.mime) })
+        self.store(hash, IMAGE, &inside(out, &image.stripped)?)
+            .await?;
+        Ok(Picture {
+            width: image.width,
+            height: image.height,
+            mime: Some(image.mime),
+        })
     }
 }
 
@@ -217,14 +271,19 @@ async fn text_of(said: &Said, out: &Path) -> Result<String, UnderstandError> {
 }
 
 fn title(text: Option<String>) -> Option<String> {
-    text.map(|text| bounded(text.trim().as_bytes(), MOST_TITLE)).filter(|text| !text.is_empty())
+    text.map(|text| bounded(text.trim().as_bytes(), MOST_TITLE))
+        .filter(|text| !text.is_empty())
 }
 
 /// The beginning of a text file.
 async fn head_of(path: &Path) -> Result<String, UnderstandError> {
     let mut head = Vec::new();
     let file = tokio::fs::File::open(path).await?;
-    tokio::io::AsyncReadExt::read_to_end(&mut tokio::io::AsyncReadExt::take(file, MOST_TEXT as u64), &mut head).await?;
+    tokio::io::AsyncReadExt::read_to_end(
+        &mut tokio::io::AsyncReadExt::take(file, MOST_TEXT as u64),
+        &mut head,
+    )
+    .await?;
     Ok(bounded(&head, MOST_TEXT))
 }
 
@@ -233,7 +292,11 @@ fn inside(out: &Path, name: &str) -> Result<std::path::PathBuf, UnderstandError>
     let plain = !name.is_empty() && !name.starts_with('.') && !name.contains(['/', '\\', '\0']);
     let path = out.join(name);
     let is_file = plain && std::fs::symlink_metadata(&path).is_ok_and(|meta| meta.is_file());
-    if is_file { Ok(path) } else { Err(UnderstandError::Nonsense("the name of a file")) }
+    if is_file {
+        Ok(path)
+    } else {
+        Err(UnderstandError::Nonsense("the name of a file"))
+    }
 }
 
 /// Valid text without zero characters, which PostgreSQL does not keep.
@@ -251,7 +314,14 @@ mod tests {
         std::fs::write(folder.path().join("p1-l.webp"), b"x").expect("written");
         std::os::unix::fs::symlink("/etc/passwd", folder.path().join("link.webp")).expect("made");
         assert!(inside(folder.path(), "p1-l.webp").is_ok());
-        for name in ["", "../p1-l.webp", "/etc/passwd", ".hidden", "gone.webp", "link.webp"] {
+        for name in [
+            "",
+            "../p1-l.webp",
+            "/etc/passwd",
+            ".hidden",
+            "gone.webp",
+            "link.webp",
+        ] {
             assert!(inside(folder.path(), name).is_err(), "{name}");
         }
     }

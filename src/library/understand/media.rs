@@ -5,10 +5,12 @@ use std::path::Path;
 use serde_json::{Value, json};
 use sqlx::{Any, Transaction};
 
-use super::{Desk, Findings, INPUT, POSTER, RENDITION, Scratch, UnderstandError, argument, record, told};
+use super::{
+    Desk, Findings, INPUT, POSTER, RENDITION, Scratch, UnderstandError, argument, record, told,
+};
 use crate::db::DbError;
-use crate::identity::PersonId;
-use crate::jobs::{Failure, JobId, Jobs, NewJob, Owner, Running};
+use crate::ids::{JobId, PersonId};
+use crate::jobs::{Failure, Jobs, NewJob, Owner, Running};
 use crate::library::facts::{Facts, Media, Plays, Stream};
 use crate::library::sniff;
 use crate::worker::WorkerError;
@@ -26,7 +28,15 @@ pub(super) async fn order_playable(
     person: Option<PersonId>,
 ) -> Result<JobId, DbError> {
     let key = format!("playable:{hash}");
-    jobs.submit_in(tx, NewJob { kind: "playable", key, owner: person.map(Owner::Person) }).await
+    jobs.submit_in(
+        tx,
+        NewJob {
+            kind: "playable",
+            key,
+            owner: person.map(Owner::Person),
+        },
+    )
+    .await
 }
 
 impl Desk {
@@ -37,26 +47,50 @@ impl Desk {
         scratch: &Scratch,
         job: &Running,
     ) -> Result<Findings, UnderstandError> {
-        let said = self.media.run(&["probe", argument(input)], &scratch.0, &job.cancel, told(job)).await?;
+        let said = self
+            .media
+            .run(
+                &["probe", argument(input)],
+                &scratch.0,
+                &job.cancel,
+                told(job),
+            )
+            .await?;
         let streams = streams(&said);
         let has = |kind: &str| streams.iter().any(|stream| stream.kind == kind);
         let (moves, sounds) = (has("video"), has("audio"));
         if !moves && !sounds {
-            return Err(
-                WorkerError::BadInput { code: "broken".into(), message: "no sound and no picture".into() }.into()
-            );
+            return Err(WorkerError::BadInput {
+                code: "broken".into(),
+                message: "no sound and no picture".into(),
+            }
+            .into());
         }
         let has_poster = moves && self.poster(hash, input, scratch, job).await?;
         let mut head = vec![0; 64];
-        let read = tokio::io::AsyncReadExt::read(&mut tokio::fs::File::open(input).await?, &mut head).await?;
-        let mime = mime(sniff::sniff(&head[..read]).mime, said["format"].as_str().unwrap_or_default(), moves);
+        let read =
+            tokio::io::AsyncReadExt::read(&mut tokio::fs::File::open(input).await?, &mut head)
+                .await?;
+        let mime = mime(
+            sniff::sniff(&head[..read]).mime,
+            said["format"].as_str().unwrap_or_default(),
+            moves,
+        );
         let duration_ms = said["duration_ms"].as_i64();
         let plays = browsers_play(mime, &streams).then_some(Plays::Original);
-        let media = Media { duration_ms, streams, has_poster, plays };
+        let media = Media {
+            duration_ms,
+            streams,
+            has_poster,
+            plays,
+        };
         Ok(Findings {
             kind: if moves { "video" } else { "audio" }.into(),
             mime: mime.into(),
-            facts: Facts { media: Some(media), ..Facts::default() },
+            facts: Facts {
+                media: Some(media),
+                ..Facts::default()
+            },
             ..Findings::default()
         })
     }
@@ -69,8 +103,20 @@ impl Desk {
         scratch: &Scratch,
         job: &Running,
     ) -> Result<bool, UnderstandError> {
-        let arguments = ["poster", "--input", argument(input), "--output", POSTER, "--at", POSTER_AT];
-        match self.media.run(&arguments, &scratch.0, &job.cancel, told(job)).await {
+        let arguments = [
+            "poster",
+            "--input",
+            argument(input),
+            "--output",
+            POSTER,
+            "--at",
+            POSTER_AT,
+        ];
+        match self
+            .media
+            .run(&arguments, &scratch.0, &job.cancel, told(job))
+            .await
+        {
             Ok(_) => {
                 self.store(hash, POSTER, &scratch.file(POSTER)).await?;
                 Ok(true)
@@ -99,7 +145,9 @@ impl Desk {
 
     /// One clip on one canvas, with its sound.
     async fn rendition(&self, hash: &str, job: &Running) -> Result<(), UnderstandError> {
-        let facts = record::facts(&self.db, hash).await?.ok_or(UnderstandError::Gone)?;
+        let facts = record::facts(&self.db, hash)
+            .await?
+            .ok_or(UnderstandError::Gone)?;
         let media = facts.media.clone().ok_or(UnderstandError::Gone)?;
         let scratch = self.scratch(job)?;
         self.bring(hash, &scratch).await?;
@@ -113,17 +161,32 @@ impl Desk {
         });
         tokio::fs::write(scratch.file("manifest.json"), manifest.to_string()).await?;
         let program = if has("video") { "mp4" } else { "voices" };
-        let arguments = [program, "--manifest", "manifest.json", "--output", RENDITION];
-        self.media.run(&arguments, &scratch.0, &job.cancel, told(job)).await?;
-        self.store(hash, RENDITION, &scratch.file(RENDITION)).await?;
-        let media = Some(Media { plays: Some(Plays::Rendition), ..media });
+        let arguments = [
+            program,
+            "--manifest",
+            "manifest.json",
+            "--output",
+            RENDITION,
+        ];
+        self.media
+            .run(&arguments, &scratch.0, &job.cancel, told(job))
+            .await?;
+        self.store(hash, RENDITION, &scratch.file(RENDITION))
+            .await?;
+        let media = Some(Media {
+            plays: Some(Plays::Rendition),
+            ..media
+        });
         record::set_facts(&self.db, hash, &Facts { media, ..facts }).await?;
         Ok(())
     }
 }
 
 fn streams(said: &Value) -> Vec<Stream> {
-    let all = said["streams"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let all = said["streams"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default();
     let streams = all.iter().take(MOST_STREAMS).map(|stream| Stream {
         kind: stream["kind"].as_str().unwrap_or_default().to_owned(),
         codec: stream["codec"].as_str().unwrap_or_default().to_owned(),
@@ -170,7 +233,11 @@ mod tests {
     use super::*;
 
     fn stream(kind: &str, codec: &str) -> Stream {
-        Stream { kind: kind.into(), codec: codec.into(), ..Stream::default() }
+        Stream {
+            kind: kind.into(),
+            codec: codec.into(),
+            ..Stream::default()
+        }
     }
 
     #[test]
@@ -179,7 +246,10 @@ mod tests {
         assert!(browsers_play("video/mp4", &usual));
         assert!(!browsers_play("video/x-msvideo", &usual));
         assert!(!browsers_play("video/mp4", &[stream("video", "mpeg4")]));
-        assert!(browsers_play("audio/mpeg", &[stream("audio", "mp3"), stream("video", "mjpeg")]));
+        assert!(browsers_play(
+            "audio/mpeg",
+            &[stream("audio", "mp3"), stream("video", "mjpeg")]
+        ));
         // A Matroska file with H264 is no WebM.
         assert!(!browsers_play("video/webm", &usual));
     }

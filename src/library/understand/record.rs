@@ -5,28 +5,31 @@ use sqlx::{Any, Transaction};
 use super::{Findings, UnderstandError};
 use crate::db::{Db, DbError};
 use crate::error::{Error, Result};
-use crate::identity::PersonId;
+use crate::ids::{PersonId, ResourceId};
 use crate::library::describe::{Description, stem};
 use crate::library::facts::Facts;
-use crate::library::{ResourceId, shelf, suggest};
+use crate::library::{shelf, suggest};
 
 /// What a reader of cards is told of a failure at most.
 const MOST_WORDS: usize = 300;
 
 /// What the first look said a content is.
 pub async fn kind(db: &Db, hash: &str) -> Result<Option<String>, DbError> {
-    let row: Option<(String,)> =
-        sqlx::query_as("SELECT type FROM blobs WHERE hash = $1").bind(hash).fetch_optional(db.pool()).await?;
+    let row: Option<(String,)> = sqlx::query_as("SELECT type FROM blobs WHERE hash = $1")
+        .bind(hash)
+        .fetch_optional(db.pool())
+        .await?;
     Ok(row.map(|(kind,)| kind))
 }
 
 /// The name under which a content came first: a hint, never believed.
 pub async fn file_name(db: &Db, hash: &str) -> Result<String, DbError> {
-    let row: Option<(String,)> =
-        sqlx::query_as("SELECT file_name FROM resource_versions WHERE hash = $1 ORDER BY created_at LIMIT 1")
-            .bind(hash)
-            .fetch_optional(db.pool())
-            .await?;
+    let row: Option<(String,)> = sqlx::query_as(
+        "SELECT file_name FROM resource_versions WHERE hash = $1 ORDER BY created_at LIMIT 1",
+    )
+    .bind(hash)
+    .fetch_optional(db.pool())
+    .await?;
     Ok(row.map(|(name,)| name).unwrap_or_default())
 }
 
@@ -49,7 +52,10 @@ pub(super) async fn write(
     .bind(found.pages.len() as i64)
     .execute(&mut **tx)
     .await?;
-    sqlx::query("DELETE FROM blob_pages WHERE hash = $1").bind(hash).execute(&mut **tx).await?;
+    sqlx::query("DELETE FROM blob_pages WHERE hash = $1")
+        .bind(hash)
+        .execute(&mut **tx)
+        .await?;
     for page in &found.pages {
         sqlx::query(
             "INSERT INTO blob_pages (hash, number, width, height, drawn, body) VALUES ($1, $2, $3, $4, $5, $6)",
@@ -68,22 +74,29 @@ pub(super) async fn write(
 
 /// Whether nothing but the first look is known of a content.
 pub async fn is_waiting(db: &Db, hash: &str) -> Result<bool, DbError> {
-    let (waiting,): (i64,) = sqlx::query_as("SELECT COUNT(*) FROM blobs WHERE hash = $1 AND state = 'waiting'")
-        .bind(hash)
-        .fetch_one(db.pool())
-        .await?;
+    let (waiting,): (i64,) =
+        sqlx::query_as("SELECT COUNT(*) FROM blobs WHERE hash = $1 AND state = 'waiting'")
+            .bind(hash)
+            .fetch_one(db.pool())
+            .await?;
     Ok(waiting > 0)
 }
 
 /// What a content says, while everything else of it is not known yet. What is understood meanwhile stays as it is.
-pub(super) async fn write_words(db: &Db, hash: &str, found: &Findings) -> Result<(), UnderstandError> {
+pub(super) async fn write_words(
+    db: &Db,
+    hash: &str,
+    found: &Findings,
+) -> Result<(), UnderstandError> {
     let mut tx = db.begin().await?;
-    let waiting = sqlx::query("UPDATE blobs SET title = $2, author = $3 WHERE hash = $1 AND state = 'waiting'")
-        .bind(hash)
-        .bind(&found.title)
-        .bind(&found.author)
-        .execute(&mut *tx)
-        .await?;
+    let waiting = sqlx::query(
+        "UPDATE blobs SET title = $2, author = $3 WHERE hash = $1 AND state = 'waiting'",
+    )
+    .bind(hash)
+    .bind(&found.title)
+    .bind(&found.author)
+    .execute(&mut *tx)
+    .await?;
     if waiting.rows_affected() > 0 {
         write_text(&mut tx, hash, found).await?;
         tx.commit().await?;
@@ -92,7 +105,11 @@ pub(super) async fn write_words(db: &Db, hash: &str, found: &Findings) -> Result
 }
 
 /// The text, with what it means for the resources that show this content.
-async fn write_text(tx: &mut Transaction<'static, Any>, hash: &str, found: &Findings) -> Result<()> {
+async fn write_text(
+    tx: &mut Transaction<'static, Any>,
+    hash: &str,
+    found: &Findings,
+) -> Result<()> {
     sqlx::query(
         "INSERT INTO blob_texts (hash, body) VALUES ($1, $2) ON CONFLICT (hash) DO UPDATE SET body = excluded.body",
     )
@@ -109,18 +126,24 @@ async fn write_text(tx: &mut Transaction<'static, Any>, hash: &str, found: &Find
 }
 
 /// Who brought a content first.
-pub async fn giver(tx: &mut Transaction<'static, Any>, hash: &str) -> Result<Option<PersonId>, DbError> {
-    let row: Option<(PersonId,)> =
-        sqlx::query_as("SELECT person_id FROM resource_versions WHERE hash = $1 ORDER BY created_at LIMIT 1")
-            .bind(hash)
-            .fetch_optional(&mut **tx)
-            .await?;
+pub async fn giver(
+    tx: &mut Transaction<'static, Any>,
+    hash: &str,
+) -> Result<Option<PersonId>, DbError> {
+    let row: Option<(PersonId,)> = sqlx::query_as(
+        "SELECT person_id FROM resource_versions WHERE hash = $1 ORDER BY created_at LIMIT 1",
+    )
+    .bind(hash)
+    .fetch_optional(&mut **tx)
+    .await?;
     Ok(row.map(|(person,)| person))
 }
 
 pub async fn facts(db: &Db, hash: &str) -> Result<Option<Facts>, DbError> {
-    let row: Option<(String,)> =
-        sqlx::query_as("SELECT facts FROM blobs WHERE hash = $1").bind(hash).fetch_optional(db.pool()).await?;
+    let row: Option<(String,)> = sqlx::query_as("SELECT facts FROM blobs WHERE hash = $1")
+        .bind(hash)
+        .fetch_optional(db.pool())
+        .await?;
     Ok(row.map(|(facts,)| Facts::of(&facts)))
 }
 
@@ -152,22 +175,32 @@ pub async fn fail(db: &Db, hash: &str, code: &str, why: &str) -> Result<()> {
 
 /// Forgets a failure; refuses when there is none.
 pub async fn start_anew(tx: &mut Transaction<'static, Any>, hash: &str) -> Result<()> {
-    let ready: (i64,) = sqlx::query_as("SELECT COUNT(*) FROM blobs WHERE hash = $1 AND state = 'ready'")
-        .bind(hash)
-        .fetch_one(&mut **tx)
-        .await?;
+    let ready: (i64,) =
+        sqlx::query_as("SELECT COUNT(*) FROM blobs WHERE hash = $1 AND state = 'ready'")
+            .bind(hash)
+            .fetch_one(&mut **tx)
+            .await?;
     if ready.0 > 0 {
-        return Err(Error::conflict("understood", "这个文件已经处理完成。", "This file has been processed already."));
+        return Err(Error::conflict(
+            "understood",
+            "这个文件已经处理完成。",
+            "This file has been processed already.",
+        ));
     }
-    sqlx::query("UPDATE blobs SET state = 'waiting', problem = NULL, problem_text = NULL WHERE hash = $1")
-        .bind(hash)
-        .execute(&mut **tx)
-        .await?;
+    sqlx::query(
+        "UPDATE blobs SET state = 'waiting', problem = NULL, problem_text = NULL WHERE hash = $1",
+    )
+    .bind(hash)
+    .execute(&mut **tx)
+    .await?;
     Ok(())
 }
 
 /// Resources of which a version has this content.
-async fn showing(tx: &mut Transaction<'static, Any>, hash: &str) -> Result<Vec<ResourceId>, DbError> {
+async fn showing(
+    tx: &mut Transaction<'static, Any>,
+    hash: &str,
+) -> Result<Vec<ResourceId>, DbError> {
     let rows: Vec<(ResourceId,)> = sqlx::query_as(
         "SELECT DISTINCT r.id FROM resources r JOIN resource_versions v ON v.resource_id = r.id
          WHERE v.hash = $1 AND r.removed_at IS NULL",
@@ -195,7 +228,11 @@ struct Suggestible {
 }
 
 /// Fills fields that are empty, or were only guessed before, with what the text says. What a person emptied stays empty.
-async fn refine(tx: &mut Transaction<'static, Any>, id: ResourceId, found: &Findings) -> Result<()> {
+async fn refine(
+    tx: &mut Transaction<'static, Any>,
+    id: ResourceId,
+    found: &Findings,
+) -> Result<()> {
     let row: Suggestible = sqlx::query_as(
         "SELECT r.owner_id, v.file_name, v.folder, r.stage, r.grade, r.subject, r.edition, r.volume, r.unit, r.period, r.suggested,
             r.settled
@@ -204,8 +241,17 @@ async fn refine(tx: &mut Transaction<'static, Any>, id: ResourceId, found: &Find
     .bind(id)
     .fetch_one(&mut **tx)
     .await?;
-    let text = format!("{}\n{}", found.title.as_deref().unwrap_or_default(), found.beginning());
-    let hints = suggest::Hints { name: stem(&row.file_name), folder: &row.folder, file_type: &found.kind, text: &text };
+    let text = format!(
+        "{}\n{}",
+        found.title.as_deref().unwrap_or_default(),
+        found.beginning()
+    );
+    let hints = suggest::Hints {
+        name: stem(&row.file_name),
+        folder: &row.folder,
+        file_type: &found.kind,
+        text: &text,
+    };
     let habits = suggest::Habits::of(tx, row.owner_id).await?;
     let guess = suggest::suggest(&hints, &habits);
     let mut suggested: Vec<String> = serde_json::from_str(&row.suggested).unwrap_or_default();
@@ -213,7 +259,10 @@ async fn refine(tx: &mut Transaction<'static, Any>, id: ResourceId, found: &Find
     let mut settle = |field: &str, present: &str, guess: &Option<String>| -> String {
         let was_guessed = suggested.iter().any(|name| name == field);
         match guess {
-            Some(guess) if was_guessed || (present.is_empty() && !settled.iter().any(|name| name == field)) => {
+            Some(guess)
+                if was_guessed
+                    || (present.is_empty() && !settled.iter().any(|name| name == field)) =>
+            {
                 if !was_guessed {
                     suggested.push(field.to_owned());
                 }
@@ -222,7 +271,16 @@ async fn refine(tx: &mut Transaction<'static, Any>, id: ResourceId, found: &Find
             _ => present.to_owned(),
         }
     };
-    let Description { stage, grade, subject, edition, volume, unit, period, .. } = &guess;
+    let Description {
+        stage,
+        grade,
+        subject,
+        edition,
+        volume,
+        unit,
+        period,
+        ..
+    } = &guess;
     let fields = [
         settle("stage", &row.stage, stage),
         settle("grade", &row.grade, grade),
@@ -232,7 +290,9 @@ async fn refine(tx: &mut Transaction<'static, Any>, id: ResourceId, found: &Find
         settle("unit", &row.unit, unit),
         settle("period", &row.period, period),
     ];
-    let kind = guess.kind.filter(|_| suggested.iter().any(|name| name == "type"));
+    let kind = guess
+        .kind
+        .filter(|_| suggested.iter().any(|name| name == "type"));
     let mut update = sqlx::query(
         "UPDATE resources SET stage = $2, grade = $3, subject = $4, edition = $5, volume = $6, unit = $7, period = $8,
             kind = COALESCE($9, kind), suggested = $10 WHERE id = $1",
@@ -241,7 +301,11 @@ async fn refine(tx: &mut Transaction<'static, Any>, id: ResourceId, found: &Find
     for field in fields {
         update = update.bind(field);
     }
-    update.bind(kind).bind(shelf::json(&suggested)?).execute(&mut **tx).await?;
+    update
+        .bind(kind)
+        .bind(shelf::json(&suggested)?)
+        .execute(&mut **tx)
+        .await?;
     Ok(())
 }
 

@@ -9,8 +9,9 @@ use std::io::Read;
 
 use super::{Upload, Uploads, blocking, failed};
 use crate::error::{Error, Result, Text};
+use crate::ids::{ResourceId, UploadId};
 use crate::library::shelf::{Arrival, Content};
-use crate::library::{ResourceId, UploadId, sniff};
+use crate::library::sniff;
 use crate::storage::{Key, StorageError};
 
 impl Uploads {
@@ -38,16 +39,26 @@ impl Uploads {
             let path = path.clone();
             blocking(move || {
                 let mut head = Vec::new();
-                File::open(path)?.take(sniff::HEAD_BYTES as u64).read_to_end(&mut head)?;
+                File::open(path)?
+                    .take(sniff::HEAD_BYTES as u64)
+                    .read_to_end(&mut head)?;
                 Ok(head)
             })
             .await
             .map_err(failed)?
         };
-        let content = Content { hash, size_bytes: upload.size_bytes, sniffed: sniff::sniff(&head) };
+        let content = Content {
+            hash,
+            size_bytes: upload.size_bytes,
+            sniffed: sniff::sniff(&head),
+        };
         // Content that nobody has any more is not removed between these two steps.
         let _kept = self.inner.shelf.keep_content().await;
-        self.inner.storage.take_file(&Key::blob(&content.hash), &path).await.map_err(away)?;
+        self.inner
+            .storage
+            .take_file(&Key::blob(&content.hash), &path)
+            .await
+            .map_err(away)?;
         let arrival = Arrival {
             person: upload.person,
             file_name: upload.file_name.clone(),

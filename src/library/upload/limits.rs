@@ -11,22 +11,36 @@ use crate::config;
 use crate::db::{Db, millis};
 use crate::error::{Error, Result, Text};
 use crate::extract::now;
-use crate::identity::{Actor, PersonId};
-use crate::schools::SchoolId;
+use crate::identity::Actor;
+use crate::ids::{PersonId, SchoolId};
 
 /// Unfinished uploads of one person: a large folder, begun at once.
 const MOST_UNFINISHED: i64 = 2000;
 
 /// Refuses what does not fit.
-pub async fn check(db: &Db, limits: &config::Library, folder: &Path, actor: &Actor, size_bytes: u64) -> Result<()> {
+pub async fn check(
+    db: &Db,
+    limits: &config::Library,
+    folder: &Path,
+    actor: &Actor,
+    size_bytes: u64,
+) -> Result<()> {
     if size_bytes == 0 {
-        return Err(Error::field("size", "文件是空的，没有内容可以上传。", "The file is empty."));
+        return Err(Error::field(
+            "size",
+            "文件是空的，没有内容可以上传。",
+            "The file is empty.",
+        ));
     }
     if size_bytes > limits.max_file_bytes {
         return Err(too_much(
             "file_too_large",
             StatusCode::PAYLOAD_TOO_LARGE,
-            format!("文件有 {}，单个文件最大 {}。", in_words(size_bytes), in_words(limits.max_file_bytes)),
+            format!(
+                "文件有 {}，单个文件最大 {}。",
+                in_words(size_bytes),
+                in_words(limits.max_file_bytes)
+            ),
             format!(
                 "The file has {}; a file may have at most {}.",
                 in_words(size_bytes),
@@ -43,20 +57,38 @@ pub async fn check(db: &Db, limits: &config::Library, folder: &Path, actor: &Act
             "You have too many unfinished uploads. Finish or cancel some first.",
         ));
     }
-    let left = limits.person_quota_bytes.saturating_sub(used_by_person(db, person).await? + pending);
+    let left = limits
+        .person_quota_bytes
+        .saturating_sub(used_by_person(db, person).await? + pending);
     fits(size_bytes, left, "quota_exceeded", "您的空间", "Your space")?;
     if let Some(school) = actor.school() {
-        let left = limits.school_quota_bytes.saturating_sub(used_by_school(db, school.id).await? + pending);
-        fits(size_bytes, left, "school_quota_exceeded", "贵校的空间", "Your school's space")?;
+        let left = limits
+            .school_quota_bytes
+            .saturating_sub(used_by_school(db, school.id).await? + pending);
+        fits(
+            size_bytes,
+            left,
+            "school_quota_exceeded",
+            "贵校的空间",
+            "Your school's space",
+        )?;
     }
-    let left = free_bytes(folder).map_err(Error::internal)?.saturating_sub(limits.min_free_bytes + pending);
+    let left = free_bytes(folder)
+        .map_err(Error::internal)?
+        .saturating_sub(limits.min_free_bytes + pending);
     if size_bytes > left {
         return Err(disk_full());
     }
     Ok(())
 }
 
-fn fits(size_bytes: u64, left: u64, code: &'static str, whose_zh: &str, whose_en: &str) -> Result<()> {
+fn fits(
+    size_bytes: u64,
+    left: u64,
+    code: &'static str,
+    whose_zh: &str,
+    whose_en: &str,
+) -> Result<()> {
     if size_bytes <= left {
         return Ok(());
     }
@@ -64,7 +96,9 @@ fn fits(size_bytes: u64, left: u64, code: &'static str, whose_zh: &str, whose_en
     Err(too_much(
         code,
         StatusCode::PAYLOAD_TOO_LARGE,
-        format!("{whose_zh}还剩 {left}，放不下这个 {size} 的文件。可以删除不再需要的资源，或请管理员增加空间。"),
+        format!(
+            "{whose_zh}还剩 {left}，放不下这个 {size} 的文件。可以删除不再需要的资源，或请管理员增加空间。"
+        ),
         format!(
             "{whose_en} has {left} left, too little for this file of {size}. Remove what is not needed, or ask the administrator for more."
         ),
@@ -72,7 +106,11 @@ fn fits(size_bytes: u64, left: u64, code: &'static str, whose_zh: &str, whose_en
 }
 
 fn too_much(code: &'static str, status: StatusCode, zh: String, en: String) -> Error {
-    Error::Prescribed { status, code, text: Text::with(zh, en) }
+    Error::Prescribed {
+        status,
+        code,
+        text: Text::with(zh, en),
+    }
 }
 
 /// The disk of the data directory has no room; what was sent so far is kept.

@@ -25,13 +25,23 @@ impl Checkpoint {
     }
 
     fn of(received: u64, hasher: &Sha256) -> Self {
-        Self { received, hasher: hex::encode(hasher.serialize()) }
+        Self {
+            received,
+            hasher: hex::encode(hasher.serialize()),
+        }
     }
 
     fn hasher(&self) -> io::Result<Sha256> {
-        let state = hex::decode(&self.hasher).ok().and_then(|state| state.as_slice().try_into().ok());
+        let state = hex::decode(&self.hasher)
+            .ok()
+            .and_then(|state| state.as_slice().try_into().ok());
         let hasher = state.and_then(|state| Sha256::deserialize(&state).ok());
-        hasher.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "the upload's hash state is damaged"))
+        hasher.ok_or_else(|| {
+            io::Error::new(
+                io::ErrorKind::InvalidData,
+                "the upload's hash state is damaged",
+            )
+        })
     }
 
     /// The SHA-256 of what has come, in hexadecimal digits.
@@ -65,10 +75,17 @@ impl Part {
     pub fn open(path: &Path, checkpoint: &Checkpoint) -> io::Result<Part> {
         let file = OpenOptions::new().write(true).open(path)?;
         if file.metadata()?.len() < checkpoint.received {
-            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the upload's file is shorter than acknowledged"));
+            return Err(io::Error::new(
+                io::ErrorKind::UnexpectedEof,
+                "the upload's file is shorter than acknowledged",
+            ));
         }
         file.set_len(checkpoint.received)?;
-        Ok(Part { file: Arc::new(file), offset: checkpoint.received, hasher: checkpoint.hasher()? })
+        Ok(Part {
+            file: Arc::new(file),
+            offset: checkpoint.received,
+            hasher: checkpoint.hasher()?,
+        })
     }
 
     pub fn write(&mut self, pieces: &[Bytes]) -> io::Result<()> {
@@ -82,7 +99,10 @@ impl Part {
 
     /// What is written by now. It counts when it is [synced](Written::sync); more may be written meanwhile.
     pub fn written(&self) -> Written {
-        Written { file: self.file.clone(), checkpoint: Checkpoint::of(self.offset, &self.hasher) }
+        Written {
+            file: self.file.clone(),
+            checkpoint: Checkpoint::of(self.offset, &self.hasher),
+        }
     }
 }
 
@@ -109,14 +129,19 @@ mod tests {
             let mut part = Part::open(&path, &checkpoint).expect("opens");
             let from = checkpoint.received as usize;
             let to = (from + cut).min(content.len());
-            part.write(&[Bytes::copy_from_slice(&content[from..to])]).expect("written");
+            part.write(&[Bytes::copy_from_slice(&content[from..to])])
+                .expect("written");
             let written = part.written();
             // What follows is killed before it is acknowledged.
-            part.write(&[Bytes::from_static(b"never acknowledged")]).expect("written");
+            part.write(&[Bytes::from_static(b"never acknowledged")])
+                .expect("written");
             checkpoint = written.sync().expect("on disk");
             cut = cut * 3 + 1;
         }
-        assert_eq!(checkpoint.sha256().expect("whole"), hex::encode(Sha256::digest(&content)));
+        assert_eq!(
+            checkpoint.sha256().expect("whole"),
+            hex::encode(Sha256::digest(&content))
+        );
         drop(Part::open(&path, &checkpoint).expect("opens"));
         assert_eq!(std::fs::read(&path).expect("read"), content);
     }
@@ -126,7 +151,10 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("part");
         Part::create(&path).expect("made");
-        let checkpoint = Checkpoint { received: 5, ..Checkpoint::start() };
+        let checkpoint = Checkpoint {
+            received: 5,
+            ..Checkpoint::start()
+        };
         assert!(Part::open(&path, &checkpoint).is_err());
     }
 }

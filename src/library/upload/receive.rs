@@ -50,8 +50,10 @@ impl Uploads {
         let (written, waiting) = mpsc::channel(WAITING);
         let pieces = Pieces::of(body, turn.leave.clone());
         // Both come to their end before the turn does: nothing is written or told behind the next request's back.
-        let (taken, kept) =
-            tokio::join!(self.take_in(&upload, pieces, expected, written), self.keep(upload.clone(), waiting));
+        let (taken, kept) = tokio::join!(
+            self.take_in(&upload, pieces, expected, written),
+            self.keep(upload.clone(), waiting)
+        );
         // A failure of the disk comes first: it is why the other hand had to stop.
         let upload = kept?;
         taken.map(|()| upload)
@@ -66,8 +68,13 @@ impl Uploads {
         written: mpsc::Sender<Written>,
     ) -> Result<()> {
         let (path, start) = (self.path(upload.id), upload.checkpoint.clone());
-        let mut writing: Writing = spawn_blocking(move || Part::open(&path, &start).map(|part| (part, None)));
-        let (mut came, mut asked, mut since) = (upload.checkpoint.received, upload.checkpoint.received, Instant::now());
+        let mut writing: Writing =
+            spawn_blocking(move || Part::open(&path, &start).map(|part| (part, None)));
+        let (mut came, mut asked, mut since) = (
+            upload.checkpoint.received,
+            upload.checkpoint.received,
+            Instant::now(),
+        );
         let part = loop {
             // On a slow line what is written goes to the disk before the next piece has come.
             let (piece, part) = tokio::join!(pieces.next(), passed_on(writing, &written));
@@ -80,7 +87,8 @@ impl Uploads {
             if let Some(expected) = &mut expected {
                 piece.iter().for_each(|bytes| expected.update(bytes));
             }
-            let due = expected.is_none() && (came - asked >= CHECKPOINT_BYTES || since.elapsed() >= CHECKPOINT_EVERY);
+            let due = expected.is_none()
+                && (came - asked >= CHECKPOINT_BYTES || since.elapsed() >= CHECKPOINT_EVERY);
             if due {
                 (asked, since) = (came, Instant::now());
             }
@@ -102,7 +110,11 @@ impl Uploads {
     }
 
     /// Waits for the disk, and then makes the offset one that may be told.
-    async fn keep(&self, mut upload: Upload, mut waiting: mpsc::Receiver<Written>) -> Result<Upload> {
+    async fn keep(
+        &self,
+        mut upload: Upload,
+        mut waiting: mpsc::Receiver<Written>,
+    ) -> Result<Upload> {
         while let Some(written) = waiting.recv().await {
             let checkpoint = blocking(move || written.sync()).await.map_err(failed)?;
             let expires: Timestamp = self.acknowledge(upload.id, &checkpoint).await?;
@@ -141,7 +153,9 @@ fn length(piece: &[Bytes]) -> u64 {
 
 /// Waits for the writing thread, and until the disk is not too far behind it.
 async fn passed_on(writing: Writing, written: &mpsc::Sender<Written>) -> Result<Part> {
-    let settled = writing.await.unwrap_or_else(|panic| Err(io::Error::other(panic)));
+    let settled = writing
+        .await
+        .unwrap_or_else(|panic| Err(io::Error::other(panic)));
     let (part, for_the_disk) = settled.map_err(failed)?;
     if let Some(for_the_disk) = for_the_disk {
         let gone = |_| Error::internal("nobody waits for the disk any more");
@@ -161,7 +175,12 @@ struct Pieces {
 
 impl Pieces {
     fn of(body: Body, leave: CancellationToken) -> Pieces {
-        Pieces { body: body.into_data_stream(), leave, over: false, broke: false }
+        Pieces {
+            body: body.into_data_stream(),
+            leave,
+            over: false,
+            broke: false,
+        }
     }
 
     /// The next piece; empty at the end.
@@ -170,7 +189,11 @@ impl Pieces {
         // On a slow line what has come is passed on before it would have waited longer than a checkpoint.
         let begun = Instant::now();
         while !self.over && size < PIECE_BYTES && begun.elapsed() < CHECKPOINT_EVERY {
-            let wait = if piece.is_empty() { STALL } else { CHECKPOINT_EVERY };
+            let wait = if piece.is_empty() {
+                STALL
+            } else {
+                CHECKPOINT_EVERY
+            };
             let next = tokio::select! {
                 next = tokio::time::timeout(wait, self.body.next()) => next,
                 () = self.leave.cancelled() => Ok(None),

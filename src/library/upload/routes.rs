@@ -16,11 +16,12 @@ use crate::app::App;
 use crate::db::{millis, time};
 use crate::error::{Error, Result};
 use crate::extract::{Json, Path, line, now};
-use crate::identity::{Actor, PersonId};
+use crate::identity::Actor;
+use crate::ids::{PersonId, ResourceId, UploadId};
 use crate::library::cards::{self, ResourceCard};
 use crate::library::describe::{Description, file_name, paragraph};
 use crate::library::reach::Reader;
-use crate::library::{ResourceId, UploadId, collections, resources};
+use crate::library::{collections, resources};
 
 /// Contents asked for at a time: a folder that is dragged in is asked for in slices.
 const MOST_KNOWN: usize = 200;
@@ -38,7 +39,10 @@ async fn discover(State(app): State<App>) -> Response {
     let headers = [
         (tus::VERSION, tus::PROTOCOL),
         (tus::EXTENSION, tus::EXTENSIONS),
-        (tus::MAX_SIZE, HeaderValue::from(app.config.library.max_file_bytes)),
+        (
+            tus::MAX_SIZE,
+            HeaderValue::from(app.config.library.max_file_bytes),
+        ),
         (tus::CHECKSUM_ALGORITHM, tus::ALGORITHMS),
     ];
     spoken((StatusCode::NO_CONTENT, headers).into_response())
@@ -56,7 +60,14 @@ async fn announce(app: App, actor: Actor, headers: HeaderMap, body: Body) -> Res
     let size_bytes = tus::number(&headers, &tus::LENGTH)?;
     let (name, wish) = wish(&app, &actor, &headers).await?;
     let uploads = &app.library.uploads;
-    limits::check(&app.db, &app.config.library, &uploads.inner.folder, &actor, size_bytes).await?;
+    limits::check(
+        &app.db,
+        &app.config.library,
+        &uploads.inner.folder,
+        &actor,
+        size_bytes,
+    )
+    .await?;
     let upload = Upload {
         id: UploadId::fresh(),
         person: PersonId(actor.id()),
@@ -71,27 +82,56 @@ async fn announce(app: App, actor: Actor, headers: HeaderMap, body: Body) -> Res
     uploads.create(&upload).await?;
     let location = format!("/api/uploads/{}", upload.id);
     let upload = match tus::carries_piece(&headers) {
-        true => uploads.take(upload.id, 0, body, Expected::read(&headers)?).await?,
+        true => {
+            uploads
+                .take(upload.id, 0, body, Expected::read(&headers)?)
+                .await?
+        }
         false => upload,
     };
     let mut response = standing(&upload, StatusCode::CREATED);
-    response.headers_mut().insert(header::LOCATION, HeaderValue::try_from(location).map_err(Error::internal)?);
+    response.headers_mut().insert(
+        header::LOCATION,
+        HeaderValue::try_from(location).map_err(Error::internal)?,
+    );
     Ok(response)
 }
 
 /// What the metadata asks for, checked before a byte is sent.
 async fn wish(app: &App, actor: &Actor, headers: &HeaderMap) -> Result<(String, Wish)> {
     let metadata = tus::metadata(headers)?;
-    let text = |key: &str| metadata.get(key).map(String::as_str).filter(|text| !text.is_empty());
+    let text = |key: &str| {
+        metadata
+            .get(key)
+            .map(String::as_str)
+            .filter(|text| !text.is_empty())
+    };
     let name = text("filename").or(text("name")).unwrap_or_default();
-    let folder = text("relativePath").and_then(|path| path.rsplit_once('/')).map_or("", |(folder, _)| folder);
-    let unknown = |field: &'static str| Error::field(field, "这一项的内容不符合要求。", "This field cannot be taken.");
+    let folder = text("relativePath")
+        .and_then(|path| path.rsplit_once('/'))
+        .map_or("", |(folder, _)| folder);
+    let unknown = |field: &'static str| {
+        Error::field(
+            field,
+            "这一项的内容不符合要求。",
+            "This field cannot be taken.",
+        )
+    };
     let wish = Wish {
-        resource: text("resource").map(str::parse).transpose().map_err(|_| unknown("resource"))?,
+        resource: text("resource")
+            .map(str::parse)
+            .transpose()
+            .map_err(|_| unknown("resource"))?,
         changes: paragraph("changes", text("changes").unwrap_or_default(), 1000)?,
         folder: line("relativePath", folder, 0..=400)?,
-        collection: text("collection").map(str::parse).transpose().map_err(|_| unknown("collection"))?,
-        visibility: text("visibility").map(str::parse).transpose().map_err(|_| unknown("visibility"))?,
+        collection: text("collection")
+            .map(str::parse)
+            .transpose()
+            .map_err(|_| unknown("collection"))?,
+        visibility: text("visibility")
+            .map(str::parse)
+            .transpose()
+            .map_err(|_| unknown("visibility"))?,
         description: Description::of_metadata(&metadata)?,
     };
     if let Some(resource) = wish.resource {
@@ -115,7 +155,13 @@ async fn append(
     told(append_piece(app, actor, id, headers, body).await)
 }
 
-async fn append_piece(app: App, actor: Actor, id: UploadId, headers: HeaderMap, body: Body) -> Result<Response> {
+async fn append_piece(
+    app: App,
+    actor: Actor,
+    id: UploadId,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response> {
     tus::check_version(&headers)?;
     if !tus::carries_piece(&headers) {
         return Err(Error::UnsupportedMedia(crate::error::Text::new(
@@ -132,7 +178,13 @@ async fn append_piece(app: App, actor: Actor, id: UploadId, headers: HeaderMap, 
 
 impl Uploads {
     /// Takes a piece, and finishes the upload with the last one. In a task of its own: what came before the browser left is kept.
-    async fn take(&self, id: UploadId, offset: u64, body: Body, expected: Option<Expected>) -> Result<Upload> {
+    async fn take(
+        &self,
+        id: UploadId,
+        offset: u64,
+        body: Body,
+        expected: Option<Expected>,
+    ) -> Result<Upload> {
         let uploads = self.clone();
         let task = self.inner.tasks.spawn(async move {
             let turn = uploads.turn(id).await?;
@@ -202,7 +254,10 @@ async fn look(app: App, actor: Actor, id: UploadId) -> Result<Response> {
     let state = Json(UploadState::from(&upload)).into_response();
     let mut response = standing(&upload, StatusCode::OK);
     *response.body_mut() = state.into_body();
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json"),
+    );
     Ok(response)
 }
 
@@ -235,7 +290,11 @@ async fn list(State(app): State<App>, actor: Actor) -> Result<Json<Unfinished>> 
     let unfinished = app.library.uploads.unfinished(person).await?;
     let now = millis(now());
     Ok(Json(Unfinished {
-        items: unfinished.iter().filter(|upload| upload.expires_at > now).map(UploadState::from).collect(),
+        items: unfinished
+            .iter()
+            .filter(|upload| upload.expires_at > now)
+            .map(UploadState::from)
+            .collect(),
         used_bytes: used_by_person(&app.db, person).await?,
         quota_bytes: app.config.library.person_quota_bytes,
         max_file_bytes: app.config.library.max_file_bytes,
@@ -264,11 +323,20 @@ struct KnownContent {
 #[utoipa::path(post, path = "/api/uploads/known", tag = "library", request_body = Ask, responses((status = 200, body = Known)))]
 async fn known(State(app): State<App>, actor: Actor, Json(ask): Json<Ask>) -> Result<Json<Known>> {
     if ask.sha256s.len() > MOST_KNOWN {
-        return Err(Error::field("sha256s", "一次最多查询 200 个文件。", "At most 200 files at a time."));
+        return Err(Error::field(
+            "sha256s",
+            "一次最多查询 200 个文件。",
+            "At most 200 files at a time.",
+        ));
     }
     let reader = Reader::of(&app.db, Some(&actor)).await?;
     let found = cards::with_content(&app.db, &reader, &ask.sha256s).await?;
-    Ok(Json(Known { items: found.into_iter().map(|(sha256, resource)| KnownContent { sha256, resource }).collect() }))
+    Ok(Json(Known {
+        items: found
+            .into_iter()
+            .map(|(sha256, resource)| KnownContent { sha256, resource })
+            .collect(),
+    }))
 }
 
 /// The upload, if it is this person's and not too old.
@@ -309,7 +377,10 @@ fn standing(upload: &Upload, status: StatusCode) -> Response {
     headers.insert(tus::EXPIRES, tus::http_date(time(upload.expires_at)));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     if let Some((resource, _)) = upload.resource {
-        headers.insert(tus::RESOURCE, HeaderValue::try_from(resource.to_string()).expect("an id is ASCII"));
+        headers.insert(
+            tus::RESOURCE,
+            HeaderValue::try_from(resource.to_string()).expect("an id is ASCII"),
+        );
     }
     response
 }

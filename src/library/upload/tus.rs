@@ -35,7 +35,10 @@ const MOST_METADATA: usize = 8 << 10;
 
 /// Every request but OPTIONS names the version it speaks.
 pub fn check_version(headers: &HeaderMap) -> Result<()> {
-    if headers.get(RESUMABLE).is_some_and(|version| version == PROTOCOL) {
+    if headers
+        .get(RESUMABLE)
+        .is_some_and(|version| version == PROTOCOL)
+    {
         return Ok(());
     }
     Err(refused(
@@ -48,7 +51,10 @@ pub fn check_version(headers: &HeaderMap) -> Result<()> {
 
 /// A number in a header.
 pub fn number(headers: &HeaderMap, name: &HeaderName) -> Result<u64> {
-    let value = headers.get(name).and_then(|value| value.to_str().ok()).and_then(|value| value.parse().ok());
+    let value = headers
+        .get(name)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.parse().ok());
     value.ok_or_else(|| {
         Error::BadRequest(Text::with(
             format!("上传请求缺少 {name}，或其内容不是数字。"),
@@ -59,21 +65,39 @@ pub fn number(headers: &HeaderMap, name: &HeaderName) -> Result<u64> {
 
 /// Whether the request carries bytes of an upload.
 pub fn carries_piece(headers: &HeaderMap) -> bool {
-    headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind == PIECE)
+    headers
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|kind| kind == PIECE)
 }
 
 /// `Upload-Metadata`: `key base64,key base64,key`.
 pub fn metadata(headers: &HeaderMap) -> Result<BTreeMap<String, String>> {
-    let Some(header) = headers.get(METADATA) else { return Ok(BTreeMap::new()) };
-    let unreadable = || {
-        Error::BadRequest(Text::new("上传请求的 Upload-Metadata 无法识别。", "The upload's metadata cannot be read."))
+    let Some(header) = headers.get(METADATA) else {
+        return Ok(BTreeMap::new());
     };
-    let text = header.to_str().ok().filter(|text| text.len() <= MOST_METADATA).ok_or_else(unreadable)?;
-    let pairs = text.split(',').map(str::trim).filter(|pair| !pair.is_empty()).map(|pair| {
-        let (key, value) = pair.split_once(' ').unwrap_or((pair, ""));
-        let value = BASE64_STANDARD.decode(value.trim()).ok().and_then(|bytes| String::from_utf8(bytes).ok())?;
-        Some((key.to_owned(), value))
-    });
+    let unreadable = || {
+        Error::BadRequest(Text::new(
+            "上传请求的 Upload-Metadata 无法识别。",
+            "The upload's metadata cannot be read.",
+        ))
+    };
+    let text = header
+        .to_str()
+        .ok()
+        .filter(|text| text.len() <= MOST_METADATA)
+        .ok_or_else(unreadable)?;
+    let pairs = text
+        .split(',')
+        .map(str::trim)
+        .filter(|pair| !pair.is_empty())
+        .map(|pair| {
+            let (key, value) = pair.split_once(' ').unwrap_or((pair, ""));
+            let value = BASE64_STANDARD
+                .decode(value.trim())
+                .ok()
+                .and_then(|bytes| String::from_utf8(bytes).ok())?;
+            Some((key.to_owned(), value))
+        });
     pairs.collect::<Option<_>>().ok_or_else(unreadable)
 }
 
@@ -86,7 +110,9 @@ pub struct Expected {
 impl Expected {
     /// `Upload-Checksum: algorithm base64`.
     pub fn read(headers: &HeaderMap) -> Result<Option<Expected>> {
-        let Some(value) = headers.get(CHECKSUM) else { return Ok(None) };
+        let Some(value) = headers.get(CHECKSUM) else {
+            return Ok(None);
+        };
         let value = value.to_str().unwrap_or_default();
         let (name, hash) = value.split_once(' ').unwrap_or((value, ""));
         let algorithm = match name {
@@ -94,8 +120,13 @@ impl Expected {
             "sha256" => &digest::SHA256,
             _ => return Err(unknown_checksum()),
         };
-        let hash = BASE64_STANDARD.decode(hash.trim()).map_err(|_| unknown_checksum())?;
-        Ok(Some(Expected { context: digest::Context::new(algorithm), hash }))
+        let hash = BASE64_STANDARD
+            .decode(hash.trim())
+            .map_err(|_| unknown_checksum())?;
+        Ok(Some(Expected {
+            context: digest::Context::new(algorithm),
+            hash,
+        }))
     }
 
     pub fn update(&mut self, bytes: &[u8]) {
@@ -125,13 +156,25 @@ fn unknown_checksum() -> Error {
 }
 
 /// A refusal with a status that the protocol prescribes.
-pub fn refused(status: StatusCode, code: &'static str, zh: &'static str, en: &'static str) -> Error {
-    Error::Prescribed { status, code, text: Text::new(zh, en) }
+pub fn refused(
+    status: StatusCode,
+    code: &'static str,
+    zh: &'static str,
+    en: &'static str,
+) -> Error {
+    Error::Prescribed {
+        status,
+        code,
+        text: Text::new(zh, en),
+    }
 }
 
 /// A time as HTTP writes it (RFC 9110 §5.6.7).
 pub fn http_date(time: Timestamp) -> HeaderValue {
-    let text = time.to_zoned(TimeZone::UTC).strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
+    let text = time
+        .to_zoned(TimeZone::UTC)
+        .strftime("%a, %d %b %Y %H:%M:%S GMT")
+        .to_string();
     HeaderValue::try_from(text).expect("ASCII")
 }
 
@@ -152,21 +195,43 @@ mod tests {
         );
         let read = metadata(&with(METADATA, &encoded)).expect("read");
         assert_eq!(read["filename"], "第三单元 教案.docx");
-        assert_eq!((read["empty"].as_str(), read["changes"].as_str()), ("", "改了导入"));
+        assert_eq!(
+            (read["empty"].as_str(), read["changes"].as_str()),
+            ("", "改了导入")
+        );
         assert!(metadata(&with(METADATA, "filename ***")).is_err());
-        assert!(metadata(&with(METADATA, &format!("filename {}", BASE64_STANDARD.encode([0xff, 0xfe])))).is_err());
+        assert!(
+            metadata(&with(
+                METADATA,
+                &format!("filename {}", BASE64_STANDARD.encode([0xff, 0xfe]))
+            ))
+            .is_err()
+        );
     }
 
     #[test]
     fn a_checksum_is_of_the_piece() {
-        let right =
-            format!("sha1 {}", BASE64_STANDARD.encode(digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, b"piece")));
-        let mut expected = Expected::read(&with(CHECKSUM, &right)).expect("read").expect("there is one");
+        let right = format!(
+            "sha1 {}",
+            BASE64_STANDARD.encode(digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, b"piece"))
+        );
+        let mut expected = Expected::read(&with(CHECKSUM, &right))
+            .expect("read")
+            .expect("there is one");
         expected.update(b"pie");
         expected.update(b"ce");
         assert!(expected.check().is_ok());
-        let expected = Expected::read(&with(CHECKSUM, &right)).expect("read").expect("there is one");
-        assert_eq!(expected.check().expect_err("another piece").status().as_u16(), 460);
+        let expected = Expected::read(&with(CHECKSUM, &right))
+            .expect("read")
+            .expect("there is one");
+        assert_eq!(
+            expected
+                .check()
+                .expect_err("another piece")
+                .status()
+                .as_u16(),
+            460
+        );
         assert!(Expected::read(&with(CHECKSUM, "crc32 AAAA")).is_err());
     }
 

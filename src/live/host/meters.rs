@@ -32,7 +32,9 @@ impl Meters {
     }
 
     pub fn level(&mut self, track: TrackId, level_dbov: i8) {
-        let Some(who) = self.speakers.get(&track) else { return };
+        let Some(who) = self.speakers.get(&track) else {
+            return;
+        };
         let loudest = self.levels.entry(who.clone()).or_insert(level_dbov);
         *loudest = level_dbov.max(*loudest);
     }
@@ -44,7 +46,10 @@ impl Meters {
             let told = self.told_levels.get(&participant);
             if told.is_none_or(|told| told.abs_diff(level_dbov) >= LEVEL_STEP_DB.unsigned_abs()) {
                 self.told_levels.insert(participant.clone(), level_dbov);
-                changed.push(Level { participant, level_dbov });
+                changed.push(Level {
+                    participant,
+                    level_dbov,
+                });
             }
         }
         changed
@@ -73,7 +78,10 @@ impl Meters {
 
     /// Lines that changed since they were last told; empty when the last round was less than a second ago.
     pub fn take_qualities(&mut self, now: Instant) -> Vec<(ParticipantId, Quality)> {
-        if self.last_round.is_some_and(|last| now < last + QUALITY_EVERY) {
+        if self
+            .last_round
+            .is_some_and(|last| now < last + QUALITY_EVERY)
+        {
             return Vec::new();
         }
         self.last_round = Some(now);
@@ -110,7 +118,13 @@ mod tests {
         meters.level(TrackId(1), -50);
         meters.level(TrackId(1), -20);
         meters.level(TrackId(1), -40);
-        assert_eq!(meters.take_levels(), [Level { participant: "liulin".into(), level_dbov: -20 }]);
+        assert_eq!(
+            meters.take_levels(),
+            [Level {
+                participant: "liulin".into(),
+                level_dbov: -20
+            }]
+        );
         meters.level(TrackId(1), -21);
         assert_eq!(meters.take_levels(), []);
         meters.level(TrackId(2), -10);
@@ -122,14 +136,37 @@ mod tests {
         let mut meters = Meters::default();
         let start = Instant::now();
         let report = |meters: &mut Meters| {
-            meters.line("liulin".into(), None, Bitrate::kbps(900), 0.1, Duration::from_millis(40))
+            meters.line(
+                "liulin".into(),
+                None,
+                Bitrate::kbps(900),
+                0.1,
+                Duration::from_millis(40),
+            )
         };
         report(&mut meters);
         assert_eq!(meters.take_qualities(start).len(), 1);
-        meters.line("liulin".into(), Some(Purpose::Camera), Bitrate::ZERO, 0.2, Duration::ZERO);
-        assert_eq!(meters.take_qualities(start + Duration::from_millis(400)), []);
+        meters.line(
+            "liulin".into(),
+            Some(Purpose::Camera),
+            Bitrate::ZERO,
+            0.2,
+            Duration::ZERO,
+        );
+        assert_eq!(
+            meters.take_qualities(start + Duration::from_millis(400)),
+            []
+        );
         let told = meters.take_qualities(start + Duration::from_secs(1));
-        assert_eq!(told[0].1, Quality { down_kbps: 900, down_loss: 0.1, up_loss: 0.2, rtt_ms: 40 });
+        assert_eq!(
+            told[0].1,
+            Quality {
+                down_kbps: 900,
+                down_loss: 0.1,
+                up_loss: 0.2,
+                rtt_ms: 40
+            }
+        );
         report(&mut meters);
         assert_eq!(meters.take_qualities(start + Duration::from_secs(2)), []);
     }

@@ -12,7 +12,9 @@ use crate::bus;
 use crate::library;
 use crate::live::lesson::{Conn, Entry, Identity, Now, Refusal};
 use crate::live::media::Owner;
-use crate::live::protocol::{ByeReason, Envelope, FromPage, Kind, MediaKind, Purpose, ShownDeck, ToPage};
+use crate::live::protocol::{
+    ByeReason, Envelope, FromPage, Kind, MediaKind, Purpose, ShownDeck, ToPage,
+};
 use crate::live::refused::Refused;
 
 impl Host {
@@ -39,7 +41,10 @@ impl Host {
         }
         self.perform_effects().await;
         let offered = match entry {
-            Entry::Fresh => self.media.open_receiver(&self.lesson, &id, now.instant).map(|offer| vec![offer]),
+            Entry::Fresh => self
+                .media
+                .open_receiver(&self.lesson, &id, now.instant)
+                .map(|offer| vec![offer]),
             Entry::Resumed => self.media.resume(&self.lesson, &id, now.instant),
         };
         match offered {
@@ -62,7 +67,9 @@ impl Host {
 
     /// A page's message. A refusal goes back with the message's number; the lesson goes on.
     pub(super) fn said(&mut self, conn: Conn, envelope: Envelope, now: Now) {
-        let Some(who) = self.lesson.by_conn(conn).map(|m| m.public.id.clone()) else { return };
+        let Some(who) = self.lesson.by_conn(conn).map(|m| m.public.id.clone()) else {
+            return;
+        };
         let reference = envelope.reference;
         if let Err(refused) = self.obey(conn, &who, envelope, now) {
             self.refuse(conn, reference, &refused);
@@ -71,15 +78,31 @@ impl Host {
 
     fn obey(&mut self, conn: Conn, who: &str, envelope: Envelope, now: Now) -> Result<(), Refused> {
         match envelope.message {
-            FromPage::Publish { purpose, sdp, restart } => {
-                let sdp =
-                    if restart { self.media.republish(who, purpose, &sdp)? } else { self.publish(who, purpose, &sdp)? };
-                self.tell(conn, &ToPage::Published { reference: envelope.reference, purpose, sdp });
+            FromPage::Publish {
+                purpose,
+                sdp,
+                restart,
+            } => {
+                let sdp = if restart {
+                    self.media.republish(who, purpose, &sdp)?
+                } else {
+                    self.publish(who, purpose, &sdp)?
+                };
+                self.tell(
+                    conn,
+                    &ToPage::Published {
+                        reference: envelope.reference,
+                        purpose,
+                        sdp,
+                    },
+                );
             }
             FromPage::Unpublish { purpose } => self.unpublish(who, purpose),
             FromPage::Answer { offer, sdp } => self.media.answer(who, offer, &sdp)?,
             FromPage::RestartSubscriber => {
-                let offer = self.media.restart_receiver(&self.lesson, who, now.instant)?;
+                let offer = self
+                    .media
+                    .restart_receiver(&self.lesson, who, now.instant)?;
                 self.stale = true;
                 self.tell(conn, &offer);
             }
@@ -93,7 +116,9 @@ impl Host {
             FromPage::SendBack { participant } => self.lesson.send_back(who, &participant)?,
             FromPage::MuteOther { participant } => self.lesson.mute_other(who, &participant)?,
             FromPage::Chat { text } => self.lesson.say(who, &text, now)?,
-            FromPage::ShowDeck { deck, page } => self.find_deck(conn, envelope.reference, &deck, page)?,
+            FromPage::ShowDeck { deck, page } => {
+                self.find_deck(conn, envelope.reference, &deck, page)?
+            }
             FromPage::TurnPage { page } => self.lesson.turn_page(who, page)?,
             FromPage::HideDeck => self.lesson.hide_deck(who)?,
             FromPage::Start => self.lesson.start(who, now)?,
@@ -106,7 +131,11 @@ impl Host {
     /// The database is asked beside the lesson; the answer comes by its queue.
     fn find_deck(&self, conn: Conn, reference: u32, deck: &str, page: u32) -> Result<(), Refused> {
         let deck = deck.parse().map_err(|_| Refusal::NoSuchDeck)?;
-        let (db, lesson, queue) = (self.around.db.clone(), self.around.id, self.around.queue.clone());
+        let (db, lesson, queue) = (
+            self.around.db.clone(),
+            self.around.id,
+            self.around.queue.clone(),
+        );
         tokio::spawn(async move {
             let found = library::deck(&db, lesson, deck).await.map_err(|error| {
                 tracing::warn!(lesson.id = %lesson, %error, "a deck could not be looked up");
@@ -120,15 +149,28 @@ impl Host {
             };
             let found = found.and_then(|deck| deck.map(shown).ok_or(Refusal::NoSuchDeck.into()));
             if let Some(queue) = queue.upgrade() {
-                let _ = queue.send(Command::DeckFound { conn, reference, found }).await;
+                let _ = queue
+                    .send(Command::DeckFound {
+                        conn,
+                        reference,
+                        found,
+                    })
+                    .await;
             }
         });
         Ok(())
     }
 
-    pub(super) fn deck_found(&mut self, conn: Conn, reference: u32, found: Result<ShownDeck, Refused>) {
+    pub(super) fn deck_found(
+        &mut self,
+        conn: Conn,
+        reference: u32,
+        found: Result<ShownDeck, Refused>,
+    ) {
         // The page may have gone meanwhile.
-        let Some(who) = self.lesson.by_conn(conn).map(|m| m.public.id.clone()) else { return };
+        let Some(who) = self.lesson.by_conn(conn).map(|m| m.public.id.clone()) else {
+            return;
+        };
         let shown = found.and_then(|deck| self.lesson.show_deck(&who, deck).map_err(Refused::from));
         if let Err(refused) = shown {
             self.refuse(conn, reference, &refused);
@@ -143,14 +185,20 @@ impl Host {
     }
 
     /// Publishes for a member, and tells lesson and recorder of its tracks.
-    fn take_in(&mut self, who: &str, purpose: Purpose, sdp: &str) -> Result<(PeerId, String), Refused> {
+    fn take_in(
+        &mut self,
+        who: &str,
+        purpose: Purpose,
+        sdp: &str,
+    ) -> Result<(PeerId, String), Refused> {
         let (peer, answer, tracks) = self.media.publish(who, purpose, sdp)?;
         let recorded_as = match (self.lesson.member(who).map(|m| m.public.kind), purpose) {
             (Some(Kind::Encoder), _) => bus::Purpose::Whip,
             (_, Purpose::Camera) => bus::Purpose::Camera,
             (_, Purpose::Screen) => bus::Purpose::Screen,
         };
-        let sources: Vec<(MediaKind, TrackId)> = tracks.iter().map(|t| (t.kind.into(), t.id)).collect();
+        let sources: Vec<(MediaKind, TrackId)> =
+            tracks.iter().map(|t| (t.kind.into(), t.id)).collect();
         self.lesson.set_tracks(who, purpose, &sources);
         for track in tracks {
             if track.kind == tongke_plane::MediaKind::Audio {
@@ -159,7 +207,8 @@ impl Host {
             if self.lesson.phase() == crate::live::protocol::Phase::Live {
                 self.publish_track(&track, who, recorded_as);
             }
-            self.published.insert(track.id, (track, who.to_owned(), recorded_as));
+            self.published
+                .insert(track.id, (track, who.to_owned(), recorded_as));
         }
         Ok((peer, answer))
     }
@@ -200,12 +249,19 @@ impl Host {
                 self.peer_closed(peer, now);
             }
             Event::AudioLevel { track, level_dbov } => self.meters.level(track, level_dbov),
-            Event::SlotLayer { peer, mid, layer, .. } => {
+            Event::SlotLayer {
+                peer, mid, layer, ..
+            } => {
                 if let Some((who, slots)) = self.media.slot_layer(peer, &mid, layer.is_some()) {
                     self.tell_participant(&who, &slots);
                 }
             }
-            Event::Link { peer, estimate, loss, rtt } => {
+            Event::Link {
+                peer,
+                estimate,
+                loss,
+                rtt,
+            } => {
                 if let Some((who, publishing)) = self.owner_name(peer) {
                     self.meters.line(who, publishing, estimate, loss, rtt);
                 }
@@ -213,18 +269,28 @@ impl Host {
             Event::PeerConnected { peer } => {
                 tracing::debug!(lesson.id = %self.around.id, peer.id = %peer, "a connection is up");
             }
-            Event::TrackLive { track } => tracing::debug!(lesson.id = %self.around.id, %track, "a track flows"),
-            Event::TrackSilent { track } => tracing::debug!(lesson.id = %self.around.id, %track, "a track is silent"),
+            Event::TrackLive { track } => {
+                tracing::debug!(lesson.id = %self.around.id, %track, "a track flows")
+            }
+            Event::TrackSilent { track } => {
+                tracing::debug!(lesson.id = %self.around.id, %track, "a track is silent")
+            }
         }
     }
 
     fn peer_closed(&mut self, peer: PeerId, now: Now) {
-        let Some((owner, gone, again)) = self.media.closed(peer, now.instant) else { return };
+        let Some((owner, gone, again)) = self.media.closed(peer, now.instant) else {
+            return;
+        };
         self.tracks_gone(gone);
         match owner {
             Owner::Publisher(who, purpose) => {
                 self.lesson.set_tracks(&who, purpose, &[]);
-                if self.lesson.member(&who).is_some_and(|m| m.public.kind == Kind::Encoder) {
+                if self
+                    .lesson
+                    .member(&who)
+                    .is_some_and(|m| m.public.kind == Kind::Encoder)
+                {
                     self.lesson.leave(&who);
                 }
             }
@@ -242,7 +308,9 @@ impl Host {
     }
 
     fn refuse(&mut self, conn: Conn, reference: u32, refused: &Refused) {
-        let Some(page) = self.pages.get(&conn) else { return };
+        let Some(page) = self.pages.get(&conn) else {
+            return;
+        };
         metrics::counter!("tongke_refused_messages_total", "code" => refused.code()).increment(1);
         let text = encode(&refused.message(reference, page.language));
         self.send(conn, text);

@@ -21,14 +21,21 @@ impl Host {
 
     pub(super) fn tell_all(&mut self, message: &ToPage, except: Option<Conn>) {
         let text = encode(message);
-        let others: Vec<Conn> = self.pages.keys().copied().filter(|conn| Some(*conn) != except).collect();
+        let others: Vec<Conn> = self
+            .pages
+            .keys()
+            .copied()
+            .filter(|conn| Some(*conn) != except)
+            .collect();
         for conn in others {
             self.send(conn, text.clone());
         }
     }
 
     pub(super) fn send(&mut self, conn: Conn, text: Arc<str>) {
-        let Some(page) = self.pages.get(&conn) else { return };
+        let Some(page) = self.pages.get(&conn) else {
+            return;
+        };
         if page.outbox.try_send(text).is_err() {
             metrics::counter!("tongke_slow_pages_total").increment(1);
             self.dismiss(conn, ByeReason::Slow);
@@ -45,5 +52,7 @@ impl Host {
 }
 
 pub(super) fn encode(message: &ToPage) -> Arc<str> {
-    serde_json::to_string(message).expect("a message of ours has only string keys and finite numbers").into()
+    serde_json::to_string(message)
+        .expect("a message of ours has only string keys and finite numbers")
+        .into()
 }

@@ -4,7 +4,9 @@ use serde_json::json;
 
 use super::{CHAT_KEPT, Conn, Effect, Lesson, Now, Refusal};
 use crate::bus::TimelineKind;
-use crate::live::protocol::{ByeReason, ChatLine, ParticipantId, Phase, Purpose, RecordingState, Role, ToPage};
+use crate::live::protocol::{
+    ByeReason, ChatLine, ParticipantId, Phase, Purpose, RecordingState, Role, ToPage,
+};
 
 /// Characters in a line of chat (protocol).
 const CHAT_CHARS: usize = 500;
@@ -71,7 +73,11 @@ impl Lesson {
     pub fn mute_other(&mut self, by: &str, id: &str) -> Result<(), Refusal> {
         allow(matches!(self.role(by)?, Role::Lead | Role::Assistant))?;
         allow(by == id || self.role(id)? != Role::Lead)?;
-        let camera = self.member(id).ok_or(Refusal::NoSuchParticipant)?.public.camera;
+        let camera = self
+            .member(id)
+            .ok_or(Refusal::NoSuchParticipant)?
+            .public
+            .camera;
         if self.role(id)? == Role::Observer {
             return Ok(());
         }
@@ -86,7 +92,12 @@ impl Lesson {
             return Err(Refusal::ChatLength);
         }
         let name = member.public.name.clone();
-        let line = ChatLine { participant: id.to_owned(), name, at_ms: self.at_ms(now), text: text.to_owned() };
+        let line = ChatLine {
+            participant: id.to_owned(),
+            name,
+            at_ms: self.at_ms(now),
+            text: text.to_owned(),
+        };
         // Its own time too: by that, pages know a line again after a restart of the server.
         let body = json!({ "id": line.participant, "name": line.name, "text": line.text, "at_ms": line.at_ms });
         self.note(TimelineKind::Chat, body);
@@ -112,17 +123,27 @@ impl Lesson {
     fn begin(&mut self, now: Now) {
         self.phase = Phase::Live;
         self.started = Some(now.wall);
-        self.effects.push_back(Effect::PhaseChanged { phase: Phase::Live, at: now.wall });
+        self.effects.push_back(Effect::PhaseChanged {
+            phase: Phase::Live,
+            at: now.wall,
+        });
         let here: Vec<_> = self
             .members
             .iter()
             .map(|m| json!({ "id": m.public.id, "name": m.public.name, "school": m.public.school, "role": m.public.role }))
             .collect();
-        self.note(TimelineKind::Started, json!({ "participants": here, "on_stage": self.on_stage }));
+        self.note(
+            TimelineKind::Started,
+            json!({ "participants": here, "on_stage": self.on_stage }),
+        );
         if self.deck.is_some() {
             self.note_deck();
         }
-        self.announce(None, |revision| ToPage::Phase { revision, phase: Phase::Live, at: now.wall.to_string() });
+        self.announce(None, |revision| ToPage::Phase {
+            revision,
+            phase: Phase::Live,
+            at: now.wall.to_string(),
+        });
     }
 
     /// The lead ends the lesson.
@@ -142,15 +163,24 @@ impl Lesson {
     /// server stops.
     pub fn finish(&mut self, now: Now) {
         self.phase = Phase::Ended;
-        self.effects.push_back(Effect::PhaseChanged { phase: Phase::Ended, at: now.wall });
-        self.announce(None, |revision| ToPage::Phase { revision, phase: Phase::Ended, at: now.wall.to_string() });
+        self.effects.push_back(Effect::PhaseChanged {
+            phase: Phase::Ended,
+            at: now.wall,
+        });
+        self.announce(None, |revision| ToPage::Phase {
+            revision,
+            phase: Phase::Ended,
+            at: now.wall.to_string(),
+        });
         self.dismiss_all(ByeReason::Ended);
     }
 
     /// Everybody goes; the lesson's phase stays as it is.
     pub fn dismiss_all(&mut self, reason: ByeReason) {
         for member in std::mem::take(&mut self.members) {
-            self.effects.push_back(Effect::DropMedia { participant: member.public.id });
+            self.effects.push_back(Effect::DropMedia {
+                participant: member.public.id,
+            });
             if let Some(conn) = member.conn {
                 self.effects.push_back(Effect::Dismiss { conn, reason });
             }
@@ -189,15 +219,24 @@ impl Lesson {
         }
         public.hand = at_ms.is_some();
         public.hand_at_ms = at_ms;
-        self.note(TimelineKind::Hand, json!({ "id": id, "raised": at_ms.is_some() }));
+        self.note(
+            TimelineKind::Hand,
+            json!({ "id": id, "raised": at_ms.is_some() }),
+        );
         self.announce_changed(at, None);
     }
 
     fn role(&self, id: &str) -> Result<Role, Refusal> {
-        self.member(id).map(|m| m.public.role).ok_or(Refusal::NoSuchParticipant)
+        self.member(id)
+            .map(|m| m.public.role)
+            .ok_or(Refusal::NoSuchParticipant)
     }
 }
 
 fn allow(yes: bool) -> Result<(), Refusal> {
-    if yes { Ok(()) } else { Err(Refusal::NotAllowed) }
+    if yes {
+        Ok(())
+    } else {
+        Err(Refusal::NotAllowed)
+    }
 }

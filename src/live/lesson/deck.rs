@@ -43,7 +43,12 @@ impl Lesson {
     /// What the timeline says of a deck; also when the bell rings over one that was laid open before.
     pub(super) fn note_deck(&mut self) {
         let body = match &self.deck {
-            Some(ShownDeck { id, title, pages, page }) => {
+            Some(ShownDeck {
+                id,
+                title,
+                pages,
+                page,
+            }) => {
                 json!({ "deck": id, "title": title, "pages": pages, "page": page })
             }
             None => json!({ "deck": null }),
@@ -59,7 +64,11 @@ impl Lesson {
     }
 
     fn may_show(&self, by: &str) -> Result<(), Refusal> {
-        let role = self.member(by).ok_or(Refusal::NoSuchParticipant)?.public.role;
+        let role = self
+            .member(by)
+            .ok_or(Refusal::NoSuchParticipant)?
+            .public
+            .role;
         match (role, self.phase) {
             (_, Phase::Ended) => Err(Refusal::Ended),
             (Role::Lead | Role::Assistant, _) => Ok(()),
@@ -69,5 +78,9 @@ impl Lesson {
 }
 
 fn check_page(page: u32, pages: u32) -> Result<(), Refusal> {
-    if (1..=pages).contains(&page) { Ok(()) } else { Err(Refusal::NoSuchPage) }
+    if (1..=pages).contains(&page) {
+        Ok(())
+    } else {
+        Err(Refusal::NoSuchPage)
+    }
 }

@@ -8,7 +8,9 @@ use tongke_plane::ids::{PeerId, TrackId};
 
 use super::{Conn, Effect, Entry, GRACE, Identity, Lesson, Member, MemberTrack, Now, Refusal};
 use crate::bus::TimelineKind;
-use crate::live::protocol::{ByeReason, MediaKind, Participant, Phase, Purpose, Role, Tile, ToPage, VERSION};
+use crate::live::protocol::{
+    ByeReason, MediaKind, Participant, Phase, Purpose, Role, Tile, ToPage, VERSION,
+};
 
 impl Lesson {
     /// A page opens the lesson. `token` becomes its resume token; `resume` is what it brought along from an earlier welcome.
@@ -33,7 +35,10 @@ impl Lesson {
             lesson: self.document(now),
         };
         self.newest_mut(conn).resume = token;
-        self.effects.push_back(Effect::Tell { conn, message: Box::new(welcome) });
+        self.effects.push_back(Effect::Tell {
+            conn,
+            message: Box::new(welcome),
+        });
         Ok(entry)
     }
 
@@ -86,7 +91,10 @@ impl Lesson {
             lost_since: None,
         });
         let (id, role) = (public.id.clone(), public.role);
-        self.announce(conn, |revision| ToPage::Joined { revision, participant: public });
+        self.announce(conn, |revision| ToPage::Joined {
+            revision,
+            participant: public,
+        });
         self.back_on_stage(&id, role, conn);
         Entry::Fresh
     }
@@ -104,19 +112,31 @@ impl Lesson {
             member.tracks.clear();
             member.public.sources.clear();
             (member.public.microphone, member.public.camera) = (publishes, publishes);
-            (member.public.name, member.public.school, member.public.role) = (who.name, who.school, who.role);
-            self.effects.push_back(Effect::DropMedia { participant: who.id });
+            (member.public.name, member.public.school, member.public.role) =
+                (who.name, who.school, who.role);
+            self.effects.push_back(Effect::DropMedia {
+                participant: who.id,
+            });
         }
         if let Some(old) = old {
-            self.effects.push_back(Effect::Dismiss { conn: old, reason: ByeReason::Replaced });
+            self.effects.push_back(Effect::Dismiss {
+                conn: old,
+                reason: ByeReason::Replaced,
+            });
         }
         self.announce_changed(at, Some(conn));
-        if resumed { Entry::Resumed } else { Entry::Fresh }
+        if resumed {
+            Entry::Resumed
+        } else {
+            Entry::Fresh
+        }
     }
 
     /// A socket is gone. `heard` is when it last gave a sign of life: the grace runs from there.
     pub fn lost(&mut self, conn: Conn, heard: Instant) {
-        let Some(at) = self.members.iter().position(|m| m.conn == Some(conn)) else { return };
+        let Some(at) = self.members.iter().position(|m| m.conn == Some(conn)) else {
+            return;
+        };
         let member = &mut self.members[at];
         member.conn = None;
         member.lost_since = Some(heard);
@@ -143,10 +163,15 @@ impl Lesson {
     fn remove(&mut self, at: usize) {
         let member = self.members.remove(at);
         let id = member.public.id;
-        self.effects.push_back(Effect::DropMedia { participant: id.clone() });
+        self.effects.push_back(Effect::DropMedia {
+            participant: id.clone(),
+        });
         self.leave_stage(&id);
         self.note(TimelineKind::Left, json!({ "id": id }));
-        self.announce(None, |revision| ToPage::Left { revision, participant: id });
+        self.announce(None, |revision| ToPage::Left {
+            revision,
+            participant: id,
+        });
     }
 
     /// What a participant publishes for one purpose, replacing what it published before; empty when it stopped.
@@ -155,7 +180,13 @@ impl Lesson {
         let member = &mut self.members[at];
         let shared_before = member.shares_screen();
         member.tracks.retain(|t| t.purpose != purpose);
-        member.tracks.extend(tracks.iter().map(|&(kind, track)| MemberTrack { purpose, kind, track }));
+        member
+            .tracks
+            .extend(tracks.iter().map(|&(kind, track)| MemberTrack {
+                purpose,
+                kind,
+                track,
+            }));
         let sources = member.sources();
         if sources == member.public.sources {
             return;
@@ -192,15 +223,22 @@ impl Lesson {
             return Err(Refusal::TooManyTiles);
         }
         let at = self.position(id).ok_or(Refusal::NoSuchParticipant)?;
-        self.members[at].view = tiles.into_iter().map(|t| ((t.participant, t.purpose), t.height)).collect();
+        self.members[at].view = tiles
+            .into_iter()
+            .map(|t| ((t.participant, t.purpose), t.height))
+            .collect();
         Ok(())
     }
 
     fn newest(&self, conn: Conn) -> &Member {
-        self.by_conn(conn).expect("join has just given this socket to a member")
+        self.by_conn(conn)
+            .expect("join has just given this socket to a member")
     }
 
     fn newest_mut(&mut self, conn: Conn) -> &mut Member {
-        self.members.iter_mut().find(|m| m.conn == Some(conn)).expect("join has just given this socket to a member")
+        self.members
+            .iter_mut()
+            .find(|m| m.conn == Some(conn))
+            .expect("join has just given this socket to a member")
     }
 }

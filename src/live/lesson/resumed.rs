@@ -27,10 +27,16 @@ impl Lesson {
 
     /// One who came back stands on the stage again, if it stood there. Its own page learns it from its welcome.
     pub(super) fn back_on_stage(&mut self, id: &str, role: Role, conn: Option<Conn>) {
-        let Some((awaited, _)) = &mut self.awaited else { return };
-        let Some(place) = awaited.iter().position(|awaited| awaited == id) else { return };
+        let Some((awaited, _)) = &mut self.awaited else {
+            return;
+        };
+        let Some(place) = awaited.iter().position(|awaited| awaited == id) else {
+            return;
+        };
         awaited.remove(place);
-        if matches!(role, Role::Listening | Role::Assistant) && self.on_stage.len() < self.limits.stage {
+        if matches!(role, Role::Listening | Role::Assistant)
+            && self.on_stage.len() < self.limits.stage
+        {
             self.on_stage.push(id.to_owned());
             self.announce_stage(conn);
         }
@@ -41,14 +47,29 @@ fn chat_line(event: &TimelineEvent) -> Option<ChatLine> {
     let body = Some(&event.body).filter(|_| event.kind == TimelineKind::Chat)?;
     let text = |field: &str| body.get(field)?.as_str().map(str::to_owned);
     let at_ms = body.get("at_ms")?.as_u64()?;
-    Some(ChatLine { participant: text("id")?, name: text("name")?, at_ms, text: text("text")? })
+    Some(ChatLine {
+        participant: text("id")?,
+        name: text("name")?,
+        at_ms,
+        text: text("text")?,
+    })
 }
 
 /// The deck that was shown last, unless it was put away, on the page that it was turned to.
 fn shown_deck(past: &[TimelineEvent]) -> Option<ShownDeck> {
-    let laid_open = past.iter().rfind(|event| event.kind == TimelineKind::Deck)?;
-    let turned = past.iter().rfind(|event| matches!(event.kind, TimelineKind::Deck | TimelineKind::Page))?;
-    let number = |event: &TimelineEvent, field: &str| event.body.get(field)?.as_u64().and_then(|n| n.try_into().ok());
+    let laid_open = past
+        .iter()
+        .rfind(|event| event.kind == TimelineKind::Deck)?;
+    let turned = past
+        .iter()
+        .rfind(|event| matches!(event.kind, TimelineKind::Deck | TimelineKind::Page))?;
+    let number = |event: &TimelineEvent, field: &str| {
+        event
+            .body
+            .get(field)?
+            .as_u64()
+            .and_then(|n| n.try_into().ok())
+    };
     let body = &laid_open.body;
     Some(ShownDeck {
         id: body.get("deck")?.as_str()?.to_owned(),
@@ -61,5 +82,9 @@ fn shown_deck(past: &[TimelineEvent]) -> Option<ShownDeck> {
 /// Who was on stage from this event on, if it says so.
 fn on_stage(event: &TimelineEvent) -> Option<Vec<ParticipantId>> {
     let ids = event.body.get("on_stage")?.as_array()?;
-    Some(ids.iter().filter_map(|id| Some(id.as_str()?.to_owned())).collect())
+    Some(
+        ids.iter()
+            .filter_map(|id| Some(id.as_str()?.to_owned()))
+            .collect(),
+    )
 }

@@ -76,7 +76,9 @@ fn one_input(rng: &mut StdRng, class: &mut Class, pages: &mut BTreeMap<Conn, Mir
         12 => drop(class.lesson.mute_other(id, other)),
         13 => drop(class.lesson.say(id, "听得到吗", now)),
         14 => drop(class.lesson.mute(id, rng.random(), rng.random())),
-        15 => class.lesson.add_player(PeerId(rng.random_range(0..4)), "大屏".into()),
+        15 => class
+            .lesson
+            .add_player(PeerId(rng.random_range(0..4)), "大屏".into()),
         16 => class.lesson.remove_player(PeerId(rng.random_range(0..4))),
         17 => drop(class.lesson.show_deck(id, deck(rng.random_range(0..4)))),
         18 => drop(class.lesson.turn_page(id, rng.random_range(0..4))),
@@ -89,12 +91,28 @@ fn deliver(class: &mut Class, pages: &mut BTreeMap<Conn, Mirror>) {
     while let Some(effect) = class.lesson.poll_effect() {
         match effect {
             Effect::Tell { conn, message } => {
-                let ToPage::Welcome { resume, revision, lesson, .. } = *message else { continue };
-                pages.insert(conn, Mirror { document: lesson, revision, token: resume });
+                let ToPage::Welcome {
+                    resume,
+                    revision,
+                    lesson,
+                    ..
+                } = *message
+                else {
+                    continue;
+                };
+                pages.insert(
+                    conn,
+                    Mirror {
+                        document: lesson,
+                        revision,
+                        token: resume,
+                    },
+                );
             }
             Effect::TellAll { message, except } => {
                 let others = pages.iter_mut().filter(|(conn, _)| Some(**conn) != except);
-                others.for_each(|(_, page)| apply(&mut page.document, &mut page.revision, &message));
+                others
+                    .for_each(|(_, page)| apply(&mut page.document, &mut page.revision, &message));
             }
             Effect::Dismiss { conn, .. } => drop(pages.remove(&conn)),
             Effect::DropMedia { .. } | Effect::PhaseChanged { .. } | Effect::Note { .. } => {}
@@ -106,18 +124,29 @@ fn check(class: &Class, pages: &BTreeMap<Conn, Mirror>) {
     let mut truth = class.lesson.document(class.now);
     truth.at_ms = None;
     for page in pages.values() {
-        let seen = Document { at_ms: None, ..page.document.clone() };
+        let seen = Document {
+            at_ms: None,
+            ..page.document.clone()
+        };
         assert_eq!(seen, truth);
         assert_eq!(page.revision, class.lesson.revision);
     }
     assert!(truth.on_stage.len() <= class.lesson.limits.stage);
     assert!(
-        truth.on_stage.iter().all(|id| truth.participants.iter().any(|p| p.id == *id)),
+        truth
+            .on_stage
+            .iter()
+            .all(|id| truth.participants.iter().any(|p| p.id == *id)),
         "the stage is of those who are here"
     );
     for member in class.lesson.members() {
         let wants = crate::live::policy::wanted(&class.lesson, member);
-        assert!(wants.iter().all(|w| w.source.participant != member.public.id), "nobody receives its own tracks");
+        assert!(
+            wants
+                .iter()
+                .all(|w| w.source.participant != member.public.id),
+            "nobody receives its own tracks"
+        );
         assert!(wants.is_sorted_by_key(|w| w.importance));
         assert_eq!(member.conn.is_some(), member.public.present);
     }

@@ -20,16 +20,31 @@ pub(crate) struct Class {
 }
 
 fn written(effect: Effect) -> Option<TimelineEvent> {
-    let Effect::Note { kind, body } = effect else { return None };
-    Some(TimelineEvent { at_ms: 0, kind, body })
+    let Effect::Note { kind, body } = effect else {
+        return None;
+    };
+    Some(TimelineEvent {
+        at_ms: 0,
+        kind,
+        body,
+    })
 }
 
 impl Class {
     pub fn empty() -> Class {
-        let now = Now { instant: Instant::now(), wall: "2026-11-23T02:00:00Z".parse::<Timestamp>().unwrap() };
-        let limits = Limits { stage: 2, participants: 40 };
+        let now = Now {
+            instant: Instant::now(),
+            wall: "2026-11-23T02:00:00Z".parse::<Timestamp>().unwrap(),
+        };
+        let limits = Limits {
+            stage: 2,
+            participants: 40,
+        };
         Class {
-            lesson: Lesson::new("l1".into(), "分数的意义".into(), None, limits), now, next_conn: 0, next_track: 0
+            lesson: Lesson::new("l1".into(), "分数的意义".into(), None, limits),
+            now,
+            next_conn: 0,
+            next_track: 0,
         }
     }
 
@@ -62,21 +77,43 @@ impl Class {
     }
 
     pub fn enter(&mut self, id: &str, role: Role) -> Conn {
-        self.enter_again(id, role, None).expect("a test's page is let in").0
+        self.enter_again(id, role, None)
+            .expect("a test's page is let in")
+            .0
     }
 
-    pub fn enter_again(&mut self, id: &str, role: Role, resume: Option<&str>) -> Result<(Conn, Entry), Refusal> {
+    pub fn enter_again(
+        &mut self,
+        id: &str,
+        role: Role,
+        resume: Option<&str>,
+    ) -> Result<(Conn, Entry), Refusal> {
         self.next_conn += 1;
         let conn = Conn(self.next_conn);
-        let kind = if matches!(role, Role::Listening | Role::LeadRoom) { Kind::Classroom } else { Kind::Person };
-        let who = Identity { id: id.into(), name: id.into(), school: None, role, kind };
-        let entry = self.lesson.join(who, conn, format!("token-{}", conn.0), resume, self.now)?;
+        let kind = if matches!(role, Role::Listening | Role::LeadRoom) {
+            Kind::Classroom
+        } else {
+            Kind::Person
+        };
+        let who = Identity {
+            id: id.into(),
+            name: id.into(),
+            school: None,
+            role,
+            kind,
+        };
+        let entry = self
+            .lesson
+            .join(who, conn, format!("token-{}", conn.0), resume, self.now)?;
         Ok((conn, entry))
     }
 
     pub fn publish(&mut self, id: &str, purpose: Purpose) {
         self.next_track += 2;
-        let tracks = [(MediaKind::Audio, TrackId(self.next_track)), (MediaKind::Video, TrackId(self.next_track + 1))];
+        let tracks = [
+            (MediaKind::Audio, TrackId(self.next_track)),
+            (MediaKind::Video, TrackId(self.next_track + 1)),
+        ];
         self.lesson.set_tracks(id, purpose, &tracks);
     }
 
@@ -85,8 +122,14 @@ impl Class {
     }
 
     pub fn view(&mut self, id: &str, tiles: &[(&str, u16)]) {
-        let tile = |&(p, height): &(&str, u16)| Tile { participant: p.into(), purpose: Purpose::Camera, height };
-        self.lesson.view(id, tiles.iter().map(tile).collect()).unwrap();
+        let tile = |&(p, height): &(&str, u16)| Tile {
+            participant: p.into(),
+            purpose: Purpose::Camera,
+            height,
+        };
+        self.lesson
+            .view(id, tiles.iter().map(tile).collect())
+            .unwrap();
     }
 
     /// "owner importance height" of every picture a participant is sent.
@@ -102,17 +145,30 @@ impl Class {
             let height = w.max_height.map_or("-".into(), |h| h.to_string());
             format!("{} {} {height}", w.source.participant, name(w.importance))
         };
-        self.wanted(id).into_iter().filter(|w| w.source.kind == MediaKind::Video).map(line).collect()
+        self.wanted(id)
+            .into_iter()
+            .filter(|w| w.source.kind == MediaKind::Video)
+            .map(line)
+            .collect()
     }
 
     /// Owners of every sound a participant is sent.
     pub fn heard_by(&self, id: &str) -> Vec<String> {
         let audio = |w: &policy::Want| w.source.kind == MediaKind::Audio;
-        self.wanted(id).into_iter().filter(audio).map(|w| w.source.participant).collect()
+        self.wanted(id)
+            .into_iter()
+            .filter(audio)
+            .map(|w| w.source.participant)
+            .collect()
     }
 
     fn wanted(&self, id: &str) -> Vec<policy::Want> {
-        policy::wanted(&self.lesson, self.lesson.member(id).expect("the test's participant is here"))
+        policy::wanted(
+            &self.lesson,
+            self.lesson
+                .member(id)
+                .expect("the test's participant is here"),
+        )
     }
 
     pub fn drain(&mut self) -> Vec<Effect> {
@@ -122,24 +178,40 @@ impl Class {
 
 /// A deck of three pages, open at one of them.
 pub(crate) fn deck(page: u32) -> ShownDeck {
-    ShownDeck { id: "d7".into(), title: "分数的意义".into(), pages: 3, page }
+    ShownDeck {
+        id: "d7".into(),
+        title: "分数的意义".into(),
+        pages: 3,
+        page,
+    }
 }
 
 /// What a page does with a message that changes the document.
 pub(crate) fn apply(document: &mut Document, revision: &mut u64, message: &ToPage) {
-    let Some(next) = revision_of(message) else { return };
+    let Some(next) = revision_of(message) else {
+        return;
+    };
     assert_eq!(next, *revision + 1, "revisions grow by one per change");
     *revision = next;
     match message.clone() {
         ToPage::Joined { participant, .. } => document.participants.push(participant),
         ToPage::Changed { participant, .. } => {
-            let place = document.participants.iter_mut().find(|p| p.id == participant.id);
+            let place = document
+                .participants
+                .iter_mut()
+                .find(|p| p.id == participant.id);
             *place.expect("a change is of somebody who joined") = participant;
         }
         ToPage::Left { participant, .. } => document.participants.retain(|p| p.id != participant),
         ToPage::Stage { on_stage, .. } => document.on_stage = on_stage,
         ToPage::Deck { deck, .. } => document.deck = deck,
-        ToPage::Page { page, .. } => document.deck.as_mut().expect("a turn is of a deck that is shown").page = page,
+        ToPage::Page { page, .. } => {
+            document
+                .deck
+                .as_mut()
+                .expect("a turn is of a deck that is shown")
+                .page = page
+        }
         ToPage::Phase { phase, at, .. } => {
             document.phase = phase;
             if phase == Phase::Live {
@@ -160,7 +232,9 @@ pub(crate) fn apply(document: &mut Document, revision: &mut u64, message: &ToPag
 /// The revision of a message that changes the document; a welcome is the document.
 fn revision_of(message: &ToPage) -> Option<u64> {
     let json = serde_json::to_value(message).expect("a message of ours is plain data");
-    json["revision"].as_u64().filter(|_| json["type"] != "welcome")
+    json["revision"]
+        .as_u64()
+        .filter(|_| json["type"] != "welcome")
 }
 
 fn has(effects: &[Effect], test: impl Fn(&Effect) -> bool) -> bool {
@@ -173,10 +247,16 @@ fn a_room_raises_its_hand_is_called_on_and_goes_back_to_its_seat() {
     class.lesson.start("wang", class.now).unwrap();
     class.pass(Duration::from_secs(90));
     class.lesson.hand("liulin", true, class.now).unwrap();
-    assert_eq!(class.lesson.member("liulin").unwrap().public.hand_at_ms, Some(90_000));
+    assert_eq!(
+        class.lesson.member("liulin").unwrap().public.hand_at_ms,
+        Some(90_000)
+    );
     class.lesson.call_on("wang", "liulin").unwrap();
     assert_eq!(class.lesson.on_stage(), ["liulin"]);
-    assert!(!class.lesson.member("liulin").unwrap().public.hand, "a hand that was seen goes down");
+    assert!(
+        !class.lesson.member("liulin").unwrap().public.hand,
+        "a hand that was seen goes down"
+    );
     class.lesson.send_back("liulin", "liulin").unwrap();
     assert_eq!(class.lesson.on_stage(), [""; 0]);
 }
@@ -187,8 +267,15 @@ fn the_stage_has_an_end() {
     class.enter("dashu", Role::Listening);
     class.lesson.call_on("wang", "liulin").unwrap();
     class.lesson.call_on("wang", "shiqiao").unwrap();
-    assert_eq!(class.lesson.call_on("wang", "dashu"), Err(Refusal::StageFull));
-    assert_eq!(class.lesson.call_on("wang", "liulin"), Ok(()), "calling twice is no error");
+    assert_eq!(
+        class.lesson.call_on("wang", "dashu"),
+        Err(Refusal::StageFull)
+    );
+    assert_eq!(
+        class.lesson.call_on("wang", "liulin"),
+        Ok(()),
+        "calling twice is no error"
+    );
 }
 
 #[test]
@@ -197,19 +284,43 @@ fn only_the_lead_and_the_assistant_call_on_and_only_the_lead_begins_and_ends() {
     class.enter("li", Role::Assistant);
     class.enter("zhao", Role::Observer);
     for id in ["liulin", "zhao"] {
-        assert_eq!(class.lesson.call_on(id, "shiqiao"), Err(Refusal::NotAllowed));
-        assert_eq!(class.lesson.mute_other(id, "shiqiao"), Err(Refusal::NotAllowed));
+        assert_eq!(
+            class.lesson.call_on(id, "shiqiao"),
+            Err(Refusal::NotAllowed)
+        );
+        assert_eq!(
+            class.lesson.mute_other(id, "shiqiao"),
+            Err(Refusal::NotAllowed)
+        );
     }
     for id in ["li", "liulin", "zhao"] {
         assert_eq!(class.lesson.start(id, class.now), Err(Refusal::NotAllowed));
     }
     assert_eq!(class.lesson.call_on("li", "shiqiao"), Ok(()));
-    assert_eq!(class.lesson.mute_other("li", "wang"), Err(Refusal::NotAllowed));
-    assert_eq!(class.lesson.may_publish("zhao", Purpose::Camera), Err(Refusal::NotAllowed));
-    assert_eq!(class.lesson.may_publish("liulin", Purpose::Screen), Err(Refusal::NotAllowed));
-    assert_eq!(class.lesson.hand("zhao", true, class.now), Err(Refusal::NotAllowed));
-    assert_eq!(class.lesson.call_on("wang", "zhao"), Err(Refusal::NotForTheStage));
-    assert_eq!(class.lesson.call_on("wang", "nobody"), Err(Refusal::NoSuchParticipant));
+    assert_eq!(
+        class.lesson.mute_other("li", "wang"),
+        Err(Refusal::NotAllowed)
+    );
+    assert_eq!(
+        class.lesson.may_publish("zhao", Purpose::Camera),
+        Err(Refusal::NotAllowed)
+    );
+    assert_eq!(
+        class.lesson.may_publish("liulin", Purpose::Screen),
+        Err(Refusal::NotAllowed)
+    );
+    assert_eq!(
+        class.lesson.hand("zhao", true, class.now),
+        Err(Refusal::NotAllowed)
+    );
+    assert_eq!(
+        class.lesson.call_on("wang", "zhao"),
+        Err(Refusal::NotForTheStage)
+    );
+    assert_eq!(
+        class.lesson.call_on("wang", "nobody"),
+        Err(Refusal::NoSuchParticipant)
+    );
 }
 
 #[test]
@@ -222,10 +333,15 @@ fn a_room_whose_line_breaks_for_seven_seconds_keeps_its_place_on_stage() {
     class.pass(Duration::from_secs(7));
     class.drain();
     let token = format!("token-{}", conn.0);
-    let (_, entry) = class.enter_again("liulin", Role::Listening, Some(&token)).unwrap();
+    let (_, entry) = class
+        .enter_again("liulin", Role::Listening, Some(&token))
+        .unwrap();
     assert_eq!(entry, Entry::Resumed);
     assert_eq!(class.lesson.on_stage(), ["liulin"]);
-    assert!(!has(&class.drain(), |e| matches!(e, Effect::DropMedia { .. })), "its media went on all the while");
+    assert!(
+        !has(&class.drain(), |e| matches!(e, Effect::DropMedia { .. })),
+        "its media went on all the while"
+    );
 }
 
 #[test]
@@ -243,7 +359,10 @@ fn a_room_that_vanishes_leaves_no_ghost_after_ten_seconds() {
     class.pass(Duration::from_millis(100));
     assert!(class.lesson.member("liulin").is_none());
     assert_eq!(class.lesson.on_stage(), [""; 0]);
-    assert!(has(&class.drain(), |e| matches!(e, Effect::DropMedia { participant } if participant == "liulin")));
+    assert!(has(
+        &class.drain(),
+        |e| matches!(e, Effect::DropMedia { participant } if participant == "liulin")
+    ));
 }
 
 #[test]
@@ -253,29 +372,54 @@ fn a_second_page_of_the_same_teacher_replaces_the_first() {
     let (second, entry) = class.enter_again("wang", Role::Lead, None).unwrap();
     assert_eq!(entry, Entry::Fresh);
     let effects = class.drain();
-    assert!(has(&effects, |e| *e == Effect::Dismiss { conn: first, reason: ByeReason::Replaced }));
-    assert!(has(&effects, |e| matches!(e, Effect::DropMedia { participant } if participant == "wang")));
+    assert!(has(&effects, |e| *e
+        == Effect::Dismiss {
+            conn: first,
+            reason: ByeReason::Replaced
+        }));
+    assert!(has(
+        &effects,
+        |e| matches!(e, Effect::DropMedia { participant } if participant == "wang")
+    ));
     assert_eq!(class.lesson.by_conn(second).unwrap().public.id, "wang");
     class.lesson.lost(first, class.now.instant);
-    assert!(class.lesson.member("wang").unwrap().public.present, "the old socket's end is not the new page's");
+    assert!(
+        class.lesson.member("wang").unwrap().public.present,
+        "the old socket's end is not the new page's"
+    );
 }
 
 #[test]
 fn the_timeline_begins_with_the_lesson_and_names_who_is_there() {
     let mut class = Class::of_two_rooms();
     class.lesson.say("wang", "大家好", class.now).unwrap();
-    assert!(!has(&class.drain(), |e| matches!(e, Effect::Note { .. })), "before the bell nothing is recorded");
+    assert!(
+        !has(&class.drain(), |e| matches!(e, Effect::Note { .. })),
+        "before the bell nothing is recorded"
+    );
     class.lesson.start("wang", class.now).unwrap();
-    let Some(Effect::Note { body, .. }) =
-        class.drain().into_iter().find(|e| matches!(e, Effect::Note { kind: TimelineKind::Started, .. }))
-    else {
+    let Some(Effect::Note { body, .. }) = class.drain().into_iter().find(|e| {
+        matches!(
+            e,
+            Effect::Note {
+                kind: TimelineKind::Started,
+                ..
+            }
+        )
+    }) else {
         panic!("the lesson's start is a line of the timeline");
     };
     assert_eq!(body["participants"].as_array().unwrap().len(), 3);
     class.lesson.end("wang", class.now).unwrap();
-    let over = Effect::PhaseChanged { phase: Phase::Ended, at: class.now.wall };
+    let over = Effect::PhaseChanged {
+        phase: Phase::Ended,
+        at: class.now.wall,
+    };
     assert!(has(&class.drain(), |e| *e == over));
-    assert_eq!(class.enter_again("wang", Role::Lead, None).unwrap_err(), Refusal::Ended);
+    assert_eq!(
+        class.enter_again("wang", Role::Lead, None).unwrap_err(),
+        Refusal::Ended
+    );
 }
 
 #[test]
@@ -283,8 +427,14 @@ fn the_lead_turns_the_pages_and_who_joins_late_is_on_the_same_page() {
     let mut class = Class::of_two_rooms();
     class.enter("li", Role::Assistant);
     assert_eq!(class.lesson.turn_page("wang", 1), Err(Refusal::NoDeck));
-    assert_eq!(class.lesson.show_deck("liulin", deck(1)), Err(Refusal::NotAllowed));
-    assert_eq!(class.lesson.show_deck("wang", deck(4)), Err(Refusal::NoSuchPage));
+    assert_eq!(
+        class.lesson.show_deck("liulin", deck(1)),
+        Err(Refusal::NotAllowed)
+    );
+    assert_eq!(
+        class.lesson.show_deck("wang", deck(4)),
+        Err(Refusal::NoSuchPage)
+    );
     class.lesson.show_deck("wang", deck(1)).unwrap();
     class.lesson.start("wang", class.now).unwrap();
     let noted = |effects: &[Effect], kind| {
@@ -293,23 +443,41 @@ fn the_lead_turns_the_pages_and_who_joins_late_is_on_the_same_page() {
             _ => None,
         })
     };
-    let at_the_bell = noted(&class.drain(), TimelineKind::Deck).expect("the recording begins with what is shown");
-    assert_eq!((&at_the_bell["title"], &at_the_bell["page"]), (&json!("分数的意义"), &json!(1)));
+    let at_the_bell =
+        noted(&class.drain(), TimelineKind::Deck).expect("the recording begins with what is shown");
+    assert_eq!(
+        (&at_the_bell["title"], &at_the_bell["page"]),
+        (&json!("分数的意义"), &json!(1))
+    );
     class.lesson.turn_page("wang", 3).unwrap();
     assert_eq!(class.lesson.turn_page("wang", 4), Err(Refusal::NoSuchPage));
-    assert_eq!(class.lesson.turn_page("shiqiao", 2), Err(Refusal::NotAllowed));
-    assert_eq!(noted(&class.drain(), TimelineKind::Page), Some(json!({ "page": 3 })));
+    assert_eq!(
+        class.lesson.turn_page("shiqiao", 2),
+        Err(Refusal::NotAllowed)
+    );
+    assert_eq!(
+        noted(&class.drain(), TimelineKind::Page),
+        Some(json!({ "page": 3 }))
+    );
     class.lesson.turn_page("li", 3).unwrap();
-    assert_eq!(class.drain(), [], "the page that is shown already is no turn");
+    assert_eq!(
+        class.drain(),
+        [],
+        "the page that is shown already is no turn"
+    );
     class.enter("dashu", Role::Listening);
     assert_eq!(class.lesson.document(class.now).deck, Some(deck(3)));
     class.lesson.hide_deck("li").unwrap();
-    assert_eq!(noted(&class.drain(), TimelineKind::Deck), Some(json!({ "deck": null })));
+    assert_eq!(
+        noted(&class.drain(), TimelineKind::Deck),
+        Some(json!({ "deck": null }))
+    );
     assert_eq!(class.lesson.document(class.now).deck, None);
 }
 
 #[test]
-fn after_a_restart_of_the_server_a_room_stands_on_the_stage_again_and_deck_and_chat_are_still_there() {
+fn after_a_restart_of_the_server_a_room_stands_on_the_stage_again_and_deck_and_chat_are_still_there()
+ {
     let mut class = Class::of_two_rooms();
     class.lesson.start("wang", class.now).unwrap();
     class.lesson.show_deck("wang", deck(1)).unwrap();
@@ -320,7 +488,10 @@ fn after_a_restart_of_the_server_a_room_stands_on_the_stage_again_and_deck_and_c
     class.lesson.call_on("wang", "shiqiao").unwrap();
     let before = class.lesson.document(class.now);
     let mut again = class.restarted();
-    assert_eq!(again.lesson.document(again.now).started_at, before.started_at);
+    assert_eq!(
+        again.lesson.document(again.now).started_at,
+        before.started_at
+    );
     assert_eq!(again.lesson.document(again.now).chat, before.chat);
     assert_eq!(again.lesson.document(again.now).deck, Some(deck(3)));
     assert!(again.lesson.on_stage().is_empty(), "nobody is there yet");
@@ -330,10 +501,17 @@ fn after_a_restart_of_the_server_a_room_stands_on_the_stage_again_and_deck_and_c
     assert_eq!(again.lesson.on_stage(), ["liulin"]);
     let effects = again.drain();
     let stage = |e: &Effect| matches!(e, Effect::TellAll { message, except } if matches!(**message, ToPage::Stage { .. }) && *except == Some(liulin));
-    assert!(has(&effects, stage), "its own page learns it from its welcome: {effects:?}");
+    assert!(
+        has(&effects, stage),
+        "its own page learns it from its welcome: {effects:?}"
+    );
     again.pass(Duration::from_secs(61));
     again.enter("shiqiao", Role::Listening);
-    assert_eq!(again.lesson.on_stage(), ["liulin"], "who comes a minute later is called on anew");
+    assert_eq!(
+        again.lesson.on_stage(),
+        ["liulin"],
+        "who comes a minute later is called on anew"
+    );
     again.lesson.send_back("wang", "liulin").unwrap();
     again.lesson.leave("liulin");
     again.enter("liulin", Role::Listening);
@@ -343,9 +521,18 @@ fn after_a_restart_of_the_server_a_room_stands_on_the_stage_again_and_deck_and_c
 #[test]
 fn a_line_of_chat_is_counted_in_characters_not_bytes() {
     let mut class = Class::of_two_rooms();
-    assert_eq!(class.lesson.say("liulin", &"好".repeat(500), class.now), Ok(()));
-    assert_eq!(class.lesson.say("liulin", &"好".repeat(501), class.now), Err(Refusal::ChatLength));
-    assert_eq!(class.lesson.say("liulin", "  ", class.now), Err(Refusal::ChatLength));
+    assert_eq!(
+        class.lesson.say("liulin", &"好".repeat(500), class.now),
+        Ok(())
+    );
+    assert_eq!(
+        class.lesson.say("liulin", &"好".repeat(501), class.now),
+        Err(Refusal::ChatLength)
+    );
+    assert_eq!(
+        class.lesson.say("liulin", "  ", class.now),
+        Err(Refusal::ChatLength)
+    );
 }
 
 #[test]
@@ -353,7 +540,10 @@ fn programs_that_watch_are_named_while_they_watch_and_take_no_part() {
     let mut class = Class::of_two_rooms();
     class.lesson.add_player(PeerId(7), "录播主机".into());
     class.lesson.add_player(PeerId(8), "校门口大屏".into());
-    assert_eq!(class.lesson.document(class.now).players, ["录播主机", "校门口大屏"]);
+    assert_eq!(
+        class.lesson.document(class.now).players,
+        ["录播主机", "校门口大屏"]
+    );
     assert_eq!(class.lesson.members().len(), 3);
     class.lesson.remove_player(PeerId(7));
     let told = |e: &Effect| matches!(e, Effect::TellAll { message, .. } if matches!(&**message, ToPage::Players { players, .. } if *players == ["校门口大屏"]));
@@ -363,15 +553,21 @@ fn programs_that_watch_are_named_while_they_watch_and_take_no_part() {
 #[test]
 fn an_encoder_has_no_page_and_goes_with_its_connection() {
     let mut class = Class::of_two_rooms();
-    let who =
-        Identity {
-            id: "enc".into(), name: "录播主机".into(), school: None, role: Role::LeadRoom, kind: Kind::Encoder
-        };
+    let who = Identity {
+        id: "enc".into(),
+        name: "录播主机".into(),
+        school: None,
+        role: Role::LeadRoom,
+        kind: Kind::Encoder,
+    };
     class.lesson.join_encoder(who).unwrap();
     class.publish("enc", Purpose::Camera);
     assert_eq!(class.seen_by("liulin"), ["wang lead -", "enc lead -"]);
     class.pass(Duration::from_secs(60));
-    assert!(class.lesson.member("enc").is_some(), "it has no socket to lose");
+    assert!(
+        class.lesson.member("enc").is_some(),
+        "it has no socket to lose"
+    );
     class.lesson.leave("enc");
     assert_eq!(class.seen_by("liulin"), ["wang lead -"]);
 }

@@ -12,10 +12,11 @@ use crate::app::App;
 use crate::error::Language;
 use crate::extract::now;
 use crate::identity::{Actor, session};
+use crate::ids::LessonId;
 use crate::live::host::Command;
 use crate::live::lesson::Conn;
 use crate::live::protocol::{ByeReason, Envelope, ToPage};
-use crate::timetable::{self, LessonId, LessonRole};
+use crate::timetable::{self, LessonRole};
 
 /// Messages a second, and how many may come at once (protocol).
 const RATE: f64 = 50.0;
@@ -71,7 +72,13 @@ enum End {
 impl Line {
     pub fn new(lesson: mpsc::Sender<Command>, conn: Conn, language: Language) -> Line {
         let now = Instant::now();
-        Line { lesson, conn, heard: now, allowance: Allowance::new(now), language }
+        Line {
+            lesson,
+            conn,
+            heard: now,
+            allowance: Allowance::new(now),
+            language,
+        }
     }
 
     /// Carries messages until either side ends it, and tells the lesson that it has ended.
@@ -87,7 +94,13 @@ impl Line {
             }
             say_bye(&mut socket, &mut post.letters, reason).await;
         }
-        let _ = self.lesson.send(Command::Lost { conn: self.conn, heard: self.heard }).await;
+        let _ = self
+            .lesson
+            .send(Command::Lost {
+                conn: self.conn,
+                heard: self.heard,
+            })
+            .await;
     }
 
     async fn exchange(&mut self, socket: &mut WebSocket, post: &mut Post, watch: &Watch) -> End {
@@ -137,8 +150,14 @@ impl Line {
     async fn forward(&mut self, socket: &mut WebSocket, text: &str) -> Result<(), End> {
         match serde_json::from_str::<Envelope>(text) {
             Ok(envelope) => {
-                let said = Command::Said { conn: self.conn, envelope };
-                self.lesson.send(said).await.map_err(|_| End::Bye(ByeReason::Restarting))
+                let said = Command::Said {
+                    conn: self.conn,
+                    envelope,
+                };
+                self.lesson
+                    .send(said)
+                    .await
+                    .map_err(|_| End::Bye(ByeReason::Restarting))
             }
             Err(_) => self.complain(socket, reference_in(text)).await,
         }
@@ -149,9 +168,15 @@ impl Line {
         metrics::counter!("tongke_refused_messages_total", "code" => "unreadable").increment(1);
         let message = match self.language {
             Language::Chinese => "服务器无法识别页面发送的消息，请刷新页面。",
-            Language::English => "The server could not read what the page sent. Please reload the page.",
+            Language::English => {
+                "The server could not read what the page sent. Please reload the page."
+            }
         };
-        let error = ToPage::Error { reference, code: "unreadable".to_owned(), message: message.to_owned() };
+        let error = ToPage::Error {
+            reference,
+            code: "unreadable".to_owned(),
+            message: message.to_owned(),
+        };
         send(socket, Message::Text(encode(&error))).await
     }
 
@@ -184,7 +209,11 @@ async fn send(socket: &mut WebSocket, message: Message) -> Result<(), End> {
 }
 
 /// What was queued comes first, so that the page knows why; a slow page is not made to wait for more of it.
-async fn say_bye(socket: &mut WebSocket, letters: &mut mpsc::Receiver<Arc<str>>, reason: ByeReason) {
+async fn say_bye(
+    socket: &mut WebSocket,
+    letters: &mut mpsc::Receiver<Arc<str>>,
+    reason: ByeReason,
+) {
     while reason != ByeReason::Slow
         && let Ok(letter) = letters.try_recv()
     {
@@ -192,10 +221,24 @@ async fn say_bye(socket: &mut WebSocket, letters: &mut mpsc::Receiver<Arc<str>>,
             return;
         }
     }
-    if send(socket, Message::Text(encode(&ToPage::Bye { reason }))).await.is_ok() {
+    if send(socket, Message::Text(encode(&ToPage::Bye { reason })))
+        .await
+        .is_ok()
+    {
         // RFC 6455 §7.4.1: 1000 for an end that was meant, 1008 for a breach of our policy.
-        let code = if reason == ByeReason::Flood { 1008 } else { 1000 };
-        let _ = send(socket, Message::Close(Some(CloseFrame { code, reason: Utf8Bytes::default() }))).await;
+        let code = if reason == ByeReason::Flood {
+            1008
+        } else {
+            1000
+        };
+        let _ = send(
+            socket,
+            Message::Close(Some(CloseFrame {
+                code,
+                reason: Utf8Bytes::default(),
+            })),
+        )
+        .await;
         linger(socket).await;
     }
 }
@@ -219,7 +262,9 @@ fn text(letter: &Arc<str>) -> Utf8Bytes {
 }
 
 fn encode(message: &ToPage) -> Utf8Bytes {
-    serde_json::to_string(message).expect("a message of ours has only string keys and finite numbers").into()
+    serde_json::to_string(message)
+        .expect("a message of ours has only string keys and finite numbers")
+        .into()
 }
 
 /// The number of a message that could not be read as a whole.
@@ -234,7 +279,9 @@ fn reference_in(text: &str) -> u32 {
 
 fn is_too_large(error: &axum::Error) -> bool {
     let cause = std::error::Error::source(error);
-    cause.is_some_and(|cause| cause.to_string().contains("too long") || cause.to_string().contains("too large"))
+    cause.is_some_and(|cause| {
+        cause.to_string().contains("too long") || cause.to_string().contains("too large")
+    })
 }
 
 /// A token bucket.
@@ -245,7 +292,10 @@ struct Allowance {
 
 impl Allowance {
     fn new(now: Instant) -> Allowance {
-        Allowance { tokens: BURST, filled: now }
+        Allowance {
+            tokens: BURST,
+            filled: now,
+        }
     }
 
     fn spend(&mut self, now: Instant) -> bool {
@@ -274,7 +324,10 @@ mod tests {
     fn a_message_carries_its_number_and_no_unknown_field() {
         let read = |text| serde_json::from_str::<Envelope>(text);
         let chat = read(r#"{"type":"chat","text":"好","ref":7}"#).unwrap();
-        assert_eq!((chat.reference, chat.message), (7, FromPage::Chat { text: "好".into() }));
+        assert_eq!(
+            (chat.reference, chat.message),
+            (7, FromPage::Chat { text: "好".into() })
+        );
         assert_eq!(read(r#"{"type":"start"}"#).unwrap().reference, 0);
         assert!(read(r#"{"type":"chat","text":"好","colour":"red"}"#).is_err());
         assert!(read(r#"{"type":"fly"}"#).is_err());

@@ -7,10 +7,10 @@ use tongke_plane::ids::PeerId;
 
 use crate::error::Error;
 use crate::identity::secret;
+use crate::ids::{LessonId, TokenId};
 use crate::live::Lessons;
 use crate::live::refused::Refused;
-use crate::live::tokens::{TokenId, TokenKind};
-use crate::timetable::LessonId;
+use crate::live::tokens::TokenKind;
 
 /// The resource that an encoder or player holds.
 #[derive(Clone, Debug)]
@@ -33,7 +33,14 @@ pub struct Sessions {
 
 impl Session {
     pub fn new(peer: PeerId, lesson: LessonId, kind: TokenKind, token: TokenId) -> Session {
-        Session { id: secret::token(), etag: fresh_etag(), lesson, kind, token, peer }
+        Session {
+            id: secret::token(),
+            etag: fresh_etag(),
+            lesson,
+            kind,
+            token,
+            peer,
+        }
     }
 }
 
@@ -47,7 +54,10 @@ impl Lessons {
     }
 
     pub fn session(&self, id: &str) -> Option<Session> {
-        self.sessions().get(id).filter(|session| self.inner.table.knows(session.peer)).cloned()
+        self.sessions()
+            .get(id)
+            .filter(|session| self.inner.table.knows(session.peer))
+            .cloned()
     }
 
     /// Hands a fragment to the plane. After an ICE restart: our fragment and the new entity-tag.
@@ -57,7 +67,11 @@ impl Lessons {
         fragment: &str,
         restart: bool,
     ) -> Result<Option<(String, String)>, Error> {
-        let ours = self.inner.plane.patch_ice(session.peer, fragment, restart).map_err(Refused::from)?;
+        let ours = self
+            .inner
+            .plane
+            .patch_ice(session.peer, fragment, restart)
+            .map_err(Refused::from)?;
         Ok(ours.map(|ours| {
             let etag = fresh_etag();
             if let Some(kept) = self.sessions().get_mut(&session.id) {
@@ -75,12 +89,23 @@ impl Lessons {
 
     /// A token was taken back.
     pub fn end_sessions_of(&self, token: TokenId) {
-        let of_token: Vec<Session> = self.sessions().values().filter(|s| s.token == token).cloned().collect();
-        of_token.iter().for_each(|session| self.end_session(session));
+        let of_token: Vec<Session> = self
+            .sessions()
+            .values()
+            .filter(|s| s.token == token)
+            .cloned()
+            .collect();
+        of_token
+            .iter()
+            .for_each(|session| self.end_session(session));
     }
 
     fn sessions(&self) -> std::sync::MutexGuard<'_, HashMap<String, Session>> {
-        self.inner.sessions.inner.lock().expect("no holder of this lock can panic")
+        self.inner
+            .sessions
+            .inner
+            .lock()
+            .expect("no holder of this lock can panic")
     }
 }
 

@@ -1,6 +1,6 @@
 // Runs inside a page: reads the strip of squares of a fixture picture from a <video>.
 
-import { CELL, STRIP_CELLS } from './fixtures.mjs';
+import { CELL, STRIP_CELLS } from "./fixtures.mjs";
 
 /** Gives the page `__frames.read(video)` → {who, number} or null, and `__frames.watch(video)`, which notes when each new frame is shown. */
 export async function installFrameReader(target) {
@@ -8,15 +8,25 @@ export async function installFrameReader(target) {
 }
 
 function reader({ cell, cells }) {
-  const canvas = document.createElement('canvas');
+  const canvas = document.createElement("canvas");
   canvas.width = cells * 4;
   canvas.height = 4;
-  const pen = canvas.getContext('2d', { willReadFrequently: true });
+  const pen = canvas.getContext("2d", { willReadFrequently: true });
 
   function read(video) {
     const side = video.videoWidth * cell;
     if (!side) return null;
-    pen.drawImage(video, side * 0.5, video.videoHeight - side * 1.25, side * cells, side, 0, 0, canvas.width, canvas.height);
+    pen.drawImage(
+      video,
+      side * 0.5,
+      video.videoHeight - side * 1.25,
+      side * cells,
+      side,
+      0,
+      0,
+      canvas.width,
+      canvas.height,
+    );
     const pixels = pen.getImageData(0, 0, canvas.width, canvas.height).data;
     let value = 0;
     for (let i = 0; i < cells; i += 1) {
@@ -35,7 +45,12 @@ function reader({ cell, cells }) {
     const seen = [];
     const note = () => {
       const frame = read(video);
-      if (frame) seen.push([frame.number, performance.timeOrigin + performance.now(), frame.who]);
+      if (frame)
+        seen.push([
+          frame.number,
+          performance.timeOrigin + performance.now(),
+          frame.who,
+        ]);
       video.requestVideoFrameCallback(note);
     };
     video.requestVideoFrameCallback(note);

@@ -1,8 +1,8 @@
 // A server with its demo community, and the people and rooms of it in their browsers: what every story starts with.
 
-import assert from 'node:assert/strict';
-import { mark, newPage, shot, startBrowser } from './browser.mjs';
-import { startServer } from './server.mjs';
+import assert from "node:assert/strict";
+import { mark, newPage, shot, startBrowser } from "./browser.mjs";
+import { startServer } from "./server.mjs";
 
 export class School {
   #browsers = [];
@@ -23,12 +23,17 @@ export class School {
   }
 
   person(login) {
-    return this.demo.people.find((person) => person.login === login) ?? assert.fail(`no demo person ${login}`);
+    return (
+      this.demo.people.find((person) => person.login === login) ??
+      assert.fail(`no demo person ${login}`)
+    );
   }
 
   /** The address of the demo room whose name holds that word. */
   room(word) {
-    const room = this.demo.rooms.find(({ name }) => name.includes(word)) ?? assert.fail(`no demo room ${word}`);
+    const room =
+      this.demo.rooms.find(({ name }) => name.includes(word)) ??
+      assert.fail(`no demo room ${word}`);
     return room.url;
   }
 
@@ -43,28 +48,32 @@ export class School {
   async signIn(page, login) {
     const { password } = this.person(login);
     await page.goto(`${this.base}/signin`);
-    await mark(page, 'signin-login').fill(login);
-    await mark(page, 'signin-password').fill(password);
-    await mark(page, 'signin-submit').click();
-    await page.waitForURL((url) => url.pathname === '/' || url.pathname.startsWith('/admin'));
+    await mark(page, "signin-login").fill(login);
+    await mark(page, "signin-password").fill(password);
+    await mark(page, "signin-submit").click();
+    await page.waitForURL(
+      (url) => url.pathname === "/" || url.pathname.startsWith("/admin"),
+    );
   }
 
   /** The lead teacher, signed in, in front of the lesson that is due now, not yet started. */
-  async teacherInLesson({ name = 'teacher', ...options } = {}) {
-    const page = await this.page(name, 'teacher', options);
-    await this.signIn(page, 'wangxuemei');
-    await shot(page, 'today');
-    const card = mark(page, 'lesson-card').filter({ hasText: this.lesson.title }).first();
+  async teacherInLesson({ name = "teacher", ...options } = {}) {
+    const page = await this.page(name, "teacher", options);
+    await this.signIn(page, "wangxuemei");
+    await shot(page, "today");
+    const card = mark(page, "lesson-card")
+      .filter({ hasText: this.lesson.title })
+      .first();
     await card.locator('[data-test="lesson-open"]').click();
     await page.waitForURL(`**/lessons/${this.lesson.id}/live`);
-    await mark(page, 'lesson-start').waitFor();
+    await mark(page, "lesson-start").waitFor();
     return page;
   }
 
   async startedLesson(options) {
     const page = await this.teacherInLesson(options);
-    await mark(page, 'lesson-start').click();
-    await mark(page, 'lesson-end').waitFor();
+    await mark(page, "lesson-start").click();
+    await mark(page, "lesson-end").waitFor();
     return page;
   }
 
@@ -77,30 +86,47 @@ export class School {
 
   async enterRoom(page, word) {
     await page.goto(this.room(word));
-    await page.waitForURL('**/live');
+    await page.waitForURL("**/live");
   }
 
   async endLesson(page) {
-    await mark(page, 'lesson-end').click();
-    await mark(page, 'confirm').click();
+    await mark(page, "lesson-end").click();
+    await mark(page, "confirm").click();
   }
 
   /** A REST call with the page's cookie, as the page itself would make it. */
   async api(page, method, path, data, headers = {}) {
-    return page.request.fetch(`${this.base}${path}`, { method, data, headers: { Origin: this.base, ...headers }, failOnStatusCode: false });
+    return page.request.fetch(`${this.base}${path}`, {
+      method,
+      data,
+      headers: { Origin: this.base, ...headers },
+      failOnStatusCode: false,
+    });
   }
 
   async recording(page, lesson = this.lesson.id) {
-    const reply = await this.api(page, 'GET', `/api/lessons/${lesson}/recording`);
+    const reply = await this.api(
+      page,
+      "GET",
+      `/api/lessons/${lesson}/recording`,
+    );
     return reply.ok() ? reply.json() : null;
   }
 
   async close() {
-    await Promise.all(this.#browsers.map((browser) => browser.close().catch(() => {})));
+    await Promise.all(
+      this.#browsers.map((browser) => browser.close().catch(() => {})),
+    );
     const ended = await this.server.stop().catch((error) => error);
     await this.server.remove();
-    assert.ok(ended?.code === 0 || ended?.signal === 'SIGKILL', `the server ended badly: ${ended?.message ?? JSON.stringify(ended)}\n${this.server.output()}`);
-    assert.doesNotMatch(this.server.output(), /panicked at/, 'the server panicked');
+    assert.ok(
+      ended?.code === 0 || ended?.signal === "SIGKILL",
+      `the server ended badly: ${ended?.message ?? JSON.stringify(ended)}\n${this.server.output()}`,
+    );
+    assert.doesNotMatch(
+      this.server.output(),
+      /panicked at/,
+      "the server panicked",
+    );
   }
-
 }

@@ -13,4 +13,16 @@ import 'element-plus/es/components/table-column/style/css'
 import 'element-plus/es/components/table/style/css'
 import 'element-plus/es/components/time-picker/style/css'
 
-export { ElConfigProvider, ElDatePicker, ElDialog, ElForm, ElFormItem, ElInput, ElOption, ElSelect, ElTable, ElTableColumn, ElTimePicker } from 'element-plus'
+export {
+  ElConfigProvider,
+  ElDatePicker,
+  ElDialog,
+  ElForm,
+  ElFormItem,
+  ElInput,
+  ElOption,
+  ElSelect,
+  ElTable,
+  ElTableColumn,
+  ElTimePicker,
+} from 'element-plus'

@@ -27,9 +27,18 @@ export function useItems<T extends { id: string }>(path: string) {
     await load()
   }
 
-  const name = (id: string | null) => items.value?.find((one) => one.id === id) as (T & { name?: string }) | undefined
+  const name = (id: string | null) =>
+    items.value?.find((one) => one.id === id) as (T & { name?: string }) | undefined
 
-  return { path, items, failure, load, save, remove, name: (id: string | null) => name(id)?.name ?? '' }
+  return {
+    path,
+    items,
+    failure,
+    load,
+    save,
+    remove,
+    name: (id: string | null) => name(id)?.name ?? '',
+  }
 }
 
 export type Items<T extends { id: string }> = ReturnType<typeof useItems<T>>

@@ -19,7 +19,12 @@ export interface LessonDeck {
   pages: DeckPage[]
 }
 
-export const decksOf = async (lesson: string) => (await get<{ items: LessonDeck[] }>(`/api/lessons/${lesson}/decks`)).items
+export const decksOf = async (lesson: string) =>
+  (await get<{ items: LessonDeck[] }>(`/api/lessons/${lesson}/decks`)).items
 
 /** What a page is called in a list: its first words. */
-export const headline = (page: DeckPage) => page.text.split('\n').find((line) => line.trim())?.trim() ?? ''
+export const headline = (page: DeckPage) =>
+  page.text
+    .split('\n')
+    .find((line) => line.trim())
+    ?.trim() ?? ''

@@ -2,7 +2,15 @@ import { describe, expect, it } from 'vitest'
 import type { DeckPage } from './deck'
 import { plan } from './pictures'
 
-const pages = (count: number): DeckPage[] => Array.from({ length: count }, (_, i) => ({ n: i + 1, width: 1600, height: 900, text: '', large_url: `L${i + 1}`, small_url: `S${i + 1}` }))
+const pages = (count: number): DeckPage[] =>
+  Array.from({ length: count }, (_, i) => ({
+    n: i + 1,
+    width: 1600,
+    height: 900,
+    text: '',
+    large_url: `L${i + 1}`,
+    small_url: `S${i + 1}`,
+  }))
 
 describe('what is fetched before it is turned to', () => {
   it('begins with the page that is shown and its neighbours, then has every page small, then all of them', () => {
@@ -15,6 +23,9 @@ describe('what is fetched before it is turned to', () => {
 
   it('skips pages that could not be drawn', () => {
     const [first, second] = pages(2) as [DeckPage, DeckPage]
-    expect(plan([first, { ...second, large_url: null, small_url: null }], 1, false)).toEqual(['L1', 'S1'])
+    expect(plan([first, { ...second, large_url: null, small_url: null }], 1, false)).toEqual([
+      'L1',
+      'S1',
+    ])
   })
 })

@@ -7,7 +7,9 @@
 export function sha256Of(file: File, onRead: (bytes: number) => boolean): Promise<string | null> {
   const worker = new Worker(new URL('./digest.worker.ts', import.meta.url), { type: 'module' })
   const answer = new Promise<string | null>((resolve, reject) => {
-    worker.onmessage = ({ data }: MessageEvent<{ read?: number; sha256?: string; failed?: string }>) => {
+    worker.onmessage = ({
+      data,
+    }: MessageEvent<{ read?: number; sha256?: string; failed?: string }>) => {
       if (data.sha256) resolve(data.sha256)
       else if (data.failed) reject(new Error(data.failed))
       else if (!onRead(data.read ?? 0)) resolve(null)

@@ -16,7 +16,7 @@ addEventListener('message', ({ data: file }: MessageEvent<File>) => {
 async function digest(file: File): Promise<string> {
   const hash = sha256.create()
   const reader = file.stream().getReader()
-  for (let read = 0, told = 0; ; ) {
+  for (let read = 0, told = 0; ;) {
     const { done, value } = await reader.read()
     if (done) return bytesToHex(hash.digest())
     hash.update(value)

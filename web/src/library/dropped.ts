@@ -15,7 +15,9 @@ export function fromInput(input: HTMLInputElement): Chosen[] {
 
 export async function fromDrop(transfer: DataTransfer): Promise<Chosen[]> {
   // Entries must be taken before the first await: after it the browser has emptied the list.
-  const entries = [...transfer.items].filter((item) => item.kind === 'file').map((item) => item.webkitGetAsEntry())
+  const entries = [...transfer.items]
+    .filter((item) => item.kind === 'file')
+    .map((item) => item.webkitGetAsEntry())
   const files = [...transfer.files].map((file) => ({ file, path: '' }))
   if (entries.some((entry) => entry === null)) return files.filter(isWanted)
   const all = await Promise.all(entries.map((entry) => walk(entry!)))
@@ -24,14 +26,18 @@ export async function fromDrop(transfer: DataTransfer): Promise<Chosen[]> {
 
 async function walk(entry: FileSystemEntry): Promise<Chosen[]> {
   if (entry.isFile) {
-    const file = await new Promise<File>((resolve, reject) => (entry as FileSystemFileEntry).file(resolve, reject))
+    const file = await new Promise<File>((resolve, reject) =>
+      (entry as FileSystemFileEntry).file(resolve, reject),
+    )
     return [{ file, path: entry.fullPath.includes('/', 1) ? entry.fullPath.slice(1) : '' }]
   }
   const reader = (entry as FileSystemDirectoryEntry).createReader()
   const inside: Chosen[] = []
   for (;;) {
     // A reader gives at most a hundred at a time, and nothing at the end.
-    const some = await new Promise<FileSystemEntry[]>((resolve, reject) => reader.readEntries(resolve, reject))
+    const some = await new Promise<FileSystemEntry[]>((resolve, reject) =>
+      reader.readEntries(resolve, reject),
+    )
     if (!some.length) return inside
     for (const one of some) inside.push(...(await walk(one)))
   }

@@ -22,7 +22,19 @@ export function parts({ text, marks }: Marked): Part[] {
 }
 
 /** What kind of thing a file is to the eye: its icon's colour and letters. */
-export function family(type: string): 'deck' | 'document' | 'sheet' | 'pdf' | 'picture' | 'sound' | 'film' | 'text' | 'archive' | 'file' {
+export function family(
+  type: string,
+):
+  | 'deck'
+  | 'document'
+  | 'sheet'
+  | 'pdf'
+  | 'picture'
+  | 'sound'
+  | 'film'
+  | 'text'
+  | 'archive'
+  | 'file' {
   if (['pptx', 'ppt', 'odp', 'dps'].includes(type)) return 'deck'
   if (['docx', 'doc', 'odt', 'rtf', 'wps'].includes(type)) return 'document'
   if (['xlsx', 'xls', 'ods', 'et'].includes(type)) return 'sheet'

@@ -2,7 +2,14 @@
 
 import type { LessonCard, Named } from '../api'
 
-export const RESOURCE_TYPES = ['courseware', 'lesson_plan', 'exercise', 'micro_lesson', 'recording', 'other'] as const
+export const RESOURCE_TYPES = [
+  'courseware',
+  'lesson_plan',
+  'exercise',
+  'micro_lesson',
+  'recording',
+  'other',
+] as const
 export type ResourceType = (typeof RESOURCE_TYPES)[number]
 export const VISIBILITIES = ['private', 'school', 'community', 'county', 'public'] as const
 export type Visibility = (typeof VISIBILITIES)[number]
@@ -48,7 +55,14 @@ export interface ResourceCard extends Described {
   asked_visibility: Visibility
   review: 'none' | 'pending' | 'approved' | 'returned'
   version: number
-  file: { name: string; size_bytes: number; type: string; mime: string; sha256: string; url: string }
+  file: {
+    name: string
+    size_bytes: number
+    type: string
+    mime: string
+    sha256: string
+    url: string
+  }
   preview: Preview
   uses: number
   rating: number | null
@@ -140,7 +154,17 @@ export interface Words {
 }
 
 /** The curriculum's fields of one line, and where their words to choose from are. */
-export const COURSE_FIELDS = [['stage', 'stages'], ['grade', 'grades'], ['subject', 'subjects'], ['edition', 'editions'], ['volume', 'volumes'], ['unit', null], ['period', null], ['licence', 'licences'], ['source', null]] as const
+export const COURSE_FIELDS = [
+  ['stage', 'stages'],
+  ['grade', 'grades'],
+  ['subject', 'subjects'],
+  ['edition', 'editions'],
+  ['volume', 'volumes'],
+  ['unit', null],
+  ['period', null],
+  ['licence', 'licences'],
+  ['source', null],
+] as const
 export type CourseField = (typeof COURSE_FIELDS)[number][0]
 
 /** A text, and which parts of it to mark, in UTF-16 units. */

@@ -13,10 +13,18 @@ export interface Table {
 
 export function tableOf({ rows }: Sheet): Table {
   const last = Math.max(-1, ...Object.keys(rows).map(Number))
-  const width = Math.max(-1, ...Object.values(rows).flatMap((cells) => Object.keys(cells).map(Number))) + 1
+  const width =
+    Math.max(-1, ...Object.values(rows).flatMap((cells) => Object.keys(cells).map(Number))) + 1
   const columns = Array.from({ length: width }, (_, column) => letters(column))
-  const table = Array.from({ length: last + 1 }, (_, row) => ({ n: row + 1, cells: columns.map((_, column) => rows[row]?.[column] ?? '') }))
-  return { columns, rows: table, numeric: columns.map((_, column) => isNumeric(table.map(({ cells }) => cells[column] ?? ''))) }
+  const table = Array.from({ length: last + 1 }, (_, row) => ({
+    n: row + 1,
+    cells: columns.map((_, column) => rows[row]?.[column] ?? ''),
+  }))
+  return {
+    columns,
+    rows: table,
+    numeric: columns.map((_, column) => isNumeric(table.map(({ cells }) => cells[column] ?? ''))),
+  }
 }
 
 export function letters(column: number): string {

@@ -5,7 +5,15 @@ import { ApiError, get, sentence } from '../api'
 import { curriculum } from './curriculum'
 import { RESOURCE_TYPES, type Found, type Hit, type ResourceCard, type Words } from './shapes'
 
-export const FACETS = ['type', 'subject', 'grade', 'stage', 'edition', 'volume', 'file_type'] as const
+export const FACETS = [
+  'type',
+  'subject',
+  'grade',
+  'stage',
+  'edition',
+  'volume',
+  'file_type',
+] as const
 export const PER_PAGE = 24
 export type Tab = 'all' | 'mine' | 'to_review' | 'collections'
 
@@ -15,7 +23,13 @@ export type Kind = (typeof KINDS)[number]
 
 type Facet = (typeof FACETS)[number]
 /** What a kind can be narrowed by: people, schools and collections have no grade and no subject. */
-const NARROWED_BY: Record<Kind, readonly Facet[]> = { resource: FACETS, recording: ['subject', 'grade'], collection: [], person: [], school: [] }
+const NARROWED_BY: Record<Kind, readonly Facet[]> = {
+  resource: FACETS,
+  recording: ['subject', 'grade'],
+  collection: [],
+  person: [],
+  school: [],
+}
 /** In which orders what was found makes sense, the usual one first. */
 const FOUND_BY: Record<Kind, readonly string[]> = {
   resource: ['relevance', 'newest', 'most_used', 'best_rated'],
@@ -63,15 +77,29 @@ export function useShelf(asked: () => Asked) {
 
   /** With counts where the whole library is looked at; one's own shelf is narrowed by the curriculum's words. */
   const facets = computed<Record<string, Values>>(() => {
-    const known: Record<string, readonly string[] | undefined> = { type: RESOURCE_TYPES, subject: words.value?.subjects, grade: words.value?.grades, stage: words.value?.stages }
+    const known: Record<string, readonly string[] | undefined> = {
+      type: RESOURCE_TYPES,
+      subject: words.value?.subjects,
+      grade: words.value?.grades,
+      stage: words.value?.stages,
+    }
     const { tab, chosen } = asked()
     return Object.fromEntries(
       NARROWED_BY[kind.value].map((name) => {
-        const counts: Values = tab === 'all' ? (counted.value[name === 'type' ? 'resource_type' : name] ?? []) : []
+        const counts: Values =
+          tab === 'all' ? (counted.value[name === 'type' ? 'resource_type' : name] ?? []) : []
         // Of what was found only what was counted leads anywhere.
-        const values: Values = counts.length || isFound.value ? counts : (known[name] ?? []).map((value) => ({ value, count: null }))
+        const values: Values =
+          counts.length || isFound.value
+            ? counts
+            : (known[name] ?? []).map((value) => ({ value, count: null }))
         const mine = chosen[name]
-        return [name, mine && !values.some(({ value }) => value === mine) ? [{ value: mine, count: null }, ...values] : values]
+        return [
+          name,
+          mine && !values.some(({ value }) => value === mine)
+            ? [{ value: mine, count: null }, ...values]
+            : values,
+        ]
       }),
     )
   })
@@ -103,44 +131,107 @@ export function useShelf(asked: () => Asked) {
     }
   }
 
-  return { answered, items, others, kind, kinds, sorts, total, reachable, approximate, facets, failure, load }
+  return {
+    answered,
+    items,
+    others,
+    kind,
+    kinds,
+    sorts,
+    total,
+    reachable,
+    approximate,
+    facets,
+    failure,
+    load,
+  }
 }
 
 async function list({ tab, chosen, sort, page }: Asked) {
-  const query = new URLSearchParams({ page: String(page - 1), per_page: String(PER_PAGE), sort: sort || 'updated', ...(tab === 'all' ? {} : { [tab]: 'true' }) })
+  const query = new URLSearchParams({
+    page: String(page - 1),
+    per_page: String(PER_PAGE),
+    sort: sort || 'updated',
+    ...(tab === 'all' ? {} : { [tab]: 'true' }),
+  })
   for (const [name, value] of Object.entries(chosen)) if (value) query.set(name, value)
   // Counts are a help: while the index cannot answer, the curriculum's words stand in for them and the list is whole.
-  const counts = tab === 'all' ? get<Found>(`/api/search?${narrowed({ size: '1' }, chosen)}`).catch(() => null) : null
-  const [answer, found] = await Promise.all([get<{ items: ResourceCard[]; total: number }>(`/api/resources?${query}`), counts])
-  return { items: answer.items.map((card) => ({ card })), others: [], kind: 'resource' as const, total: answer.total, reachable: answer.total, approximate: false, facets: found?.facets ?? {}, kinds: [] }
+  const counts =
+    tab === 'all'
+      ? get<Found>(`/api/search?${narrowed({ size: '1' }, chosen)}`).catch(() => null)
+      : null
+  const [answer, found] = await Promise.all([
+    get<{ items: ResourceCard[]; total: number }>(`/api/resources?${query}`),
+    counts,
+  ])
+  return {
+    items: answer.items.map((card) => ({ card })),
+    others: [],
+    kind: 'resource' as const,
+    total: answer.total,
+    reachable: answer.total,
+    approximate: false,
+    facets: found?.facets ?? {},
+    kinds: [],
+  }
 }
 
 async function search({ words, kind, chosen, sort, page }: Asked) {
-  const by = (kind: Kind) => Object.fromEntries(NARROWED_BY[kind].flatMap((name) => (chosen[name] ? [[name, chosen[name]]] : [])))
-  const find = (kind: Kind) => get<Found>(`/api/search?${narrowed({ q: words, kind, sort: FOUND_BY[kind].find((one) => one === sort) ?? 'relevance', page: String(page), size: String(PER_PAGE) }, by(kind))}`)
+  const by = (kind: Kind) =>
+    Object.fromEntries(
+      NARROWED_BY[kind].flatMap((name) => (chosen[name] ? [[name, chosen[name]]] : [])),
+    )
+  const find = (kind: Kind) =>
+    get<Found>(
+      `/api/search?${narrowed({ q: words, kind, sort: FOUND_BY[kind].find((one) => one === sort) ?? 'relevance', page: String(page), size: String(PER_PAGE) }, by(kind))}`,
+    )
   let shown = kind || 'resource'
   // What one kind is narrowed by says nothing of how many there are of the others.
   const isNarrowed = Object.keys(by(shown)).length > 0
-  const [first, whole] = await Promise.all([find(shown), isNarrowed ? get<Found>(`/api/search?${narrowed({ q: words, kind: shown, size: '1' }, {})}`) : null])
+  const [first, whole] = await Promise.all([
+    find(shown),
+    isNarrowed
+      ? get<Found>(`/api/search?${narrowed({ q: words, kind: shown, size: '1' }, {})}`)
+      : null,
+  ])
   let found = first
   const { facets } = whole ?? first
-  const kinds = KINDS.map((kind) => ({ kind, count: facets.kind?.find(({ value }) => value === kind)?.count ?? 0 }))
+  const kinds = KINDS.map((kind) => ({
+    kind,
+    count: facets.kind?.find(({ value }) => value === kind)?.count ?? 0,
+  }))
   const elsewhere = kinds.find(({ count }) => count > 0)
-  if (!kind && !found.total && elsewhere && elsewhere.kind !== 'resource') found = await find((shown = elsewhere.kind))
+  if (!kind && !found.total && elsewhere && elsewhere.kind !== 'resource')
+    found = await find((shown = elsewhere.kind))
   const items = shown === 'resource' ? await cards(found.hits) : []
-  return { items, others: shown === 'resource' ? [] : found.hits, kind: shown, kinds, total: found.total, reachable: found.reachable, approximate: found.approximate, facets: found.facets }
+  return {
+    items,
+    others: shown === 'resource' ? [] : found.hits,
+    kind: shown,
+    kinds,
+    total: found.total,
+    reachable: found.reachable,
+    approximate: found.approximate,
+    facets: found.facets,
+  }
 }
 
 function narrowed(first: Record<string, string>, chosen: Record<string, string>): URLSearchParams {
   const query = new URLSearchParams({ kind: 'resource', ...first })
-  for (const [name, value] of Object.entries(chosen)) if (value) query.set(name === 'type' ? 'resource_type' : name, value)
+  for (const [name, value] of Object.entries(chosen))
+    if (value) query.set(name === 'type' ? 'resource_type' : name, value)
   return query
 }
 
 /** All cards with one request: a school's line takes its time for each. Those removed since the index saw them are left out. */
 async function cards(hits: Hit[]): Promise<{ card: ResourceCard; hit: Hit }[]> {
   if (!hits.length) return []
-  const { items } = await get<{ items: ResourceCard[] }>(`/api/resources?ids=${hits.map(({ id }) => id).join(',')}`)
+  const { items } = await get<{ items: ResourceCard[] }>(
+    `/api/resources?ids=${hits.map(({ id }) => id).join(',')}`,
+  )
   const byId = new Map(items.map((card) => [card.id, card]))
-  return hits.flatMap((hit) => { const card = byId.get(hit.id); return card ? [{ card, hit }] : [] })
+  return hits.flatMap((hit) => {
+    const card = byId.get(hit.id)
+    return card ? [{ card, hit }] : []
+  })
 }

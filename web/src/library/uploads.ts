@@ -61,7 +61,9 @@ export const sendings = reactive<Sending[]>([])
 export const arrivals = ref(0)
 export const unfinished = ref<UploadState[]>([])
 export const space = ref<{ used: number; quota: number } | null>(null)
-export const busy = computed(() => sendings.some(({ stage }) => ['checking', 'waiting', 'sending'].includes(stage)))
+export const busy = computed(() =>
+  sendings.some(({ stage }) => ['checking', 'waiting', 'sending'].includes(stage)),
+)
 
 const works = new Map<number, Work>()
 let next = 1
@@ -71,7 +73,21 @@ export async function add(files: { file: File; path: string }[], wish: Wish | nu
   const mine = files.map(({ file, path }) => {
     const id = next++
     works.set(id, { file, path, wish, upload: null, sha256: null, moments: [] })
-    sendings.unshift({ id, name: file.name, size: file.size, sent: 0, stage: 'checking', speed: null, waits: false, problem: null, known: null, twin: null, resource: null, understood: null, versionOf: wish?.title ?? null })
+    sendings.unshift({
+      id,
+      name: file.name,
+      size: file.size,
+      sent: 0,
+      stage: 'checking',
+      speed: null,
+      waits: false,
+      problem: null,
+      known: null,
+      twin: null,
+      resource: null,
+      understood: null,
+      versionOf: wish?.title ?? null,
+    })
     return sendings.find((one) => one.id === id)!
   })
   for (const one of mine) {
@@ -104,7 +120,9 @@ async function compare(one: Sending, work: Work) {
   work.sha256 = digest
   const twin = sendings.find((other) => other !== one && works.get(other.id)?.sha256 === digest)
   one.twin = twin?.name ?? null
-  const known = await post<{ items: { resource: ResourceCard }[] }>('/api/uploads/known', { sha256s: [digest] })
+  const known = await post<{ items: { resource: ResourceCard }[] }>('/api/uploads/known', {
+    sha256s: [digest],
+  })
   one.known = known.items[0]?.resource ?? null
 }
 
@@ -136,9 +154,14 @@ function upload(one: Sending, work: Work): tus.Upload {
     retryDelays: RETRY_MS,
     removeFingerprintOnSuccess: true,
     // The same file as a new version of something is another upload.
-    fingerprint: async () => ['tongke', file.name, file.size, file.lastModified, wish?.resource ?? ''].join('-'),
+    fingerprint: async () =>
+      ['tongke', file.name, file.size, file.lastModified, wish?.resource ?? ''].join('-'),
     headers: { 'Accept-Language': locale.value },
-    metadata: { filename: file.name, ...(path ? { relativePath: path } : {}), ...(wish ? { resource: wish.resource, changes: wish.changes } : {}) },
+    metadata: {
+      filename: file.name,
+      ...(path ? { relativePath: path } : {}),
+      ...(wish ? { resource: wish.resource, changes: wish.changes } : {}),
+    },
     onProgress: (sent) => moved(one, work, sent),
     onShouldRetry: (error) => {
       const status = error.originalResponse?.getStatus() ?? 0
@@ -179,7 +202,11 @@ function arrived(one: Sending) {
 
 /** Until the server has read the file, or says why it cannot. */
 async function watchUnderstanding(one: Sending) {
-  while (one.resource && sendings.includes(one) && (!one.understood || one.understood.state === 'waiting')) {
+  while (
+    one.resource &&
+    sendings.includes(one) &&
+    (!one.understood || one.understood.state === 'waiting')
+  ) {
     try {
       const resource = await get<Resource>(`/api/resources/${one.resource}`)
       one.understood = resource.preview
@@ -201,7 +228,10 @@ function fail(one: Sending, problem: string) {
 
 function told(error: Error | tus.DetailedError): string {
   const response = 'originalResponse' in error ? error.originalResponse : null
-  if (!response) return 'originalRequest' in error ? i18n.global.t('error.offline') : i18n.global.t('library.upload.failed')
+  if (!response)
+    return 'originalRequest' in error
+      ? i18n.global.t('error.offline')
+      : i18n.global.t('library.upload.failed')
   try {
     const { message } = JSON.parse(response.getBody()) as { message?: unknown }
     if (typeof message === 'string') return message
@@ -233,7 +263,8 @@ export async function giveUp(one: Sending) {
   if (at >= 0) sendings.splice(at, 1)
   works.delete(one.id)
   one.stage = 'paused'
-  if (work?.upload && !one.resource) await work.upload.abort(work.upload.url !== null).catch(() => undefined)
+  if (work?.upload && !one.resource)
+    await work.upload.abort(work.upload.url !== null).catch(() => undefined)
   pump()
   void look()
 }
@@ -246,7 +277,9 @@ export async function addAnyway(one: Sending) {
   if (!one.known) return resume(one)
   one.stage = 'sending'
   try {
-    one.resource = (await post<{ id: string }>('/api/resources', { sha256: work.sha256, file_name: one.name })).id
+    one.resource = (
+      await post<{ id: string }>('/api/resources', { sha256: work.sha256, file_name: one.name })
+    ).id
     arrived(one)
   } catch (error) {
     fail(one, sentence(error))
@@ -262,7 +295,9 @@ export function clearFinished() {
 
 /** What an earlier page did not finish, and how much room there is. */
 export async function look() {
-  const answer = await get<{ items: UploadState[]; used_bytes: number; quota_bytes: number }>('/api/uploads')
+  const answer = await get<{ items: UploadState[]; used_bytes: number; quota_bytes: number }>(
+    '/api/uploads',
+  )
   const here = new Set([...works.values()].map(({ upload }) => upload?.url?.split('/').at(-1)))
   unfinished.value = answer.items.filter((one) => !one.resource_id && !here.has(one.id))
   space.value = { used: answer.used_bytes, quota: answer.quota_bytes }

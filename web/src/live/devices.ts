@@ -36,7 +36,8 @@ export function rememberChoice(choice: Choice) {
 
 /** Opens what can be had: both, else the microphone alone, else the camera alone. */
 export async function openDevices(choice: Choice): Promise<Opened> {
-  if (!navigator.mediaDevices?.getUserMedia) return { stream: null, problem: isSecureContext ? 'unsupported' : 'insecure' }
+  if (!navigator.mediaDevices?.getUserMedia)
+    return { stream: null, problem: isSecureContext ? 'unsupported' : 'insecure' }
   let problem: Problem | null = null
   for (const wish of wishes(choice)) {
     try {
@@ -57,7 +58,10 @@ export async function openCamera(choice: Choice): Promise<MediaStreamTrack> {
   return track
 }
 
-export async function listDevices(): Promise<{ cameras: MediaDeviceInfo[]; microphones: MediaDeviceInfo[] }> {
+export async function listDevices(): Promise<{
+  cameras: MediaDeviceInfo[]
+  microphones: MediaDeviceInfo[]
+}> {
   const all = (await navigator.mediaDevices?.enumerateDevices().catch(() => [])) ?? []
   return {
     cameras: all.filter((one) => one.kind === 'videoinput' && one.deviceId),
@@ -73,7 +77,8 @@ export function problemOf(error: unknown): Problem {
   return 'other'
 }
 
-export const stop = (stream: MediaStream | null) => stream?.getTracks().forEach((track) => track.stop())
+export const stop = (stream: MediaStream | null) =>
+  stream?.getTracks().forEach((track) => track.stop())
 
 /** How loud a microphone is, 0..1, while the page lives. Stays 0 where the browser wants a click first. */
 export function useMeter(stream: Ref<MediaStream | null>): Ref<number> {
@@ -87,7 +92,9 @@ export function useMeter(stream: Ref<MediaStream | null>): Ref<number> {
     if (!analyser) return (level.value = 0)
     if (context?.state === 'suspended') void context.resume()
     analyser.getFloatTimeDomainData(samples)
-    const rms = Math.sqrt(samples.reduce((sum, sample) => sum + sample * sample, 0) / samples.length)
+    const rms = Math.sqrt(
+      samples.reduce((sum, sample) => sum + sample * sample, 0) / samples.length,
+    )
     return (level.value = loudness(rms))
   }, 80)
 
@@ -126,5 +133,10 @@ function wishes({ camera, microphone }: Choice): MediaStreamConstraints[] {
 }
 
 function cameraWish(camera: string | null): MediaTrackConstraints {
-  return { ...(camera ? { deviceId: { ideal: camera } } : {}), width: { ideal: 1280 }, height: { ideal: 720 }, frameRate: { ideal: 30, max: 30 } }
+  return {
+    ...(camera ? { deviceId: { ideal: camera } } : {}),
+    width: { ideal: 1280 },
+    height: { ideal: 720 },
+    frameRate: { ideal: 30, max: 30 },
+  }
 }

@@ -20,10 +20,23 @@ const someone = (id: string, more: Partial<Participant> = {}): Participant => ({
 const start = (participants: Participant[] = []): Document => ({
   you: 'lead',
   revision: 7,
-  lesson: { id: 'l', title: '古诗二首', phase: 'live', started_at: null, at_ms: 0, recording: 'off', participants, on_stage: [], chat: [], deck: null, players: [] },
+  lesson: {
+    id: 'l',
+    title: '古诗二首',
+    phase: 'live',
+    started_at: null,
+    at_ms: 0,
+    recording: 'off',
+    participants,
+    on_stage: [],
+    chat: [],
+    deck: null,
+    players: [],
+  },
 })
 
-const follow = (document: Document, changes: Change[]) => changes.reduce<Document | null>((now, change) => now && apply(now, change), document)
+const follow = (document: Document, changes: Change[]) =>
+  changes.reduce<Document | null>((now, change) => now && apply(now, change), document)
 
 describe('the document of a lesson', () => {
   it('a deck is shown, turned and taken away', () => {
@@ -33,13 +46,19 @@ describe('the document of a lesson', () => {
       { type: 'page', revision: 9, page: 3 },
     ])
     expect(shown?.lesson.deck).toEqual({ ...deck, page: 3 })
-    expect(shown && apply(shown, { type: 'deck', revision: 10, deck: null })?.lesson.deck).toBeNull()
+    expect(
+      shown && apply(shown, { type: 'deck', revision: 10, deck: null })?.lesson.deck,
+    ).toBeNull()
   })
 
   it('a room joins, raises its hand, is called on and leaves: nothing of it stays behind', () => {
     const end = follow(start(), [
       { type: 'joined', revision: 8, participant: someone('willow') },
-      { type: 'changed', revision: 9, participant: someone('willow', { hand: true, hand_at_ms: 500 }) },
+      {
+        type: 'changed',
+        revision: 9,
+        participant: someone('willow', { hand: true, hand_at_ms: 500 }),
+      },
       { type: 'stage', revision: 10, on_stage: ['willow'] },
       { type: 'left', revision: 11, participant: 'willow' },
     ])
@@ -56,14 +75,23 @@ describe('the document of a lesson', () => {
 
   it('the bell sets the clock to zero and keeps the start after the end', () => {
     const at = '2026-11-22T00:00:00Z'
-    const live = follow({ ...start(), lesson: { ...start().lesson, phase: 'planned', at_ms: null } }, [{ type: 'phase', revision: 8, phase: 'live', at }])
+    const live = follow(
+      { ...start(), lesson: { ...start().lesson, phase: 'planned', at_ms: null } },
+      [{ type: 'phase', revision: 8, phase: 'live', at }],
+    )
     expect(live?.lesson).toMatchObject({ phase: 'live', started_at: at, at_ms: 0 })
-    const over = live && apply(live, { type: 'phase', revision: 9, phase: 'ended', at: '2026-11-22T00:40:00Z' })
+    const over =
+      live &&
+      apply(live, { type: 'phase', revision: 9, phase: 'ended', at: '2026-11-22T00:40:00Z' })
     expect(over?.lesson).toMatchObject({ phase: 'ended', started_at: at })
   })
 
   it('keeps the newest hundred lines of chat', () => {
-    const lines: Change[] = Array.from({ length: 120 }, (_, i) => ({ type: 'chat', revision: 8 + i, line: { participant: 'a', name: 'a', at_ms: i, text: `${i}` } }))
+    const lines: Change[] = Array.from({ length: 120 }, (_, i) => ({
+      type: 'chat',
+      revision: 8 + i,
+      line: { participant: 'a', name: 'a', at_ms: i, text: `${i}` },
+    }))
     const end = follow(start(), lines)
     expect(end?.lesson.chat).toHaveLength(100)
     expect(end?.lesson.chat[0]?.text).toBe('20')
@@ -71,10 +99,18 @@ describe('the document of a lesson', () => {
 })
 
 describe('what a page shows of it', () => {
-  const camera = (id: string) => ({ participant: id, purpose: 'camera' as const, kind: 'video' as const })
+  const camera = (id: string) => ({
+    participant: id,
+    purpose: 'camera' as const,
+    kind: 'video' as const,
+  })
 
   it('hands queue in the order they went up', () => {
-    const { lesson } = start([someone('b', { hand: true, hand_at_ms: 200 }), someone('a', { hand: true, hand_at_ms: 100 }), someone('c')])
+    const { lesson } = start([
+      someone('b', { hand: true, hand_at_ms: 200 }),
+      someone('a', { hand: true, hand_at_ms: 100 }),
+      someone('c'),
+    ])
     expect([...handQueue(lesson)]).toEqual([
       ['a', 1],
       ['b', 2],
@@ -92,9 +128,17 @@ describe('what a page shows of it', () => {
   })
 
   it('without the teacher an encoder leads the picture; a shared screen is found', () => {
-    const encoder = someone('studio', { kind: 'encoder', role: 'lead', sources: [camera('studio')] })
+    const encoder = someone('studio', {
+      kind: 'encoder',
+      role: 'lead',
+      sources: [camera('studio')],
+    })
     expect(leadOf(start([encoder]).lesson)?.id).toBe('studio')
-    const teacher = someone('lead', { role: 'lead', kind: 'person', sources: [camera('lead'), { ...camera('lead'), purpose: 'screen' }] })
+    const teacher = someone('lead', {
+      role: 'lead',
+      kind: 'person',
+      sources: [camera('lead'), { ...camera('lead'), purpose: 'screen' }],
+    })
     expect(leadOf(start([encoder, teacher]).lesson)?.id).toBe('lead')
     expect(sharingOf(start([encoder, teacher]).lesson)?.id).toBe('lead')
   })

@@ -53,21 +53,31 @@ function next(lesson: Lesson, change: Change): Lesson {
 
 function put(participants: Participant[], fresh: Participant): Participant[] {
   const known = participants.some((one) => one.id === fresh.id)
-  return known ? participants.map((one) => (one.id === fresh.id ? fresh : one)) : [...participants, fresh]
+  return known
+    ? participants.map((one) => (one.id === fresh.id ? fresh : one))
+    : [...participants, fresh]
 }
 
-export const sourceKey = (source: Source) => `${source.participant}/${source.purpose}/${source.kind}`
+export const sourceKey = (source: Source) =>
+  `${source.participant}/${source.purpose}/${source.kind}`
 
-export const find = (lesson: Lesson, id: ParticipantId) => lesson.participants.find((one) => one.id === id)
+export const find = (lesson: Lesson, id: ParticipantId) =>
+  lesson.participants.find((one) => one.id === id)
 
-export const has = (participant: Participant | undefined, purpose: Source['purpose'], kind: Source['kind'] = 'video') =>
+export const has = (
+  participant: Participant | undefined,
+  purpose: Source['purpose'],
+  kind: Source['kind'] = 'video',
+) =>
   participant?.sources.some((source) => source.purpose === purpose && source.kind === kind) ?? false
 
 /** The one whose picture leads the lesson: the lead teacher, else an encoder or the lead's room that sends a picture. */
 export function leadOf(lesson: Lesson): Participant | undefined {
   const teacher = lesson.participants.find((one) => one.role === 'lead' && one.kind === 'person')
   if (has(teacher, 'camera')) return teacher
-  const standIn = lesson.participants.find((one) => one.kind === 'encoder' && has(one, 'camera')) ?? lesson.participants.find((one) => one.role === 'lead_room' && has(one, 'camera'))
+  const standIn =
+    lesson.participants.find((one) => one.kind === 'encoder' && has(one, 'camera')) ??
+    lesson.participants.find((one) => one.role === 'lead_room' && has(one, 'camera'))
   return teacher?.present ? teacher : (standIn ?? teacher)
 }
 
@@ -82,7 +92,10 @@ export function wallOf(lesson: Lesson): Participant[] {
   const rank = (one: Participant) => (one.kind === 'classroom' ? 0 : one.kind === 'person' ? 1 : 2)
   return lesson.participants
     .filter((one) => (one.role !== 'lead' || one.kind === 'encoder') && one.role !== 'observer')
-    .sort((a, b) => rank(a) - rank(b) || a.name.localeCompare(b.name, 'zh-CN') || (a.id < b.id ? -1 : 1))
+    .sort(
+      (a, b) =>
+        rank(a) - rank(b) || a.name.localeCompare(b.name, 'zh-CN') || (a.id < b.id ? -1 : 1),
+    )
 }
 
 /** Raised hands, the longest waiting first: participant → its number in the queue. */

@@ -6,7 +6,11 @@ const PATIENCE_MS = 3_000
 const RESTART_WITHIN_MS = 8_000
 
 /** Calls `unwell` at the first sign, `trouble` when the connection is lost, and again while it stays lost. Returns the way to stop. */
-export function watchHealth(connection: RTCPeerConnection, unwell: () => void, trouble: () => void): () => void {
+export function watchHealth(
+  connection: RTCPeerConnection,
+  unwell: () => void,
+  trouble: () => void,
+): () => void {
   let timer = 0
   const look = () => {
     const state = connection.connectionState
@@ -18,7 +22,8 @@ export function watchHealth(connection: RTCPeerConnection, unwell: () => void, t
   }
   const act = () => {
     clearTimeout(timer)
-    if (connection.connectionState === 'connected' || connection.connectionState === 'closed') return
+    if (connection.connectionState === 'connected' || connection.connectionState === 'closed')
+      return
     timer = setTimeout(act, RESTART_WITHIN_MS)
     trouble()
   }

@@ -7,7 +7,17 @@ import { toast } from '../ui/toasts'
 import { apply, find, handQueue, has, leadOf, sharingOf, wallOf, type Document } from './document'
 import { loudness, openCamera, problemOf, rememberedChoice, stop } from './devices'
 import { Publisher } from './publisher'
-import { isChange, VERSION, type ByeReason, type FromPage, type Participant, type ParticipantId, type Purpose, type Quality, type ToPage } from './protocol'
+import {
+  isChange,
+  VERSION,
+  type ByeReason,
+  type FromPage,
+  type Participant,
+  type ParticipantId,
+  type Purpose,
+  type Quality,
+  type ToPage,
+} from './protocol'
 import { hintOf } from './quality'
 import { Slides } from './slides'
 import { LessonSocket, LineLost, Refused, type Link } from './socket'
@@ -15,14 +25,21 @@ import { Subscriber } from './subscriber'
 import { Views } from './views'
 
 /** Why the page is no longer in the lesson. `refused` brings the server's own sentence. */
-export type Over = { reason: Exclude<ByeReason, 'restarting' | 'slow'> | 'refused' | 'outdated'; text: string | null }
+export type Over = {
+  reason: Exclude<ByeReason, 'restarting' | 'slow'> | 'refused' | 'outdated'
+  text: string | null
+}
 
 /** Louder than this counts as speaking; a quiet classroom's hum stays below. */
 const SPEAKING_DBOV = -45
 /** Own loudness and line are looked at this often: a meter that lags is no meter. */
 const LOOK_EVERY_MS = 200
 /** What is more than this on a teacher's large panel is more than any classroom's screen shows. */
-const SCREEN: MediaTrackConstraints = { width: { max: 1920 }, height: { max: 1080 }, frameRate: { max: 15 } }
+const SCREEN: MediaTrackConstraints = {
+  width: { max: 1920 },
+  height: { max: 1080 },
+  frameRate: { max: 15 },
+}
 /**
  * A shared screen begins as if the line carried this: its full layer begins at 1 Mbit/s, and text nobody can read is worth nothing. Not where
  * the line already holds the camera back.
@@ -61,15 +78,30 @@ export class LiveLesson {
   private looks = 0
 
   readonly lesson = computed(() => this.document.value?.lesson ?? null)
-  readonly me = computed(() => this.lesson.value && find(this.lesson.value, this.document.value?.you ?? ''))
+  readonly me = computed(
+    () => this.lesson.value && find(this.lesson.value, this.document.value?.you ?? ''),
+  )
   readonly lead = computed(() => this.lesson.value && leadOf(this.lesson.value))
   readonly sharing = computed(() => this.lesson.value && sharingOf(this.lesson.value))
   readonly wall = computed(() => (this.lesson.value ? wallOf(this.lesson.value) : []))
-  readonly hands = computed(() => (this.lesson.value ? handQueue(this.lesson.value) : new Map<ParticipantId, number>()))
-  readonly stage = computed(() => (this.lesson.value?.on_stage ?? []).map((id) => this.lesson.value && find(this.lesson.value, id)).filter((one): one is Participant => !!one))
-  readonly iAmOnStage = computed(() => this.lesson.value?.on_stage.includes(this.document.value?.you ?? '') ?? false)
+  readonly hands = computed(() =>
+    this.lesson.value ? handQueue(this.lesson.value) : new Map<ParticipantId, number>(),
+  )
+  readonly stage = computed(() =>
+    (this.lesson.value?.on_stage ?? [])
+      .map((id) => this.lesson.value && find(this.lesson.value, id))
+      .filter((one): one is Participant => !!one),
+  )
+  readonly iAmOnStage = computed(
+    () => this.lesson.value?.on_stage.includes(this.document.value?.you ?? '') ?? false,
+  )
   readonly hint = computed(() =>
-    hintOf({ quality: this.quality.value, slots: this.subscriber.slots.value, softened: this.softened.value, heldBack: this.heldBack.value }),
+    hintOf({
+      quality: this.quality.value,
+      slots: this.subscriber.slots.value,
+      softened: this.softened.value,
+      heldBack: this.heldBack.value,
+    }),
   )
 
   constructor(readonly id: string) {
@@ -78,7 +110,9 @@ export class LiveLesson {
       () => this.socket.doubtLine(),
       () => this.socket.reopen(true),
     )
-    this.views = new Views((tiles) => this.link.value === 'open' && this.socket.say({ type: 'view', tiles }) > 0)
+    this.views = new Views(
+      (tiles) => this.link.value === 'open' && this.socket.say({ type: 'view', tiles }) > 0,
+    )
     this.slides = new Slides(
       id,
       () => this.lesson.value?.deck ?? null,
@@ -92,7 +126,10 @@ export class LiveLesson {
     })
     this.looking = setInterval(() => void this.look(), LOOK_EVERY_MS)
     addEventListener('pagehide', this.leave)
-    exposeForSupport(this, () => ({ publisher: this.publisher.value?.connection ?? null, screen: this.screenPublisher.value?.connection ?? null }))
+    exposeForSupport(this, () => ({
+      publisher: this.publisher.value?.connection ?? null,
+      screen: this.screenPublisher.value?.connection ?? null,
+    }))
   }
 
   /** Milliseconds since the bell, by the server's clock. */
@@ -158,7 +195,11 @@ export class LiveLesson {
       return
     }
     stream.getVideoTracks()[0]?.addEventListener('ended', () => this.stopSharing())
-    const publisher = this.publisherOf('screen', stream, this.heldBack.value ? undefined : SCREEN_START_BITS_PER_SECOND)
+    const publisher = this.publisherOf(
+      'screen',
+      stream,
+      this.heldBack.value ? undefined : SCREEN_START_BITS_PER_SECOND,
+    )
     this.screen.value = stream
     this.screenPublisher.value = publisher
     publisher.start().catch((error: unknown) => {
@@ -200,7 +241,8 @@ export class LiveLesson {
       case 'slots':
         return this.subscriber.takeSlots(message.slots)
       case 'levels':
-        for (const { participant, level_dbov } of message.levels) this.levels.set(participant, level_dbov)
+        for (const { participant, level_dbov } of message.levels)
+          this.levels.set(participant, level_dbov)
         return
       case 'quality':
         this.quality.value = message.quality
@@ -222,9 +264,16 @@ export class LiveLesson {
     void this.slides.load()
     // The server may have let go of what this page sends; it is sent again, with its switches.
     const known = this.me.value ?? undefined
-    void this.publisher.value?.recover(has(known, 'camera', 'audio') || has(known, 'camera', 'video'))
+    void this.publisher.value?.recover(
+      has(known, 'camera', 'audio') || has(known, 'camera', 'video'),
+    )
     void this.screenPublisher.value?.recover(has(known, 'screen'))
-    if (this.publisher.value && known && (known.microphone !== this.microphoneOn.value || known.camera !== this.cameraOn.value)) this.tellSwitches()
+    if (
+      this.publisher.value &&
+      known &&
+      (known.microphone !== this.microphoneOn.value || known.camera !== this.cameraOn.value)
+    )
+      this.tellSwitches()
     if (message.lesson.phase === 'ended') this.finish({ reason: 'ended', text: null })
   }
 
@@ -235,9 +284,11 @@ export class LiveLesson {
     if (!after) return this.socket.reopen(false)
     if (message.type === 'phase' && message.phase === 'live') this.welcomedAt = performance.now()
     this.document.value = after
-    if (message.type === 'changed' && message.participant.id === after.you) this.obey(find(before.lesson, after.you), message.participant)
+    if (message.type === 'changed' && message.participant.id === after.you)
+      this.obey(find(before.lesson, after.you), message.participant)
     if (message.type === 'left') this.levels.delete(message.participant)
-    if (message.type === 'phase' && message.phase === 'ended') this.finish({ reason: 'ended', text: null })
+    if (message.type === 'phase' && message.phase === 'ended')
+      this.finish({ reason: 'ended', text: null })
   }
 
   /** The teacher turned our microphone off: the page turns it off here as well and says so. */
@@ -297,7 +348,8 @@ export class LiveLesson {
     const publisher = this.publisher.value
     this.ownLevel.value = publisher ? loudness(await publisher.loudness().catch(() => 0)) : 0
     this.looks += 1
-    if (this.looks % 10 === 0) this.heldBack.value = (await publisher?.heldBack().catch(() => false)) ?? false
+    if (this.looks % 10 === 0)
+      this.heldBack.value = (await publisher?.heldBack().catch(() => false)) ?? false
   }
 
   private complain(error: unknown) {
@@ -341,7 +393,10 @@ declare global {
   }
 }
 
-function exposeForSupport(live: LiveLesson, sending: () => { publisher: RTCPeerConnection | null; screen: RTCPeerConnection | null }) {
+function exposeForSupport(
+  live: LiveLesson,
+  sending: () => { publisher: RTCPeerConnection | null; screen: RTCPeerConnection | null },
+) {
   window.__tongke = Object.freeze({
     get publisher() {
       return sending().publisher

@@ -115,7 +115,14 @@ export type Change =
   | { type: 'players'; revision: number; players: string[] }
 
 export type ToPage =
-  | { type: 'welcome'; version: number; you: ParticipantId; resume: string; revision: number; lesson: Lesson }
+  | {
+      type: 'welcome'
+      version: number
+      you: ParticipantId
+      resume: string
+      revision: number
+      lesson: Lesson
+    }
   | { type: 'offer'; offer: number; fresh: boolean; sdp: string }
   | { type: 'published'; ref: number; purpose: Purpose; sdp: string }
   | { type: 'slots'; slots: Slot[] }
@@ -126,4 +133,5 @@ export type ToPage =
   | { type: 'pong'; at: number }
   | { type: 'bye'; reason: ByeReason }
 
-export const isChange = (message: ToPage): message is Change => 'revision' in message && message.type !== 'welcome'
+export const isChange = (message: ToPage): message is Change =>
+  'revision' in message && message.type !== 'welcome'

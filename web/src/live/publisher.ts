@@ -2,7 +2,14 @@
 
 import { watchHealth } from './health'
 import type { FromPage, Purpose, ToPage } from './protocol'
-import { cameraEncodings, preferAudio, preferVideo, screenEncodings, withOpusBitrate, withStartBitrate } from './sdp'
+import {
+  cameraEncodings,
+  preferAudio,
+  preferVideo,
+  screenEncodings,
+  withOpusBitrate,
+  withStartBitrate,
+} from './sdp'
 import { LineLost } from './socket'
 
 /** Speech in a full band; RED doubles it on the wire. */
@@ -44,7 +51,9 @@ export class Publisher {
     if (knownToServer) return this.heal(true)
     const before = this.answered
     // An offer that was on its way when the welcome came has done it already.
-    return this.inTurn(() => (this.answered > before ? Promise.resolve() : this.anew())).catch(() => undefined)
+    return this.inTurn(() => (this.answered > before ? Promise.resolve() : this.anew())).catch(
+      () => undefined,
+    )
   }
 
   /** The same connection, another camera; `null` while the camera is off. */
@@ -64,7 +73,8 @@ export class Publisher {
     if (!this.audio?.track?.enabled) return 0
     let level = 0
     for (const stat of (await this.audio.getStats()).values()) {
-      if (stat.type === 'media-source' && typeof stat.audioLevel === 'number') level = stat.audioLevel
+      if (stat.type === 'media-source' && typeof stat.audioLevel === 'number')
+        level = stat.audioLevel
     }
     return level
   }
@@ -90,12 +100,17 @@ export class Publisher {
     const [picture] = this.stream.getVideoTracks()
     // Audio first: it is the m-line that carries the bundle, and what must arrive when the line is thin.
     if (voice) this.audio = this.addVoice(connection, voice)
-    if (picture || this.purpose === 'camera') this.video = this.addPicture(connection, picture ?? null)
+    if (picture || this.purpose === 'camera')
+      this.video = this.addPicture(connection, picture ?? null)
     return connection
   }
 
   private addVoice(connection: RTCPeerConnection, track: MediaStreamTrack): RTCRtpSender {
-    const transceiver = connection.addTransceiver(track, { direction: 'sendonly', streams: [this.stream], sendEncodings: [{ priority: 'high', networkPriority: 'high' }] })
+    const transceiver = connection.addTransceiver(track, {
+      direction: 'sendonly',
+      streams: [this.stream],
+      sendEncodings: [{ priority: 'high', networkPriority: 'high' }],
+    })
     prefer(transceiver, preferAudio(RTCRtpSender.getCapabilities('audio')?.codecs ?? []))
     return transceiver.sender
   }
@@ -104,7 +119,11 @@ export class Publisher {
     const height = track?.getSettings().height ?? 720
     const encodings = this.purpose === 'screen' ? screenEncodings(height) : cameraEncodings(height)
     if (track && this.purpose === 'screen') track.contentHint = 'detail'
-    const transceiver = connection.addTransceiver(track ?? 'video', { direction: 'sendonly', streams: [this.stream], sendEncodings: encodings })
+    const transceiver = connection.addTransceiver(track ?? 'video', {
+      direction: 'sendonly',
+      streams: [this.stream],
+      sendEncodings: encodings,
+    })
     prefer(transceiver, preferVideo(RTCRtpSender.getCapabilities('video')?.codecs ?? []))
     return transceiver.sender
   }
@@ -114,15 +133,24 @@ export class Publisher {
     const offer = await connection.createOffer({ iceRestart: restart })
     await connection.setLocalDescription(offer)
     const offered = connection.localDescription?.sdp ?? offer.sdp ?? ''
-    const answer = await this.ask({ type: 'publish', purpose: this.purpose, sdp: offered, restart }).catch(async (error: unknown) => {
+    const answer = await this.ask({
+      type: 'publish',
+      purpose: this.purpose,
+      sdp: offered,
+      restart,
+    }).catch(async (error: unknown) => {
       // Back to the state before the offer, so that the next one can be a restart of this connection.
-      if (connection.signalingState === 'have-local-offer' && connection.remoteDescription) await connection.setLocalDescription({ type: 'rollback' })
+      if (connection.signalingState === 'have-local-offer' && connection.remoteDescription)
+        await connection.setLocalDescription({ type: 'rollback' })
       throw error
     })
     if (this.closed || connection !== this.connection || answer.type !== 'published') return
     this.answered += 1
     const sdp = withOpusBitrate(answer.sdp, SPEECH_BITS_PER_SECOND)
-    await connection.setRemoteDescription({ type: 'answer', sdp: this.startBitrate ? withStartBitrate(sdp, this.startBitrate) : sdp })
+    await connection.setRemoteDescription({
+      type: 'answer',
+      sdp: this.startBitrate ? withStartBitrate(sdp, this.startBitrate) : sdp,
+    })
   }
 
   private watch() {
@@ -132,9 +160,12 @@ export class Publisher {
   private heal(evenIfWell = false): Promise<void> {
     return this.inTurn(async () => {
       if (this.connection.connectionState === 'connected' && !evenIfWell) return
-      if (this.connection.signalingState !== 'stable' || !this.connection.remoteDescription) return this.anew()
+      if (this.connection.signalingState !== 'stable' || !this.connection.remoteDescription)
+        return this.anew()
       // A server that no longer knows this connection refuses the restart; then only a new one helps.
-      await this.negotiate(true).catch((error: unknown) => (error instanceof LineLost ? undefined : this.anew()))
+      await this.negotiate(true).catch((error: unknown) =>
+        error instanceof LineLost ? undefined : this.anew(),
+      )
     }).catch(() => undefined)
   }
 

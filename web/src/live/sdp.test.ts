@@ -1,28 +1,57 @@
 import { describe, expect, it } from 'vitest'
-import { cameraEncodings, preferAudio, preferVideo, screenEncodings, withOpusBitrate, withStartBitrate } from './sdp'
+import {
+  cameraEncodings,
+  preferAudio,
+  preferVideo,
+  screenEncodings,
+  withOpusBitrate,
+  withStartBitrate,
+} from './sdp'
 
 const chromium = [
   { mimeType: 'video/VP8' },
   { mimeType: 'video/rtx' },
   { mimeType: 'video/VP9', sdpFmtpLine: 'profile-id=0' },
-  { mimeType: 'video/H264', sdpFmtpLine: 'level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42001f' },
-  { mimeType: 'video/H264', sdpFmtpLine: 'level-asymmetry-allowed=1;packetization-mode=0;profile-level-id=42001f' },
-  { mimeType: 'video/H264', sdpFmtpLine: 'level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f' },
-  { mimeType: 'video/H264', sdpFmtpLine: 'level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=640034' },
+  {
+    mimeType: 'video/H264',
+    sdpFmtpLine: 'level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42001f',
+  },
+  {
+    mimeType: 'video/H264',
+    sdpFmtpLine: 'level-asymmetry-allowed=1;packetization-mode=0;profile-level-id=42001f',
+  },
+  {
+    mimeType: 'video/H264',
+    sdpFmtpLine: 'level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f',
+  },
+  {
+    mimeType: 'video/H264',
+    sdpFmtpLine: 'level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=640034',
+  },
   { mimeType: 'video/AV1' },
 ]
 
 describe('what we ask of the encoders', () => {
   it('H264 constrained baseline first, then baseline, then VP8', () => {
-    expect(preferVideo(chromium).map((codec) => codec.sdpFmtpLine?.slice(-6) ?? codec.mimeType)).toEqual(['42e01f', '42001f', 'video/VP8', 'video/rtx'])
+    expect(
+      preferVideo(chromium).map((codec) => codec.sdpFmtpLine?.slice(-6) ?? codec.mimeType),
+    ).toEqual(['42e01f', '42001f', 'video/VP8', 'video/rtx'])
   })
 
   it('a browser without H264 still sends VP8', () => {
-    expect(preferVideo([{ mimeType: 'video/VP8' }, { mimeType: 'video/AV1' }]).map((codec) => codec.mimeType)).toEqual(['video/VP8'])
+    expect(
+      preferVideo([{ mimeType: 'video/VP8' }, { mimeType: 'video/AV1' }]).map(
+        (codec) => codec.mimeType,
+      ),
+    ).toEqual(['video/VP8'])
   })
 
   it('RED before plain Opus', () => {
-    const audio = [{ mimeType: 'audio/opus' }, { mimeType: 'audio/PCMU' }, { mimeType: 'audio/red' }]
+    const audio = [
+      { mimeType: 'audio/opus' },
+      { mimeType: 'audio/PCMU' },
+      { mimeType: 'audio/red' },
+    ]
     expect(preferAudio(audio).map((codec) => codec.mimeType)).toEqual(['audio/red', 'audio/opus'])
   })
 
@@ -47,15 +76,21 @@ describe('what we ask of the encoders', () => {
 
 describe('what we write in SDP', () => {
   it('sets the bitrate of speech beside the fmtp that is there, or in a line of its own', () => {
-    const answer = 'a=rtpmap:111 opus/48000/2\r\na=fmtp:111 minptime=10;useinbandfec=1\r\na=rtpmap:96 H264/90000\r\n'
-    expect(withOpusBitrate(answer, 40000)).toContain('a=fmtp:111 minptime=10;useinbandfec=1;maxaveragebitrate=40000\r\n')
+    const answer =
+      'a=rtpmap:111 opus/48000/2\r\na=fmtp:111 minptime=10;useinbandfec=1\r\na=rtpmap:96 H264/90000\r\n'
+    expect(withOpusBitrate(answer, 40000)).toContain(
+      'a=fmtp:111 minptime=10;useinbandfec=1;maxaveragebitrate=40000\r\n',
+    )
     const bare = 'a=rtpmap:111 opus/48000/2\r\na=sendrecv\r\n'
-    expect(withOpusBitrate(bare, 40000)).toBe('a=rtpmap:111 opus/48000/2\r\na=fmtp:111 maxaveragebitrate=40000\r\na=sendrecv\r\n')
+    expect(withOpusBitrate(bare, 40000)).toBe(
+      'a=rtpmap:111 opus/48000/2\r\na=fmtp:111 maxaveragebitrate=40000\r\na=sendrecv\r\n',
+    )
     expect(withOpusBitrate(withOpusBitrate(answer, 40000), 50000)).not.toContain('50000')
   })
 
   it('tells the browser what a line is taken to carry, for pictures only', () => {
-    const answer = 'a=rtpmap:111 opus/48000/2\r\na=rtpmap:96 H264/90000\r\na=fmtp:96 packetization-mode=1\r\na=rtpmap:97 rtx/90000\r\na=fmtp:97 apt=96\r\na=rtpmap:98 VP8/90000\r\n'
+    const answer =
+      'a=rtpmap:111 opus/48000/2\r\na=rtpmap:96 H264/90000\r\na=fmtp:96 packetization-mode=1\r\na=rtpmap:97 rtx/90000\r\na=fmtp:97 apt=96\r\na=rtpmap:98 VP8/90000\r\n'
     expect(withStartBitrate(answer, 1_500_000)).toBe(
       'a=rtpmap:111 opus/48000/2\r\na=rtpmap:96 H264/90000\r\na=fmtp:96 packetization-mode=1;x-google-start-bitrate=1500\r\na=rtpmap:97 rtx/90000\r\na=fmtp:97 apt=96\r\na=rtpmap:98 VP8/90000\r\na=fmtp:98 x-google-start-bitrate=1500\r\n',
     )

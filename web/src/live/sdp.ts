@@ -22,7 +22,12 @@ export function screenEncodings(height: number): RTCRtpEncodingParameters[] {
   const full = { maxBitrate: 2_500_000, maxFramerate: 15 }
   if (height < 2 * SMALL_SCREEN_LINES) return [{ rid: 'f', ...full }]
   return [
-    { rid: 's', scaleResolutionDownBy: height / SMALL_SCREEN_LINES, maxBitrate: 200_000, maxFramerate: 5 },
+    {
+      rid: 's',
+      scaleResolutionDownBy: height / SMALL_SCREEN_LINES,
+      maxBitrate: 200_000,
+      maxFramerate: 5,
+    },
     { rid: 'f', scaleResolutionDownBy: 1, ...full },
   ]
 }
@@ -79,16 +84,26 @@ export function withOpusBitrate(answer: string, bitsPerSecond: number): string {
  * parameter of libwebrtc, in kbit/s; other browsers ignore it.
  */
 export function withStartBitrate(answer: string, bitsPerSecond: number): string {
-  return ['H264/90000', 'VP8/90000'].reduce((sdp, codec) => withParameter(sdp, codec, 'x-google-start-bitrate', Math.round(bitsPerSecond / 1000)), answer)
+  return ['H264/90000', 'VP8/90000'].reduce(
+    (sdp, codec) =>
+      withParameter(sdp, codec, 'x-google-start-bitrate', Math.round(bitsPerSecond / 1000)),
+    answer,
+  )
 }
 
 /** Adds `name=value` to the fmtp of every payload type of this codec that does not have it; a codec without fmtp gets the line. */
 function withParameter(sdp: string, codec: string, name: string, value: number): string {
-  const payloads = [...sdp.matchAll(new RegExp(`^a=rtpmap:(\\d+) ${codec}`, 'gim'))].map((match) => match[1])
+  const payloads = [...sdp.matchAll(new RegExp(`^a=rtpmap:(\\d+) ${codec}`, 'gim'))].map(
+    (match) => match[1],
+  )
   return payloads.reduce<string>((text, payload) => {
     const line = new RegExp(`^a=fmtp:${payload} (.*)$`, 'm')
     const found = line.exec(text)
-    if (!found) return text.replace(new RegExp(`^(a=rtpmap:${payload} .*?)(\\r?)$`, 'm'), `$1$2\na=fmtp:${payload} ${name}=${value}$2`)
+    if (!found)
+      return text.replace(
+        new RegExp(`^(a=rtpmap:${payload} .*?)(\\r?)$`, 'm'),
+        `$1$2\na=fmtp:${payload} ${name}=${value}$2`,
+      )
     if (found[1]?.includes(name)) return text
     return text.replace(line, (_, parameters: string) => {
       const bare = parameters.replace(/\r$/, '')

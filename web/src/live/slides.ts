@@ -20,7 +20,9 @@ export class Slides {
   private closed = false
 
   readonly page = computed(() => this.ahead.value ?? this.shown()?.page ?? 1)
-  readonly deck = computed(() => this.decks.value.find((one) => one.id === this.shown()?.id) ?? null)
+  readonly deck = computed(
+    () => this.decks.value.find((one) => one.id === this.shown()?.id) ?? null,
+  )
   private readonly stopWatching: () => void
 
   constructor(
@@ -34,9 +36,13 @@ export class Slides {
       watch(unknown, (now) => now && this.load()),
       watch(shown, (now) => now?.page === this.ahead.value && (this.ahead.value = null)),
       // Before the bell the first deck is fetched: it is what the lesson will most likely begin with.
-      watch([() => this.deck.value ?? this.decks.value[0] ?? null, this.page, narrow], ([deck, page, slow]) => {
-        if (deck) void this.pictures.prepare(plan(deck.pages, deck === this.deck.value ? page : 1, slow))
-      }),
+      watch(
+        [() => this.deck.value ?? this.decks.value[0] ?? null, this.page, narrow],
+        ([deck, page, slow]) => {
+          if (deck)
+            void this.pictures.prepare(plan(deck.pages, deck === this.deck.value ? page : 1, slow))
+        },
+      ),
     ]
     this.stopWatching = () => watching.forEach((stop) => stop())
   }

@@ -49,7 +49,11 @@ describe('the socket of a lesson', () => {
     vi.stubGlobal('removeEventListener', () => undefined)
     Wire.all = []
     links.length = 0
-    socket = new LessonSocket('l', { message: () => undefined, link: (link) => links.push(link), refused: () => Promise.resolve(true) })
+    socket = new LessonSocket('l', {
+      message: () => undefined,
+      link: (link) => links.push(link),
+      refused: () => Promise.resolve(true),
+    })
     newest().opens()
     newest().says({ type: 'welcome', resume: 'token' } as Partial<ToPage>)
   })

@@ -42,7 +42,10 @@ export class LessonSocket {
   private socket: WebSocket | null = null
   private resume: string | null = null
   private reference = 0
-  private waiting = new Map<number, { resolve: (message: ToPage) => void; reject: (error: Error) => void; timer: number }>()
+  private waiting = new Map<
+    number,
+    { resolve: (message: ToPage) => void; reject: (error: Error) => void; timer: number }
+  >()
   private timer = 0
   private pinger = 0
   /** Since when a ping has had no answer; 0 while none is under way. */
@@ -72,7 +75,10 @@ export class LessonSocket {
     return new Promise((resolve, reject) => {
       const reference = this.say(message)
       if (reference === 0) return reject(new LineLost())
-      const timer = setTimeout(() => this.settle(reference, (one) => one.reject(new LineLost())), ANSWER_WITHIN_MS)
+      const timer = setTimeout(
+        () => this.settle(reference, (one) => one.reject(new LineLost())),
+        ANSWER_WITHIN_MS,
+      )
       this.waiting.set(reference, { resolve, reject, timer })
     })
   }
@@ -110,7 +116,9 @@ export class LessonSocket {
     clearTimeout(this.timer)
     const scheme = location.protocol === 'https:' ? 'wss' : 'ws'
     const query = this.resume ? `?resume=${encodeURIComponent(this.resume)}` : ''
-    const socket = new WebSocket(`${scheme}://${location.host}/api/lessons/${this.lessonId}/live${query}`)
+    const socket = new WebSocket(
+      `${scheme}://${location.host}/api/lessons/${this.lessonId}/live${query}`,
+    )
     this.socket = socket
     let opened = false
     this.timer = setTimeout(() => this.again(), OPENS_WITHIN_MS)
@@ -169,7 +177,10 @@ export class LessonSocket {
     this.listener.message(message)
   }
 
-  private settle(reference: number, how: (one: { resolve: (message: ToPage) => void; reject: (error: Error) => void }) => void) {
+  private settle(
+    reference: number,
+    how: (one: { resolve: (message: ToPage) => void; reject: (error: Error) => void }) => void,
+  ) {
     const one = this.waiting.get(reference)
     if (!one) return
     this.waiting.delete(reference)
@@ -198,6 +209,7 @@ export class LessonSocket {
       socket.onopen = socket.onmessage = socket.onclose = null
       socket.close()
     }
-    for (const reference of [...this.waiting.keys()]) this.settle(reference, (one) => one.reject(new LineLost()))
+    for (const reference of [...this.waiting.keys()])
+      this.settle(reference, (one) => one.reject(new LineLost()))
   }
 }

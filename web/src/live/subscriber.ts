@@ -35,7 +35,12 @@ export class Subscriber {
   }
 
   slot(participant: ParticipantId, purpose: Purpose, kind: MediaKind): Slot | undefined {
-    return this.slots.value.find((one) => one.kind === kind && one.source?.participant === participant && one.source.purpose === purpose)
+    return this.slots.value.find(
+      (one) =>
+        one.kind === kind &&
+        one.source?.participant === participant &&
+        one.source.purpose === purpose,
+    )
   }
 
   takeOffer(offer: number, fresh: boolean, sdp: string) {
@@ -55,7 +60,8 @@ export class Subscriber {
 
   /** After a welcome: the path that took the socket with it may have been the media's, too. */
   recover() {
-    if (this.connection && this.connection.connectionState !== 'new') this.say({ type: 'restart_subscriber' })
+    if (this.connection && this.connection.connectionState !== 'new')
+      this.say({ type: 'restart_subscriber' })
   }
 
   close() {
@@ -87,7 +93,9 @@ export class Subscriber {
     this.slots.value = kept
     const connection = new RTCPeerConnection({ bundlePolicy: 'max-bundle' })
     this.connection = connection
-    this.stopWatching = watchHealth(connection, this.unwell, () => this.say({ type: 'restart_subscriber' }))
+    this.stopWatching = watchHealth(connection, this.unwell, () =>
+      this.say({ type: 'restart_subscriber' }),
+    )
     connection.addEventListener('connectionstatechange', () => {
       this.connected.value = connection.connectionState === 'connected'
     })

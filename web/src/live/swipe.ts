@@ -8,7 +8,8 @@ export function swiped(turn: (by: 1 | -1) => void) {
   let from: { x: number; y: number } | null = null
   return {
     // A second finger makes it a pinch.
-    onPointerdown: (event: PointerEvent) => (from = event.isPrimary ? { x: event.clientX, y: event.clientY } : null),
+    onPointerdown: (event: PointerEvent) =>
+      (from = event.isPrimary ? { x: event.clientX, y: event.clientY } : null),
     onPointercancel: () => (from = null),
     onPointerup: (event: PointerEvent) => {
       const [x, y] = from ? [event.clientX - from.x, event.clientY - from.y] : [0, 0]

@@ -14,11 +14,17 @@ describe('what the page asks for', () => {
   })
 
   it('a picture cut to a wide box is as high as its width needs', () => {
-    expect(measure([{ participant: 'a', purpose: 'camera', width: 1600, height: 300 }], 1)[0]?.height).toBe(900)
-    expect(measure([{ participant: 'a', purpose: 'screen', width: 1600, height: 300 }], 1)[0]?.height).toBe(300)
+    expect(
+      measure([{ participant: 'a', purpose: 'camera', width: 1600, height: 300 }], 1)[0]?.height,
+    ).toBe(900)
+    expect(
+      measure([{ participant: 'a', purpose: 'screen', width: 1600, height: 300 }], 1)[0]?.height,
+    ).toBe(300)
   })
 
   it('a hidden page wants nothing', () => {
-    expect(measure([{ participant: 'a', purpose: 'camera', width: 640, height: 360 }], 0)[0]?.height).toBe(0)
+    expect(
+      measure([{ participant: 'a', purpose: 'camera', width: 640, height: 360 }], 0)[0]?.height,
+    ).toBe(0)
   })
 })

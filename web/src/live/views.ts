@@ -51,7 +51,11 @@ export class Views {
 
   private send() {
     const tiles = measure(
-      [...this.shown].map(([element, what]) => ({ ...what, width: element.clientWidth, height: element.clientHeight })),
+      [...this.shown].map(([element, what]) => ({
+        ...what,
+        width: element.clientWidth,
+        height: element.clientHeight,
+      })),
       this.hidden ? 0 : devicePixelRatio,
     )
     const text = JSON.stringify(tiles)
@@ -72,7 +76,10 @@ export class Views {
 }
 
 /** One tile per source, the largest of its places. A 16:9 picture that covers a box is as high as the box needs it. Pure. */
-export function measure(boxes: { participant: ParticipantId; purpose: Purpose; width: number; height: number }[], pixelRatio: number): Tile[] {
+export function measure(
+  boxes: { participant: ParticipantId; purpose: Purpose; width: number; height: number }[],
+  pixelRatio: number,
+): Tile[] {
   const tiles = new Map<string, Tile>()
   for (const { participant, purpose, width, height } of boxes) {
     const seen = purpose === 'screen' ? height : Math.max(height, (width * 9) / 16)
@@ -81,5 +88,7 @@ export function measure(boxes: { participant: ParticipantId; purpose: Purpose; w
     const known = tiles.get(key)
     if (!known || known.height < pixels) tiles.set(key, { participant, purpose, height: pixels })
   }
-  return [...tiles.values()].sort((a, b) => (`${a.participant}${a.purpose}` < `${b.participant}${b.purpose}` ? -1 : 1))
+  return [...tiles.values()].sort((a, b) =>
+    `${a.participant}${a.purpose}` < `${b.participant}${b.purpose}` ? -1 : 1,
+  )
 }

@@ -29,20 +29,35 @@ const en: typeof zh = {
     sign_out: 'Sign out',
   },
   role: { administrator: 'Administrator', teacher: 'Teacher', observer: 'Observer' },
-  lesson_role: { lead: 'Lead teacher', assistant: 'Assistant', lead_room: 'Lead room', listening: 'Listening classrooms', observer: 'Observer' },
+  lesson_role: {
+    lead: 'Lead teacher',
+    assistant: 'Assistant',
+    lead_room: 'Lead room',
+    listening: 'Listening classrooms',
+    observer: 'Observer',
+  },
   school_role: { core: 'Core school', member: 'Member school' },
   membership: { close: 'close', allied: 'allied' },
-  weekday: { 1: 'Monday', 2: 'Tuesday', 3: 'Wednesday', 4: 'Thursday', 5: 'Friday', 6: 'Saturday', 7: 'Sunday' },
+  weekday: {
+    1: 'Monday',
+    2: 'Tuesday',
+    3: 'Wednesday',
+    4: 'Thursday',
+    5: 'Friday',
+    6: 'Saturday',
+    7: 'Sunday',
+  },
   phase: { planned: 'Planned', live: 'Live now', ended: 'Over' },
   front: { motto: 'One good teacher, many classrooms, the same lesson.' },
   signin: {
     title: 'Sign in to Tongke',
-    lead: 'Teachers, assistants and observers sign in with the account from their school. A classroom\'s screen opens its own address instead.',
+    lead: "Teachers, assistants and observers sign in with the account from their school. A classroom's screen opens its own address instead.",
     login: 'Account',
     password: 'Password',
     submit: 'Sign in',
-    forgot: 'Forgot the password? Your school\'s administrator can set a new one.',
-    needs_setup: 'This server has no administrator yet. Open the one-time link that the server printed when it started.',
+    forgot: "Forgot the password? Your school's administrator can set a new one.",
+    needs_setup:
+      'This server has no administrator yet. Open the one-time link that the server printed when it started.',
   },
   setup: {
     title: 'Create the administrator',
@@ -94,7 +109,8 @@ const en: typeof zh = {
     title: 'Recordings',
     find: 'Find by title, subject or teacher',
     none: 'No recordings yet',
-    none_hint: 'Every lesson is recorded while it is on and can be replayed the moment the bell rings.',
+    none_hint:
+      'Every lesson is recorded while it is on and can be replayed the moment the bell rings.',
     not_found: 'Nothing found for "{words}"',
     still_on: 'Live now',
     finishing: 'Finishing',
@@ -119,12 +135,15 @@ const en: typeof zh = {
       other: 'The camera cannot be opened',
     },
     advice: {
-      insecure: 'Open the address that begins with https://. You can also enter and watch without a camera.',
-      unsupported: 'Please use a current Chrome, Edge or Firefox. You can also enter and watch without a camera.',
+      insecure:
+        'Open the address that begins with https://. You can also enter and watch without a camera.',
+      unsupported:
+        'Please use a current Chrome, Edge or Firefox. You can also enter and watch without a camera.',
       denied: 'Click the icon left of the address, allow camera and microphone, and try again.',
       none: 'Please check that it is plugged in. You can also enter without a camera.',
       busy: 'Close the program that uses the camera, and try again.',
-      other: 'Unplug the camera, plug it in again and try once more. You can also enter without it.',
+      other:
+        'Unplug the camera, plug it in again and try once more. You can also enter without it.',
     },
   },
   live: {
@@ -202,7 +221,8 @@ const en: typeof zh = {
     choose: 'Teach with which deck?',
     prepare: 'Prepare decks',
     of_lesson: 'Decks of this lesson',
-    none_yet: 'None yet. Once a deck is added from the library, the rooms load it ahead, and pages turn at once.',
+    none_yet:
+      'None yet. Once a deck is added from the library, the rooms load it ahead, and pages turn at once.',
     from_library: 'Add from the library',
     find: 'Find courseware and lesson plans',
     nothing_found: 'Nothing with pages was found.',
@@ -228,11 +248,26 @@ const en: typeof zh = {
     again: 'Enter again',
     home: 'Back',
     ended: { title: 'The lesson is over', hint: 'This lesson has ended.' },
-    replaced: { title: 'Opened elsewhere', hint: 'The same account or classroom entered this lesson on another page. This one has stopped.' },
-    revoked: { title: 'You have left this lesson', hint: 'The administrator has withdrawn or changed your access to this lesson. Please ask your school\'s administrator if in doubt.' },
-    refused: { title: 'This lesson cannot be entered', hint: 'Please ask your school\'s administrator.' },
-    flood: { title: 'Disconnected', hint: 'This page sent too much, so the server disconnected it.' },
-    outdated: { title: 'The page has been updated', hint: 'The server was upgraded. Please enter again.' },
+    replaced: {
+      title: 'Opened elsewhere',
+      hint: 'The same account or classroom entered this lesson on another page. This one has stopped.',
+    },
+    revoked: {
+      title: 'You have left this lesson',
+      hint: "The administrator has withdrawn or changed your access to this lesson. Please ask your school's administrator if in doubt.",
+    },
+    refused: {
+      title: 'This lesson cannot be entered',
+      hint: "Please ask your school's administrator.",
+    },
+    flood: {
+      title: 'Disconnected',
+      hint: 'This page sent too much, so the server disconnected it.',
+    },
+    outdated: {
+      title: 'The page has been updated',
+      hint: 'The server was upgraded. Please enter again.',
+    },
   },
   replay: {
     play: 'Play',
@@ -296,7 +331,14 @@ const en: typeof zh = {
   },
   admin: {
     not_allowed: 'Only administrators can open this page',
-    tab: { lessons: 'Lessons', series: 'Series', calendar: 'Terms & periods', classrooms: 'Classrooms', people: 'People', schools: 'Schools' },
+    tab: {
+      lessons: 'Lessons',
+      series: 'Series',
+      calendar: 'Terms & periods',
+      classrooms: 'Classrooms',
+      people: 'People',
+      schools: 'Schools',
+    },
     add: 'Add {what}',
     edit: 'Change {what}',
     edit_one: 'Change {name}',
@@ -345,7 +387,8 @@ const en: typeof zh = {
     classroom: 'classroom',
     classrooms: 'Classrooms',
     classroom_name: 'Classroom',
-    classrooms_hint: 'Each classroom has an address of its own, opened on its big screen. Nobody types a password.',
+    classrooms_hint:
+      'Each classroom has an address of its own, opened on its big screen. Nobody types a password.',
     pass: 'Address',
     pass_given: 'made',
     pass_none: 'none',
@@ -355,9 +398,11 @@ const en: typeof zh = {
     pass_taken: 'The address is withdrawn.',
     pass_of: 'Address of {name}',
     pass_address: 'Address',
-    pass_once_hint: 'Shown only now. Open it in the browser of the classroom\'s big screen and make it the start page.',
+    pass_once_hint:
+      "Shown only now. Open it in the browser of the classroom's big screen and make it the start page.",
     pass_replace_title: 'Make a new address for "{name}"?',
-    pass_replace_hint: 'The old one stops working at once; the classroom\'s screen needs the new one.',
+    pass_replace_hint:
+      "The old one stops working at once; the classroom's screen needs the new one.",
     pass_take_title: 'Withdraw the address of "{name}"?',
     pass_take_hint: 'Its screen is signed out at once and leaves a lesson that is on.',
     remove_classroom_hint: 'Its address stops working at once. Past recordings stay.',
@@ -375,7 +420,8 @@ const en: typeof zh = {
     series_one: 'series',
     series_name: 'Series',
     series_hint: 'A series plans its lesson of every week through a whole term.',
-    remove_series_hint: 'Its lessons to come are removed as well; past lessons and recordings stay.',
+    remove_series_hint:
+      'Its lessons to come are removed as well; past lessons and recordings stay.',
     weekday: 'Weekday',
     lesson: 'lesson',
     lessons: 'Lessons',

@@ -14,7 +14,12 @@ export function lessonToEnter(lessons: LessonCard[], now: number): LessonCard | 
   if (on) return on
   return (
     mine
-      .filter((lesson) => lesson.phase === 'planned' && Date.parse(lesson.starts_at) - EARLY_MS <= now && now < Date.parse(lesson.ends_at))
+      .filter(
+        (lesson) =>
+          lesson.phase === 'planned' &&
+          Date.parse(lesson.starts_at) - EARLY_MS <= now &&
+          now < Date.parse(lesson.ends_at),
+      )
       .sort((a, b) => Date.parse(a.starts_at) - Date.parse(b.starts_at))[0] ?? null
   )
 }

@@ -8,7 +8,13 @@ const lesson = {
   classrooms: [{ id: 'willow', name: '柳林村小学三年级', school: '柳林村小学', end: 'listening' }],
 } as unknown as LessonCard
 
-const told = (timeline: TimelineEvent[]) => moments({ lesson, tracks: [], timeline }).map(({ at_ms, kind, names, text }) => [at_ms, kind, ...names, ...(text === null ? [] : [text])])
+const told = (timeline: TimelineEvent[]) =>
+  moments({ lesson, tracks: [], timeline }).map(({ at_ms, kind, names, text }) => [
+    at_ms,
+    kind,
+    ...names,
+    ...(text === null ? [] : [text]),
+  ])
 
 describe('the timeline of a recording', () => {
   it('tells who went on stage and who went back, not the whole list each time', () => {

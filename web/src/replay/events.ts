@@ -2,7 +2,18 @@
 
 import type { Recording, TimelineEvent } from '../api'
 
-export type MomentKind = 'started' | 'ended' | 'joined' | 'left' | 'stage' | 'seat' | 'hand' | 'chat' | 'screen_on' | 'screen_off' | 'deck'
+export type MomentKind =
+  | 'started'
+  | 'ended'
+  | 'joined'
+  | 'left'
+  | 'stage'
+  | 'seat'
+  | 'hand'
+  | 'chat'
+  | 'screen_on'
+  | 'screen_off'
+  | 'deck'
 
 export interface Moment {
   at_ms: number
@@ -37,15 +48,27 @@ function learn(names: Map<string, string>, { body }: TimelineEvent) {
   }
 }
 
-function read({ at_ms, kind, body }: TimelineEvent, names: Map<string, string>, onStage: string[]): Moment[] {
+function read(
+  { at_ms, kind, body }: TimelineEvent,
+  names: Map<string, string>,
+  onStage: string[],
+): Moment[] {
   const name = (id: unknown) => (typeof id === 'string' ? (names.get(id) ?? '') : '')
-  const moment = (what: MomentKind, who: string[] = [], text: string | null = null): Moment => ({ at_ms, kind: what, names: who.filter(Boolean), text })
+  const moment = (what: MomentKind, who: string[] = [], text: string | null = null): Moment => ({
+    at_ms,
+    kind: what,
+    names: who.filter(Boolean),
+    text,
+  })
   switch (kind) {
     case 'stage': {
       const now = idsOf(body.on_stage)
       const up = now.filter((id) => !onStage.includes(id))
       const down = onStage.filter((id) => !now.includes(id))
-      return [...(up.length ? [moment('stage', up.map(name))] : []), ...(down.length ? [moment('seat', down.map(name))] : [])]
+      return [
+        ...(up.length ? [moment('stage', up.map(name))] : []),
+        ...(down.length ? [moment('seat', down.map(name))] : []),
+      ]
     }
     case 'hand':
       return body.raised ? [moment('hand', [name(body.id)])] : []
@@ -67,4 +90,5 @@ function read({ at_ms, kind, body }: TimelineEvent, names: Map<string, string>, 
   }
 }
 
-const idsOf = (value: unknown): string[] => (Array.isArray(value) ? value.filter((one): one is string => typeof one === 'string') : [])
+const idsOf = (value: unknown): string[] =>
+  Array.isArray(value) ? value.filter((one): one is string => typeof one === 'string') : []

@@ -21,9 +21,24 @@ export interface Options {
  */
 export const BEHIND_S = 10
 
-export async function play(video: HTMLVideoElement, url: string, options: Options): Promise<Stream> {
+export async function play(
+  video: HTMLVideoElement,
+  url: string,
+  options: Options,
+): Promise<Stream> {
   const { default: Player } = await import('hls.js')
-  if (Player.isSupported()) return playWith(new Player({ startPosition: options.from ?? -1, backBufferLength: 120, liveSyncDuration: BEHIND_S }), video, url, options, Player)
+  if (Player.isSupported())
+    return playWith(
+      new Player({
+        startPosition: options.from ?? -1,
+        backBufferLength: 120,
+        liveSyncDuration: BEHIND_S,
+      }),
+      video,
+      url,
+      options,
+      Player,
+    )
   video.src = url
   video.addEventListener('error', options.failed, { once: true })
   if (options.from) video.currentTime = options.from
@@ -37,14 +52,24 @@ export async function play(video: HTMLVideoElement, url: string, options: Option
 const TRIES = 8
 const TRY_AGAIN_MS = 1500
 
-function playWith(hls: Hls, video: HTMLVideoElement, url: string, { failed }: Options, Player: typeof Hls): Stream {
+function playWith(
+  hls: Hls,
+  video: HTMLVideoElement,
+  url: string,
+  { failed }: Options,
+  Player: typeof Hls,
+): Stream {
   let tries = 0
   let timer = 0
   hls.on(Player.Events.ERROR, (_, data) => {
     if (!data.fatal) return
-    if (data.type === Player.ErrorTypes.MEDIA_ERROR && tries++ < TRIES) return hls.recoverMediaError()
+    if (data.type === Player.ErrorTypes.MEDIA_ERROR && tries++ < TRIES)
+      return hls.recoverMediaError()
     if (data.type === Player.ErrorTypes.NETWORK_ERROR && tries++ < TRIES) {
-      timer = setTimeout(() => (hls.levels.length ? hls.startLoad() : hls.loadSource(url)), TRY_AGAIN_MS)
+      timer = setTimeout(
+        () => (hls.levels.length ? hls.startLoad() : hls.loadSource(url)),
+        TRY_AGAIN_MS,
+      )
       return
     }
     hls.destroy()

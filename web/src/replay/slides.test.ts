@@ -21,7 +21,11 @@ describe('the pages of a recorded lesson', () => {
   })
 
   it('a resource is found where one of its versions was first shown', () => {
-    const decks = [['a', 'plan'], ['b', 'circles'], ['c', 'circles']].map(([id, resource_id]) => ({ id: id!, resource_id: resource_id!, title: '', pages: [] }))
+    const decks = [
+      ['a', 'plan'],
+      ['b', 'circles'],
+      ['c', 'circles'],
+    ].map(([id, resource_id]) => ({ id: id!, resource_id: resource_id!, title: '', pages: [] }))
     expect(firstOf(shown, decks, 'circles')?.from_ms).toBe(40_000)
     expect(firstOf(shown, decks, 'undefined')).toBeNull()
   })

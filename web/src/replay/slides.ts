@@ -3,7 +3,8 @@
 import type { ShownPage } from '../api'
 import type { DeckPage, LessonDeck } from '../deck/deck'
 
-export const shownAt = (shown: ShownPage[], ms: number): ShownPage | null => shown.find(({ from_ms, to_ms }) => from_ms <= ms && (to_ms === null || ms < to_ms)) ?? null
+export const shownAt = (shown: ShownPage[], ms: number): ShownPage | null =>
+  shown.find(({ from_ms, to_ms }) => from_ms <= ms && (to_ms === null || ms < to_ms)) ?? null
 
 /** Every page once, when it was first shown. The search counts them in this order. */
 export function contents(shown: ShownPage[]): ShownPage[] {
@@ -15,9 +16,16 @@ export function contents(shown: ShownPage[]): ShownPage[] {
 }
 
 /** When a resource was first on the screen, in whichever of its versions. */
-export function firstOf(shown: ShownPage[], decks: LessonDeck[], resource: string): ShownPage | null {
-  const versions = new Set(decks.filter(({ resource_id }) => resource_id === resource).map(({ id }) => id))
+export function firstOf(
+  shown: ShownPage[],
+  decks: LessonDeck[],
+  resource: string,
+): ShownPage | null {
+  const versions = new Set(
+    decks.filter(({ resource_id }) => resource_id === resource).map(({ id }) => id),
+  )
   return shown.find(({ deck }) => versions.has(deck)) ?? null
 }
 
-export const pageOf = (decks: LessonDeck[], { deck, page }: ShownPage): DeckPage | null => decks.find((one) => one.id === deck)?.pages[page - 1] ?? null
+export const pageOf = (decks: LessonDeck[], { deck, page }: ShownPage): DeckPage | null =>
+  decks.find((one) => one.id === deck)?.pages[page - 1] ?? null

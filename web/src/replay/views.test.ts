@@ -17,7 +17,11 @@ const track = (id: string, who: string, more: Partial<RecordedTrack> = {}): Reco
 
 describe('the other pictures of a recording', () => {
   it('a room that came back is one view with two tracks, each at its time', () => {
-    const [view] = otherViews([track('1', 'willow', { to_ms: 5000 }), track('2', 'willow', { from_ms: 9000 }), track('3', 'willow', { kind: 'audio' })])
+    const [view] = otherViews([
+      track('1', 'willow', { to_ms: 5000 }),
+      track('2', 'willow', { from_ms: 9000 }),
+      track('3', 'willow', { kind: 'audio' }),
+    ])
     expect(view?.tracks).toHaveLength(2)
     expect(view && trackAt(view, 1000)?.id).toBe('1')
     expect(view && trackAt(view, 7000)).toBeNull()
@@ -28,7 +32,10 @@ describe('the other pictures of a recording', () => {
     const views = otherViews([
       track('1', 'willow'),
       track('2', 'wang', { participant: { id: 'wang', name: 'wang', kind: 'person' } }),
-      track('3', 'wang', { participant: { id: 'wang', name: 'wang', kind: 'person' }, purpose: 'screen' }),
+      track('3', 'wang', {
+        participant: { id: 'wang', name: 'wang', kind: 'person' },
+        purpose: 'screen',
+      }),
       track('4', 'bridge', { playable: false }),
     ])
     expect(views.map((view) => view.key)).toEqual(['wang/screen', 'wang/camera', 'willow/camera'])

@@ -15,15 +15,26 @@ export function otherViews(tracks: RecordedTrack[]): OtherView[] {
   for (const track of tracks) {
     if (track.kind !== 'video' || !track.playable) continue
     const key = `${track.participant.id}/${track.purpose}`
-    const view = views.get(key) ?? { key, participant: track.participant, purpose: track.purpose, tracks: [] }
+    const view = views.get(key) ?? {
+      key,
+      participant: track.participant,
+      purpose: track.purpose,
+      tracks: [],
+    }
     view.tracks.push(track)
     views.set(key, view)
   }
-  const rank = (view: OtherView) => (view.purpose === 'screen' ? 0 : view.participant.kind === 'person' ? 1 : 2)
-  return [...views.values()].sort((a, b) => rank(a) - rank(b) || a.participant.name.localeCompare(b.participant.name, 'zh-CN'))
+  const rank = (view: OtherView) =>
+    view.purpose === 'screen' ? 0 : view.participant.kind === 'person' ? 1 : 2
+  return [...views.values()].sort(
+    (a, b) => rank(a) - rank(b) || a.participant.name.localeCompare(b.participant.name, 'zh-CN'),
+  )
 }
 
 /** The track of a view that has a picture at that moment. */
 export function trackAt(view: OtherView, ms: number): RecordedTrack | null {
-  return view.tracks.find((track) => track.from_ms <= ms && (track.to_ms == null || ms < track.to_ms)) ?? null
+  return (
+    view.tracks.find((track) => track.from_ms <= ms && (track.to_ms == null || ms < track.to_ms)) ??
+    null
+  )
 }

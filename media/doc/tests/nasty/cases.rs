@@ -43,7 +43,14 @@ pub const DAMAGED: &[&str] = &["done", "broken"];
 
 impl Case {
     pub fn new(name: impl Into<String>, file: Vec<u8>, expected: &'static [&'static str]) -> Case {
-        Case { name: name.into(), file, label: None, expected, office: false, check: |_| Vec::new() }
+        Case {
+            name: name.into(),
+            file,
+            label: None,
+            expected,
+            office: false,
+            check: |_| Vec::new(),
+        }
     }
 
     pub fn checked(self, check: fn(&Found) -> Vec<String>) -> Case {
@@ -51,28 +58,42 @@ impl Case {
     }
 
     pub fn called(self, label: &'static str) -> Case {
-        Case { label: Some(label), ..self }
+        Case {
+            label: Some(label),
+            ..self
+        }
     }
 
     pub fn with_office(self) -> Case {
-        Case { office: true, ..self }
+        Case {
+            office: true,
+            ..self
+        }
     }
 }
 
 impl Found {
     /// A fault unless the type is this one.
     pub fn is(&self, kind: &str) -> Vec<String> {
-        self.fault(self.result["type"] == kind, format!("the type is {}", self.result["type"]))
+        self.fault(
+            self.result["type"] == kind,
+            format!("the type is {}", self.result["type"]),
+        )
     }
 
     pub fn says(&self, text: &str) -> Vec<String> {
-        self.fault(self.text.contains(text), format!("{text:?} is not in its text"))
+        self.fault(
+            self.text.contains(text),
+            format!("{text:?} is not in its text"),
+        )
     }
 
     pub fn notes(&self, note: &str) -> Vec<String> {
         let notes = &self.result["notes"];
         self.fault(
-            notes.as_array().is_some_and(|notes| notes.iter().any(|found| found == note)),
+            notes
+                .as_array()
+                .is_some_and(|notes| notes.iter().any(|found| found == note)),
             format!("only noted {notes}"),
         )
     }
@@ -83,12 +104,22 @@ impl Found {
 
     /// The first page as it is shown.
     pub fn first_page(&self) -> image::RgbImage {
-        image::open(self.out_dir.join("p1-l.webp")).expect("drawn").to_rgb8()
+        image::open(self.out_dir.join("p1-l.webp"))
+            .expect("drawn")
+            .to_rgb8()
     }
 }
 
 pub fn all() -> Vec<Case> {
-    let rooms = [containers::all(), packages::all(), pdfs::all(), pictures::all(), texts::all(), cut(), flipped()];
+    let rooms = [
+        containers::all(),
+        packages::all(),
+        pdfs::all(),
+        pictures::all(),
+        texts::all(),
+        cut(),
+        flipped(),
+    ];
     rooms.into_iter().flatten().collect()
 }
 
@@ -97,11 +128,32 @@ fn good() -> Vec<(&'static str, Vec<u8>)> {
     use crate::make;
     use image::ImageFormat;
     vec![
-        ("docx", make::zip(&make::docx(&make::paragraph("教案").repeat(40)))),
-        ("pptx", make::zip(&make::pptx(&make::text_box("课件").repeat(40)))),
-        ("xlsx", make::zip(&make::xlsx(&format!("<row r=\"1\">{}</row>", make::cell("A1", "成绩").repeat(40))))),
-        ("odt", make::zip(&make::odf("text", &"<text:p>教案</text:p>".repeat(40)))),
-        ("zip", make::zip(&[make::Entry::stored("八年级/教案.txt", b"plan"), make::Entry::zeros("zeros", 100_000)])),
+        (
+            "docx",
+            make::zip(&make::docx(&make::paragraph("教案").repeat(40))),
+        ),
+        (
+            "pptx",
+            make::zip(&make::pptx(&make::text_box("课件").repeat(40))),
+        ),
+        (
+            "xlsx",
+            make::zip(&make::xlsx(&format!(
+                "<row r=\"1\">{}</row>",
+                make::cell("A1", "成绩").repeat(40)
+            ))),
+        ),
+        (
+            "odt",
+            make::zip(&make::odf("text", &"<text:p>教案</text:p>".repeat(40))),
+        ),
+        (
+            "zip",
+            make::zip(&[
+                make::Entry::stored("八年级/教案.txt", b"plan"),
+                make::Entry::zeros("zeros", 100_000),
+            ]),
+        ),
         ("pdf", make::hello()),
         ("png", make::picture(ImageFormat::Png)),
         ("jpeg", make::picture(ImageFormat::Jpeg)),
@@ -123,8 +175,16 @@ fn cut() -> Vec<Case> {
         let is_zip = file.starts_with(b"PK");
         for eighth in 0..8 {
             let length = (file.len() * eighth / 8).max(9);
-            let expected = if is_zip { BROKEN } else { &["done", "broken", "unsupported"] };
-            cases.push(Case::new(format!("{kind} cut at {length}"), file[..length].to_vec(), expected));
+            let expected = if is_zip {
+                BROKEN
+            } else {
+                &["done", "broken", "unsupported"]
+            };
+            cases.push(Case::new(
+                format!("{kind} cut at {length}"),
+                file[..length].to_vec(),
+                expected,
+            ));
         }
     }
     cases
@@ -132,7 +192,15 @@ fn cut() -> Vec<Case> {
 
 /// Bad disks: each good file with some bytes changed. The numbers are the same in every run.
 fn flipped() -> Vec<Case> {
-    const ANY: &[&str] = &["done", "broken", "unsupported", "encrypted", "too_large", "too_many", "hostile"];
+    const ANY: &[&str] = &[
+        "done",
+        "broken",
+        "unsupported",
+        "encrypted",
+        "too_large",
+        "too_many",
+        "hostile",
+    ];
     let mut seed = 20_260_901_u64;
     let mut random = move || {
         seed ^= seed << 13;
@@ -148,7 +216,11 @@ fn flipped() -> Vec<Case> {
                 let at = random() % file.len();
                 file[at] ^= 1 << (random() % 8);
             }
-            cases.push(Case::new(format!("{kind} with flipped bits, {round}"), file, ANY));
+            cases.push(Case::new(
+                format!("{kind} with flipped bits, {round}"),
+                file,
+                ANY,
+            ));
         }
     }
     cases

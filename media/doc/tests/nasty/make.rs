@@ -19,20 +19,37 @@ pub struct Entry {
 impl Entry {
     pub fn stored(name: &str, data: &[u8]) -> Entry {
         let (packed, size) = (data.to_vec(), data.len() as u32);
-        Entry { name: name.into(), flags: 0x0800, method: 0, packed, size, crc: crc32(data) }
+        Entry {
+            name: name.into(),
+            flags: 0x0800,
+            method: 0,
+            packed,
+            size,
+            crc: crc32(data),
+        }
     }
 
     /// A bomb: about so many zeros, packed 158 to 1. Their sum is left out: nobody should get that far.
     pub fn zeros(name: &str, bytes: u64) -> Entry {
         let (packed, size) = deflated_zeros(bytes);
-        Entry { name: name.into(), flags: 0, method: 8, packed, size: size as u32, crc: 0 }
+        Entry {
+            name: name.into(),
+            flags: 0,
+            method: 8,
+            packed,
+            size: size as u32,
+            crc: 0,
+        }
     }
 }
 
 /// A whole zip file.
 pub fn zip(entries: &[Entry]) -> Vec<u8> {
     let mut file = Vec::new();
-    let places: Vec<u32> = entries.iter().map(|entry| local(&mut file, entry)).collect();
+    let places: Vec<u32> = entries
+        .iter()
+        .map(|entry| local(&mut file, entry))
+        .collect();
     with_directory(file, entries, &places, None)
 }
 
@@ -47,7 +64,10 @@ pub fn overlapping_zip(entry: &Entry, names: usize) -> Vec<u8> {
 /// A zip whose end claims a number of entries of its own.
 pub fn zip_claiming(entries: &[Entry], count: u16) -> Vec<u8> {
     let mut file = Vec::new();
-    let places: Vec<u32> = entries.iter().map(|entry| local(&mut file, entry)).collect();
+    let places: Vec<u32> = entries
+        .iter()
+        .map(|entry| local(&mut file, entry))
+        .collect();
     with_directory(file, entries, &places, Some(count))
 }
 
@@ -72,7 +92,12 @@ fn common(file: &mut Vec<u8>, entry: &Entry) {
     file.extend_from_slice(&(entry.name.len() as u16).to_le_bytes());
 }
 
-fn with_directory(mut file: Vec<u8>, entries: &[Entry], places: &[u32], count: Option<u16>) -> Vec<u8> {
+fn with_directory(
+    mut file: Vec<u8>,
+    entries: &[Entry],
+    places: &[u32],
+    count: Option<u16>,
+) -> Vec<u8> {
     let start = file.len() as u32;
     for (entry, place) in entries.iter().zip(places) {
         file.extend_from_slice(b"PK\x01\x02\x14\x00\x14\x00");
@@ -92,7 +117,13 @@ fn with_directory(mut file: Vec<u8>, entries: &[Entry], places: &[u32], count: O
 
 fn crc32(data: &[u8]) -> u32 {
     let step = |crc: u32, byte: &u8| {
-        (0..8).fold(crc ^ u32::from(*byte), |crc, _| if crc & 1 == 1 { (crc >> 1) ^ 0xedb8_8320 } else { crc >> 1 })
+        (0..8).fold(crc ^ u32::from(*byte), |crc, _| {
+            if crc & 1 == 1 {
+                (crc >> 1) ^ 0xedb8_8320
+            } else {
+                crc >> 1
+            }
+        })
     };
     !data.iter().fold(!0, step)
 }
@@ -102,11 +133,17 @@ fn crc32(data: &[u8]) -> u32 {
 fn deflated_zeros(bytes: u64) -> (Vec<u8>, u64) {
     let mut bits = vec![true, true, false];
     bits.extend([false, false, true, true, false, false, false, false]);
-    let copy = [true, true, false, false, false, true, false, true, false, false, false, false, false];
+    let copy = [
+        true, true, false, false, false, true, false, true, false, false, false, false, false,
+    ];
     let copies = bytes / 258 / 8 * 8;
     // The pattern is whole after eight copies: 104 bits. Of it, the bytes repeat.
     (0..24).for_each(|_| bits.extend(copy));
-    let byte = |bits: &[bool]| bits.iter().enumerate().fold(0_u8, |byte, (at, bit)| byte | (u8::from(*bit) << at));
+    let byte = |bits: &[bool]| {
+        bits.iter()
+            .enumerate()
+            .fold(0_u8, |byte, (at, bit)| byte | (u8::from(*bit) << at))
+    };
     let packed: Vec<u8> = bits.chunks_exact(8).map(byte).collect();
     let (head, period) = (&packed[..2], &packed[2..15]);
     let mut file = head.to_vec();
@@ -121,9 +158,12 @@ pub fn zlib_zeros(bytes: u64) -> Vec<u8> {
     [&[0x78, 0x9c][..], &deflated_zeros(bytes).0].concat()
 }
 
-pub const WORD: &str = "application/vnd.openxmlformats-officedocument.wordprocessingml.document.main+xml";
-pub const SLIDES: &str = "application/vnd.openxmlformats-officedocument.presentationml.presentation.main+xml";
-pub const SHEETS: &str = "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet.main+xml";
+pub const WORD: &str =
+    "application/vnd.openxmlformats-officedocument.wordprocessingml.document.main+xml";
+pub const SLIDES: &str =
+    "application/vnd.openxmlformats-officedocument.presentationml.presentation.main+xml";
+pub const SHEETS: &str =
+    "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet.main+xml";
 
 /// The frame of an office package around some parts.
 pub fn office(main: &str, content_type: &str, parts: &[(&str, &str)]) -> Vec<Entry> {
@@ -133,9 +173,15 @@ pub fn office(main: &str, content_type: &str, parts: &[(&str, &str)]) -> Vec<Ent
     let links = relations(&format!(
         r#"<Relationship Id="r1" Type="http://schemas.openxmlformats.org/officeDocument/2006/relationships/officeDocument" Target="{main}"/>"#
     ));
-    let mut entries =
-        vec![Entry::stored("[Content_Types].xml", types.as_bytes()), Entry::stored("_rels/.rels", links.as_bytes())];
-    entries.extend(parts.iter().map(|(name, text)| Entry::stored(name, text.as_bytes())));
+    let mut entries = vec![
+        Entry::stored("[Content_Types].xml", types.as_bytes()),
+        Entry::stored("_rels/.rels", links.as_bytes()),
+    ];
+    entries.extend(
+        parts
+            .iter()
+            .map(|(name, text)| Entry::stored(name, text.as_bytes())),
+    );
     entries
 }
 
@@ -156,13 +202,18 @@ pub fn document(body: &str) -> String {
 }
 
 pub fn docx(body: &str) -> Vec<Entry> {
-    office("word/document.xml", WORD, &[("word/document.xml", &document(body))])
+    office(
+        "word/document.xml",
+        WORD,
+        &[("word/document.xml", &document(body))],
+    )
 }
 
 pub fn pptx(slide: &str) -> Vec<Entry> {
     const NS: &str = r#"xmlns:a="http://schemas.openxmlformats.org/drawingml/2006/main" xmlns:p="http://schemas.openxmlformats.org/presentationml/2006/main" xmlns:r="http://schemas.openxmlformats.org/officeDocument/2006/relationships""#;
-    let main =
-        format!(r#"<p:presentation {NS}><p:sldIdLst><p:sldId id="256" r:id="s1"/></p:sldIdLst></p:presentation>"#);
+    let main = format!(
+        r#"<p:presentation {NS}><p:sldIdLst><p:sldId id="256" r:id="s1"/></p:sldIdLst></p:presentation>"#
+    );
     let link = relations(r#"<Relationship Id="s1" Type="x/slide" Target="slides/slide1.xml"/>"#);
     let slide = format!("<p:sld {NS}><p:cSld><p:spTree>{slide}</p:spTree></p:cSld></p:sld>");
     let parts = [
@@ -179,13 +230,18 @@ pub fn text_box(text: &str) -> String {
 
 pub fn xlsx(rows: &str) -> Vec<Entry> {
     const NS: &str = r#"xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main" xmlns:r="http://schemas.openxmlformats.org/officeDocument/2006/relationships""#;
-    let book = format!(r#"<workbook {NS}><sheets><sheet name="表" sheetId="1" r:id="s1"/></sheets></workbook>"#);
+    let book = format!(
+        r#"<workbook {NS}><sheets><sheet name="表" sheetId="1" r:id="s1"/></sheets></workbook>"#
+    );
     let link = relations(
         r#"<Relationship Id="s1" Type="http://schemas.openxmlformats.org/officeDocument/2006/relationships/worksheet" Target="worksheets/sheet1.xml"/>"#,
     );
     let sheet = format!("<worksheet {NS}><sheetData>{rows}</sheetData></worksheet>");
-    let parts =
-        [("xl/workbook.xml", &*book), ("xl/_rels/workbook.xml.rels", &*link), ("xl/worksheets/sheet1.xml", &*sheet)];
+    let parts = [
+        ("xl/workbook.xml", &*book),
+        ("xl/_rels/workbook.xml.rels", &*link),
+        ("xl/worksheets/sheet1.xml", &*sheet),
+    ];
     office("xl/workbook.xml", SHEETS, &parts)
 }
 
@@ -222,9 +278,15 @@ pub fn pdf(objects: &[Vec<u8>], trailer: &str) -> Vec<u8> {
     }
     let start = file.len();
     write!(file, "xref\n0 {}\n0000000000 65535 f \n", places.len() + 1).expect("memory");
-    places.iter().for_each(|place| writeln!(file, "{place:010} 00000 n ").expect("memory"));
+    places
+        .iter()
+        .for_each(|place| writeln!(file, "{place:010} 00000 n ").expect("memory"));
     let size = places.len() + 1;
-    write!(file, "trailer\n<</Size {size}/Root 1 0 R{trailer}>>\nstartxref\n{start}\n%%EOF\n").expect("memory");
+    write!(
+        file,
+        "trailer\n<</Size {size}/Root 1 0 R{trailer}>>\nstartxref\n{start}\n%%EOF\n"
+    )
+    .expect("memory");
     file
 }
 
@@ -233,7 +295,8 @@ pub fn page(content: &str, page: &str, more: &[Vec<u8>]) -> Vec<Vec<u8>> {
     let mut objects = vec![
         b"<</Type/Catalog/Pages 2 0 R>>".to_vec(),
         b"<</Type/Pages/Kids[3 0 R]/Count 1>>".to_vec(),
-        format!("<</Type/Page/Parent 2 0 R/Contents 4 0 R/MediaBox[0 0 200 100]{page}>>").into_bytes(),
+        format!("<</Type/Page/Parent 2 0 R/Contents 4 0 R/MediaBox[0 0 200 100]{page}>>")
+            .into_bytes(),
         stream("", content.as_bytes()),
     ];
     objects.extend_from_slice(more);
@@ -247,32 +310,54 @@ pub fn stream(dictionary: &str, data: &[u8]) -> Vec<u8> {
 
 pub fn hello() -> Vec<u8> {
     let font = "/Resources<</Font<</F<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>>>>>";
-    pdf(&page("BT /F 12 Tf 20 50 Td (Hello, class) Tj ET", font, &[]), "")
+    pdf(
+        &page("BT /F 12 Tf 20 50 Td (Hello, class) Tj ET", font, &[]),
+        "",
+    )
 }
 
 pub fn picture(format: ImageFormat) -> Vec<u8> {
     let mut file = Cursor::new(Vec::new());
-    let picture = RgbImage::from_fn(60, 40, |x, y| image::Rgb([(x * 4) as u8, (y * 6) as u8, (x * y) as u8]));
+    let picture = RgbImage::from_fn(60, 40, |x, y| {
+        image::Rgb([(x * 4) as u8, (y * 6) as u8, (x * y) as u8])
+    });
     picture.write_to(&mut file, format).expect("written");
     file.into_inner()
 }
 
 pub fn red() -> Vec<u8> {
     let mut file = Cursor::new(Vec::new());
-    RgbImage::from_pixel(300, 300, image::Rgb([255, 0, 0])).write_to(&mut file, ImageFormat::Png).expect("written");
+    RgbImage::from_pixel(300, 300, image::Rgb([255, 0, 0]))
+        .write_to(&mut file, ImageFormat::Png)
+        .expect("written");
     file.into_inner()
 }
 
 /// A PNG chunk.
 pub fn chunk(kind: &[u8; 4], data: &[u8]) -> Vec<u8> {
     let body = [kind, data].concat();
-    [&(data.len() as u32).to_be_bytes()[..], &body, &crc32(&body).to_be_bytes()].concat()
+    [
+        &(data.len() as u32).to_be_bytes()[..],
+        &body,
+        &crc32(&body).to_be_bytes(),
+    ]
+    .concat()
 }
 
 /// A PNG that claims a size.
 pub fn png_of(width: u32, height: u32, more: &[u8]) -> Vec<u8> {
-    let header = [&width.to_be_bytes()[..], &height.to_be_bytes(), &[8, 2, 0, 0, 0]].concat();
-    let parts = [chunk(b"IHDR", &header), more.to_vec(), chunk(b"IDAT", &zlib_zeros(100_000)), chunk(b"IEND", &[])];
+    let header = [
+        &width.to_be_bytes()[..],
+        &height.to_be_bytes(),
+        &[8, 2, 0, 0, 0],
+    ]
+    .concat();
+    let parts = [
+        chunk(b"IHDR", &header),
+        more.to_vec(),
+        chunk(b"IDAT", &zlib_zeros(100_000)),
+        chunk(b"IEND", &[]),
+    ];
     [&b"\x89PNG\r\n\x1a\n"[..], &parts.concat()].concat()
 }
 
@@ -280,7 +365,11 @@ pub fn png_of(width: u32, height: u32, more: &[u8]) -> Vec<u8> {
 pub fn ole(streams: &[(&str, &[u8])]) -> Vec<u8> {
     let mut container = cfb::CompoundFile::create(Cursor::new(Vec::new())).expect("memory");
     for (name, bytes) in streams {
-        container.create_stream(name).expect("memory").write_all(bytes).expect("memory");
+        container
+            .create_stream(name)
+            .expect("memory")
+            .write_all(bytes)
+            .expect("memory");
     }
     container.flush().expect("memory");
     container.into_inner().into_inner()
@@ -315,22 +404,56 @@ pub fn doc() -> Vec<u8> {
 
 /// A PowerPoint 97 record.
 pub fn record(version: u16, kind: u16, body: &[u8]) -> Vec<u8> {
-    [&version.to_le_bytes()[..], &kind.to_le_bytes(), &(body.len() as u32).to_le_bytes(), body].concat()
+    [
+        &version.to_le_bytes()[..],
+        &kind.to_le_bytes(),
+        &(body.len() as u32).to_le_bytes(),
+        body,
+    ]
+    .concat()
 }
 
 pub fn ppt() -> Vec<u8> {
-    let records = record(0xf, 0x0ff0, &[record(0, 0x0f9f, &[0; 4]), record(0, 0x0fa8, b"A lesson")].concat());
-    ole(&[("PowerPoint Document", &records), ("Current User", &[0; 20])])
+    let records = record(
+        0xf,
+        0x0ff0,
+        &[record(0, 0x0f9f, &[0; 4]), record(0, 0x0fa8, b"A lesson")].concat(),
+    );
+    ole(&[
+        ("PowerPoint Document", &records),
+        ("Current User", &[0; 20]),
+    ])
 }
 
 /// A BIFF8 workbook: one sheet with one number.
 pub fn xls(more: &[u8]) -> Vec<u8> {
-    let record = |kind: u16, body: &[u8]| [&kind.to_le_bytes()[..], &(body.len() as u16).to_le_bytes(), body].concat();
+    let record = |kind: u16, body: &[u8]| {
+        [
+            &kind.to_le_bytes()[..],
+            &(body.len() as u16).to_le_bytes(),
+            body,
+        ]
+        .concat()
+    };
     let bof = |kind: u8| record(0x0809, &[0, 6, kind, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
     let globals = [bof(5), more.to_vec()].concat();
     let sheet_at = (globals.len() + 4 + 9 + 4) as u32;
-    let sheet = record(0x0085, &[&sheet_at.to_le_bytes()[..], &[0, 0, 1, 0, b'S']].concat());
-    let number = record(0x0203, &[&[0, 0, 0, 0, 0, 0][..], &42_f64.to_le_bytes()].concat());
-    let book = [globals, sheet, record(0x000a, &[]), bof(0x10), number, record(0x000a, &[])].concat();
+    let sheet = record(
+        0x0085,
+        &[&sheet_at.to_le_bytes()[..], &[0, 0, 1, 0, b'S']].concat(),
+    );
+    let number = record(
+        0x0203,
+        &[&[0, 0, 0, 0, 0, 0][..], &42_f64.to_le_bytes()].concat(),
+    );
+    let book = [
+        globals,
+        sheet,
+        record(0x000a, &[]),
+        bof(0x10),
+        number,
+        record(0x000a, &[]),
+    ]
+    .concat();
     ole(&[("Workbook", &book)])
 }

@@ -9,12 +9,18 @@ static COUNTING: AtomicBool = AtomicBool::new(false);
 
 /// The words of the command line, without those of cargo.
 pub fn arguments() -> Vec<String> {
-    std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect()
+    std::env::args()
+        .skip(1)
+        .filter(|argument| !argument.starts_with("--"))
+        .collect()
 }
 
 /// The number at a place of the command line.
 pub fn number(arguments: &[String], nth: usize, default: usize) -> usize {
-    arguments.get(nth).and_then(|text| text.parse().ok()).unwrap_or(default)
+    arguments
+        .get(nth)
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(default)
 }
 
 /// From here on the work is what the bench is about.
@@ -32,7 +38,11 @@ pub fn timed<T>(total: &mut Duration, work: impl FnOnce() -> T) -> T {
 
 /// Does the work that a bench is about, so that callgrind can tell it from all else.
 pub fn counted<T>(work: impl FnOnce() -> T) -> T {
-    if COUNTING.load(Relaxed) { collected(work) } else { work() }
+    if COUNTING.load(Relaxed) {
+        collected(work)
+    } else {
+        work()
+    }
 }
 
 /// callgrind collects between the entry of this function and its end.
@@ -43,7 +53,10 @@ fn collected<T>(work: impl FnOnce() -> T) -> T {
 }
 
 fn cpu_time() -> Duration {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    let mut time = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
     // SAFETY: time is writable.
     unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)

@@ -18,15 +18,27 @@ pub struct Drain {
 
 impl Drain {
     pub fn start(subscribers: usize) -> Drain {
-        let sockets: Vec<UdpSocket> =
-            (0..subscribers).map(|_| UdpSocket::bind("127.0.0.1:0").expect("a socket")).collect();
-        let addresses = sockets.iter().map(|socket| socket.local_addr().expect("bound")).collect();
-        let (stop, count) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let sockets: Vec<UdpSocket> = (0..subscribers)
+            .map(|_| UdpSocket::bind("127.0.0.1:0").expect("a socket"))
+            .collect();
+        let addresses = sockets
+            .iter()
+            .map(|socket| socket.local_addr().expect("bound"))
+            .collect();
+        let (stop, count) = (
+            Arc::new(AtomicBool::new(false)),
+            Arc::new(AtomicU64::new(0)),
+        );
         let thread = {
             let (stop, count) = (stop.clone(), count.clone());
             std::thread::spawn(move || drain(&sockets, &stop, &count))
         };
-        Drain { addresses, stop, count, thread }
+        Drain {
+            addresses,
+            stop,
+            count,
+            thread,
+        }
     }
 
     pub fn stop(self) -> u64 {
@@ -37,17 +49,32 @@ impl Drain {
 }
 
 fn drain(sockets: &[UdpSocket], stop: &AtomicBool, count: &AtomicU64) {
-    let mut polls: Vec<libc::pollfd> =
-        sockets.iter().map(|s| libc::pollfd { fd: s.as_raw_fd(), events: libc::POLLIN, revents: 0 }).collect();
+    let mut polls: Vec<libc::pollfd> = sockets
+        .iter()
+        .map(|s| libc::pollfd {
+            fd: s.as_raw_fd(),
+            events: libc::POLLIN,
+            revents: 0,
+        })
+        .collect();
     let mut buffer = [0; 2048];
     while !stop.load(Relaxed) {
         // SAFETY: the vector holds as many valid pollfds as it says.
         unsafe { libc::poll(polls.as_mut_ptr(), polls.len() as libc::nfds_t, 20) };
-        for (socket, _) in sockets.iter().zip(&polls).filter(|(_, poll)| poll.revents != 0) {
+        for (socket, _) in sockets
+            .iter()
+            .zip(&polls)
+            .filter(|(_, poll)| poll.revents != 0)
+        {
             for _ in 0..IN_A_ROW {
                 // SAFETY: the buffer is writable for its length.
                 let got = unsafe {
-                    libc::recv(socket.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len(), libc::MSG_DONTWAIT)
+                    libc::recv(
+                        socket.as_raw_fd(),
+                        buffer.as_mut_ptr().cast(),
+                        buffer.len(),
+                        libc::MSG_DONTWAIT,
+                    )
                 };
                 if got < 0 {
                     break;

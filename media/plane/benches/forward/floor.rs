@@ -12,7 +12,28 @@ use crate::pace::Pace;
 use crate::{FRAMES_PER_BLOCK, Scenario, TWCC_ID};
 
 /// A header with one extension of four bytes.
-const HEADER: [u8; 20] = [0x90, 102, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xBE, 0xDE, 0, 1, TWCC_ID << 4 | 1, 0, 0, 0];
+const HEADER: [u8; 20] = [
+    0x90,
+    102,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    0,
+    1,
+    0xBE,
+    0xDE,
+    0,
+    1,
+    TWCC_ID << 4 | 1,
+    0,
+    0,
+    0,
+];
 
 /// See the module.
 pub struct Floor {
@@ -28,10 +49,23 @@ impl Floor {
         let profile = Profile::AeadAes128Gcm;
         let sealer = |n: usize| {
             let material = vec![n as u8 ^ 0x5A; profile.keying_material_len()];
-            SrtpSession::from_keying_material(profile, &material, Role::Server).expect("the right length").outbound.rtp
+            SrtpSession::from_keying_material(profile, &material, Role::Server)
+                .expect("the right length")
+                .outbound
+                .rtp
         };
-        let subscribers = addresses.iter().enumerate().map(|(n, address)| (*address, sealer(n))).collect();
-        Floor { scenario, subscribers, seq: 1, sender: Sender::new(), arena: SendArena::new() }
+        let subscribers = addresses
+            .iter()
+            .enumerate()
+            .map(|(n, address)| (*address, sealer(n)))
+            .collect();
+        Floor {
+            scenario,
+            subscribers,
+            seq: 1,
+            sender: Sender::new(),
+            arena: SendArena::new(),
+        }
     }
 
     /// A block of frames: nanoseconds of CPU per packet.

@@ -21,7 +21,9 @@ use tongke_plane::{Codec, LessonId, MediaKind, PeerId, Priority, TrackId};
 
 use crate::common::{counted, timed};
 use crate::pace::Pace;
-use crate::support::{Client, Packet, TWCC_ID, payload_type, published, start_of_time, subscribed, twcc_of};
+use crate::support::{
+    Client, Packet, TWCC_ID, payload_type, published, start_of_time, subscribed, twcc_of,
+};
 use crate::{FRAMES_PER_BLOCK, Scenario};
 
 const TRACK: TrackId = TrackId(1);
@@ -59,21 +61,41 @@ impl Bench {
     pub fn new(scenario: Scenario, addresses: &[SocketAddr]) -> Bench {
         let now = start_of_time();
         let counters = Arc::new(Counters::default());
-        let mut shard =
-            Shard::new(0, counters.clone(), WallClock::new(now, Duration::from_secs(1_800_000_000)), Ssrc(1));
+        let mut shard = Shard::new(
+            0,
+            counters.clone(),
+            WallClock::new(now, Duration::from_secs(1_800_000_000)),
+            Ssrc(1),
+        );
         let identity = Arc::new(Identity::generate().expect("a certificate"));
         let lesson = LessonId(1);
         let transport = |n: usize| {
-            let ice = IceCredentials { ufrag: format!("server{n:06}"), pwd: "the server's password of 22+".into() };
-            (Box::new(Transport::new(identity.clone(), ice.clone(), now)), ice)
+            let ice = IceCredentials {
+                ufrag: format!("server{n:06}"),
+                pwd: "the server's password of 22+".into(),
+            };
+            (
+                Box::new(Transport::new(identity.clone(), ice.clone(), now)),
+                ice,
+            )
         };
         let (mut ours, ice) = transport(0);
         let publisher = Client::new(now, "127.0.0.1:9".parse().expect("an address"), ice);
         ours.set_remote(now, publisher.parameters());
         let layers = scenario.layers().len();
-        let sources: Vec<_> = (0..layers as u32).map(|layer| (1_000 + 2 * layer, 1_001 + 2 * layer)).collect();
+        let sources: Vec<_> = (0..layers as u32)
+            .map(|layer| (1_000 + 2 * layer, 1_001 + 2 * layer))
+            .collect();
         let media = vec![(TRACK, published(kind(scenario), scenario.codec(), &sources))];
-        shard.handle_command(now, Command::AddPublisher { peer: PeerId(1), lesson, transport: ours, media });
+        shard.handle_command(
+            now,
+            Command::AddPublisher {
+                peer: PeerId(1),
+                lesson,
+                transport: ours,
+                media,
+            },
+        );
         let tap = (scenario == Scenario::Lesson).then(|| {
             let (sink, tap) = tap::channel(MediaKind::Video);
             shard.handle_command(now, Command::Tap { track: TRACK, sink });
@@ -85,15 +107,47 @@ impl Bench {
             let client = Client::new(now, *address, ice);
             let peer = PeerId(n as u64 + 2);
             let ssrc = ssrc(n);
-            shard
-                .handle_command(now, Command::AddSubscriber { peer, lesson, transport: ours, slots: vec![slot(ssrc)] });
-            let outgoing =
-                Outgoing { ssrc: Ssrc(ssrc), rtx_ssrc: Ssrc(ssrc + 1), stream: "s".into(), track: "t".into() };
+            shard.handle_command(
+                now,
+                Command::AddSubscriber {
+                    peer,
+                    lesson,
+                    transport: ours,
+                    slots: vec![slot(ssrc)],
+                },
+            );
+            let outgoing = Outgoing {
+                ssrc: Ssrc(ssrc),
+                rtx_ssrc: Ssrc(ssrc + 1),
+                stream: "s".into(),
+                track: "t".into(),
+            };
             let media = vec![subscribed(0, kind(scenario), outgoing)];
-            shard.handle_command(now, Command::Accept { peer, remote: client.parameters(), media });
-            let shown = Shown { track: TRACK, priority: Priority::LeadVideo, max_layer: layers as u8 - 1 };
-            shard.handle_command(now, Command::Assign { peer, slots: vec![Some(shown)] });
-            subscribers.push(Receiver { client, feedback: FeedbackGenerator::new(now), newest: 0 });
+            shard.handle_command(
+                now,
+                Command::Accept {
+                    peer,
+                    remote: client.parameters(),
+                    media,
+                },
+            );
+            let shown = Shown {
+                track: TRACK,
+                priority: Priority::LeadVideo,
+                max_layer: layers as u8 - 1,
+            };
+            shard.handle_command(
+                now,
+                Command::Assign {
+                    peer,
+                    slots: vec![Some(shown)],
+                },
+            );
+            subscribers.push(Receiver {
+                client,
+                feedback: FeedbackGenerator::new(now),
+                newest: 0,
+            });
         }
         let (sender, arena) = (Sender::new(), SendArena::new());
         Bench {
@@ -117,7 +171,12 @@ impl Bench {
     /// Connects everybody and lets the stream run until all get it.
     pub fn settle(&mut self, socket: &MediaSocket) {
         let mut rounds = 0;
-        while self.publisher.session.is_none() || self.subscribers.iter().any(|one| one.client.session.is_none()) {
+        while self.publisher.session.is_none()
+            || self
+                .subscribers
+                .iter()
+                .any(|one| one.client.session.is_none())
+        {
             self.upkeep();
             self.now += Duration::from_millis(20);
             rounds += 1;
@@ -127,7 +186,11 @@ impl Bench {
         for _ in 0..600 {
             self.frame(socket);
         }
-        assert!(self.forwarded > 0, "nothing is forwarded: {:?}", self.counters.snapshot());
+        assert!(
+            self.forwarded > 0,
+            "nothing is forwarded: {:?}",
+            self.counters.snapshot()
+        );
         (self.forwarded, self.resent) = (0, 0);
     }
 
@@ -149,14 +212,20 @@ impl Bench {
         let mut cpu = Duration::ZERO;
         let shard = &mut self.shard;
         let take_in = || {
-            packets.iter_mut().for_each(|packet| shard.handle_datagram(now, from, packet));
+            packets
+                .iter_mut()
+                .for_each(|packet| shard.handle_datagram(now, from, packet));
             shard.handle_timeout(now);
         };
         timed(&mut cpu, || counted(take_in));
         loop {
-            let more = timed(&mut cpu, || counted(|| self.shard.poll_output(now, &mut self.arena)));
+            let more = timed(&mut cpu, || {
+                counted(|| self.shard.poll_output(now, &mut self.arena))
+            });
             self.note_feedback();
-            timed(&mut cpu, || counted(|| self.sender.flush(socket, &self.arena)));
+            timed(&mut cpu, || {
+                counted(|| self.sender.flush(socket, &self.arena))
+            });
             self.arena.clear();
             if !more {
                 break;
@@ -166,7 +235,11 @@ impl Bench {
         self.now += self.scenario.frame();
         if self.frames.is_multiple_of(3) {
             let upkeep = self.upkeep();
-            cpu += if self.scenario == Scenario::Lesson { upkeep } else { Duration::ZERO };
+            cpu += if self.scenario == Scenario::Lesson {
+                upkeep
+            } else {
+                Duration::ZERO
+            };
         }
         let after = self.counters.snapshot();
         self.forwarded += after.packets_forwarded - before.packets_forwarded;
@@ -208,7 +281,9 @@ impl Bench {
     fn note_feedback(&mut self) {
         let (now, mut at) = (self.now, 0);
         for (to, datagram) in self.arena.datagrams() {
-            let Some(number) = twcc_of(datagram) else { continue };
+            let Some(number) = twcc_of(datagram) else {
+                continue;
+            };
             while self.subscribers[at].client.address != to {
                 at = (at + 1) % self.subscribers.len();
             }
@@ -226,15 +301,25 @@ impl Bench {
         let mut incoming = self.poll_clients();
         let (mut cpu, shard) = (Duration::ZERO, &mut self.shard);
         let take_in = || {
-            incoming.iter_mut().for_each(|(from, datagram)| shard.handle_datagram(now, *from, datagram));
+            incoming
+                .iter_mut()
+                .for_each(|(from, datagram)| shard.handle_datagram(now, *from, datagram));
             shard.handle_timeout(now);
         };
         timed(&mut cpu, || counted(take_in));
         while let Some((peer, step)) = self.shard.poll_handshake() {
-            self.shard.handle_command(now, Command::Handshake { peer, progress: Box::new(step.run()) });
+            self.shard.handle_command(
+                now,
+                Command::Handshake {
+                    peer,
+                    progress: Box::new(step.run()),
+                },
+            );
         }
         loop {
-            let more = timed(&mut cpu, || counted(|| self.shard.poll_output(now, &mut self.arena)));
+            let more = timed(&mut cpu, || {
+                counted(|| self.shard.poll_output(now, &mut self.arena))
+            });
             self.note_feedback();
             self.answer_clients();
             self.arena.clear();
@@ -250,12 +335,25 @@ impl Bench {
         let (now, turn) = (self.now, self.frames as usize);
         let asks = self.scenario == Scenario::Lesson;
         let own = self.publisher.poll(now);
-        let mut incoming: Vec<_> = own.into_iter().map(|datagram| (self.publisher.address, datagram)).collect();
+        let mut incoming: Vec<_> = own
+            .into_iter()
+            .map(|datagram| (self.publisher.address, datagram))
+            .collect();
         for (n, receiver) in self.subscribers.iter_mut().enumerate() {
-            let Receiver { client, feedback, newest } = receiver;
+            let Receiver {
+                client,
+                feedback,
+                newest,
+            } = receiver;
             let datagrams = client.poll(now);
-            incoming.extend(datagrams.into_iter().map(|datagram| (client.address, datagram)));
-            let Some(session) = client.session.as_mut() else { continue };
+            incoming.extend(
+                datagrams
+                    .into_iter()
+                    .map(|datagram| (client.address, datagram)),
+            );
+            let Some(session) = client.session.as_mut() else {
+                continue;
+            };
             let mut space = vec![0; 1_300];
             let mut compound = Compound::new(&mut space[..1_200]);
             if feedback.is_due(now) {
@@ -266,7 +364,11 @@ impl Bench {
             }
             let len = compound.len();
             if len > 0 {
-                let sealed = session.outbound.rtcp.protect(&mut space, len).expect("a fresh key");
+                let sealed = session
+                    .outbound
+                    .rtcp
+                    .protect(&mut space, len)
+                    .expect("a fresh key");
                 space.truncate(sealed);
                 incoming.push((client.address, space));
             }
@@ -277,7 +379,11 @@ impl Bench {
     /// Hands STUN and DTLS to the clients they are for.
     fn answer_clients(&mut self) {
         let (now, mut at) = (self.now, 0);
-        for (to, datagram) in self.arena.datagrams().filter(|(_, datagram)| datagram[0] < 64) {
+        for (to, datagram) in self
+            .arena
+            .datagrams()
+            .filter(|(_, datagram)| datagram[0] < 64)
+        {
             if to == self.publisher.address {
                 self.publisher.handle(now, datagram);
                 continue;
@@ -291,7 +397,11 @@ impl Bench {
 }
 
 fn kind(scenario: Scenario) -> MediaKind {
-    if scenario == Scenario::Voice { MediaKind::Audio } else { MediaKind::Video }
+    if scenario == Scenario::Voice {
+        MediaKind::Audio
+    } else {
+        MediaKind::Video
+    }
 }
 
 fn ssrc(subscriber: usize) -> u32 {
@@ -311,5 +421,8 @@ fn slot(ssrc: u32) -> SlotSpec {
         first_rtx_seq: 1,
         first_time: 1,
     };
-    SlotSpec { mid: "0".into(), forward }
+    SlotSpec {
+        mid: "0".into(),
+        forward,
+    }
 }

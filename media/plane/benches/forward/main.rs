@@ -49,7 +49,9 @@ pub enum Scenario {
 
 impl Scenario {
     fn named(name: &str) -> Option<Scenario> {
-        [Scenario::Picture, Scenario::Voice, Scenario::Lesson].into_iter().find(|scenario| scenario.name() == name)
+        [Scenario::Picture, Scenario::Voice, Scenario::Lesson]
+            .into_iter()
+            .find(|scenario| scenario.name() == name)
     }
 
     fn name(self) -> &'static str {
@@ -61,7 +63,11 @@ impl Scenario {
     }
 
     pub fn codec(self) -> Codec {
-        if self == Scenario::Voice { Codec::Opus } else { Codec::H264 }
+        if self == Scenario::Voice {
+            Codec::Opus
+        } else {
+            Codec::H264
+        }
     }
 
     /// Packets of a frame on each layer, lowest first; the last one is watched.
@@ -95,7 +101,8 @@ fn main() {
     let arguments = arguments();
     let (subscribers, rounds) = (number(&arguments, 0, 100), number(&arguments, 1, 20));
     let name = arguments.get(2).map_or("picture", String::as_str);
-    let scenario = Scenario::named(name).unwrap_or_else(|| panic!("no scenario {name}: picture, voice or lesson"));
+    let scenario = Scenario::named(name)
+        .unwrap_or_else(|| panic!("no scenario {name}: picture, voice or lesson"));
     let paced = arguments.iter().any(|word| word == "paced");
     let mut pace = Pace::new(paced.then(|| scenario.frame()));
 
@@ -117,7 +124,10 @@ fn main() {
         "forwarded {} of {expected} packets, {} sent again; receivers took {drained} datagrams in all",
         bench.forwarded, bench.resent
     );
-    assert_eq!(bench.forwarded as usize, expected, "every subscriber gets every packet");
+    assert_eq!(
+        bench.forwarded as usize, expected,
+        "every subscriber gets every packet"
+    );
     println!(
         r#"{{"bench":"forward","scenario":"{name}","paced":{paced},"subscribers":{subscribers},"packets":{expected},"resent":{},"forward_ns":{forward_ns:.0},"floor_ns":{floor_ns:.0},"ratio":{:.3}}}"#,
         bench.resent,

@@ -11,12 +11,17 @@ pub struct Pace {
 impl Pace {
     /// Without an interval frames follow each other at once.
     pub fn new(interval: Option<Duration>) -> Pace {
-        Pace { interval, due: Instant::now() }
+        Pace {
+            interval,
+            due: Instant::now(),
+        }
     }
 
     /// Sleeps until the next frame is due; one that is late does not hurry those after it.
     pub fn wait(&mut self) {
-        let Some(interval) = self.interval else { return };
+        let Some(interval) = self.interval else {
+            return;
+        };
         let now = Instant::now();
         std::thread::sleep(self.due.saturating_duration_since(now));
         self.due = self.due.max(now) + interval;

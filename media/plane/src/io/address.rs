@@ -12,7 +12,9 @@ pub fn to_kernel(address: SocketAddr, ipv6: bool) -> (libc::sockaddr_storage, li
             let inet = libc::sockaddr_in {
                 sin_family: libc::AF_INET as libc::sa_family_t,
                 sin_port: v4.port().to_be(),
-                sin_addr: libc::in_addr { s_addr: u32::from_ne_bytes(v4.ip().octets()) },
+                sin_addr: libc::in_addr {
+                    s_addr: u32::from_ne_bytes(v4.ip().octets()),
+                },
                 sin_zero: [0; 8],
             };
             // SAFETY: sockaddr_storage is at least as large and as aligned as every sockaddr.
@@ -28,7 +30,9 @@ pub fn to_kernel(address: SocketAddr, ipv6: bool) -> (libc::sockaddr_storage, li
                 sin6_family: libc::AF_INET6 as libc::sa_family_t,
                 sin6_port: address.port().to_be(),
                 sin6_flowinfo: 0,
-                sin6_addr: libc::in6_addr { s6_addr: ip.octets() },
+                sin6_addr: libc::in6_addr {
+                    s6_addr: ip.octets(),
+                },
                 sin6_scope_id: scope,
             };
             // SAFETY: as above.
@@ -68,11 +72,18 @@ mod tests {
 
     #[test]
     fn addresses_survive_the_kernels_form() {
-        for (text, ipv6) in
-            [("127.0.0.1:8189", false), ("127.0.0.1:8189", true), ("[2001:db8::1]:9", true), ("[fe80::1%3]:9", true)]
-        {
+        for (text, ipv6) in [
+            ("127.0.0.1:8189", false),
+            ("127.0.0.1:8189", true),
+            ("[2001:db8::1]:9", true),
+            ("[fe80::1%3]:9", true),
+        ] {
             let address: SocketAddr = text.parse().expect("an address");
-            assert_eq!(from_kernel(&to_kernel(address, ipv6).0), Some(address), "{text}");
+            assert_eq!(
+                from_kernel(&to_kernel(address, ipv6).0),
+                Some(address),
+                "{text}"
+            );
         }
     }
 }

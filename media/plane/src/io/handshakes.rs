@@ -20,12 +20,17 @@ pub struct Task {
 /// Starts the thread, which ends when nobody holds a sender any more. The queue has one task of each peer at most.
 pub fn start(shards: Vec<Neighbour>) -> io::Result<(Sender<Task>, Arc<JoinHandle<()>>)> {
     let (sender, tasks) = channel();
-    let thread = std::thread::Builder::new().name("handshakes".into()).spawn(move || run(&tasks, &shards))?;
+    let thread = std::thread::Builder::new()
+        .name("handshakes".into())
+        .spawn(move || run(&tasks, &shards))?;
     Ok((sender, Arc::new(thread)))
 }
 
 fn run(tasks: &Receiver<Task>, shards: &[Neighbour]) {
     while let Ok(Task { shard, peer, step }) = tasks.recv() {
-        shards[shard].send_always(Command::Handshake { peer, progress: Box::new(step.run()) });
+        shards[shard].send_always(Command::Handshake {
+            peer,
+            progress: Box::new(step.run()),
+        });
     }
 }

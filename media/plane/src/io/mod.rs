@@ -1,6 +1,9 @@
 //! The shell around the shards: the only code of this crate that has sockets, threads, a clock and randomness.
 
-#![expect(clippy::disallowed_methods, reason = "the shell is where clock, sockets and randomness belong")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the shell is where clock, sockets and randomness belong"
+)]
 
 mod address;
 mod handshakes;
@@ -44,7 +47,10 @@ pub enum StartError {
     NoShards,
     /// The port is taken, or the address is not this machine's.
     #[error("binding the media socket to {address}: {source}")]
-    Bind { address: SocketAddr, source: std::io::Error },
+    Bind {
+        address: SocketAddr,
+        source: std::io::Error,
+    },
     /// The system gave no thread or no event descriptor.
     #[error("starting a media thread: {0}")]
     Thread(#[from] std::io::Error),
@@ -86,19 +92,31 @@ pub(crate) struct Neighbour {
 pub struct NotTaken;
 
 /// Binds every address and starts one thread for each.
-pub fn start(addresses: &[SocketAddr], events: &mpsc::Sender<Event>) -> Result<Vec<ShardHandle>, StartError> {
+pub fn start(
+    addresses: &[SocketAddr],
+    events: &mpsc::Sender<Event>,
+) -> Result<Vec<ShardHandle>, StartError> {
     if addresses.is_empty() {
         return Err(StartError::NoShards);
     }
-    let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let unix = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     let wall = WallClock::new(now(), unix);
     let mut sockets = Vec::new();
     let mut queues = Vec::new();
     let mut neighbours = Vec::new();
     for address in addresses {
-        let socket = MediaSocket::bind(*address).map_err(|source| StartError::Bind { address: *address, source })?;
+        let socket = MediaSocket::bind(*address).map_err(|source| StartError::Bind {
+            address: *address,
+            source,
+        })?;
         let (commands, queue) = sync_channel(COMMAND_QUEUE);
-        neighbours.push(Neighbour { commands, waker: Arc::new(Waker::new()?), counters: Arc::default() });
+        neighbours.push(Neighbour {
+            commands,
+            waker: Arc::new(Waker::new()?),
+            counters: Arc::default(),
+        });
         sockets.push(socket);
         queues.push(queue);
     }
@@ -120,9 +138,17 @@ pub fn start(addresses: &[SocketAddr], events: &mpsc::Sender<Event>) -> Result<V
             counters: inbox.counters.clone(),
             stop: stop.clone(),
         };
-        let thread = std::thread::Builder::new().name(format!("media-{index}")).spawn(move || thread.run())?;
+        let thread = std::thread::Builder::new()
+            .name(format!("media-{index}"))
+            .spawn(move || thread.run())?;
         let handshakes = handshakes_thread.clone();
-        handles.push(ShardHandle { inbox, address, stop, thread: Some(thread), handshakes });
+        handles.push(ShardHandle {
+            inbox,
+            address,
+            stop,
+            thread: Some(thread),
+            handshakes,
+        });
     }
     Ok(handles)
 }
@@ -145,18 +171,30 @@ impl ShardHandle {
 
     /// Whether the threads run that it needs.
     pub fn is_running(&self) -> bool {
-        self.thread.as_ref().is_some_and(|thread| !thread.is_finished()) && !self.handshakes.is_finished()
+        self.thread
+            .as_ref()
+            .is_some_and(|thread| !thread.is_finished())
+            && !self.handshakes.is_finished()
     }
 
     pub fn stats(&self) -> Stats {
         let cpu = self.thread.as_ref().map_or(Duration::ZERO, cpu_time);
-        Stats { cpu, ..self.inbox.counters.snapshot() }
+        Stats {
+            cpu,
+            ..self.inbox.counters.snapshot()
+        }
     }
 }
 
 /// CPU time that a thread has used so far; zero once it has ended.
 fn cpu_time(thread: &JoinHandle<()>) -> Duration {
-    let (mut clock, mut time) = (0, libc::timespec { tv_sec: 0, tv_nsec: 0 });
+    let (mut clock, mut time) = (
+        0,
+        libc::timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        },
+    );
     // SAFETY: the thread was not joined, so its id is valid; both pointers are to locals that outlive the calls.
     unsafe {
         if libc::pthread_getcpuclockid(thread.as_pthread_t(), &raw mut clock) != 0
@@ -183,14 +221,18 @@ impl Neighbour {
     /// Queues a command without ever waiting: two shards that wait for each other would stop both.
     fn send(&self, command: Command) -> Result<(), NotTaken> {
         // Counted first: the thread may take it before we are back.
-        self.counters.commands_queued.fetch_add(1, Ordering::Relaxed);
+        self.counters
+            .commands_queued
+            .fetch_add(1, Ordering::Relaxed);
         match self.commands.try_send(command) {
             Ok(()) => {
                 self.waker.wake();
                 Ok(())
             }
             Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
-                self.counters.commands_queued.fetch_sub(1, Ordering::Relaxed);
+                self.counters
+                    .commands_queued
+                    .fetch_sub(1, Ordering::Relaxed);
                 Err(NotTaken)
             }
         }
@@ -198,7 +240,9 @@ impl Neighbour {
 
     /// Queues a command that must not be lost, and waits for room; not for media threads.
     fn send_always(&self, command: Command) {
-        self.counters.commands_queued.fetch_add(1, Ordering::Relaxed);
+        self.counters
+            .commands_queued
+            .fetch_add(1, Ordering::Relaxed);
         // A thread that has ended has nobody left to whom it matters.
         let _ = self.commands.send(command);
         self.waker.wake();

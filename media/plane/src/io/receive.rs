@@ -50,9 +50,13 @@ impl Receiver {
     pub fn receive(&mut self, socket: &MediaSocket) -> io::Result<bool> {
         self.received = 0;
         // SAFETY: all zeroes is a valid iovec and mmsghdr.
-        let (mut iovecs, mut headers): ([libc::iovec; MESSAGES], [libc::mmsghdr; MESSAGES]) = unsafe { mem::zeroed() };
+        let (mut iovecs, mut headers): ([libc::iovec; MESSAGES], [libc::mmsghdr; MESSAGES]) =
+            unsafe { mem::zeroed() };
         for (n, chunk) in self.bytes.chunks_mut(MESSAGE_BYTES).enumerate() {
-            iovecs[n] = libc::iovec { iov_base: chunk.as_mut_ptr().cast(), iov_len: chunk.len() };
+            iovecs[n] = libc::iovec {
+                iov_base: chunk.as_mut_ptr().cast(),
+                iov_len: chunk.len(),
+            };
             let header = &mut headers[n].msg_hdr;
             header.msg_name = (&raw mut self.addresses[n]).cast();
             header.msg_namelen = size_of::<libc::sockaddr_storage>() as libc::socklen_t;
@@ -63,7 +67,13 @@ impl Receiver {
         }
         // SAFETY: every header points at buffers of ours that outlive the call and have the lengths given.
         let count = unsafe {
-            libc::recvmmsg(socket.fd(), headers.as_mut_ptr(), MESSAGES as u32, libc::MSG_DONTWAIT, std::ptr::null_mut())
+            libc::recvmmsg(
+                socket.fd(),
+                headers.as_mut_ptr(),
+                MESSAGES as u32,
+                libc::MSG_DONTWAIT,
+                std::ptr::null_mut(),
+            )
         };
         if count < 0 {
             return quiet(io::Error::last_os_error());
@@ -79,7 +89,9 @@ impl Receiver {
     /// Hands out every datagram of the last call, to be changed in place.
     pub fn for_each(&mut self, mut take: impl FnMut(SocketAddr, &mut [u8])) {
         for n in 0..self.received {
-            let Some(from) = from_kernel(&self.addresses[n]) else { continue };
+            let Some(from) = from_kernel(&self.addresses[n]) else {
+                continue;
+            };
             let message = &mut self.bytes[n * MESSAGE_BYTES..n * MESSAGE_BYTES + self.lengths[n]];
             for datagram in message.chunks_mut(self.segments[n].max(1)) {
                 take(from, datagram);

@@ -71,7 +71,13 @@ impl Sender {
         report
     }
 
-    fn send_batch(&mut self, socket: &MediaSocket, arena: &SendArena, batch: &[Message], report: &mut SendReport) {
+    fn send_batch(
+        &mut self,
+        socket: &MediaSocket,
+        arena: &SendArena,
+        batch: &[Message],
+        report: &mut SendReport,
+    ) {
         if !self.segmented {
             return self.send_singly(socket, arena, batch, report);
         }
@@ -83,10 +89,17 @@ impl Sender {
             let left = batch.len() - sent;
             // SAFETY: headers[sent..batch.len()] were prepared above and point at the arena and at arrays of ours.
             let count = unsafe {
-                libc::sendmmsg(socket.fd(), self.headers[sent..].as_mut_ptr(), left as u32, libc::MSG_DONTWAIT)
+                libc::sendmmsg(
+                    socket.fd(),
+                    self.headers[sent..].as_mut_ptr(),
+                    left as u32,
+                    libc::MSG_DONTWAIT,
+                )
             };
             if count > 0 {
-                batch[sent..sent + count as usize].iter().for_each(|message| report.sent(message));
+                batch[sent..sent + count as usize]
+                    .iter()
+                    .for_each(|message| report.sent(message));
                 sent += count as usize;
                 continue;
             }
@@ -99,12 +112,18 @@ impl Sender {
                     sent += 1;
                     // What fails one by one as well is this destination's trouble; else it is the segments that were refused.
                     if report.failures == failures {
-                        tracing::warn!("the network device refuses UDP GSO; datagrams are sent one by one from now on");
+                        tracing::warn!(
+                            "the network device refuses UDP GSO; datagrams are sent one by one from now on"
+                        );
                         self.segmented = false;
                         return self.send_singly(socket, arena, &batch[sent..], report);
                     }
                 }
-                Some(libc::EAGAIN) => return batch[sent..].iter().for_each(|message| report.failed(message)),
+                Some(libc::EAGAIN) => {
+                    return batch[sent..]
+                        .iter()
+                        .for_each(|message| report.failed(message));
+                }
                 // Refused, unreachable, too large: this destination's trouble alone.
                 _ => {
                     report.failed(&batch[sent]);
@@ -118,7 +137,10 @@ impl Sender {
         let bytes = arena.bytes(message);
         let (address, len) = to_kernel(message.to, socket.is_ipv6());
         self.addresses[n] = address;
-        self.iovecs[n] = libc::iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
+        self.iovecs[n] = libc::iovec {
+            iov_base: bytes.as_ptr().cast_mut().cast(),
+            iov_len: bytes.len(),
+        };
         let header = &mut self.headers[n].msg_hdr;
         header.msg_name = (&raw mut self.addresses[n]).cast();
         header.msg_namelen = len;
@@ -137,7 +159,13 @@ impl Sender {
         }
     }
 
-    fn send_singly(&mut self, socket: &MediaSocket, arena: &SendArena, batch: &[Message], report: &mut SendReport) {
+    fn send_singly(
+        &mut self,
+        socket: &MediaSocket,
+        arena: &SendArena,
+        batch: &[Message],
+        report: &mut SendReport,
+    ) {
         for message in batch {
             let (address, len) = to_kernel(message.to, socket.is_ipv6());
             for datagram in arena.bytes(message).chunks(message.segment) {
@@ -156,7 +184,8 @@ impl Sender {
                 match sent < 0 {
                     true => report.failures += 1,
                     false => {
-                        (report.datagrams, report.bytes) = (report.datagrams + 1, report.bytes + datagram.len() as u64)
+                        (report.datagrams, report.bytes) =
+                            (report.datagrams + 1, report.bytes + datagram.len() as u64)
                     }
                 }
             }
@@ -176,7 +205,11 @@ impl SendReport {
 }
 
 fn wait_writable(socket: &MediaSocket) -> bool {
-    let mut poll = libc::pollfd { fd: socket.fd(), events: libc::POLLOUT, revents: 0 };
+    let mut poll = libc::pollfd {
+        fd: socket.fd(),
+        events: libc::POLLOUT,
+        revents: 0,
+    };
     // SAFETY: one valid pollfd.
     unsafe { libc::poll(&raw mut poll, 1, FULL_WAIT_MS) > 0 }
 }
@@ -188,7 +221,8 @@ mod tests {
 
     #[test]
     fn one_who_cannot_be_reached_does_not_take_the_batches_from_the_others() {
-        let socket = || MediaSocket::bind("127.0.0.1:0".parse().expect("an address")).expect("a socket");
+        let socket =
+            || MediaSocket::bind("127.0.0.1:0".parse().expect("an address")).expect("a socket");
         let (server, room) = (socket(), socket());
         let (mut sender, mut arena) = (Sender::new(), SendArena::new());
         // From a socket that is bound to loopback the kernel answers EINVAL to everywhere else, as it does for segments that it cannot make.
@@ -196,7 +230,14 @@ mod tests {
             assert!(arena.push(to, &[1; 100]) && arena.push(to, &[2; 100]));
         }
         let report = sender.flush(&server, &arena);
-        assert_eq!(report, SendReport { datagrams: 2, bytes: 200, failures: 2 });
+        assert_eq!(
+            report,
+            SendReport {
+                datagrams: 2,
+                bytes: 200,
+                failures: 2
+            }
+        );
         assert!(sender.segmented);
         let (mut receiver, mut got) = (Receiver::new(), Vec::new());
         receiver.receive(&room).expect("loopback delivers at once");

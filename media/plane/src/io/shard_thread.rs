@@ -51,10 +51,18 @@ impl ShardThread {
     pub fn run(mut self) {
         exact_timers();
         before_others();
-        let (mut receiver, mut sender, mut arena) = (Receiver::new(), Sender::new(), SendArena::new());
+        let (mut receiver, mut sender, mut arena) =
+            (Receiver::new(), Sender::new(), SendArena::new());
         let mut more = false;
         while !self.stop.load(Ordering::Relaxed) {
-            let ready = if more { Ready { socket: true, waker: true } } else { self.wait() };
+            let ready = if more {
+                Ready {
+                    socket: true,
+                    waker: true,
+                }
+            } else {
+                self.wait()
+            };
             if ready.waker {
                 self.waker.reset();
             }
@@ -71,12 +79,28 @@ impl ShardThread {
     }
 
     fn wait(&self) -> Ready {
-        let due = self.shard.poll_timeout().map_or(IDLE, |due| due.saturating_duration_since(now()));
-        let timeout = libc::timespec { tv_sec: due.as_secs() as _, tv_nsec: due.subsec_nanos() as _ };
-        let mut polls =
-            [self.socket.fd(), self.waker.fd()].map(|fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 });
+        let due = self
+            .shard
+            .poll_timeout()
+            .map_or(IDLE, |due| due.saturating_duration_since(now()));
+        let timeout = libc::timespec {
+            tv_sec: due.as_secs() as _,
+            tv_nsec: due.subsec_nanos() as _,
+        };
+        let mut polls = [self.socket.fd(), self.waker.fd()].map(|fd| libc::pollfd {
+            fd,
+            events: libc::POLLIN,
+            revents: 0,
+        });
         // SAFETY: two valid pollfds and a valid timeout; no signal mask.
-        unsafe { libc::ppoll(polls.as_mut_ptr(), polls.len() as libc::nfds_t, &raw const timeout, std::ptr::null()) };
+        unsafe {
+            libc::ppoll(
+                polls.as_mut_ptr(),
+                polls.len() as libc::nfds_t,
+                &raw const timeout,
+                std::ptr::null(),
+            )
+        };
         let [socket, waker] = polls.map(|poll| poll.revents != 0);
         Ready { socket, waker }
     }
@@ -84,8 +108,12 @@ impl ShardThread {
     /// True when more commands may wait.
     fn carry_out_commands(&mut self) -> bool {
         for _ in 0..COMMAND_BATCH {
-            let Ok(command) = self.commands.try_recv() else { return false };
-            self.counters.commands_queued.fetch_sub(1, Ordering::Relaxed);
+            let Ok(command) = self.commands.try_recv() else {
+                return false;
+            };
+            self.counters
+                .commands_queued
+                .fetch_sub(1, Ordering::Relaxed);
             self.shard.handle_command(now(), command);
         }
         true
@@ -132,7 +160,9 @@ impl ShardThread {
         // While the server does not take events they wait in the shard, which drops those that a later one replaces.
         if self.shard.has_news() {
             while let Ok(place) = self.events.try_reserve() {
-                let Some(event) = self.shard.poll_event() else { break };
+                let Some(event) = self.shard.poll_event() else {
+                    break;
+                };
                 place.send(event);
             }
         }

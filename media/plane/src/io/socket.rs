@@ -19,14 +19,20 @@ pub struct MediaSocket {
 impl MediaSocket {
     /// Binds; an IPv6 wildcard address takes IPv4 too.
     pub fn bind(address: SocketAddr) -> io::Result<MediaSocket> {
-        let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+        let socket = Socket::new(
+            Domain::for_address(address),
+            Type::DGRAM,
+            Some(Protocol::UDP),
+        )?;
         if address.is_ipv6() {
             socket.set_only_v6(false)?;
         }
         socket.set_nonblocking(true)?;
         socket.bind(&address.into())?;
-        let address =
-            socket.local_addr()?.as_socket().ok_or_else(|| io::Error::other("the socket has no IP address"))?;
+        let address = socket
+            .local_addr()?
+            .as_socket()
+            .ok_or_else(|| io::Error::other("the socket has no IP address"))?;
         let socket = MediaSocket { socket, address };
         socket.enlarge_buffers();
         socket.forbid_fragments()?;
@@ -50,16 +56,25 @@ impl MediaSocket {
     /// loses the whole. It also spares the kernel drawing an identification (RFC 791) for each GSO message.
     fn forbid_fragments(&self) -> io::Result<()> {
         if self.is_ipv6() {
-            self.set(libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, libc::IPV6_PMTUDISC_PROBE)?;
+            self.set(
+                libc::IPPROTO_IPV6,
+                libc::IPV6_MTU_DISCOVER,
+                libc::IPV6_PMTUDISC_PROBE,
+            )?;
         }
-        self.set(libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_PROBE)
+        self.set(
+            libc::IPPROTO_IP,
+            libc::IP_MTU_DISCOVER,
+            libc::IP_PMTUDISC_PROBE,
+        )
     }
 
     /// As root beyond the system's limit, else up to it: what the kernel then gives is enough for a school, and it is logged.
     fn enlarge_buffers(&self) {
-        for (force, plain, name) in
-            [(libc::SO_RCVBUFFORCE, libc::SO_RCVBUF, "receive"), (libc::SO_SNDBUFFORCE, libc::SO_SNDBUF, "send")]
-        {
+        for (force, plain, name) in [
+            (libc::SO_RCVBUFFORCE, libc::SO_RCVBUF, "receive"),
+            (libc::SO_SNDBUFFORCE, libc::SO_SNDBUF, "send"),
+        ] {
             if self.set(libc::SOL_SOCKET, force, BUFFER_BYTES).is_err()
                 && let Err(error) = self.set(libc::SOL_SOCKET, plain, BUFFER_BYTES)
             {
@@ -71,7 +86,12 @@ impl MediaSocket {
     fn set(&self, level: i32, option: i32, value: i32) -> io::Result<()> {
         let len = size_of_val(&value) as libc::socklen_t;
         // SAFETY: value is a readable int of the length given.
-        let done = unsafe { libc::setsockopt(self.fd(), level, option, (&raw const value).cast(), len) };
-        if done < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+        let done =
+            unsafe { libc::setsockopt(self.fd(), level, option, (&raw const value).cast(), len) };
+        if done < 0 {
+            Err(io::Error::last_os_error())
+        } else {
+            Ok(())
+        }
     }
 }

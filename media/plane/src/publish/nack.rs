@@ -67,7 +67,10 @@ struct Missing {
 impl NackGenerator {
     /// Makes room for [`MAX_MISSING`] once, so that packets never allocate.
     pub fn new() -> NackGenerator {
-        NackGenerator { missing: VecDeque::with_capacity(MAX_MISSING), ..NackGenerator::default() }
+        NackGenerator {
+            missing: VecDeque::with_capacity(MAX_MISSING),
+            ..NackGenerator::default()
+        }
     }
 
     /// A packet came, first-hand or by retransmission.
@@ -86,26 +89,41 @@ impl NackGenerator {
         let skipped = seq - newest - 1;
         self.newest = Some(seq);
         if skipped > (MAX_MISSING - self.missing.len()) as u64 {
-            self.skipped = self.skipped.saturating_add(self.missing.len()).saturating_add(skipped as usize);
+            self.skipped = self
+                .skipped
+                .saturating_add(self.missing.len())
+                .saturating_add(skipped as usize);
             self.missing.clear();
             return Arrival::Jump;
         }
-        self.missing.extend((1..=skipped).map(|n| Missing { seq: newest + n, since: now, asked: None, tries: 0 }));
+        self.missing.extend((1..=skipped).map(|n| Missing {
+            seq: newest + n,
+            since: now,
+            asked: None,
+            tries: 0,
+        }));
         Arrival::Newest
     }
 
     fn received_late(&mut self, seq: SeqNo, now: Instant) -> Arrival {
-        let Ok(index) = self.missing.binary_search_by_key(&seq, |missing| missing.seq) else {
+        let Ok(index) = self
+            .missing
+            .binary_search_by_key(&seq, |missing| missing.seq)
+        else {
             return Arrival::NotMissing;
         };
-        let Some(found) = self.missing.remove(index) else { return Arrival::NotMissing };
+        let Some(found) = self.missing.remove(index) else {
+            return Arrival::NotMissing;
+        };
         // Karn's rule: of a packet that was asked for twice nobody knows which request it answers.
         if let (1, Some(asked)) = (found.tries, found.asked) {
             let sample = now.saturating_duration_since(asked);
             self.rtt = Some(self.rtt.map_or(sample, |rtt| (7 * rtt + sample) / 8));
         }
         self.recovered += u64::from(found.tries > 0);
-        Arrival::Recovered { requests: found.tries }
+        Arrival::Recovered {
+            requests: found.tries,
+        }
     }
 
     /// Stops asking for packets before `seq`: a keyframe that begins there made them useless, or the ring keeps none so old.
@@ -119,15 +137,27 @@ impl NackGenerator {
         let given_up = self.give_up(now) + std::mem::take(&mut self.skipped);
         self.given_up += given_up as u64;
         let (newest, repeat) = (self.newest, self.repeat_after());
-        let due = self.missing.iter_mut().filter(|missing| missing.due_at(newest, repeat) <= now);
-        let requested = due.zip(out).map(|(missing, slot)| *slot = missing.ask(now)).count();
-        Polled { requested, given_up }
+        let due = self
+            .missing
+            .iter_mut()
+            .filter(|missing| missing.due_at(newest, repeat) <= now);
+        let requested = due
+            .zip(out)
+            .map(|(missing, slot)| *slot = missing.ask(now))
+            .count();
+        Polled {
+            requested,
+            given_up,
+        }
     }
 
     /// When to poll again; `None` while nothing is missing. May have passed already.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let repeat = self.repeat_after();
-        self.missing.iter().map(|missing| missing.due_at(self.newest, repeat)).min()
+        self.missing
+            .iter()
+            .map(|missing| missing.due_at(self.newest, repeat))
+            .min()
     }
 
     fn repeat_after(&self) -> Duration {
@@ -136,7 +166,8 @@ impl NackGenerator {
 
     fn give_up(&mut self, now: Instant) -> usize {
         let (before, repeat) = (self.missing.len(), self.repeat_after());
-        self.missing.retain(|missing| !missing.is_hopeless(now, repeat));
+        self.missing
+            .retain(|missing| !missing.is_hopeless(now, repeat));
         before - self.missing.len()
     }
 
@@ -161,7 +192,9 @@ impl Missing {
     fn due_at(&self, newest: Option<SeqNo>, repeat: Duration) -> Instant {
         match self.asked {
             Some(asked) => asked + repeat,
-            None if newest.is_some_and(|newest| newest - self.seq >= REORDER_TOLERANCE) => self.since,
+            None if newest.is_some_and(|newest| newest - self.seq >= REORDER_TOLERANCE) => {
+                self.since
+            }
             None => self.since + REORDER_WAIT,
         }
     }
@@ -203,7 +236,10 @@ mod tests {
     fn answer_after(rtt: Duration, nack: &mut NackGenerator, now: Instant) {
         receive(nack, [8, 10, 11], now);
         assert_eq!(asked(nack, now), [9]);
-        assert_eq!(nack.received(SeqNo(9), now + rtt), Arrival::Recovered { requests: 1 });
+        assert_eq!(
+            nack.received(SeqNo(9), now + rtt),
+            Arrival::Recovered { requests: 1 }
+        );
         assert_eq!(nack.rtt(), Some(rtt));
     }
 
@@ -212,7 +248,10 @@ mod tests {
         let (mut nack, now) = (NackGenerator::new(), virtual_time::start());
         receive(&mut nack, [1, 3], now);
         assert_eq!(asked(&mut nack, now), NOTHING);
-        assert_eq!(nack.received(SeqNo(2), now), Arrival::Recovered { requests: 0 });
+        assert_eq!(
+            nack.received(SeqNo(2), now),
+            Arrival::Recovered { requests: 0 }
+        );
         assert_eq!(asked(&mut nack, now + 50 * MS), NOTHING);
         assert_eq!(nack.recovered(), 0);
     }
@@ -222,7 +261,11 @@ mod tests {
         let (mut nack, now) = (NackGenerator::new(), virtual_time::start());
         receive(&mut nack, [65_533, 65_538], now);
         assert_eq!(asked(&mut nack, now), [65_534, 65_535, 65_536]);
-        assert_eq!(asked(&mut nack, now + 10 * MS), [65_537], "the last of the hole, after the wait");
+        assert_eq!(
+            asked(&mut nack, now + 10 * MS),
+            [65_537],
+            "the last of the hole, after the wait"
+        );
     }
 
     #[test]
@@ -235,8 +278,15 @@ mod tests {
         assert_eq!(nack.poll_timeout(), Some(now + 80 * MS));
         assert_eq!(asked(&mut nack, now + 79 * MS), NOTHING);
         assert_eq!(asked(&mut nack, now + 80 * MS), [12]);
-        assert_eq!(nack.received(SeqNo(12), now + 90 * MS), Arrival::Recovered { requests: 2 });
-        assert_eq!(nack.rtt(), Some(80 * MS), "nobody knows which request was answered");
+        assert_eq!(
+            nack.received(SeqNo(12), now + 90 * MS),
+            Arrival::Recovered { requests: 2 }
+        );
+        assert_eq!(
+            nack.rtt(),
+            Some(80 * MS),
+            "nobody knows which request was answered"
+        );
         assert_eq!(nack.received(SeqNo(12), now + 90 * MS), Arrival::NotMissing);
         assert_eq!((nack.recovered(), nack.poll_timeout()), (2, None));
     }
@@ -248,8 +298,9 @@ mod tests {
             answer_after(rtt, &mut nack, start);
             let start = start + rtt;
             receive(&mut nack, [11, 13, 14], start);
-            let given_up =
-                (0..2000).map(|ms| start + ms * MS).find(|now| nack.poll(*now, &mut [SeqNo(0); 8]).given_up > 0);
+            let given_up = (0..2000)
+                .map(|ms| start + ms * MS)
+                .find(|now| nack.poll(*now, &mut [SeqNo(0); 8]).given_up > 0);
             assert_eq!(given_up, Some(start + last));
             assert_eq!(nack.given_up(), 1);
         }
@@ -259,9 +310,18 @@ mod tests {
     fn a_publisher_back_from_an_outage_is_not_asked_for_all_of_it() {
         let (mut nack, now) = (NackGenerator::new(), virtual_time::start());
         receive(&mut nack, [1, 3], now);
-        assert_eq!(nack.received(SeqNo(4 + MAX_MISSING as u64), now), Arrival::Jump);
+        assert_eq!(
+            nack.received(SeqNo(4 + MAX_MISSING as u64), now),
+            Arrival::Jump
+        );
         let polled = nack.poll(now + 50 * MS, &mut [SeqNo(0); 8]);
-        assert_eq!(polled, Polled { requested: 0, given_up: MAX_MISSING + 1 });
+        assert_eq!(
+            polled,
+            Polled {
+                requested: 0,
+                given_up: MAX_MISSING + 1
+            }
+        );
         assert_eq!(nack.given_up(), MAX_MISSING as u64 + 1);
     }
 
@@ -277,7 +337,9 @@ mod tests {
     fn what_does_not_fit_into_one_message_goes_into_the_next() {
         let (mut nack, now) = (NackGenerator::new(), virtual_time::start());
         receive(&mut nack, [1, 200], now);
-        let mut all: Vec<u64> = (0..4).flat_map(|_| asked(&mut nack, now + 10 * MS)).collect();
+        let mut all: Vec<u64> = (0..4)
+            .flat_map(|_| asked(&mut nack, now + 10 * MS))
+            .collect();
         all.dedup();
         assert_eq!(all, (2..200).collect::<Vec<_>>());
     }

@@ -58,13 +58,17 @@ impl ReceptionStats {
         let expected = highest - first + 1;
         let fraction_lost = self.fraction_lost(expected);
         self.prior = (expected, self.received);
-        let (last_sr, delay_since_last_sr) = self
-            .sender_report
-            .map_or((0, 0), |(ntp, came)| (ntp.middle(), ntp::short(now.saturating_duration_since(came))));
+        let (last_sr, delay_since_last_sr) = self.sender_report.map_or((0, 0), |(ntp, came)| {
+            (
+                ntp.middle(),
+                ntp::short(now.saturating_duration_since(came)),
+            )
+        });
         Some(ReportBlock {
             ssrc: self.ssrc,
             fraction_lost,
-            cumulative_lost: (expected as i64 - self.received as i64).clamp(-0x80_0000, 0x7f_ffff) as i32,
+            cumulative_lost: (expected as i64 - self.received as i64).clamp(-0x80_0000, 0x7f_ffff)
+                as i32,
             highest_seq: highest.0 as u32,
             jitter: self.jitter_q4 >> 4,
             last_sr,
@@ -74,7 +78,9 @@ impl ReceptionStats {
 
     /// Packets expected and not received since the beginning; negative when duplicates outnumber losses.
     pub fn lost(&self) -> i64 {
-        self.range.map_or(0, |(first, highest)| (highest - first + 1) as i64 - self.received as i64)
+        self.range.map_or(0, |(first, highest)| {
+            (highest - first + 1) as i64 - self.received as i64
+        })
     }
 
     /// RFC 3550 A.3: loss of this interval in 1/256; none when duplicates made up for it.
@@ -88,11 +94,14 @@ impl ReceptionStats {
     /// RFC 3550 A.8: J += (|D| − J) / 16, in ticks. Packets of one frame share a timestamp and are compared all the same, as there.
     fn measure_jitter(&mut self, rtp_time: u32, now: Instant) {
         if let Some((before, rtp_before)) = self.transit {
-            let arrived =
-                (now.saturating_duration_since(before).as_micros() as i64 * i64::from(self.clock_rate)) / 1_000_000;
+            let arrived = (now.saturating_duration_since(before).as_micros() as i64
+                * i64::from(self.clock_rate))
+                / 1_000_000;
             let sent = i64::from(rtp_time.wrapping_sub(rtp_before) as i32);
             // A timestamp that jumps (a new source behind the same SSRC) is not jitter: capped at ten seconds.
-            let apart = (arrived - sent).unsigned_abs().min(10 * u64::from(self.clock_rate)) as u32;
+            let apart = (arrived - sent)
+                .unsigned_abs()
+                .min(10 * u64::from(self.clock_rate)) as u32;
             self.jitter_q4 = self.jitter_q4 + apart - ((self.jitter_q4 + 8) >> 4);
         }
         self.transit = Some((now, rtp_time));
@@ -122,7 +131,10 @@ mod tests {
         }
         let report = stats.report(now).unwrap();
         // 65 500 itself was lost before anything came, so nobody misses it: 24 of 99.
-        assert_eq!((report.cumulative_lost, report.fraction_lost), (24, (24 * 256 / 99) as u8));
+        assert_eq!(
+            (report.cumulative_lost, report.fraction_lost),
+            (24, (24 * 256 / 99) as u8)
+        );
         assert_eq!(report.highest_seq, 65_599);
         let report = stats.report(now).unwrap();
         assert_eq!((report.cumulative_lost, report.fraction_lost), (24, 0));
@@ -144,7 +156,11 @@ mod tests {
         for frame in 0..300u32 {
             let now = start + Duration::from_millis(40) * frame;
             steady.received(SeqNo(frame.into()), frame * 3600, now);
-            unsteady.received(SeqNo(frame.into()), frame * 3600, now + Duration::from_millis(10) * (frame % 2));
+            unsteady.received(
+                SeqNo(frame.into()),
+                frame * 3600,
+                now + Duration::from_millis(10) * (frame % 2),
+            );
         }
         assert_eq!(steady.report(start).unwrap().jitter, 0);
         // Each packet is 10 ms nearer or farther than the one before: 900 ticks.
@@ -158,6 +174,9 @@ mod tests {
         stats.received(SeqNo(1), 0, now);
         stats.sender_report(NtpTime(0x1111_2222_3333_4444), now);
         let report = stats.report(now + Duration::from_millis(500)).unwrap();
-        assert_eq!((report.last_sr, report.delay_since_last_sr), (0x2222_3333, 0x8000));
+        assert_eq!(
+            (report.last_sr, report.delay_since_last_sr),
+            (0x2222_3333, 0x8000)
+        );
     }
 }

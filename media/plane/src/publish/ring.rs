@@ -55,7 +55,10 @@ pub struct PacketRing {
 impl PacketRing {
     /// A ring of `capacity` packets, a power of two.
     pub fn new(capacity: usize) -> PacketRing {
-        assert!(capacity.is_power_of_two(), "a slot is found by masking the sequence number");
+        assert!(
+            capacity.is_power_of_two(),
+            "a slot is found by masking the sequence number"
+        );
         PacketRing {
             slots: vec![None; capacity].into_boxed_slice(),
             payloads: vec![0; capacity * STRIDE].into_boxed_slice(),
@@ -67,7 +70,10 @@ impl PacketRing {
 
     /// Stores a packet. Returns false for one that is already there, is older than the ring reaches, or is too large.
     pub fn insert(&mut self, meta: PacketMeta, payload: &[u8]) -> bool {
-        if payload.len() > MAX_PAYLOAD || payload.len() != usize::from(meta.len) || self.is_expired(meta.seq) {
+        if payload.len() > MAX_PAYLOAD
+            || payload.len() != usize::from(meta.len)
+            || self.is_expired(meta.seq)
+        {
             return false;
         }
         let at = self.index(meta.seq);
@@ -87,7 +93,10 @@ impl PacketRing {
     pub fn get(&self, seq: SeqNo) -> Option<(&PacketMeta, &[u8])> {
         let at = self.index(seq);
         let meta = self.slots[at].as_ref().filter(|meta| meta.seq == seq)?;
-        Some((meta, &self.payloads[at * STRIDE..at * STRIDE + usize::from(meta.len)]))
+        Some((
+            meta,
+            &self.payloads[at * STRIDE..at * STRIDE + usize::from(meta.len)],
+        ))
     }
 
     /// Sets the evening-out padding of a packet that is held.
@@ -155,11 +164,20 @@ mod tests {
         for seq in 100..108 {
             assert!(ring.insert(packet(seq, false, now), &[seq as u8; 3]));
         }
-        assert_eq!(ring.get(SeqNo(100)).map(|(_, payload)| payload), Some(&[100u8; 3][..]));
+        assert_eq!(
+            ring.get(SeqNo(100)).map(|(_, payload)| payload),
+            Some(&[100u8; 3][..])
+        );
         assert!(ring.insert(packet(108, false, now), &[1; 3]));
         assert!(ring.get(SeqNo(100)).is_none());
-        assert!(!ring.insert(packet(100, false, now), &[1; 3]), "older than the ring reaches");
-        assert!(!ring.insert(packet(108, false, now), &[1; 3]), "already there");
+        assert!(
+            !ring.insert(packet(100, false, now), &[1; 3]),
+            "older than the ring reaches"
+        );
+        assert!(
+            !ring.insert(packet(108, false, now), &[1; 3]),
+            "already there"
+        );
     }
 
     #[test]
@@ -176,7 +194,10 @@ mod tests {
     #[test]
     fn a_packet_that_is_too_large_is_refused() {
         let (mut ring, now) = (PacketRing::new(8), crate::virtual_time::start());
-        let meta = PacketMeta { len: MAX_PAYLOAD as u16 + 1, ..packet(1, false, now) };
+        let meta = PacketMeta {
+            len: MAX_PAYLOAD as u16 + 1,
+            ..packet(1, false, now)
+        };
         assert!(!ring.insert(meta, &[0; MAX_PAYLOAD + 1]));
     }
 }

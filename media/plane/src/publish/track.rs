@@ -69,14 +69,22 @@ pub struct Track {
 
 impl Track {
     pub fn new(id: TrackId, codec: Codec, layers: usize) -> Track {
-        let capacity = if codec == Codec::Opus { AUDIO_RING } else { VIDEO_RING };
-        let layers = (0..layers.clamp(1, MAX_LAYERS)).map(|_| Layer::new(capacity)).collect();
+        let capacity = if codec == Codec::Opus {
+            AUDIO_RING
+        } else {
+            VIDEO_RING
+        };
+        let layers = (0..layers.clamp(1, MAX_LAYERS))
+            .map(|_| Layer::new(capacity))
+            .collect();
         Track { id, codec, layers }
     }
 
     /// Stores a packet and queues it for forwarding. Returns whether it was new.
     pub fn insert(&mut self, layer: usize, meta: PacketMeta, payload: &[u8]) -> bool {
-        let Some(layer) = self.layers.get_mut(layer) else { return false };
+        let Some(layer) = self.layers.get_mut(layer) else {
+            return false;
+        };
         if layer.fresh.len() >= MAX_FRESH || !layer.ring.insert(meta, payload) {
             return false;
         }
@@ -120,9 +128,16 @@ impl Track {
 
     /// Whether what waits to be forwarded ends with the end of a frame, on every layer.
     pub fn has_whole_frames(&self) -> bool {
-        let newest =
-            |layer: &Layer| layer.fresh.last().and_then(|seq| layer.ring.get(*seq)).map(|(meta, _)| meta.marker);
-        self.layers.iter().all(|layer| newest(layer).unwrap_or(true))
+        let newest = |layer: &Layer| {
+            layer
+                .fresh
+                .last()
+                .and_then(|seq| layer.ring.get(*seq))
+                .map(|(meta, _)| meta.marker)
+        };
+        self.layers
+            .iter()
+            .all(|layer| newest(layer).unwrap_or(true))
     }
 
     /// Ends a forwarding pass.
@@ -137,9 +152,15 @@ impl Track {
     pub fn demand(&mut self, now: Instant, bursts: bool) -> Demand {
         let mut demand = Demand::default();
         for (nth, layer) in self.layers.iter_mut().enumerate() {
-            let since = layer.last_arrival.map(|last| now.saturating_duration_since(last));
+            let since = layer
+                .last_arrival
+                .map(|last| now.saturating_duration_since(last));
             let flows = |within| since.is_some_and(|since| since < within);
-            let least = if flows(FLOWING) { JUST_BEGUN } else { Bitrate::ZERO };
+            let least = if flows(FLOWING) {
+                JUST_BEGUN
+            } else {
+                Bitrate::ZERO
+            };
             let (rate, peak) = match bursts {
                 false => (layer.meter.rate(now), Bitrate::ZERO),
                 true if flows(RESTING) => (layer.meter.mean(now), layer.meter.peak(now)),
@@ -176,7 +197,9 @@ impl Layer {
 
     /// Whether a request for a keyframe should go out now. Requests of all waiting subscribers merge into one per `pace`.
     pub fn take_keyframe_request(&mut self, now: Instant, pace: Duration) -> bool {
-        let due = self.keyframe_asked.is_none_or(|asked| now.saturating_duration_since(asked) >= pace);
+        let due = self
+            .keyframe_asked
+            .is_none_or(|asked| now.saturating_duration_since(asked) >= pace);
         if !self.keyframe_wanted || !due {
             return false;
         }
@@ -199,7 +222,9 @@ fn even_out(ring: &mut PacketRing, fresh: &[SeqNo]) {
         }
         if smallest < largest {
             for seq in &fresh[start..end] {
-                let pad = ring.get(*seq).map_or(0, |(meta, _)| (largest - meta.len) as u8);
+                let pad = ring
+                    .get(*seq)
+                    .map_or(0, |(meta, _)| (largest - meta.len) as u8);
                 ring.set_pad(*seq, pad);
             }
         }
@@ -256,7 +281,9 @@ impl RateMeter {
     }
 
     fn newest(&self, quarters: usize) -> u64 {
-        (1..=quarters).map(|back| u64::from(self.quarters[(self.at + LONG - back) % LONG])).sum()
+        (1..=quarters)
+            .map(|back| u64::from(self.quarters[(self.at + LONG - back) % LONG]))
+            .sum()
     }
 
     fn turn(&mut self, now: Instant) {
@@ -272,7 +299,10 @@ impl RateMeter {
         }
         let stale = now.saturating_duration_since(window) >= QUARTER;
         self.window = Some(if stale { now } else { window });
-        if self.span_began.is_some_and(|began| now.saturating_duration_since(began) >= BUSIEST_SPAN) {
+        if self
+            .span_began
+            .is_some_and(|began| now.saturating_duration_since(began) >= BUSIEST_SPAN)
+        {
             (self.busiest, self.span_began) = ([0, self.busiest[0]], Some(now));
         }
     }
@@ -307,12 +337,17 @@ mod tests {
 
     #[test]
     fn the_parts_of_a_frame_are_padded_to_one_size_and_the_short_tail_is_left() {
-        let (mut track, now) = (Track::new(TrackId(1), Codec::H264, 1), virtual_time::start());
+        let (mut track, now) = (
+            Track::new(TrackId(1), Codec::H264, 1),
+            virtual_time::start(),
+        );
         for (seq, len) in [(1, 1142), (2, 1142), (3, 1143), (4, 400)] {
             assert!(track.insert(0, meta(seq, len, now), &vec![0; usize::from(len)]));
         }
         track.even_out();
-        let pads: Vec<_> = (1..=4).map(|seq| track.layers[0].ring.get(SeqNo(seq)).map(|(m, _)| m.pad)).collect();
+        let pads: Vec<_> = (1..=4)
+            .map(|seq| track.layers[0].ring.get(SeqNo(seq)).map(|(m, _)| m.pad))
+            .collect();
         assert_eq!(pads, [Some(1), Some(1), Some(0), Some(0)]);
     }
 
@@ -324,12 +359,18 @@ mod tests {
         }
         let rate = meter.rate(start + Duration::from_millis(1000));
         assert_eq!(rate, Bitrate::kbps(1000));
-        assert_eq!(meter.rate(start + Duration::from_millis(2300)), Bitrate::ZERO);
+        assert_eq!(
+            meter.rate(start + Duration::from_millis(2300)),
+            Bitrate::ZERO
+        );
     }
 
     #[test]
     fn a_page_that_is_turned_is_remembered_as_the_busiest_second_and_spread_over_four() {
-        let (mut track, start) = (Track::new(TrackId(1), Codec::H264, 1), virtual_time::start());
+        let (mut track, start) = (
+            Track::new(TrackId(1), Codec::H264, 1),
+            virtual_time::start(),
+        );
         let at = |ms: u64| start + Duration::from_millis(ms);
         for ms in (0..10_000).step_by(1_000) {
             track.layers[0].meter.count(at(ms), 100);
@@ -337,23 +378,43 @@ mod tests {
         track.layers[0].meter.count(at(10_000), 50_000);
         track.layers[0].last_arrival = Some(at(10_000));
         let turned = track.demand(at(10_300), true);
-        assert_eq!((turned.rates[0].as_kbps(), turned.peaks[0].as_kbps()), (100, 400));
+        assert_eq!(
+            (turned.rates[0].as_kbps(), turned.peaks[0].as_kbps()),
+            (100, 400)
+        );
         track.layers[0].last_arrival = Some(at(40_000));
         let stands = track.demand(at(40_300), true);
-        assert!(stands.rates[0] <= JUST_BEGUN && stands.peaks[0].as_kbps() == 400, "{stands:?}");
+        assert!(
+            stands.rates[0] <= JUST_BEGUN && stands.peaks[0].as_kbps() == 400,
+            "{stands:?}"
+        );
         track.layers[0].last_arrival = Some(at(100_000));
         let later = [50_000, 100_300].map(|ms| track.demand(at(ms), true).peaks[0]);
-        assert!(later[1] <= JUST_BEGUN, "forgotten after a minute and a half: {later:?}");
-        assert_eq!(track.demand(at(103_000), true), Demand::default(), "it is not sent any more");
+        assert!(
+            later[1] <= JUST_BEGUN,
+            "forgotten after a minute and a half: {later:?}"
+        );
+        assert_eq!(
+            track.demand(at(103_000), true),
+            Demand::default(),
+            "it is not sent any more"
+        );
     }
 
     #[test]
     fn keyframe_requests_of_many_merge_into_one_per_pace() {
-        let (mut layer, now, pace) = (Layer::new(8), virtual_time::start(), Duration::from_millis(500));
+        let (mut layer, now, pace) = (
+            Layer::new(8),
+            virtual_time::start(),
+            Duration::from_millis(500),
+        );
         assert!(!layer.take_keyframe_request(now, pace), "nobody asked");
         layer.keyframe_wanted = true;
         assert!(layer.take_keyframe_request(now, pace));
         assert!(!layer.take_keyframe_request(now + pace / 2, pace));
-        assert!(layer.take_keyframe_request(now + pace, pace), "still wanted, so asked again");
+        assert!(
+            layer.take_keyframe_request(now + pace, pace),
+            "still wanted, so asked again"
+        );
     }
 }

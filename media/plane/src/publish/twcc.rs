@@ -89,7 +89,11 @@ impl FeedbackGenerator {
     /// When the next feedback is due; `None` while there is nothing to report.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let pending = self.to - self.from;
-        let interval = if pending > BUSY { BUSY_INTERVAL } else { INTERVAL };
+        let interval = if pending > BUSY {
+            BUSY_INTERVAL
+        } else {
+            INTERVAL
+        };
         (pending > 0).then(|| self.last_feedback + interval)
     }
 
@@ -102,7 +106,13 @@ impl FeedbackGenerator {
     /// compound.
     ///
     /// `sender` is an SSRC of ours, `media` one of the publisher's.
-    pub fn write(&mut self, sender: Ssrc, media: Ssrc, out: &mut Compound<'_>, now: Instant) -> Result<bool, Full> {
+    pub fn write(
+        &mut self,
+        sender: Ssrc,
+        media: Ssrc,
+        out: &mut Compound<'_>,
+        now: Instant,
+    ) -> Result<bool, Full> {
         let before = self.from;
         while self.from < self.to {
             let mut message = Message::new();
@@ -110,7 +120,9 @@ impl FeedbackGenerator {
                 self.from = self.from.next();
             }
             // A hole so long that a whole message would be of lost packets is left out: it has no arrival to count times from.
-            let Some(bytes) = message.finish(self.feedback_count) else { continue };
+            let Some(bytes) = message.finish(self.feedback_count) else {
+                continue;
+            };
             if let Err(full) = out.transport_feedback(sender, media, bytes) {
                 self.from = before;
                 return Err(full);

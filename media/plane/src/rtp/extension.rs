@@ -44,10 +44,14 @@ impl<'a> Extensions<'a> {
         if id == ids.transport_cc {
             self.transport_cc = data.try_into().ok().map(u16::from_be_bytes);
         } else if id == ids.audio_level {
-            self.audio_level =
-                data.first().map(|&byte| AudioLevel { voice: byte & 0x80 != 0, level_dbov: byte & 0x7f });
+            self.audio_level = data.first().map(|&byte| AudioLevel {
+                voice: byte & 0x80 != 0,
+                level_dbov: byte & 0x7f,
+            });
         } else if id == ids.abs_send_time {
-            self.abs_send_time = <[u8; 3]>::try_from(data).ok().map(|[a, b, c]| u32::from_be_bytes([0, a, b, c]));
+            self.abs_send_time = <[u8; 3]>::try_from(data)
+                .ok()
+                .map(|[a, b, c]| u32::from_be_bytes([0, a, b, c]));
         } else if id == ids.mid {
             self.mid = name(data);
         } else if id == ids.rid {
@@ -62,7 +66,9 @@ impl<'a> Extensions<'a> {
 
 /// A mid or rid: SDP tokens, so ASCII, and never empty.
 fn name(data: &[u8]) -> Option<&str> {
-    str::from_utf8(data).ok().filter(|name| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_graphic()))
+    str::from_utf8(data)
+        .ok()
+        .filter(|name| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_graphic()))
 }
 
 /// Iterates over `(id, data)` of a header extension. A malformed element ends it: what came before still counts.
@@ -81,15 +87,24 @@ enum Form {
 impl<'a> Elements<'a> {
     /// No extension.
     pub fn empty() -> Elements<'a> {
-        Elements { form: Form::OneByte, rest: &[] }
+        Elements {
+            form: Form::OneByte,
+            rest: &[],
+        }
     }
 
     /// `body` is the extension without its 4-byte head; a profile that is not of RFC 8285 has no elements.
     pub fn new(profile: u16, body: &'a [u8]) -> Elements<'a> {
         match profile {
-            ONE_BYTE => Elements { form: Form::OneByte, rest: body },
+            ONE_BYTE => Elements {
+                form: Form::OneByte,
+                rest: body,
+            },
             // RFC 8285 §4.3: 0x100 and four bits of the application's choice.
-            0x1000..=0x100f => Elements { form: Form::TwoByte, rest: body },
+            0x1000..=0x100f => Elements {
+                form: Form::TwoByte,
+                rest: body,
+            },
             _ => Elements::empty(),
         }
     }
@@ -98,7 +113,9 @@ impl<'a> Elements<'a> {
     fn head(&self) -> Option<(u8, usize, usize)> {
         match (self.form, self.rest) {
             // RFC 8285 §4.2: id 15 is reserved, a receiver stops there.
-            (Form::OneByte, [head, ..]) if head >> 4 != 15 => Some((head >> 4, 1, usize::from(head & 0x0f) + 1)),
+            (Form::OneByte, [head, ..]) if head >> 4 != 15 => {
+                Some((head >> 4, 1, usize::from(head & 0x0f) + 1))
+            }
             (Form::TwoByte, [id, len, ..]) => Some((*id, 2, usize::from(*len))),
             _ => None,
         }
@@ -142,16 +159,24 @@ mod tests {
 
     #[test]
     fn a_cameras_first_packets_name_their_line_and_layer() {
-        let body = [0x31, 0x12, 0x34, 0x40, b'0', 0, 0, 0xa0, b'q', 0x22, 1, 2, 3, 0];
+        let body = [
+            0x31, 0x12, 0x34, 0x40, b'0', 0, 0, 0xa0, b'q', 0x22, 1, 2, 3, 0,
+        ];
         let found = Extensions::read(Elements::new(ONE_BYTE, &body), &IDS);
-        assert_eq!((found.mid, found.rid, found.repaired_rid), (Some("0"), Some("q"), None));
+        assert_eq!(
+            (found.mid, found.rid, found.repaired_rid),
+            (Some("0"), Some("q"), None)
+        );
         assert_eq!(found.transport_cc, Some(0x1234));
         assert_eq!(found.abs_send_time, Some(0x01_0203));
     }
 
     #[test]
     fn a_loud_classroom_says_so_in_either_form() {
-        let loud = Some(AudioLevel { voice: true, level_dbov: 12 });
+        let loud = Some(AudioLevel {
+            voice: true,
+            level_dbov: 12,
+        });
         let one_byte = Elements::new(ONE_BYTE, &[0x10, 0x8c, 0, 0]);
         let two_byte = Elements::new(0x1000, &[0, 1, 1, 0x8c, 0, 0]);
         assert_eq!(Extensions::read(one_byte, &IDS).audio_level, loud);
@@ -169,8 +194,15 @@ mod tests {
 
     #[test]
     fn a_name_that_is_no_sdp_token_is_no_name() {
-        for body in [&[0x41, 0xff, 0xfe][..], &[0x41, b'a', 0][..], &[0x40, b' '][..]] {
-            assert_eq!(Extensions::read(Elements::new(ONE_BYTE, body), &IDS).mid, None);
+        for body in [
+            &[0x41, 0xff, 0xfe][..],
+            &[0x41, b'a', 0][..],
+            &[0x40, b' '][..],
+        ] {
+            assert_eq!(
+                Extensions::read(Elements::new(ONE_BYTE, body), &IDS).mid,
+                None
+            );
         }
     }
 

@@ -60,7 +60,10 @@ pub fn round_trip(arrival: NtpTime, last_sr: u32, delay_since_last_sr: u32) -> O
     if last_sr == 0 {
         return None;
     }
-    let units = arrival.middle().wrapping_sub(last_sr).wrapping_sub(delay_since_last_sr);
+    let units = arrival
+        .middle()
+        .wrapping_sub(last_sr)
+        .wrapping_sub(delay_since_last_sr);
     // A peer whose clock runs a little fast may claim to have waited longer than we did: that wraps to nearly 2³².
     (units < 1 << 31).then(|| from_short(units))
 }
@@ -72,7 +75,10 @@ mod tests {
     #[test]
     fn the_unix_epoch_is_seventy_years_into_ntp_time() {
         assert_eq!(NtpTime::from_unix(Duration::ZERO).0 >> 32, 2_208_988_800);
-        assert_eq!(NtpTime::from_unix(Duration::from_millis(500)).0 as u32, 1 << 31);
+        assert_eq!(
+            NtpTime::from_unix(Duration::from_millis(500)).0 as u32,
+            1 << 31
+        );
     }
 
     #[test]
@@ -80,8 +86,14 @@ mod tests {
         let sent = NtpTime::from_unix(Duration::from_secs(1_800_000_000));
         let arrival = NtpTime::from_unix(Duration::from_millis(1_800_000_000_350));
         let rtt = round_trip(arrival, sent.middle(), short(Duration::from_millis(250))).unwrap();
-        assert!(rtt.abs_diff(Duration::from_millis(100)) < Duration::from_millis(1), "{rtt:?}");
+        assert!(
+            rtt.abs_diff(Duration::from_millis(100)) < Duration::from_millis(1),
+            "{rtt:?}"
+        );
         assert_eq!(round_trip(arrival, 0, 0), None);
-        assert_eq!(round_trip(arrival, sent.middle(), short(Duration::from_secs(2))), None);
+        assert_eq!(
+            round_trip(arrival, sent.middle(), short(Duration::from_secs(2))),
+            None
+        );
     }
 }

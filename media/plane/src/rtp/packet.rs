@@ -33,8 +33,16 @@ impl<'a> RtpPacket<'a> {
     /// Reads a packet whose payload is in the clear: the padding count is its last byte (RFC 3550 §5.1).
     pub fn parse(bytes: &'a [u8]) -> Result<RtpPacket<'a>, RtpError> {
         let header_len = header_len(bytes)?;
-        let padding_len = if bytes[0] & 0x20 != 0 { padding_len(&bytes[header_len..])? } else { 0 };
-        Ok(RtpPacket { bytes, header_len, payload_end: bytes.len() - padding_len })
+        let padding_len = if bytes[0] & 0x20 != 0 {
+            padding_len(&bytes[header_len..])?
+        } else {
+            0
+        };
+        Ok(RtpPacket {
+            bytes,
+            header_len,
+            payload_end: bytes.len() - padding_len,
+        })
     }
 
     /// Set on the last packet of a video frame, and on the first of a spurt of talk.
@@ -122,7 +130,9 @@ pub fn header_len(bytes: &[u8]) -> Result<usize, RtpError> {
 /// RFC 3550 §5.1: the last byte counts the padding, itself included, so it is never zero.
 fn padding_len(after_header: &[u8]) -> Result<usize, RtpError> {
     match after_header.last() {
-        Some(&count) if count != 0 && usize::from(count) <= after_header.len() => Ok(usize::from(count)),
+        Some(&count) if count != 0 && usize::from(count) <= after_header.len() => {
+            Ok(usize::from(count))
+        }
         _ => Err(RtpError::Padding),
     }
 }
@@ -143,7 +153,9 @@ mod tests {
     use super::*;
 
     /// Sequence 0x1234, timestamp 0x01020304, SSRC 0xAABBCCDD, payload type 111, marker set.
-    const PLAIN: [u8; 15] = [0x80, 0xef, 0x12, 0x34, 1, 2, 3, 4, 0xaa, 0xbb, 0xcc, 0xdd, 9, 8, 7];
+    const PLAIN: [u8; 15] = [
+        0x80, 0xef, 0x12, 0x34, 1, 2, 3, 4, 0xaa, 0xbb, 0xcc, 0xdd, 9, 8, 7,
+    ];
 
     #[test]
     fn a_teachers_voice_packet_is_read_field_by_field() {
@@ -161,7 +173,10 @@ mod tests {
     fn contributing_sources_and_extension_are_skipped_to_reach_the_payload() {
         let mut bytes = PLAIN.to_vec();
         bytes[0] = 0x92; // extension, two CSRCs
-        bytes.splice(12..12, [0, 0, 0, 1, 0, 0, 0, 2, 0xbe, 0xde, 0, 1, 0x50, 0x42, 0, 0]);
+        bytes.splice(
+            12..12,
+            [0, 0, 0, 1, 0, 0, 0, 2, 0xbe, 0xde, 0, 1, 0x50, 0x42, 0, 0],
+        );
         let packet = RtpPacket::parse(&bytes).unwrap();
         assert_eq!(packet.csrcs().collect::<Vec<_>>(), [Ssrc(1), Ssrc(2)]);
         assert_eq!(packet.elements().collect::<Vec<_>>(), [(5, &[0x42][..])]);
@@ -191,8 +206,14 @@ mod tests {
         let mut extended = PLAIN;
         extended[0] |= 0x10;
         assert_eq!(RtpPacket::parse(&extended).unwrap_err(), RtpError::TooShort);
-        assert_eq!(RtpPacket::parse(&PLAIN[..11]).unwrap_err(), RtpError::TooShort);
-        assert_eq!(RtpPacket::parse(&[0x40; 12]).unwrap_err(), RtpError::Version);
+        assert_eq!(
+            RtpPacket::parse(&PLAIN[..11]).unwrap_err(),
+            RtpError::TooShort
+        );
+        assert_eq!(
+            RtpPacket::parse(&[0x40; 12]).unwrap_err(),
+            RtpError::Version
+        );
     }
 
     #[test]

@@ -73,7 +73,8 @@ impl TransportLines {
             "fingerprint" => {
                 let (hash, digest) = value.split_once(' ').unwrap_or((value, ""));
                 if self.fingerprints.len() < 8 {
-                    self.fingerprints.push((hash.to_ascii_lowercase(), digest.trim().to_owned()));
+                    self.fingerprints
+                        .push((hash.to_ascii_lowercase(), digest.trim().to_owned()));
                 }
             }
             _ => return Some((name, value)),
@@ -90,5 +91,7 @@ pub(super) fn is_token(text: &str) -> bool {
 /// A layer's id that fits the one-byte header extension carrying it (RFC 8852 §3.1).
 pub(super) fn is_rid(text: &str) -> bool {
     (1..=16).contains(&text.len())
-        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
 }

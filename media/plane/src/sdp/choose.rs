@@ -7,24 +7,42 @@ use super::{AcceptedCodec, Codec, MediaKind};
 impl Media {
     /// The best payload type for a codec, by what it says about profile and packetization.
     pub(super) fn best(&self, codec: Codec) -> Option<&Payload> {
-        let ranked = self.payloads.iter().filter_map(|payload| Some((rank(payload, codec)?, payload)));
+        let ranked = self
+            .payloads
+            .iter()
+            .filter_map(|payload| Some((rank(payload, codec)?, payload)));
         // Of equals the first: the peer lists what it likes best first.
-        ranked.min_by_key(|(rank, _)| *rank).map(|(_, payload)| payload)
+        ranked
+            .min_by_key(|(rank, _)| *rank)
+            .map(|(_, payload)| payload)
     }
 
     /// The retransmission payload type of another one (RFC 4588 §8.6).
     pub(super) fn rtx_of(&self, pt: u8) -> Option<&Payload> {
-        let is_for = |payload: &&Payload| payload.parameter("apt").and_then(|apt| apt.parse().ok()) == Some(pt);
-        self.payloads.iter().filter(|payload| payload.name == "rtx").find(is_for)
+        let is_for = |payload: &&Payload| {
+            payload.parameter("apt").and_then(|apt| apt.parse().ok()) == Some(pt)
+        };
+        self.payloads
+            .iter()
+            .filter(|payload| payload.name == "rtx")
+            .find(is_for)
     }
 
     /// RED around nothing but this Opus (RFC 2198 §5: the format parameter lists the payload types inside).
     pub(super) fn red_of(&self, opus: u8) -> Option<&Payload> {
         let opus = opus.to_string();
         let holds_opus = |payload: &&Payload| {
-            !payload.parameters.is_empty() && payload.parameters.trim().split('/').all(|inner| inner == opus)
+            !payload.parameters.is_empty()
+                && payload
+                    .parameters
+                    .trim()
+                    .split('/')
+                    .all(|inner| inner == opus)
         };
-        self.payloads.iter().filter(|payload| payload.name == "red" && payload.clock_rate == 48_000).find(holds_opus)
+        self.payloads
+            .iter()
+            .filter(|payload| payload.name == "red" && payload.clock_rate == 48_000)
+            .find(holds_opus)
     }
 
     /// Every codec that we relay and the peer takes, in the peer's order.
@@ -37,14 +55,19 @@ impl Media {
         let best = |codec: &Codec| self.best(*codec).map(|payload| (*codec, payload.pt));
         let mut found: Vec<_> = codecs.iter().filter_map(best).collect();
         found.sort_by_key(|(_, pt)| self.payloads.iter().position(|payload| payload.pt == *pt));
-        let with_rtx = |(codec, pt)| AcceptedCodec { codec, pt, rtx_pt: self.rtx_of(pt).map(|rtx| rtx.pt) };
+        let with_rtx = |(codec, pt)| AcceptedCodec {
+            codec,
+            pt,
+            rtx_pt: self.rtx_of(pt).map(|rtx| rtx.pt),
+        };
         found.into_iter().map(with_rtx).collect()
     }
 }
 
 /// `None`: not this codec, or not in a form that every classroom can decode. The lower the better.
 fn rank(payload: &Payload, codec: Codec) -> Option<u8> {
-    if payload.name != codec.name().to_ascii_lowercase() || payload.clock_rate != codec.clock_rate() {
+    if payload.name != codec.name().to_ascii_lowercase() || payload.clock_rate != codec.clock_rate()
+    {
         return None;
     }
     match codec {
@@ -61,8 +84,12 @@ fn rank_h264(payload: &Payload) -> Option<u8> {
     if payload.parameter("packetization-mode") != Some("1") {
         return None;
     }
-    let Some(profile) = payload.parameter("profile-level-id") else { return Some(1) };
-    let bytes = u32::from_str_radix(profile, 16).ok().filter(|_| profile.len() == 6)?;
+    let Some(profile) = payload.parameter("profile-level-id") else {
+        return Some(1);
+    };
+    let bytes = u32::from_str_radix(profile, 16)
+        .ok()
+        .filter(|_| profile.len() == 6)?;
     let (profile_idc, constraints) = (bytes >> 16, bytes >> 8 & 0xFF);
     match (profile_idc, constraints & 0x40) {
         (0x42, 0) => Some(1),

@@ -50,10 +50,20 @@ impl Description {
     /// give a peer (RFC 9143; without a BUNDLE group: that m-line alone).
     pub(super) fn usable(&self, is_usable: impl Fn(&Media) -> bool) -> Vec<bool> {
         let fits = |media: &Media| !media.is_rejected && media.kind.is_some() && is_usable(media);
-        let Some(first) = self.media.iter().find(|media| fits(media)) else { return vec![false; self.media.len()] };
-        let bundle = self.bundles.iter().find(|bundle| bundle.contains(&first.mid));
-        let shares = |media: &Media| media.mid == first.mid || bundle.is_some_and(|bundle| bundle.contains(&media.mid));
-        self.media.iter().map(|media| fits(media) && shares(media)).collect()
+        let Some(first) = self.media.iter().find(|media| fits(media)) else {
+            return vec![false; self.media.len()];
+        };
+        let bundle = self
+            .bundles
+            .iter()
+            .find(|bundle| bundle.contains(&first.mid));
+        let shares = |media: &Media| {
+            media.mid == first.mid || bundle.is_some_and(|bundle| bundle.contains(&media.mid))
+        };
+        self.media
+            .iter()
+            .map(|media| fits(media) && shares(media))
+            .collect()
     }
 }
 
@@ -63,13 +73,27 @@ pub fn parse(text: &str) -> Result<Description, NegotiationError> {
         return Err(NegotiationError::TooLong(text.len(), MAX_DESCRIPTION));
     }
     let session = Session::read(text)?;
-    let first_live = session.media.iter().find(|media| !media.is_rejected).or(session.media.first());
-    let first = first_live.map(|media| &media.transport).ok_or(NegotiationError::NoMedia)?;
+    let first_live = session
+        .media
+        .iter()
+        .find(|media| !media.is_rejected)
+        .or(session.media.first());
+    let first = first_live
+        .map(|media| &media.transport)
+        .ok_or(NegotiationError::NoMedia)?;
     let ice = ice_of(first, &session.transport).ok_or(NegotiationError::NoIceCredentials)?;
-    let lines = if first.fingerprints.is_empty() { &session.transport } else { first };
+    let lines = if first.fingerprints.is_empty() {
+        &session.transport
+    } else {
+        first
+    };
     let fingerprint = fingerprint_of(lines)?;
     let mut mids = HashSet::new();
-    if let Some(twice) = session.media.iter().find(|media| !mids.insert(media.mid.as_str())) {
+    if let Some(twice) = session
+        .media
+        .iter()
+        .find(|media| !mids.insert(media.mid.as_str()))
+    {
         return Err(NegotiationError::DuplicateMid(twice.mid.clone()));
     }
     Ok(Description {
@@ -104,7 +128,9 @@ impl Session {
             if number == 1 && (kind, value) != ('v', "0") {
                 return Err((number, "a description begins with v=0").into());
             }
-            session.take(kind, value).map_err(|reason| (number, reason))?;
+            session
+                .take(kind, value)
+                .map_err(|reason| (number, reason))?;
             if session.media.len() > MAX_MLINES {
                 return Err(NegotiationError::TooManyMedia(MAX_MLINES));
             }
@@ -115,7 +141,9 @@ impl Session {
 
     fn take(&mut self, kind: char, value: &str) -> Result<(), &'static str> {
         match kind {
-            'm' => self.media.push(Media::parse(value, self.media.len(), self.direction)?),
+            'm' => self
+                .media
+                .push(Media::parse(value, self.media.len(), self.direction)?),
             'a' => {
                 let (name, value) = value.split_once(':').unwrap_or((value, ""));
                 match self.media.last_mut() {
@@ -123,7 +151,13 @@ impl Session {
                     None => self.take_attribute(name, value),
                 }
             }
-            'o' => self.version = value.split(' ').nth(2).and_then(|version| version.parse().ok()).unwrap_or(1),
+            'o' => {
+                self.version = value
+                    .split(' ')
+                    .nth(2)
+                    .and_then(|version| version.parse().ok())
+                    .unwrap_or(1)
+            }
             _ => {}
         }
         Ok(())
@@ -132,8 +166,12 @@ impl Session {
     fn take_attribute(&mut self, name: &str, value: &str) {
         match self.transport.take(name, value) {
             Some(("group", value)) => {
-                if let Some(mids) = value.strip_prefix("BUNDLE ").filter(|_| self.bundles.len() < MAX_MLINES) {
-                    self.bundles.push(mids.split(' ').map(str::to_owned).collect());
+                if let Some(mids) = value
+                    .strip_prefix("BUNDLE ")
+                    .filter(|_| self.bundles.len() < MAX_MLINES)
+                {
+                    self.bundles
+                        .push(mids.split(' ').map(str::to_owned).collect());
                 }
             }
             Some((name, _)) => self.direction = Direction::parse(name).unwrap_or(self.direction),
@@ -144,8 +182,13 @@ impl Session {
 
 /// Lines with their numbers, whatever ends them; empty ones are skipped.
 pub(super) fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
-    let trimmed = text.split('\n').map(|line| line.trim_end_matches(['\r', ' ', '\t']));
-    trimmed.enumerate().map(|(index, line)| (index + 1, line)).filter(|(_, line)| !line.is_empty())
+    let trimmed = text
+        .split('\n')
+        .map(|line| line.trim_end_matches(['\r', ' ', '\t']));
+    trimmed
+        .enumerate()
+        .map(|(index, line)| (index + 1, line))
+        .filter(|(_, line)| !line.is_empty())
 }
 
 /// `<letter>=<value>`.
@@ -154,7 +197,11 @@ pub(super) fn split_line(line: &str) -> Result<(char, &str), &'static str> {
     match (characters.next(), characters.next()) {
         (Some(kind), Some('=')) if kind.is_ascii_lowercase() => {
             let value = characters.as_str();
-            if value.contains(char::is_control) { Err("a line holds no control characters") } else { Ok((kind, value)) }
+            if value.contains(char::is_control) {
+                Err("a line holds no control characters")
+            } else {
+                Ok((kind, value))
+            }
         }
         _ => Err("a line is a letter, an equals sign and a value"),
     }
@@ -165,13 +212,24 @@ pub(super) fn ice_of(media: &TransportLines, session: &TransportLines) -> Option
     let ufrag = media.ufrag.as_ref().or(session.ufrag.as_ref())?;
     let pwd = media.pwd.as_ref().or(session.pwd.as_ref())?;
     let is_ice = |text: &str| is_token(text) && !text.contains(':');
-    (is_ice(ufrag) && is_ice(pwd)).then(|| IceCredentials { ufrag: ufrag.clone(), pwd: pwd.clone() })
+    (is_ice(ufrag) && is_ice(pwd)).then(|| IceCredentials {
+        ufrag: ufrag.clone(),
+        pwd: pwd.clone(),
+    })
 }
 
 fn fingerprint_of(lines: &TransportLines) -> Result<Fingerprint, NegotiationError> {
-    let Some((hash, _)) = lines.fingerprints.first() else { return Err(NegotiationError::NoFingerprint) };
-    let Some((_, digest)) = lines.fingerprints.iter().find(|(hash, _)| hash == "sha-256") else {
-        return Err(NegotiationError::UnsupportedFingerprint(hash.chars().take(32).collect()));
+    let Some((hash, _)) = lines.fingerprints.first() else {
+        return Err(NegotiationError::NoFingerprint);
+    };
+    let Some((_, digest)) = lines
+        .fingerprints
+        .iter()
+        .find(|(hash, _)| hash == "sha-256")
+    else {
+        return Err(NegotiationError::UnsupportedFingerprint(
+            hash.chars().take(32).collect(),
+        ));
     };
     digest.parse().map_err(|_| NegotiationError::BadFingerprint)
 }

@@ -47,15 +47,21 @@ impl Extension {
             Extension::Mid => "urn:ietf:params:rtp-hdrext:sdes:mid",
             Extension::Rid => "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id",
             Extension::RepairedRid => "urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id",
-            Extension::TransportCc => "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01",
+            Extension::TransportCc => {
+                "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01"
+            }
             Extension::AudioLevel => "urn:ietf:params:rtp-hdrext:ssrc-audio-level",
             Extension::AbsSendTime => "http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time",
-            Extension::AbsCaptureTime => "http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time",
+            Extension::AbsCaptureTime => {
+                "http://www.webrtc.org/experiments/rtp-hdrext/abs-capture-time"
+            }
         }
     }
 
     pub(super) fn from_uri(uri: &str) -> Option<Extension> {
-        Extension::ALL.into_iter().find(|extension| extension.uri() == uri)
+        Extension::ALL
+            .into_iter()
+            .find(|extension| extension.uri() == uri)
     }
 }
 

@@ -43,8 +43,13 @@ pub fn parse_fragment(text: &str) -> Result<Fragment, NegotiationError> {
             _ => {}
         }
     }
-    let ice = ice_of(&transport, &TransportLines::default()).ok_or(NegotiationError::NoIceCredentials)?;
-    Ok(Fragment { ice, candidates, is_complete })
+    let ice =
+        ice_of(&transport, &TransportLines::default()).ok_or(NegotiationError::NoIceCredentials)?;
+    Ok(Fragment {
+        ice,
+        candidates,
+        is_complete,
+    })
 }
 
 /// Writes our fragment for the answer to an ICE restart; `mid` is the first accepted m-line's.

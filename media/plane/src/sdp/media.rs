@@ -48,25 +48,39 @@ pub(super) struct Media {
 
 impl Media {
     /// Reads `<media> <port>[/n] <protocol> <formats>` (RFC 8866 §5.14).
-    pub(super) fn parse(value: &str, index: usize, default: Direction) -> Result<Media, &'static str> {
+    pub(super) fn parse(
+        value: &str,
+        index: usize,
+        default: Direction,
+    ) -> Result<Media, &'static str> {
         let mut words = value.splitn(4, ' ');
-        let (Some(media), Some(port), Some(protocol)) = (words.next(), words.next(), words.next()) else {
+        let (Some(media), Some(port), Some(protocol)) = (words.next(), words.next(), words.next())
+        else {
             return Err("an m-line needs a medium, a port, a protocol and formats");
         };
         let formats = words.next().unwrap_or("0");
-        let port =
-            port.split('/').next().and_then(|port| port.parse().ok()).ok_or("the port of an m-line is a number")?;
+        let port = port
+            .split('/')
+            .next()
+            .and_then(|port| port.parse().ok())
+            .ok_or("the port of an m-line is a number")?;
         let is_rtp = protocol.ends_with("RTP/SAVPF") || protocol.ends_with("RTP/SAVP");
         let kind = match media {
             "audio" if is_rtp => Some(MediaKind::Audio),
             "video" if is_rtp => Some(MediaKind::Video),
             _ => None,
         };
-        let pts = formats.split(' ').filter_map(|pt| pt.parse().ok()).filter(|pt| *pt < 128);
+        let pts = formats
+            .split(' ')
+            .filter_map(|pt| pt.parse().ok())
+            .filter(|pt| *pt < 128);
         let mut payloads: Vec<Payload> = Vec::new();
         for pt in pts.filter(|_| kind.is_some()) {
             if payloads.iter().all(|payload| payload.pt != pt) {
-                payloads.push(Payload { pt, ..Payload::default() });
+                payloads.push(Payload {
+                    pt,
+                    ..Payload::default()
+                });
             }
         }
         Ok(Media {
@@ -97,11 +111,15 @@ impl Media {
 
     /// Takes up one attribute; unknown ones are ignored (RFC 8866 §6).
     pub(super) fn take(&mut self, name: &str, value: &str) -> Result<(), &'static str> {
-        let Some((name, value)) = self.transport.take(name, value) else { return Ok(()) };
+        let Some((name, value)) = self.transport.take(name, value) else {
+            return Ok(());
+        };
         match name {
             "mid" => self.take_mid(value)?,
             "rtpmap" => self.take_rtpmap(value),
-            "fmtp" => self.take_for_payload(value, |payload, value| payload.parameters = value.to_owned()),
+            "fmtp" => self.take_for_payload(value, |payload, value| {
+                payload.parameters = value.to_owned()
+            }),
             "rtcp-fb" => self.take_feedback(value),
             "extmap" => self.take_extension(value),
             "rid" => self.take_rid(value),
@@ -151,15 +169,24 @@ impl Media {
             let mut parts = value.trim().split('/');
             payload.name = parts.next().unwrap_or_default().to_ascii_lowercase();
             payload.clock_rate = parts.next().and_then(|rate| rate.parse().ok()).unwrap_or(0);
-            payload.channels = parts.next().and_then(|channels| channels.parse().ok()).unwrap_or(1);
+            payload.channels = parts
+                .next()
+                .and_then(|channels| channels.parse().ok())
+                .unwrap_or(1);
         });
     }
 
     /// `<pt or *> <feedback>`.
     fn take_feedback(&mut self, value: &str) {
-        let Some((target, feedback)) = value.split_once(' ') else { return };
+        let Some((target, feedback)) = value.split_once(' ') else {
+            return;
+        };
         let pt: Option<u8> = target.parse().ok();
-        for payload in self.payloads.iter_mut().filter(|payload| target == "*" || pt == Some(payload.pt)) {
+        for payload in self
+            .payloads
+            .iter_mut()
+            .filter(|payload| target == "*" || pt == Some(payload.pt))
+        {
             if payload.feedback.len() < 16 {
                 payload.feedback.push(feedback.trim().to_owned());
             }
@@ -167,7 +194,9 @@ impl Media {
     }
 
     fn take_for_payload(&mut self, value: &str, take: impl FnOnce(&mut Payload, &str)) {
-        let Some((pt, value)) = value.split_once(' ') else { return };
+        let Some((pt, value)) = value.split_once(' ') else {
+            return;
+        };
         let Ok(pt) = pt.parse::<u8>() else { return };
         if let Some(payload) = self.payloads.iter_mut().find(|payload| payload.pt == pt) {
             take(payload, value);
@@ -177,7 +206,10 @@ impl Media {
     /// `<id>[/<direction>] <uri>`.
     fn take_extension(&mut self, value: &str) {
         let mut words = value.split(' ');
-        let id = words.next().and_then(|id| id.split('/').next()).and_then(|id| id.parse().ok());
+        let id = words
+            .next()
+            .and_then(|id| id.split('/').next())
+            .and_then(|id| id.parse().ok());
         if let (Some(id), Some(extension)) = (id, words.next().and_then(Extension::from_uri)) {
             self.extensions.offer(extension, id);
         }
@@ -186,8 +218,11 @@ impl Media {
     /// `<rid> send …` (RFC 8851 §4). An id must fit the one-byte header extension that carries it.
     fn take_rid(&mut self, value: &str) {
         let mut words = value.split(' ');
-        let (Some(rid), Some("send")) = (words.next(), words.next()) else { return };
-        if is_rid(rid) && self.rids.len() < MAX_RIDS && !self.rids.iter().any(|known| known == rid) {
+        let (Some(rid), Some("send")) = (words.next(), words.next()) else {
+            return;
+        };
+        if is_rid(rid) && self.rids.len() < MAX_RIDS && !self.rids.iter().any(|known| known == rid)
+        {
             self.rids.push(rid.to_owned());
         }
     }
@@ -197,8 +232,14 @@ impl Media {
         let mut words = value.split(' ');
         while let (Some(direction), Some(list)) = (words.next(), words.next()) {
             if direction == "send" {
-                let first =
-                    |stream: &str| stream.split(',').next().unwrap_or_default().trim_start_matches('~').to_owned();
+                let first = |stream: &str| {
+                    stream
+                        .split(',')
+                        .next()
+                        .unwrap_or_default()
+                        .trim_start_matches('~')
+                        .to_owned()
+                };
                 self.simulcast = Some(list.split(';').take(MAX_RIDS).map(first).collect());
             }
         }
@@ -207,18 +248,26 @@ impl Media {
     /// `<stream> [<track>]` (RFC 8830 §2); `-` is no stream.
     fn take_msid(&mut self, value: &str) {
         let mut words = value.split(' ').filter(|word| is_token(word));
-        self.stream = words.next().filter(|stream| *stream != "-").map(str::to_owned);
+        self.stream = words
+            .next()
+            .filter(|stream| *stream != "-")
+            .map(str::to_owned);
         self.track = words.next().map(str::to_owned);
     }
 
     /// `<ssrc> <attribute>`; its msid speaks for the m-line when there is no `a=msid`.
     fn take_source(&mut self, value: &str) {
         let (ssrc, attribute) = value.split_once(' ').unwrap_or((value, ""));
-        let Ok(ssrc) = ssrc.parse().map(Ssrc) else { return };
+        let Ok(ssrc) = ssrc.parse().map(Ssrc) else {
+            return;
+        };
         if !self.sources.contains(&ssrc) && self.sources.len() < MAX_SOURCES {
             self.sources.push(ssrc);
         }
-        if let Some(msid) = attribute.strip_prefix("msid:").filter(|_| self.stream.is_none()) {
+        if let Some(msid) = attribute
+            .strip_prefix("msid:")
+            .filter(|_| self.stream.is_none())
+        {
             self.take_msid(msid);
         }
     }
@@ -227,7 +276,11 @@ impl Media {
     fn take_group(&mut self, value: &str) {
         let mut words = value.split(' ');
         let semantics = words.next();
-        let members: Vec<Ssrc> = words.filter_map(|ssrc| ssrc.parse().ok()).map(Ssrc).take(MAX_SOURCES).collect();
+        let members: Vec<Ssrc> = words
+            .filter_map(|ssrc| ssrc.parse().ok())
+            .map(Ssrc)
+            .take(MAX_SOURCES)
+            .collect();
         match (semantics, members.as_slice()) {
             (Some("FID"), [media, rtx]) if self.retransmissions.len() < MAX_SOURCES => {
                 self.retransmissions.push((*media, *rtx));

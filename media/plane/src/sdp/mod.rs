@@ -26,8 +26,13 @@ pub use error::NegotiationError;
 pub use extension::ExtensionIds;
 pub use fragment::{FRAGMENT_TYPE, Fragment, MAX_FRAGMENT, parse_fragment, write_fragment};
 pub use publisher::{MAX_LAYERS, answer_publisher};
-pub use subscriber::{OFFERED_EXTENSIONS, answer_subscriber, offer_subscriber, payload_types, read_answer};
-pub use types::{AcceptedCodec, LocalParameters, OfferedSlot, Outgoing, PublishedMedia, SourcePair, SubscribedMedia};
+pub use subscriber::{
+    OFFERED_EXTENSIONS, answer_subscriber, offer_subscriber, payload_types, read_answer,
+};
+pub use types::{
+    AcceptedCodec, LocalParameters, OfferedSlot, Outgoing, PublishedMedia, SourcePair,
+    SubscribedMedia,
+};
 
 #[cfg(test)]
 mod tests;

@@ -30,7 +30,11 @@ pub fn answer_publisher(
     if published.is_empty() {
         return Err(NegotiationError::NothingUsable);
     }
-    if let Some(media) = published.iter().map(|media| &offer.media[media.mline]).find(|media| !media.has_rtcp_mux) {
+    if let Some(media) = published
+        .iter()
+        .map(|media| &offer.media[media.mline])
+        .find(|media| !media.has_rtcp_mux)
+    {
         return Err(NegotiationError::NoRtcpMux(media.mid.clone()));
     }
     Ok((write(offer, local, &published), published))
@@ -42,8 +46,12 @@ fn choose<'a>(media: &'a Media, codecs: &[Codec]) -> Option<(Codec, &'a Payload)
         MediaKind::Audio => &[Codec::Opus],
         MediaKind::Video => codecs,
     };
-    let of_kind = candidates.iter().filter(|codec| Some(codec.kind()) == media.kind);
-    of_kind.copied().find_map(|codec| Some((codec, media.best(codec)?)))
+    let of_kind = candidates
+        .iter()
+        .filter(|codec| Some(codec.kind()) == media.kind);
+    of_kind
+        .copied()
+        .find_map(|codec| Some((codec, media.best(codec)?)))
 }
 
 fn published(mline: usize, media: &Media, (codec, payload): (Codec, &Payload)) -> PublishedMedia {
@@ -54,7 +62,10 @@ fn published(mline: usize, media: &Media, (codec, payload): (Codec, &Payload)) -
         codec,
         pt: payload.pt,
         rtx_pt: media.rtx_of(payload.pt).map(|rtx| rtx.pt),
-        red_pt: media.red_of(payload.pt).filter(|_| codec == Codec::Opus).map(|red| red.pt),
+        red_pt: media
+            .red_of(payload.pt)
+            .filter(|_| codec == Codec::Opus)
+            .map(|red| red.pt),
         clock_rate: codec.clock_rate(),
         extensions: understood(media),
         rids: media.rids.iter().take(MAX_LAYERS).cloned().collect(),
@@ -66,7 +77,11 @@ fn published(mline: usize, media: &Media, (codec, payload): (Codec, &Payload)) -
 
 /// The extensions that we use of a publisher's packets. The send time is the fallback for transport-wide numbers.
 fn understood(media: &Media) -> super::ExtensionIds {
-    let mut ids = media.extensions.only(&[Extension::Mid, Extension::TransportCc, Extension::AbsCaptureTime]);
+    let mut ids = media.extensions.only(&[
+        Extension::Mid,
+        Extension::TransportCc,
+        Extension::AbsCaptureTime,
+    ]);
     match media.kind {
         Some(MediaKind::Audio) => ids.audio_level = media.extensions.audio_level,
         _ => {
@@ -82,19 +97,43 @@ fn understood(media: &Media) -> super::ExtensionIds {
 
 /// The announced sources: the layers of a SIM group, else the first that is not a retransmission of another.
 fn sources(media: &Media) -> Vec<SourcePair> {
-    let rtx = |primary| media.retransmissions.iter().find(|(media, _)| *media == primary).map(|(_, rtx)| *rtx);
+    let rtx = |primary| {
+        media
+            .retransmissions
+            .iter()
+            .find(|(media, _)| *media == primary)
+            .map(|(_, rtx)| *rtx)
+    };
     let is_rtx = |ssrc| media.retransmissions.iter().any(|(_, rtx)| *rtx == ssrc);
     let layers: Vec<_> = if media.layers.is_empty() {
-        media.sources.iter().copied().filter(|ssrc| !is_rtx(*ssrc)).take(1).collect()
+        media
+            .sources
+            .iter()
+            .copied()
+            .filter(|ssrc| !is_rtx(*ssrc))
+            .take(1)
+            .collect()
     } else {
         media.layers.iter().copied().take(MAX_LAYERS).collect()
     };
-    layers.into_iter().map(|primary| SourcePair { primary, rtx: rtx(primary) }).collect()
+    layers
+        .into_iter()
+        .map(|primary| SourcePair {
+            primary,
+            rtx: rtx(primary),
+        })
+        .collect()
 }
 
 fn write(offer: &Description, local: &LocalParameters<'_>, published: &[PublishedMedia]) -> String {
-    let mids: Vec<_> = published.iter().map(|accepted| accepted.mid.as_str()).collect();
-    let mut writer = Writer::session(offer.version, if offer.bundles.is_empty() { &[] } else { &mids });
+    let mids: Vec<_> = published
+        .iter()
+        .map(|accepted| accepted.mid.as_str())
+        .collect();
+    let mut writer = Writer::session(
+        offer.version,
+        if offer.bundles.is_empty() { &[] } else { &mids },
+    );
     for (mline, media) in offer.media.iter().enumerate() {
         match published.iter().find(|accepted| accepted.mline == mline) {
             Some(accepted) => write_media(&mut writer, local, media, accepted),
@@ -104,9 +143,19 @@ fn write(offer: &Description, local: &LocalParameters<'_>, published: &[Publishe
     writer.finish()
 }
 
-fn write_media(writer: &mut Writer, local: &LocalParameters<'_>, media: &Media, accepted: &PublishedMedia) {
+fn write_media(
+    writer: &mut Writer,
+    local: &LocalParameters<'_>,
+    media: &Media,
+    accepted: &PublishedMedia,
+) {
     // RED first: Chromium sends the first of the answer's payload types that it can.
-    let pts: Vec<u8> = accepted.red_pt.into_iter().chain([accepted.pt]).chain(accepted.rtx_pt).collect();
+    let pts: Vec<u8> = accepted
+        .red_pt
+        .into_iter()
+        .chain([accepted.pt])
+        .chain(accepted.rtx_pt)
+        .collect();
     let mid = media.has_mid.then_some(accepted.mid.as_str());
     writer.media(local, accepted.kind.name(), &pts, mid, "passive");
     writer.line("a=recvonly");
@@ -124,21 +173,35 @@ fn write_media(writer: &mut Writer, local: &LocalParameters<'_>, media: &Media, 
 }
 
 fn write_audio(writer: &mut Writer, media: &Media, accepted: &PublishedMedia) {
-    let Some(opus) = media.payload(accepted.pt) else { return };
+    let Some(opus) = media.payload(accepted.pt) else {
+        return;
+    };
     if let Some(red) = accepted.red_pt {
         writer.payload(red, "red/48000/2", &[], &format!("{0}/{0}", accepted.pt));
     }
     // In-band FEC mends one lost packet without asking again (RFC 7587 §6.1). A music lesson may offer stereo.
-    let is_stereo = opus.parameter("sprop-stereo") == Some("1") || opus.parameter("stereo") == Some("1");
-    let parameters = if is_stereo { "minptime=10;stereo=1;useinbandfec=1" } else { "minptime=10;useinbandfec=1" };
-    writer.payload(accepted.pt, "opus/48000/2", &agreed(opus, &["transport-cc", "nack"]), parameters);
+    let is_stereo =
+        opus.parameter("sprop-stereo") == Some("1") || opus.parameter("stereo") == Some("1");
+    let parameters = if is_stereo {
+        "minptime=10;stereo=1;useinbandfec=1"
+    } else {
+        "minptime=10;useinbandfec=1"
+    };
+    writer.payload(
+        accepted.pt,
+        "opus/48000/2",
+        &agreed(opus, &["transport-cc", "nack"]),
+        parameters,
+    );
     if let Some(ptime) = media.ptime {
         writer.line(format_args!("a=ptime:{ptime}"));
     }
 }
 
 fn write_video(writer: &mut Writer, media: &Media, accepted: &PublishedMedia) {
-    let Some(payload) = media.payload(accepted.pt) else { return };
+    let Some(payload) = media.payload(accepted.pt) else {
+        return;
+    };
     let encoding = format!("{}/{}", accepted.codec.name(), accepted.clock_rate);
     let feedback = agreed(payload, &["transport-cc", "ccm fir", "nack", "nack pli"]);
     writer.payload(accepted.pt, encoding, &feedback, &payload.parameters);
@@ -149,5 +212,8 @@ fn write_video(writer: &mut Writer, media: &Media, accepted: &PublishedMedia) {
 
 /// The feedback that both sides know.
 fn agreed<'a>(payload: &Payload, ours: &[&'a str]) -> Vec<&'a str> {
-    ours.iter().copied().filter(|kind| payload.feedback.iter().any(|offered| offered == kind)).collect()
+    ours.iter()
+        .copied()
+        .filter(|kind| payload.feedback.iter().any(|offered| offered == kind))
+        .collect()
 }

@@ -5,8 +5,8 @@ use super::extension::Extension;
 use super::media::Media;
 use super::write::Writer;
 use super::{
-    AcceptedCodec, Codec, ExtensionIds, LocalParameters, MediaKind, NegotiationError, OfferedSlot, Outgoing,
-    SubscribedMedia,
+    AcceptedCodec, Codec, ExtensionIds, LocalParameters, MediaKind, NegotiationError, OfferedSlot,
+    Outgoing, SubscribedMedia,
 };
 
 /// The payload types of our own offers, the same for every subscriber, so that a packet need not be rewritten for each.
@@ -38,10 +38,18 @@ pub const OFFERED_EXTENSIONS: ExtensionIds = ExtensionIds {
 
 /// Video in our own offers: payload type and its retransmission's, codec, format parameters.
 const OFFERED_VIDEO: [((u8, u8), Codec, &str); 4] = [
-    (payload_types::H264, Codec::H264, "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f"),
+    (
+        payload_types::H264,
+        Codec::H264,
+        "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f",
+    ),
     (payload_types::VP8, Codec::Vp8, ""),
     (payload_types::VP9, Codec::Vp9, "profile-id=0"),
-    (payload_types::AV1, Codec::Av1, "level-idx=5;profile=0;tier=0"),
+    (
+        payload_types::AV1,
+        Codec::Av1,
+        "level-idx=5;profile=0;tier=0",
+    ),
 ];
 
 const VIDEO_FEEDBACK: [&str; 4] = ["transport-cc", "ccm fir", "nack", "nack pli"];
@@ -57,17 +65,33 @@ pub fn answer_subscriber(
 ) -> Result<(String, Vec<SubscribedMedia>), NegotiationError> {
     offer.check_setup()?;
     let usable = offer.usable(|media| media.direction.receives() && !media.relayable().is_empty());
-    let lines = offer.media.iter().zip(outgoing).enumerate().filter(|(mline, _)| usable[*mline]);
-    let subscribed: Vec<_> =
-        lines.filter_map(|(mline, (media, sent))| subscribed(mline, media, sent.clone())).collect();
+    let lines = offer
+        .media
+        .iter()
+        .zip(outgoing)
+        .enumerate()
+        .filter(|(mline, _)| usable[*mline]);
+    let subscribed: Vec<_> = lines
+        .filter_map(|(mline, (media, sent))| subscribed(mline, media, sent.clone()))
+        .collect();
     if subscribed.is_empty() {
         return Err(NegotiationError::NothingUsable);
     }
-    if let Some(media) = subscribed.iter().map(|media| &offer.media[media.mline]).find(|media| !media.has_rtcp_mux) {
+    if let Some(media) = subscribed
+        .iter()
+        .map(|media| &offer.media[media.mline])
+        .find(|media| !media.has_rtcp_mux)
+    {
         return Err(NegotiationError::NoRtcpMux(media.mid.clone()));
     }
-    let mids: Vec<_> = subscribed.iter().map(|accepted| accepted.mid.as_str()).collect();
-    let mut writer = Writer::session(offer.version, if offer.bundles.is_empty() { &[] } else { &mids });
+    let mids: Vec<_> = subscribed
+        .iter()
+        .map(|accepted| accepted.mid.as_str())
+        .collect();
+    let mut writer = Writer::session(
+        offer.version,
+        if offer.bundles.is_empty() { &[] } else { &mids },
+    );
     for (mline, media) in offer.media.iter().enumerate() {
         match subscribed.iter().find(|accepted| accepted.mline == mline) {
             Some(accepted) => write_answer(&mut writer, local, media, accepted),
@@ -84,7 +108,9 @@ fn subscribed(mline: usize, media: &Media, outgoing: Outgoing) -> Option<Subscri
         mid: media.mid.clone(),
         mline,
         kind: media.kind?,
-        red_pt: opus.and_then(|opus| media.red_of(opus.pt)).map(|red| red.pt),
+        red_pt: opus
+            .and_then(|opus| media.red_of(opus.pt))
+            .map(|red| red.pt),
         codecs,
         extensions: sent_extensions(media),
         outgoing,
@@ -93,24 +119,43 @@ fn subscribed(mline: usize, media: &Media, outgoing: Outgoing) -> Option<Subscri
 
 /// The extensions that we write into a subscriber's packets.
 fn sent_extensions(media: &Media) -> ExtensionIds {
-    let mut ids = media.extensions.only(&[Extension::Mid, Extension::TransportCc]);
+    let mut ids = media
+        .extensions
+        .only(&[Extension::Mid, Extension::TransportCc]);
     if ids.transport_cc.is_none() {
         ids.abs_send_time = media.extensions.abs_send_time;
     }
     ids
 }
 
-fn write_answer(writer: &mut Writer, local: &LocalParameters<'_>, media: &Media, accepted: &SubscribedMedia) {
-    let codecs = accepted.codecs.iter().flat_map(|codec| [Some(codec.pt), codec.rtx_pt]);
-    let pts: Vec<u8> = std::iter::once(accepted.red_pt).chain(codecs).flatten().collect();
+fn write_answer(
+    writer: &mut Writer,
+    local: &LocalParameters<'_>,
+    media: &Media,
+    accepted: &SubscribedMedia,
+) {
+    let codecs = accepted
+        .codecs
+        .iter()
+        .flat_map(|codec| [Some(codec.pt), codec.rtx_pt]);
+    let pts: Vec<u8> = std::iter::once(accepted.red_pt)
+        .chain(codecs)
+        .flatten()
+        .collect();
     let mid = media.has_mid.then_some(accepted.mid.as_str());
     writer.media(local, accepted.kind.name(), &pts, mid, "passive");
     writer.line("a=sendonly");
     writer.extensions(&accepted.extensions);
     for pt in &pts {
-        let Some(payload) = media.payload(*pt) else { continue };
-        let feedback: Vec<_> =
-            payload.feedback.iter().map(String::as_str).filter(|kind| VIDEO_FEEDBACK.contains(kind)).collect();
+        let Some(payload) = media.payload(*pt) else {
+            continue;
+        };
+        let feedback: Vec<_> = payload
+            .feedback
+            .iter()
+            .map(String::as_str)
+            .filter(|kind| VIDEO_FEEDBACK.contains(kind))
+            .collect();
         let channels = if payload.channels == 2 { "/2" } else { "" };
         let encoding = match accepted.codecs.iter().find(|codec| codec.pt == *pt) {
             Some(codec) => format!("{}/{}{channels}", codec.codec.name(), payload.clock_rate),
@@ -125,14 +170,21 @@ fn write_answer(writer: &mut Writer, local: &LocalParameters<'_>, media: &Media,
 /// Offers `slots` to a subscriber, with the payload types and extension ids that all subscribers share ([`payload_types`],
 /// [`OFFERED_EXTENSIONS`]). A later offer to the same subscriber repeats all earlier slots, appends new ones, and has a
 /// greater `version`.
-pub fn offer_subscriber(local: &LocalParameters<'_>, version: u64, slots: &[OfferedSlot]) -> String {
+pub fn offer_subscriber(
+    local: &LocalParameters<'_>,
+    version: u64,
+    slots: &[OfferedSlot],
+) -> String {
     let mids: Vec<String> = (0..slots.len()).map(|index| index.to_string()).collect();
     let mids: Vec<&str> = mids.iter().map(String::as_str).collect();
     let mut writer = Writer::session(version, &mids);
     for (slot, mid) in slots.iter().zip(&mids) {
         let pts: Vec<u8> = match slot.kind {
             MediaKind::Audio => vec![payload_types::RED, payload_types::OPUS],
-            MediaKind::Video => OFFERED_VIDEO.iter().flat_map(|((pt, rtx), ..)| [*pt, *rtx]).collect(),
+            MediaKind::Video => OFFERED_VIDEO
+                .iter()
+                .flat_map(|((pt, rtx), ..)| [*pt, *rtx])
+                .collect(),
         };
         writer.media(local, slot.kind.name(), &pts, Some(mid), "actpass");
         writer.line("a=sendonly");
@@ -148,40 +200,72 @@ pub fn offer_subscriber(local: &LocalParameters<'_>, version: u64, slots: &[Offe
 
 fn offer_audio(writer: &mut Writer) {
     let opus = payload_types::OPUS;
-    writer.payload(payload_types::RED, "red/48000/2", &[], &format!("{opus}/{opus}"));
-    writer.payload(opus, "opus/48000/2", &["transport-cc"], "minptime=10;useinbandfec=1");
+    writer.payload(
+        payload_types::RED,
+        "red/48000/2",
+        &[],
+        &format!("{opus}/{opus}"),
+    );
+    writer.payload(
+        opus,
+        "opus/48000/2",
+        &["transport-cc"],
+        "minptime=10;useinbandfec=1",
+    );
 }
 
 fn offer_video(writer: &mut Writer) {
     for ((pt, rtx), codec, parameters) in OFFERED_VIDEO {
-        writer.payload(pt, format_args!("{}/90000", codec.name()), &VIDEO_FEEDBACK, parameters);
+        writer.payload(
+            pt,
+            format_args!("{}/90000", codec.name()),
+            &VIDEO_FEEDBACK,
+            parameters,
+        );
         writer.payload(rtx, "rtx/90000", &[], &format!("apt={pt}"));
     }
 }
 
 /// Reads the answer to [`offer_subscriber`] for the same slots: what it accepted of each. Who answered is in
 /// [`Description::remote`].
-pub fn read_answer(answer: &Description, slots: &[OfferedSlot]) -> Result<Vec<SubscribedMedia>, NegotiationError> {
+pub fn read_answer(
+    answer: &Description,
+    slots: &[OfferedSlot],
+) -> Result<Vec<SubscribedMedia>, NegotiationError> {
     answer.check_setup()?;
     if answer.media.len() != slots.len() {
-        return Err(NegotiationError::AnswerMismatch("it has another number of media sections"));
+        return Err(NegotiationError::AnswerMismatch(
+            "it has another number of media sections",
+        ));
     }
     let lines = answer.media.iter().zip(slots).enumerate();
-    lines.map(|(mline, (media, slot))| read_slot(mline, media, slot)).collect()
+    lines
+        .map(|(mline, (media, slot))| read_slot(mline, media, slot))
+        .collect()
 }
 
-fn read_slot(mline: usize, media: &Media, slot: &OfferedSlot) -> Result<SubscribedMedia, NegotiationError> {
+fn read_slot(
+    mline: usize,
+    media: &Media,
+    slot: &OfferedSlot,
+) -> Result<SubscribedMedia, NegotiationError> {
     if media.kind != Some(slot.kind) || media.mid != mline.to_string() {
-        return Err(NegotiationError::AnswerMismatch("its media sections have another kind or mid"));
+        return Err(NegotiationError::AnswerMismatch(
+            "its media sections have another kind or mid",
+        ));
     }
     let is_refused = media.is_rejected || !media.direction.receives();
     if !is_refused && !media.has_rtcp_mux {
         return Err(NegotiationError::NoRtcpMux(media.mid.clone()));
     }
-    let mut read = subscribed(mline, media, slot.outgoing.clone()).ok_or(NegotiationError::NothingUsable)?;
+    let mut read =
+        subscribed(mline, media, slot.outgoing.clone()).ok_or(NegotiationError::NothingUsable)?;
     // RFC 3264 §6.1 lets an answer choose other payload types; nobody does, and our packets carry only ours.
-    read.codecs.retain(|accepted| !is_refused && is_ours(accepted));
-    read.red_pt = read.red_pt.filter(|pt| !read.codecs.is_empty() && *pt == payload_types::RED);
+    read.codecs
+        .retain(|accepted| !is_refused && is_ours(accepted));
+    read.red_pt = read
+        .red_pt
+        .filter(|pt| !read.codecs.is_empty() && *pt == payload_types::RED);
     Ok(read)
 }
 
@@ -189,7 +273,9 @@ fn is_ours(accepted: &AcceptedCodec) -> bool {
     match accepted.codec {
         Codec::Opus => accepted.pt == payload_types::OPUS,
         codec => OFFERED_VIDEO.iter().any(|((pt, rtx), ours, _)| {
-            *ours == codec && *pt == accepted.pt && accepted.rtx_pt.is_none_or(|theirs| theirs == *rtx)
+            *ours == codec
+                && *pt == accepted.pt
+                && accepted.rtx_pt.is_none_or(|theirs| theirs == *rtx)
         }),
     }
 }

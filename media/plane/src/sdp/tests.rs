@@ -29,8 +29,14 @@ struct Us {
 impl Us {
     fn new() -> Us {
         Us {
-            ice: IceCredentials { ufrag: "ourufrag".into(), pwd: "ourPasswordOfEnoughLength".into() },
-            candidates: vec!["192.0.2.1:8189".parse().unwrap(), "[2001:db8::1]:8189".parse().unwrap()],
+            ice: IceCredentials {
+                ufrag: "ourufrag".into(),
+                pwd: "ourPasswordOfEnoughLength".into(),
+            },
+            candidates: vec![
+                "192.0.2.1:8189".parse().unwrap(),
+                "[2001:db8::1]:8189".parse().unwrap(),
+            ],
             tcp_candidates: vec!["192.0.2.1:8443".parse().unwrap()],
         }
     }

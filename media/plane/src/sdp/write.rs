@@ -49,7 +49,10 @@ impl Writer {
         let default = local.candidates.first();
         let port = default.map_or(9, SocketAddr::port);
         let pts: Vec<String> = pts.iter().map(u8::to_string).collect();
-        self.line(format_args!("m={medium} {port} UDP/TLS/RTP/SAVPF {}", pts.join(" ")));
+        self.line(format_args!(
+            "m={medium} {port} UDP/TLS/RTP/SAVPF {}",
+            pts.join(" ")
+        ));
         match default {
             Some(SocketAddr::V4(address)) => self.line(format_args!("c=IN IP4 {}", address.ip())),
             Some(SocketAddr::V6(address)) => self.line(format_args!("c=IN IP6 {}", address.ip())),
@@ -74,13 +77,20 @@ impl Writer {
             foundation += 1;
             let priority = priority(UDP_HOST_PREFERENCE, 65_535 - index.min(65_535) as u32);
             let (ip, port) = (address.ip(), address.port());
-            self.line(format_args!("a=candidate:{foundation} 1 udp {priority} {ip} {port} typ host"));
+            self.line(format_args!(
+                "a=candidate:{foundation} 1 udp {priority} {ip} {port} typ host"
+            ));
         }
         for (index, address) in local.tcp_candidates.iter().enumerate() {
             foundation += 1;
-            let priority = priority(TCP_HOST_PREFERENCE, TCP_PASSIVE + 8_191 - index.min(8_191) as u32);
+            let priority = priority(
+                TCP_HOST_PREFERENCE,
+                TCP_PASSIVE + 8_191 - index.min(8_191) as u32,
+            );
             let (ip, port) = (address.ip(), address.port());
-            self.line(format_args!("a=candidate:{foundation} 1 tcp {priority} {ip} {port} typ host tcptype passive"));
+            self.line(format_args!(
+                "a=candidate:{foundation} 1 tcp {priority} {ip} {port} typ host tcptype passive"
+            ));
         }
         self.line("a=end-of-candidates");
     }
@@ -94,7 +104,13 @@ impl Writer {
     }
 
     /// A payload type; `parameters` may be empty.
-    pub(super) fn payload(&mut self, pt: u8, encoding: impl Display, feedback: &[&str], parameters: &str) {
+    pub(super) fn payload(
+        &mut self,
+        pt: u8,
+        encoding: impl Display,
+        feedback: &[&str],
+        parameters: &str,
+    ) {
         self.line(format_args!("a=rtpmap:{pt} {encoding}"));
         for kind in feedback {
             self.line(format_args!("a=rtcp-fb:{pt} {kind}"));
@@ -106,7 +122,12 @@ impl Writer {
 
     /// What we send: stream, track, source and, where there is retransmission, its source (RFC 8830, RFC 5576).
     pub(super) fn outgoing(&mut self, outgoing: &Outgoing, has_rtx: bool) {
-        let Outgoing { ssrc, rtx_ssrc, stream, track } = outgoing;
+        let Outgoing {
+            ssrc,
+            rtx_ssrc,
+            stream,
+            track,
+        } = outgoing;
         self.line(format_args!("a=msid:{stream} {track}"));
         if has_rtx {
             self.line(format_args!("a=ssrc-group:FID {} {}", ssrc.0, rtx_ssrc.0));
@@ -122,7 +143,10 @@ impl Writer {
 
     /// Refuses an m-line in its place (RFC 3264 §6).
     pub(super) fn reject(&mut self, media: &Media) {
-        self.line(format_args!("m={} 0 {} {}", media.media, media.protocol, media.formats));
+        self.line(format_args!(
+            "m={} 0 {} {}",
+            media.media, media.protocol, media.formats
+        ));
         self.line("c=IN IP4 0.0.0.0");
         if media.has_mid {
             self.line(format_args!("a=mid:{}", media.mid));

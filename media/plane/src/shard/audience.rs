@@ -33,7 +33,9 @@ impl Audience {
 
     /// Takes a stream in. A slot has one stream, which stands in one place at a time.
     pub fn insert(&mut self, forward: Forward) {
-        let at = self.find(forward.peer, forward.slot).unwrap_or_else(|at| at);
+        let at = self
+            .find(forward.peer, forward.slot)
+            .unwrap_or_else(|at| at);
         self.streams.insert(at, forward);
     }
 
@@ -52,6 +54,7 @@ impl Audience {
     }
 
     fn find(&self, peer: usize, slot: usize) -> Result<usize, usize> {
-        self.streams.binary_search_by_key(&(peer, slot), |forward| (forward.peer, forward.slot))
+        self.streams
+            .binary_search_by_key(&(peer, slot), |forward| (forward.peer, forward.slot))
     }
 }

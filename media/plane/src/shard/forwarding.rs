@@ -40,8 +40,13 @@ impl Shard {
 
     /// Whether the track's packets stay until their frame is whole; if not, they are made ready to go.
     fn waits(&mut self, now: Instant, track: usize) -> bool {
-        let Some(hosted) = self.tracks.get_mut(track) else { return false };
-        if let Some(until) = hosted.patience.wait(&hosted.track, hosted.audience.len(), now) {
+        let Some(hosted) = self.tracks.get_mut(track) else {
+            return false;
+        };
+        if let Some(until) = hosted
+            .patience
+            .wait(&hosted.track, hosted.audience.len(), now)
+        {
             self.frame_due = Some(self.frame_due.map_or(until, |due| due.min(until)));
             return true;
         }
@@ -51,7 +56,9 @@ impl Shard {
 
     /// Goes on with one track's audience; false when the arena should be sent before everybody has been served.
     fn forward_track(&mut self, now: Instant, track: usize, arena: &mut SendArena) -> bool {
-        let Some(hosted) = self.tracks.get_mut(track) else { return true };
+        let Some(hosted) = self.tracks.get_mut(track) else {
+            return true;
+        };
         while let Some(forward) = hosted.audience.nth_mut(self.pass.1) {
             if arena.holds_enough() || !arena.has_room(STEP) {
                 return false;
@@ -71,15 +78,39 @@ impl Shard {
 }
 
 /// Writes what one slot gets in this pass; returns how many packets that were.
-fn write_fresh(track: &Track, forward: &mut Forward, peer: &mut Peer, now: Instant, arena: &mut SendArena) -> u64 {
+fn write_fresh(
+    track: &Track,
+    forward: &mut Forward,
+    peer: &mut Peer,
+    now: Instant,
+    arena: &mut SendArena,
+) -> u64 {
     if let Some((layer, first)) = forward.try_switch(track) {
-        let (held, newest) = (forward.held(), track.layers[usize::from(layer)].ring.newest().unwrap_or(first));
-        let replay = (first.0..=newest.0).take(STEP).map(SeqNo).filter(|seq| *seq < held);
-        return replay.map(|seq| write_one(track, forward, peer, layer, seq, now, arena)).sum();
+        let (held, newest) = (
+            forward.held(),
+            track.layers[usize::from(layer)]
+                .ring
+                .newest()
+                .unwrap_or(first),
+        );
+        let replay = (first.0..=newest.0)
+            .take(STEP)
+            .map(SeqNo)
+            .filter(|seq| *seq < held);
+        return replay
+            .map(|seq| write_one(track, forward, peer, layer, seq, now, arena))
+            .sum();
     }
-    let (Some(layer), held) = (forward.current(), forward.held()) else { return 0 };
-    let fresh = track.layers[usize::from(layer)].fresh.iter().filter(|seq| **seq < held);
-    fresh.map(|seq| write_one(track, forward, peer, layer, *seq, now, arena)).sum()
+    let (Some(layer), held) = (forward.current(), forward.held()) else {
+        return 0;
+    };
+    let fresh = track.layers[usize::from(layer)]
+        .fresh
+        .iter()
+        .filter(|seq| **seq < held);
+    fresh
+        .map(|seq| write_one(track, forward, peer, layer, *seq, now, arena))
+        .sum()
 }
 
 /// Writes one packet for one slot; returns 1 if it went out, 0 if it is not for this slot.
@@ -92,8 +123,19 @@ fn write_one(
     now: Instant,
     arena: &mut SendArena,
 ) -> u64 {
-    let Some(line) = peer.line.as_mut().filter(|_| arena.has_room(1)) else { return 0 };
-    let Some(len) = forward.write(track, layer, seq, line.twcc, &mut line.sealer, arena.space()) else { return 0 };
+    let Some(line) = peer.line.as_mut().filter(|_| arena.has_room(1)) else {
+        return 0;
+    };
+    let Some(len) = forward.write(
+        track,
+        layer,
+        seq,
+        line.twcc,
+        &mut line.sealer,
+        arena.space(),
+    ) else {
+        return 0;
+    };
     arena.commit(line.address, len);
     if line.sent(forward.is_numbered(), len, now)
         && let Role::Subscriber(subscriber) = &mut peer.role

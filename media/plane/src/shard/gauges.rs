@@ -22,7 +22,11 @@ impl Shard {
         self.depths.events = self.depths.events.max(self.news.len());
         // The last peer has left: no tick follows that could tell.
         if self.ticks.is_multiple_of(TELL_PERIOD) || self.peers.is_empty() {
-            let Depths { control, owed, events } = std::mem::take(&mut self.depths);
+            let Depths {
+                control,
+                owed,
+                events,
+            } = std::mem::take(&mut self.depths);
             Counters::set(&self.counters.control_queued, control as u64);
             Counters::set(&self.counters.resends_queued, owed as u64);
             Counters::set(&self.counters.events_queued, events as u64);
@@ -31,7 +35,10 @@ impl Shard {
 
     /// Adds up what the rings of all tracks take, those of other shards' tracks included.
     pub(super) fn gauge_rings(&self) {
-        let layers = self.tracks.iter().flat_map(|(_, hosted)| &hosted.track.layers);
+        let layers = self
+            .tracks
+            .iter()
+            .flat_map(|(_, hosted)| &hosted.track.layers);
         let bytes: usize = layers.map(|layer| layer.ring.size_bytes()).sum();
         Counters::set(&self.counters.ring_bytes, bytes as u64);
     }

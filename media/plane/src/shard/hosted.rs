@@ -39,7 +39,10 @@ pub enum Origin {
     /// A peer of this shard: index of the peer and of the media within it.
     Local { peer: usize, media: usize },
     /// Another shard.
-    Remote { owner: usize, source: Consumer<Relayed> },
+    Remote {
+        owner: usize,
+        source: Consumer<Relayed>,
+    },
 }
 
 impl Hosted {
@@ -62,12 +65,23 @@ impl Hosted {
         if self.taps.is_empty() && self.exports.is_empty() {
             return;
         }
-        let Some((meta, bytes)) = self.track.layers.get(usize::from(layer)).and_then(|l| l.ring.get(seq)) else {
+        let Some((meta, bytes)) = self
+            .track
+            .layers
+            .get(usize::from(layer))
+            .and_then(|l| l.ring.get(seq))
+        else {
             return;
         };
         let mut payload = [0; crate::publish::ring::MAX_PAYLOAD];
         payload[..bytes.len()].copy_from_slice(bytes);
-        let item = Relayed { layer, body: RelayedBody::Packet { meta: *meta, payload } };
+        let item = Relayed {
+            layer,
+            body: RelayedBody::Packet {
+                meta: *meta,
+                payload,
+            },
+        };
         self.relay(item, counters);
     }
 
@@ -76,8 +90,22 @@ impl Hosted {
         if let Some(held) = self.track.layers.get_mut(usize::from(layer)) {
             held.clock = Some(clock);
         }
-        let ClockReport { ntp, rtp_time, arrival } = clock;
-        self.relay(Relayed { layer, body: RelayedBody::Clock { ntp, rtp_time, arrival } }, counters);
+        let ClockReport {
+            ntp,
+            rtp_time,
+            arrival,
+        } = clock;
+        self.relay(
+            Relayed {
+                layer,
+                body: RelayedBody::Clock {
+                    ntp,
+                    rtp_time,
+                    arrival,
+                },
+            },
+            counters,
+        );
     }
 
     /// The layer begins another source.
@@ -86,7 +114,13 @@ impl Hosted {
         for forward in self.audience.iter_mut() {
             forward.source_restarted(layer);
         }
-        self.relay(Relayed { layer, body: RelayedBody::Restart }, counters);
+        self.relay(
+            Relayed {
+                layer,
+                body: RelayedBody::Restart,
+            },
+            counters,
+        );
     }
 
     fn relay(&mut self, item: Relayed, counters: &Counters) {
@@ -116,13 +150,24 @@ impl LevelMeter {
     pub fn count(&mut self, now: Instant, level_dbov: i8) -> Option<i8> {
         let loudest = self.loudest.map_or(level_dbov, |held| held.max(level_dbov));
         self.loudest = Some(loudest);
-        let due = self.told.is_none_or(|(at, _)| now.saturating_duration_since(at) >= LEVEL_PACE);
+        let due = self
+            .told
+            .is_none_or(|(at, _)| now.saturating_duration_since(at) >= LEVEL_PACE);
         if !due {
             return None;
         }
-        let changed = self.told.is_none_or(|(_, level)| level.abs_diff(loudest) >= LEVEL_STEP as u8);
+        let changed = self
+            .told
+            .is_none_or(|(_, level)| level.abs_diff(loudest) >= LEVEL_STEP as u8);
         self.loudest = None;
-        self.told = Some((now, if changed { loudest } else { self.told.map_or(loudest, |(_, level)| level) }));
+        self.told = Some((
+            now,
+            if changed {
+                loudest
+            } else {
+                self.told.map_or(loudest, |(_, level)| level)
+            },
+        ));
         changed.then_some(loudest)
     }
 }

@@ -47,7 +47,9 @@ impl Shard {
         bytes: &[u8],
     ) -> Result<(), DropReason> {
         let packet = RtpPacket::parse(bytes).map_err(|_| DropReason::RtpMalformed)?;
-        let Role::Publisher(publisher) = &mut self.peers[at].role else { return Err(DropReason::RtpUnexpected) };
+        let Role::Publisher(publisher) = &mut self.peers[at].role else {
+            return Err(DropReason::RtpUnexpected);
+        };
         let extensions = Extensions::read(packet.elements(), &publisher.extensions);
         if let Some(number) = extensions.transport_cc {
             publisher.feedback.received(number, now);
@@ -73,8 +75,14 @@ impl Shard {
         seq: SeqNo,
         packet: &RtpPacket<'_>,
     ) -> Result<(), DropReason> {
-        let Role::Publisher(publisher) = &mut self.peers[at].role else { return Err(DropReason::RtpUnexpected) };
-        let Some(Source { stream: Stream::Media(media), .. }) = publisher.sources.get_mut(&packet.ssrc()) else {
+        let Role::Publisher(publisher) = &mut self.peers[at].role else {
+            return Err(DropReason::RtpUnexpected);
+        };
+        let Some(Source {
+            stream: Stream::Media(media),
+            ..
+        }) = publisher.sources.get_mut(&packet.ssrc())
+        else {
             return Err(DropReason::RtpUnknownSource);
         };
         media.nack.received(seq, now);
@@ -99,14 +107,34 @@ impl Shard {
         binding: Binding,
         packet: &RtpPacket<'_>,
     ) -> Result<(), DropReason> {
-        let Some((wire, payload)) = rtx::original(packet.payload()) else { return Err(DropReason::RtpPaddingOnly) };
-        let Role::Publisher(publisher) = &mut self.peers[at].role else { return Err(DropReason::RtpUnexpected) };
-        let (track, formats) = (publisher.media[binding.media].track, publisher.media[binding.media].formats);
-        let layer =
-            self.tracks[track].track.layers.get(usize::from(binding.layer)).ok_or(DropReason::RtpUnknownSource)?;
-        let seq = layer.ring.newest().ok_or(DropReason::RtpTooOld)?.nearest(wire);
-        let media = publisher.ssrc_of(binding.media, binding.layer).and_then(|ssrc| publisher.sources.get_mut(&ssrc));
-        if let Some(Source { stream: Stream::Media(media), .. }) = media {
+        let Some((wire, payload)) = rtx::original(packet.payload()) else {
+            return Err(DropReason::RtpPaddingOnly);
+        };
+        let Role::Publisher(publisher) = &mut self.peers[at].role else {
+            return Err(DropReason::RtpUnexpected);
+        };
+        let (track, formats) = (
+            publisher.media[binding.media].track,
+            publisher.media[binding.media].formats,
+        );
+        let layer = self.tracks[track]
+            .track
+            .layers
+            .get(usize::from(binding.layer))
+            .ok_or(DropReason::RtpUnknownSource)?;
+        let seq = layer
+            .ring
+            .newest()
+            .ok_or(DropReason::RtpTooOld)?
+            .nearest(wire);
+        let media = publisher
+            .ssrc_of(binding.media, binding.layer)
+            .and_then(|ssrc| publisher.sources.get_mut(&ssrc));
+        if let Some(Source {
+            stream: Stream::Media(media),
+            ..
+        }) = media
+        {
             media.nack.received(seq, now);
         }
         let arrived = Arrived {
@@ -129,15 +157,25 @@ impl Shard {
         arrived: Arrived<'_>,
     ) -> Result<(), DropReason> {
         let hosted = &mut self.tracks[track];
-        let ring = &hosted.track.layers.get(usize::from(layer)).ok_or(DropReason::RtpUnknownSource)?.ring;
+        let ring = &hosted
+            .track
+            .layers
+            .get(usize::from(layer))
+            .ok_or(DropReason::RtpUnknownSource)?
+            .ring;
         let meta = describe(ring, formats, &arrived, now)?;
-        if !hosted.track.insert(usize::from(layer), meta, arrived.payload) {
+        if !hosted
+            .track
+            .insert(usize::from(layer), meta, arrived.payload)
+        {
             return Err(DropReason::RtpDuplicate);
         }
         hosted.relay_packet(layer, arrived.seq, &self.counters);
         if !hosted.live {
             hosted.live = true;
-            let event = Event::TrackLive { track: hosted.track.id };
+            let event = Event::TrackLive {
+                track: hosted.track.id,
+            };
             self.tell(event);
         }
         self.mark_fresh(track);
@@ -156,20 +194,33 @@ impl Shard {
     }
 
     fn count_level(&mut self, now: Instant, at: usize, media: usize, level: u8) {
-        let Role::Publisher(publisher) = &self.peers[at].role else { return };
+        let Role::Publisher(publisher) = &self.peers[at].role else {
+            return;
+        };
         let hosted = &mut self.tracks[publisher.media[media].track];
         // RFC 6464 §3: the byte is the level below overload, 0–127.
         if let Some(level_dbov) = hosted.level.count(now, -(level.min(127) as i8)) {
-            let event = Event::AudioLevel { track: hosted.track.id, level_dbov };
+            let event = Event::AudioLevel {
+                track: hosted.track.id,
+                level_dbov,
+            };
             self.tell(event);
         }
     }
 
     /// Learns whose a new SSRC is.
-    fn bind(&mut self, at: usize, packet: &RtpPacket<'_>, extensions: &Extensions<'_>) -> Result<Binding, DropReason> {
+    fn bind(
+        &mut self,
+        at: usize,
+        packet: &RtpPacket<'_>,
+        extensions: &Extensions<'_>,
+    ) -> Result<Binding, DropReason> {
         let peer = &mut self.peers[at];
-        let Role::Publisher(publisher) = &mut peer.role else { return Err(DropReason::RtpUnexpected) };
-        let binding = binding_of(publisher, packet, extensions).ok_or(DropReason::RtpUnknownSource)?;
+        let Role::Publisher(publisher) = &mut peer.role else {
+            return Err(DropReason::RtpUnexpected);
+        };
+        let binding =
+            binding_of(publisher, packet, extensions).ok_or(DropReason::RtpUnknownSource)?;
         let replaced = publisher.replace_source(binding);
         if let (Some(old), Some(inbound)) = (replaced, &mut peer.inbound) {
             inbound.forget(old);
@@ -186,7 +237,14 @@ impl Shard {
                 reception: ReceptionStats::new(packet.ssrc(), clock_rate),
             })),
         };
-        publisher.sources.insert(packet.ssrc(), Source { media: binding.media, layer: binding.layer, stream });
+        publisher.sources.insert(
+            packet.ssrc(),
+            Source {
+                media: binding.media,
+                layer: binding.layer,
+                stream,
+            },
+        );
         if replaced.is_some() && !binding.repair {
             self.tracks[track].restart_layer(binding.layer, &self.counters);
         }
@@ -196,32 +254,50 @@ impl Shard {
 
 impl Source {
     fn binding(&self) -> Binding {
-        Binding { media: self.media, layer: self.layer, repair: matches!(self.stream, Stream::Repair) }
+        Binding {
+            media: self.media,
+            layer: self.layer,
+            repair: matches!(self.stream, Stream::Repair),
+        }
     }
 }
 
 impl Publisher {
     /// Forgets the source that had this place before; returns it.
     fn replace_source(&mut self, binding: Binding) -> Option<Ssrc> {
-        let ssrc = *self.sources.iter().find(|(_, source)| source.binding() == binding)?.0;
+        let ssrc = *self
+            .sources
+            .iter()
+            .find(|(_, source)| source.binding() == binding)?
+            .0;
         self.sources.remove(&ssrc);
         Some(ssrc)
     }
 }
 
 /// RFC 8843 §9.2: the MID extension decides, then announced SSRCs, then a payload type that only one m-line uses.
-fn binding_of(publisher: &Publisher, packet: &RtpPacket<'_>, extensions: &Extensions<'_>) -> Option<Binding> {
+fn binding_of(
+    publisher: &Publisher,
+    packet: &RtpPacket<'_>,
+    extensions: &Extensions<'_>,
+) -> Option<Binding> {
     if let Some(binding) = announced(publisher, packet.ssrc()) {
         return Some(binding);
     }
     let payload_type = packet.payload_type();
     let of_type = |formats: &Formats| {
-        formats.media == payload_type || formats.rtx == Some(payload_type) || formats.red == Some(payload_type)
+        formats.media == payload_type
+            || formats.rtx == Some(payload_type)
+            || formats.red == Some(payload_type)
     };
     let media = match extensions.mid {
         Some(mid) => publisher.media.iter().position(|p| p.media.mid == mid)?,
         None => {
-            let mut fitting = publisher.media.iter().enumerate().filter(|(_, p)| of_type(&p.formats));
+            let mut fitting = publisher
+                .media
+                .iter()
+                .enumerate()
+                .filter(|(_, p)| of_type(&p.formats));
             let (at, _) = fitting.next()?;
             fitting.next().is_none().then_some(at)?
         }
@@ -229,19 +305,36 @@ fn binding_of(publisher: &Publisher, packet: &RtpPacket<'_>, extensions: &Extens
     let published = publisher.media.get(media).filter(|p| of_type(&p.formats))?;
     let repair = published.formats.rtx == Some(payload_type);
     let rids = &published.media.rids;
-    let layer = match if repair { extensions.repaired_rid } else { extensions.rid } {
+    let layer = match if repair {
+        extensions.repaired_rid
+    } else {
+        extensions.rid
+    } {
         Some(rid) => rids.iter().position(|known| known == rid)?,
         None if rids.is_empty() => 0,
         None => return None,
     };
-    (layer < MAX_LAYERS).then_some(Binding { media, layer: layer as u8, repair })
+    (layer < MAX_LAYERS).then_some(Binding {
+        media,
+        layer: layer as u8,
+        repair,
+    })
 }
 
 fn announced(publisher: &Publisher, ssrc: Ssrc) -> Option<Binding> {
-    for (media, published) in publisher.media.iter().enumerate().filter(|(_, p)| p.media.rids.is_empty()) {
+    for (media, published) in publisher
+        .media
+        .iter()
+        .enumerate()
+        .filter(|(_, p)| p.media.rids.is_empty())
+    {
         for (layer, pair) in published.media.sources.iter().enumerate().take(MAX_LAYERS) {
             if pair.primary == ssrc || pair.rtx == Some(ssrc) {
-                return Some(Binding { media, layer: layer as u8, repair: pair.rtx == Some(ssrc) });
+                return Some(Binding {
+                    media,
+                    layer: layer as u8,
+                    repair: pair.rtx == Some(ssrc),
+                });
             }
         }
     }
@@ -259,7 +352,11 @@ fn describe(
         return Err(DropReason::RtpPayloadType);
     }
     let plain = match red {
-        true => red::primary(arrived.payload).ok_or(DropReason::RtpPayload)?.1,
+        true => {
+            red::primary(arrived.payload)
+                .ok_or(DropReason::RtpPayload)?
+                .1
+        }
         false => arrived.payload,
     };
     // A packet without payload is padding: it is passed on, so that no receiver waits for its number.
@@ -290,6 +387,10 @@ fn begins_frame(ring: &PacketRing, codec: Codec, arrived: &Arrived<'_>) -> bool 
     if matches!(codec, Codec::Vp8 | Codec::Vp9) || ring.newest().is_none() {
         return true;
     }
-    let before = arrived.seq.0.checked_sub(1).and_then(|seq| ring.get(SeqNo(seq)));
+    let before = arrived
+        .seq
+        .0
+        .checked_sub(1)
+        .and_then(|seq| ring.get(SeqNo(seq)));
     before.is_some_and(|(before, _)| before.rtp_time != arrived.rtp_time)
 }

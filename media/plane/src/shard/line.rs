@@ -35,7 +35,14 @@ const NUMBERED: u16 = 1 << 15;
 
 impl Line {
     pub fn new(address: SocketAddr, sealer: RtpSealer, now: Instant) -> Line {
-        Line { address, twcc: 0, noted: 0, notes: [Note::default(); NOTES], since: now, sealer }
+        Line {
+            address,
+            twcc: 0,
+            noted: 0,
+            notes: [Note::default(); NOTES],
+            since: now,
+            sealer,
+        }
     }
 
     /// Counts a datagram of `len` bytes that was built with the next transport-wide number. True when the estimator must hear of it
@@ -47,7 +54,11 @@ impl Line {
         }
         let after = now.saturating_duration_since(self.since).as_micros() as u32;
         let size = len as u16 | if numbered { NUMBERED } else { 0 };
-        self.notes[usize::from(self.noted)] = Note { after, twcc: self.twcc, size };
+        self.notes[usize::from(self.noted)] = Note {
+            after,
+            twcc: self.twcc,
+            size,
+        };
         self.noted += 1;
         self.twcc = self.twcc.wrapping_add(1);
         usize::from(self.noted) == NOTES
@@ -58,7 +69,11 @@ impl Line {
         for note in &self.notes[..usize::from(self.noted)] {
             let numbered = note.size & NUMBERED != 0;
             let at = self.since + Duration::from_micros(u64::from(note.after));
-            estimator.sent(numbered.then_some(note.twcc), usize::from(note.size & !NUMBERED), at);
+            estimator.sent(
+                numbered.then_some(note.twcc),
+                usize::from(note.size & !NUMBERED),
+                at,
+            );
         }
         self.noted = 0;
     }

@@ -21,15 +21,29 @@ impl Shard {
     /// Carries out a command. One about a peer or track that is gone does nothing: its closing crossed the command.
     pub fn handle_command(&mut self, now: Instant, command: Command) {
         match command {
-            Command::AddPublisher { peer, lesson, transport, media } => {
-                self.add_publisher(now, peer, lesson, transport, media)
-            }
-            Command::AddSubscriber { peer, lesson, transport, slots } => {
-                self.add_subscriber(now, peer, lesson, transport, slots)
-            }
+            Command::AddPublisher {
+                peer,
+                lesson,
+                transport,
+                media,
+            } => self.add_publisher(now, peer, lesson, transport, media),
+            Command::AddSubscriber {
+                peer,
+                lesson,
+                transport,
+                slots,
+            } => self.add_subscriber(now, peer, lesson, transport, slots),
             Command::AddSlots { peer, slots } => self.add_slots(peer, slots),
-            Command::Accept { peer, remote, media } => self.accept(now, peer, remote, &media),
-            Command::RestartIce { peer, local, remote } => self.with_peer(peer, |shard, at| {
+            Command::Accept {
+                peer,
+                remote,
+                media,
+            } => self.accept(now, peer, remote, &media),
+            Command::RestartIce {
+                peer,
+                local,
+                remote,
+            } => self.with_peer(peer, |shard, at| {
                 shard.by_ufrag.insert(local.ufrag.clone(), at);
                 let transport = &mut shard.peers[at].transport;
                 transport.restart_ice(now, local);
@@ -42,7 +56,9 @@ impl Shard {
                 shard.peers[at].transport.handle_handshake(now, *progress);
                 shard.drain_transport(now, at);
             }),
-            Command::Assign { peer, slots } => self.with_peer(peer, |shard, at| shard.assign(now, at, &slots)),
+            Command::Assign { peer, slots } => {
+                self.with_peer(peer, |shard, at| shard.assign(now, at, &slots))
+            }
             Command::Close { peer } => self.with_peer(peer, |shard, at| {
                 shard.peers[at].transport.close(now);
                 shard.drain_transport(now, at);
@@ -50,12 +66,23 @@ impl Shard {
             Command::Tap { track, sink } => self.with_track(track, |hosted| hosted.taps.push(sink)),
             Command::Keyframe { track, layer } => self.with_track(track, |hosted| match layer {
                 Some(layer) => hosted.track.want_keyframe(layer),
-                None => (0..hosted.track.layers.len() as u8).for_each(|layer| hosted.track.want_keyframe(layer)),
+                None => (0..hosted.track.layers.len() as u8)
+                    .for_each(|layer| hosted.track.want_keyframe(layer)),
             }),
-            Command::Export { track, shard, sink } => self.with_track(track, |hosted| hosted.export_to(shard, sink)),
-            Command::Import { track, codec, layers, owner, source } => {
-                let at =
-                    self.tracks.insert(Hosted::new(Track::new(track, codec, layers), Origin::Remote { owner, source }));
+            Command::Export { track, shard, sink } => {
+                self.with_track(track, |hosted| hosted.export_to(shard, sink))
+            }
+            Command::Import {
+                track,
+                codec,
+                layers,
+                owner,
+                source,
+            } => {
+                let at = self.tracks.insert(Hosted::new(
+                    Track::new(track, codec, layers),
+                    Origin::Remote { owner, source },
+                ));
                 self.by_track.insert(track, at);
                 self.count_members();
             }
@@ -105,14 +132,33 @@ impl Shard {
         let mut published = Vec::with_capacity(media.len());
         for (nth, (id, media)) in media.into_iter().enumerate() {
             let layers = media.rids.len().max(media.sources.len());
-            let origin = Origin::Local { peer: at, media: nth };
-            let track = self.tracks.insert(Hosted::new(Track::new(id, media.codec, layers), origin));
+            let origin = Origin::Local {
+                peer: at,
+                media: nth,
+            };
+            let track = self
+                .tracks
+                .insert(Hosted::new(Track::new(id, media.codec, layers), origin));
             self.by_track.insert(id, track);
-            let formats = Formats { codec: media.codec, media: media.pt, rtx: media.rtx_pt, red: media.red_pt };
-            published.push(Published { track, formats, media });
+            let formats = Formats {
+                codec: media.codec,
+                media: media.pt,
+                rtx: media.rtx_pt,
+                red: media.red_pt,
+            };
+            published.push(Published {
+                track,
+                formats,
+                media,
+            });
         }
         let publisher = Publisher::new(published, FeedbackGenerator::new(now));
-        self.add_peer(peer, lesson, transport, Role::Publisher(Box::new(publisher)));
+        self.add_peer(
+            peer,
+            lesson,
+            transport,
+            Role::Publisher(Box::new(publisher)),
+        );
     }
 
     fn add_subscriber(
@@ -124,13 +170,26 @@ impl Shard {
         slots: Vec<SlotSpec>,
     ) {
         let subscriber = Subscriber::new(now);
-        self.add_peer(peer, lesson, transport, Role::Subscriber(Box::new(subscriber)));
+        self.add_peer(
+            peer,
+            lesson,
+            transport,
+            Role::Subscriber(Box::new(subscriber)),
+        );
         self.add_slots(peer, slots);
     }
 
     fn add_peer(&mut self, id: PeerId, lesson: LessonId, transport: Box<Transport>, role: Role) {
         let ufrag = transport.local().ufrag.clone();
-        let peer = Peer { line: None, id, lesson, transport, inbound: None, rtcp: None, role };
+        let peer = Peer {
+            line: None,
+            id,
+            lesson,
+            transport,
+            inbound: None,
+            rtcp: None,
+            role,
+        };
         let publishes = matches!(peer.role, Role::Publisher(_));
         let at = self.peers.insert(peer);
         if publishes {
@@ -142,16 +201,28 @@ impl Shard {
     }
 
     fn add_slots(&mut self, peer: PeerId, specs: Vec<SlotSpec>) {
-        let Some(at) = self.by_peer.get(&peer).copied() else { return };
-        let Role::Subscriber(subscriber) = &mut self.peers[at].role else { return };
+        let Some(at) = self.by_peer.get(&peer).copied() else {
+            return;
+        };
+        let Role::Subscriber(subscriber) = &mut self.peers[at].role else {
+            return;
+        };
         for spec in specs {
             let nth = subscriber.slots.len();
             subscriber.add_slot(Slot::new(spec.mid, Forward::new(at, nth, spec.forward)));
         }
     }
 
-    fn accept(&mut self, now: Instant, peer: PeerId, remote: RemoteParameters, media: &[SubscribedMedia]) {
-        let Some(at) = self.by_peer.get(&peer).copied() else { return };
+    fn accept(
+        &mut self,
+        now: Instant,
+        peer: PeerId,
+        remote: RemoteParameters,
+        media: &[SubscribedMedia],
+    ) {
+        let Some(at) = self.by_peer.get(&peer).copied() else {
+            return;
+        };
         self.peers[at].transport.set_remote(now, remote);
         for (nth, media) in media.iter().enumerate() {
             let (types, twcc) = (PayloadTypes::of(media), media.extensions.transport_cc);
@@ -164,7 +235,9 @@ impl Shard {
 
     /// The outgoing stream of a slot, wherever it stands.
     fn forward_mut(&mut self, at: usize, nth: usize) -> Option<&mut Forward> {
-        let Role::Subscriber(subscriber) = &mut self.peers[at].role else { return None };
+        let Role::Subscriber(subscriber) = &mut self.peers[at].role else {
+            return None;
+        };
         let slot = subscriber.slots.get_mut(nth)?;
         match slot.track {
             None => slot.parked.as_mut(),
@@ -173,13 +246,19 @@ impl Shard {
     }
 
     fn assign(&mut self, now: Instant, at: usize, shown: &[Option<Shown>]) {
-        let Role::Subscriber(subscriber) = &mut self.peers[at].role else { return };
+        let Role::Subscriber(subscriber) = &mut self.peers[at].role else {
+            return;
+        };
         let count = subscriber.slots.len();
         for nth in 0..count {
-            let Role::Subscriber(subscriber) = &mut self.peers[at].role else { return };
+            let Role::Subscriber(subscriber) = &mut self.peers[at].role else {
+                return;
+            };
             let slot = &mut subscriber.slots[nth];
             slot.shown = shown.get(nth).copied().flatten();
-            let wanted = slot.shown.and_then(|shown| self.by_track.get(&shown.track).copied());
+            let wanted = slot
+                .shown
+                .and_then(|shown| self.by_track.get(&shown.track).copied());
             if slot.track != wanted {
                 subscriber.renew_share(nth);
                 self.detach(at, nth);
@@ -191,7 +270,9 @@ impl Shard {
 
     /// Attaches every slot that shows something; called when the line is ready.
     pub(super) fn attach_all(&mut self, now: Instant, at: usize) {
-        let Role::Subscriber(subscriber) = &self.peers[at].role else { return };
+        let Role::Subscriber(subscriber) = &self.peers[at].role else {
+            return;
+        };
         for nth in 0..subscriber.slots.len() {
             self.attach(at, nth);
         }
@@ -200,10 +281,19 @@ impl Shard {
 
     fn attach(&mut self, at: usize, nth: usize) {
         let peer = &mut self.peers[at];
-        let (Some(_), Role::Subscriber(subscriber)) = (&peer.line, &mut peer.role) else { return };
+        let (Some(_), Role::Subscriber(subscriber)) = (&peer.line, &mut peer.role) else {
+            return;
+        };
         let slot = &mut subscriber.slots[nth];
-        let Some(track) = slot.shown.and_then(|shown| self.by_track.get(&shown.track).copied()) else { return };
-        let Some(forward) = slot.parked.take() else { return };
+        let Some(track) = slot
+            .shown
+            .and_then(|shown| self.by_track.get(&shown.track).copied())
+        else {
+            return;
+        };
+        let Some(forward) = slot.parked.take() else {
+            return;
+        };
         slot.track = Some(track);
         self.tracks[track].audience.insert(forward);
         // A late joiner may be served from the ring at once, without waiting for the next packet.
@@ -211,9 +301,13 @@ impl Shard {
     }
 
     fn detach(&mut self, at: usize, nth: usize) {
-        let Role::Subscriber(subscriber) = &mut self.peers[at].role else { return };
+        let Role::Subscriber(subscriber) = &mut self.peers[at].role else {
+            return;
+        };
         let slot = &mut subscriber.slots[nth];
-        let Some(track) = slot.track.take() else { return };
+        let Some(track) = slot.track.take() else {
+            return;
+        };
         if let Some(mut forward) = self.tracks[track].audience.remove(at, nth) {
             forward.detach();
             slot.parked = Some(forward);
@@ -229,14 +323,19 @@ impl Shard {
 
     /// Removes a track; the slots that showed it go dark.
     pub(super) fn remove_track(&mut self, track: usize) {
-        let Some(mut hosted) = self.tracks.try_remove(track) else { return };
+        let Some(mut hosted) = self.tracks.try_remove(track) else {
+            return;
+        };
         self.by_track.remove(&hosted.track.id);
         self.fresh.retain(|at| *at != track);
         self.pass = (0, 0);
         for mut forward in hosted.audience.drain() {
             forward.detach();
             let (at, nth) = (forward.peer, forward.slot);
-            if let Some(Peer { role: Role::Subscriber(subscriber), .. }) = self.peers.get_mut(at)
+            if let Some(Peer {
+                role: Role::Subscriber(subscriber),
+                ..
+            }) = self.peers.get_mut(at)
                 && let Some(slot) = subscriber.slots.get_mut(nth)
             {
                 (slot.track, slot.parked, slot.shown) = (None, Some(forward), None);
@@ -246,9 +345,16 @@ impl Shard {
     }
 
     pub(super) fn count_members(&self) {
-        let publishers = self.peers.iter().filter(|(_, peer)| matches!(peer.role, Role::Publisher(_))).count();
+        let publishers = self
+            .peers
+            .iter()
+            .filter(|(_, peer)| matches!(peer.role, Role::Publisher(_)))
+            .count();
         Counters::set(&self.counters.publishers, publishers as u64);
-        Counters::set(&self.counters.subscribers, (self.peers.len() - publishers) as u64);
+        Counters::set(
+            &self.counters.subscribers,
+            (self.peers.len() - publishers) as u64,
+        );
         Counters::set(&self.counters.tracks, self.tracks.len() as u64);
         self.gauge_rings();
     }
@@ -264,18 +370,38 @@ impl Hosted {
     fn take_imports(&mut self, counters: &Counters) -> bool {
         let mut fresh = false;
         for _ in 0..IMPORT_BATCH {
-            let Origin::Remote { source, .. } = &mut self.origin else { return false };
-            let Ok(Relayed { layer, body }) = source.pop() else { break };
+            let Origin::Remote { source, .. } = &mut self.origin else {
+                return false;
+            };
+            let Ok(Relayed { layer, body }) = source.pop() else {
+                break;
+            };
             match body {
                 RelayedBody::Packet { meta, payload } => {
-                    let new = self.track.insert(usize::from(layer), meta, &payload[..usize::from(meta.len)]);
+                    let new = self.track.insert(
+                        usize::from(layer),
+                        meta,
+                        &payload[..usize::from(meta.len)],
+                    );
                     if new {
                         self.relay_packet(layer, meta.seq, counters);
                     }
                     fresh |= new;
                 }
-                RelayedBody::Clock { ntp, rtp_time, arrival } => {
-                    self.set_clock(layer, ClockReport { ntp, rtp_time, arrival }, counters);
+                RelayedBody::Clock {
+                    ntp,
+                    rtp_time,
+                    arrival,
+                } => {
+                    self.set_clock(
+                        layer,
+                        ClockReport {
+                            ntp,
+                            rtp_time,
+                            arrival,
+                        },
+                        counters,
+                    );
                 }
                 RelayedBody::Restart => self.restart_layer(layer, counters),
             }

@@ -196,29 +196,60 @@ impl Shard {
         self.next_tick.into_iter().chain(self.frame_due).min()
     }
 
-    fn handle_stun(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) -> Result<(), DropReason> {
+    fn handle_stun(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        datagram: &[u8],
+    ) -> Result<(), DropReason> {
         // The ufrag decides, not the address: two tabs behind one NAT binding, or a restart, must reach the peer they name.
-        let named = transport::local_ufrag_of(datagram).and_then(|ufrag| self.by_ufrag.get(ufrag).copied());
-        let peer = named.or_else(|| self.by_address.get(&from).copied()).ok_or(DropReason::StunUnknownPeer)?;
-        let outcome = self.peers[peer].transport.handle(now, Path::udp(from), datagram);
+        let named =
+            transport::local_ufrag_of(datagram).and_then(|ufrag| self.by_ufrag.get(ufrag).copied());
+        let peer = named
+            .or_else(|| self.by_address.get(&from).copied())
+            .ok_or(DropReason::StunUnknownPeer)?;
+        let outcome = self.peers[peer]
+            .transport
+            .handle(now, Path::udp(from), datagram);
         self.drain_transport(now, peer);
         // Two peers that shared an address in turn: it belongs to the one whose check was valid last.
-        let is_its_own = self.peers.get(peer).is_some_and(|peer| peer.transport.knows(Path::udp(from)));
+        let is_its_own = self
+            .peers
+            .get(peer)
+            .is_some_and(|peer| peer.transport.knows(Path::udp(from)));
         if outcome.is_ok() && is_its_own {
             self.by_address.insert(from, peer);
         }
         outcome
     }
 
-    fn handle_dtls(&mut self, now: Instant, from: SocketAddr, datagram: &[u8]) -> Result<(), DropReason> {
-        let peer = *self.by_address.get(&from).ok_or(DropReason::DtlsUnknownPath)?;
-        let outcome = self.peers[peer].transport.handle(now, Path::udp(from), datagram);
+    fn handle_dtls(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        datagram: &[u8],
+    ) -> Result<(), DropReason> {
+        let peer = *self
+            .by_address
+            .get(&from)
+            .ok_or(DropReason::DtlsUnknownPath)?;
+        let outcome = self.peers[peer]
+            .transport
+            .handle(now, Path::udp(from), datagram);
         self.drain_transport(now, peer);
         outcome
     }
 
-    fn handle_media(&mut self, now: Instant, from: SocketAddr, datagram: &mut [u8]) -> Result<(), DropReason> {
-        let at = *self.by_address.get(&from).ok_or(DropReason::MediaUnknownPath)?;
+    fn handle_media(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        datagram: &mut [u8],
+    ) -> Result<(), DropReason> {
+        let at = *self
+            .by_address
+            .get(&from)
+            .ok_or(DropReason::MediaUnknownPath)?;
         let inbound = self.peers[at].inbound.as_mut().ok_or(DropReason::NoKeys)?;
         if is_rtcp(datagram) {
             let len = inbound.unprotect_rtcp(datagram)?;
@@ -231,7 +262,9 @@ impl Shard {
     /// Performs what a transport wants done.
     fn drain_transport(&mut self, now: Instant, at: usize) {
         while let Some(peer) = self.peers.get_mut(at) {
-            let Some(output) = peer.transport.poll_output() else { return };
+            let Some(output) = peer.transport.poll_output() else {
+                return;
+            };
             match output {
                 Output::Transmit { path, datagram } => self.queue_control(path.remote, datagram),
                 Output::Handshake(step) => self.handshakes.push_back((peer.id, step)),
@@ -292,7 +325,10 @@ impl Shard {
             Role::Subscriber(_) => self.detach_all(at),
         }
         tracing::info!(shard = self.index, lesson = ?peer.lesson, peer = %peer.id, ?reason, "peer closed");
-        self.tell(Event::PeerClosed { peer: peer.id, reason });
+        self.tell(Event::PeerClosed {
+            peer: peer.id,
+            reason,
+        });
         self.count_members();
     }
 

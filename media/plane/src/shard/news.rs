@@ -38,7 +38,11 @@ impl News {
         }
         self.events.push_back(event);
         // Many are told before they are too many.
-        let due = if self.events.len() < MAX_EVENTS / 2 { tick + waits } else { tick };
+        let due = if self.events.len() < MAX_EVENTS / 2 {
+            tick + waits
+        } else {
+            tick
+        };
         self.due = Some(self.due.map_or(due, |earlier| earlier.min(due)));
         true
     }
@@ -70,7 +74,12 @@ mod tests {
     use crate::{PeerId, TrackId};
 
     fn link() -> Event {
-        Event::Link { peer: PeerId(1), estimate: Bitrate::ZERO, loss: 0.0, rtt: Duration::ZERO }
+        Event::Link {
+            peer: PeerId(1),
+            estimate: Bitrate::ZERO,
+            loss: 0.0,
+            rtt: Duration::ZERO,
+        }
     }
 
     fn due(news: &News) -> Option<u64> {
@@ -84,8 +93,19 @@ mod tests {
         news.tell(100, link(), &counters);
         assert_eq!(due(&news), Some(150));
         news.tell(120, link(), &counters);
-        assert_eq!(due(&news), Some(150), "the second does not put off the first");
-        news.tell(121, Event::AudioLevel { track: TrackId(1), level_dbov: -20 }, &counters);
+        assert_eq!(
+            due(&news),
+            Some(150),
+            "the second does not put off the first"
+        );
+        news.tell(
+            121,
+            Event::AudioLevel {
+                track: TrackId(1),
+                level_dbov: -20,
+            },
+            &counters,
+        );
         assert_eq!(due(&news), Some(126));
         news.tell(122, Event::TrackLive { track: TrackId(1) }, &counters);
         assert_eq!(due(&news), Some(122));
@@ -105,6 +125,11 @@ mod tests {
         assert!(!news.tell(0, link(), &counters));
         assert!(news.tell(0, Event::PeerConnected { peer: PeerId(2) }, &counters));
         assert_eq!(news.len(), MAX_EVENTS + 1);
-        assert_eq!(counters.events_lost.load(std::sync::atomic::Ordering::Relaxed), 1);
+        assert_eq!(
+            counters
+                .events_lost
+                .load(std::sync::atomic::Ordering::Relaxed),
+            1
+        );
     }
 }

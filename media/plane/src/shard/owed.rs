@@ -54,19 +54,38 @@ impl Shard {
 
     /// Writes one datagram, unless its subscriber has left, its line is used up, or what it asks for is gone.
     fn pay(&mut self, now: Instant, Owed { peer, slot, what }: Owed, arena: &mut SendArena) {
-        let Shard { peers, tracks, counters, .. } = self;
-        let Some(Peer { line: Some(line), role: Role::Subscriber(subscriber), .. }) = peers.get_mut(peer) else {
+        let Shard {
+            peers,
+            tracks,
+            counters,
+            ..
+        } = self;
+        let Some(Peer {
+            line: Some(line),
+            role: Role::Subscriber(subscriber),
+            ..
+        }) = peers.get_mut(peer)
+        else {
             return;
         };
         line.settle(&mut subscriber.estimator);
-        let Some(track) = subscriber.slots.get(slot).and_then(|slot| slot.track) else { return };
-        let Some(hosted) = tracks.get_mut(track) else { return };
-        let Some(forward) = hosted.audience.get_mut(peer, slot) else { return };
+        let Some(track) = subscriber.slots.get(slot).and_then(|slot| slot.track) else {
+            return;
+        };
+        let Some(hosted) = tracks.get_mut(track) else {
+            return;
+        };
+        let Some(forward) = hosted.audience.get_mut(peer, slot) else {
+            return;
+        };
         let (twcc, space) = (line.twcc, arena.space());
         let written = match what {
             Debt::Padding => forward.write_probe(hosted.track.codec, twcc, &mut line.sealer, space),
             Debt::Resend(wire) => {
-                if !subscriber.resend_budget.take(now, subscriber.estimator.estimate()) {
+                if !subscriber
+                    .resend_budget
+                    .take(now, subscriber.estimator.estimate())
+                {
                     return counters.dropped(DropReason::ResendBudget);
                 }
                 forward.write_resend(&hosted.track, wire, now, twcc, &mut line.sealer, space)

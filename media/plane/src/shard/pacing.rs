@@ -9,7 +9,12 @@ use crate::subscribe::allocator::Priority;
 use crate::subscribe::arena::SendArena;
 
 /// Pictures in the order in which they leave. A voice never waits.
-const PICTURES: [Priority; 4] = [Priority::Slides, Priority::LeadVideo, Priority::Stage, Priority::Wall];
+const PICTURES: [Priority; 4] = [
+    Priority::Slides,
+    Priority::LeadVideo,
+    Priority::Stage,
+    Priority::Wall,
+];
 
 /// How a subscriber's turn went.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -45,23 +50,55 @@ impl Shard {
     }
 
     fn write_turn(&mut self, now: Instant, at: usize, arena: &mut SendArena) -> Turn {
-        let Shard { peers, tracks, counters, .. } = self;
-        let Some(Peer { line: Some(line), role: Role::Subscriber(subscriber), .. }) = peers.get_mut(at) else {
+        let Shard {
+            peers,
+            tracks,
+            counters,
+            ..
+        } = self;
+        let Some(Peer {
+            line: Some(line),
+            role: Role::Subscriber(subscriber),
+            ..
+        }) = peers.get_mut(at)
+        else {
             return Turn::Last;
         };
-        let Subscriber { slots, estimator, pace, .. } = &mut **subscriber;
+        let Subscriber {
+            slots,
+            estimator,
+            pace,
+            ..
+        } = &mut **subscriber;
         line.settle(estimator);
         let mut more = false;
         for priority in PICTURES {
-            for (nth, slot) in slots.iter().enumerate().filter(|(_, slot)| slot.has_priority(priority)) {
-                let Some(hosted) = slot.track.and_then(|track| tracks.get_mut(track)) else { continue };
-                let Some(forward) = hosted.audience.get_mut(at, nth) else { continue };
+            for (nth, slot) in slots
+                .iter()
+                .enumerate()
+                .filter(|(_, slot)| slot.has_priority(priority))
+            {
+                let Some(hosted) = slot.track.and_then(|track| tracks.get_mut(track)) else {
+                    continue;
+                };
+                let Some(forward) = hosted.audience.get_mut(at, nth) else {
+                    continue;
+                };
                 while pace.has_any(now) {
                     if !arena.has_room(1) {
                         return Turn::Unfinished;
                     }
-                    let Some((layer, seq)) = forward.take_held(&hosted.track) else { break };
-                    let written = forward.write(&hosted.track, layer, seq, line.twcc, &mut line.sealer, arena.space());
+                    let Some((layer, seq)) = forward.take_held(&hosted.track) else {
+                        break;
+                    };
+                    let written = forward.write(
+                        &hosted.track,
+                        layer,
+                        seq,
+                        line.twcc,
+                        &mut line.sealer,
+                        arena.space(),
+                    );
                     let Some(len) = written else { continue };
                     arena.commit(line.address, len);
                     pace.spend(len);
@@ -73,6 +110,10 @@ impl Shard {
                 more |= forward.holds_any();
             }
         }
-        if pace.is_narrow() || more { Turn::Over } else { Turn::Last }
+        if pace.is_narrow() || more {
+            Turn::Over
+        } else {
+            Turn::Last
+        }
     }
 }

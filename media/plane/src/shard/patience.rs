@@ -90,8 +90,14 @@ mod tests {
     #[test]
     fn a_lesson_of_twenty_rooms_and_a_voice_never_wait() {
         let now = virtual_time::start();
-        assert_eq!(Patience::default().wait(&track_with(&[false], Codec::H264), 20, now), None);
-        assert_eq!(Patience::default().wait(&track_with(&[false], Codec::Opus), 1_000, now), None);
+        assert_eq!(
+            Patience::default().wait(&track_with(&[false], Codec::H264), 20, now),
+            None
+        );
+        assert_eq!(
+            Patience::default().wait(&track_with(&[false], Codec::Opus), 1_000, now),
+            None
+        );
     }
 
     #[test]
@@ -99,8 +105,19 @@ mod tests {
         let (mut patience, start) = (Patience::default(), virtual_time::start());
         let paced = track_with(&[false], Codec::H264);
         let until = patience.wait(&paced, 400, start).expect("the first time");
-        assert_eq!(patience.wait(&paced, 400, until), None, "it goes without the rest");
-        assert_eq!(patience.wait(&paced, 400, until + Duration::from_millis(30)), None, "and the next at once");
-        assert!(patience.wait(&paced, 400, until + IMPATIENCE).is_some(), "until it is tried again");
+        assert_eq!(
+            patience.wait(&paced, 400, until),
+            None,
+            "it goes without the rest"
+        );
+        assert_eq!(
+            patience.wait(&paced, 400, until + Duration::from_millis(30)),
+            None,
+            "and the next at once"
+        );
+        assert!(
+            patience.wait(&paced, 400, until + IMPATIENCE).is_some(),
+            "until it is tried again"
+        );
     }
 }

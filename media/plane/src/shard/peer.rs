@@ -34,7 +34,14 @@ pub struct Peer {
 impl Peer {
     /// A connected subscriber, its estimator told of everything that was sent.
     pub fn subscriber(&mut self) -> Option<&mut Subscriber> {
-        let Peer { line: Some(line), role: Role::Subscriber(subscriber), .. } = self else { return None };
+        let Peer {
+            line: Some(line),
+            role: Role::Subscriber(subscriber),
+            ..
+        } = self
+        else {
+            return None;
+        };
         line.settle(&mut subscriber.estimator);
         Some(subscriber)
     }
@@ -98,14 +105,28 @@ pub struct Media {
 
 impl Publisher {
     pub fn new(media: Vec<Published>, feedback: FeedbackGenerator) -> Publisher {
-        let extensions = media.iter().map(|published| published.media.extensions).fold(ExtensionIds::default(), merged);
-        Publisher { media, extensions, sources: HashMap::new(), feedback, clock_offset: None }
+        let extensions = media
+            .iter()
+            .map(|published| published.media.extensions)
+            .fold(ExtensionIds::default(), merged);
+        Publisher {
+            media,
+            extensions,
+            sources: HashMap::new(),
+            feedback,
+            clock_offset: None,
+        }
     }
 
     /// The source of a layer's media, for feedback about it.
     pub fn ssrc_of(&self, media: usize, layer: u8) -> Option<Ssrc> {
-        let is_it = |s: &Source| s.media == media && s.layer == layer && matches!(s.stream, Stream::Media(_));
-        self.sources.iter().find(|(_, source)| is_it(source)).map(|(ssrc, _)| *ssrc)
+        let is_it = |s: &Source| {
+            s.media == media && s.layer == layer && matches!(s.stream, Stream::Media(_))
+        };
+        self.sources
+            .iter()
+            .find(|(_, source)| is_it(source))
+            .map(|(ssrc, _)| *ssrc)
     }
 }
 
@@ -152,7 +173,14 @@ impl Slot {
     /// A slot that shows nothing yet; `forward` is its outgoing stream.
     pub fn new(mid: String, forward: Forward) -> Slot {
         let ssrc = forward.ssrc();
-        Slot { mid, shown: None, track: None, parked: Some(forward), told: None, ssrc }
+        Slot {
+            mid,
+            shown: None,
+            track: None,
+            parked: Some(forward),
+            told: None,
+            ssrc,
+        }
     }
 
     pub fn has_priority(&self, priority: Priority) -> bool {
@@ -165,7 +193,13 @@ impl Subscriber {
         Subscriber {
             slots: Vec::new(),
             shares: Vec::new(),
-            estimator: Estimator::new(estimator::Config { start: FIRST_ESTIMATE, ..Default::default() }, now),
+            estimator: Estimator::new(
+                estimator::Config {
+                    start: FIRST_ESTIMATE,
+                    ..Default::default()
+                },
+                now,
+            ),
             beginnings: 0,
             plain_voices: false,
             resend_budget: ResendBudget::default(),

@@ -24,7 +24,10 @@ use crate::subscribe::forward::PADDING_LEN;
 use crate::transport::srtp::MAX_TRAILER;
 use crate::units::{Bitrate, SeqNo};
 
-const _: () = assert!(PLANNED_LAYERS == MAX_LAYERS, "the allocator plans for the layers that a track may have");
+const _: () = assert!(
+    PLANNED_LAYERS == MAX_LAYERS,
+    "the allocator plans for the layers that a track may have"
+);
 
 /// A tick that is due so soon is done by a thread that is awake anyway: to be woken for it once more is what a tick mostly costs (on a
 /// virtual machine 25 to 50 µs of processor time, of which its work is a fraction).
@@ -48,7 +51,9 @@ const COMPOUND_BYTES: usize = 1_200;
 impl Shard {
     /// Does what is due. True when it was, and there may be something to send.
     pub fn handle_timeout(&mut self, now: Instant) -> bool {
-        let Some(due) = self.next_tick.filter(|due| now + EARLY >= *due) else { return false };
+        let Some(due) = self.next_tick.filter(|due| now + EARLY >= *due) else {
+            return false;
+        };
         (self.ticks, self.paced) = (self.ticks + 1, 0);
         for nth in 0..self.publishers.len() {
             let at = self.publishers[nth];
@@ -75,12 +80,16 @@ impl Shard {
     }
 
     fn look_after(&mut self, now: Instant, at: usize) {
-        let Some(peer) = self.peers.get_mut(at) else { return };
+        let Some(peer) = self.peers.get_mut(at) else {
+            return;
+        };
         if peer.transport.poll_timeout().is_some_and(|due| due <= now) {
             peer.transport.handle_timeout(now);
             self.drain_transport(now, at);
         }
-        let Some(peer) = self.peers.get(at).filter(|peer| peer.line.is_some()) else { return };
+        let Some(peer) = self.peers.get(at).filter(|peer| peer.line.is_some()) else {
+            return;
+        };
         let is_publisher = matches!(peer.role, Role::Publisher(_));
         let report = (self.ticks + at as u64).is_multiple_of(REPORT_PERIOD);
         match (is_publisher, report) {
@@ -108,15 +117,32 @@ impl Shard {
     /// NACKs for what a publisher's layers miss.
     fn ask_again(&mut self, now: Instant, at: usize) {
         let (reporter, tracks) = (self.reporter, &mut self.tracks);
-        let Role::Publisher(publisher) = &mut self.peers[at].role else { return };
+        let Role::Publisher(publisher) = &mut self.peers[at].role else {
+            return;
+        };
         let mut requests: Vec<(Ssrc, Vec<u16>)> = Vec::new();
         let Publisher { media, sources, .. } = &mut **publisher;
         for (ssrc, source) in sources {
-            let Source { media: nth, layer, stream: Stream::Media(receiving) } = source else { continue };
+            let Source {
+                media: nth,
+                layer,
+                stream: Stream::Media(receiving),
+            } = source
+            else {
+                continue;
+            };
             let published = &media[*nth];
-            let Some(held) = tracks[published.track].track.layers.get_mut(usize::from(*layer)) else { continue };
+            let Some(held) = tracks[published.track]
+                .track
+                .layers
+                .get_mut(usize::from(*layer))
+            else {
+                continue;
+            };
             if let Some(newest) = held.ring.newest() {
-                receiving.nack.forget_before(SeqNo(newest.0.saturating_sub(held.ring.capacity() as u64 - 1)));
+                receiving.nack.forget_before(SeqNo(
+                    newest.0.saturating_sub(held.ring.capacity() as u64 - 1),
+                ));
             }
             let mut missing = [SeqNo(0); NACK_BATCH];
             let polled = receiving.nack.poll(now, &mut missing);
@@ -125,7 +151,13 @@ impl Shard {
             }
             // A voice that is asked for again comes too late; in-band FEC and RED repair it.
             if polled.requested > 0 && published.formats.codec != Codec::Opus {
-                requests.push((*ssrc, missing[..polled.requested].iter().map(|seq| seq.wire()).collect()));
+                requests.push((
+                    *ssrc,
+                    missing[..polled.requested]
+                        .iter()
+                        .map(|seq| seq.wire())
+                        .collect(),
+                ));
             }
         }
         for (ssrc, missing) in requests {
@@ -138,7 +170,9 @@ impl Shard {
         let reporter = self.reporter;
         let mut more = true;
         while more {
-            let Role::Publisher(publisher) = &mut self.peers[at].role else { return };
+            let Role::Publisher(publisher) = &mut self.peers[at].role else {
+                return;
+            };
             if !publisher.feedback.is_due(now) {
                 return;
             }
@@ -146,7 +180,10 @@ impl Shard {
             let media = publisher.sources.keys().next().copied().unwrap_or_default();
             let mut space = [0; MAX_DATAGRAM];
             let mut compound = Compound::new(&mut space[..COMPOUND_BYTES]);
-            more = publisher.feedback.write(reporter, media, &mut compound, now).is_ok_and(|more| more);
+            more = publisher
+                .feedback
+                .write(reporter, media, &mut compound, now)
+                .is_ok_and(|more| more);
             let len = compound.len();
             self.seal_rtcp(at, &mut space, len);
         }
@@ -154,30 +191,51 @@ impl Shard {
 
     fn report_reception(&mut self, now: Instant, at: usize) {
         let reporter = self.reporter;
-        let Role::Publisher(publisher) = &mut self.peers[at].role else { return };
+        let Role::Publisher(publisher) = &mut self.peers[at].role else {
+            return;
+        };
         let mut blocks = Vec::new();
         for source in publisher.sources.values_mut() {
             if let Stream::Media(receiving) = &mut source.stream {
                 blocks.extend(receiving.reception.report(now));
             }
         }
-        let lost = blocks.iter().map(|block| block.fraction_lost).max().unwrap_or(0);
+        let lost = blocks
+            .iter()
+            .map(|block| block.fraction_lost)
+            .max()
+            .unwrap_or(0);
         self.send_rtcp(at, |compound| {
             compound.receiver_report(reporter, &blocks)?;
             compound.cname(reporter, CNAME)
         });
         let peer = self.peers[at].id;
-        self.tell(Event::Link { peer, estimate: Bitrate::ZERO, loss: f32::from(lost) / 256.0, rtt: Duration::ZERO });
+        self.tell(Event::Link {
+            peer,
+            estimate: Bitrate::ZERO,
+            loss: f32::from(lost) / 256.0,
+            rtt: Duration::ZERO,
+        });
     }
 
     /// Sender reports for every slot that flows, and the state of the line for the server.
     fn report_sending(&mut self, now: Instant, at: usize) {
-        let Role::Subscriber(subscriber) = &self.peers[at].role else { return };
+        let Role::Subscriber(subscriber) = &self.peers[at].role else {
+            return;
+        };
         let mut reports = Vec::new();
         for (nth, slot) in subscriber.slots.iter().enumerate() {
-            let Some(hosted) = slot.track.and_then(|track| self.tracks.get(track)) else { continue };
-            let Some(forward) = hosted.audience.get(at, nth) else { continue };
-            reports.extend(forward.report(&hosted.track, now).map(|report| (Ssrc(slot.ssrc), report)));
+            let Some(hosted) = slot.track.and_then(|track| self.tracks.get(track)) else {
+                continue;
+            };
+            let Some(forward) = hosted.audience.get(at, nth) else {
+                continue;
+            };
+            reports.extend(
+                forward
+                    .report(&hosted.track, now)
+                    .map(|report| (Ssrc(slot.ssrc), report)),
+            );
         }
         let link = Event::Link {
             peer: self.peers[at].id,
@@ -187,7 +245,14 @@ impl Shard {
         };
         for (ssrc, (ntp, rtp_time, sent)) in reports {
             self.send_rtcp(at, |compound| {
-                compound.sender_report(ssrc, NtpTime(ntp), rtp_time, sent.packets, sent.octets, &[])?;
+                compound.sender_report(
+                    ssrc,
+                    NtpTime(ntp),
+                    rtp_time,
+                    sent.packets,
+                    sent.octets,
+                    &[],
+                )?;
                 compound.cname(ssrc, CNAME)
             });
         }
@@ -207,15 +272,26 @@ impl Shard {
                     Origin::Local { peer, media } => wanted.push((*peer, *media, layer as u8)),
                     Origin::Remote { owner, .. } => {
                         held.keyframe_wanted = false;
-                        let command = Command::Keyframe { track: hosted.track.id, layer: Some(layer as u8) };
+                        let command = Command::Keyframe {
+                            track: hosted.track.id,
+                            layer: Some(layer as u8),
+                        };
                         self.requests.push((*owner, command));
                     }
                 }
             }
         }
         for (peer, media, layer) in wanted {
-            let Some(Peer { role: Role::Publisher(publisher), .. }) = self.peers.get(peer) else { continue };
-            let Some(ssrc) = publisher.ssrc_of(media, layer) else { continue };
+            let Some(Peer {
+                role: Role::Publisher(publisher),
+                ..
+            }) = self.peers.get(peer)
+            else {
+                continue;
+            };
+            let Some(ssrc) = publisher.ssrc_of(media, layer) else {
+                continue;
+            };
             self.send_rtcp(peer, |compound| compound.pli(reporter, ssrc));
             Counters::add(&self.counters.keyframes_requested, 1);
         }
@@ -223,18 +299,40 @@ impl Shard {
 
     /// Decides which layer of everything a subscriber gets.
     pub(super) fn allocate(&mut self, now: Instant, at: usize) {
-        let Shard { peers, tracks, news, ticks, counters, .. } = self;
-        let Some(peer) = peers.get_mut(at) else { return };
+        let Shard {
+            peers,
+            tracks,
+            news,
+            ticks,
+            counters,
+            ..
+        } = self;
+        let Some(peer) = peers.get_mut(at) else {
+            return;
+        };
         let id = peer.id;
-        let Some(subscriber) = peer.subscriber() else { return };
+        let Some(subscriber) = peer.subscriber() else {
+            return;
+        };
         subscriber.estimator.handle_timeout(now);
-        let Subscriber { slots, shares, estimator, beginnings, plain_voices, pace, .. } = subscriber;
+        let Subscriber {
+            slots,
+            shares,
+            estimator,
+            beginnings,
+            plain_voices,
+            pace,
+            ..
+        } = subscriber;
         if std::mem::replace(beginnings, estimator.beginnings()) != estimator.beginnings() {
             shares.iter_mut().for_each(Item::forgive);
         }
         for (slot, share) in slots.iter().zip(shares.iter_mut()) {
             (share.layers, share.peaks) = Default::default();
-            let (Some(shown), Some(hosted)) = (slot.shown, slot.track.and_then(|track| tracks.get_mut(track))) else {
+            let (Some(shown), Some(hosted)) = (
+                slot.shown,
+                slot.track.and_then(|track| tracks.get_mut(track)),
+            ) else {
                 continue;
             };
             (share.priority, share.max_layer) = (shown.priority, shown.max_layer);
@@ -251,8 +349,12 @@ impl Shard {
         pace.set(estimate, shares);
         let narrow = pace.is_narrow();
         for (nth, (slot, share)) in slots.iter_mut().zip(shares).enumerate() {
-            let Some(hosted) = slot.track.and_then(|track| tracks.get_mut(track)) else { continue };
-            let Some(forward) = hosted.audience.get_mut(at, nth) else { continue };
+            let Some(hosted) = slot.track.and_then(|track| tracks.get_mut(track)) else {
+                continue;
+            };
+            let Some(forward) = hosted.audience.get_mut(at, nth) else {
+                continue;
+            };
             forward.set_plain(*plain_voices);
             forward.set_paced(narrow && share.priority != Priority::Voice);
             if forward.target() != share.layer() {
@@ -264,7 +366,12 @@ impl Shard {
             let state = (hosted.track.id, forward.current());
             if slot.told != Some(state) {
                 let (track, layer) = state;
-                let told = Event::SlotLayer { peer: id, mid: slot.mid.clone(), track, layer };
+                let told = Event::SlotLayer {
+                    peer: id,
+                    mid: slot.mid.clone(),
+                    track,
+                    layer,
+                };
                 // What was dropped is told at the next turn.
                 slot.told = news.tell(*ticks, told, counters).then_some(state);
             }
@@ -277,11 +384,21 @@ impl Shard {
     /// Fills a line that might carry more with padding, for as long as the estimator asks.
     /// False when it asks for nothing.
     fn probe(&mut self, now: Instant, at: usize) -> bool {
-        let Some(subscriber) = self.peers.get_mut(at).and_then(Peer::subscriber) else { return false };
-        let Some(plan) = subscriber.estimator.probe(now) else { return false };
-        let Some(slot) = padded_slot(&self.tracks, &subscriber.slots) else { return false };
+        let Some(subscriber) = self.peers.get_mut(at).and_then(Peer::subscriber) else {
+            return false;
+        };
+        let Some(plan) = subscriber.estimator.probe(now) else {
+            return false;
+        };
+        let Some(slot) = padded_slot(&self.tracks, &subscriber.slots) else {
+            return false;
+        };
         for _ in 0..plan.padding_bytes.div_ceil(PADDING_LEN) {
-            self.owe(Owed { peer: at, slot, what: Debt::Padding });
+            self.owe(Owed {
+                peer: at,
+                slot,
+                what: Debt::Padding,
+            });
         }
         true
     }
@@ -289,11 +406,23 @@ impl Shard {
     fn notice_silence(&mut self, now: Instant) {
         for (_, hosted) in &mut self.tracks {
             hosted.taps.retain(|tap| !tap.is_abandoned());
-            let newest = hosted.track.layers.iter().filter_map(|layer| layer.last_arrival).max();
-            let silent = newest.is_none_or(|newest| now.saturating_duration_since(newest) >= SILENCE);
+            let newest = hosted
+                .track
+                .layers
+                .iter()
+                .filter_map(|layer| layer.last_arrival)
+                .max();
+            let silent =
+                newest.is_none_or(|newest| now.saturating_duration_since(newest) >= SILENCE);
             if hosted.live && silent && matches!(hosted.origin, Origin::Local { .. }) {
                 hosted.live = false;
-                self.news.tell(self.ticks, Event::TrackSilent { track: hosted.track.id }, &self.counters);
+                self.news.tell(
+                    self.ticks,
+                    Event::TrackSilent {
+                        track: hosted.track.id,
+                    },
+                    &self.counters,
+                );
             }
         }
     }
@@ -311,9 +440,18 @@ impl Shard {
     /// Seals the compound in `space[..len]` and queues it.
     fn seal_rtcp(&mut self, at: usize, space: &mut [u8; MAX_DATAGRAM], len: usize) {
         const { assert!(COMPOUND_BYTES + MAX_TRAILER <= MAX_DATAGRAM) };
-        let Some(Peer { line: Some(line), rtcp: Some(sealer), .. }) = self.peers.get_mut(at) else { return };
+        let Some(Peer {
+            line: Some(line),
+            rtcp: Some(sealer),
+            ..
+        }) = self.peers.get_mut(at)
+        else {
+            return;
+        };
         let to = line.address;
-        let Some(sealed) = sealer.protect(space, len) else { return };
+        let Some(sealed) = sealer.protect(space, len) else {
+            return;
+        };
         self.queue_control(to, bytes::Bytes::copy_from_slice(&space[..sealed]));
     }
 }
@@ -323,17 +461,28 @@ const CNAME: &str = "tongke";
 
 /// A slot whose retransmission stream can carry padding: of a picture, flowing or paused for want of room.
 fn padded_slot(tracks: &Slab<Hosted>, slots: &[Slot]) -> Option<usize> {
-    let shows_picture =
-        |slot: &Slot| slot.track.and_then(|at| tracks.get(at)).is_some_and(|h| h.track.codec != Codec::Opus);
+    let shows_picture = |slot: &Slot| {
+        slot.track
+            .and_then(|at| tracks.get(at))
+            .is_some_and(|h| h.track.codec != Codec::Opus)
+    };
     slots.iter().position(shows_picture)
 }
 
 /// What a subscriber that gets no voice is sent however little its line seems to carry: the lowest layer of its most important picture.
 /// There is no voice to protect, and a line on which nothing flows would never tell that it has become better. Zero where there is a voice.
 fn without_voice(shares: &[Item<usize>]) -> Bitrate {
-    let lowest = |share: &Item<usize>| share.layers.iter().copied().find(|rate| *rate > Bitrate::ZERO);
+    let lowest = |share: &Item<usize>| {
+        share
+            .layers
+            .iter()
+            .copied()
+            .find(|rate| *rate > Bitrate::ZERO)
+    };
     let flowing = shares.iter().filter(|share| lowest(share).is_some());
-    let Some(first) = flowing.min_by_key(|share| share.priority).filter(|share| share.priority != Priority::Voice)
+    let Some(first) = flowing
+        .min_by_key(|share| share.priority)
+        .filter(|share| share.priority != Priority::Voice)
     else {
         return Bitrate::ZERO;
     };

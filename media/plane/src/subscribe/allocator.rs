@@ -45,7 +45,13 @@ pub enum Priority {
 }
 
 /// In the order in which the line is given away.
-const ORDER: [Priority; 5] = [Priority::Voice, Priority::Slides, Priority::LeadVideo, Priority::Stage, Priority::Wall];
+const ORDER: [Priority; 5] = [
+    Priority::Voice,
+    Priority::Slides,
+    Priority::LeadVideo,
+    Priority::Stage,
+    Priority::Wall,
+];
 
 /// One track that a subscriber wants, and what it gets of it. Keep the item from one allocation to the next.
 #[derive(Clone, Debug)]
@@ -104,12 +110,16 @@ impl<K> Item<K> {
     }
 
     fn rate(&self, layer: Option<u8>) -> Bitrate {
-        layer.and_then(|layer| self.layers.get(usize::from(layer))).copied().unwrap_or(Bitrate::ZERO)
+        layer
+            .and_then(|layer| self.layers.get(usize::from(layer)))
+            .copied()
+            .unwrap_or(Bitrate::ZERO)
     }
 
     /// What has to be free for a layer: its rate, or its bursts spread out.
     fn need(&self, layer: u8) -> Bitrate {
-        self.rate(Some(layer)).max(self.peaks[usize::from(layer)].scale(1.0 / BURST))
+        self.rate(Some(layer))
+            .max(self.peaks[usize::from(layer)].scale(1.0 / BURST))
     }
 
     /// Layers that are being sent and of use, lowest first.
@@ -122,8 +132,14 @@ impl<K> Item<K> {
         if layer > self.layer {
             self.upgraded_at = Some(now);
         } else if layer < self.layer {
-            let lasted = self.upgraded_at.is_none_or(|upgraded| now >= upgraded + LASTING);
-            self.doublings = if lasted { 0 } else { (self.doublings + 1).min(MAX_DOUBLINGS) };
+            let lasted = self
+                .upgraded_at
+                .is_none_or(|upgraded| now >= upgraded + LASTING);
+            self.doublings = if lasted {
+                0
+            } else {
+                (self.doublings + 1).min(MAX_DOUBLINGS)
+            };
             self.hold_until = Some(now + HOLD * 2u32.pow(self.doublings));
         }
         self.layer = layer;
@@ -136,7 +152,12 @@ impl<K> Item<K> {
 
 /// Decides the layer of every item; ask [`Item::layer`].
 pub fn allocate<K>(estimate: Bitrate, now: Instant, items: &mut [Item<K>]) -> Allocation {
-    let mut line = Line { estimate, used: Bitrate::ZERO, reserved: Bitrate::ZERO, now };
+    let mut line = Line {
+        estimate,
+        used: Bitrate::ZERO,
+        reserved: Bitrate::ZERO,
+        now,
+    };
     for priority in ORDER {
         for item in items.iter_mut().filter(|item| item.priority == priority) {
             line.give_lowest(item);
@@ -148,9 +169,16 @@ pub fn allocate<K>(estimate: Bitrate, now: Instant, items: &mut [Item<K>]) -> Al
             line.give_better(item);
         }
     }
-    let best = items.iter().filter_map(|item| item.usable().next_back().map(|layer| item.need(layer)));
-    let wanted = best.fold(Bitrate::ZERO, |sum, rate| sum + rate).scale(HEADROOM);
-    Allocation { used: line.used, wanted }
+    let best = items
+        .iter()
+        .filter_map(|item| item.usable().next_back().map(|layer| item.need(layer)));
+    let wanted = best
+        .fold(Bitrate::ZERO, |sum, rate| sum + rate)
+        .scale(HEADROOM);
+    Allocation {
+        used: line.used,
+        wanted,
+    }
 }
 
 /// What is given away during one allocation.
@@ -190,11 +218,19 @@ impl Line {
 
     /// The highest layer that fits instead of the lowest.
     fn give_better<K>(&mut self, item: &mut Item<K>) {
-        let (Some(current), Some(lowest)) = (item.layer, item.usable().next()) else { return };
+        let (Some(current), Some(lowest)) = (item.layer, item.usable().next()) else {
+            return;
+        };
         let without = self.used.saturating_sub(item.rate(Some(lowest)));
         self.used = without;
-        let keep = item.usable().rev().find(|layer| *layer <= current && self.carries(item, *layer));
-        let rise = item.usable().rev().find(|layer| *layer > current && self.fits_with_headroom(item.need(*layer)));
+        let keep = item
+            .usable()
+            .rev()
+            .find(|layer| *layer <= current && self.carries(item, *layer));
+        let rise = item
+            .usable()
+            .rev()
+            .find(|layer| *layer > current && self.fits_with_headroom(item.need(*layer)));
         // A layer that ended leaves nothing at or below `current`; then whatever is lowest goes on.
         let keep = keep.unwrap_or(lowest);
         let layer = match rise {

@@ -65,7 +65,8 @@ impl SendArena {
 
     /// Whether `datagrams` more of the largest size fit.
     pub fn has_room(&self, datagrams: usize) -> bool {
-        self.bytes.len() - self.used >= datagrams * MAX_DATAGRAM && self.messages.len() + datagrams <= MAX_MESSAGES
+        self.bytes.len() - self.used >= datagrams * MAX_DATAGRAM
+            && self.messages.len() + datagrams <= MAX_MESSAGES
     }
 
     /// Whether it holds enough to be sent before more is built.
@@ -96,7 +97,13 @@ impl SendArena {
                 return;
             }
         }
-        self.messages.push(Message { to, start, len, segment: len, segments: 1 });
+        self.messages.push(Message {
+            to,
+            start,
+            len,
+            segment: len,
+            segments: 1,
+        });
     }
 
     /// Copies a whole datagram in. Returns false when there is no room.
@@ -120,7 +127,11 @@ impl SendArena {
 
     /// Every datagram for itself, in order of sending.
     pub fn datagrams(&self) -> impl Iterator<Item = (SocketAddr, &[u8])> {
-        self.messages.iter().flat_map(|m| self.bytes(m).chunks(m.segment).map(|datagram| (m.to, datagram)))
+        self.messages.iter().flat_map(|m| {
+            self.bytes(m)
+                .chunks(m.segment)
+                .map(|datagram| (m.to, datagram))
+        })
     }
 
     pub fn is_empty(&self) -> bool {
@@ -151,8 +162,15 @@ mod tests {
         }
         arena.push(address(1), &[9; 700]);
         arena.push(address(2), &[9; 700]);
-        let shape: Vec<_> = arena.messages().iter().map(|m| (m.to.port(), m.segment, m.segments, m.len)).collect();
-        assert_eq!(shape, [(1, 1200, 3, 3100), (1, 700, 1, 700), (2, 700, 1, 700)]);
+        let shape: Vec<_> = arena
+            .messages()
+            .iter()
+            .map(|m| (m.to.port(), m.segment, m.segments, m.len))
+            .collect();
+        assert_eq!(
+            shape,
+            [(1, 1200, 3, 3100), (1, 700, 1, 700), (2, 700, 1, 700)]
+        );
         let lengths: Vec<_> = arena.datagrams().map(|(_, d)| d.len()).collect();
         assert_eq!(lengths, [1200, 1200, 700, 700, 700]);
     }
@@ -161,14 +179,19 @@ mod tests {
     fn the_first_of_an_audience_waits_for_fewer_than_the_last() {
         fn batches(arena: &mut SendArena) -> Vec<Option<u16>> {
             let mut batch = || {
-                let full = (1..=64).find(|n| arena.push(address(*n), &[1; 100]) && arena.holds_enough());
+                let full =
+                    (1..=64).find(|n| arena.push(address(*n), &[1; 100]) && arena.holds_enough());
                 arena.clear();
                 full
             };
             (0..5).map(|_| batch()).collect()
         }
         let mut arena = SendArena::new();
-        assert_eq!(batches(&mut arena), [Some(16); 5], "what is no pass goes in whole batches");
+        assert_eq!(
+            batches(&mut arena),
+            [Some(16); 5],
+            "what is no pass goes in whole batches"
+        );
         arena.begin();
         assert_eq!(batches(&mut arena), [2, 4, 8, 16, 16].map(Some));
     }

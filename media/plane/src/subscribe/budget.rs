@@ -23,8 +23,11 @@ pub struct Bucket {
 impl Bucket {
     /// Whether something may be sent now, at `rate` and with no more than what comes in `saved` put aside.
     pub fn has_any(&mut self, now: Instant, rate: Bitrate, saved: Duration) -> bool {
-        let since = self.filled.map_or(saved, |filled| now.saturating_duration_since(filled));
-        self.bytes = (self.bytes + rate.bytes_in(since.min(saved)) as i64).min(rate.bytes_in(saved) as i64);
+        let since = self
+            .filled
+            .map_or(saved, |filled| now.saturating_duration_since(filled));
+        self.bytes =
+            (self.bytes + rate.bytes_in(since.min(saved)) as i64).min(rate.bytes_in(saved) as i64);
         self.filled = Some(now);
         self.bytes > 0
     }

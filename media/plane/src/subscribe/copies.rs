@@ -15,15 +15,23 @@ const PLAIN: f64 = 0.5;
 
 /// Whether the voices among `shares`, whose rates are those with copies, must do without. `off`: they do already.
 pub fn do_not_fit<K>(shares: &[Item<K>], estimate: Bitrate, off: bool) -> bool {
-    let voices = shares.iter().filter(|share| share.priority == Priority::Voice);
+    let voices = shares
+        .iter()
+        .filter(|share| share.priority == Priority::Voice);
     let all = voices.fold(Bitrate::ZERO, |sum, share| sum + share.layers[0]);
     all > estimate.scale(if off { FIT_AGAIN } else { FIT })
 }
 
 /// Sets the voices' rates to those without copies.
 pub fn take_off<K>(shares: &mut [Item<K>]) {
-    for share in shares.iter_mut().filter(|share| share.priority == Priority::Voice) {
-        (share.layers, share.peaks) = (share.layers.map(|rate| rate.scale(PLAIN)), Default::default());
+    for share in shares
+        .iter_mut()
+        .filter(|share| share.priority == Priority::Voice)
+    {
+        (share.layers, share.peaks) = (
+            share.layers.map(|rate| rate.scale(PLAIN)),
+            Default::default(),
+        );
     }
 }
 
@@ -46,7 +54,10 @@ mod tests {
     fn a_village_at_100_kbit_hears_plain_voices_and_one_at_400_hears_them_twice() {
         assert!(do_not_fit(&lesson(&[80]), Bitrate::kbps(100), false));
         assert!(!do_not_fit(&lesson(&[80]), Bitrate::kbps(400), false));
-        assert!(do_not_fit(&lesson(&[80; 4]), Bitrate::kbps(400), false), "four voices at once");
+        assert!(
+            do_not_fit(&lesson(&[80; 4]), Bitrate::kbps(400), false),
+            "four voices at once"
+        );
     }
 
     #[test]
@@ -60,6 +71,9 @@ mod tests {
     fn only_voices_shrink() {
         let mut shares = lesson(&[80]);
         take_off(&mut shares);
-        assert_eq!([shares[0].layers[0], shares[1].layers[0]], [Bitrate::kbps(900), Bitrate::kbps(40)]);
+        assert_eq!(
+            [shares[0].layers[0], shares[1].layers[0]],
+            [Bitrate::kbps(900), Bitrate::kbps(40)]
+        );
     }
 }

@@ -45,7 +45,11 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Config {
-        Config { start: Bitrate::kbps(500), min: Bitrate::kbps(30), max: Bitrate::kbps(20_000) }
+        Config {
+            start: Bitrate::kbps(500),
+            min: Bitrate::kbps(30),
+            max: Bitrate::kbps(20_000),
+        }
     }
 }
 
@@ -157,7 +161,10 @@ impl Estimator {
             self.measured_rtt(now - newest.sent);
         }
         self.delivery.add(&batch);
-        self.queue.end_of_batch(now, self.delivery.rate(delivery::LONG).unwrap_or(self.target));
+        self.queue.end_of_batch(
+            now,
+            self.delivery.rate(delivery::LONG).unwrap_or(self.target),
+        );
         self.control(&batch, now);
         self.last_update = now;
     }
@@ -171,7 +178,9 @@ impl Estimator {
         if let Some(rtt) = rtt {
             self.measured_rtt(micros(rtt));
         }
-        self.target = self.reports.report(block, rtt.map(micros), self.target, now);
+        self.target = self
+            .reports
+            .report(block, rtt.map(micros), self.target, now);
         self.clamp();
     }
 
@@ -191,7 +200,9 @@ impl Estimator {
         let now = self.micros(now);
         self.reports.expire(now);
         self.history.make_room();
-        let (Some(heard), Some(sent)) = (self.last_feedback, self.last_sent) else { return };
+        let (Some(heard), Some(sent)) = (self.last_feedback, self.last_sent) else {
+            return;
+        };
         let patience = SILENCE.max(3 * self.rtt.unwrap_or(0));
         if sent > heard && now - heard > patience && now - self.last_update > SILENCE / 2 {
             self.prober.fail(now);
@@ -228,7 +239,11 @@ impl Estimator {
 
     /// The share of packets lost lately, 0–1.
     pub fn loss(&self) -> f32 {
-        if self.last_feedback.is_some() { self.loss.recent() as f32 } else { self.reports.loss() as f32 }
+        if self.last_feedback.is_some() {
+            self.loss.recent() as f32
+        } else {
+            self.reports.loss() as f32
+        }
     }
 
     /// The smoothed round-trip time; `None` before one was measured.
@@ -243,7 +258,10 @@ impl Estimator {
 
     /// Feedback after a silence is of a line that may be another one: the search begins anew.
     fn heard(&mut self, now: Micros) {
-        if self.last_feedback.is_none_or(|heard| now - heard > 2 * SILENCE) {
+        if self
+            .last_feedback
+            .is_none_or(|heard| now - heard > 2 * SILENCE)
+        {
             (self.first_feedback, self.ceiling, self.was_full) = (Some(now), None, false);
             self.beginnings += 1;
             self.prober.reset(now);
@@ -258,11 +276,17 @@ impl Estimator {
     }
 
     fn clamp(&mut self) {
-        self.target = self.target.min(self.highest()).max(self.config.min.as_bps() as f64);
+        self.target = self
+            .target
+            .min(self.highest())
+            .max(self.config.min.as_bps() as f64);
     }
 
     fn highest(&self) -> f64 {
-        self.reports.bound().unwrap_or(f64::MAX).min(self.config.max.as_bps() as f64)
+        self.reports
+            .bound()
+            .unwrap_or(f64::MAX)
+            .min(self.config.max.as_bps() as f64)
     }
 
     fn micros(&self, now: Instant) -> Micros {

@@ -50,7 +50,10 @@ pub struct PayloadTypes {
 impl PayloadTypes {
     /// What a receiver answered for one m-line.
     pub fn of(media: &SubscribedMedia) -> PayloadTypes {
-        let mut types = PayloadTypes { red: media.red_pt.unwrap_or(0), ..PayloadTypes::default() };
+        let mut types = PayloadTypes {
+            red: media.red_pt.unwrap_or(0),
+            ..PayloadTypes::default()
+        };
         for accepted in &media.codecs {
             types.set(accepted.codec, accepted.pt, accepted.rtx_pt);
         }
@@ -273,7 +276,12 @@ impl Forward {
         if self.current() == Some(layer) {
             (self.epoch, self.held) = (None, NONE_HELD);
         }
-        for epoch in self.repair.earlier.iter_mut().filter(|epoch| epoch.is_some_and(|e| e.layer == layer)) {
+        for epoch in self
+            .repair
+            .earlier
+            .iter_mut()
+            .filter(|epoch| epoch.is_some_and(|e| e.layer == layer))
+        {
             *epoch = None;
         }
     }
@@ -316,7 +324,10 @@ impl Forward {
         let (meta, payload) = track.layers.get(usize::from(layer))?.ring.get(seq)?;
         let place = self.place(layer, meta)?;
         let (payload_type, payload, pad) = self.dress(track.codec, meta, payload)?;
-        let picture = self.epoch.zip(meta.picture).map(|(epoch, picture)| epoch.picture(picture));
+        let picture = self
+            .epoch
+            .zip(meta.picture)
+            .map(|(epoch, picture)| epoch.picture(picture));
         if place.seq > self.last_out {
             self.last_out = place.seq;
             self.last_time = place.rtp_time;
@@ -324,7 +335,14 @@ impl Forward {
             self.last_picture = picture;
         }
         let marker = u8::from(meta.marker) << 7;
-        let header = write_header(space, payload_type | marker, &place, self.ssrc, self.twcc_id, twcc);
+        let header = write_header(
+            space,
+            payload_type | marker,
+            &place,
+            self.ssrc,
+            self.twcc_id,
+            twcc,
+        );
         let end = header + payload.len();
         space[header..end].copy_from_slice(payload);
         if let Some(picture) = picture {
@@ -347,18 +365,40 @@ impl Forward {
         space: &mut [u8],
     ) -> Option<usize> {
         let out = self.last_out.nearest(wire);
-        let epoch = *self.epoch.iter().chain(self.repair.earlier.iter().flatten()).find(|e| e.source(out).is_some())?;
+        let epoch = *self
+            .epoch
+            .iter()
+            .chain(self.repair.earlier.iter().flatten())
+            .find(|e| e.source(out).is_some())?;
         let source = epoch.source(out)?;
-        let (meta, payload) = track.layers.get(usize::from(epoch.layer))?.ring.get(source)?;
-        let rtx_type = *self.types.rtx.get(track.codec as usize).filter(|rtx| **rtx != 0)?;
+        let (meta, payload) = track
+            .layers
+            .get(usize::from(epoch.layer))?
+            .ring
+            .get(source)?;
+        let rtx_type = *self
+            .types
+            .rtx
+            .get(track.codec as usize)
+            .filter(|rtx| **rtx != 0)?;
         if self.repair.was_just_resent(out, now) {
             return None;
         }
         let (_, payload, _) = self.dress(track.codec, meta, payload)?;
-        let place = Placement { seq: self.repair.seq, rtp_time: meta.rtp_time.wrapping_add(epoch.time_offset) };
+        let place = Placement {
+            seq: self.repair.seq,
+            rtp_time: meta.rtp_time.wrapping_add(epoch.time_offset),
+        };
         self.repair.seq = self.repair.seq.next();
         let marker = u8::from(meta.marker) << 7;
-        let header = write_header(space, rtx_type | marker, &place, self.repair.ssrc, self.twcc_id, twcc);
+        let header = write_header(
+            space,
+            rtx_type | marker,
+            &place,
+            self.repair.ssrc,
+            self.twcc_id,
+            twcc,
+        );
         space[header..header + 2].copy_from_slice(&out.wire().to_be_bytes());
         let end = header + 2 + payload.len();
         space[header + 2..end].copy_from_slice(payload);
@@ -369,11 +409,31 @@ impl Forward {
     }
 
     /// Builds a padding-only packet on the retransmission stream: probes the line without touching the media's numbers.
-    pub fn write_probe(&mut self, codec: Codec, twcc: u16, sealer: &mut RtpSealer, space: &mut [u8]) -> Option<usize> {
-        let rtx_type = *self.types.rtx.get(codec as usize).filter(|rtx| **rtx != 0)?;
-        let place = Placement { seq: self.repair.seq, rtp_time: self.last_time };
+    pub fn write_probe(
+        &mut self,
+        codec: Codec,
+        twcc: u16,
+        sealer: &mut RtpSealer,
+        space: &mut [u8],
+    ) -> Option<usize> {
+        let rtx_type = *self
+            .types
+            .rtx
+            .get(codec as usize)
+            .filter(|rtx| **rtx != 0)?;
+        let place = Placement {
+            seq: self.repair.seq,
+            rtp_time: self.last_time,
+        };
         self.repair.seq = self.repair.seq.next();
-        let header = write_header(space, rtx_type, &place, self.repair.ssrc, self.twcc_id, twcc);
+        let header = write_header(
+            space,
+            rtx_type,
+            &place,
+            self.repair.ssrc,
+            self.twcc_id,
+            twcc,
+        );
         let len = add_padding(space, header, u8::MAX);
         Some(sealer.protect(space, header, len, place.seq.rollover()))
     }
@@ -386,15 +446,24 @@ impl Forward {
         let clock = track.layers.get(usize::from(epoch.layer))?.clock?;
         let since = now.saturating_duration_since(clock.arrival);
         let ticks = ticks_in(since, track.codec);
-        let rtp_time = clock.rtp_time.wrapping_add(ticks).wrapping_add(epoch.time_offset);
+        let rtp_time = clock
+            .rtp_time
+            .wrapping_add(ticks)
+            .wrapping_add(epoch.time_offset);
         Some((clock.ntp.wrapping_add(ntp_span(since)), rtp_time, self.sent))
     }
 
     /// Finds where the packet belongs in the outgoing stream, if it does.
     fn place(&mut self, layer: u8, meta: &PacketMeta) -> Option<Placement> {
-        let epoch = self.epoch.as_mut().filter(|epoch| epoch.layer == layer && meta.seq >= epoch.first_in)?;
+        let epoch = self
+            .epoch
+            .as_mut()
+            .filter(|epoch| epoch.layer == layer && meta.seq >= epoch.first_in)?;
         epoch.last_in = epoch.last_in.max(meta.seq);
-        Some(Placement { seq: epoch.out(meta.seq), rtp_time: meta.rtp_time.wrapping_add(epoch.time_offset) })
+        Some(Placement {
+            seq: epoch.out(meta.seq),
+            rtp_time: meta.rtp_time.wrapping_add(epoch.time_offset),
+        })
     }
 
     /// Whether the keyframe that starts with `meta` may begin a new epoch: what flows already never goes back in time, and what
@@ -409,7 +478,9 @@ impl Forward {
     }
 
     fn begin_epoch(&mut self, track: &Track, layer: u8, meta: &PacketMeta) {
-        let time_offset = self.next_time(track, layer, meta).wrapping_sub(meta.rtp_time);
+        let time_offset = self
+            .next_time(track, layer, meta)
+            .wrapping_sub(meta.rtp_time);
         let (picture_offset, tl0_offset) = self.picture_offsets(meta);
         self.end_epoch();
         self.held = if self.paced { meta.seq } else { NONE_HELD };
@@ -434,36 +505,62 @@ impl Forward {
 
     /// The outgoing timestamp of the first packet of a new source: exact between layers whose clocks are known, else by arrival.
     fn next_time(&self, track: &Track, layer: u8, meta: &PacketMeta) -> u32 {
-        let Some(last_arrival) = self.last_arrival else { return self.last_time };
-        if let Some(exact) = self.epoch.and_then(|epoch| same_instant(track, &epoch, layer, meta.rtp_time))
+        let Some(last_arrival) = self.last_arrival else {
+            return self.last_time;
+        };
+        if let Some(exact) = self
+            .epoch
+            .and_then(|epoch| same_instant(track, &epoch, layer, meta.rtp_time))
             && (exact.wrapping_sub(self.last_time) as i32) > 0
         {
             return exact;
         }
         let elapsed = meta.arrival.saturating_duration_since(last_arrival);
-        self.last_time.wrapping_add(ticks_in(elapsed, track.codec).max(1))
+        self.last_time
+            .wrapping_add(ticks_in(elapsed, track.codec).max(1))
     }
 
     fn picture_offsets(&self, meta: &PacketMeta) -> (u16, u8) {
-        let (Some(last), Some(first)) = (self.last_picture, meta.picture) else { return (0, 0) };
-        let picture = last.picture_id.wrapping_add(1).wrapping_sub(first.picture_id);
-        (picture, last.tl0picidx.wrapping_add(1).wrapping_sub(first.tl0picidx))
+        let (Some(last), Some(first)) = (self.last_picture, meta.picture) else {
+            return (0, 0);
+        };
+        let picture = last
+            .picture_id
+            .wrapping_add(1)
+            .wrapping_sub(first.picture_id);
+        (
+            picture,
+            last.tl0picidx.wrapping_add(1).wrapping_sub(first.tl0picidx),
+        )
     }
 
     /// Payload type, payload and padding in the form that the receiver takes: RED is taken off for one that does not know it.
-    fn dress<'p>(&self, codec: Codec, meta: &PacketMeta, payload: &'p [u8]) -> Option<(u8, &'p [u8], u8)> {
+    fn dress<'p>(
+        &self,
+        codec: Codec,
+        meta: &PacketMeta,
+        payload: &'p [u8],
+    ) -> Option<(u8, &'p [u8], u8)> {
         if meta.red && self.types.red != 0 && !self.plain {
             return Some((self.types.red, payload, 0));
         }
         let plain = payload.get(usize::from(meta.primary_offset)..)?;
-        let payload_type = *self.types.media.get(codec as usize).filter(|media| **media != 0)?;
+        let payload_type = *self
+            .types
+            .media
+            .get(codec as usize)
+            .filter(|media| **media != 0)?;
         Some((payload_type, plain, meta.pad))
     }
 }
 
 impl Repair {
     fn was_just_resent(&mut self, out: SeqNo, now: Instant) -> bool {
-        while self.recent.front().is_some_and(|(_, at)| now.saturating_duration_since(*at) >= RESEND_PAUSE) {
+        while self
+            .recent
+            .front()
+            .is_some_and(|(_, at)| now.saturating_duration_since(*at) >= RESEND_PAUSE)
+        {
             self.recent.pop_front();
         }
         if self.recent.iter().any(|(seq, _)| *seq == out) {
@@ -488,7 +585,9 @@ fn same_instant(track: &Track, from: &Epoch, layer: u8, rtp_time: u32) -> Option
 fn translate(from: &ClockReport, to: &ClockReport, rtp_time: u32, codec: Codec) -> u32 {
     let apart = to.ntp.wrapping_sub(from.ntp) as i64;
     let ticks = ((i128::from(apart) * i128::from(codec.clock_rate())) >> 32) as i64;
-    to.rtp_time.wrapping_add(rtp_time.wrapping_sub(from.rtp_time)).wrapping_sub(ticks as u32)
+    to.rtp_time
+        .wrapping_add(rtp_time.wrapping_sub(from.rtp_time))
+        .wrapping_sub(ticks as u32)
 }
 
 fn ticks_in(span: Duration, codec: Codec) -> u32 {
@@ -501,7 +600,14 @@ fn ntp_span(span: Duration) -> u64 {
 }
 
 /// Writes the RTP header (RFC 3550 §5.1) with the transport-wide number where that was negotiated; returns its length.
-fn write_header(space: &mut [u8], marker_and_type: u8, place: &Placement, ssrc: u32, twcc_id: u8, twcc: u16) -> usize {
+fn write_header(
+    space: &mut [u8],
+    marker_and_type: u8,
+    place: &Placement,
+    ssrc: u32,
+    twcc_id: u8,
+    twcc: u16,
+) -> usize {
     space[1] = marker_and_type;
     space[2..4].copy_from_slice(&place.seq.wire().to_be_bytes());
     space[4..8].copy_from_slice(&place.rtp_time.to_be_bytes());

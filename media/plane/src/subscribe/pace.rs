@@ -28,7 +28,9 @@ pub struct Pace {
 impl Pace {
     /// Takes the estimate, and what of it the voices among `shares` take.
     pub fn set<K>(&mut self, estimate: Bitrate, shares: &[Item<K>]) {
-        let voices = shares.iter().filter(|share| share.priority == Priority::Voice);
+        let voices = shares
+            .iter()
+            .filter(|share| share.priority == Priority::Voice);
         let voices = voices.fold(Bitrate::ZERO, |sum, share| sum + share.layers[0]);
         self.narrow = estimate < if self.narrow { WIDE } else { NARROW };
         // A voice never leaves nothing: what waits has to leave in the end.
@@ -79,7 +81,10 @@ mod tests {
             most = most.max(sent - before);
         }
         // 320 kbit/s beside the voice.
-        assert!((39_000..=42_000).contains(&sent), "{sent} bytes in a second");
+        assert!(
+            (39_000..=42_000).contains(&sent),
+            "{sent} bytes in a second"
+        );
         assert!(most <= 3_300, "{most} bytes at once");
     }
 

@@ -62,7 +62,14 @@ enum State {
 impl Dtls {
     pub(super) fn new(identity: Arc<Identity>) -> Dtls {
         let state = State::Listening(Held::default());
-        Dtls { identity, expected: None, state, budget: HANDSHAKE_BUDGET, outgoing: Vec::new(), step: None }
+        Dtls {
+            identity,
+            expected: None,
+            state,
+            budget: HANDSHAKE_BUDGET,
+            outgoing: Vec::new(),
+            step: None,
+        }
     }
 
     /// Tells whose certificate to expect. A ClientHello that came before is answered now. Ignored once known: a description
@@ -73,15 +80,26 @@ impl Dtls {
     }
 
     /// Feeds one datagram from a path that passed a check.
-    pub(super) fn read(&mut self, now: Instant, datagram: &[u8]) -> Result<Option<Event>, DropReason> {
+    pub(super) fn read(
+        &mut self,
+        now: Instant,
+        datagram: &[u8],
+    ) -> Result<Option<Event>, DropReason> {
         let records = records(datagram).ok_or(DropReason::DtlsMalformed)?;
         let is_open = matches!(self.state, State::Open(..) | State::Resting(_));
         let unauthenticated = if is_open {
-            records.iter().filter(|record| record.epoch == 0).map(|record| record.body.len()).sum()
+            records
+                .iter()
+                .filter(|record| record.epoch == 0)
+                .map(|record| record.body.len())
+                .sum()
         } else {
             datagram.len()
         };
-        self.budget = self.budget.checked_sub(unauthenticated).ok_or(DropReason::DtlsTooMuch)?;
+        self.budget = self
+            .budget
+            .checked_sub(unauthenticated)
+            .ok_or(DropReason::DtlsTooMuch)?;
         match &mut self.state {
             State::Listening(held) => match held.push(datagram) {
                 Progress::Incomplete => Ok(None),
@@ -109,7 +127,9 @@ impl Dtls {
 
     /// A step has been run.
     pub(super) fn stepped(&mut self, now: Instant, progress: HandshakeProgress) -> Option<Event> {
-        let State::Stepping(meanwhile) = &mut self.state else { return None };
+        let State::Stepping(meanwhile) = &mut self.state else {
+            return None;
+        };
         let meanwhile = std::mem::take(meanwhile);
         self.outgoing.extend(progress.outgoing);
         match progress.outcome {
@@ -122,8 +142,11 @@ impl Dtls {
                 None
             }
             Outcome::Open(endpoint, session) => {
-                (self.state, self.budget) = (State::Open(endpoint, now + REST_AFTER), REPEAT_BUDGET);
-                let ended = meanwhile.iter().find_map(|datagram| self.read_open(now, datagram).ok().flatten());
+                (self.state, self.budget) =
+                    (State::Open(endpoint, now + REST_AFTER), REPEAT_BUDGET);
+                let ended = meanwhile
+                    .iter()
+                    .find_map(|datagram| self.read_open(now, datagram).ok().flatten());
                 ended.or(Some(Event::Open(session)))
             }
             Outcome::PeerClosed => Some(self.end(Event::PeerClosed)),
@@ -148,10 +171,12 @@ impl Dtls {
     pub(super) fn handle_timeout(&mut self, now: Instant) {
         match &mut self.state {
             State::Waiting(handshake) => handshake.repeat_if_due(now, &mut self.outgoing),
-            State::Open(endpoint, rest_at) if *rest_at <= now => match Resting::of(endpoint, &self.identity, now) {
-                Some(resting) => self.state = State::Resting(resting),
-                None => *rest_at = now + REST_AFTER,
-            },
+            State::Open(endpoint, rest_at) if *rest_at <= now => {
+                match Resting::of(endpoint, &self.identity, now) {
+                    Some(resting) => self.state = State::Resting(resting),
+                    None => *rest_at = now + REST_AFTER,
+                }
+            }
             _ => {}
         }
     }
@@ -159,7 +184,9 @@ impl Dtls {
     /// Queues close_notify; a handshake whose step is being run elsewhere just ends.
     pub(super) fn close(&mut self, now: Instant) {
         match &mut self.state {
-            State::Waiting(handshake) => self.outgoing.extend(goodbye(&mut handshake.endpoint, now)),
+            State::Waiting(handshake) => {
+                self.outgoing.extend(goodbye(&mut handshake.endpoint, now))
+            }
             State::Open(endpoint, _) => self.outgoing.extend(goodbye(endpoint, now)),
             State::Resting(resting) => self.outgoing.extend(resting.close(&self.identity, now)),
             State::Listening(_) | State::Stepping(_) | State::Closed => {}
@@ -169,29 +196,51 @@ impl Dtls {
 
     /// Begins the handshake when both the ClientHello and the fingerprint are there.
     fn start(&mut self, now: Instant) -> Option<Event> {
-        let (State::Listening(held), Some(expected)) = (&mut self.state, self.expected) else { return None };
+        let (State::Listening(held), Some(expected)) = (&mut self.state, self.expected) else {
+            return None;
+        };
         let profile = held.whole()?;
         let flight = held.take();
-        let Some(profile) = profile else { return Some(self.end(Event::Failed)) };
+        let Some(profile) = profile else {
+            return Some(self.end(Event::Failed));
+        };
         self.state = State::Stepping(Vec::new());
-        self.step = Some(Box::new(HandshakeStep::first(now, self.identity.clone(), expected, profile, flight)));
+        self.step = Some(Box::new(HandshakeStep::first(
+            now,
+            self.identity.clone(),
+            expected,
+            profile,
+            flight,
+        )));
         None
     }
 
     fn go_on(&mut self, now: Instant, datagram: &[u8]) {
-        if let State::Waiting(handshake) = std::mem::replace(&mut self.state, State::Stepping(Vec::new())) {
-            self.step = Some(Box::new(HandshakeStep::next(now, handshake, vec![datagram.to_vec()])));
+        if let State::Waiting(handshake) =
+            std::mem::replace(&mut self.state, State::Stepping(Vec::new()))
+        {
+            self.step = Some(Box::new(HandshakeStep::next(
+                now,
+                handshake,
+                vec![datagram.to_vec()],
+            )));
         }
     }
 
     /// After the handshake rtc-dtls discards whatever is not authentic, but for repeats of the client's last flight, so an
     /// error can only be the peer's own alert.
     fn read_open(&mut self, now: Instant, datagram: &[u8]) -> Result<Option<Event>, DropReason> {
-        let State::Open(endpoint, _) = &mut self.state else { return Ok(None) };
+        let State::Open(endpoint, _) = &mut self.state else {
+            return Ok(None);
+        };
         let result = endpoint.read(now, ASSOCIATION, None, BytesMut::from(datagram));
         self.outgoing.extend(drain(endpoint));
         match result {
-            Ok(events) if events.iter().any(|event| matches!(event, EndpointEvent::PeerClosed)) => {
+            Ok(events)
+                if events
+                    .iter()
+                    .any(|event| matches!(event, EndpointEvent::PeerClosed)) =>
+            {
                 Ok(Some(self.end(Event::PeerClosed)))
             }
             Ok(_) => Ok(None),
@@ -201,7 +250,9 @@ impl Dtls {
     }
 
     fn read_resting(&mut self, now: Instant, datagram: &[u8]) -> Option<Event> {
-        let State::Resting(resting) = &self.state else { return None };
+        let State::Resting(resting) = &self.state else {
+            return None;
+        };
         let answer = resting.read(&self.identity, now, datagram)?;
         self.outgoing.extend(answer);
         Some(self.end(Event::PeerClosed))

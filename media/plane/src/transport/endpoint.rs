@@ -7,8 +7,8 @@ use std::time::Instant;
 use super::dtls::{self, Dtls};
 use super::ice::Agent;
 use super::{
-    CONSENT_TIMEOUT, CloseReason, HANDSHAKE_TIMEOUT, HandshakeProgress, IceCredentials, Identity, Output, Path,
-    RemoteParameters, SILENCE_TIMEOUT,
+    CONSENT_TIMEOUT, CloseReason, HANDSHAKE_TIMEOUT, HandshakeProgress, IceCredentials, Identity,
+    Output, Path, RemoteParameters, SILENCE_TIMEOUT,
 };
 use crate::drop_reason::DropReason;
 
@@ -65,7 +65,8 @@ impl Transport {
     /// with the new ones; DTLS, SRTP and the path stay as they are. The peer's new credentials come through
     /// [`Transport::set_remote`] or [`Transport::set_remote_ice`].
     pub fn restart_ice(&mut self, now: Instant, local: IceCredentials) {
-        self.outputs.extend(self.agent.restart(local).map(Output::from));
+        self.outputs
+            .extend(self.agent.restart(local).map(Output::from));
         self.heard(now);
     }
 
@@ -95,10 +96,15 @@ impl Transport {
         if self.phase == Phase::Closed {
             return None;
         }
-        [self.dtls.poll_timeout(), self.handshake_deadline(), self.silence_deadline(), self.consent_deadline()]
-            .into_iter()
-            .flatten()
-            .min()
+        [
+            self.dtls.poll_timeout(),
+            self.handshake_deadline(),
+            self.silence_deadline(),
+            self.consent_deadline(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     /// Retransmits what is overdue, ends what has expired.
@@ -145,12 +151,16 @@ impl Transport {
     fn handle_stun(&mut self, now: Instant, path: Path, datagram: &[u8]) -> Result<(), DropReason> {
         let checked = self.agent.check(now, path, datagram);
         if let Some(answer) = checked.answer {
-            self.outputs.push_back(Output::Transmit { path, datagram: answer.into() });
+            self.outputs.push_back(Output::Transmit {
+                path,
+                datagram: answer.into(),
+            });
         }
         if checked.result.is_ok() {
             self.heard(now);
         }
-        self.outputs.extend(checked.events.into_iter().map(Output::from));
+        self.outputs
+            .extend(checked.events.into_iter().map(Output::from));
         checked.result
     }
 
@@ -197,9 +207,14 @@ impl Transport {
     fn flush(&mut self) {
         let datagrams = self.dtls.take_outgoing();
         if let Some(path) = self.agent.selected() {
-            self.outputs.extend(datagrams.into_iter().map(|datagram| Output::Transmit { path, datagram }));
+            self.outputs.extend(
+                datagrams
+                    .into_iter()
+                    .map(|datagram| Output::Transmit { path, datagram }),
+            );
         }
-        self.outputs.extend(self.dtls.take_step().map(Output::Handshake));
+        self.outputs
+            .extend(self.dtls.take_step().map(Output::Handshake));
     }
 
     fn handshake_deadline(&self) -> Option<Instant> {

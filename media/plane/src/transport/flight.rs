@@ -17,7 +17,8 @@ use super::hello::{Record, records};
 use super::srtp::Profile;
 
 /// rtc-dtls names an association by its address. A constant one keeps it while ICE moves the peer from path to path.
-pub(super) const ASSOCIATION: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 65_535));
+pub(super) const ASSOCIATION: SocketAddr =
+    SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 65_535));
 
 /// When a flight is repeated for the first time; the wait doubles from then on (RFC 6347 §4.2.4.1). Less than that RFC's one
 /// second: RFC 9147 §5.8.2 wants one and a half round trips where ICE knows them, and a lite agent can only assume that a
@@ -41,7 +42,13 @@ pub(super) struct Handshake {
 impl Handshake {
     pub(super) fn new(now: Instant, profile: Profile, config: Arc<HandshakeConfig>) -> Handshake {
         let endpoint = Endpoint::new(ASSOCIATION, TransportProtocol::UDP, Some(config));
-        Handshake { endpoint, profile, flight: Vec::new(), sent_at: now, repeat_after: FIRST_REPEAT }
+        Handshake {
+            endpoint,
+            profile,
+            flight: Vec::new(),
+            sent_at: now,
+            repeat_after: FIRST_REPEAT,
+        }
     }
 
     /// Feeds a datagram; a new flight, or the old one if the client asks for it again, is added to `outgoing`.
@@ -51,7 +58,9 @@ impl Handshake {
         datagram: &[u8],
         outgoing: &mut Vec<Bytes>,
     ) -> Result<Vec<EndpointEvent>, Error> {
-        let result = self.endpoint.read(now, ASSOCIATION, None, BytesMut::from(datagram));
+        let result = self
+            .endpoint
+            .read(now, ASSOCIATION, None, BytesMut::from(datagram));
         let flight = drain(&mut self.endpoint);
         if !flight.is_empty() {
             self.flight = flight;
@@ -84,7 +93,9 @@ impl Handshake {
 
 /// Takes what rtc-dtls wants sent.
 pub(super) fn drain(endpoint: &mut Endpoint) -> Vec<Bytes> {
-    std::iter::from_fn(|| endpoint.poll_transmit()).map(|transmit| transmit.message.freeze()).collect()
+    std::iter::from_fn(|| endpoint.poll_transmit())
+        .map(|transmit| transmit.message.freeze())
+        .collect()
 }
 
 /// Whether the client asks for what it should already have: it still repeats its first or second ClientHello.

@@ -7,7 +7,10 @@
 use super::srtp::Profile;
 
 /// Our profiles, best first.
-const PREFERENCE: [(u16, Profile); 2] = [(0x0007, Profile::AeadAes128Gcm), (0x0001, Profile::Aes128CmHmacSha1_80)];
+const PREFERENCE: [(u16, Profile); 2] = [
+    (0x0007, Profile::AeadAes128Gcm),
+    (0x0001, Profile::Aes128CmHmacSha1_80),
+];
 
 /// A ClientHello with every extension that exists stays far below this.
 const MAX_HELLO: usize = 16 * 1024;
@@ -51,7 +54,11 @@ pub(super) fn records(datagram: &[u8]) -> Option<Vec<Record<'_>>> {
             return None;
         }
         let body = rest.get(RECORD_HEADER..end)?;
-        records.push(Record { content: header[0], epoch: u16::from_be_bytes([header[3], header[4]]), body });
+        records.push(Record {
+            content: header[0],
+            epoch: u16::from_be_bytes([header[3], header[4]]),
+            body,
+        });
         rest = &rest[end..];
     }
     Some(records).filter(|records| !records.is_empty())
@@ -109,7 +116,12 @@ impl Held {
 fn assemble(datagrams: &[Vec<u8>]) -> Option<Vec<u8>> {
     let mut body = Vec::new();
     let mut have = Vec::new();
-    for record in datagrams.iter().filter_map(|datagram| records(datagram)).flatten().filter(Record::is_handshake) {
+    for record in datagrams
+        .iter()
+        .filter_map(|datagram| records(datagram))
+        .flatten()
+        .filter(Record::is_handshake)
+    {
         let mut rest = record.body;
         while let Some((fragment, behind)) = Fragment::read(rest) {
             fragment.copy_into(&mut body, &mut have);
@@ -131,8 +143,11 @@ struct Fragment<'a> {
 impl Fragment<'_> {
     fn read(bytes: &[u8]) -> Option<(Fragment<'_>, &[u8])> {
         let header = bytes.get(..MESSAGE_HEADER)?;
-        let u24 =
-            |at: usize| usize::from(header[at]) << 16 | usize::from(header[at + 1]) << 8 | usize::from(header[at + 2]);
+        let u24 = |at: usize| {
+            usize::from(header[at]) << 16
+                | usize::from(header[at + 1]) << 8
+                | usize::from(header[at + 2])
+        };
         let end = MESSAGE_HEADER + u24(9);
         let fragment = Fragment {
             kind: header[0],
@@ -146,7 +161,10 @@ impl Fragment<'_> {
 
     fn copy_into(&self, body: &mut Vec<u8>, have: &mut Vec<bool>) {
         let end = self.offset + self.bytes.len();
-        let fits = self.kind == CLIENT_HELLO && self.sequence == 0 && self.length <= MAX_HELLO && end <= self.length;
+        let fits = self.kind == CLIENT_HELLO
+            && self.sequence == 0
+            && self.length <= MAX_HELLO
+            && end <= self.length;
         let agrees = have.is_empty() || have.len() == self.length;
         if !fits || !agrees {
             return;
@@ -160,7 +178,10 @@ impl Fragment<'_> {
 
 fn best_profile(hello: &[u8]) -> Option<Profile> {
     let offered = offered_profiles(hello)?;
-    PREFERENCE.into_iter().find(|(id, _)| offered.contains(id)).map(|(_, profile)| profile)
+    PREFERENCE
+        .into_iter()
+        .find(|(id, _)| offered.contains(id))
+        .map(|(_, profile)| profile)
 }
 
 /// The `use_srtp` extension of a ClientHello (RFC 5764 §4.1.1, RFC 5246 §7.4.1.2).
@@ -182,7 +203,12 @@ fn offered_profiles(hello: &[u8]) -> Option<Vec<u16>> {
         if kind == USE_SRTP {
             let len = extension.u16()?;
             let profiles = extension.take(usize::from(len))?;
-            return Some(profiles.chunks_exact(2).map(|id| u16::from_be_bytes([id[0], id[1]])).collect());
+            return Some(
+                profiles
+                    .chunks_exact(2)
+                    .map(|id| u16::from_be_bytes([id[0], id[1]]))
+                    .collect(),
+            );
         }
     }
 }
@@ -201,6 +227,7 @@ impl<'a> Cursor<'a> {
     }
 
     fn u16(&mut self) -> Option<u16> {
-        self.take(2).map(|bytes| u16::from_be_bytes([bytes[0], bytes[1]]))
+        self.take(2)
+            .map(|bytes| u16::from_be_bytes([bytes[0], bytes[1]]))
     }
 }

@@ -23,14 +23,19 @@ pub struct IceCredentials {
 impl IceCredentials {
     /// Draws fresh credentials: 96 bits of name (so that no two peers ever share one), 144 bits of password.
     pub fn random(rng: &mut impl RngCore) -> IceCredentials {
-        IceCredentials { ufrag: random_ice_chars(rng, 16), pwd: random_ice_chars(rng, 24) }
+        IceCredentials {
+            ufrag: random_ice_chars(rng, 16),
+            pwd: random_ice_chars(rng, 24),
+        }
     }
 }
 
 impl std::fmt::Debug for IceCredentials {
     /// Without the password: credentials end up in logs.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("IceCredentials").field("ufrag", &self.ufrag).finish_non_exhaustive()
+        f.debug_struct("IceCredentials")
+            .field("ufrag", &self.ufrag)
+            .finish_non_exhaustive()
     }
 }
 
@@ -39,7 +44,10 @@ fn random_ice_chars(rng: &mut impl RngCore, len: usize) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut bytes = vec![0; len];
     rng.fill_bytes(&mut bytes);
-    bytes.iter().map(|byte| char::from(ALPHABET[usize::from(byte & 63)])).collect()
+    bytes
+        .iter()
+        .map(|byte| char::from(ALPHABET[usize::from(byte & 63)]))
+        .collect()
 }
 
 /// Both sides' credentials between two ICE restarts.
@@ -87,7 +95,10 @@ pub(super) struct Agent {
 impl Agent {
     pub(super) fn new(local: IceCredentials) -> Agent {
         Agent {
-            current: Generation { local, remote_ufrag: None },
+            current: Generation {
+                local,
+                remote_ufrag: None,
+            },
             previous: None,
             paths: Vec::new(),
             selected: None,
@@ -105,7 +116,13 @@ impl Agent {
     }
 
     pub(super) fn restart(&mut self, local: IceCredentials) -> Option<PathEvent> {
-        let old = std::mem::replace(&mut self.current, Generation { local, remote_ufrag: None });
+        let old = std::mem::replace(
+            &mut self.current,
+            Generation {
+                local,
+                remote_ufrag: None,
+            },
+        );
         if self.previous.is_none() {
             self.previous = Some(old);
             return None;
@@ -131,46 +148,82 @@ impl Agent {
     pub(super) fn check(&mut self, now: Instant, path: Path, datagram: &[u8]) -> Checked {
         let request = match Request::parse(datagram) {
             Ok(request) => request,
-            Err(reason) => return Checked { answer: None, events: Vec::new(), result: Err(reason) },
+            Err(reason) => {
+                return Checked {
+                    answer: None,
+                    events: Vec::new(),
+                    result: Err(reason),
+                };
+            }
         };
         match self.authenticate(&request) {
             Ok(generation) => self.accept(now, path, &request, generation),
-            Err((reason, error, pwd)) => {
-                Checked { answer: Some(request.error(error, pwd)), events: Vec::new(), result: Err(reason) }
-            }
+            Err((reason, error, pwd)) => Checked {
+                answer: Some(request.error(error, pwd)),
+                events: Vec::new(),
+                result: Err(reason),
+            },
         }
     }
 
     /// RFC 8489 §9.1.3 and §6.3.1, in their order: complete, known, authentic, understood; then RFC 8445 §7.3.1.1: the role.
-    fn authenticate(&self, request: &Request<'_>) -> Result<Era, (DropReason, StunError, Option<&str>)> {
+    fn authenticate(
+        &self,
+        request: &Request<'_>,
+    ) -> Result<Era, (DropReason, StunError, Option<&str>)> {
         let Some((ours, theirs)) = request.username.filter(|_| request.has_integrity()) else {
             return Err((DropReason::StunIncomplete, StunError::BadRequest, None));
         };
         let Some((era, generation)) = self.find(ours, theirs) else {
-            return Err((DropReason::StunUnknownPeer, StunError::Unauthenticated, None));
+            return Err((
+                DropReason::StunUnknownPeer,
+                StunError::Unauthenticated,
+                None,
+            ));
         };
         let pwd = generation.local.pwd.as_str();
         if !request.is_made_with(pwd) {
-            return Err((DropReason::StunBadIntegrity, StunError::Unauthenticated, None));
+            return Err((
+                DropReason::StunBadIntegrity,
+                StunError::Unauthenticated,
+                None,
+            ));
         }
         if !request.unknown.is_empty() {
-            return Err((DropReason::StunUnknownAttribute, StunError::UnknownAttribute, Some(pwd)));
+            return Err((
+                DropReason::StunUnknownAttribute,
+                StunError::UnknownAttribute,
+                Some(pwd),
+            ));
         }
         if !request.has_priority {
             return Err((DropReason::StunIncomplete, StunError::BadRequest, Some(pwd)));
         }
         if request.is_controlled {
-            return Err((DropReason::StunRoleConflict, StunError::RoleConflict, Some(pwd)));
+            return Err((
+                DropReason::StunRoleConflict,
+                StunError::RoleConflict,
+                Some(pwd),
+            ));
         }
         Ok(era)
     }
 
     fn find(&self, ours: &str, theirs: &str) -> Option<(Era, &Generation)> {
         let fits = |generation: &Generation| {
-            generation.local.ufrag == ours && generation.remote_ufrag.as_deref().is_none_or(|ufrag| ufrag == theirs)
+            generation.local.ufrag == ours
+                && generation
+                    .remote_ufrag
+                    .as_deref()
+                    .is_none_or(|ufrag| ufrag == theirs)
         };
-        let previous = self.previous.as_ref().map(|generation| (Era::Previous, generation));
-        std::iter::once((Era::Current, &self.current)).chain(previous).find(|(_, generation)| fits(generation))
+        let previous = self
+            .previous
+            .as_ref()
+            .map(|generation| (Era::Previous, generation));
+        std::iter::once((Era::Current, &self.current))
+            .chain(previous)
+            .find(|(_, generation)| fits(generation))
     }
 
     fn accept(&mut self, now: Instant, path: Path, request: &Request<'_>, era: Era) -> Checked {
@@ -182,11 +235,19 @@ impl Agent {
         self.last_check = Some(now);
         let mut events = Vec::new();
         if era == Era::Current {
-            events.extend(self.previous.take().map(|previous| PathEvent::Retired(previous.local.ufrag)));
+            events.extend(
+                self.previous
+                    .take()
+                    .map(|previous| PathEvent::Retired(previous.local.ufrag)),
+            );
         }
         self.remember(now, path, &mut events);
         self.follow(path, request.use_candidate, &mut events);
-        Checked { answer: Some(answer), events, result: Ok(()) }
+        Checked {
+            answer: Some(answer),
+            events,
+            result: Ok(()),
+        }
     }
 
     fn remember(&mut self, now: Instant, path: Path, events: &mut Vec<PathEvent>) {
@@ -195,12 +256,16 @@ impl Agent {
             return;
         }
         if self.paths.len() == MAX_PATHS {
-            let idle = (0..self.paths.len()).filter(|at| Some(self.paths[*at].path) != self.selected);
+            let idle =
+                (0..self.paths.len()).filter(|at| Some(self.paths[*at].path) != self.selected);
             if let Some(oldest) = idle.min_by_key(|at| self.paths[*at].last_check) {
                 events.push(PathEvent::Forgotten(self.paths.swap_remove(oldest).path));
             }
         }
-        self.paths.push(KnownPath { path, last_check: now });
+        self.paths.push(KnownPath {
+            path,
+            last_check: now,
+        });
         events.push(PathEvent::Opened(path));
     }
 

@@ -22,13 +22,28 @@ impl Identity {
     /// Makes a fresh self-signed certificate. WebRTC trusts the fingerprint in the SDP, so no authority signs it (RFC 8827 §6.5).
     pub fn generate() -> Result<Identity, TransportError> {
         let crypto = rtc_crypto::default_provider().map_err(TransportError::certificate)?;
-        let certificate = Certificate::generate_self_signed(vec!["tongke".to_owned()], crypto.crypto())
-            .map_err(TransportError::certificate)?;
-        let der = certificate.certificate.first().ok_or(TransportError::NoCertificate)?;
+        let certificate =
+            Certificate::generate_self_signed(vec!["tongke".to_owned()], crypto.crypto())
+                .map_err(TransportError::certificate)?;
+        let der = certificate
+            .certificate
+            .first()
+            .ok_or(TransportError::NoCertificate)?;
         let fingerprint = Fingerprint::of(der, &crypto)?;
-        let resting = ConfigBuilder::default().with_crypto_provider(crypto.clone()).with_insecure_skip_verify(true);
-        let resting = Arc::new(resting.build(true, None).map_err(TransportError::certificate)?);
-        Ok(Identity { certificate, fingerprint, crypto, resting })
+        let resting = ConfigBuilder::default()
+            .with_crypto_provider(crypto.clone())
+            .with_insecure_skip_verify(true);
+        let resting = Arc::new(
+            resting
+                .build(true, None)
+                .map_err(TransportError::certificate)?,
+        );
+        Ok(Identity {
+            certificate,
+            fingerprint,
+            crypto,
+            resting,
+        })
     }
 
     /// What goes into `a=fingerprint` of every description we write.
@@ -55,9 +70,18 @@ impl Identity {
 pub struct Fingerprint(pub [u8; 32]);
 
 impl Fingerprint {
-    pub(super) fn of(der: &[u8], crypto: &Arc<dyn RTCCryptoProvider>) -> Result<Fingerprint, TransportError> {
-        let hash = crypto.crypto().hash(HashAlgorithm::Sha256, der).map_err(TransportError::certificate)?;
-        hash.as_slice().try_into().map(Fingerprint).map_err(|_| TransportError::NoCertificate)
+    pub(super) fn of(
+        der: &[u8],
+        crypto: &Arc<dyn RTCCryptoProvider>,
+    ) -> Result<Fingerprint, TransportError> {
+        let hash = crypto
+            .crypto()
+            .hash(HashAlgorithm::Sha256, der)
+            .map_err(TransportError::certificate)?;
+        hash.as_slice()
+            .try_into()
+            .map(Fingerprint)
+            .map_err(|_| TransportError::NoCertificate)
     }
 }
 
@@ -73,8 +97,12 @@ impl FromStr for Fingerprint {
         let mut hash = [0; 32];
         let mut pairs = text.split(':');
         for byte in &mut hash {
-            let pair = pairs.next().filter(|pair| pair.len() == 2 && pair.bytes().all(|b| b.is_ascii_hexdigit()));
-            *byte = pair.and_then(|pair| u8::from_str_radix(pair, 16).ok()).ok_or(BadFingerprint)?;
+            let pair = pairs
+                .next()
+                .filter(|pair| pair.len() == 2 && pair.bytes().all(|b| b.is_ascii_hexdigit()));
+            *byte = pair
+                .and_then(|pair| u8::from_str_radix(pair, 16).ok())
+                .ok_or(BadFingerprint)?;
         }
         match pairs.next() {
             None => Ok(Fingerprint(hash)),
@@ -115,7 +143,14 @@ mod tests {
     #[test]
     fn text_that_is_no_fingerprint_is_refused() {
         let good = Fingerprint([7; 32]).to_string();
-        for bad in ["", "AB", &good[3..], &format!("{good}:00"), &good.replace('0', "+"), &good.replace(':', "")] {
+        for bad in [
+            "",
+            "AB",
+            &good[3..],
+            &format!("{good}:00"),
+            &good.replace('0', "+"),
+            &good.replace(':', ""),
+        ] {
             assert_eq!(bad.parse::<Fingerprint>(), Err(BadFingerprint), "{bad}");
         }
     }

@@ -23,11 +23,17 @@ pub enum Protocol {
 impl Path {
     /// The path to a UDP address.
     pub fn udp(remote: SocketAddr) -> Path {
-        Path { remote, protocol: Protocol::Udp }
+        Path {
+            remote,
+            protocol: Protocol::Udp,
+        }
     }
 
     /// The path to the far end of a TCP connection.
     pub fn tcp(remote: SocketAddr) -> Path {
-        Path { remote, protocol: Protocol::Tcp }
+        Path {
+            remote,
+            protocol: Protocol::Tcp,
+        }
     }
 }

@@ -20,16 +20,26 @@ pub(super) struct Resting {
 impl Resting {
     /// What is to be kept of an open connection; `None` when it could not be woken again.
     pub(super) fn of(endpoint: &Endpoint, identity: &Identity, now: Instant) -> Option<Resting> {
-        let state = endpoint.get_connection_state(ASSOCIATION)?.marshal_binary().ok()?;
+        let state = endpoint
+            .get_connection_state(ASSOCIATION)?
+            .marshal_binary()
+            .ok()?;
         let resting = Resting { state };
         resting.wake(identity, now).map(|_| resting)
     }
 
     /// What a datagram is answered with, if it is an authentic goodbye or fatal alert. Of anything else nothing is kept and nothing sent.
-    pub(super) fn read(&self, identity: &Identity, now: Instant, datagram: &[u8]) -> Option<Vec<Bytes>> {
+    pub(super) fn read(
+        &self,
+        identity: &Identity,
+        now: Instant,
+        datagram: &[u8],
+    ) -> Option<Vec<Bytes>> {
         let mut endpoint = self.wake(identity, now)?;
         let is_over = match endpoint.read(now, ASSOCIATION, None, BytesMut::from(datagram)) {
-            Ok(events) => events.iter().any(|event| matches!(event, EndpointEvent::PeerClosed)),
+            Ok(events) => events
+                .iter()
+                .any(|event| matches!(event, EndpointEvent::PeerClosed)),
             Err(error) => matches!(error, Error::ErrAlertFatalOrClose),
         };
         is_over.then(|| drain(&mut endpoint))
@@ -37,7 +47,9 @@ impl Resting {
 
     /// Our goodbye.
     pub(super) fn close(&self, identity: &Identity, now: Instant) -> Vec<Bytes> {
-        let Some(mut endpoint) = self.wake(identity, now) else { return Vec::new() };
+        let Some(mut endpoint) = self.wake(identity, now) else {
+            return Vec::new();
+        };
         endpoint.stop(now, ASSOCIATION);
         drain(&mut endpoint)
     }
@@ -47,7 +59,14 @@ impl Resting {
         state.unmarshal_binary(&self.state).ok()?;
         let mut endpoint = Endpoint::new(ASSOCIATION, TransportProtocol::UDP, None);
         // A connection that goes on from a state says nothing and keeps its role, whoever calls.
-        endpoint.connect(now, ASSOCIATION, identity.resting_config().clone(), Some(state)).ok()?;
+        endpoint
+            .connect(
+                now,
+                ASSOCIATION,
+                identity.resting_config().clone(),
+                Some(state),
+            )
+            .ok()?;
         Some(endpoint)
     }
 }

@@ -27,7 +27,11 @@ pub struct HandshakeStep {
 
 /// What a step goes on from.
 enum Origin {
-    ClientHello { identity: Arc<Identity>, expected: Fingerprint, profile: Profile },
+    ClientHello {
+        identity: Arc<Identity>,
+        expected: Fingerprint,
+        profile: Profile,
+    },
     Handshake(Box<Handshake>),
 }
 
@@ -55,19 +59,41 @@ impl HandshakeStep {
         profile: Profile,
         datagrams: Vec<Vec<u8>>,
     ) -> HandshakeStep {
-        HandshakeStep { now, from: Origin::ClientHello { identity, expected, profile }, datagrams }
+        HandshakeStep {
+            now,
+            from: Origin::ClientHello {
+                identity,
+                expected,
+                profile,
+            },
+            datagrams,
+        }
     }
 
-    pub(super) fn next(now: Instant, handshake: Box<Handshake>, datagrams: Vec<Vec<u8>>) -> HandshakeStep {
-        HandshakeStep { now, from: Origin::Handshake(handshake), datagrams }
+    pub(super) fn next(
+        now: Instant,
+        handshake: Box<Handshake>,
+        datagrams: Vec<Vec<u8>>,
+    ) -> HandshakeStep {
+        HandshakeStep {
+            now,
+            from: Origin::Handshake(handshake),
+            datagrams,
+        }
     }
 
     /// Does the work.
     pub fn run(self) -> HandshakeProgress {
         let mut outgoing = Vec::new();
         let outcome = match self.from {
-            Origin::Handshake(handshake) => read(self.now, handshake, &self.datagrams, &mut outgoing),
-            Origin::ClientHello { identity, expected, profile } => match config(&identity, expected, profile) {
+            Origin::Handshake(handshake) => {
+                read(self.now, handshake, &self.datagrams, &mut outgoing)
+            }
+            Origin::ClientHello {
+                identity,
+                expected,
+                profile,
+            } => match config(&identity, expected, profile) {
                 Ok(config) => {
                     let handshake = Box::new(Handshake::new(self.now, profile, config));
                     read(self.now, handshake, &self.datagrams, &mut outgoing)
@@ -79,7 +105,11 @@ impl HandshakeStep {
     }
 }
 
-fn config(identity: &Identity, expected: Fingerprint, profile: Profile) -> Result<Arc<HandshakeConfig>, Error> {
+fn config(
+    identity: &Identity,
+    expected: Fingerprint,
+    profile: Profile,
+) -> Result<Arc<HandshakeConfig>, Error> {
     let crypto = identity.crypto().clone();
     let profile = match profile {
         Profile::AeadAes128Gcm => SrtpProtectionProfile::Srtp_Aead_Aes_128_Gcm,
@@ -103,13 +133,26 @@ fn config(identity: &Identity, expected: Fingerprint, profile: Profile) -> Resul
     Ok(Arc::new(builder.build(false, None)?))
 }
 
-fn read(now: Instant, mut handshake: Box<Handshake>, datagrams: &[Vec<u8>], outgoing: &mut Vec<Bytes>) -> Outcome {
+fn read(
+    now: Instant,
+    mut handshake: Box<Handshake>,
+    datagrams: &[Vec<u8>],
+    outgoing: &mut Vec<Bytes>,
+) -> Outcome {
     for datagram in datagrams {
-        let Ok(events) = handshake.read(now, datagram, outgoing) else { return Outcome::Failed };
-        if events.iter().any(|event| matches!(event, EndpointEvent::PeerClosed)) {
+        let Ok(events) = handshake.read(now, datagram, outgoing) else {
+            return Outcome::Failed;
+        };
+        if events
+            .iter()
+            .any(|event| matches!(event, EndpointEvent::PeerClosed))
+        {
             return Outcome::PeerClosed;
         }
-        if events.iter().any(|event| matches!(event, EndpointEvent::HandshakeComplete)) {
+        if events
+            .iter()
+            .any(|event| matches!(event, EndpointEvent::HandshakeComplete))
+        {
             return match export(&handshake.endpoint, handshake.profile) {
                 Some(session) => Outcome::Open(Box::new(handshake.endpoint), Box::new(session)),
                 None => Outcome::Failed,
@@ -127,7 +170,10 @@ fn export(endpoint: &Endpoint, profile: Profile) -> Option<SrtpSession> {
         SrtpProtectionProfile::Srtp_Aes128_Cm_Hmac_Sha1_80 => Profile::Aes128CmHmacSha1_80,
         _ => return None,
     };
-    let material = state.export_keying_material(EXPORTER, &[], profile.keying_material_len()).ok()?;
-    let session = SrtpSession::from_keying_material(profile, material.as_ref(), Role::Server).ok()?;
+    let material = state
+        .export_keying_material(EXPORTER, &[], profile.keying_material_len())
+        .ok()?;
+    let session =
+        SrtpSession::from_keying_material(profile, material.as_ref(), Role::Server).ok()?;
     (agreed == profile).then_some(session)
 }

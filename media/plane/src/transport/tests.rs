@@ -36,8 +36,16 @@ struct Check {
     priority: bool,
 }
 
-const PLAIN: Check = Check { use_candidate: false, controlled: false, unknown: None, priority: true };
-const NOMINATE: Check = Check { use_candidate: true, ..PLAIN };
+const PLAIN: Check = Check {
+    use_candidate: false,
+    controlled: false,
+    unknown: None,
+    priority: true,
+};
+const NOMINATE: Check = Check {
+    use_candidate: true,
+    ..PLAIN
+};
 
 /// A browser's side of the link.
 struct Client {
@@ -57,10 +65,16 @@ fn crypto() -> Arc<dyn rtc_crypto::RTCCryptoProvider> {
 }
 
 impl Client {
-    fn new(now: Instant, server: &Transport, expected: Fingerprint, profiles: Vec<SrtpProtectionProfile>) -> Client {
+    fn new(
+        now: Instant,
+        server: &Transport,
+        expected: Fingerprint,
+        profiles: Vec<SrtpProtectionProfile>,
+    ) -> Client {
         let crypto = crypto();
         let certificate =
-            Certificate::generate_self_signed(vec!["browser".into()], crypto.crypto()).expect("a certificate");
+            Certificate::generate_self_signed(vec!["browser".into()], crypto.crypto())
+                .expect("a certificate");
         let fingerprint = Fingerprint::of(&certificate.certificate[0], &crypto).expect("SHA-256");
         let verifier = crypto.clone();
         let config = ConfigBuilder::default()
@@ -71,15 +85,23 @@ impl Client {
             .with_extended_master_secret(ExtendedMasterSecretType::Require)
             .with_verify_peer_certificate(Some(Arc::new(move |chain: &[Vec<u8>], _: &_| {
                 let presented = Fingerprint::of(&chain[0], &verifier).expect("SHA-256");
-                if presented == expected { Ok(()) } else { Err(Error::ErrNoMatchingCertificateFingerprint) }
+                if presented == expected {
+                    Ok(())
+                } else {
+                    Err(Error::ErrNoMatchingCertificateFingerprint)
+                }
             })))
             .build(true, None)
             .expect("a good configuration");
         let mut dtls = Endpoint::new(address("10.0.0.9:5000"), TransportProtocol::UDP, None);
-        dtls.connect(now, address(SERVER), Arc::new(config), None).expect("a ClientHello");
+        dtls.connect(now, address(SERVER), Arc::new(config), None)
+            .expect("a ClientHello");
         Client {
             address: address("10.0.0.9:5000"),
-            local: IceCredentials { ufrag: "brow".into(), pwd: "a browser's password of 22+".into() },
+            local: IceCredentials {
+                ufrag: "brow".into(),
+                pwd: "a browser's password of 22+".into(),
+            },
             remote: server.local().clone(),
             dtls,
             flight: vec![],
@@ -90,11 +112,18 @@ impl Client {
     }
 
     fn parameters(&self) -> RemoteParameters {
-        RemoteParameters { ice: self.local.clone(), fingerprint: self.fingerprint }
+        RemoteParameters {
+            ice: self.local.clone(),
+            fingerprint: self.fingerprint,
+        }
     }
 
     fn check(&self, check: Check) -> Vec<u8> {
-        checks::build(&format!("{}:{}", self.remote.ufrag, self.local.ufrag), &self.remote.pwd, check)
+        checks::build(
+            &format!("{}:{}", self.remote.ufrag, self.local.ufrag),
+            &self.remote.pwd,
+            check,
+        )
     }
 
     fn path(&self) -> Path {
@@ -105,20 +134,37 @@ impl Client {
         if datagram[0] < 4 {
             return;
         }
-        let events = self.dtls.read(now, address(SERVER), None, BytesMut::from(datagram)).unwrap_or_default();
-        self.connected |= events.iter().any(|event| matches!(event, EndpointEvent::HandshakeComplete));
-        self.closed |= events.iter().any(|event| matches!(event, EndpointEvent::PeerClosed));
+        let events = self
+            .dtls
+            .read(now, address(SERVER), None, BytesMut::from(datagram))
+            .unwrap_or_default();
+        self.connected |= events
+            .iter()
+            .any(|event| matches!(event, EndpointEvent::HandshakeComplete));
+        self.closed |= events
+            .iter()
+            .any(|event| matches!(event, EndpointEvent::PeerClosed));
     }
 
     /// The SRTP contexts of the client: what it sends with, what it receives with.
     fn srtp(&self, profile: ProtectionProfile) -> (Context, Context) {
-        let state = self.dtls.get_connection_state(address(SERVER)).expect("a connection");
-        let mut config = rtc_srtp::config::Config { profile, ..Default::default() };
-        let material = state.export_keying_material("EXTRACTOR-dtls_srtp", &[], config.keying_material_len());
-        config.set_session_keys_from_keying_material(material.expect("keys").as_ref(), true).expect("the right length");
+        let state = self
+            .dtls
+            .get_connection_state(address(SERVER))
+            .expect("a connection");
+        let mut config = rtc_srtp::config::Config {
+            profile,
+            ..Default::default()
+        };
+        let material =
+            state.export_keying_material("EXTRACTOR-dtls_srtp", &[], config.keying_material_len());
+        config
+            .set_session_keys_from_keying_material(material.expect("keys").as_ref(), true)
+            .expect("the right length");
         let (keys, crypto) = (config.keys, crypto());
-        let context =
-            |key: &[u8], salt: &[u8]| Context::new(key, salt, profile, None, None, crypto.crypto()).expect("good keys");
+        let context = |key: &[u8], salt: &[u8]| {
+            Context::new(key, salt, profile, None, None, crypto.crypto()).expect("good keys")
+        };
         (
             context(&keys.local_master_key, &keys.local_master_salt),
             context(&keys.remote_master_key, &keys.remote_master_salt),
@@ -138,7 +184,10 @@ struct Link {
     loses: Box<dyn FnMut() -> bool>,
 }
 
-#[expect(clippy::disallowed_methods, reason = "virtual time has to start somewhere")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "virtual time has to start somewhere"
+)]
 fn start_of_time() -> Instant {
     Instant::now()
 }
@@ -148,7 +197,10 @@ fn address(text: &str) -> SocketAddr {
 }
 
 fn credentials(name: &str) -> IceCredentials {
-    IceCredentials { ufrag: format!("{name}-of-the-server"), pwd: format!("{name} password of the server") }
+    IceCredentials {
+        ufrag: format!("{name}-of-the-server"),
+        pwd: format!("{name} password of the server"),
+    }
 }
 
 impl Link {
@@ -165,7 +217,15 @@ impl Link {
         let expected = identity.fingerprint();
         let server = Transport::new(identity, credentials("first"), now);
         let client = Client::new(now, &server, expected, profiles);
-        Link { now, server, client, session: None, closed: None, selected: vec![], loses: Box::new(|| false) }
+        Link {
+            now,
+            server,
+            client,
+            session: None,
+            closed: None,
+            selected: vec![],
+            loses: Box::new(|| false),
+        }
     }
 
     /// A link whose handshake is complete.
@@ -191,7 +251,11 @@ impl Link {
             self.deliver_to_client();
             self.deliver_to_server();
             self.now += Duration::from_millis(10);
-            if self.server.poll_timeout().is_some_and(|due| due <= self.now) {
+            if self
+                .server
+                .poll_timeout()
+                .is_some_and(|due| due <= self.now)
+            {
                 self.server.handle_timeout(self.now);
             }
             // Errs once the client has closed or given up: then it has nothing to retransmit.
@@ -201,7 +265,9 @@ impl Link {
     }
 
     fn deliver_to_server(&mut self) {
-        let flight: Vec<_> = std::iter::from_fn(|| self.client.dtls.poll_transmit()).map(|sent| sent.message).collect();
+        let flight: Vec<_> = std::iter::from_fn(|| self.client.dtls.poll_transmit())
+            .map(|sent| sent.message)
+            .collect();
         if !flight.is_empty() {
             self.client.flight = flight.clone();
         }

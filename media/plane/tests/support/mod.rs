@@ -12,14 +12,17 @@ use rtc_dtls::crypto::Certificate;
 use rtc_dtls::endpoint::{Endpoint, EndpointEvent};
 use rtc_dtls::extension::extension_use_srtp::SrtpProtectionProfile;
 use rtc_shared::TransportProtocol;
-use rtc_stun::attributes::{ATTR_ICE_CONTROLLING, ATTR_PRIORITY, ATTR_USE_CANDIDATE, ATTR_USERNAME};
+use rtc_stun::attributes::{
+    ATTR_ICE_CONTROLLING, ATTR_PRIORITY, ATTR_USE_CANDIDATE, ATTR_USERNAME,
+};
 use rtc_stun::fingerprint::FINGERPRINT;
 use rtc_stun::integrity::MessageIntegrity;
 use rtc_stun::message::{BINDING_REQUEST, Message, Setter, TransactionId};
 use rtc_stun::textattrs::TextAttribute;
 use tongke_plane::ids::Ssrc;
 use tongke_plane::sdp::{
-    AcceptedCodec, Codec, ExtensionIds, MediaKind, Outgoing, PublishedMedia, SourcePair, SubscribedMedia,
+    AcceptedCodec, Codec, ExtensionIds, MediaKind, Outgoing, PublishedMedia, SourcePair,
+    SubscribedMedia,
 };
 use tongke_plane::transport::srtp::{Profile, Role, SrtpSession};
 use tongke_plane::transport::{Fingerprint, IceCredentials, RemoteParameters};
@@ -56,16 +59,29 @@ impl Client {
     pub fn new(now: Instant, address: SocketAddr, remote: IceCredentials) -> Client {
         let crypto = rtc_crypto::default_provider().expect("a provider is compiled in");
         let certificate =
-            Certificate::generate_self_signed(vec!["browser".into()], crypto.crypto()).expect("a certificate");
-        let hash = crypto.crypto().hash(HashAlgorithm::Sha256, &certificate.certificate[0]).expect("SHA-256");
+            Certificate::generate_self_signed(vec!["browser".into()], crypto.crypto())
+                .expect("a certificate");
+        let hash = crypto
+            .crypto()
+            .hash(HashAlgorithm::Sha256, &certificate.certificate[0])
+            .expect("SHA-256");
         let fingerprint = Fingerprint(hash.as_slice().try_into().expect("32 bytes"));
         let server: SocketAddr = "10.0.0.1:8189".parse().expect("an address");
         let mut dtls = Endpoint::new(address, TransportProtocol::UDP, None);
-        dtls.connect(now, server, Arc::new(dtls_config(crypto, certificate)), None).expect("a ClientHello");
+        dtls.connect(
+            now,
+            server,
+            Arc::new(dtls_config(crypto, certificate)),
+            None,
+        )
+        .expect("a ClientHello");
         Client {
             address,
             server,
-            local: IceCredentials { ufrag: "brow".into(), pwd: "a browser's password of 22+".into() },
+            local: IceCredentials {
+                ufrag: "brow".into(),
+                pwd: "a browser's password of 22+".into(),
+            },
             remote,
             fingerprint,
             dtls,
@@ -77,19 +93,29 @@ impl Client {
 
     /// What its description says of it.
     pub fn parameters(&self) -> RemoteParameters {
-        RemoteParameters { ice: self.local.clone(), fingerprint: self.fingerprint }
+        RemoteParameters {
+            ice: self.local.clone(),
+            fingerprint: self.fingerprint,
+        }
     }
 
     /// What it sends now.
     pub fn poll(&mut self, now: Instant) -> Vec<Vec<u8>> {
         let mut out = std::mem::take(&mut self.pending);
         if now >= self.next_check {
-            self.next_check = now + if self.session.is_some() { CHECK_PERIOD } else { Duration::from_millis(200) };
+            self.next_check = now
+                + if self.session.is_some() {
+                    CHECK_PERIOD
+                } else {
+                    Duration::from_millis(200)
+                };
             out.push(self.check());
         }
         // Errs once it has closed: then it has nothing to retransmit.
         let _ = self.dtls.handle_timeout(self.server, now);
-        out.extend(std::iter::from_fn(|| self.dtls.poll_transmit()).map(|sent| sent.message.to_vec()));
+        out.extend(
+            std::iter::from_fn(|| self.dtls.poll_transmit()).map(|sent| sent.message.to_vec()),
+        );
         out
     }
 
@@ -98,7 +124,11 @@ impl Client {
         if datagram[0] < 20 {
             return;
         }
-        for event in self.dtls.read(now, self.server, None, BytesMut::from(datagram)).unwrap_or_default() {
+        for event in self
+            .dtls
+            .read(now, self.server, None, BytesMut::from(datagram))
+            .unwrap_or_default()
+        {
             if matches!(event, EndpointEvent::HandshakeComplete) {
                 self.session = Some(Box::new(self.keys()));
             }
@@ -106,9 +136,13 @@ impl Client {
     }
 
     fn keys(&self) -> SrtpSession {
-        let state = self.dtls.get_connection_state(self.server).expect("a connection");
+        let state = self
+            .dtls
+            .get_connection_state(self.server)
+            .expect("a connection");
         let profile = Profile::AeadAes128Gcm;
-        let material = state.export_keying_material("EXTRACTOR-dtls_srtp", &[], profile.keying_material_len());
+        let material =
+            state.export_keying_material("EXTRACTOR-dtls_srtp", &[], profile.keying_material_len());
         SrtpSession::from_keying_material(profile, material.expect("keys").as_ref(), Role::Client)
             .expect("the right length")
     }
@@ -116,21 +150,30 @@ impl Client {
     fn check(&self) -> Vec<u8> {
         let crypto = rtc_crypto::default_provider().expect("a provider is compiled in");
         let mut message = Message::new();
-        message.build(&[Box::new(TransactionId::new()), Box::new(BINDING_REQUEST)]).expect("a header");
+        message
+            .build(&[Box::new(TransactionId::new()), Box::new(BINDING_REQUEST)])
+            .expect("a header");
         let username = format!("{}:{}", self.remote.ufrag, self.local.ufrag);
-        TextAttribute::new(ATTR_USERNAME, username).add_to(&mut message).expect("a username");
+        TextAttribute::new(ATTR_USERNAME, username)
+            .add_to(&mut message)
+            .expect("a username");
         message.add(ATTR_PRIORITY, &1_845_501_695_u32.to_be_bytes());
         message.add(ATTR_ICE_CONTROLLING, &[7; 8]);
         message.add(ATTR_USE_CANDIDATE, &[]);
-        let integrity =
-            MessageIntegrity::new_short_term_integrity_with_provider(self.remote.pwd.clone(), crypto.crypto());
+        let integrity = MessageIntegrity::new_short_term_integrity_with_provider(
+            self.remote.pwd.clone(),
+            crypto.crypto(),
+        );
         integrity.add_to(&mut message).expect("a key");
         FINGERPRINT.add_to(&mut message).expect("room");
         message.raw
     }
 }
 
-fn dtls_config(crypto: Arc<dyn RTCCryptoProvider>, certificate: Certificate) -> rtc_dtls::config::HandshakeConfig {
+fn dtls_config(
+    crypto: Arc<dyn RTCCryptoProvider>,
+    certificate: Certificate,
+) -> rtc_dtls::config::HandshakeConfig {
     ConfigBuilder::default()
         .with_crypto_provider(crypto)
         .with_certificates(vec![certificate])
@@ -143,7 +186,10 @@ fn dtls_config(crypto: Arc<dyn RTCCryptoProvider>, certificate: Certificate) -> 
 
 /// What a publisher's description would say of one m-line; layers are old-style (by SSRC) where there are several.
 pub fn published(kind: MediaKind, codec: Codec, sources: &[(u32, u32)]) -> PublishedMedia {
-    let pair = |(primary, rtx): &(u32, u32)| SourcePair { primary: Ssrc(*primary), rtx: Some(Ssrc(*rtx)) };
+    let pair = |(primary, rtx): &(u32, u32)| SourcePair {
+        primary: Ssrc(*primary),
+        rtx: Some(Ssrc(*rtx)),
+    };
     PublishedMedia {
         mid: if kind == MediaKind::Audio { "a" } else { "v" }.into(),
         mline: 0,
@@ -153,7 +199,10 @@ pub fn published(kind: MediaKind, codec: Codec, sources: &[(u32, u32)]) -> Publi
         rtx_pt: (kind == MediaKind::Video).then_some(payload_type(codec) + 1),
         red_pt: None,
         clock_rate: codec.clock_rate(),
-        extensions: ExtensionIds { transport_cc: Some(TWCC_ID), ..ExtensionIds::default() },
+        extensions: ExtensionIds {
+            transport_cc: Some(TWCC_ID),
+            ..ExtensionIds::default()
+        },
         rids: vec![],
         sources: sources.iter().map(pair).collect(),
         stream: None,
@@ -178,7 +227,10 @@ pub fn subscribed(nth: usize, kind: MediaKind, outgoing: Outgoing) -> Subscribed
         kind,
         codecs: codecs.into_iter().map(accept).collect(),
         red_pt: None,
-        extensions: ExtensionIds { transport_cc: Some(TWCC_ID), ..ExtensionIds::default() },
+        extensions: ExtensionIds {
+            transport_cc: Some(TWCC_ID),
+            ..ExtensionIds::default()
+        },
         outgoing,
     }
 }
@@ -220,7 +272,10 @@ impl Packet<'_> {
         let len = bytes.len();
         bytes.resize(len + 20, 0);
         let session = client.session.as_mut().expect("a connected client");
-        let sealed = session.outbound.rtp.protect(&mut bytes, 20, len, (self.seq >> 16) as u32);
+        let sealed = session
+            .outbound
+            .rtp
+            .protect(&mut bytes, 20, len, (self.seq >> 16) as u32);
         bytes.truncate(sealed);
         bytes
     }
@@ -228,6 +283,7 @@ impl Packet<'_> {
 
 /// The transport-wide number of a datagram that [`tongke_plane`] built for a test subscriber; header extensions are not encrypted.
 pub fn twcc_of(datagram: &[u8]) -> Option<u16> {
-    let is_rtp = datagram.len() > 20 && datagram[0] & 0x90 == 0x90 && !(192..=223).contains(&datagram[1]);
+    let is_rtp =
+        datagram.len() > 20 && datagram[0] & 0x90 == 0x90 && !(192..=223).contains(&datagram[1]);
     is_rtp.then(|| u16::from_be_bytes([datagram[17], datagram[18]]))
 }

@@ -48,7 +48,12 @@ pub struct Line {
 
 impl Line {
     pub fn new(spec: LineSpec) -> Line {
-        Line { spec, up: vec![], down: vec![], busy_until: None }
+        Line {
+            spec,
+            up: vec![],
+            down: vec![],
+            busy_until: None,
+        }
     }
 
     /// The peer sends.
@@ -81,11 +86,21 @@ impl Line {
     }
 }
 
-fn carry(spec: &LineSpec, wire: &mut Vec<(Instant, Vec<u8>)>, sent: Instant, datagram: Vec<u8>, rng: &mut StdRng) {
+fn carry(
+    spec: &LineSpec,
+    wire: &mut Vec<(Instant, Vec<u8>)>,
+    sent: Instant,
+    datagram: Vec<u8>,
+    rng: &mut StdRng,
+) {
     if spec.dead || rng.random_bool(spec.loss) {
         return;
     }
-    let copies = if rng.random_bool(spec.duplicates) { 2 } else { 1 };
+    let copies = if rng.random_bool(spec.duplicates) {
+        2
+    } else {
+        1
+    };
     for _ in 0..copies {
         let jitter = spec.jitter.mul_f64(rng.random::<f64>());
         wire.push((sent + spec.delay + jitter, datagram.clone()));

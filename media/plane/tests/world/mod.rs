@@ -59,7 +59,10 @@ impl World {
         let wall = WallClock::new(now, Duration::from_secs(1_800_000_000));
         let shards = (0..shards).map(|index| {
             let counters = Arc::new(Counters::default());
-            (Shard::new(index, counters.clone(), wall, Ssrc(index as u32 + 1)), counters)
+            (
+                Shard::new(index, counters.clone(), wall, Ssrc(index as u32 + 1)),
+                counters,
+            )
         });
         World {
             now,
@@ -77,7 +80,13 @@ impl World {
     }
 
     /// A teacher or room that sends `layers` of one codec; its only track has the number of its peer.
-    pub fn publish(&mut self, shard: usize, codec: Codec, layers: usize, line: LineSpec) -> TrackId {
+    pub fn publish(
+        &mut self,
+        shard: usize,
+        codec: Codec,
+        layers: usize,
+        line: LineSpec,
+    ) -> TrackId {
         self.publish_motif(shard, codec, Motif::Person, layers, line)
     }
 
@@ -86,13 +95,32 @@ impl World {
         self.publish_motif(shard, Codec::H264, Motif::Screen, 2, line)
     }
 
-    fn publish_motif(&mut self, shard: usize, codec: Codec, motif: Motif, layers: usize, line: LineSpec) -> TrackId {
+    fn publish_motif(
+        &mut self,
+        shard: usize,
+        codec: Codec,
+        motif: Motif,
+        layers: usize,
+        line: LineSpec,
+    ) -> TrackId {
         let (peer, transport, client) = self.join();
         let track = TrackId(peer.0);
         let publisher = Publisher::new(client, codec, motif, layers, self.now);
-        let kind = if codec == Codec::Opus { MediaKind::Audio } else { MediaKind::Video };
+        let kind = if codec == Codec::Opus {
+            MediaKind::Audio
+        } else {
+            MediaKind::Video
+        };
         let media = vec![(track, published(kind, codec, &publisher.sources()))];
-        self.command(shard, Command::AddPublisher { peer, lesson: LessonId(1), transport, media });
+        self.command(
+            shard,
+            Command::AddPublisher {
+                peer,
+                lesson: LessonId(1),
+                transport,
+                media,
+            },
+        );
         self.home.insert(peer, shard);
         self.publishers.insert(peer, (publisher, Line::new(line)));
         track
@@ -103,11 +131,31 @@ impl World {
         let (peer, transport, client) = self.join();
         let remote = client.parameters();
         let specs = (0..slots.len()).map(|nth| slot_spec(peer, nth)).collect();
-        self.command(shard, Command::AddSubscriber { peer, lesson: LessonId(1), transport, slots: specs });
-        let media = slots.iter().enumerate().map(|(nth, kind)| subscribed(nth, *kind, outgoing(peer, nth))).collect();
-        self.command(shard, Command::Accept { peer, remote, media });
+        self.command(
+            shard,
+            Command::AddSubscriber {
+                peer,
+                lesson: LessonId(1),
+                transport,
+                slots: specs,
+            },
+        );
+        let media = slots
+            .iter()
+            .enumerate()
+            .map(|(nth, kind)| subscribed(nth, *kind, outgoing(peer, nth)))
+            .collect();
+        self.command(
+            shard,
+            Command::Accept {
+                peer,
+                remote,
+                media,
+            },
+        );
         self.home.insert(peer, shard);
-        self.subscribers.insert(peer, (Subscriber::new(client, self.now), Line::new(line)));
+        self.subscribers
+            .insert(peer, (Subscriber::new(client, self.now), Line::new(line)));
         peer
     }
 
@@ -118,9 +166,19 @@ impl World {
             self.import(*track, shard);
         }
         let slots = shown.iter().map(|(track, priority, max_layer)| {
-            Some(Shown { track: *track, priority: *priority, max_layer: *max_layer })
+            Some(Shown {
+                track: *track,
+                priority: *priority,
+                max_layer: *max_layer,
+            })
         });
-        self.command(shard, Command::Assign { peer, slots: slots.collect() });
+        self.command(
+            shard,
+            Command::Assign {
+                peer,
+                slots: slots.collect(),
+            },
+        );
     }
 
     /// Lets time pass.
@@ -144,12 +202,19 @@ impl World {
     /// When a track's publisher made its first frame, and from one frame to the next.
     pub fn frames_of(&self, track: TrackId) -> (Instant, Duration) {
         let (publisher, _) = &self.publishers[&PeerId(track.0)];
-        (publisher.first_frame.expect("it publishes"), publisher.period())
+        (
+            publisher.first_frame.expect("it publishes"),
+            publisher.period(),
+        )
     }
 
     /// Forgets what a subscriber got so far, to measure from now on.
     pub fn measure_from_now(&mut self, peer: PeerId) {
-        self.subscribers.get_mut(&peer).expect("a subscriber").0.forget();
+        self.subscribers
+            .get_mut(&peer)
+            .expect("a subscriber")
+            .0
+            .forget();
     }
 
     /// Changes the line of a peer.
@@ -168,13 +233,19 @@ impl World {
     /// When a peer was closed.
     pub fn closed_at(&self, peer: PeerId) -> Option<Duration> {
         let is_it = |event: &Event| matches!(event, Event::PeerClosed { peer: closed, .. } if *closed == peer);
-        self.events.iter().find(|(_, event)| is_it(event)).map(|(at, _)| *at)
+        self.events
+            .iter()
+            .find(|(_, event)| is_it(event))
+            .map(|(at, _)| *at)
     }
 
     fn join(&mut self) -> (PeerId, Box<Transport>, Client) {
         self.last_peer += 1;
         let peer = PeerId(self.last_peer);
-        let ice = IceCredentials { ufrag: format!("server{:06}", peer.0), pwd: "the server's password of 22+".into() };
+        let ice = IceCredentials {
+            ufrag: format!("server{:06}", peer.0),
+            pwd: "the server's password of 22+".into(),
+        };
         let address = SocketAddr::from(([10, 1, (peer.0 >> 8) as u8, peer.0 as u8], 5_000));
         let client = Client::new(self.now, address, ice.clone());
         let mut transport = Box::new(Transport::new(self.identity.clone(), ice, self.now));
@@ -189,13 +260,25 @@ impl World {
 
     fn import(&mut self, track: TrackId, shard: usize) {
         let owner = self.home[&PeerId(track.0)];
-        let (publisher, _) = &mut self.publishers.get_mut(&PeerId(track.0)).expect("a track of a publisher");
+        let (publisher, _) = &mut self
+            .publishers
+            .get_mut(&PeerId(track.0))
+            .expect("a track of a publisher");
         if owner == shard || !publisher.imported.insert(shard) {
             return;
         }
         let (codec, layers) = (publisher.codec, publisher.sources().len());
         let (sink, source) = rtrb::RingBuffer::new(1_024);
-        self.command(shard, Command::Import { track, codec, layers, owner, source });
+        self.command(
+            shard,
+            Command::Import {
+                track,
+                codec,
+                layers,
+                owner,
+                source,
+            },
+        );
         self.command(owner, Command::Export { track, shard, sink });
     }
 
@@ -210,7 +293,8 @@ impl World {
             for mut datagram in line.arrived_up(now) {
                 let is_media = datagram[0] >= 128 && !tongke_plane::rtp::is_rtcp(&datagram);
                 let shard = &mut self.shards[at].0;
-                let ((), made) = allocations::during(|| shard.handle_datagram(now, address, &mut datagram));
+                let ((), made) =
+                    allocations::during(|| shard.handle_datagram(now, address, &mut datagram));
                 self.allocations += if is_media { made } else { 0 };
             }
         }
@@ -221,7 +305,9 @@ impl World {
                 line.up(now, datagram, &mut self.rng);
             }
             for mut datagram in line.arrived_up(now) {
-                self.shards[at].0.handle_datagram(now, address, &mut datagram);
+                self.shards[at]
+                    .0
+                    .handle_datagram(now, address, &mut datagram);
             }
         }
         self.run_shards();
@@ -244,7 +330,13 @@ impl World {
         let mut arena = SendArena::new();
         for (shard, _) in &mut self.shards {
             while let Some((peer, step)) = shard.poll_handshake() {
-                shard.handle_command(now, Command::Handshake { peer, progress: Box::new(step.run()) });
+                shard.handle_command(
+                    now,
+                    Command::Handshake {
+                        peer,
+                        progress: Box::new(step.run()),
+                    },
+                );
             }
             shard.handle_imports();
             shard.handle_timeout(now);
@@ -252,10 +344,16 @@ impl World {
                 let (more, made) = allocations::during(|| shard.poll_output(now, &mut arena));
                 self.allocations += made;
                 for (to, datagram) in arena.datagrams() {
-                    let publisher =
-                        self.publishers.values_mut().find(|(p, _)| p.client.address == to).map(|(_, line)| line);
-                    let subscriber =
-                        self.subscribers.values_mut().find(|(s, _)| s.client.address == to).map(|(_, line)| line);
+                    let publisher = self
+                        .publishers
+                        .values_mut()
+                        .find(|(p, _)| p.client.address == to)
+                        .map(|(_, line)| line);
+                    let subscriber = self
+                        .subscribers
+                        .values_mut()
+                        .find(|(s, _)| s.client.address == to)
+                        .map(|(_, line)| line);
                     let line = publisher.or(subscriber).expect("datagrams go to peers");
                     line.down(now, datagram.to_vec(), &mut self.rng);
                 }
@@ -267,7 +365,8 @@ impl World {
             let _ = shard.take_wakes();
             requests.extend(std::iter::from_fn(|| shard.poll_request()));
             let at = now - self.start;
-            self.events.extend(std::iter::from_fn(|| shard.poll_event()).map(|event| (at, event)));
+            self.events
+                .extend(std::iter::from_fn(|| shard.poll_event()).map(|event| (at, event)));
         }
         for (shard, request) in requests {
             self.command(shard, request);
@@ -277,7 +376,12 @@ impl World {
 
 fn outgoing(peer: PeerId, nth: usize) -> Outgoing {
     let ssrc = 1_000_000 + peer.0 as u32 * 100 + nth as u32 * 2;
-    Outgoing { ssrc: Ssrc(ssrc), rtx_ssrc: Ssrc(ssrc + 1), stream: "s".into(), track: format!("t{nth}") }
+    Outgoing {
+        ssrc: Ssrc(ssrc),
+        rtx_ssrc: Ssrc(ssrc + 1),
+        stream: "s".into(),
+        track: format!("t{nth}"),
+    }
 }
 
 fn slot_spec(peer: PeerId, nth: usize) -> SlotSpec {
@@ -296,5 +400,8 @@ fn slot_spec(peer: PeerId, nth: usize) -> SlotSpec {
         first_rtx_seq: 32_700,
         first_time: u32::MAX - 90_000,
     };
-    SlotSpec { mid: nth.to_string(), forward }
+    SlotSpec {
+        mid: nth.to_string(),
+        forward,
+    }
 }

@@ -27,13 +27,24 @@ const CONTENT: usize = 8;
 impl Content {
     fn bytes(self) -> [u8; CONTENT] {
         let [a, b, c, d] = self.frame.to_be_bytes();
-        [a, b, c, d, self.part, self.parts, self.layer, u8::from(self.keyframe)]
+        [
+            a,
+            b,
+            c,
+            d,
+            self.part,
+            self.parts,
+            self.layer,
+            u8::from(self.keyframe),
+        ]
     }
 
     /// Reads it back from a payload that this module made.
     pub fn read(codec: Codec, payload: &[u8]) -> Content {
         let at = header_len(codec);
-        let bytes: [u8; CONTENT] = payload[at..at + CONTENT].try_into().expect("a test payload");
+        let bytes: [u8; CONTENT] = payload[at..at + CONTENT]
+            .try_into()
+            .expect("a test payload");
         Content {
             frame: u32::from_be_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]),
             part: bytes[4],
@@ -90,7 +101,13 @@ pub struct Publisher {
 }
 
 impl Publisher {
-    pub fn new(client: Client, codec: Codec, motif: Motif, layers: usize, now: Instant) -> Publisher {
+    pub fn new(
+        client: Client,
+        codec: Codec,
+        motif: Motif,
+        layers: usize,
+        now: Instant,
+    ) -> Publisher {
         let layers = (0..layers as u32).map(|n| Layer {
             ssrc: 10 + 2 * n,
             seq: 65_500 + u64::from(n),
@@ -116,7 +133,10 @@ impl Publisher {
 
     /// Media and repair SSRC of each layer.
     pub fn sources(&self) -> Vec<(u32, u32)> {
-        self.layers.iter().map(|layer| (layer.ssrc, layer.ssrc + 1)).collect()
+        self.layers
+            .iter()
+            .map(|layer| (layer.ssrc, layer.ssrc + 1))
+            .collect()
     }
 
     /// Everything it sends now.
@@ -127,7 +147,8 @@ impl Publisher {
         }
         self.first_frame.get_or_insert(now);
         self.next_frame = now + self.period();
-        let ticks = ((now - start).as_micros() * u128::from(self.codec.clock_rate()) / 1_000_000) as u32;
+        let ticks =
+            ((now - start).as_micros() * u128::from(self.codec.clock_rate()) / 1_000_000) as u32;
         for layer in 0..self.layers.len() {
             self.send_frame(layer, ticks, &mut out);
         }
@@ -162,12 +183,19 @@ impl Publisher {
     }
 
     fn send_frame(&mut self, nth: usize, ticks: u32, out: &mut Vec<Vec<u8>>) {
-        let keyframe = self.codec != Codec::Opus && std::mem::take(&mut self.layers[nth].keyframe_wanted);
+        let keyframe =
+            self.codec != Codec::Opus && std::mem::take(&mut self.layers[nth].keyframe_wanted);
         let (parts, size) = self.shape(nth, keyframe);
         let layer = &mut self.layers[nth];
         layer.picture_id = (layer.picture_id + 1) & 0x7FFF;
         for part in 0..parts {
-            let content = Content { frame: self.frame, part, parts, layer: nth as u8, keyframe };
+            let content = Content {
+                frame: self.frame,
+                part,
+                parts,
+                layer: nth as u8,
+                keyframe,
+            };
             let mut payload = codec_header(self.codec, content, layer.picture_id);
             payload.extend(content.bytes());
             payload.resize(size, 0x55);
@@ -196,12 +224,20 @@ impl Publisher {
         if datagram[0] < 64 {
             return self.client.handle(now, &datagram);
         }
-        let Some(session) = &mut self.client.session else { return };
-        let Ok(len) = session.inbound.unprotect_rtcp(&mut datagram) else { return };
+        let Some(session) = &mut self.client.session else {
+            return;
+        };
+        let Ok(len) = session.inbound.unprotect_rtcp(&mut datagram) else {
+            return;
+        };
         for packet in parse(&datagram[..len]) {
             match packet.expect("our own RTCP is well-formed") {
                 Rtcp::Pli { media, .. } => {
-                    let layer = self.layers.iter_mut().find(|layer| layer.ssrc == media.0).expect("a PLI for a layer");
+                    let layer = self
+                        .layers
+                        .iter_mut()
+                        .find(|layer| layer.ssrc == media.0)
+                        .expect("a PLI for a layer");
                     layer.keyframe_wanted = true;
                 }
                 Rtcp::Nack(nack) => {
@@ -214,9 +250,15 @@ impl Publisher {
     }
 
     fn resend(&mut self, ssrc: u32, lost: &[u16]) {
-        let layer = self.layers.iter_mut().find(|layer| layer.ssrc == ssrc).expect("a NACK for a layer");
+        let layer = self
+            .layers
+            .iter_mut()
+            .find(|layer| layer.ssrc == ssrc)
+            .expect("a NACK for a layer");
         for wire in lost {
-            let Some((_, rtp_time, marker, payload)) = layer.kept.iter().find(|(seq, ..)| *seq as u16 == *wire) else {
+            let Some((_, rtp_time, marker, payload)) =
+                layer.kept.iter().find(|(seq, ..)| *seq as u16 == *wire)
+            else {
                 continue;
             };
             let mut repair = wire.to_be_bytes().to_vec();
@@ -251,7 +293,14 @@ fn codec_header(codec: Codec, content: Content, picture_id: u16) -> Vec<u8> {
         Codec::Vp8 => {
             let [high, low] = picture_id.to_be_bytes();
             let start = if content.part == 0 { 0x10 } else { 0 };
-            vec![0x80 | start, 0xC0, high | 0x80, low, picture_id as u8, u8::from(!content.keyframe)]
+            vec![
+                0x80 | start,
+                0xC0,
+                high | 0x80,
+                low,
+                picture_id as u8,
+                u8::from(!content.keyframe),
+            ]
         }
         Codec::Vp9 | Codec::Av1 => panic!("no test sends {codec:?}"),
     }

@@ -52,12 +52,17 @@ impl Subscriber {
 
     /// The only stream of a codec that it gets.
     pub fn stream(&self, codec: Codec) -> &Received {
-        self.streams.values().find(|stream| stream.codec == codec).expect("a stream of that codec")
+        self.streams
+            .values()
+            .find(|stream| stream.codec == codec)
+            .expect("a stream of that codec")
     }
 
     /// Whether anything of a codec came.
     pub fn has(&self, codec: Codec) -> bool {
-        self.streams.values().any(|stream| stream.codec == codec && !stream.packets.is_empty())
+        self.streams
+            .values()
+            .any(|stream| stream.codec == codec && !stream.packets.is_empty())
     }
 
     pub fn forget(&mut self) {
@@ -76,20 +81,32 @@ impl Subscriber {
         let mut space = vec![0; 1_300];
         let mut compound = Compound::new(&mut space[..1_200]);
         if self.feedback.is_due(now) {
-            self.feedback.write(Ssrc(7), Ssrc(8), &mut compound, now).expect("room for feedback");
+            self.feedback
+                .write(Ssrc(7), Ssrc(8), &mut compound, now)
+                .expect("room for feedback");
         }
-        for (ssrc, stream) in self.streams.iter_mut().filter(|(_, stream)| self.nacks && stream.codec != Codec::Opus) {
+        for (ssrc, stream) in self
+            .streams
+            .iter_mut()
+            .filter(|(_, stream)| self.nacks && stream.codec != Codec::Opus)
+        {
             let mut missing = [SeqNo(0); 64];
             let polled = stream.nack.poll(now, &mut missing);
             if polled.requested > 0 {
                 let lost = missing[..polled.requested].iter().map(|seq| seq.wire());
-                compound.nack(Ssrc(7), Ssrc(*ssrc), lost).expect("room for a NACK");
+                compound
+                    .nack(Ssrc(7), Ssrc(*ssrc), lost)
+                    .expect("room for a NACK");
             }
         }
         let len = compound.len();
         if len > 0 {
             let session = self.client.session.as_mut().expect("connected");
-            let sealed = session.outbound.rtcp.protect(&mut space, len).expect("a fresh key");
+            let sealed = session
+                .outbound
+                .rtcp
+                .protect(&mut space, len)
+                .expect("a fresh key");
             space.truncate(sealed);
             out.push(space);
         }
@@ -106,18 +123,34 @@ impl Subscriber {
         if let Some(number) = twcc_of(&datagram) {
             self.feedback.received(number, now);
         }
-        let Some(session) = &mut self.client.session else { return };
+        let Some(session) = &mut self.client.session else {
+            return;
+        };
         // A datagram that the line repeated is a replay.
-        let Ok(opened) = session.inbound.unprotect_rtp(&mut datagram) else { return };
-        let packet = RtpPacket::parse(&datagram[..opened.len]).expect("the plane writes well-formed RTP");
+        let Ok(opened) = session.inbound.unprotect_rtp(&mut datagram) else {
+            return;
+        };
+        let packet =
+            RtpPacket::parse(&datagram[..opened.len]).expect("the plane writes well-formed RTP");
         let all = [Codec::Opus, Codec::H264, Codec::Vp8];
-        if let Some(codec) = all.into_iter().find(|codec| payload_type(*codec) == packet.payload_type()) {
-            let stream = self.streams.entry(packet.ssrc().0).or_insert_with(|| Received::new(codec));
+        if let Some(codec) = all
+            .into_iter()
+            .find(|codec| payload_type(*codec) == packet.payload_type())
+        {
+            let stream = self
+                .streams
+                .entry(packet.ssrc().0)
+                .or_insert_with(|| Received::new(codec));
             stream.take(opened.seq, packet.timestamp(), packet.payload(), now);
             return;
         }
-        let Some((wire, payload)) = rtx::original(packet.payload()) else { return };
-        let stream = self.streams.get_mut(&(packet.ssrc().0 - 1)).expect("a repair of a stream that came");
+        let Some((wire, payload)) = rtx::original(packet.payload()) else {
+            return;
+        };
+        let stream = self
+            .streams
+            .get_mut(&(packet.ssrc().0 - 1))
+            .expect("a repair of a stream that came");
         assert_eq!(packet.payload_type(), payload_type(stream.codec) + 1);
         let seq = stream.newest.nearest(wire);
         stream.take(seq, packet.timestamp(), payload, now);
@@ -141,22 +174,31 @@ impl Received {
         self.newest = self.newest.max(seq);
         let content = Content::read(self.codec, payload);
         if self.codec == Codec::Vp8 {
-            let picture = vp8::describe(payload).and_then(|info| info.vp8).expect("a picture id");
+            let picture = vp8::describe(payload)
+                .and_then(|info| info.vp8)
+                .expect("a picture id");
             self.pictures.insert(seq, picture.picture_id);
         }
         let before = self.packets.insert(seq, (rtp_time, content, now));
-        self.conflicts += usize::from(before.is_some_and(|(time, held, _)| (time, held) != (rtp_time, content)));
+        self.conflicts +=
+            usize::from(before.is_some_and(|(time, held, _)| (time, held) != (rtp_time, content)));
     }
 
     /// When the first packet came.
     pub fn first_at(&self) -> Instant {
-        self.packets.values().map(|(_, _, at)| *at).min().expect("packets")
+        self.packets
+            .values()
+            .map(|(_, _, at)| *at)
+            .min()
+            .expect("packets")
     }
 
     /// Numbers between the first and the last packet that never came.
     pub fn holes(&self) -> u64 {
-        let (Some((first, _)), Some((last, _))) = (self.packets.first_key_value(), self.packets.last_key_value())
-        else {
+        let (Some((first, _)), Some((last, _))) = (
+            self.packets.first_key_value(),
+            self.packets.last_key_value(),
+        ) else {
             return 0;
         };
         (*last - *first) + 1 - self.packets.len() as u64
@@ -166,10 +208,15 @@ impl Received {
     pub fn frames(&self) -> (usize, usize) {
         let mut parts: HashMap<(u8, u32), (HashSet<u8>, u8)> = HashMap::new();
         for (_, content, _) in self.packets.values() {
-            let frame = parts.entry((content.layer, content.frame)).or_insert((HashSet::new(), content.parts));
+            let frame = parts
+                .entry((content.layer, content.frame))
+                .or_insert((HashSet::new(), content.parts));
             frame.0.insert(content.part);
         }
-        let whole = parts.values().filter(|(have, parts)| have.len() == usize::from(*parts)).count();
+        let whole = parts
+            .values()
+            .filter(|(have, parts)| have.len() == usize::from(*parts))
+            .count();
         (whole, parts.len())
     }
 
@@ -177,17 +224,29 @@ impl Received {
     pub fn delays(&self, (first, period): (Instant, Duration)) -> BTreeMap<u32, (Duration, u8)> {
         let mut frames: BTreeMap<(u32, u8), (HashSet<u8>, u8, Instant)> = BTreeMap::new();
         for (_, content, at) in self.packets.values() {
-            let frame = frames.entry((content.frame, content.layer)).or_insert((HashSet::new(), content.parts, *at));
+            let frame = frames.entry((content.frame, content.layer)).or_insert((
+                HashSet::new(),
+                content.parts,
+                *at,
+            ));
             frame.0.insert(content.part);
             frame.2 = frame.2.max(*at);
         }
-        let whole = frames.into_iter().filter(|(_, (have, parts, _))| have.len() == usize::from(*parts));
-        whole.map(|((frame, _), (_, parts, at))| (frame, (at - (first + period * frame), parts))).collect()
+        let whole = frames
+            .into_iter()
+            .filter(|(_, (have, parts, _))| have.len() == usize::from(*parts));
+        whole
+            .map(|((frame, _), (_, parts, at))| (frame, (at - (first + period * frame), parts)))
+            .collect()
     }
 
     /// The layers in the order in which they were shown.
     pub fn layers(&self) -> Vec<u8> {
-        let mut layers: Vec<u8> = self.packets.values().map(|(_, content, _)| content.layer).collect();
+        let mut layers: Vec<u8> = self
+            .packets
+            .values()
+            .map(|(_, content, _)| content.layer)
+            .collect();
         layers.dedup();
         layers
     }
@@ -199,15 +258,25 @@ impl Received {
         for (seq, (time, content, _)) in &self.packets {
             if let Some((last_time, last)) = before {
                 let forward = time.wrapping_sub(last_time) as i32;
-                assert!(forward >= 0, "{seq:?}: time goes back by {} ticks", -forward);
+                assert!(
+                    forward >= 0,
+                    "{seq:?}: time goes back by {} ticks",
+                    -forward
+                );
                 let changed = last.layer != content.layer;
-                assert!(!changed || content.keyframe && content.part == 0, "{seq:?}: {last:?} → {content:?}");
+                assert!(
+                    !changed || content.keyframe && content.part == 0,
+                    "{seq:?}: {last:?} → {content:?}"
+                );
                 assert!(
                     forward > 0 || (last.frame, last.layer) == (content.frame, content.layer),
                     "{seq:?}: two frames at one time"
                 );
             } else {
-                assert!(self.codec == Codec::Opus || content.keyframe, "begins with {content:?}");
+                assert!(
+                    self.codec == Codec::Opus || content.keyframe,
+                    "begins with {content:?}"
+                );
             }
             before = Some((*time, *content));
         }

@@ -34,11 +34,15 @@ pub(super) struct Av1 {
 
 impl Payload for Av1 {
     fn starts_frame(&self, payload: &[u8]) -> bool {
-        payload.first().is_some_and(|header| header & NEW_SEQUENCE != 0 && header & CONTINUES == 0)
+        payload
+            .first()
+            .is_some_and(|header| header & NEW_SEQUENCE != 0 && header & CONTINUES == 0)
     }
 
     fn add(&mut self, payload: &[u8]) -> Result<(), Malformed> {
-        let (header, mut rest) = payload.split_first().ok_or(Malformed("an AV1 payload is empty"))?;
+        let (header, mut rest) = payload
+            .split_first()
+            .ok_or(Malformed("an AV1 payload is empty"))?;
         if (header & CONTINUES != 0) != self.partial.is_some() {
             return Err(Malformed("an AV1 OBU continues out of turn"));
         }
@@ -46,7 +50,11 @@ impl Payload for Av1 {
         let mut index = 0;
         while !rest.is_empty() {
             index += 1;
-            let (element, tail) = if index == count { (rest, &rest[rest.len()..]) } else { split_element(rest)? };
+            let (element, tail) = if index == count {
+                (rest, &rest[rest.len()..])
+            } else {
+                split_element(rest)?
+            };
             rest = tail;
             self.add_element(element, rest.is_empty() && header & CONTINUED != 0)?;
         }
@@ -63,11 +71,20 @@ impl Payload for Av1 {
             return Ok(None);
         }
         let format = match (&self.sequence, keyframe) {
-            (Some((sequence, obu)), true) => Some(Format::Av1 { sequence: *sequence, obu: obu.clone() }),
-            (None, true) => return Err(Malformed("an AV1 keyframe came before its sequence header")),
+            (Some((sequence, obu)), true) => Some(Format::Av1 {
+                sequence: *sequence,
+                obu: obu.clone(),
+            }),
+            (None, true) => {
+                return Err(Malformed("an AV1 keyframe came before its sequence header"));
+            }
             _ => None,
         };
-        Ok(Some(Picture { data, keyframe, format }))
+        Ok(Some(Picture {
+            data,
+            keyframe,
+            format,
+        }))
     }
 
     fn clear(&mut self) {
@@ -104,7 +121,9 @@ impl Av1 {
         put_leb128(payload.len(), &mut self.data);
         self.data.extend_from_slice(payload);
         match kind {
-            SEQUENCE_HEADER => self.sequence = Some((Sequence::parse(payload)?, self.data[begin..].to_vec())),
+            SEQUENCE_HEADER => {
+                self.sequence = Some((Sequence::parse(payload)?, self.data[begin..].to_vec()))
+            }
             FRAME | FRAME_HEADER => self.keyframe |= is_key(payload),
             _ => {}
         }
@@ -114,19 +133,24 @@ impl Av1 {
 
 fn split_element(rest: &[u8]) -> Result<(&[u8], &[u8]), Malformed> {
     let (length, tail) = leb128(rest)?;
-    tail.split_at_checked(length).ok_or(Malformed("an AV1 element is cut"))
+    tail.split_at_checked(length)
+        .ok_or(Malformed("an AV1 element is cut"))
 }
 
 /// Header bytes (one or two) and payload; an own size field, which senders may keep, is taken out (§5.3.2).
 fn split_obu(obu: &[u8]) -> Result<(&[u8], &[u8]), Malformed> {
     const CUT: Malformed = Malformed("an AV1 OBU header is cut");
     let first = *obu.first().ok_or(CUT)?;
-    let (header, rest) = obu.split_at_checked(if first & 0x04 != 0 { 2 } else { 1 }).ok_or(CUT)?;
+    let (header, rest) = obu
+        .split_at_checked(if first & 0x04 != 0 { 2 } else { 1 })
+        .ok_or(CUT)?;
     if first & 0x02 == 0 {
         return Ok((header, rest));
     }
     let (length, rest) = leb128(rest)?;
-    rest.get(..length).map(|payload| (header, payload)).ok_or(CUT)
+    rest.get(..length)
+        .map(|payload| (header, payload))
+        .ok_or(CUT)
 }
 
 /// A frame header begins with show_existing_frame and a two-bit frame_type, of which 0 is a keyframe (§5.9.2).

@@ -46,7 +46,9 @@ impl Payload for H264 {
             Some(1..=23) => self.add_nal(payload),
             Some(STAP_A) => self.add_aggregate(&payload[1..]),
             Some(FU_A) => self.add_fragment(payload),
-            _ => Err(Malformed("an H264 payload type that packetization-mode 1 does not have")),
+            _ => Err(Malformed(
+                "an H264 payload type that packetization-mode 1 does not have",
+            )),
         }
     }
 
@@ -61,7 +63,11 @@ impl Payload for H264 {
             return Ok(None); // parameter sets alone are remembered, not stored
         }
         let format = if keyframe { Some(self.format()?) } else { None };
-        Ok(Some(Picture { data, keyframe, format }))
+        Ok(Some(Picture {
+            data,
+            keyframe,
+            format,
+        }))
     }
 
     fn clear(&mut self) {
@@ -89,7 +95,8 @@ impl H264 {
             _ => {
                 self.keyframe |= kind == SLICE_IDR;
                 self.has_slice |= (1..=SLICE_IDR).contains(&kind);
-                self.data.extend_from_slice(&(nal.len() as u32).to_be_bytes());
+                self.data
+                    .extend_from_slice(&(nal.len() as u32).to_be_bytes());
                 self.data.extend_from_slice(nal);
             }
         }
@@ -101,7 +108,9 @@ impl H264 {
         const CUT: Malformed = Malformed("an H264 aggregate is cut");
         while !rest.is_empty() {
             let (length, tail) = rest.split_first_chunk::<2>().ok_or(CUT)?;
-            let (nal, tail) = tail.split_at_checked(u16::from_be_bytes(*length).into()).ok_or(CUT)?;
+            let (nal, tail) = tail
+                .split_at_checked(u16::from_be_bytes(*length).into())
+                .ok_or(CUT)?;
             self.add_nal(nal)?;
             rest = tail;
         }
@@ -110,12 +119,18 @@ impl H264 {
 
     /// FU-A (RFC 6184 §5.8): the first byte lends its importance, the second the type.
     fn add_fragment(&mut self, payload: &[u8]) -> Result<(), Malformed> {
-        let [indicator, header, body @ ..] = payload else { return Err(Malformed("an H264 fragment is cut")) };
+        let [indicator, header, body @ ..] = payload else {
+            return Err(Malformed("an H264 fragment is cut"));
+        };
         let (starts, ends) = (header & 0x80 != 0, header & 0x40 != 0);
         match (&mut self.fragments, starts) {
             (None, true) => self.fragments = Some(vec![indicator & 0xe0 | header & 0x1f]),
             (Some(_), false) => {}
-            _ => return Err(Malformed("an H264 fragment starts or continues out of turn")),
+            _ => {
+                return Err(Malformed(
+                    "an H264 fragment starts or continues out of turn",
+                ));
+            }
         }
         let joined = self.fragments.get_or_insert_default();
         joined.extend_from_slice(body);
@@ -140,18 +155,30 @@ impl H264 {
         match self.pps.iter().position(|other| pps_id(other) == Ok(known)) {
             Some(index) => self.pps[index] = nal.to_vec(),
             None if self.pps.len() < PPS_LIMIT => self.pps.push(nal.to_vec()),
-            None => return Err(Malformed("an H264 stream has too many picture parameter sets")),
+            None => {
+                return Err(Malformed(
+                    "an H264 stream has too many picture parameter sets",
+                ));
+            }
         }
         Ok(())
     }
 
     fn format(&self) -> Result<Format, Malformed> {
-        let sps = self.sps.clone().ok_or(Malformed("an H264 keyframe came before its SPS"))?;
+        let sps = self
+            .sps
+            .clone()
+            .ok_or(Malformed("an H264 keyframe came before its SPS"))?;
         if self.pps.is_empty() {
             return Err(Malformed("an H264 keyframe came before its PPS"));
         }
         let Sps { width, height, .. } = Sps::parse(&sps)?;
-        Ok(Format::H264 { sps, pps: self.pps.clone(), width, height })
+        Ok(Format::H264 {
+            sps,
+            pps: self.pps.clone(),
+            width,
+            height,
+        })
     }
 }
 

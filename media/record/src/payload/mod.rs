@@ -137,7 +137,9 @@ impl Assembler {
 
     /// Passes on the frame that nothing more can be added to.
     pub(crate) fn finish(&mut self, out: &mut Vec<Frame>) {
-        let Some((rtp_time, arrival)) = self.open.take() else { return };
+        let Some((rtp_time, arrival)) = self.open.take() else {
+            return;
+        };
         let picture = match self.payload.finish() {
             Ok(Some(picture)) => picture,
             Ok(None) => return,
@@ -152,8 +154,19 @@ impl Assembler {
         }
         self.needs_keyframe = false;
         let after_loss = mem::take(&mut self.after_loss);
-        let Picture { data, keyframe, format } = picture;
-        out.push(Frame { rtp_time, arrival, keyframe, after_loss, format, data });
+        let Picture {
+            data,
+            keyframe,
+            format,
+        } = picture;
+        out.push(Frame {
+            rtp_time,
+            arrival,
+            keyframe,
+            after_loss,
+            format,
+            data,
+        });
     }
 
     fn break_off(&mut self, rtp_time: u32) {
@@ -168,10 +181,16 @@ impl Assembler {
         let over = match self.skip {
             Skip::Nothing => return false,
             Skip::Unseen => self.payload.starts_frame(packet.payload),
-            Skip::Frame(time) => time != packet.rtp_time || self.payload.starts_frame(packet.payload),
+            Skip::Frame(time) => {
+                time != packet.rtp_time || self.payload.starts_frame(packet.payload)
+            }
         };
         // A marker ends the broken frame: whatever comes next begins one.
-        self.skip = if over || packet.marker { Skip::Nothing } else { Skip::Frame(packet.rtp_time) };
+        self.skip = if over || packet.marker {
+            Skip::Nothing
+        } else {
+            Skip::Frame(packet.rtp_time)
+        };
         !over
     }
 }

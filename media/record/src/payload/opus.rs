@@ -23,7 +23,11 @@ impl Payload for Opus {
     }
 
     fn finish(&mut self) -> Result<Option<Picture>, Malformed> {
-        Ok(Some(Picture { data: mem::take(&mut self.data), keyframe: true, format: Some(Format::Opus) }))
+        Ok(Some(Picture {
+            data: mem::take(&mut self.data),
+            keyframe: true,
+            format: Some(Format::Opus),
+        }))
     }
 
     fn clear(&mut self) {

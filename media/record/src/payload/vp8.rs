@@ -19,7 +19,9 @@ impl Payload for Vp8 {
     fn add(&mut self, payload: &[u8]) -> Result<(), Malformed> {
         let body = strip_descriptor(payload)?;
         if self.data.is_empty() && !starts(payload) {
-            return Err(Malformed("a VP8 frame does not begin with its first partition"));
+            return Err(Malformed(
+                "a VP8 frame does not begin with its first partition",
+            ));
         }
         self.data.extend_from_slice(body);
         Ok(())
@@ -29,8 +31,16 @@ impl Payload for Vp8 {
         let data = mem::take(&mut self.data);
         // RFC 6386 §9.1: the first bit of a frame is zero on keyframes.
         let keyframe = data.first().is_some_and(|byte| byte & 1 == 0);
-        let format = if keyframe { Some(keyframe_format(&data)?) } else { None };
-        Ok(Some(Picture { data, keyframe, format }))
+        let format = if keyframe {
+            Some(keyframe_format(&data)?)
+        } else {
+            None
+        };
+        Ok(Some(Picture {
+            data,
+            keyframe,
+            format,
+        }))
     }
 
     fn clear(&mut self) {
@@ -44,7 +54,9 @@ impl Payload for Vp8 {
 
 /// S set and partition index 0: the first packet of a frame (RFC 7741 §4.2).
 fn starts(payload: &[u8]) -> bool {
-    payload.first().is_some_and(|byte| byte & 0x10 != 0 && byte & 0x07 == 0)
+    payload
+        .first()
+        .is_some_and(|byte| byte & 0x10 != 0 && byte & 0x07 == 0)
 }
 
 /// Takes the payload descriptor off (RFC 7741 §4.2).
@@ -62,17 +74,25 @@ fn strip_descriptor(payload: &[u8]) -> Result<&[u8], Malformed> {
         length += usize::from(extensions & 0x40 != 0); // TL0PICIDX
         length += usize::from(extensions & 0x30 != 0); // TID, Y, KEYIDX share a byte
     }
-    payload.get(length..).filter(|body| !body.is_empty()).ok_or(CUT)
+    payload
+        .get(length..)
+        .filter(|body| !body.is_empty())
+        .ok_or(CUT)
 }
 
 /// The size in a keyframe's header (RFC 6386 §9.1).
 fn keyframe_format(data: &[u8]) -> Result<Format, Malformed> {
-    let header = data.get(..10).ok_or(Malformed("a VP8 keyframe header is cut"))?;
+    let header = data
+        .get(..10)
+        .ok_or(Malformed("a VP8 keyframe header is cut"))?;
     if header[3..6] != [0x9d, 0x01, 0x2a] {
         return Err(Malformed("a VP8 keyframe has no start code"));
     }
     let size = |at: usize| u16::from_le_bytes([header[at], header[at + 1]]) & 0x3fff;
-    Ok(Format::Vp8 { width: size(6), height: size(8) })
+    Ok(Format::Vp8 {
+        width: size(6),
+        height: size(8),
+    })
 }
 
 #[cfg(test)]
@@ -83,7 +103,10 @@ mod tests {
     fn descriptors_of_every_length_are_stripped() {
         assert_eq!(strip_descriptor(&[0x10, 7]), Ok(&[7u8][..]));
         assert_eq!(strip_descriptor(&[0x90, 0x80, 0x11, 7]), Ok(&[7u8][..]));
-        assert_eq!(strip_descriptor(&[0x90, 0xf0, 0x81, 0x11, 0, 0, 7]), Ok(&[7u8][..]));
+        assert_eq!(
+            strip_descriptor(&[0x90, 0xf0, 0x81, 0x11, 0, 0, 7]),
+            Ok(&[7u8][..])
+        );
         assert!(strip_descriptor(&[0x90, 0xf0, 0x81]).is_err());
         assert!(strip_descriptor(&[0x10]).is_err());
     }
@@ -91,6 +114,12 @@ mod tests {
     #[test]
     fn a_keyframe_tells_its_size() {
         let frame = [0x10, 0, 0, 0x9d, 0x01, 0x2a, 0x80, 0x02, 0xe0, 0x41];
-        assert_eq!(keyframe_format(&frame), Ok(Format::Vp8 { width: 640, height: 480 }));
+        assert_eq!(
+            keyframe_format(&frame),
+            Ok(Format::Vp8 {
+                width: 640,
+                height: 480
+            })
+        );
     }
 }

@@ -23,7 +23,9 @@ impl Payload for Vp9 {
     fn add(&mut self, payload: &[u8]) -> Result<(), Malformed> {
         let (descriptor, body) = Descriptor::parse(payload)?;
         if descriptor.begins == self.inside_frame {
-            return Err(Malformed("a VP9 layer frame begins or continues out of turn"));
+            return Err(Malformed(
+                "a VP9 layer frame begins or continues out of turn",
+            ));
         }
         self.data.extend_from_slice(body);
         self.inside_frame = !descriptor.ends;
@@ -42,7 +44,11 @@ impl Payload for Vp9 {
         if ends.len() > 1 {
             append_superframe_index(&mut data, &ends)?;
         }
-        Ok(Some(Picture { data, keyframe: format.is_some(), format }))
+        Ok(Some(Picture {
+            data,
+            keyframe: format.is_some(),
+            format,
+        }))
     }
 
     fn clear(&mut self) {
@@ -65,7 +71,9 @@ impl Descriptor {
     fn parse(payload: &[u8]) -> Result<(Descriptor, &[u8]), Malformed> {
         let mut rest = payload;
         let mut byte = || {
-            let (first, tail) = rest.split_first().ok_or(Malformed("a VP9 payload descriptor is cut"))?;
+            let (first, tail) = rest
+                .split_first()
+                .ok_or(Malformed("a VP9 payload descriptor is cut"))?;
             rest = tail;
             Ok::<u8, Malformed>(*first)
         };
@@ -90,7 +98,14 @@ impl Descriptor {
         if rest.is_empty() {
             return Err(Malformed("a VP9 payload is empty"));
         }
-        Ok((Descriptor { begins: flags & 0x08 != 0, ends: flags & 0x04 != 0, spatial }, rest))
+        Ok((
+            Descriptor {
+                begins: flags & 0x08 != 0,
+                ends: flags & 0x04 != 0,
+                spatial,
+            },
+            rest,
+        ))
     }
 }
 
@@ -138,7 +153,8 @@ fn keyframe_format(frame: &[u8]) -> Result<Option<Format>, Malformed> {
     };
     let (subsampling, full_range) = read_color(&mut bits, profile)?;
     let (width, height) = (bits.bits(16)? + 1, bits.bits(16)? + 1);
-    let pixels = |size: u32| u16::try_from(size).map_err(|_| Malformed("a VP9 picture is too large"));
+    let pixels =
+        |size: u32| u16::try_from(size).map_err(|_| Malformed("a VP9 picture is too large"));
     Ok(Some(Format::Vp9 {
         profile,
         bit_depth,

@@ -18,7 +18,12 @@ pub struct Sent {
 const MTU: usize = 400;
 
 /// Frames as payloads, sent `interval` apart from `begin` on; sequence and timestamp start near their wrap.
-pub fn packets(frames: &[Vec<Vec<u8>>], clock_rate: u32, interval: Duration, begin: Duration) -> Vec<Sent> {
+pub fn packets(
+    frames: &[Vec<Vec<u8>>],
+    clock_rate: u32,
+    interval: Duration,
+    begin: Duration,
+) -> Vec<Sent> {
     let mut sent = Vec::new();
     let mut seq = 65_530;
     for (index, frame) in frames.iter().enumerate() {
@@ -27,7 +32,13 @@ pub fn packets(frames: &[Vec<Vec<u8>>], clock_rate: u32, interval: Duration, beg
         for (part, payload) in frame.iter().enumerate() {
             let marker = part + 1 == frame.len();
             let rtp_time = ticks.wrapping_sub(5000);
-            sent.push(Sent { seq, rtp_time, marker, at: begin + media, payload: payload.clone() });
+            sent.push(Sent {
+                seq,
+                rtp_time,
+                marker,
+                at: begin + media,
+                payload: payload.clone(),
+            });
             seq += 1;
         }
     }
@@ -36,7 +47,9 @@ pub fn packets(frames: &[Vec<Vec<u8>>], clock_rate: u32, interval: Duration, beg
 
 /// RFC 6184: parameter sets in a STAP-A, large units in FU-A, the others as they are.
 pub fn h264_payloads(access_unit: &[Vec<u8>]) -> Vec<Vec<u8>> {
-    let (sets, units): (Vec<_>, Vec<_>) = access_unit.iter().partition(|nal| matches!(nal[0] & 0x1f, 7 | 8));
+    let (sets, units): (Vec<_>, Vec<_>) = access_unit
+        .iter()
+        .partition(|nal| matches!(nal[0] & 0x1f, 7 | 8));
     let mut out = Vec::new();
     if !sets.is_empty() {
         let mut stap = vec![0x78];
@@ -65,7 +78,11 @@ pub fn h264_payloads(access_unit: &[Vec<u8>]) -> Vec<Vec<u8>> {
 pub fn vp8_payloads(frame: &[u8], picture: u16) -> Vec<Vec<u8>> {
     let [high, low] = (picture | 0x8000).to_be_bytes();
     let start = |index| if index == 0 { 0x90 } else { 0x80 };
-    frame.chunks(MTU).enumerate().map(|(index, chunk)| [&[start(index), 0x80, high, low], chunk].concat()).collect()
+    frame
+        .chunks(MTU)
+        .enumerate()
+        .map(|(index, chunk)| [&[start(index), 0x80, high, low], chunk].concat())
+        .collect()
 }
 
 /// RFC 9628 with a 15-bit picture id.
@@ -73,13 +90,21 @@ pub fn vp9_payloads(frame: &[u8], picture: u16) -> Vec<Vec<u8>> {
     let [high, low] = (picture | 0x8000).to_be_bytes();
     let last = frame.chunks(MTU).count() - 1;
     let flags = |index| 0x80 | if index == 0 { 8 } else { 0 } | if index == last { 4 } else { 0 };
-    frame.chunks(MTU).enumerate().map(|(index, chunk)| [&[flags(index), high, low], chunk].concat()).collect()
+    frame
+        .chunks(MTU)
+        .enumerate()
+        .map(|(index, chunk)| [&[flags(index), high, low], chunk].concat())
+        .collect()
 }
 
 /// AV1: the small OBUs of a temporal unit share a packet with lengths (W = 0), a large one is cut (W = 1, Z and Y).
 pub fn av1_payloads(obus: &[Vec<u8>]) -> Vec<Vec<u8>> {
     let mut out = Vec::new();
-    let new_sequence = if obus.iter().any(|obu| obu[0] >> 3 & 0xf == 1) { 0x08 } else { 0 };
+    let new_sequence = if obus.iter().any(|obu| obu[0] >> 3 & 0xf == 1) {
+        0x08
+    } else {
+        0
+    };
     let mut small = vec![new_sequence];
     for obu in obus {
         if obu.len() < 100 {
@@ -109,7 +134,10 @@ pub struct Dice(pub u64);
 impl Dice {
     /// True in `percent` of 100 throws.
     pub fn falls(&mut self, percent: u64) -> bool {
-        self.0 = self.0.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        self.0 = self
+            .0
+            .wrapping_mul(6364136223846793005)
+            .wrapping_add(1442695040888963407);
         (self.0 >> 33) % 100 < percent
     }
 }

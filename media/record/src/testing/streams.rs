@@ -38,10 +38,17 @@ pub fn h264(name: &str) -> Vec<Vec<Vec<u8>>> {
 }
 
 fn split_start_codes(bytes: &[u8]) -> Vec<&[u8]> {
-    let starts: Vec<usize> = (0..bytes.len() - 2).filter(|at| bytes[*at..*at + 3] == [0, 0, 1]).collect();
+    let starts: Vec<usize> = (0..bytes.len() - 2)
+        .filter(|at| bytes[*at..*at + 3] == [0, 0, 1])
+        .collect();
     let ends = starts.iter().skip(1).copied().chain([bytes.len()]);
-    let trimmed = |nal: &'_ [u8]| nal.len() - nal.iter().rev().take_while(|byte| **byte == 0).count();
-    starts.iter().zip(ends).map(|(start, end)| &bytes[start + 3..][..trimmed(&bytes[start + 3..end])]).collect()
+    let trimmed =
+        |nal: &'_ [u8]| nal.len() - nal.iter().rev().take_while(|byte| **byte == 0).count();
+    starts
+        .iter()
+        .zip(ends)
+        .map(|(start, end)| &bytes[start + 3..][..trimmed(&bytes[start + 3..end])])
+        .collect()
 }
 
 fn ivf(name: &str) -> Vec<Vec<u8>> {
@@ -57,15 +64,26 @@ fn ivf(name: &str) -> Vec<Vec<u8>> {
 }
 
 pub fn vp8() -> Vec<Vec<Vec<u8>>> {
-    ivf("picture-vp8.ivf").iter().enumerate().map(|(id, frame)| vp8_payloads(frame, id as u16)).collect()
+    ivf("picture-vp8.ivf")
+        .iter()
+        .enumerate()
+        .map(|(id, frame)| vp8_payloads(frame, id as u16))
+        .collect()
 }
 
 pub fn vp9() -> Vec<Vec<Vec<u8>>> {
-    ivf("picture-vp9.ivf").iter().enumerate().map(|(id, frame)| vp9_payloads(frame, id as u16)).collect()
+    ivf("picture-vp9.ivf")
+        .iter()
+        .enumerate()
+        .map(|(id, frame)| vp9_payloads(frame, id as u16))
+        .collect()
 }
 
 pub fn av1() -> Vec<Vec<Vec<u8>>> {
-    ivf("picture-av1.ivf").iter().map(|unit| av1_payloads(&split_obus(unit))).collect()
+    ivf("picture-av1.ivf")
+        .iter()
+        .map(|unit| av1_payloads(&split_obus(unit)))
+        .collect()
 }
 
 /// OBUs without their size fields, temporal delimiters left out, as RTP carries them.

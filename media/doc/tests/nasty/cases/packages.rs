@@ -6,31 +6,50 @@ use crate::make::{self, Entry};
 const GIB: u64 = 1 << 30;
 /// CRC-32 of the zeros that a bomb of 2^28 unpacks to.
 const QUARTER_SUM: u32 = 0x52b9dad4;
-const LAUGHS: &str =
-    r#"<!DOCTYPE x [<!ENTITY a "ha"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;"><!ENTITY c "&b;&b;&b;&b;&b;&b;&b;&b;">]>"#;
+const LAUGHS: &str = r#"<!DOCTYPE x [<!ENTITY a "ha"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;"><!ENTITY c "&b;&b;&b;&b;&b;&b;&b;&b;">]>"#;
 const FOREIGN: &str = r#"<!DOCTYPE x [<!ENTITY a SYSTEM "file:///etc/passwd">]>"#;
 
 pub fn all() -> Vec<Case> {
-    [entities(), bombs(), shapes(), formulas(), links()].into_iter().flatten().collect()
+    [entities(), bombs(), shapes(), formulas(), links()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 /// A plan whose main part is this text.
 fn plan(main: &str) -> Vec<u8> {
-    make::zip(&make::office("word/document.xml", make::WORD, &[("word/document.xml", main)]))
+    make::zip(&make::office(
+        "word/document.xml",
+        make::WORD,
+        &[("word/document.xml", main)],
+    ))
 }
 
 fn entities() -> Vec<Case> {
     let with = |name: &str, text: &[u8]| {
-        make::zip(&[make::docx(&make::paragraph("x")), vec![Entry::stored(name, text)]].concat())
+        make::zip(
+            &[
+                make::docx(&make::paragraph("x")),
+                vec![Entry::stored(name, text)],
+            ]
+            .concat(),
+        )
     };
     let wide: Vec<u8> = [0xff, 0xfe]
         .into_iter()
-        .chain(format!("{LAUGHS}<x>&c;</x>").encode_utf16().flat_map(u16::to_le_bytes))
+        .chain(
+            format!("{LAUGHS}<x>&c;</x>")
+                .encode_utf16()
+                .flat_map(u16::to_le_bytes),
+        )
         .collect();
     let sheet = make::office(
         "xl/workbook.xml",
         make::SHEETS,
-        &[("xl/workbook.xml", &*format!("{LAUGHS}<workbook>&c;</workbook>"))],
+        &[(
+            "xl/workbook.xml",
+            &*format!("{LAUGHS}<workbook>&c;</workbook>"),
+        )],
     );
     let slides = make::office(
         "ppt/presentation.xml",
@@ -40,25 +59,55 @@ fn entities() -> Vec<Case> {
     let mut odt = make::odf("text", "<text:p>x</text:p>");
     odt[2] = Entry::stored("content.xml", format!("{FOREIGN}<x>&a;</x>").as_bytes());
     vec![
-        Case::new("a million laughs", plan(&format!("{LAUGHS}{}", make::document("&c;"))), HOSTILE),
-        Case::new("a foreign file in a plan", plan(&format!("{FOREIGN}{}", make::document("&a;"))), HOSTILE),
-        Case::new("laughs in UTF-16", with("word/settings.xml", &wide), HOSTILE),
+        Case::new(
+            "a million laughs",
+            plan(&format!("{LAUGHS}{}", make::document("&c;"))),
+            HOSTILE,
+        ),
+        Case::new(
+            "a foreign file in a plan",
+            plan(&format!("{FOREIGN}{}", make::document("&a;"))),
+            HOSTILE,
+        ),
+        Case::new(
+            "laughs in UTF-16",
+            with("word/settings.xml", &wide),
+            HOSTILE,
+        ),
         Case::new(
             "laughs in links",
-            with("word/_rels/document.xml.rels", format!("{LAUGHS}<x>&c;</x>").as_bytes()),
+            with(
+                "word/_rels/document.xml.rels",
+                format!("{LAUGHS}<x>&c;</x>").as_bytes(),
+            ),
             HOSTILE,
         ),
-        Case::new("laughs in a drawing", with("word/drawing.VML", format!("{LAUGHS}<x>&c;</x>").as_bytes()), HOSTILE),
+        Case::new(
+            "laughs in a drawing",
+            with("word/drawing.VML", format!("{LAUGHS}<x>&c;</x>").as_bytes()),
+            HOSTILE,
+        ),
         Case::new("laughs in a sheet", make::zip(&sheet), HOSTILE),
         Case::new("a foreign file in a deck", make::zip(&slides), HOSTILE),
-        Case::new("a foreign file in an OpenDocument", make::zip(&odt), HOSTILE),
         Case::new(
-            "a document type",
-            plan(&format!("<!DOCTYPE x SYSTEM 'http://127.0.0.1/x'>{}", make::document(""))),
+            "a foreign file in an OpenDocument",
+            make::zip(&odt),
             HOSTILE,
         ),
-        Case::new("an unknown entity", plan(&make::document(&make::paragraph("a&unknown;b"))), DONE)
-            .checked(|found| found.says("ab")),
+        Case::new(
+            "a document type",
+            plan(&format!(
+                "<!DOCTYPE x SYSTEM 'http://127.0.0.1/x'>{}",
+                make::document("")
+            )),
+            HOSTILE,
+        ),
+        Case::new(
+            "an unknown entity",
+            plan(&make::document(&make::paragraph("a&unknown;b"))),
+            DONE,
+        )
+        .checked(|found| found.says("ab")),
     ]
 }
 
@@ -68,31 +117,84 @@ fn bombs() -> Vec<Case> {
     let mut small = Entry::zeros("word/media/a.png", 2 * GIB);
     small.size = 10;
     let main = |entry: Entry| make::zip(&[plan[..2].to_vec(), vec![entry]].concat());
-    let pictures =
-        (0..8).map(|n| Entry { crc: QUARTER_SUM, ..Entry::zeros(&format!("word/media/{n}.png"), 1 << 28) }).collect();
+    let pictures = (0..8)
+        .map(|n| Entry {
+            crc: QUARTER_SUM,
+            ..Entry::zeros(&format!("word/media/{n}.png"), 1 << 28)
+        })
+        .collect();
     let together = make::zip(&[plan.clone(), pictures].concat());
-    let many: Vec<Entry> = (0..21_000).map(|n| Entry::stored(&format!("word/{n}.bin"), b"")).collect();
-    let locked: Vec<Entry> = plan.iter().map(|entry| Entry { flags: entry.flags | 1, ..entry.clone() }).collect();
+    let many: Vec<Entry> = (0..21_000)
+        .map(|n| Entry::stored(&format!("word/{n}.bin"), b""))
+        .collect();
+    let locked: Vec<Entry> = plan
+        .iter()
+        .map(|entry| Entry {
+            flags: entry.flags | 1,
+            ..entry.clone()
+        })
+        .collect();
     let half_locked: Vec<Entry> = plan
         .iter()
         .enumerate()
-        .map(|(n, entry)| Entry { flags: entry.flags | u16::from(n == 2), ..entry.clone() })
+        .map(|(n, entry)| Entry {
+            flags: entry.flags | u16::from(n == 2),
+            ..entry.clone()
+        })
         .collect();
-    let strange = Entry { method: 99, ..Entry::stored("word/media/a.png", b"x") };
-    let wrong = Entry { crc: 1, ..Entry::stored("word/media/a.png", b"x") };
+    let strange = Entry {
+        method: 99,
+        ..Entry::stored("word/media/a.png", b"x")
+    };
+    let wrong = Entry {
+        crc: 1,
+        ..Entry::stored("word/media/a.png", b"x")
+    };
     let quadratic = format!("<w:p>{}</w:p>", "<w:r/>".repeat(500_000));
     vec![
-        Case::new("2 GB of zeros in a picture", with(Entry::zeros("word/media/a.png", 2 * GIB)), TOO_LARGE),
+        Case::new(
+            "2 GB of zeros in a picture",
+            with(Entry::zeros("word/media/a.png", 2 * GIB)),
+            TOO_LARGE,
+        ),
         Case::new("2 GB that claim to be 10 bytes", with(small), BROKEN),
-        Case::new("a main part of 1 GB", main(Entry::zeros("word/document.xml", GIB)), TOO_LARGE),
-        Case::new("settings of 200 MB", with(Entry::zeros("word/settings.xml", 200 << 20)), TOO_LARGE),
+        Case::new(
+            "a main part of 1 GB",
+            main(Entry::zeros("word/document.xml", GIB)),
+            TOO_LARGE,
+        ),
+        Case::new(
+            "settings of 200 MB",
+            with(Entry::zeros("word/settings.xml", 200 << 20)),
+            TOO_LARGE,
+        ),
         Case::new("eight pictures of 256 MB", together, TOO_LARGE),
-        Case::new("21 000 parts", make::zip(&[plan.clone(), many].concat()), TOO_MANY),
-        Case::new("a locked plan in a zip", make::zip(&locked), &["encrypted", "done"]),
-        Case::new("a plan with one locked part", make::zip(&half_locked), ENCRYPTED),
-        Case::new("a part packed in an unknown way", with(strange), &["broken", "unsupported"]),
+        Case::new(
+            "21 000 parts",
+            make::zip(&[plan.clone(), many].concat()),
+            TOO_MANY,
+        ),
+        Case::new(
+            "a locked plan in a zip",
+            make::zip(&locked),
+            &["encrypted", "done"],
+        ),
+        Case::new(
+            "a plan with one locked part",
+            make::zip(&half_locked),
+            ENCRYPTED,
+        ),
+        Case::new(
+            "a part packed in an unknown way",
+            with(strange),
+            &["broken", "unsupported"],
+        ),
         Case::new("a part with a wrong sum", with(wrong), BROKEN),
-        Case::new("half a million runs", make::zip(&make::docx(&quadratic)), DAMAGED),
+        Case::new(
+            "half a million runs",
+            make::zip(&make::docx(&quadratic)),
+            DAMAGED,
+        ),
     ]
 }
 
@@ -100,7 +202,12 @@ fn shapes() -> Vec<Case> {
     let nested = |depth: usize| {
         let table = "<w:tbl><w:tr><w:tc>";
         let end = "</w:tc></w:tr></w:tbl>";
-        make::zip(&make::docx(&format!("{}{}{}", table.repeat(depth), make::paragraph("deep"), end.repeat(depth))))
+        make::zip(&make::docx(&format!(
+            "{}{}{}",
+            table.repeat(depth),
+            make::paragraph("deep"),
+            end.repeat(depth)
+        )))
     };
     let without = |part: usize| {
         let mut parts = make::docx("");
@@ -108,22 +215,31 @@ fn shapes() -> Vec<Case> {
         make::zip(&parts)
     };
     let cyclic = {
-        let link = make::relations(r#"<Relationship Id="s1" Type="x/slide" Target="../ppt/presentation.xml"/>"#);
+        let link = make::relations(
+            r#"<Relationship Id="s1" Type="x/slide" Target="../ppt/presentation.xml"/>"#,
+        );
         let main = r#"<p:presentation xmlns:p="p" xmlns:r="r"><p:sldIdLst><p:sldId r:id="s1"/><p:sldId r:id="s1"/></p:sldIdLst></p:presentation>"#;
         make::office(
             "ppt/presentation.xml",
             make::SLIDES,
-            &[("ppt/presentation.xml", main), ("ppt/_rels/presentation.xml.rels", &*link)],
+            &[
+                ("ppt/presentation.xml", main),
+                ("ppt/_rels/presentation.xml.rels", &*link),
+            ],
         )
     };
     let climbing = {
-        let link = make::relations(r#"<Relationship Id="s1" Type="x/slide" Target="../../../../../etc/passwd"/>"#);
-        let main =
-            r#"<p:presentation xmlns:p="p" xmlns:r="r"><p:sldIdLst><p:sldId r:id="s1"/></p:sldIdLst></p:presentation>"#;
+        let link = make::relations(
+            r#"<Relationship Id="s1" Type="x/slide" Target="../../../../../etc/passwd"/>"#,
+        );
+        let main = r#"<p:presentation xmlns:p="p" xmlns:r="r"><p:sldIdLst><p:sldId r:id="s1"/></p:sldIdLst></p:presentation>"#;
         make::office(
             "ppt/presentation.xml",
             make::SLIDES,
-            &[("ppt/presentation.xml", main), ("ppt/_rels/presentation.xml.rels", &*link)],
+            &[
+                ("ppt/presentation.xml", main),
+                ("ppt/_rels/presentation.xml.rels", &*link),
+            ],
         )
     };
     let mut locked_odt = make::odf("text", "<text:p>x</text:p>");
@@ -136,28 +252,46 @@ fn shapes() -> Vec<Case> {
         Case::new("a thousand tables in tables", nested(1000), HOSTILE),
         Case::new("300 000 tables in tables", nested(300_000), HOSTILE),
         Case::new("a plan without its main part", without(2), BROKEN),
-        Case::new("a plan without content types", without(0), DONE).checked(|found| found.is("zip")),
-        Case::new("tags that do not match", plan("<w:document><w:body></w:document></w:body>"), BROKEN),
+        Case::new("a plan without content types", without(0), DONE)
+            .checked(|found| found.is("zip")),
+        Case::new(
+            "tags that do not match",
+            plan("<w:document><w:body></w:document></w:body>"),
+            BROKEN,
+        ),
         Case::new("a main part that is no XML", plan("hello"), DAMAGED),
         Case::new("a main part of zeros", plan(&"\0".repeat(999)), DAMAGED),
         Case::new(
             "an attribute of 10 MB",
-            plan(&make::document(&format!("<w:p w:x='{}'/>", "a".repeat(10 << 20)))),
+            plan(&make::document(&format!(
+                "<w:p w:x='{}'/>",
+                "a".repeat(10 << 20)
+            ))),
             DAMAGED,
         ),
         Case::new(
             "100 000 attributes",
             {
                 let many: String = (0..100_000).map(|n| format!(" a{n}=''")).collect();
-                plan(&make::document(&format!("<w:p><w:pPr><w:pStyle{many}/></w:pPr></w:p>")))
+                plan(&make::document(&format!(
+                    "<w:p><w:pPr><w:pStyle{many}/></w:pPr></w:p>"
+                )))
             },
             DAMAGED,
         ),
         Case::new("a slide that is the deck", make::zip(&cyclic), DAMAGED),
-        Case::new("a slide that is /etc/passwd", make::zip(&climbing), DAMAGED)
-            .checked(|found| found.fault(!found.text.contains("root:"), "it read the server's files".into())),
+        Case::new("a slide that is /etc/passwd", make::zip(&climbing), DAMAGED).checked(|found| {
+            found.fault(
+                !found.text.contains("root:"),
+                "it read the server's files".into(),
+            )
+        }),
         Case::new("a locked OpenDocument", make::zip(&locked_odt), ENCRYPTED),
-        Case::new("an OpenDocument of nothing", make::zip(&make::odf("text", "")[..2]), BROKEN),
+        Case::new(
+            "an OpenDocument of nothing",
+            make::zip(&make::odf("text", "")[..2]),
+            BROKEN,
+        ),
     ]
 }
 
@@ -173,22 +307,54 @@ fn formulas() -> Vec<Case> {
     );
     let outside = r#"<row r="1"><c r="A1" t="s"><v>99999</v></c><c r="ZZZZZZ99999999999" t="n"><v>1</v></c></row>"#;
     let repeated = r#"<table:table table:name="t"><table:table-row table:number-rows-repeated="1048576"><table:table-cell table:number-columns-repeated="16384" office:value-type="string"><text:p>many</text:p></table:table-cell></table:table-row></table:table>"#;
-    let long =
-        format!("<row r=\"1\"><c r=\"A1\"><f>{}1{}</f><v>1</v></c></row>", "(".repeat(100_000), ")".repeat(100_000));
+    let long = format!(
+        "<row r=\"1\"><c r=\"A1\"><f>{}1{}</f><v>1</v></c></row>",
+        "(".repeat(100_000),
+        ")".repeat(100_000)
+    );
     vec![
-        Case::new("formulas that call out", make::zip(&make::xlsx(attack)), DONE)
-            .checked(|found| [found.says("kept"), found.says("old value")].concat()),
-        Case::new("two cells in opposite corners", make::zip(&make::xlsx(&corners)), DONE)
-            .checked(|found| [found.says("first"), found.says("last")].concat()),
-        Case::new("strings and places that are not there", make::zip(&make::xlsx(outside)), DAMAGED),
-        Case::new("17 billion cells", make::zip(&make::odf("spreadsheet", repeated)), DONE)
-            .checked(|found| found.says("many")),
+        Case::new(
+            "formulas that call out",
+            make::zip(&make::xlsx(attack)),
+            DONE,
+        )
+        .checked(|found| [found.says("kept"), found.says("old value")].concat()),
+        Case::new(
+            "two cells in opposite corners",
+            make::zip(&make::xlsx(&corners)),
+            DONE,
+        )
+        .checked(|found| [found.says("first"), found.says("last")].concat()),
+        Case::new(
+            "strings and places that are not there",
+            make::zip(&make::xlsx(outside)),
+            DAMAGED,
+        ),
+        Case::new(
+            "17 billion cells",
+            make::zip(&make::odf("spreadsheet", repeated)),
+            DONE,
+        )
+        .checked(|found| found.says("many")),
         Case::new("100 000 brackets", make::zip(&make::xlsx(&long)), DONE),
-        Case::new("17 billion cells in LibreOffice", make::zip(&make::odf("spreadsheet", repeated)), DONE)
-            .with_office(),
-        Case::new("formulas that call out in LibreOffice", make::zip(&make::xlsx(attack)), DONE)
-            .with_office()
-            .checked(|found| found.fault(!found.result["pages"][0]["large"].is_null(), "it has no page".into())),
+        Case::new(
+            "17 billion cells in LibreOffice",
+            make::zip(&make::odf("spreadsheet", repeated)),
+            DONE,
+        )
+        .with_office(),
+        Case::new(
+            "formulas that call out in LibreOffice",
+            make::zip(&make::xlsx(attack)),
+            DONE,
+        )
+        .with_office()
+        .checked(|found| {
+            found.fault(
+                !found.result["pages"][0]["large"].is_null(),
+                "it has no page".into(),
+            )
+        }),
     ]
 }
 
@@ -205,19 +371,52 @@ fn links() -> Vec<Case> {
     );
     let field = r#"<w:p><w:r><w:t>own</w:t></w:r><w:fldSimple w:instr=" INCLUDETEXT &quot;/etc/passwd&quot; "><w:r><w:t>old</w:t></w:r></w:fldSimple></w:p>"#;
     let garbage = make::ole(&[("WordDocument", &[0xa5; 5000]), ("0Table", &[0xff; 5000])]);
-    let groups = format!("{}{}{}", "<p:grpSp>".repeat(200), make::text_box("deep"), "</p:grpSp>".repeat(200));
-    let rtf = format!("{{\\rtf1 {}deep{}}}", "{".repeat(50_000), "}".repeat(50_000));
+    let groups = format!(
+        "{}{}{}",
+        "<p:grpSp>".repeat(200),
+        make::text_box("deep"),
+        "</p:grpSp>".repeat(200)
+    );
+    let rtf = format!(
+        "{{\\rtf1 {}deep{}}}",
+        "{".repeat(50_000),
+        "}".repeat(50_000)
+    );
     vec![
-        Case::new("links to files of the server", make::zip(&odt), DONE).with_office().checked(shows_nothing_foreign),
-        Case::new("a field that includes a file", make::zip(&make::docx(field)), DONE)
+        Case::new("links to files of the server", make::zip(&odt), DONE)
             .with_office()
             .checked(shows_nothing_foreign),
+        Case::new(
+            "a field that includes a file",
+            make::zip(&make::docx(field)),
+            DONE,
+        )
+        .with_office()
+        .checked(shows_nothing_foreign),
         Case::new("a plan of noise in LibreOffice", garbage, BROKEN).with_office(),
-        Case::new("200 groups in groups in LibreOffice", make::zip(&make::pptx(&groups)), DONE).with_office(),
-        Case::new("50 000 groups in RTF", rtf.into_bytes(), &["done", "broken", "too_slow"]).with_office(),
-        Case::new("RTF without LibreOffice", b"{\\rtf1 hello}".to_vec(), BROKEN),
-        Case::new("a picture of a type that is none", make::zip(&make::odf("graphics", "")), DONE)
-            .checked(|found| found.is("zip")),
+        Case::new(
+            "200 groups in groups in LibreOffice",
+            make::zip(&make::pptx(&groups)),
+            DONE,
+        )
+        .with_office(),
+        Case::new(
+            "50 000 groups in RTF",
+            rtf.into_bytes(),
+            &["done", "broken", "too_slow"],
+        )
+        .with_office(),
+        Case::new(
+            "RTF without LibreOffice",
+            b"{\\rtf1 hello}".to_vec(),
+            BROKEN,
+        ),
+        Case::new(
+            "a picture of a type that is none",
+            make::zip(&make::odf("graphics", "")),
+            DONE,
+        )
+        .checked(|found| found.is("zip")),
     ]
 }
 

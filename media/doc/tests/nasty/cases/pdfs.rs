@@ -8,7 +8,10 @@ const FONT: &str = "/Resources<</Font<</F<</Type/Font/Subtype/Type1/BaseFont/Hel
 const HELLO: &str = "BT /F 12 Tf 20 50 Td (Hello) Tj ET";
 
 pub fn all() -> Vec<Case> {
-    [cycles(), bombs(), sizes(), damage()].into_iter().flatten().collect()
+    [cycles(), bombs(), sizes(), damage()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 fn object(text: &str) -> Vec<u8> {
@@ -28,13 +31,22 @@ fn with_resources(content: &str, more: &[Vec<u8>]) -> Vec<u8> {
 }
 
 fn tree(pages: &str, page: &str) -> Vec<u8> {
-    make::pdf(&[object("<</Type/Catalog/Pages 2 0 R>>"), object(pages), object(page)], "")
+    make::pdf(
+        &[
+            object("<</Type/Catalog/Pages 2 0 R>>"),
+            object(pages),
+            object(page),
+        ],
+        "",
+    )
 }
 
 fn cycles() -> Vec<Case> {
     let form = |name: &str| {
         stream(
-            &format!("/Type/XObject/Subtype/Form/BBox[0 0 200 100]/Resources<</XObject<</X {name} 0 R>>>>"),
+            &format!(
+                "/Type/XObject/Subtype/Form/BBox[0 0 200 100]/Resources<</XObject<</X {name} 0 R>>>>"
+            ),
             b"/X Do /X Do",
         )
     };
@@ -68,54 +80,93 @@ fn cycles() -> Vec<Case> {
         ),
         Case::new(
             "pages among themselves",
-            tree("<</Type/Pages/Kids[3 0 R]/Count 1>>", "<</Type/Pages/Kids[2 0 R 3 0 R]/Count 1>>"),
+            tree(
+                "<</Type/Pages/Kids[3 0 R]/Count 1>>",
+                "<</Type/Pages/Kids[2 0 R 3 0 R]/Count 1>>",
+            ),
             BROKEN,
         ),
         Case::new(
             "a page that is its own parent",
-            tree("<</Type/Pages/Kids[3 0 R]/Count 1/Parent 3 0 R>>", "<</Type/Page/Parent 3 0 R>>"),
+            tree(
+                "<</Type/Pages/Kids[3 0 R]/Count 1/Parent 3 0 R>>",
+                "<</Type/Page/Parent 3 0 R>>",
+            ),
             DAMAGED,
         ),
         Case::new("an object that is itself", tree("2 0 R", "3 0 R"), BROKEN),
         Case::new("a table before itself", previous, DONE).checked(|found| found.says("Hello")),
-        Case::new("an outline in a circle", with_catalog("/Outlines 5 0 R", &outline), DONE).checked(|found| {
+        Case::new(
+            "an outline in a circle",
+            with_catalog("/Outlines 5 0 R", &outline),
+            DONE,
+        )
+        .checked(|found| {
             let outline = &found.result["outline"];
-            found.fault(outline.as_array().is_some_and(|items| (2..=3).contains(&items.len())), outline.to_string())
+            found.fault(
+                outline
+                    .as_array()
+                    .is_some_and(|items| (2..=3).contains(&items.len())),
+                outline.to_string(),
+            )
         }),
         Case::new(
             "names in a circle",
             with_catalog(
                 "/Names<</Dests 5 0 R>>/Outlines 6 0 R",
-                &[names, object("<</First 7 0 R>>"), object("<</Title(A)/Dest(zzz)>>")],
+                &[
+                    names,
+                    object("<</First 7 0 R>>"),
+                    object("<</Title(A)/Dest(zzz)>>"),
+                ],
             ),
             DONE,
         ),
-        Case::new("a form in itself", with_resources("/X Do", &[object("<</XObject<</X 6 0 R>>>>"), form("6")]), DONE),
+        Case::new(
+            "a form in itself",
+            with_resources("/X Do", &[object("<</XObject<</X 6 0 R>>>>"), form("6")]),
+            DONE,
+        ),
         Case::new(
             "two forms in each other",
-            with_resources("/X Do", &[object("<</XObject<</X 6 0 R>>>>"), form("7"), form("6")]),
+            with_resources(
+                "/X Do",
+                &[object("<</XObject<</X 6 0 R>>>>"), form("7"), form("6")],
+            ),
             DONE,
         ),
         Case::new(
             "a letter that writes itself",
-            with_resources("BT /T 10 Tf 9 9 Td (aaa) Tj ET", &[object("<</Font<</T 6 0 R>>>>"), type3, glyph]),
+            with_resources(
+                "BT /T 10 Tf 9 9 Td (aaa) Tj ET",
+                &[object("<</Font<</T 6 0 R>>>>"), type3, glyph],
+            ),
             DAMAGED,
         ),
         Case::new(
             "a pattern of itself",
-            with_resources("/Pattern cs /P scn 0 0 200 100 re f", &[object("<</Pattern<</P 6 0 R>>>>"), pattern]),
+            with_resources(
+                "/Pattern cs /P scn 0 0 200 100 re f",
+                &[object("<</Pattern<</P 6 0 R>>>>"), pattern],
+            ),
             DONE,
         ),
         Case::new(
             "a mask behind itself",
-            with_resources("/G gs 0 0 100 100 re f", &[object("<</ExtGState<</G 6 0 R>>>>"), mask, group]),
+            with_resources(
+                "/G gs 0 0 100 100 re f",
+                &[object("<</ExtGState<</G 6 0 R>>>>"), mask, group],
+            ),
             DONE,
         ),
         Case::new(
             "a length that is its stream",
             make::pdf(
-                &[make::page("", "", &[])[..3].to_vec(), vec![object("<</Length 4 0 R>>\nstream\nx\nendstream")]]
-                    .concat(),
+                &[
+                    make::page("", "", &[])[..3].to_vec(),
+                    vec![object("<</Length 4 0 R>>\nstream\nx\nendstream")],
+                ]
+                .concat(),
                 "",
             ),
             DAMAGED,
@@ -124,19 +175,35 @@ fn cycles() -> Vec<Case> {
 }
 
 fn bombs() -> Vec<Case> {
-    let packed =
-        |dictionary: &str, bytes: u64| stream(&format!("/Filter/FlateDecode{dictionary}"), &make::zlib_zeros(bytes));
+    let packed = |dictionary: &str, bytes: u64| {
+        stream(
+            &format!("/Filter/FlateDecode{dictionary}"),
+            &make::zlib_zeros(bytes),
+        )
+    };
     let content = |bytes| {
         let mut objects = make::page("", "", &[]);
         objects[3] = packed("", bytes);
         make::pdf(&objects, "")
     };
     let image = |dictionary: &str, data: &[u8]| {
-        let picture =
-            stream(&format!("/Type/XObject/Subtype/Image/ColorSpace/DeviceRGB/BitsPerComponent 8{dictionary}"), data);
-        with_resources("200 0 0 100 0 0 cm /X Do", &[object("<</XObject<</X 6 0 R>>>>"), picture])
+        let picture = stream(
+            &format!(
+                "/Type/XObject/Subtype/Image/ColorSpace/DeviceRGB/BitsPerComponent 8{dictionary}"
+            ),
+            data,
+        );
+        with_resources(
+            "200 0 0 100 0 0 cm /X Do",
+            &[object("<</XObject<</X 6 0 R>>>>"), picture],
+        )
     };
-    let flate = |dictionary: &str, bytes| image(&format!("/Filter/FlateDecode{dictionary}"), &make::zlib_zeros(bytes));
+    let flate = |dictionary: &str, bytes| {
+        image(
+            &format!("/Filter/FlateDecode{dictionary}"),
+            &make::zlib_zeros(bytes),
+        )
+    };
     // Each form draws the next one ten times: 10^9 at the bottom.
     let mut fan: Vec<Vec<u8>> = vec![object("<</XObject<</X 6 0 R>>>>")];
     for next in 7..16 {
@@ -145,15 +212,34 @@ fn bombs() -> Vec<Case> {
             "/X Do ".repeat(10).as_bytes(),
         ));
     }
-    fan.push(stream("/Type/XObject/Subtype/Form/BBox[0 0 200 100]", b"0 0 100 100 re f"));
+    fan.push(stream(
+        "/Type/XObject/Subtype/Form/BBox[0 0 200 100]",
+        b"0 0 100 100 re f",
+    ));
     let chain = "/Filter[/FlateDecode/FlateDecode/FlateDecode/FlateDecode]";
     let kids = "3 0 R ".repeat(100_000);
     vec![
         Case::new("a page of 1 GB", content(1 << 30), SLOW),
-        Case::new("a picture of 10^10 pixels", image("/Width 100000/Height 100000", b"x"), SLOW),
-        Case::new("a picture of 2^31 by 2^31", image("/Width 2147483647/Height 2147483647", b"x"), SLOW),
-        Case::new("a picture of minus one", image("/Width -1/Height -1", b"x"), DONE),
-        Case::new("a packed picture of 1 GB", flate("/Width 20000/Height 18000", 1 << 30), SLOW),
+        Case::new(
+            "a picture of 10^10 pixels",
+            image("/Width 100000/Height 100000", b"x"),
+            SLOW,
+        ),
+        Case::new(
+            "a picture of 2^31 by 2^31",
+            image("/Width 2147483647/Height 2147483647", b"x"),
+            SLOW,
+        ),
+        Case::new(
+            "a picture of minus one",
+            image("/Width -1/Height -1", b"x"),
+            DONE,
+        ),
+        Case::new(
+            "a packed picture of 1 GB",
+            flate("/Width 20000/Height 18000", 1 << 30),
+            SLOW,
+        ),
         Case::new(
             "a predictor with 2^30 columns",
             flate(
@@ -162,8 +248,19 @@ fn bombs() -> Vec<Case> {
             ),
             SLOW,
         ),
-        Case::new("four times packed", image(&format!("{chain}/Width 9/Height 9"), &make::zlib_zeros(1 << 20)), DONE),
-        Case::new("forms that draw ten forms that draw ten", with_resources("/X Do", &fan), SLOW),
+        Case::new(
+            "four times packed",
+            image(
+                &format!("{chain}/Width 9/Height 9"),
+                &make::zlib_zeros(1 << 20),
+            ),
+            DONE,
+        ),
+        Case::new(
+            "forms that draw ten forms that draw ten",
+            with_resources("/X Do", &fan),
+            SLOW,
+        ),
         Case::new(
             "the same page 100 000 times",
             tree(
@@ -172,8 +269,16 @@ fn bombs() -> Vec<Case> {
             ),
             SLOW,
         ),
-        Case::new("noise as JBIG2", image("/Filter/JBIG2Decode/Width 99/Height 99", &[0xa5; 999]), DONE),
-        Case::new("noise as JPEG 2000", image("/Filter/JPXDecode/Width 99/Height 99", &[0xff; 999]), DONE),
+        Case::new(
+            "noise as JBIG2",
+            image("/Filter/JBIG2Decode/Width 99/Height 99", &[0xa5; 999]),
+            DONE,
+        ),
+        Case::new(
+            "noise as JPEG 2000",
+            image("/Filter/JPXDecode/Width 99/Height 99", &[0xff; 999]),
+            DONE,
+        ),
         Case::new(
             "noise as fax",
             image(
@@ -182,19 +287,31 @@ fn bombs() -> Vec<Case> {
             ),
             SLOW,
         ),
-        Case::new("noise as LZW", image("/Filter/LZWDecode/Width 99/Height 99", &[0x80, 0xff, 0xff, 0x01]), DONE),
+        Case::new(
+            "noise as LZW",
+            image(
+                "/Filter/LZWDecode/Width 99/Height 99",
+                &[0x80, 0xff, 0xff, 0x01],
+            ),
+            DONE,
+        ),
     ]
 }
 
 fn sizes() -> Vec<Case> {
     let page = |size: &str| {
         let mut objects = make::page(HELLO, "", &[]);
-        objects[2] = format!("<</Type/Page/Parent 2 0 R/Contents 4 0 R/MediaBox[{size}]{FONT}>>").into_bytes();
+        objects[2] = format!("<</Type/Page/Parent 2 0 R/Contents 4 0 R/MediaBox[{size}]{FONT}>>")
+            .into_bytes();
         make::pdf(&objects, "")
     };
     let drawn = |content: &str| make::pdf(&make::page(content, FONT, &[]), "");
     vec![
-        Case::new("a page as wide as the earth", page("0 0 4000000000 4000000000"), DONE),
+        Case::new(
+            "a page as wide as the earth",
+            page("0 0 4000000000 4000000000"),
+            DONE,
+        ),
         Case::new("a page of no width", page("0 0 0 0"), DONE),
         Case::new("a page inside out", page("200 100 0 0"), DONE),
         Case::new("a page like a hair", page("0 0 1 1000000"), DONE),
@@ -204,9 +321,21 @@ fn sizes() -> Vec<Case> {
             make::pdf(&make::page(HELLO, &format!("/Rotate 37{FONT}"), &[]), ""),
             DONE,
         ),
-        Case::new("letters of 10^30 points", drawn("BT /F 1e30 Tf 20 50 Td (Hello) Tj ET"), DONE),
-        Case::new("a matrix of nothing", drawn("0 0 0 0 0 0 cm BT /F 12 Tf (Hello) Tj ET 0 0 9 9 re f"), DONE),
-        Case::new("dashes of nothing", drawn("[0.0001 0.0001] 0 d 0 0 m 200 100 l S"), SLOW),
+        Case::new(
+            "letters of 10^30 points",
+            drawn("BT /F 1e30 Tf 20 50 Td (Hello) Tj ET"),
+            DONE,
+        ),
+        Case::new(
+            "a matrix of nothing",
+            drawn("0 0 0 0 0 0 cm BT /F 12 Tf (Hello) Tj ET 0 0 9 9 re f"),
+            DONE,
+        ),
+        Case::new(
+            "dashes of nothing",
+            drawn("[0.0001 0.0001] 0 d 0 0 m 200 100 l S"),
+            SLOW,
+        ),
         Case::new(
             "a line as wide as the earth",
             drawn("1e30 w 0 0 m 1e30 1e30 l S [1e-30] 0 d 0 0 m 1e30 0 l S"),
@@ -214,8 +343,16 @@ fn sizes() -> Vec<Case> {
         ),
         Case::new("300 000 times q", drawn(&"q ".repeat(300_000)), SLOW),
         Case::new("300 000 times Q", drawn(&"Q ".repeat(300_000)), DONE),
-        Case::new("100 000 clips", drawn(&"0 0 9 9 re W n ".repeat(100_000)), SLOW),
-        Case::new("a text of 5 MB", drawn(&format!("BT /F 1 Tf ({}) Tj ET", "a".repeat(5 << 20))), SLOW),
+        Case::new(
+            "100 000 clips",
+            drawn(&"0 0 9 9 re W n ".repeat(100_000)),
+            SLOW,
+        ),
+        Case::new(
+            "a text of 5 MB",
+            drawn(&format!("BT /F 1 Tf ({}) Tj ET", "a".repeat(5 << 20))),
+            SLOW,
+        ),
     ]
 }
 
@@ -231,7 +368,10 @@ fn damage() -> Vec<Case> {
         "/OpenAction<</S/Launch/F(calc.exe)>>/AA<</WC<</S/JavaScript/JS(app.alert(1))>>>>/Names<</JavaScript<</Names[(x)<</S/JavaScript/JS(while(1);)>>]>>>>",
         &[],
     );
-    let embedded = with_catalog("/Names<</EmbeddedFiles<</Names[(a.exe)<</EF<</F 5 0 R>>>>]>>>>", &[stream("", b"MZ")]);
+    let embedded = with_catalog(
+        "/Names<</EmbeddedFiles<</Names[(a.exe)<</EF<</F 5 0 R>>>>]>>>>",
+        &[stream("", b"MZ")],
+    );
     vec![
         Case::new("a locked PDF", make::pdf(&make::page(HELLO, FONT, &[]), locked), ENCRYPTED),
         Case::new("a PDF with a lock of its own", make::pdf(&make::page(HELLO, FONT, &[]), strange), &["encrypted", "broken"]),

@@ -23,32 +23,89 @@ pub fn all() -> Vec<Case> {
         let exif = b"\xff\xe1\x00\x22Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\x08";
         [&plain[..2], exif, &plain[2..]].concat()
     };
-    let text_bomb = chunk(b"zTXt", &[&b"Comment\0\0"[..], &make::zlib_zeros(1 << 30)].concat());
-    let profile_bomb = chunk(b"iCCP", &[&b"x\0\0"[..], &make::zlib_zeros(1 << 30)].concat());
+    let text_bomb = chunk(
+        b"zTXt",
+        &[&b"Comment\0\0"[..], &make::zlib_zeros(1 << 30)].concat(),
+    );
+    let profile_bomb = chunk(
+        b"iCCP",
+        &[&b"x\0\0"[..], &make::zlib_zeros(1 << 30)].concat(),
+    );
     let frames = chunk(b"acTL", &[0xff; 8]);
-    let with_page = [make::picture(ImageFormat::Gif), b"<script>alert(1)</script>".to_vec()].concat();
+    let with_page = [
+        make::picture(ImageFormat::Gif),
+        b"<script>alert(1)</script>".to_vec(),
+    ]
+    .concat();
     vec![
-        Case::new("a PNG of 10^10 pixels", make::png_of(100_000, 100_000, &[]), TOO_LARGE),
-        Case::new("a PNG of 2^62 pixels", make::png_of(0x7fff_ffff, 0x7fff_ffff, &[]), &["too_large", "broken"]),
+        Case::new(
+            "a PNG of 10^10 pixels",
+            make::png_of(100_000, 100_000, &[]),
+            TOO_LARGE,
+        ),
+        Case::new(
+            "a PNG of 2^62 pixels",
+            make::png_of(0x7fff_ffff, 0x7fff_ffff, &[]),
+            &["too_large", "broken"],
+        ),
         Case::new("a PNG of no pixels", make::png_of(0, 0, &[]), BROKEN),
-        Case::new("a PNG with a text of 1 GB", make::png_of(60, 40, &text_bomb), DAMAGED),
-        Case::new("a PNG with colours of 1 GB", make::png_of(60, 40, &profile_bomb), DAMAGED),
-        Case::new("a PNG of 4 billion frames", make::png_of(60, 40, &frames), DAMAGED),
-        Case::new("a PNG with a wrong sum", patched(ImageFormat::Png, 30, &[0, 0]), BROKEN),
-        Case::new("a PNG with a part of 4 GB", patched(ImageFormat::Png, 33, &[0xff; 4]), BROKEN),
-        Case::new("a GIF of 4 billion pixels", patched(ImageFormat::Gif, 6, &[0xff; 4]), TOO_LARGE),
+        Case::new(
+            "a PNG with a text of 1 GB",
+            make::png_of(60, 40, &text_bomb),
+            DAMAGED,
+        ),
+        Case::new(
+            "a PNG with colours of 1 GB",
+            make::png_of(60, 40, &profile_bomb),
+            DAMAGED,
+        ),
+        Case::new(
+            "a PNG of 4 billion frames",
+            make::png_of(60, 40, &frames),
+            DAMAGED,
+        ),
+        Case::new(
+            "a PNG with a wrong sum",
+            patched(ImageFormat::Png, 30, &[0, 0]),
+            BROKEN,
+        ),
+        Case::new(
+            "a PNG with a part of 4 GB",
+            patched(ImageFormat::Png, 33, &[0xff; 4]),
+            BROKEN,
+        ),
+        Case::new(
+            "a GIF of 4 billion pixels",
+            patched(ImageFormat::Gif, 6, &[0xff; 4]),
+            TOO_LARGE,
+        ),
         Case::new("a GIF with a page behind it", with_page, DONE).checked(|found| {
             let shared = std::fs::read(found.out_dir.join("image.gif")).expect("written");
-            found.fault(memchr::memmem::find(&shared, b"script").is_none(), "the page is shared".into())
+            found.fault(
+                memchr::memmem::find(&shared, b"script").is_none(),
+                "the page is shared".into(),
+            )
         }),
         Case::new("a JPEG of 4 billion pixels", wide_jpeg, TOO_LARGE),
         Case::new("a JPEG of no pixels", no_jpeg, BROKEN),
-        Case::new("EXIF in a circle", endless_exif, DONE)
-            .checked(|found| found.fault(found.result["image"]["width"] == 40, "it is not upright".into())),
-        Case::new("only a JPEG's beginning", vec![0xff, 0xd8, 0xff, 0xe0], BROKEN),
+        Case::new("EXIF in a circle", endless_exif, DONE).checked(|found| {
+            found.fault(
+                found.result["image"]["width"] == 40,
+                "it is not upright".into(),
+            )
+        }),
+        Case::new(
+            "only a JPEG's beginning",
+            vec![0xff, 0xd8, 0xff, 0xe0],
+            BROKEN,
+        ),
         Case::new(
             "a BMP of 2^62 pixels",
-            patched(ImageFormat::Bmp, 18, &[0xff, 0xff, 0xff, 0x7f, 0xff, 0xff, 0xff, 0x7f]),
+            patched(
+                ImageFormat::Bmp,
+                18,
+                &[0xff, 0xff, 0xff, 0x7f, 0xff, 0xff, 0xff, 0x7f],
+            ),
             &["too_large", "broken"],
         ),
         Case::new(
@@ -56,13 +113,25 @@ pub fn all() -> Vec<Case> {
             patched(ImageFormat::Bmp, 22, &[0, 0, 0, 0x80]),
             &["too_large", "broken"],
         ),
-        Case::new("a BMP whose pixels are far away", patched(ImageFormat::Bmp, 10, &[0xff; 4]), DAMAGED),
-        Case::new("a WebP that says 4 GB", patched(ImageFormat::WebP, 4, &[0xff; 4]), DAMAGED),
+        Case::new(
+            "a BMP whose pixels are far away",
+            patched(ImageFormat::Bmp, 10, &[0xff; 4]),
+            DAMAGED,
+        ),
+        Case::new(
+            "a WebP that says 4 GB",
+            patched(ImageFormat::WebP, 4, &[0xff; 4]),
+            DAMAGED,
+        ),
         Case::new(
             "a WebP of 16 384 by 16 384",
             patched(ImageFormat::WebP, 21, &[0xff, 0xff, 0xff, 0x0f]),
             &["too_large", "broken"],
         ),
-        Case::new("a photo from an iPhone", [&b"\0\0\0\x18ftypheic\0\0\0\0"[..], &[0; 99]].concat(), &["unsupported"]),
+        Case::new(
+            "a photo from an iPhone",
+            [&b"\0\0\0\x18ftypheic\0\0\0\0"[..], &[0; 99]].concat(),
+            &["unsupported"],
+        ),
     ]
 }

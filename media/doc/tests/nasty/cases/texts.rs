@@ -12,67 +12,124 @@ pub fn all() -> Vec<Case> {
 }
 
 fn encodings() -> Vec<Case> {
-    let utf_16 = |to_bytes: fn(u16) -> [u8; 2]| POEM.encode_utf16().flat_map(to_bytes).collect::<Vec<u8>>();
-    let page = format!("<html><head><meta charset=gbk><title>课件</title></head><body><p>{POEM}</p></body></html>");
-    let moon = |name: &str, file: Vec<u8>| Case::new(name, file, DONE).checked(|found| found.says("举头望明月"));
+    let utf_16 =
+        |to_bytes: fn(u16) -> [u8; 2]| POEM.encode_utf16().flat_map(to_bytes).collect::<Vec<u8>>();
+    let page = format!(
+        "<html><head><meta charset=gbk><title>课件</title></head><body><p>{POEM}</p></body></html>"
+    );
+    let moon = |name: &str, file: Vec<u8>| {
+        Case::new(name, file, DONE).checked(|found| found.says("举头望明月"))
+    };
     vec![
         moon("a poem in GBK", GBK.encode(POEM).0.into_owned()),
         moon("a poem in UTF-16", utf_16(u16::to_le_bytes)),
-        moon("a poem in UTF-16 the other way round", utf_16(u16::to_be_bytes)),
-        moon("a poem with a mark", ["\u{feff}".as_bytes(), POEM.as_bytes()].concat()),
+        moon(
+            "a poem in UTF-16 the other way round",
+            utf_16(u16::to_be_bytes),
+        ),
+        moon(
+            "a poem with a mark",
+            ["\u{feff}".as_bytes(), POEM.as_bytes()].concat(),
+        ),
         moon("a page in GBK", GBK.encode(&page).0.into_owned()),
-        moon("a page that lies about its encoding", page.clone().into_bytes()),
-        Case::new("rare characters in GB18030", GB18030.encode(&format!("{POEM}{RARE}")).0.into_owned(), DONE)
-            .checked(|found| found.says("𠮷")),
+        moon(
+            "a page that lies about its encoding",
+            page.clone().into_bytes(),
+        ),
+        Case::new(
+            "rare characters in GB18030",
+            GB18030.encode(&format!("{POEM}{RARE}")).0.into_owned(),
+            DONE,
+        )
+        .checked(|found| found.says("𠮷")),
         Case::new(
             "a poem in Big5",
-            BIG5.encode("床前明月光，疑是地上霜。舉頭望明月，低頭思故鄉。").0.into_owned(),
+            BIG5.encode("床前明月光，疑是地上霜。舉頭望明月，低頭思故鄉。")
+                .0
+                .into_owned(),
             DONE,
         ),
         Case::new("a mark and half a letter", vec![0xff, 0xfe, 0x41], DONE),
-        Case::new("UTF-8 that ends too early", POEM.as_bytes()[..POEM.len() - 2].to_vec(), DONE),
+        Case::new(
+            "UTF-8 that ends too early",
+            POEM.as_bytes()[..POEM.len() - 2].to_vec(),
+            DONE,
+        ),
         Case::new(
             "a letter of five bytes",
             [POEM.as_bytes(), &[0xf8, 0x88, 0x80, 0x80, 0x80]].concat(),
             &["done", "unsupported"],
         ),
-        Case::new("a poem with a zero in it", [POEM.as_bytes(), &[0], POEM.as_bytes()].concat(), UNSUPPORTED),
+        Case::new(
+            "a poem with a zero in it",
+            [POEM.as_bytes(), &[0], POEM.as_bytes()].concat(),
+            UNSUPPORTED,
+        ),
         Case::new(
             "halves of letters",
-            [0xff, 0xfe].into_iter().chain([0xd800_u16; 99].into_iter().flat_map(u16::to_le_bytes)).collect(),
+            [0xff, 0xfe]
+                .into_iter()
+                .chain([0xd800_u16; 99].into_iter().flat_map(u16::to_le_bytes))
+                .collect(),
             &["done", "unsupported"],
         ),
-        Case::new("names that turn round", "\u{202e}txt.exe \u{feff}\u{fffe}课\u{7}".into(), UNSUPPORTED),
+        Case::new(
+            "names that turn round",
+            "\u{202e}txt.exe \u{feff}\u{fffe}课\u{7}".into(),
+            UNSUPPORTED,
+        ),
     ]
 }
 
 fn shapes() -> Vec<Case> {
     let line = "一".repeat(5 << 20 >> 2);
     let attack = "姓名,分数\n=cmd|' /C calc'!A0,1\n@SUM(1+1)*cmd|' /C calc'!A0,2\n";
-    let divs = format!("<!DOCTYPE html>{}deep{}", "<div>".repeat(300_000), "</div>".repeat(300_000));
+    let divs = format!(
+        "<!DOCTYPE html>{}deep{}",
+        "<div>".repeat(300_000),
+        "</div>".repeat(300_000)
+    );
     let scripted = "<html><body onload=alert(1)><p>shown</p><script>document.write('hidden')</script><style>hidden</style><iframe src=file:///etc/passwd></iframe></body></html>";
     let quotes = format!("# 题\n\n- a\n\n{}x\n", "> ".repeat(20_000));
     let brackets = format!("# 题\n\n- a\n\n{}\n", "[".repeat(50_000));
     let stars = format!("# 题\n\n- a\n\n{}\n", "*a_ ".repeat(50_000));
     let links = format!("# 题\n\n- a\n\n{}\n", "[a](".repeat(50_000));
-    let lists: String = (0..3000).map(|depth| format!("{}- a\n", "  ".repeat(depth))).collect();
+    let lists: String = (0..3000)
+        .map(|depth| format!("{}- a\n", "  ".repeat(depth)))
+        .collect();
     vec![
         Case::new("one line of 4 MB", line.into_bytes(), DONE),
-        Case::new("more text than is kept", POEM.repeat(250_000).into_bytes(), DONE)
-            .checked(|found| found.notes("text_cut")),
-        Case::new("more text than is read", vec![b'a'; (513 << 20) as usize], TOO_LARGE),
+        Case::new(
+            "more text than is kept",
+            POEM.repeat(250_000).into_bytes(),
+            DONE,
+        )
+        .checked(|found| found.notes("text_cut")),
+        Case::new(
+            "more text than is read",
+            vec![b'a'; (513 << 20) as usize],
+            TOO_LARGE,
+        ),
         Case::new("formulas in a CSV", attack.into(), DONE)
             .checked(|found| [found.is("txt"), found.says("=cmd|")].concat()),
-        Case::new("300 000 boxes in boxes", divs.into_bytes(), DONE).checked(|found| found.says("deep")),
+        Case::new("300 000 boxes in boxes", divs.into_bytes(), DONE)
+            .checked(|found| found.says("deep")),
         Case::new("a page with scripts", scripted.into(), DONE).checked(|found| {
             [
                 found.says("shown"),
-                found.fault(!found.text.contains("hidden") && !found.text.contains("root:"), found.text.clone()),
+                found.fault(
+                    !found.text.contains("hidden") && !found.text.contains("root:"),
+                    found.text.clone(),
+                ),
             ]
             .concat()
         }),
         Case::new("a script that never ends", "<html><script>".into(), DONE),
-        Case::new("a tag that never ends", format!("<html><p {}", "a=b ".repeat(200_000)).into_bytes(), DONE),
+        Case::new(
+            "a tag that never ends",
+            format!("<html><p {}", "a=b ".repeat(200_000)).into_bytes(),
+            DONE,
+        ),
         Case::new(
             "a page of one million letters of entities",
             format!("<html>{}", "&lt;".repeat(250_000)).into_bytes(),
@@ -82,14 +139,22 @@ fn shapes() -> Vec<Case> {
         Case::new("50 000 brackets", brackets.into_bytes(), DONE),
         Case::new("50 000 stars", stars.into_bytes(), DONE),
         Case::new("50 000 links that never end", links.into_bytes(), DONE),
-        Case::new("3000 lists in lists", format!("# 题\n\n{lists}").into_bytes(), DONE),
+        Case::new(
+            "3000 lists in lists",
+            format!("# 题\n\n{lists}").into_bytes(),
+            DONE,
+        ),
         Case::new(
             "a drawing with a script",
             "<svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)'/>".into(),
             DONE,
         )
         .checked(|found| found.is("txt")),
-        Case::new("3000 headings", "# 题\n\n- a\n\n".repeat(3000).into_bytes(), DONE)
-            .checked(|found| found.notes("outline_cut")),
+        Case::new(
+            "3000 headings",
+            "# 题\n\n- a\n\n".repeat(3000).into_bytes(),
+            DONE,
+        )
+        .checked(|found| found.notes("outline_cut")),
     ]
 }

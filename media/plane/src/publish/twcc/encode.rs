@@ -53,7 +53,9 @@ impl Message {
         let status = match arrival {
             None => status::NOT_RECEIVED,
             Some(ticks) => {
-                let Some(status) = self.push_delta(ticks) else { return false };
+                let Some(status) = self.push_delta(ticks) else {
+                    return false;
+                };
                 status
             }
         };
@@ -72,7 +74,11 @@ impl Message {
         self.last_ticks = ticks;
         self.deltas[self.delta_count] = delta;
         self.delta_count += 1;
-        Some(if (0..=255).contains(&delta) { status::SMALL_DELTA } else { status::LARGE_DELTA })
+        Some(if (0..=255).contains(&delta) {
+            status::SMALL_DELTA
+        } else {
+            status::LARGE_DELTA
+        })
     }
 
     /// Encodes the message: everything behind the two SSRCs. `None` when no packet in it came, as then there is no reference time.
@@ -112,7 +118,10 @@ impl Message {
 /// The chunk for the front of `statuses` that covers most of them, and how many it covers.
 fn chunk(statuses: &[u8]) -> (u16, usize) {
     let first = statuses[0];
-    let run = statuses.iter().take_while(|status| **status == first).count();
+    let run = statuses
+        .iter()
+        .take_while(|status| **status == first)
+        .count();
     // A vector is read to its end, so only the last one of a message may be short of statuses.
     let narrow = &statuses[..statuses.len().min(ONE_BIT_SYMBOLS)];
     let wide = &statuses[..statuses.len().min(TWO_BIT_SYMBOLS)];
@@ -128,5 +137,10 @@ fn chunk(statuses: &[u8]) -> (u16, usize) {
 
 /// Packs statuses of `bits` bits from the top; those that are missing at the end read as "not received" and are not counted.
 fn vector(head: u16, bits: usize, statuses: &[u8]) -> u16 {
-    statuses.iter().enumerate().fold(head, |chunk, (at, status)| chunk | u16::from(*status) << (14 - bits * (at + 1)))
+    statuses
+        .iter()
+        .enumerate()
+        .fold(head, |chunk, (at, status)| {
+            chunk | u16::from(*status) << (14 - bits * (at + 1))
+        })
 }

@@ -16,10 +16,18 @@ fn report(generator: &mut FeedbackGenerator, now: Instant) -> Vec<(u16, Option<i
     loop {
         let mut buffer = [0; 1200];
         let mut out = Compound::new(&mut buffer);
-        let more = generator.write(US, THEM, &mut out, now).expect("a message fits into a datagram");
+        let more = generator
+            .write(US, THEM, &mut out, now)
+            .expect("a message fits into a datagram");
         for packet in rtcp::parse(out.bytes()) {
-            let Ok(Rtcp::TransportFeedback(feedback)) = packet else { panic!("{packet:?}") };
-            found.extend(feedback.packets().map(|packet| (packet.seq, packet.arrival_ticks)));
+            let Ok(Rtcp::TransportFeedback(feedback)) = packet else {
+                panic!("{packet:?}")
+            };
+            found.extend(
+                feedback
+                    .packets()
+                    .map(|packet| (packet.seq, packet.arrival_ticks)),
+            );
         }
         if !more {
             return found;
@@ -34,7 +42,14 @@ fn a_frame_with_a_hole_in_it_is_reported() {
     for (seq, ms) in [(65_534, 100), (65_535, 101), (2, 102), (3, 500)] {
         generator.received(seq, start + ms * MS);
     }
-    let expected = [(65_534, Some(400)), (65_535, Some(404)), (0, None), (1, None), (2, Some(408)), (3, Some(2000))];
+    let expected = [
+        (65_534, Some(400)),
+        (65_535, Some(404)),
+        (0, None),
+        (1, None),
+        (2, Some(408)),
+        (3, Some(2000)),
+    ];
     assert_eq!(report(&mut generator, start), expected);
     assert_eq!(generator.poll_timeout(), None);
     generator.received(5, start + 501 * MS);
@@ -48,7 +63,15 @@ fn a_packet_that_changed_places_has_a_negative_delta() {
     for (seq, ms) in [(1, 100), (3, 110), (2, 120), (4, 130)] {
         generator.received(seq, start + ms * MS);
     }
-    assert_eq!(report(&mut generator, start), [(1, Some(400)), (2, Some(480)), (3, Some(440)), (4, Some(520))]);
+    assert_eq!(
+        report(&mut generator, start),
+        [
+            (1, Some(400)),
+            (2, Some(480)),
+            (3, Some(440)),
+            (4, Some(520))
+        ]
+    );
 }
 
 #[test]
@@ -68,7 +91,10 @@ fn an_hour_of_silence_between_two_packets_takes_two_messages() {
     let mut generator = FeedbackGenerator::new(start);
     generator.received(1, start);
     generator.received(2, start + Duration::from_secs(3600));
-    assert_eq!(report(&mut generator, start), [(1, Some(0)), (2, Some(3600 * 4000))]);
+    assert_eq!(
+        report(&mut generator, start),
+        [(1, Some(0)), (2, Some(3600 * 4000))]
+    );
 }
 
 #[test]
@@ -111,7 +137,10 @@ fn a_message_without_room_for_it_is_kept() {
     let mut generator = FeedbackGenerator::new(start);
     generator.received(7, start);
     let mut small = [0; 16];
-    assert_eq!(generator.write(US, THEM, &mut Compound::new(&mut small), start), Err(Full));
+    assert_eq!(
+        generator.write(US, THEM, &mut Compound::new(&mut small), start),
+        Err(Full)
+    );
     assert_eq!(report(&mut generator, start), [(7, Some(0))]);
 }
 
@@ -125,23 +154,41 @@ fn every_packet_of_a_bad_line_is_reported_with_its_arrival() {
         let (loss, mut now, mut arrived) = (rng.random_range(0.0..0.6), start, Vec::new());
         let mut reported = std::collections::HashMap::new();
         for seq in 60_000..62_000u64 {
-            now += Duration::from_micros(if rng.random_bool(0.01) { 90_000 } else { rng.random_range(0..5_000) });
-            let late = if rng.random_bool(0.1) { rng.random_range(0..4u64) } else { 0 };
+            now += Duration::from_micros(if rng.random_bool(0.01) {
+                90_000
+            } else {
+                rng.random_range(0..5_000)
+            });
+            let late = if rng.random_bool(0.1) {
+                rng.random_range(0..4u64)
+            } else {
+                0
+            };
             if !rng.random_bool(loss) {
                 let seq = (seq - late) as u16;
                 generator.received(seq, now);
                 arrived.push((seq, ticks(now - start)));
             }
             if generator.is_due(now) {
-                reported.extend(report(&mut generator, now).into_iter().filter_map(|(seq, at)| Some((seq, at?))));
+                reported.extend(
+                    report(&mut generator, now)
+                        .into_iter()
+                        .filter_map(|(seq, at)| Some((seq, at?))),
+                );
             }
         }
-        reported.extend(report(&mut generator, now).into_iter().filter_map(|(seq, at)| Some((seq, at?))));
+        reported.extend(
+            report(&mut generator, now)
+                .into_iter()
+                .filter_map(|(seq, at)| Some((seq, at?))),
+        );
         let mut first: std::collections::HashMap<u16, i64> = std::collections::HashMap::new();
         for (seq, at) in arrived {
             first.entry(seq).or_insert(at);
         }
-        let wrong = first.iter().find(|(seq, at)| reported.get(*seq) != Some(*at));
+        let wrong = first
+            .iter()
+            .find(|(seq, at)| reported.get(*seq) != Some(*at));
         assert_eq!((wrong, reported.len()), (None, first.len()), "seed {seed}");
     }
 }

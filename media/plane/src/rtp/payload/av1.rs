@@ -21,7 +21,10 @@ pub fn describe(payload: &[u8]) -> Option<FrameInfo> {
         return (!rest.is_empty()).then(FrameInfo::default);
     }
     let first = first_obu(head, rest)?;
-    let frame_start = matches!(first.kind, obu::SEQUENCE_HEADER | obu::FRAME_HEADER | obu::METADATA | obu::FRAME);
+    let frame_start = matches!(
+        first.kind,
+        obu::SEQUENCE_HEADER | obu::FRAME_HEADER | obu::METADATA | obu::FRAME
+    );
     Some(FrameInfo {
         frame_start,
         // §4.4: N marks the first packet of a coded video sequence, which begins with a keyframe.
@@ -40,11 +43,23 @@ struct Obu {
 
 /// §4.4: W counts the elements; the last of them has no length in front, and with W = 0 all have one.
 fn first_obu(head: u8, rest: &[u8]) -> Option<Obu> {
-    let element = if head >> 4 & 0x03 == 1 { rest } else { sized_element(rest)? };
+    let element = if head >> 4 & 0x03 == 1 {
+        rest
+    } else {
+        sized_element(rest)?
+    };
     let &header = element.first()?;
     // AV1 §5.3.2: the extension byte has three bits of temporal and two of spatial id.
-    let extension = if header & 0x04 != 0 { *element.get(1)? } else { 0 };
-    Some(Obu { kind: header >> 3 & 0x0f, temporal: extension >> 5, spatial: extension >> 3 & 0x03 })
+    let extension = if header & 0x04 != 0 {
+        *element.get(1)?
+    } else {
+        0
+    };
+    Some(Obu {
+        kind: header >> 3 & 0x0f,
+        temporal: extension >> 5,
+        spatial: extension >> 3 & 0x03,
+    })
 }
 
 /// An element behind its LEB128 length (AV1 §4.10.5); a length of more than four bytes cannot be a packet's.
@@ -76,7 +91,10 @@ mod tests {
     #[test]
     fn a_packet_that_goes_on_begins_nothing() {
         assert_eq!(describe(&[0x90, 1, 2]), Some(FrameInfo::default()));
-        assert!(!describe(&[0x10, 0x20, 0x10]).unwrap().frame_start, "a tile group");
+        assert!(
+            !describe(&[0x10, 0x20, 0x10]).unwrap().frame_start,
+            "a tile group"
+        );
     }
 
     #[test]
@@ -87,9 +105,14 @@ mod tests {
 
     #[test]
     fn lengths_that_lie_are_refused() {
-        for payload in
-            [&[][..], &[0x90], &[0x10], &[0x00, 0x05, 0x30], &[0x00, 0xff, 0xff, 0xff, 0xff, 1], &[0x10, 0x34]]
-        {
+        for payload in [
+            &[][..],
+            &[0x90],
+            &[0x10],
+            &[0x00, 0x05, 0x30],
+            &[0x00, 0xff, 0xff, 0xff, 0xff, 1],
+            &[0x10, 0x34],
+        ] {
             assert_eq!(describe(payload), None, "{payload:?}");
         }
     }

@@ -33,7 +33,10 @@ fn unit(nal_unit: &[u8]) -> FrameInfo {
 
 /// RFC 6184 §5.7.1: after the first byte, each NAL unit behind its 16-bit length.
 fn aggregate(payload: &[u8]) -> Option<FrameInfo> {
-    let mut whole = FrameInfo { discardable: payload[0] & 0x60 == 0, ..FrameInfo::default() };
+    let mut whole = FrameInfo {
+        discardable: payload[0] & 0x60 == 0,
+        ..FrameInfo::default()
+    };
     let mut rest = &payload[1..];
     while let Some((len, tail)) = rest.split_first_chunk() {
         let (nal_unit, tail) = tail.split_at_checked(usize::from(u16::from_be_bytes(*len)))?;
@@ -50,7 +53,9 @@ fn aggregate(payload: &[u8]) -> Option<FrameInfo> {
 
 /// RFC 6184 §5.8: the FU header has the start bit and the type of the NAL unit that was cut up.
 fn fragment(payload: &[u8]) -> Option<FrameInfo> {
-    let [indicator, header, data @ ..] = payload else { return None };
+    let [indicator, header, data @ ..] = payload else {
+        return None;
+    };
     let nal_type = header & 0x1f;
     let start = header & 0x80 != 0 && begins_picture(nal_type, data);
     Some(nal_info(indicator & 0x60 | nal_type, start))
@@ -60,7 +65,12 @@ fn nal_info(head: u8, frame_start: bool) -> FrameInfo {
     let keyframe = matches!(head & 0x1f, nal::IDR | nal::SPS);
     // nal_ref_idc zero: not used for reference (ITU-T H.264 §7.4.1). Delimiters and SEI always have it; they are not pictures.
     let discardable = head & 0x60 == 0 && matches!(head & 0x1f, nal::SLICE | nal::PARTITION_A);
-    FrameInfo { frame_start, keyframe, discardable, ..FrameInfo::default() }
+    FrameInfo {
+        frame_start,
+        keyframe,
+        discardable,
+        ..FrameInfo::default()
+    }
 }
 
 /// Whether a NAL unit can be the first of a picture (ITU-T H.264 §7.4.1.2.3).
@@ -68,7 +78,9 @@ fn begins_picture(nal_type: u8, data: &[u8]) -> bool {
     match nal_type {
         nal::DELIMITER | nal::SPS | nal::PPS | nal::SEI => true,
         // first_mb_in_slice is the first field, Exp-Golomb coded: zero is the single bit 1 (§7.3.3, §9.1).
-        nal::SLICE | nal::PARTITION_A | nal::IDR => data.first().is_some_and(|byte| byte & 0x80 != 0),
+        nal::SLICE | nal::PARTITION_A | nal::IDR => {
+            data.first().is_some_and(|byte| byte & 0x80 != 0)
+        }
         _ => false,
     }
 }
@@ -86,23 +98,55 @@ mod tests {
     fn a_keyframe_comes_as_parameter_sets_and_then_fragments() {
         let stap = [0x78, 0, 3, 0x67, 0x42, 0xe0, 0, 2, 0x68, 0xce];
         assert_eq!(info(&stap), (true, true, false));
-        assert_eq!(info(&[0x7c, 0x85, 0x88, 0x84]), (true, true, false), "first fragment of an IDR slice");
-        assert_eq!(info(&[0x7c, 0x05, 0x88, 0x84]), (false, true, false), "a fragment in the middle");
-        assert_eq!(info(&[0x7c, 0x45, 0x88]), (false, true, false), "the last fragment");
+        assert_eq!(
+            info(&[0x7c, 0x85, 0x88, 0x84]),
+            (true, true, false),
+            "first fragment of an IDR slice"
+        );
+        assert_eq!(
+            info(&[0x7c, 0x05, 0x88, 0x84]),
+            (false, true, false),
+            "a fragment in the middle"
+        );
+        assert_eq!(
+            info(&[0x7c, 0x45, 0x88]),
+            (false, true, false),
+            "the last fragment"
+        );
     }
 
     #[test]
     fn a_later_slice_of_the_same_picture_begins_nothing() {
-        assert_eq!(info(&[0x41, 0x9a, 0]), (true, false, false), "first_mb_in_slice is 0");
-        assert_eq!(info(&[0x41, 0x4a, 0]), (false, false, false), "first_mb_in_slice is 1");
-        assert_eq!(info(&[0x65, 0x4a, 0]), (false, true, false), "second slice of an IDR picture");
-        assert_eq!(info(&[0x5c, 0x81, 0x4a]), (false, false, false), "a fragmented second slice");
+        assert_eq!(
+            info(&[0x41, 0x9a, 0]),
+            (true, false, false),
+            "first_mb_in_slice is 0"
+        );
+        assert_eq!(
+            info(&[0x41, 0x4a, 0]),
+            (false, false, false),
+            "first_mb_in_slice is 1"
+        );
+        assert_eq!(
+            info(&[0x65, 0x4a, 0]),
+            (false, true, false),
+            "second slice of an IDR picture"
+        );
+        assert_eq!(
+            info(&[0x5c, 0x81, 0x4a]),
+            (false, false, false),
+            "a fragmented second slice"
+        );
     }
 
     #[test]
     fn a_picture_nobody_refers_to_may_be_dropped() {
         assert_eq!(info(&[0x01, 0x9a]), (true, false, true));
-        assert_eq!(info(&[0x06, 5, 1]), (true, false, false), "SEI is not a picture");
+        assert_eq!(
+            info(&[0x06, 5, 1]),
+            (true, false, false),
+            "SEI is not a picture"
+        );
     }
 
     #[test]

@@ -5,7 +5,11 @@ use super::FrameInfo;
 /// A payload of at least its TOC byte (RFC 6716 §3.1).
 pub fn describe(payload: &[u8]) -> Option<FrameInfo> {
     payload.first()?;
-    Some(FrameInfo { frame_start: true, keyframe: true, ..FrameInfo::default() })
+    Some(FrameInfo {
+        frame_start: true,
+        keyframe: true,
+        ..FrameInfo::default()
+    })
 }
 
 #[cfg(test)]

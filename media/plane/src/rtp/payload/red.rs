@@ -23,12 +23,17 @@ pub struct Block<'a> {
 
 /// Iterates over the blocks, oldest first and the primary last; empty when any length lies.
 pub fn blocks(payload: &[u8]) -> Blocks<'_> {
-    split(payload).unwrap_or(Blocks { headers: &[], data: &[] })
+    split(payload).unwrap_or(Blocks {
+        headers: &[],
+        data: &[],
+    })
 }
 
 /// Payload type and payload of the newest audio.
 pub fn primary(payload: &[u8]) -> Option<(u8, &[u8])> {
-    blocks(payload).last().map(|block| (block.payload_type, block.payload))
+    blocks(payload)
+        .last()
+        .map(|block| (block.payload_type, block.payload))
 }
 
 /// See [`blocks`].
@@ -61,13 +66,23 @@ impl<'a> Iterator for Blocks<'a> {
         let payload_type = self.headers.first()? & 0x7f;
         if self.headers.len() < REDUNDANT_HEADER_LEN {
             self.headers = &[];
-            return Some(Block { payload_type, timestamp_offset: 0, payload: self.data, primary: true });
+            return Some(Block {
+                payload_type,
+                timestamp_offset: 0,
+                payload: self.data,
+                primary: true,
+            });
         }
         let (header, headers) = self.headers.split_at(REDUNDANT_HEADER_LEN);
         let (payload, data) = self.data.split_at(block_len(header));
         let timestamp_offset = u16::from_be_bytes([header[1], header[2]]) >> 2;
         (self.headers, self.data) = (headers, data);
-        Some(Block { payload_type, timestamp_offset, payload, primary: false })
+        Some(Block {
+            payload_type,
+            timestamp_offset,
+            payload,
+            primary: false,
+        })
     }
 }
 
@@ -76,13 +91,34 @@ mod tests {
     use super::*;
 
     /// One redundant block of 3 bytes, 960 ticks older, and a primary of 2 bytes, both of payload type 111.
-    const SPEECH: [u8; 10] = [0x80 | 111, (960 >> 6) as u8, (960 << 2) as u8, 3, 111, 1, 2, 3, 4, 5];
+    const SPEECH: [u8; 10] = [
+        0x80 | 111,
+        (960 >> 6) as u8,
+        (960 << 2) as u8,
+        3,
+        111,
+        1,
+        2,
+        3,
+        4,
+        5,
+    ];
 
     #[test]
     fn a_lost_syllable_is_found_in_front_of_the_next() {
         let found: Vec<_> = blocks(&SPEECH).collect();
-        let old = Block { payload_type: 111, timestamp_offset: 960, payload: &[1, 2, 3], primary: false };
-        let new = Block { payload_type: 111, timestamp_offset: 0, payload: &[4, 5], primary: true };
+        let old = Block {
+            payload_type: 111,
+            timestamp_offset: 960,
+            payload: &[1, 2, 3],
+            primary: false,
+        };
+        let new = Block {
+            payload_type: 111,
+            timestamp_offset: 0,
+            payload: &[4, 5],
+            primary: true,
+        };
         assert_eq!(found, [old, new]);
         assert_eq!(primary(&SPEECH), Some((111, &[4, 5][..])));
     }

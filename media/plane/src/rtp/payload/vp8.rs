@@ -29,7 +29,10 @@ pub fn describe(payload: &[u8]) -> Option<FrameInfo> {
     let first = *payload.get(descriptor.len)?;
     // RFC 7741 §4.2: S is set where a partition begins; partition 0 is the first.
     let frame_start = payload[0] & 0x10 != 0 && payload[0] & 0x07 == 0;
-    let tid = descriptor.tid.filter(|_| payload[1] & 0x20 != 0).map_or(0, |at| payload[at]);
+    let tid = descriptor
+        .tid
+        .filter(|_| payload[1] & 0x20 != 0)
+        .map_or(0, |at| payload[at]);
     Some(FrameInfo {
         frame_start,
         // RFC 7741 §4.3: the inverse key frame flag P is the lowest bit of the frame's first byte.
@@ -49,9 +52,13 @@ pub fn describe(payload: &[u8]) -> Option<FrameInfo> {
 ///
 /// The payload is one that [`describe`] accepted; another is left as it is.
 pub fn rewrite(payload: &mut [u8], ids: Ids) {
-    let Some(descriptor) = parse(payload) else { return };
+    let Some(descriptor) = parse(payload) else {
+        return;
+    };
     match descriptor.picture_id {
-        Some((at, true)) => payload[at..at + 2].copy_from_slice(&(ids.picture_id | 0x8000).to_be_bytes()),
+        Some((at, true)) => {
+            payload[at..at + 2].copy_from_slice(&(ids.picture_id | 0x8000).to_be_bytes())
+        }
         Some((at, false)) => payload[at] = (ids.picture_id & 0x7f) as u8,
         None => {}
     }
@@ -62,7 +69,12 @@ pub fn rewrite(payload: &mut [u8], ids: Ids) {
 
 /// RFC 7741 §4.2: X announces the extension byte, whose bits announce what follows, in this order.
 fn parse(payload: &[u8]) -> Option<Descriptor> {
-    let mut descriptor = Descriptor { picture_id: None, tl0picidx: None, tid: None, len: 1 };
+    let mut descriptor = Descriptor {
+        picture_id: None,
+        tl0picidx: None,
+        tid: None,
+        len: 1,
+    };
     if *payload.first()? & 0x80 == 0 {
         return Some(descriptor);
     }
@@ -85,7 +97,11 @@ fn parse(payload: &[u8]) -> Option<Descriptor> {
 }
 
 fn read_picture_id(payload: &[u8], at: usize, wide: bool) -> u16 {
-    if wide { u16::from_be_bytes([payload[at], payload[at + 1]]) & 0x7fff } else { u16::from(payload[at] & 0x7f) }
+    if wide {
+        u16::from_be_bytes([payload[at], payload[at + 1]]) & 0x7fff
+    } else {
+        u16::from(payload[at] & 0x7f)
+    }
 }
 
 #[cfg(test)]
@@ -98,29 +114,62 @@ mod tests {
     #[test]
     fn a_layered_picture_tells_its_numbers() {
         let info = describe(&LAYERED).unwrap();
-        assert_eq!(info.vp8, Some(Ids { picture_id: 0x1234, tl0picidx: 7 }));
-        assert_eq!((info.temporal, info.switch_up, info.discardable), (2, true, false));
+        assert_eq!(
+            info.vp8,
+            Some(Ids {
+                picture_id: 0x1234,
+                tl0picidx: 7
+            })
+        );
+        assert_eq!(
+            (info.temporal, info.switch_up, info.discardable),
+            (2, true, false)
+        );
         assert!(info.frame_start && !info.keyframe);
     }
 
     #[test]
     fn a_keyframe_begins_in_the_first_packet_of_its_first_partition() {
         assert!(describe(&[0x10, 0x00]).unwrap().keyframe);
-        assert!(!describe(&[0x00, 0x00]).unwrap().frame_start, "a packet that goes on");
-        assert!(!describe(&[0x11, 0x00]).unwrap().frame_start, "the second partition");
+        assert!(
+            !describe(&[0x00, 0x00]).unwrap().frame_start,
+            "a packet that goes on"
+        );
+        assert!(
+            !describe(&[0x11, 0x00]).unwrap().frame_start,
+            "the second partition"
+        );
         assert!(describe(&[0x30, 0x01]).unwrap().discardable);
     }
 
     #[test]
     fn rewriting_keeps_the_width_the_sender_chose() {
         let mut wide = LAYERED;
-        rewrite(&mut wide, Ids { picture_id: 0x0001, tl0picidx: 9 });
+        rewrite(
+            &mut wide,
+            Ids {
+                picture_id: 0x0001,
+                tl0picidx: 9,
+            },
+        );
         assert_eq!(wide, [0x90, 0xe0, 0x80, 0x01, 9, 0xa0, 0x01]);
         let mut narrow = [0x90, 0x80, 0x12, 0x01];
-        rewrite(&mut narrow, Ids { picture_id: 0x01ff, tl0picidx: 9 });
+        rewrite(
+            &mut narrow,
+            Ids {
+                picture_id: 0x01ff,
+                tl0picidx: 9,
+            },
+        );
         assert_eq!(narrow, [0x90, 0x80, 0x7f, 0x01]);
         let mut bare = [0x10, 0x00];
-        rewrite(&mut bare, Ids { picture_id: 1, tl0picidx: 1 });
+        rewrite(
+            &mut bare,
+            Ids {
+                picture_id: 1,
+                tl0picidx: 1,
+            },
+        );
         assert_eq!(bare, [0x10, 0x00]);
     }
 

@@ -113,7 +113,9 @@ mod tests {
 
     #[test]
     fn descriptors_that_are_cut_short_or_refer_on_and_on_are_refused() {
-        let key = [0xae, 0x81, 0x02, 0x00, 5, 0x18, 5, 0, 2, 0xd0, 2, 0x04, 1, 0x08, 1, 2, 0x82];
+        let key = [
+            0xae, 0x81, 0x02, 0x00, 5, 0x18, 5, 0, 2, 0xd0, 2, 0x04, 1, 0x08, 1, 2, 0x82,
+        ];
         assert!(describe(&key).is_some());
         for len in 0..key.len() {
             assert_eq!(describe(&key[..len]), None, "{len} bytes");

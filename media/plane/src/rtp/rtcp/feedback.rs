@@ -18,7 +18,11 @@ impl<'a> Nack<'a> {
     pub(super) fn read(body: &'a [u8]) -> Option<Nack<'a>> {
         let (sender, media) = addresses(body)?;
         let entries = &body[8..];
-        (entries.len().is_multiple_of(4)).then_some(Nack { sender, media, entries })
+        (entries.len().is_multiple_of(4)).then_some(Nack {
+            sender,
+            media,
+            entries,
+        })
     }
 
     /// The sequence numbers asked for, in the order of the message: 17 at most for each of its words.
@@ -26,7 +30,9 @@ impl<'a> Nack<'a> {
         self.entries.chunks_exact(4).flat_map(|entry| {
             let first = u16::from_be_bytes([entry[0], entry[1]]);
             let mask = u32::from(u16::from_be_bytes([entry[2], entry[3]])) << 1 | 1;
-            (0..17).filter(move |bit| mask & 1 << bit != 0).map(move |bit| first.wrapping_add(bit))
+            (0..17)
+                .filter(move |bit| mask & 1 << bit != 0)
+                .map(move |bit| first.wrapping_add(bit))
         })
     }
 }
@@ -55,7 +61,10 @@ impl<'a> Fir<'a> {
 
     /// The streams that are asked.
     pub fn entries(&self) -> impl ExactSizeIterator<Item = FirEntry> + 'a {
-        self.entries.chunks_exact(8).map(|entry| FirEntry { media: Ssrc(read_u32(entry, 0)), command_seq: entry[4] })
+        self.entries.chunks_exact(8).map(|entry| FirEntry {
+            media: Ssrc(read_u32(entry, 0)),
+            command_seq: entry[4],
+        })
     }
 }
 
@@ -78,16 +87,27 @@ impl<'a> Remb<'a> {
 
     pub(super) fn read(body: &'a [u8]) -> Option<Remb<'a>> {
         let (sender, _) = addresses(body)?;
-        let [count, exponent, _, _] = *body.get(12..16)? else { return None };
+        let [count, exponent, _, _] = *body.get(12..16)? else {
+            return None;
+        };
         let mantissa = u64::from(read_u32(body, 12) & 0x3_ffff);
         // Six bits of exponent can shift 18 bits of mantissa out of 64: saturate, such a peer has no limit.
-        let bits_per_second = mantissa.saturating_mul(1u64.checked_shl(u32::from(exponent >> 2)).unwrap_or(u64::MAX));
+        let bits_per_second = mantissa.saturating_mul(
+            1u64.checked_shl(u32::from(exponent >> 2))
+                .unwrap_or(u64::MAX),
+        );
         let sources = body.get(16..16 + 4 * usize::from(count))?;
-        Some(Remb { sender, bitrate: Bitrate::bps(bits_per_second), sources })
+        Some(Remb {
+            sender,
+            bitrate: Bitrate::bps(bits_per_second),
+            sources,
+        })
     }
 
     /// The streams that share the bitrate.
     pub fn ssrcs(&self) -> impl ExactSizeIterator<Item = Ssrc> + 'a {
-        self.sources.chunks_exact(4).map(|ssrc| Ssrc(read_u32(ssrc, 0)))
+        self.sources
+            .chunks_exact(4)
+            .map(|ssrc| Ssrc(read_u32(ssrc, 0)))
     }
 }

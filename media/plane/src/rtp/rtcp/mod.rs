@@ -115,15 +115,28 @@ struct Head {
 
 /// Splits off the first packet: its head, its body without the common header and padding, and what follows.
 fn take_packet(bytes: &[u8]) -> Result<(Head, &[u8], &[u8]), RtcpError> {
-    let [first, packet_type, high, low, ..] = *bytes else { return Err(RtcpError::TooShort) };
+    let [first, packet_type, high, low, ..] = *bytes else {
+        return Err(RtcpError::TooShort);
+    };
     if first >> 6 != 2 {
         return Err(RtcpError::Version);
     }
     // RFC 3550 §6.4.1: the length is in words less one, the header included.
     let len = 4 * (usize::from(u16::from_be_bytes([high, low])) + 1);
     let (packet, rest) = bytes.split_at_checked(len).ok_or(RtcpError::TooShort)?;
-    let body = if first & 0x20 != 0 { strip_padding(&packet[4..])? } else { &packet[4..] };
-    Ok((Head { count: first & 0x1f, packet_type }, body, rest))
+    let body = if first & 0x20 != 0 {
+        strip_padding(&packet[4..])?
+    } else {
+        &packet[4..]
+    };
+    Ok((
+        Head {
+            count: first & 0x1f,
+            packet_type,
+        },
+        body,
+        rest,
+    ))
 }
 
 /// RFC 3550 §6.4.1: the last byte counts the padding, itself included, a multiple of four.
@@ -140,17 +153,26 @@ fn strip_padding(body: &[u8]) -> Result<&[u8], RtcpError> {
 fn read(head: Head, body: &[u8]) -> Result<Rtcp<'_>, RtcpError> {
     let packet = match (head.packet_type, head.count) {
         (kind::SENDER_REPORT, count) => SenderReport::read(count, body).map(Rtcp::SenderReport),
-        (kind::RECEIVER_REPORT, count) => ReceiverReport::read(count, body).map(Rtcp::ReceiverReport),
+        (kind::RECEIVER_REPORT, count) => {
+            ReceiverReport::read(count, body).map(Rtcp::ReceiverReport)
+        }
         (kind::SDES, count) => Some(Rtcp::Sdes(Sdes::new(count, body))),
         (kind::BYE, count) => Bye::read(count, body).map(Rtcp::Bye),
         (kind::TRANSPORT_FEEDBACK, format::NACK) => Nack::read(body).map(Rtcp::Nack),
         (kind::TRANSPORT_FEEDBACK, format::TRANSPORT_WIDE) => {
             TransportFeedback::read(body).map(Rtcp::TransportFeedback)
         }
-        (kind::PAYLOAD_FEEDBACK, format::PLI) => addresses(body).map(|(sender, media)| Rtcp::Pli { sender, media }),
+        (kind::PAYLOAD_FEEDBACK, format::PLI) => {
+            addresses(body).map(|(sender, media)| Rtcp::Pli { sender, media })
+        }
         (kind::PAYLOAD_FEEDBACK, format::FIR) => Fir::read(body).map(Rtcp::Fir),
-        (kind::PAYLOAD_FEEDBACK, format::APPLICATION) if Remb::is_one(body) => Remb::read(body).map(Rtcp::Remb),
-        (packet_type, format) => Some(Rtcp::Unknown { packet_type, format }),
+        (kind::PAYLOAD_FEEDBACK, format::APPLICATION) if Remb::is_one(body) => {
+            Remb::read(body).map(Rtcp::Remb)
+        }
+        (packet_type, format) => Some(Rtcp::Unknown {
+            packet_type,
+            format,
+        }),
     };
     packet.ok_or(RtcpError::Body)
 }

@@ -105,7 +105,10 @@ pub struct ReceiverReport<'a> {
 impl<'a> ReceiverReport<'a> {
     pub(super) fn read(count: u8, body: &'a [u8]) -> Option<ReceiverReport<'a>> {
         let (ssrc, rest) = body.split_at_checked(4)?;
-        Some(ReceiverReport { ssrc: Ssrc(read_u32(ssrc, 0)), blocks: rest.get(..BLOCK_LEN * usize::from(count))? })
+        Some(ReceiverReport {
+            ssrc: Ssrc(read_u32(ssrc, 0)),
+            blocks: rest.get(..BLOCK_LEN * usize::from(count))?,
+        })
     }
 
     /// One block for each stream that is received; at most 31.
@@ -129,7 +132,9 @@ impl<'a> Sdes<'a> {
     /// SSRC and CNAME of each chunk that has one; a malformed chunk ends the list.
     pub fn cnames(&self) -> impl Iterator<Item = (Ssrc, &'a [u8])> {
         let mut rest = self.chunks;
-        (0..self.count).map_while(move |_| take_chunk(&mut rest)).filter_map(|(ssrc, cname)| Some((ssrc, cname?)))
+        (0..self.count)
+            .map_while(move |_| take_chunk(&mut rest))
+            .filter_map(|(ssrc, cname)| Some((ssrc, cname?)))
     }
 }
 
@@ -164,11 +169,15 @@ pub struct Bye<'a> {
 
 impl<'a> Bye<'a> {
     pub(super) fn read(count: u8, body: &'a [u8]) -> Option<Bye<'a>> {
-        Some(Bye { sources: body.get(..4 * usize::from(count))? })
+        Some(Bye {
+            sources: body.get(..4 * usize::from(count))?,
+        })
     }
 
     /// The SSRCs that will send no more.
     pub fn ssrcs(&self) -> impl ExactSizeIterator<Item = Ssrc> + 'a {
-        self.sources.chunks_exact(4).map(|ssrc| Ssrc(read_u32(ssrc, 0)))
+        self.sources
+            .chunks_exact(4)
+            .map(|ssrc| Ssrc(read_u32(ssrc, 0)))
     }
 }

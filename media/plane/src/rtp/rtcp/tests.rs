@@ -30,12 +30,24 @@ fn block(cumulative_lost: i32) -> ReportBlock {
 #[test]
 fn a_sender_report_with_its_name_survives_the_trip() {
     let bytes = compound(|out| {
-        out.sender_report(US, NtpTime(0x0102_0304_0506_0708), 90_000, 10, 12_000, &[block(-1), block(5)])?;
+        out.sender_report(
+            US,
+            NtpTime(0x0102_0304_0506_0708),
+            90_000,
+            10,
+            12_000,
+            &[block(-1), block(5)],
+        )?;
         out.cname(US, "tongke")
     });
     let packets: Vec<_> = parse(&bytes).map(Result::unwrap).collect();
-    let [Rtcp::SenderReport(report), Rtcp::Sdes(sdes)] = packets[..] else { panic!("{packets:?}") };
-    assert_eq!((report.ssrc, report.ntp, report.rtp_time), (US, NtpTime(0x0102_0304_0506_0708), 90_000));
+    let [Rtcp::SenderReport(report), Rtcp::Sdes(sdes)] = packets[..] else {
+        panic!("{packets:?}")
+    };
+    assert_eq!(
+        (report.ssrc, report.ntp, report.rtp_time),
+        (US, NtpTime(0x0102_0304_0506_0708), 90_000)
+    );
     assert_eq!((report.packets, report.octets), (10, 12_000));
     assert_eq!(report.reports().collect::<Vec<_>>(), [block(-1), block(5)]);
     assert_eq!(sdes.cnames().collect::<Vec<_>>(), [(US, &b"tongke"[..])]);
@@ -46,7 +58,9 @@ fn names_of_every_length_end_with_a_zero() {
     for len in 0..9 {
         let name = &"abcdefghi"[..len];
         let bytes = compound(|out| out.cname(US, name));
-        let Some(Ok(Rtcp::Sdes(sdes))) = parse(&bytes).next() else { panic!("{bytes:?}") };
+        let Some(Ok(Rtcp::Sdes(sdes))) = parse(&bytes).next() else {
+            panic!("{bytes:?}")
+        };
         assert_eq!(sdes.cnames().collect::<Vec<_>>(), [(US, name.as_bytes())]);
     }
 }
@@ -54,16 +68,30 @@ fn names_of_every_length_end_with_a_zero() {
 #[test]
 fn losses_beyond_24_bits_are_clamped() {
     let bytes = compound(|out| out.receiver_report(US, &[block(i32::MAX), block(i32::MIN)]));
-    let Some(Ok(Rtcp::ReceiverReport(report))) = parse(&bytes).next() else { panic!("{bytes:?}") };
-    assert_eq!(report.reports().map(|block| block.cumulative_lost).collect::<Vec<_>>(), [0x7f_ffff, -0x80_0000]);
+    let Some(Ok(Rtcp::ReceiverReport(report))) = parse(&bytes).next() else {
+        panic!("{bytes:?}")
+    };
+    assert_eq!(
+        report
+            .reports()
+            .map(|block| block.cumulative_lost)
+            .collect::<Vec<_>>(),
+        [0x7f_ffff, -0x80_0000]
+    );
 }
 
 #[test]
 fn a_burst_of_loss_is_packed_into_few_words_and_read_back_in_order() {
     let lost = [65_530u16, 65_531, 65_535, 3, 10, 11, 100];
     let bytes = compound(|out| out.nack(US, THEM, lost));
-    assert_eq!(bytes.len(), 12 + 3 * 4, "65530 + 16 reaches 10, then 11 and 100 need words of their own");
-    let Some(Ok(Rtcp::Nack(nack))) = parse(&bytes).next() else { panic!("{bytes:?}") };
+    assert_eq!(
+        bytes.len(),
+        12 + 3 * 4,
+        "65530 + 16 reaches 10, then 11 and 100 need words of their own"
+    );
+    let Some(Ok(Rtcp::Nack(nack))) = parse(&bytes).next() else {
+        panic!("{bytes:?}")
+    };
     assert_eq!((nack.sender, nack.media), (US, THEM));
     assert_eq!(nack.lost().collect::<Vec<_>>(), lost);
 }
@@ -77,11 +105,23 @@ fn keyframe_requests_goodbyes_and_estimates_survive_the_trip() {
         out.bye(&[US, THEM])
     });
     let packets: Vec<_> = parse(&bytes).map(Result::unwrap).collect();
-    let [Rtcp::Pli { sender, media }, Rtcp::Fir(fir), Rtcp::Remb(remb), Rtcp::Bye(bye)] = packets[..] else {
+    let [
+        Rtcp::Pli { sender, media },
+        Rtcp::Fir(fir),
+        Rtcp::Remb(remb),
+        Rtcp::Bye(bye),
+    ] = packets[..]
+    else {
         panic!("{packets:?}")
     };
     assert_eq!((sender, media), (US, THEM));
-    assert_eq!(fir.entries().collect::<Vec<_>>(), [FirEntry { media: THEM, command_seq: 250 }]);
+    assert_eq!(
+        fir.entries().collect::<Vec<_>>(),
+        [FirEntry {
+            media: THEM,
+            command_seq: 250
+        }]
+    );
     assert_eq!(remb.bitrate.as_bps(), 1_500_000 / 8 * 8);
     assert_eq!(remb.ssrcs().collect::<Vec<_>>(), [THEM, US]);
     assert_eq!(bye.ssrcs().collect::<Vec<_>>(), [US, THEM]);
@@ -89,9 +129,19 @@ fn keyframe_requests_goodbyes_and_estimates_survive_the_trip() {
 
 #[test]
 fn an_estimate_of_any_size_is_rounded_down_by_less_than_a_hundred_thousandth() {
-    for bps in [0, 1, 262_143, 262_144, 2_000_001, u64::from(u32::MAX), u64::MAX] {
+    for bps in [
+        0,
+        1,
+        262_143,
+        262_144,
+        2_000_001,
+        u64::from(u32::MAX),
+        u64::MAX,
+    ] {
         let bytes = compound(|out| out.remb(US, Bitrate::bps(bps), &[]));
-        let Some(Ok(Rtcp::Remb(remb))) = parse(&bytes).next() else { panic!("{bytes:?}") };
+        let Some(Ok(Rtcp::Remb(remb))) = parse(&bytes).next() else {
+            panic!("{bytes:?}")
+        };
         assert!(
             remb.bitrate.as_bps() <= bps && bps - remb.bitrate.as_bps() <= bps / 100_000,
             "{bps}: {:?}",
@@ -119,7 +169,13 @@ fn a_malformed_packet_ends_the_compound_but_not_what_came_before() {
     });
     bytes.truncate(bytes.len() - 4);
     let packets: Vec<_> = parse(&bytes).collect();
-    assert!(matches!(packets[..], [Ok(Rtcp::Pli { .. }), Err(RtcpError::TooShort)]), "{packets:?}");
+    assert!(
+        matches!(
+            packets[..],
+            [Ok(Rtcp::Pli { .. }), Err(RtcpError::TooShort)]
+        ),
+        "{packets:?}"
+    );
 }
 
 #[test]
@@ -133,28 +189,58 @@ fn bodies_shorter_than_their_type_needs_are_refused() {
         (&[0x41, 206, 0, 0], RtcpError::Version),
         (&[0x81, 206, 0], RtcpError::TooShort),
     ] {
-        assert_eq!(parse(packet).next().unwrap().unwrap_err(), why, "{packet:?}");
+        assert_eq!(
+            parse(packet).next().unwrap().unwrap_err(),
+            why,
+            "{packet:?}"
+        );
     }
 }
 
 #[test]
 fn what_we_do_not_know_is_passed_over() {
-    let bytes = [0x80, 207, 0, 1, 0, 0, 0, 1, 0x8f, 206, 0, 3, 0, 0, 0, 1, 0, 0, 0, 2, b'A', b'P', b'P', b'1'];
+    let bytes = [
+        0x80, 207, 0, 1, 0, 0, 0, 1, 0x8f, 206, 0, 3, 0, 0, 0, 1, 0, 0, 0, 2, b'A', b'P', b'P',
+        b'1',
+    ];
     let packets: Vec<_> = parse(&bytes).map(Result::unwrap).collect();
     assert!(matches!(
         packets[..],
-        [Rtcp::Unknown { packet_type: 207, .. }, Rtcp::Unknown { packet_type: 206, format: 15 }]
+        [
+            Rtcp::Unknown {
+                packet_type: 207,
+                ..
+            },
+            Rtcp::Unknown {
+                packet_type: 206,
+                format: 15
+            }
+        ]
     ));
 }
 
 #[test]
 fn transport_feedback_of_every_chunk_kind_is_read() {
     // Base 65534, seven statuses: a run of two small, a two-bit vector (large, lost, small, lost, small …); reference −1.
-    let body = [0xff, 0xfe, 0, 7, 0xff, 0xff, 0xff, 9, 0x20, 0x02, 0xe1, 0x10, 4, 8, 0xff, 0xfc, 2, 1];
+    let body = [
+        0xff, 0xfe, 0, 7, 0xff, 0xff, 0xff, 9, 0x20, 0x02, 0xe1, 0x10, 4, 8, 0xff, 0xfc, 2, 1,
+    ];
     let bytes = compound(|out| out.transport_feedback(US, THEM, &body));
-    let Some(Ok(Rtcp::TransportFeedback(feedback))) = parse(&bytes).next() else { panic!("{bytes:?}") };
-    assert_eq!((feedback.base_seq, feedback.status_count, feedback.feedback_count), (65_534, 7, 9));
-    let found: Vec<_> = feedback.packets().map(|packet| (packet.seq, packet.arrival_ticks)).collect();
+    let Some(Ok(Rtcp::TransportFeedback(feedback))) = parse(&bytes).next() else {
+        panic!("{bytes:?}")
+    };
+    assert_eq!(
+        (
+            feedback.base_seq,
+            feedback.status_count,
+            feedback.feedback_count
+        ),
+        (65_534, 7, 9)
+    );
+    let found: Vec<_> = feedback
+        .packets()
+        .map(|packet| (packet.seq, packet.arrival_ticks))
+        .collect();
     let expected = [
         (65_534, Some(-252)),
         (65_535, Some(-244)),
@@ -170,12 +256,15 @@ fn transport_feedback_of_every_chunk_kind_is_read() {
 #[test]
 fn transport_feedback_that_lies_is_refused() {
     for body in [
-        &[0, 0, 0, 7, 0, 0, 0, 0, 0x20, 0x02][..],   // chunks cover two of seven
+        &[0, 0, 0, 7, 0, 0, 0, 0, 0x20, 0x02][..], // chunks cover two of seven
         &[0, 0, 0, 2, 0, 0, 0, 0, 0x00, 0x00, 0, 0], // an empty run
-        &[0, 0, 0, 2, 0, 0, 0, 0, 0x20, 0x02, 1],    // one delta for two packets (and padding is no delta)
+        &[0, 0, 0, 2, 0, 0, 0, 0, 0x20, 0x02, 1], // one delta for two packets (and padding is no delta)
         &[0, 0, 0, 2, 0, 0],
     ] {
         let bytes = compound(|out| out.transport_feedback(US, THEM, body));
-        assert!(matches!(parse(&bytes).next(), Some(Err(RtcpError::Body))), "{body:?}");
+        assert!(
+            matches!(parse(&bytes).next(), Some(Err(RtcpError::Body))),
+            "{body:?}"
+        );
     }
 }

@@ -54,7 +54,16 @@ pub struct PacketStatus {
 impl<'a> TransportFeedback<'a> {
     pub(super) fn read(body: &'a [u8]) -> Option<TransportFeedback<'a>> {
         let (sender, media) = addresses(body)?;
-        let [base_high, base_low, count_high, count_low, ref_0, ref_1, ref_2, feedback_count] = *body.get(8..16)?
+        let [
+            base_high,
+            base_low,
+            count_high,
+            count_low,
+            ref_0,
+            ref_1,
+            ref_2,
+            feedback_count,
+        ] = *body.get(8..16)?
         else {
             return None;
         };
@@ -62,7 +71,8 @@ impl<'a> TransportFeedback<'a> {
         if status_count > MAX_STATUSES {
             return None;
         }
-        let (chunks, deltas) = body[16..].split_at_checked(chunks_len(&body[16..], status_count)?)?;
+        let (chunks, deltas) =
+            body[16..].split_at_checked(chunks_len(&body[16..], status_count)?)?;
         let feedback = TransportFeedback {
             sender,
             media,
@@ -93,7 +103,10 @@ impl<'a> TransportFeedback<'a> {
     }
 
     fn statuses(&self) -> impl Iterator<Item = u8> + 'a {
-        self.chunks.chunks_exact(2).flat_map(Chunk::read).take(usize::from(self.status_count))
+        self.chunks
+            .chunks_exact(2)
+            .flat_map(Chunk::read)
+            .take(usize::from(self.status_count))
     }
 }
 

@@ -58,7 +58,14 @@ impl<'b> Compound<'b> {
     ) -> Result<(), Full> {
         let blocks = &blocks[..blocks.len().min(MAX_REPORT_BLOCKS)];
         self.packet(kind::SENDER_REPORT, blocks.len() as u8, |body| {
-            for word in [ssrc.0, (ntp.0 >> 32) as u32, ntp.0 as u32, rtp_time, packets, octets] {
+            for word in [
+                ssrc.0,
+                (ntp.0 >> 32) as u32,
+                ntp.0 as u32,
+                rtp_time,
+                packets,
+                octets,
+            ] {
                 body.u32(word)?;
             }
             blocks.iter().try_for_each(|block| body.put(&block.bytes()))
@@ -89,11 +96,18 @@ impl<'b> Compound<'b> {
     /// RFC 3550 §6.6: streams that end; at most 31.
     pub fn bye(&mut self, ssrcs: &[Ssrc]) -> Result<(), Full> {
         let ssrcs = &ssrcs[..ssrcs.len().min(31)];
-        self.packet(kind::BYE, ssrcs.len() as u8, |body| ssrcs.iter().try_for_each(|ssrc| body.u32(ssrc.0)))
+        self.packet(kind::BYE, ssrcs.len() as u8, |body| {
+            ssrcs.iter().try_for_each(|ssrc| body.u32(ssrc.0))
+        })
     }
 
     /// RFC 4585 §6.2.1: asks for packets again. Numbers that ascend are packed best: up to 17 into a word.
-    pub fn nack(&mut self, sender: Ssrc, media: Ssrc, lost: impl IntoIterator<Item = u16>) -> Result<(), Full> {
+    pub fn nack(
+        &mut self,
+        sender: Ssrc,
+        media: Ssrc,
+        lost: impl IntoIterator<Item = u16>,
+    ) -> Result<(), Full> {
         self.packet(kind::TRANSPORT_FEEDBACK, format::NACK, |body| {
             body.u32(sender.0)?;
             body.u32(media.0)?;
@@ -147,7 +161,12 @@ impl<'b> Compound<'b> {
     }
 
     /// draft-holmer-rmcat-transport-wide-cc-extensions-01 §3.1; `rest` is what follows the addresses.
-    pub fn transport_feedback(&mut self, sender: Ssrc, media: Ssrc, rest: &[u8]) -> Result<(), Full> {
+    pub fn transport_feedback(
+        &mut self,
+        sender: Ssrc,
+        media: Ssrc,
+        rest: &[u8],
+    ) -> Result<(), Full> {
         self.packet(kind::TRANSPORT_FEEDBACK, format::TRANSPORT_WIDE, |body| {
             body.u32(sender.0)?;
             body.u32(media.0)?;
@@ -163,7 +182,10 @@ impl<'b> Compound<'b> {
         fill: impl FnOnce(&mut Body<'_>) -> Result<(), Full>,
     ) -> Result<(), Full> {
         let space = &mut self.buffer[self.len..];
-        let mut body = Body { bytes: space, len: 4 };
+        let mut body = Body {
+            bytes: space,
+            len: 4,
+        };
         fill(&mut body)?;
         let padding = body.pad()?;
         let len = body.len;
@@ -186,7 +208,10 @@ struct Body<'b> {
 impl Body<'_> {
     fn put(&mut self, bytes: &[u8]) -> Result<(), Full> {
         let end = self.len + bytes.len();
-        self.bytes.get_mut(self.len..end).ok_or(Full)?.copy_from_slice(bytes);
+        self.bytes
+            .get_mut(self.len..end)
+            .ok_or(Full)?
+            .copy_from_slice(bytes);
         self.len = end;
         Ok(())
     }
@@ -196,7 +221,9 @@ impl Body<'_> {
     }
 
     fn nack_entry(&mut self, entry: Option<(u16, u16)>) -> Result<(), Full> {
-        entry.map_or(Ok(()), |(first, mask)| self.u32(u32::from(first) << 16 | u32::from(mask)))
+        entry.map_or(Ok(()), |(first, mask)| {
+            self.u32(u32::from(first) << 16 | u32::from(mask))
+        })
     }
 
     /// Fills up to a word with RTCP padding and says whether there was any.

@@ -16,7 +16,10 @@ fn negotiate(text: &str) {
         assert_eq!(answer.matches("\r\nm=").count(), description.mlines());
         parse(&answer).expect("we can read what we write");
     }
-    let slots = [OfferedSlot { kind: MediaKind::Video, outgoing: outgoing(1) }];
+    let slots = [OfferedSlot {
+        kind: MediaKind::Video,
+        outgoing: outgoing(1),
+    }];
     let _ = read_answer(&description, &slots);
 }
 
@@ -53,7 +56,9 @@ fn a_description_with_any_byte_changed_never_panics() {
             let mut bytes = text.as_bytes().to_vec();
             for _ in 0..rng.random_range(1..6) {
                 let at = rng.random_range(0..bytes.len());
-                bytes[at] = *b"09 :/;=\n\raz-~".get(rng.random_range(0..13)).expect("13 characters");
+                bytes[at] = *b"09 :/;=\n\raz-~"
+                    .get(rng.random_range(0..13))
+                    .expect("13 characters");
             }
             negotiate(&String::from_utf8(bytes).expect("ASCII"));
         }
@@ -63,13 +68,20 @@ fn a_description_with_any_byte_changed_never_panics() {
 #[test]
 fn nothing_in_an_offer_adds_a_line_to_our_answer() {
     let us = Us::new();
-    let evil = OBS.replace("a=fmtp:96 profile-level-id", "a=fmtp:96 x=\u{b}a=fingerprint:sha-256 00;profile-level-id");
-    assert!(matches!(parse(&evil), Err(NegotiationError::Malformed { .. })), "control characters are refused");
+    let evil = OBS.replace(
+        "a=fmtp:96 profile-level-id",
+        "a=fmtp:96 x=\u{b}a=fingerprint:sha-256 00;profile-level-id",
+    );
+    assert!(
+        matches!(parse(&evil), Err(NegotiationError::Malformed { .. })),
+        "control characters are refused"
+    );
     let evil = OBS.replace("a=mid:1", "a=mid:1 a=setup:active");
     assert!(parse(&evil).is_err());
     let evil = OBS.replace("useinbandfec=1", "useinbandfec=1\r\ra=ice-lite");
     assert!(parse(&evil).is_err());
-    let (answer, _) = answer_publisher(&parse(OBS).expect("good"), &us.local(), &PREFERENCE).expect("usable");
+    let (answer, _) =
+        answer_publisher(&parse(OBS).expect("good"), &us.local(), &PREFERENCE).expect("usable");
     assert!(answer.lines().all(|line| line.as_bytes()[1] == b'='));
 }
 
@@ -77,8 +89,19 @@ fn nothing_in_an_offer_adds_a_line_to_our_answer() {
 fn a_description_full_of_sources_and_layers_is_read_quickly_and_in_part() {
     let mut text = OBS.to_owned();
     for n in 0..3000 {
-        text.push_str(&format!("a=ssrc:{n} cname:x\r\na=rid:r{n} send\r\na=ssrc-group:FID {n} {}\r\n", n + 1));
+        text.push_str(&format!(
+            "a=ssrc:{n} cname:x\r\na=rid:r{n} send\r\na=ssrc-group:FID {n} {}\r\n",
+            n + 1
+        ));
     }
-    let (_, media) = answer_publisher(&parse(&text).expect("good"), &Us::new().local(), &PREFERENCE).expect("usable");
-    assert_eq!((media[1].rids.len(), media[1].sources.len()), (MAX_LAYERS, 1));
+    let (_, media) = answer_publisher(
+        &parse(&text).expect("good"),
+        &Us::new().local(),
+        &PREFERENCE,
+    )
+    .expect("usable");
+    assert_eq!(
+        (media[1].rids.len(), media[1].sources.len()),
+        (MAX_LAYERS, 1)
+    );
 }

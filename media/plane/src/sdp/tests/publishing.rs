@@ -8,19 +8,50 @@ fn a_camera_with_three_layers_sends_h264_and_opus_with_red() {
     let offer = parse(CAMERA).expect("Chromium's offer");
     let (answer, media) = answer_publisher(&offer, &us.local(), &PREFERENCE).expect("usable");
     is_readable_by_others(&answer);
-    let [audio, video] = media.as_slice() else { panic!("{media:?}") };
-    assert_eq!((audio.codec, audio.pt, audio.red_pt, audio.rtx_pt), (Codec::Opus, 111, Some(63), None));
-    assert_eq!((audio.mid.as_str(), audio.mline, audio.clock_rate), ("0", 0, 48_000));
-    assert_eq!((audio.extensions.audio_level, audio.extensions.transport_cc), (Some(1), Some(3)));
-    assert_eq!(audio.sources, [SourcePair { primary: Ssrc(1_877_617_868), rtx: None }]);
-    assert_eq!((video.codec, video.pt, video.rtx_pt), (Codec::H264, 108, Some(109)), "42e01f before 42001f");
+    let [audio, video] = media.as_slice() else {
+        panic!("{media:?}")
+    };
+    assert_eq!(
+        (audio.codec, audio.pt, audio.red_pt, audio.rtx_pt),
+        (Codec::Opus, 111, Some(63), None)
+    );
+    assert_eq!(
+        (audio.mid.as_str(), audio.mline, audio.clock_rate),
+        ("0", 0, 48_000)
+    );
+    assert_eq!(
+        (audio.extensions.audio_level, audio.extensions.transport_cc),
+        (Some(1), Some(3))
+    );
+    assert_eq!(
+        audio.sources,
+        [SourcePair {
+            primary: Ssrc(1_877_617_868),
+            rtx: None
+        }]
+    );
+    assert_eq!(
+        (video.codec, video.pt, video.rtx_pt),
+        (Codec::H264, 108, Some(109)),
+        "42e01f before 42001f"
+    );
     assert_eq!(video.rids, ["q", "h", "f"]);
     assert_eq!(
-        (video.extensions.mid, video.extensions.rid, video.extensions.repaired_rid),
+        (
+            video.extensions.mid,
+            video.extensions.rid,
+            video.extensions.repaired_rid
+        ),
         (Some(4), Some(10), Some(11))
     );
-    assert_eq!(video.extensions.abs_send_time, None, "transport-wide numbers make it needless");
-    assert_eq!(video.stream.as_deref(), Some("e3766676-755c-4ea5-a39d-30e5d37c499d"));
+    assert_eq!(
+        video.extensions.abs_send_time, None,
+        "transport-wide numbers make it needless"
+    );
+    assert_eq!(
+        video.stream.as_deref(),
+        Some("e3766676-755c-4ea5-a39d-30e5d37c499d")
+    );
 
     let answered = section(&answer, 1);
     for line in [
@@ -41,12 +72,20 @@ fn a_camera_with_three_layers_sends_h264_and_opus_with_red() {
         "a=candidate:3 1 tcp 1520435199 192.0.2.1 8443 typ host tcptype passive",
         "a=end-of-candidates",
     ] {
-        assert!(answered.contains(&format!("{line}\r\n")), "{line} is missing in\n{answered}");
+        assert!(
+            answered.contains(&format!("{line}\r\n")),
+            "{line} is missing in\n{answered}"
+        );
     }
-    assert!(!answered.contains("msid") && !answered.contains("ssrc") && !answered.contains("goog-remb"));
+    assert!(
+        !answered.contains("msid") && !answered.contains("ssrc") && !answered.contains("goog-remb")
+    );
     assert!(answer.contains("a=ice-lite\r\n") && answer.contains("a=group:BUNDLE 0 1\r\n"));
     let audio = section(&answer, 0);
-    assert!(audio.starts_with("m=audio 8189 UDP/TLS/RTP/SAVPF 63 111\r\n"), "RED stands first: {audio}");
+    assert!(
+        audio.starts_with("m=audio 8189 UDP/TLS/RTP/SAVPF 63 111\r\n"),
+        "RED stands first: {audio}"
+    );
     assert!(audio.contains("a=fmtp:63 111/111\r\n") && audio.contains("useinbandfec=1"));
 }
 
@@ -54,15 +93,29 @@ fn a_camera_with_three_layers_sends_h264_and_opus_with_red() {
 fn the_preference_decides_which_codec_a_publisher_sends() {
     let us = Us::new();
     let offer = parse(SCREEN).expect("Chromium's offer");
-    for (codec, pt) in [(Codec::H264, 108), (Codec::Vp8, 96), (Codec::Vp9, 98), (Codec::Av1, 45)] {
+    for (codec, pt) in [
+        (Codec::H264, 108),
+        (Codec::Vp8, 96),
+        (Codec::Vp9, 98),
+        (Codec::Av1, 45),
+    ] {
         let (answer, media) = answer_publisher(&offer, &us.local(), &[codec]).expect("usable");
         is_readable_by_others(&answer);
-        assert_eq!((media[0].codec, media[0].pt, media[0].rtx_pt), (codec, pt, Some(pt + 1)));
+        assert_eq!(
+            (media[0].codec, media[0].pt, media[0].rtx_pt),
+            (codec, pt, Some(pt + 1))
+        );
         assert!(media[0].rids.is_empty());
         assert_eq!(media[0].sources.len(), 1);
-        assert!(media[0].sources[0].rtx.is_some(), "the FID group names the retransmission source");
+        assert!(
+            media[0].sources[0].rtx.is_some(),
+            "the FID group names the retransmission source"
+        );
     }
-    assert_eq!(answer_publisher(&offer, &us.local(), &[]), Err(NegotiationError::NothingUsable));
+    assert_eq!(
+        answer_publisher(&offer, &us.local(), &[]),
+        Err(NegotiationError::NothingUsable)
+    );
 }
 
 #[test]
@@ -72,8 +125,14 @@ fn a_data_channel_is_refused_in_its_place() {
     let (answer, media) = answer_publisher(&offer, &us.local(), &PREFERENCE).expect("usable");
     is_readable_by_others(&answer);
     assert_eq!(answer.matches("\r\nm=").count(), offer.mlines());
-    let place = offer.media.iter().position(|media| media.media == "application").expect("a data channel");
-    assert!(section(&answer, place).starts_with("m=application 0 UDP/DTLS/SCTP webrtc-datachannel\r\n"));
+    let place = offer
+        .media
+        .iter()
+        .position(|media| media.media == "application")
+        .expect("a data channel");
+    assert!(
+        section(&answer, place).starts_with("m=application 0 UDP/DTLS/SCTP webrtc-datachannel\r\n")
+    );
     assert!(media.iter().all(|media| media.mline != place));
 }
 
@@ -83,11 +142,31 @@ fn gstreamer_joins_by_whip_with_its_own_ids_and_a_bundle_only_line() {
     let offer = parse(GSTREAMER).expect("GStreamer's offer");
     let (answer, media) = answer_publisher(&offer, &us.local(), &PREFERENCE).expect("usable");
     is_readable_by_others(&answer);
-    let [video, audio] = media.as_slice() else { panic!("{media:?}") };
-    assert_eq!((video.mid.as_str(), video.codec, video.pt, video.rtx_pt), ("video0", Codec::H264, 97, Some(100)));
-    assert_eq!(video.sources, [SourcePair { primary: Ssrc(1_046_093_480), rtx: Some(Ssrc(1_914_373_014)) }]);
-    assert_eq!(video.extensions, ExtensionIds { transport_cc: Some(1), ..ExtensionIds::default() });
-    assert_eq!((audio.mid.as_str(), audio.codec, audio.pt, audio.red_pt), ("audio1", Codec::Opus, 101, None));
+    let [video, audio] = media.as_slice() else {
+        panic!("{media:?}")
+    };
+    assert_eq!(
+        (video.mid.as_str(), video.codec, video.pt, video.rtx_pt),
+        ("video0", Codec::H264, 97, Some(100))
+    );
+    assert_eq!(
+        video.sources,
+        [SourcePair {
+            primary: Ssrc(1_046_093_480),
+            rtx: Some(Ssrc(1_914_373_014))
+        }]
+    );
+    assert_eq!(
+        video.extensions,
+        ExtensionIds {
+            transport_cc: Some(1),
+            ..ExtensionIds::default()
+        }
+    );
+    assert_eq!(
+        (audio.mid.as_str(), audio.codec, audio.pt, audio.red_pt),
+        ("audio1", Codec::Opus, 101, None)
+    );
     assert!(answer.contains("a=group:BUNDLE video0 audio1\r\n"));
     assert!(
         section(&answer, 1).starts_with("m=audio 8189 "),
@@ -102,11 +181,25 @@ fn obs_joins_by_whip_with_transport_lines_on_session_level() {
     assert_eq!(offer.remote().ice.ufrag, "jsfj");
     let (answer, media) = answer_publisher(&offer, &us.local(), &PREFERENCE).expect("usable");
     is_readable_by_others(&answer);
-    let [audio, video] = media.as_slice() else { panic!("{media:?}") };
-    assert_eq!((video.codec, video.pt, video.rtx_pt), (Codec::H264, 96, None));
-    assert_eq!(video.sources, [SourcePair { primary: Ssrc(1_377_361_618), rtx: None }]);
+    let [audio, video] = media.as_slice() else {
+        panic!("{media:?}")
+    };
+    assert_eq!(
+        (video.codec, video.pt, video.rtx_pt),
+        (Codec::H264, 96, None)
+    );
+    assert_eq!(
+        video.sources,
+        [SourcePair {
+            primary: Ssrc(1_377_361_618),
+            rtx: None
+        }]
+    );
     assert_eq!(audio.track.as_deref(), Some("9Rz0pVbJkN4yXa2L-audio"));
-    assert!(section(&answer, 0).contains("stereo=1"), "a music lesson keeps its stereo");
+    assert!(
+        section(&answer, 0).contains("stereo=1"),
+        "a music lesson keeps its stereo"
+    );
 }
 
 #[test]
@@ -116,9 +209,16 @@ fn old_simulcast_gives_its_layers_in_the_order_of_the_sim_group() {
         "a=ssrc-group:SIM 11 12 13\r\na=ssrc-group:FID 12 22\r\na=ssrc:13 cname:x\r\na=ssrc:22 cname:x\r\n",
     );
     let us = Us::new();
-    let (_, media) = answer_publisher(&parse(&offer).expect("good"), &us.local(), &PREFERENCE).expect("usable");
-    let pair = |primary, rtx: Option<u32>| SourcePair { primary: Ssrc(primary), rtx: rtx.map(Ssrc) };
-    assert_eq!(media[1].sources, [pair(11, None), pair(12, Some(22)), pair(13, None)]);
+    let (_, media) =
+        answer_publisher(&parse(&offer).expect("good"), &us.local(), &PREFERENCE).expect("usable");
+    let pair = |primary, rtx: Option<u32>| SourcePair {
+        primary: Ssrc(primary),
+        rtx: rtx.map(Ssrc),
+    };
+    assert_eq!(
+        media[1].sources,
+        [pair(11, None), pair(12, Some(22)), pair(13, None)]
+    );
 }
 
 #[test]
@@ -126,11 +226,14 @@ fn a_line_outside_the_bundle_is_refused() {
     let us = Us::new();
     let unbundled = CAMERA.replace("a=group:BUNDLE 0 1", "a=group:BUNDLE 0");
     let (answer, media) =
-        answer_publisher(&parse(&unbundled).expect("good"), &us.local(), &PREFERENCE).expect("usable");
+        answer_publisher(&parse(&unbundled).expect("good"), &us.local(), &PREFERENCE)
+            .expect("usable");
     assert_eq!(media.len(), 1);
     assert!(section(&answer, 1).starts_with("m=video 0 "));
     let no_group = CAMERA.replace("a=group:BUNDLE 0 1\r\n", "");
-    let (answer, media) = answer_publisher(&parse(&no_group).expect("good"), &us.local(), &PREFERENCE).expect("usable");
+    let (answer, media) =
+        answer_publisher(&parse(&no_group).expect("good"), &us.local(), &PREFERENCE)
+            .expect("usable");
     assert_eq!(media.len(), 1);
     assert!(!answer.contains("BUNDLE"));
 }
@@ -139,8 +242,12 @@ fn a_line_outside_the_bundle_is_refused() {
 fn only_baseline_h264_in_mode_one_is_taken() {
     let us = Us::new();
     let with = |parameters: &str| {
-        let text = OBS.replace("profile-level-id=42e01f;packetization-mode=1;level-asymmetry-allowed=1", parameters);
-        answer_publisher(&parse(&text).expect("good"), &us.local(), &PREFERENCE).map(|(_, media)| media.len())
+        let text = OBS.replace(
+            "profile-level-id=42e01f;packetization-mode=1;level-asymmetry-allowed=1",
+            parameters,
+        );
+        answer_publisher(&parse(&text).expect("good"), &us.local(), &PREFERENCE)
+            .map(|(_, media)| media.len())
     };
     for taken in [
         "packetization-mode=1;profile-level-id=42001f",
@@ -166,25 +273,53 @@ fn an_offer_that_cannot_work_says_why() {
         Err(error) => Err(error),
     };
     let cases = [
-        (OBS.replace("a=setup:actpass", "a=setup:passive"), "sdp_setup_conflict"),
+        (
+            OBS.replace("a=setup:actpass", "a=setup:passive"),
+            "sdp_setup_conflict",
+        ),
         (OBS.replace("a=rtcp-mux\r\n", ""), "sdp_no_rtcp_mux"),
-        (OBS.replace("sha-256", "sha-1"), "sdp_unsupported_fingerprint"),
-        (OBS.replace("a=fingerprint", "a=fingertip"), "sdp_no_fingerprint"),
+        (
+            OBS.replace("sha-256", "sha-1"),
+            "sdp_unsupported_fingerprint",
+        ),
+        (
+            OBS.replace("a=fingerprint", "a=fingertip"),
+            "sdp_no_fingerprint",
+        ),
         (OBS.replace("C5:2E", "C52E"), "sdp_bad_fingerprint"),
-        (OBS.replace("a=ice-pwd", "a=ice-pot"), "sdp_no_ice_credentials"),
+        (
+            OBS.replace("a=ice-pwd", "a=ice-pot"),
+            "sdp_no_ice_credentials",
+        ),
         (OBS.replace("a=mid:1", "a=mid:0"), "sdp_duplicate_mid"),
         (OBS.replace("sendonly", "recvonly"), "sdp_nothing_usable"),
-        (OBS.replace("m=audio 52421", "m=audio many"), "sdp_malformed"),
+        (
+            OBS.replace("m=audio 52421", "m=audio many"),
+            "sdp_malformed",
+        ),
         (OBS.replace("v=0", "v=1"), "sdp_malformed"),
         (String::new(), "sdp_no_media"),
         ("v=0\r\n".into(), "sdp_no_media"),
         ("{\"sdp\":\"v=0\"}".into(), "sdp_malformed"),
-        (format!("{OBS}{}", "m=video 9 UDP/TLS/RTP/SAVPF 96\r\n".repeat(MAX_MLINES)), "sdp_too_many_media"),
+        (
+            format!(
+                "{OBS}{}",
+                "m=video 9 UDP/TLS/RTP/SAVPF 96\r\n".repeat(MAX_MLINES)
+            ),
+            "sdp_too_many_media",
+        ),
         ("a".repeat(MAX_DESCRIPTION + 1), "sdp_too_long"),
     ];
     for (text, code) in cases {
         assert_eq!(outcome(&text).map_err(|error| error.code()), Err(code));
     }
-    assert_eq!(outcome(&OBS.replace("\r\n", "\n")), Ok(()), "line feeds alone do as well");
-    assert_eq!(outcome(&OBS.replace("a=setup:actpass", "a=setup:active")), Ok(()));
+    assert_eq!(
+        outcome(&OBS.replace("\r\n", "\n")),
+        Ok(()),
+        "line feeds alone do as well"
+    );
+    assert_eq!(
+        outcome(&OBS.replace("a=setup:actpass", "a=setup:active")),
+        Ok(())
+    );
 }

@@ -49,10 +49,14 @@ impl Estimator {
     pub(super) fn control(&mut self, batch: &Batch, now: Micros) {
         let gets_through = self.delivery.rate(delivery::LONG).unwrap_or(self.target);
         // Once there is a queue, the line is as slow as it was then: what gets through later is what we send.
-        let rate = self.queued.map_or(gets_through, |(_, before)| before.max(gets_through));
+        let rate = self
+            .queued
+            .map_or(gets_through, |(_, before)| before.max(gets_through));
         let is_queued = self.queue.delay() > self.queue.threshold(rate);
         let verdict = self.observe_loss(batch, is_queued);
-        let probed = self.prober.result(batch, self.loss.explanation().random, now);
+        let probed = self
+            .prober
+            .result(batch, self.loss.explanation().random, now);
         if is_queued {
             self.drain(batch, now);
         } else {
@@ -67,7 +71,13 @@ impl Estimator {
             return None;
         }
         let bytes = batch.arrived_bytes + batch.lost_bytes + batch.unknown_bytes;
-        self.loss.add(batch.last_sent, bytes, batch.arrived + batch.lost, batch.lost, batch.late)
+        self.loss.add(
+            batch.last_sent,
+            bytes,
+            batch.arrived + batch.lost,
+            batch.lost,
+            batch.late,
+        )
     }
 
     /// There is a queue: send less than gets through, by as much as drains it.
@@ -79,7 +89,10 @@ impl Estimator {
             return;
         }
         let newest_sent = batch.newest.map_or(since, |newest| newest.sent);
-        let since_cut = self.cut_at.filter(|cut| *cut >= since).map(|cut| newest_sent - cut);
+        let since_cut = self
+            .cut_at
+            .filter(|cut| *cut >= since)
+            .map(|cut| newest_sent - cut);
         if since_cut.is_some_and(|span| span > NOT_OURS) && self.queue.change() > -STEADY {
             // Nor was the decrease ours to make.
             self.queue.rebase();
@@ -95,7 +108,8 @@ impl Estimator {
         // While there is a queue the line delivers all it can. What arrived before is not of this time.
         let capacity = self.sendable((now - since).clamp(delivery::SHORT, delivery::LONG));
         // What was sent since the newest packet that arrived is in the queue as well.
-        let unseen = (now - newest_sent) as f64 * (self.target / capacity.max(1.0) - 1.0).clamp(0.0, 1.0);
+        let unseen =
+            (now - newest_sent) as f64 * (self.target / capacity.max(1.0) - 1.0).clamp(0.0, 1.0);
         let depth = ((self.queue.delay() as f64 + unseen) / DRAIN).min(DEEPEST);
         let lower = capacity * (BACK_OFF - depth);
         if lower < self.target {
@@ -106,7 +120,10 @@ impl Estimator {
 
     /// Whether a queue that began at `since`, with the estimate `before`, may be nothing but a moment of bad luck.
     fn is_doubtful(&self, since: Micros, before: f64, now: Micros) -> bool {
-        let is_full = self.delivery.offered(delivery::LONG).is_none_or(|offered| offered > NOT_FULL * before);
+        let is_full = self
+            .delivery
+            .offered(delivery::LONG)
+            .is_none_or(|offered| offered > NOT_FULL * before);
         !is_full && now - since < DOUBT && self.queue.delay() < BEYOND_DOUBT
     }
 
@@ -139,14 +156,22 @@ impl Estimator {
         }
         if self.loss.recent() > MAX_RANDOM {
             let through = self.delivery.rate(delivery::LONG).unwrap_or(self.target);
-            let bearable = if self.loss.recent() > UNBEARABLE { through / (1.0 - MAX_RANDOM) } else { f64::MAX };
+            let bearable = if self.loss.recent() > UNBEARABLE {
+                through / (1.0 - MAX_RANDOM)
+            } else {
+                f64::MAX
+            };
             self.target = self.target.min(bearable);
             self.prober.fail(now);
             return;
         }
         if let Some(rate) = probed {
             self.target = self.target.max(0.95 * rate);
-            let trial = if self.was_full { TRIAL + self.rtt.unwrap_or(0) } else { 0 };
+            let trial = if self.was_full {
+                TRIAL + self.rtt.unwrap_or(0)
+            } else {
+                0
+            };
             self.prober.wait_until(now + trial);
         }
         self.grow(now);
@@ -155,7 +180,9 @@ impl Estimator {
     /// The experiment is over: when the loss stayed although less was sent, it is not due to the rate.
     fn conclude(&mut self, before: f64) {
         self.experiment = None;
-        if self.loss.explanation().limit.is_none() && self.loss.recent() > 0.5 * self.loss.explanation().random {
+        if self.loss.explanation().limit.is_none()
+            && self.loss.recent() > 0.5 * self.loss.explanation().random
+        {
             self.target = self.target.max(before);
         } else {
             (self.ceiling, self.was_full) = (Some(self.target), true);
@@ -164,7 +191,9 @@ impl Estimator {
 
     fn grow(&mut self, now: Micros) {
         let seconds = (now - self.last_update).clamp(0, SILENCE) as f64 / 1e6;
-        self.ceiling = self.ceiling.filter(|ceiling| self.target < OUTGROWN * ceiling);
+        self.ceiling = self
+            .ceiling
+            .filter(|ceiling| self.target < OUTGROWN * ceiling);
         let growth = match self.ceiling {
             Some(ceiling) if self.target < 0.85 * ceiling => GROWTH_BACK,
             Some(ceiling) if self.target < 1.1 * ceiling => GROWTH_NEAR,
@@ -183,8 +212,12 @@ impl Estimator {
     }
 
     pub(super) fn wants_probe(&self, now: Micros) -> bool {
-        let heard = self.last_feedback.is_some_and(|heard| now - heard < SILENCE / 2);
-        let acquainted = self.first_feedback.is_some_and(|first| now - first > ACQUAINTANCE);
+        let heard = self
+            .last_feedback
+            .is_some_and(|heard| now - heard < SILENCE / 2);
+        let acquainted = self
+            .first_feedback
+            .is_some_and(|first| now - first > ACQUAINTANCE);
         let undisturbed = self.experiment.is_none() && self.queued.is_none();
         heard
             && acquainted
@@ -195,7 +228,13 @@ impl Estimator {
     }
 
     pub(super) fn probe_rate(&self) -> f64 {
-        let step = if self.was_full { STEP_KNOWN } else { STEP_UNKNOWN };
-        (step * self.target).min(1.1 * self.wanted).min(self.highest())
+        let step = if self.was_full {
+            STEP_KNOWN
+        } else {
+            STEP_UNKNOWN
+        };
+        (step * self.target)
+            .min(1.1 * self.wanted)
+            .min(self.highest())
     }
 }

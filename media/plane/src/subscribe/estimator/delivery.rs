@@ -55,7 +55,9 @@ impl Delivery {
         let (newest, _) = what(self.back(0)?);
         let mut sum = 0.0;
         for n in 0..BATCHES - 1 {
-            let ((_, bytes), Some(before)) = (what(self.back(n)?), self.back(n + 1)) else { break };
+            let ((_, bytes), Some(before)) = (what(self.back(n)?), self.back(n + 1)) else {
+                break;
+            };
             sum += bytes;
             let covered = newest - what(before).0;
             if covered >= span {

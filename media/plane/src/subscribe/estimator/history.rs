@@ -86,14 +86,23 @@ impl History {
     }
 
     pub(super) fn sent(&mut self, transport_seq: u16, size: u16, at: Micros) {
-        let seq = if self.started { self.next.nearest(transport_seq) } else { SeqNo(u64::from(transport_seq)) };
+        let seq = if self.started {
+            self.next.nearest(transport_seq)
+        } else {
+            SeqNo(u64::from(transport_seq))
+        };
         if !self.started {
             (self.started, self.reported) = (true, seq);
         }
         self.next = self.next.max(seq.next());
         self.last_at = self.last_at.max(at);
         let (slot, turn) = self.place(seq);
-        self.ring[slot] = Sent { at: at as u32, size, turn, fate: Fate::Unknown };
+        self.ring[slot] = Sent {
+            at: at as u32,
+            size,
+            turn,
+            fate: Fate::Unknown,
+        };
     }
 
     /// Makes the window larger when half of it waits for feedback. Not for every packet: it allocates.
@@ -103,7 +112,10 @@ impl History {
             return;
         }
         let first = SeqNo(self.next.0.saturating_sub(self.ring.len() as u64));
-        let mut larger = History { ring: unused(2 * self.ring.len()), ..*self };
+        let mut larger = History {
+            ring: unused(2 * self.ring.len()),
+            ..*self
+        };
         for seq in (first.0..self.next.0).map(SeqNo) {
             if let Some(sent) = self.get(seq) {
                 let (slot, turn) = larger.place(seq);
@@ -114,8 +126,15 @@ impl History {
     }
 
     /// Takes in one message; `each` sees every packet that it is the first to report as arrived.
-    pub(super) fn feedback(&mut self, feedback: &TransportFeedback<'_>, mut each: impl FnMut(Arrival)) -> Batch {
-        let clocks = Clocks { shift: self.unwrap_reference(feedback.reference_time), last_at: self.last_at };
+    pub(super) fn feedback(
+        &mut self,
+        feedback: &TransportFeedback<'_>,
+        mut each: impl FnMut(Arrival),
+    ) -> Batch {
+        let clocks = Clocks {
+            shift: self.unwrap_reference(feedback.reference_time),
+            last_at: self.last_at,
+        };
         let mut batch = Batch::default();
         let base = self.next.nearest(feedback.base_seq);
         self.skip_unreported(base, &mut batch);
@@ -136,7 +155,9 @@ impl History {
 
     /// Adds up what was sent between the last feedback and this one: of those packets no message will speak any more.
     fn skip_unreported(&mut self, base: SeqNo, batch: &mut Batch) {
-        let mut seq = self.reported.max(SeqNo(self.next.0.saturating_sub(self.ring.len() as u64)));
+        let mut seq = self
+            .reported
+            .max(SeqNo(self.next.0.saturating_sub(self.ring.len() as u64)));
         while seq < base.min(self.next) {
             let unknown = self.get(seq).filter(|sent| sent.fate == Fate::Unknown);
             batch.unknown_bytes += unknown.map_or(0, |sent| u64::from(sent.size));
@@ -147,14 +168,24 @@ impl History {
     /// The packet with that number, if the window reaches back to it.
     fn get(&mut self, seq: SeqNo) -> Option<&mut Sent> {
         let (slot, turn) = self.place(seq);
-        self.ring.get_mut(slot).filter(|sent| sent.fate != Fate::Unused && sent.turn == turn)
+        self.ring
+            .get_mut(slot)
+            .filter(|sent| sent.fate != Fate::Unused && sent.turn == turn)
     }
 
     /// The slot of a number, and what tells those apart that share it: the high bits of the number on the wire.
     fn place(&self, seq: SeqNo) -> (usize, u8) {
-        const { assert!(FIRST_WINDOW >= 256, "the high bits of a 16-bit number must fit a byte") };
+        const {
+            assert!(
+                FIRST_WINDOW >= 256,
+                "the high bits of a 16-bit number must fit a byte"
+            )
+        };
         let len = self.ring.len();
-        (seq.0 as usize & (len - 1), (seq.wire() >> len.trailing_zeros()) as u8)
+        (
+            seq.0 as usize & (len - 1),
+            (seq.wire() >> len.trailing_zeros()) as u8,
+        )
     }
 
     /// The reference time has 24 bits and wraps after twelve days. Returns what to add to this message's ticks.
@@ -181,7 +212,12 @@ impl Sent {
         last_at - Micros::from((last_at as u32).wrapping_sub(self.at))
     }
 
-    fn learn(&mut self, status: PacketStatus, clocks: Clocks, batch: &mut Batch) -> Option<Arrival> {
+    fn learn(
+        &mut self,
+        status: PacketStatus,
+        clocks: Clocks,
+        batch: &mut Batch,
+    ) -> Option<Arrival> {
         let sent = self.sent_at(clocks.last_at);
         batch.last_sent = batch.last_sent.max(sent);
         let Some(ticks) = status.arrival_ticks else {
@@ -200,7 +236,11 @@ impl Sent {
         batch.arrived += 1;
         batch.arrived_bytes += u64::from(self.size);
         let arrived = (ticks + clocks.shift) * TICK.as_micros() as i64;
-        let arrival = Arrival { sent, arrived, size: u32::from(self.size) };
+        let arrival = Arrival {
+            sent,
+            arrived,
+            size: u32::from(self.size),
+        };
         if batch.newest.is_none_or(|newest| newest.sent <= sent) {
             batch.newest = Some(arrival);
         }
@@ -209,7 +249,16 @@ impl Sent {
 }
 
 fn unused(len: usize) -> Box<[Sent]> {
-    vec![Sent { at: 0, size: 0, turn: 0, fate: Fate::Unused }; len].into_boxed_slice()
+    vec![
+        Sent {
+            at: 0,
+            size: 0,
+            turn: 0,
+            fate: Fate::Unused
+        };
+        len
+    ]
+    .into_boxed_slice()
 }
 
 /// A duration in the unit of this module.
@@ -241,7 +290,11 @@ mod tests {
         assert_eq!(history.ring.len(), 2 * FIRST_WINDOW);
         (201..=400).for_each(|number| send(&mut history, number));
         history.make_room();
-        assert_eq!(history.ring.len(), LAST_WINDOW, "it grows as long as more waits than half of it");
+        assert_eq!(
+            history.ring.len(),
+            LAST_WINDOW,
+            "it grows as long as more waits than half of it"
+        );
         history.make_room();
         assert_eq!(history.ring.len(), LAST_WINDOW, "and no further");
 
@@ -249,13 +302,23 @@ mod tests {
         while more {
             let mut buffer = [0; 1_200];
             let mut out = Compound::new(&mut buffer);
-            more = receiver.write(Ssrc(1), Ssrc(2), &mut out, start).expect("a message fits into a datagram");
+            more = receiver
+                .write(Ssrc(1), Ssrc(2), &mut out, start)
+                .expect("a message fits into a datagram");
             for packet in rtcp::parse(out.bytes()) {
-                let Ok(Rtcp::TransportFeedback(feedback)) = packet else { panic!("{packet:?}") };
-                lost += history.feedback(&feedback, |arrival| arrived.push(arrival.sent)).lost;
+                let Ok(Rtcp::TransportFeedback(feedback)) = packet else {
+                    panic!("{packet:?}")
+                };
+                lost += history
+                    .feedback(&feedback, |arrival| arrived.push(arrival.sent))
+                    .lost;
             }
         }
         let expected: Vec<Micros> = (1..400).filter(|number| number % 5 != 0).collect();
-        assert_eq!((arrived, lost), (expected, 79), "of the last one nothing is known yet");
+        assert_eq!(
+            (arrived, lost),
+            (expected, 79),
+            "of the last one nothing is known yet"
+        );
     }
 }

@@ -28,9 +28,13 @@ const CLEAR: f64 = 4.0;
 /// Observations with about the same rate are judged as one: within 6 %.
 const RATE_CLASSES: usize = 12;
 /// Limits that are considered, relative to the highest rate observed.
-const LIMITS: [f64; 13] = [0.97, 0.94, 0.9, 0.85, 0.8, 0.75, 0.7, 0.65, 0.6, 0.5, 0.4, 0.3, 0.2];
+const LIMITS: [f64; 13] = [
+    0.97, 0.94, 0.9, 0.85, 0.8, 0.75, 0.7, 0.65, 0.6, 0.5, 0.4, 0.3, 0.2,
+];
 /// Random shares that are considered together with a limit.
-const SHARES: [f64; 11] = [0.001, 0.01, 0.02, 0.04, 0.07, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4];
+const SHARES: [f64; 11] = [
+    0.001, 0.01, 0.02, 0.04, 0.07, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4,
+];
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Observation {
@@ -73,7 +77,14 @@ pub(super) enum Verdict {
 impl Loss {
     /// Adds what feedback told of packets sent up to `last_sent`; `late` of those counted lost before were not. A verdict comes with each
     /// completed observation.
-    pub(super) fn add(&mut self, last_sent: Micros, bytes: u64, packets: u32, lost: u32, late: u32) -> Option<Verdict> {
+    pub(super) fn add(
+        &mut self,
+        last_sent: Micros,
+        bytes: u64,
+        packets: u32,
+        lost: u32,
+        late: u32,
+    ) -> Option<Verdict> {
         let began = *self.began.get_or_insert(last_sent);
         self.bytes += bytes;
         self.packets += packets;
@@ -102,7 +113,9 @@ impl Loss {
 
     /// The share lost in the last second.
     pub(super) fn recent(&self) -> f64 {
-        let recent = self.newest(4).fold((0.0, 0.0), |sum, one| (sum.0 + one.lost, sum.1 + one.packets));
+        let recent = self.newest(4).fold((0.0, 0.0), |sum, one| {
+            (sum.0 + one.lost, sum.1 + one.packets)
+        });
         recent.0 / recent.1.max(1.0)
     }
 
@@ -132,26 +145,40 @@ impl Loss {
     }
 
     fn explain(&self) -> Explanation {
-        let total = self.newest(OBSERVATIONS).fold((0.0, 0.0), |sum, one| (sum.0 + one.lost, sum.1 + one.packets));
-        let random = Explanation { random: total.0 / total.1.max(1.0), limit: None };
+        let total = self.newest(OBSERVATIONS).fold((0.0, 0.0), |sum, one| {
+            (sum.0 + one.lost, sum.1 + one.packets)
+        });
+        let random = Explanation {
+            random: total.0 / total.1.max(1.0),
+            limit: None,
+        };
         if random.random < HARMLESS {
             return random;
         }
         let (classes, highest) = self.classes();
-        let limits = LIMITS.iter().flat_map(|part| SHARES.iter().map(move |share| (part * highest, *share)));
+        let limits = LIMITS
+            .iter()
+            .flat_map(|part| SHARES.iter().map(move |share| (part * highest, *share)));
         let best = limits
-            .map(|(limit, share)| Explanation { random: share, limit: Some(limit) })
+            .map(|(limit, share)| Explanation {
+                random: share,
+                limit: Some(limit),
+            })
             .map(|limited| (limited, limited.likelihood(&classes)))
             .max_by(|a, b| a.1.total_cmp(&b.1));
         match best {
-            Some((limited, likelihood)) if likelihood > random.likelihood(&classes) + CLEAR => limited,
+            Some((limited, likelihood)) if likelihood > random.likelihood(&classes) + CLEAR => {
+                limited
+            }
             _ => random,
         }
     }
 
     /// Adds up observations of about the same rate, and tells the highest rate.
     fn classes(&self) -> ([Observation; RATE_CLASSES], f64) {
-        let highest = self.newest(OBSERVATIONS).fold(1.0, |highest: f64, one| highest.max(one.rate));
+        let highest = self
+            .newest(OBSERVATIONS)
+            .fold(1.0, |highest: f64, one| highest.max(one.rate));
         let mut classes = [Observation::default(); RATE_CLASSES];
         for one in self.newest(OBSERVATIONS) {
             // 16 classes for each halving of the rate; the last takes all lower ones.
@@ -182,13 +209,16 @@ impl Loss {
 impl Explanation {
     /// The share that is lost when sending at `rate`.
     fn loss_at(&self, rate: f64) -> f64 {
-        let excess = self.limit.map_or(0.0, |limit| (1.0 - limit / rate.max(1.0)).max(0.0));
+        let excess = self
+            .limit
+            .map_or(0.0, |limit| (1.0 - limit / rate.max(1.0)).max(0.0));
         self.random + (1.0 - self.random) * excess
     }
 
     fn likelihood(&self, classes: &[Observation]) -> f64 {
         let used = classes.iter().filter(|class| class.packets > 0.0);
-        used.map(|class| likelihood(self.loss_at(class.rate), class.lost, class.packets)).sum()
+        used.map(|class| likelihood(self.loss_at(class.rate), class.lost, class.packets))
+            .sum()
     }
 }
 

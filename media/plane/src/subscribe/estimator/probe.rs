@@ -37,7 +37,14 @@ pub(super) struct Prober {
 
 impl Prober {
     pub(super) fn new() -> Prober {
-        Prober { current: None, not_before: 0, pause: MIN_PAUSE, sent_bytes: 0, arrived_bytes: 0, arrivals: None }
+        Prober {
+            current: None,
+            not_before: 0,
+            pause: MIN_PAUSE,
+            sent_bytes: 0,
+            arrived_bytes: 0,
+            arrivals: None,
+        }
     }
 
     /// The probe that is to be filled now.
@@ -50,7 +57,11 @@ impl Prober {
     }
 
     pub(super) fn begin(&mut self, rate: f64, now: Micros) {
-        self.current = Some(Probe { rate, from: now, until: now + LENGTH });
+        self.current = Some(Probe {
+            rate,
+            from: now,
+            until: now + LENGTH,
+        });
         (self.sent_bytes, self.arrived_bytes, self.arrivals) = (0, 0, None);
     }
 
@@ -62,19 +73,32 @@ impl Prober {
 
     /// What should have been sent by now and was not.
     pub(super) fn missing_bytes(&self, now: Micros) -> usize {
-        let Some(probe) = self.running(now) else { return 0 };
+        let Some(probe) = self.running(now) else {
+            return 0;
+        };
         let planned = (probe.rate * (now - probe.from) as f64 / 8e6) as u64;
         planned.saturating_sub(self.sent_bytes) as usize
     }
 
     pub(super) fn arrived(&mut self, arrival: Arrival) {
-        if self.current.is_none_or(|probe| arrival.sent < probe.from || arrival.sent >= probe.until) {
+        if self
+            .current
+            .is_none_or(|probe| arrival.sent < probe.from || arrival.sent >= probe.until)
+        {
             return;
         }
         self.arrived_bytes += u64::from(arrival.size);
         let (first, last) = self.arrivals.unwrap_or((arrival, arrival));
-        let first = if arrival.arrived < first.arrived { arrival } else { first };
-        let last = if arrival.arrived > last.arrived { arrival } else { last };
+        let first = if arrival.arrived < first.arrived {
+            arrival
+        } else {
+            first
+        };
+        let last = if arrival.arrived > last.arrived {
+            arrival
+        } else {
+            last
+        };
         self.arrivals = Some((first, last));
     }
 
@@ -106,12 +130,15 @@ impl Prober {
         }
         self.current = None;
         let sent = self.sent_bytes as f64 * 8e6 / LENGTH as f64;
-        let Some((first, last)) = self.arrivals.filter(|(first, last)| last.arrived - first.arrived > LENGTH / 2)
+        let Some((first, last)) = self
+            .arrivals
+            .filter(|(first, last)| last.arrived - first.arrived > LENGTH / 2)
         else {
             self.not_before = now + UNFILLED_PAUSE;
             return None;
         };
-        let arrived = (self.arrived_bytes - u64::from(first.size)) as f64 * 8e6 / (last.arrived - first.arrived) as f64;
+        let arrived = (self.arrived_bytes - u64::from(first.size)) as f64 * 8e6
+            / (last.arrived - first.arrived) as f64;
         let through = (arrived / (1.0 - random)).min(sent);
         let is_whole = through > 0.85 * probe.rate;
         self.pause = if is_whole { MIN_PAUSE } else { self.pause };

@@ -86,19 +86,29 @@ impl Queue {
             newest = newest.max(arrived);
             looked += 1;
         }
-        let moment = (0..looked).map(back).filter(|(arrived, _)| newest - arrived <= MOMENT);
+        let moment = (0..looked)
+            .map(back)
+            .filter(|(arrived, _)| newest - arrived <= MOMENT);
         moment.map(|(_, delay)| delay).min().unwrap_or(NONE)
     }
 
     /// The standing queue, in microseconds.
     pub(super) fn delay(&self) -> Micros {
         let base = self.base[0].min(self.base[1]);
-        if base == NONE || self.standing[0] == NONE { 0 } else { (self.standing[0] - base).max(0) }
+        if base == NONE || self.standing[0] == NONE {
+            0
+        } else {
+            (self.standing[0] - base).max(0)
+        }
     }
 
     /// By how much the queue is longer than a message ago, in microseconds; negative when it shrinks.
     pub(super) fn change(&self) -> Micros {
-        if self.standing[1] == NONE { 0 } else { self.standing[0] - self.standing[1] }
+        if self.standing[1] == NONE {
+            0
+        } else {
+            self.standing[0] - self.standing[1]
+        }
     }
 
     /// What counts as a queue on this line: more where delays are unsteady, and where one packet alone takes long to send.

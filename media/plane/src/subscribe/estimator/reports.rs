@@ -85,7 +85,13 @@ impl Reports {
     }
 
     /// What a report makes of the estimate `target`.
-    pub(super) fn report(&mut self, block: &ReportBlock, rtt: Option<Micros>, target: f64, now: Micros) -> f64 {
+    pub(super) fn report(
+        &mut self,
+        block: &ReportBlock,
+        rtt: Option<Micros>,
+        target: f64,
+        now: Micros,
+    ) -> f64 {
         let is_queued = rtt.is_some_and(|rtt| self.is_queued(rtt, now));
         // A stream that hardly sends says nothing about the line.
         if self.new_packets(block) < 10 || self.sent_rate == 0.0 {
@@ -108,7 +114,11 @@ impl Reports {
             return self.go_on(experiment, target);
         }
         if self.loss > self.random + EXCESS {
-            let before = Experiment { loss_before: self.loss, target_before: target, reports_left: EXPERIMENT };
+            let before = Experiment {
+                loss_before: self.loss,
+                target_before: target,
+                reports_left: EXPERIMENT,
+            };
             self.experiment = Some(before);
             return reduced;
         }
@@ -119,7 +129,10 @@ impl Reports {
 
     fn go_on(&mut self, experiment: Experiment, target: f64) -> f64 {
         if experiment.reports_left > 0 {
-            self.experiment = Some(Experiment { reports_left: experiment.reports_left - 1, ..experiment });
+            self.experiment = Some(Experiment {
+                reports_left: experiment.reports_left - 1,
+                ..experiment
+            });
             return target;
         }
         if self.loss < 0.6 * experiment.loss_before {
@@ -131,20 +144,29 @@ impl Reports {
 
     /// How many packets the report is about.
     fn new_packets(&mut self, block: &ReportBlock) -> u32 {
-        let known = self.streams.iter_mut().flatten().find(|stream| stream.ssrc == block.ssrc);
+        let known = self
+            .streams
+            .iter_mut()
+            .flatten()
+            .find(|stream| stream.ssrc == block.ssrc);
         if let Some(stream) = known {
             let packets = block.highest_seq.wrapping_sub(stream.highest_seq);
             stream.highest_seq = block.highest_seq;
             return packets;
         }
         if let Some(free) = self.streams.iter_mut().find(|stream| stream.is_none()) {
-            *free = Some(Stream { ssrc: block.ssrc, highest_seq: block.highest_seq });
+            *free = Some(Stream {
+                ssrc: block.ssrc,
+                highest_seq: block.highest_seq,
+            });
         }
         0
     }
 
     fn is_queued(&mut self, rtt: Micros, now: Micros) -> bool {
-        let shortest = self.shortest_rtt.filter(|(shortest, since)| *shortest < rtt && now - since < BASE_SPAN);
+        let shortest = self
+            .shortest_rtt
+            .filter(|(shortest, since)| *shortest < rtt && now - since < BASE_SPAN);
         let (shortest, _) = *self.shortest_rtt.insert(shortest.unwrap_or((rtt, now)));
         rtt > shortest + QUEUED
     }

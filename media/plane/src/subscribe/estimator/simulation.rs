@@ -61,8 +61,13 @@ pub struct Source {
     pub reports_every_packet: bool,
 }
 
-pub const ADAPTIVE: Source =
-    Source { layers_kbps: &[], max_kbps: 3_000.0, pads: true, pads_every_ms: 10, reports_every_packet: true };
+pub const ADAPTIVE: Source = Source {
+    layers_kbps: &[],
+    max_kbps: 3_000.0,
+    pads: true,
+    pads_every_ms: 10,
+    reports_every_packet: true,
+};
 
 pub struct Simulation {
     pub estimator: Estimator,
@@ -136,7 +141,8 @@ impl Simulation {
             self.deliver(now);
             if (now as u64).is_multiple_of(100) {
                 self.estimator.handle_timeout(self.now);
-                self.estimates.push(self.estimator.estimate().as_bps() as f64 / 1000.0);
+                self.estimates
+                    .push(self.estimator.estimate().as_bps() as f64 / 1000.0);
                 self.queues.push((self.busy_until - now).max(0.0));
             }
             if now >= frame {
@@ -169,7 +175,11 @@ impl Simulation {
         let estimate = self.estimator.estimate().as_bps() as f64 / 1000.0;
         match self.source.layers_kbps {
             [] => estimate.min(self.source.max_kbps),
-            layers => layers.iter().copied().filter(|layer| *layer * 1.1 <= estimate).fold(layers[0], f64::max),
+            layers => layers
+                .iter()
+                .copied()
+                .filter(|layer| *layer * 1.1 <= estimate)
+                .fold(layers[0], f64::max),
         }
     }
 
@@ -206,8 +216,13 @@ impl Simulation {
         if self.rng.random_bool(self.line.loss) {
             return;
         }
-        let jitter = if self.line.jitter_ms > 0.0 { self.rng.random_range(0.0..self.line.jitter_ms) } else { 0.0 };
-        let arrival = (self.busy_until.max(now) + self.line.delay_ms + jitter).max(self.last_arrival);
+        let jitter = if self.line.jitter_ms > 0.0 {
+            self.rng.random_range(0.0..self.line.jitter_ms)
+        } else {
+            0.0
+        };
+        let arrival =
+            (self.busy_until.max(now) + self.line.delay_ms + jitter).max(self.last_arrival);
         self.last_arrival = arrival;
         self.delivered_bytes += bytes;
         self.arriving.push_back((arrival, seq));
@@ -229,7 +244,9 @@ impl Simulation {
         while self.reports.front().is_some_and(|(at, _)| *at <= now) {
             let (_, bytes) = self.reports.pop_front().unwrap();
             for packet in rtcp::parse(&bytes) {
-                let Ok(Rtcp::TransportFeedback(feedback)) = packet else { panic!("{packet:?}") };
+                let Ok(Rtcp::TransportFeedback(feedback)) = packet else {
+                    panic!("{packet:?}")
+                };
                 self.estimator.transport_feedback(&feedback, self.now);
             }
         }
@@ -254,9 +271,14 @@ impl Simulation {
     fn report(&mut self, now: f64) {
         let mut buffer = [0; 1400];
         let mut out = Compound::new(&mut buffer);
-        while self.generator.write(Ssrc(1), Ssrc(2), &mut out, self.now).unwrap() {}
+        while self
+            .generator
+            .write(Ssrc(1), Ssrc(2), &mut out, self.now)
+            .unwrap()
+        {}
         if !self.rng.random_bool(self.line.feedback_loss) {
-            self.reports.push_back((now + self.line.delay_ms, out.bytes().to_vec()));
+            self.reports
+                .push_back((now + self.line.delay_ms, out.bytes().to_vec()));
         }
     }
 
@@ -266,7 +288,11 @@ impl Simulation {
         }
         let rtt_ms = 2.0 * self.line.delay_ms + (self.busy_until - now).max(0.0);
         if let Some(block) = self.stats.report(self.now) {
-            self.estimator.receiver_report(&block, Some(Duration::from_micros((rtt_ms * 1000.0) as u64)), self.now);
+            self.estimator.receiver_report(
+                &block,
+                Some(Duration::from_micros((rtt_ms * 1000.0) as u64)),
+                self.now,
+            );
         }
     }
 }

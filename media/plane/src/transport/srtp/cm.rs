@@ -23,7 +23,9 @@ impl CmKey {
         salt: [u8; 14],
         auth: [u8; 20],
     ) -> Result<CmKey, KeyError> {
-        let cipher = crypto.crypto().new_stream_cipher(StreamCipherAlgorithm::Aes128Ctr, &key);
+        let cipher = crypto
+            .crypto()
+            .new_stream_cipher(StreamCipherAlgorithm::Aes128Ctr, &key);
         Ok(CmKey {
             cipher: cipher.map_err(KeyError::crypto)?,
             salt,
@@ -34,7 +36,9 @@ impl CmKey {
     /// Encrypts or decrypts in place. `index` is the 48-bit packet index, or the SRTCP index.
     pub(super) fn apply_keystream(&mut self, ssrc: [u8; 4], index: u64, data: &mut [u8]) {
         let iv = self.iv(ssrc, index);
-        self.cipher.apply_keystream(&iv, data).expect("AES-CTR takes every 16-byte counter block");
+        self.cipher
+            .apply_keystream(&iv, data)
+            .expect("AES-CTR takes every 16-byte counter block");
     }
 
     /// The tag over `packet` followed by `trailer` (the rollover counter for RTP, nothing for RTCP; RFC 3711 §4.2).
@@ -48,10 +52,22 @@ impl CmKey {
     }
 
     /// Compares without an early exit: the time taken tells nothing about where a forged tag is wrong.
-    pub(super) fn verify(&self, packet: &[u8], trailer: &[u8], tag: &[u8]) -> Result<(), Unauthentic> {
+    pub(super) fn verify(
+        &self,
+        packet: &[u8],
+        trailer: &[u8],
+        tag: &[u8],
+    ) -> Result<(), Unauthentic> {
         let expected = self.tag(packet, trailer);
-        let difference = expected.iter().zip(tag).fold(0, |seen, (ours, theirs)| seen | (ours ^ theirs));
-        if difference == 0 && tag.len() == TAG_LEN { Ok(()) } else { Err(Unauthentic) }
+        let difference = expected
+            .iter()
+            .zip(tag)
+            .fold(0, |seen, (ours, theirs)| seen | (ours ^ theirs));
+        if difference == 0 && tag.len() == TAG_LEN {
+            Ok(())
+        } else {
+            Err(Unauthentic)
+        }
     }
 
     /// RFC 3711 §4.1.1: the salt, the SSRC and the index at their places above a 16-bit block counter.

@@ -17,7 +17,10 @@ pub(super) struct Unauthentic;
 impl GcmKey {
     pub(super) fn new(key: [u8; 16], salt: [u8; 12]) -> GcmKey {
         let key = UnboundKey::new(&AES_128_GCM, &key).expect("AES-128 takes every key of 16 bytes");
-        GcmKey { key: LessSafeKey::new(key), salt }
+        GcmKey {
+            key: LessSafeKey::new(key),
+            salt,
+        }
     }
 
     /// RFC 7714 §8.1: two zero bytes, SSRC, rollover counter, sequence number; then the salt over all of it.
@@ -40,13 +43,22 @@ impl GcmKey {
     /// Encrypts `plain` in place and returns the tag.
     pub(super) fn seal(&self, nonce: [u8; 12], aad: &[u8], plain: &mut [u8]) -> [u8; TAG_LEN] {
         let nonce = Nonce::assume_unique_for_key(nonce);
-        let tag = self.key.seal_in_place_separate_tag(nonce, Aad::from(aad), plain);
+        let tag = self
+            .key
+            .seal_in_place_separate_tag(nonce, Aad::from(aad), plain);
         let tag = tag.expect("AES-GCM seals everything shorter than 64 GiB");
-        tag.as_ref().try_into().expect("the tag of AES-128-GCM has 16 bytes")
+        tag.as_ref()
+            .try_into()
+            .expect("the tag of AES-128-GCM has 16 bytes")
     }
 
     /// Checks and decrypts `sealed` (ciphertext, then tag) in place; the plain text is [`TAG_LEN`] shorter.
-    pub(super) fn open(&self, nonce: [u8; 12], aad: &[u8], sealed: &mut [u8]) -> Result<(), Unauthentic> {
+    pub(super) fn open(
+        &self,
+        nonce: [u8; 12],
+        aad: &[u8],
+        sealed: &mut [u8],
+    ) -> Result<(), Unauthentic> {
         let nonce = Nonce::assume_unique_for_key(nonce);
         match self.key.open_in_place(nonce, Aad::from(aad), sealed) {
             Ok(_) => Ok(()),

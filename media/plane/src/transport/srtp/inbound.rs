@@ -41,15 +41,30 @@ pub struct Unprotected {
 
 impl Inbound {
     pub(super) fn new(keys: SessionKeys) -> Inbound {
-        Inbound { rtp: keys.rtp, rtcp: keys.rtcp, rtp_sources: Vec::new(), rtcp_sources: Vec::new() }
+        Inbound {
+            rtp: keys.rtp,
+            rtcp: keys.rtcp,
+            rtp_sources: Vec::new(),
+            rtcp_sources: Vec::new(),
+        }
     }
 
     /// Opens an RTP packet in place. On an error its bytes are worthless.
     pub fn unprotect_rtp(&mut self, packet: &mut [u8]) -> Result<Unprotected, DropReason> {
         let fields = RtpFields::read(packet, rtp_tag_len(&self.rtp))?;
-        let opened = |index: SeqNo, len| Unprotected { len, header_len: fields.header_len, seq: index };
-        let Some(source) = self.rtp_sources.iter_mut().find(|source| source.ssrc == fields.ssrc) else {
-            return self.open_first(packet, fields).map(|(index, len)| opened(index, len));
+        let opened = |index: SeqNo, len| Unprotected {
+            len,
+            header_len: fields.header_len,
+            seq: index,
+        };
+        let Some(source) = self
+            .rtp_sources
+            .iter_mut()
+            .find(|source| source.ssrc == fields.ssrc)
+        else {
+            return self
+                .open_first(packet, fields)
+                .map(|(index, len)| opened(index, len));
         };
         let index = source.window.estimate(fields.seq);
         if !source.window.is_fresh(index.0) {
@@ -67,29 +82,48 @@ impl Inbound {
         }
         let ssrc = u32::from_be_bytes(rtcp_ssrc(packet));
         let index = rtcp_index(&self.rtcp, packet)?;
-        let source = self.rtcp_sources.iter_mut().find(|source| source.ssrc == ssrc);
-        if source.as_ref().is_some_and(|source| !source.window.is_fresh(u64::from(index))) {
+        let source = self
+            .rtcp_sources
+            .iter_mut()
+            .find(|source| source.ssrc == ssrc);
+        if source
+            .as_ref()
+            .is_some_and(|source| !source.window.is_fresh(u64::from(index)))
+        {
             return Err(DropReason::SrtpReplay);
         }
         if source.is_none() && self.rtcp_sources.len() == MAX_SOURCES {
             return Err(DropReason::SrtpTooManySources);
         }
         let len = open_rtcp(&mut self.rtcp, packet, index)?;
-        match self.rtcp_sources.iter_mut().find(|source| source.ssrc == ssrc) {
+        match self
+            .rtcp_sources
+            .iter_mut()
+            .find(|source| source.ssrc == ssrc)
+        {
             Some(source) => source.window.accept(u64::from(index)),
-            None => self.rtcp_sources.push(Source { ssrc, window: Window::starting_at(u64::from(index)) }),
+            None => self.rtcp_sources.push(Source {
+                ssrc,
+                window: Window::starting_at(u64::from(index)),
+            }),
         }
         Ok(len)
     }
 
     /// The first packet of a source fixes where its window starts. A stream that began just below the wrap and lost its first
     /// packets is already in rollover 1 when we see it; GCM destroys what it fails to open, so that guess works on a copy.
-    fn open_first(&mut self, packet: &mut [u8], fields: RtpFields) -> Result<(SeqNo, usize), DropReason> {
+    fn open_first(
+        &mut self,
+        packet: &mut [u8],
+        fields: RtpFields,
+    ) -> Result<(SeqNo, usize), DropReason> {
         if self.rtp_sources.len() == MAX_SOURCES {
             return Err(DropReason::SrtpTooManySources);
         }
         let mut buffer = [0; FIRST_PACKET_MAX];
-        let mut copy = buffer.get_mut(..packet.len()).filter(|_| fields.seq < 0x8000);
+        let mut copy = buffer
+            .get_mut(..packet.len())
+            .filter(|_| fields.seq < 0x8000);
         if let Some(copy) = &mut copy {
             copy.copy_from_slice(packet);
         }
@@ -103,7 +137,10 @@ impl Inbound {
             }
             (result, _) => result?,
         };
-        self.rtp_sources.push(Source { ssrc: fields.ssrc, window: Window::starting_at(index.0) });
+        self.rtp_sources.push(Source {
+            ssrc: fields.ssrc,
+            window: Window::starting_at(index.0),
+        });
         Ok((index, len))
     }
 
@@ -127,19 +164,26 @@ fn rtcp_trailer_len(cipher: &Cipher) -> usize {
 }
 
 /// Authenticates and decrypts; returns the plain length.
-fn open_rtp(cipher: &mut Cipher, packet: &mut [u8], fields: RtpFields, index: SeqNo) -> Result<usize, DropReason> {
+fn open_rtp(
+    cipher: &mut Cipher,
+    packet: &mut [u8],
+    fields: RtpFields,
+    index: SeqNo,
+) -> Result<usize, DropReason> {
     let ssrc = fields.ssrc.to_be_bytes();
     match cipher {
         Cipher::Gcm(key) => {
             let nonce = key.rtp_nonce(ssrc, index.rollover(), fields.seq.to_be_bytes());
             let (header, sealed) = packet.split_at_mut(fields.header_len);
-            key.open(nonce, header, sealed).map_err(|_| DropReason::SrtpAuth)?;
+            key.open(nonce, header, sealed)
+                .map_err(|_| DropReason::SrtpAuth)?;
             Ok(packet.len() - gcm::TAG_LEN)
         }
         Cipher::Cm(key) => {
             let len = packet.len() - cm::TAG_LEN;
             let (body, tag) = packet.split_at_mut(len);
-            key.verify(body, &index.rollover().to_be_bytes(), tag).map_err(|_| DropReason::SrtpAuth)?;
+            key.verify(body, &index.rollover().to_be_bytes(), tag)
+                .map_err(|_| DropReason::SrtpAuth)?;
             key.apply_keystream(ssrc, index.0, &mut body[fields.header_len..]);
             Ok(len)
         }
@@ -172,12 +216,14 @@ fn open_rtcp(cipher: &mut Cipher, packet: &mut [u8], index: u32) -> Result<usize
             let mut aad = [0; RTCP_HEADER_LEN + RTCP_INDEX_LEN];
             aad[..RTCP_HEADER_LEN].copy_from_slice(header);
             aad[RTCP_HEADER_LEN..].copy_from_slice(index_word);
-            key.open(key.rtcp_nonce(ssrc, index), &aad, sealed).map_err(|_| DropReason::SrtpAuth)?;
+            key.open(key.rtcp_nonce(ssrc, index), &aad, sealed)
+                .map_err(|_| DropReason::SrtpAuth)?;
             Ok(body.len() - gcm::TAG_LEN)
         }
         Cipher::Cm(key) => {
             let (body, tag) = packet.split_at_mut(packet.len() - cm::TAG_LEN);
-            key.verify(body, &[], tag).map_err(|_| DropReason::SrtpAuth)?;
+            key.verify(body, &[], tag)
+                .map_err(|_| DropReason::SrtpAuth)?;
             let len = body.len() - RTCP_INDEX_LEN;
             key.apply_keystream(ssrc, u64::from(index), &mut body[RTCP_HEADER_LEN..len]);
             Ok(len)

@@ -56,25 +56,38 @@ pub(super) struct MasterKeys {
 
 impl MasterKeys {
     /// The client's and the server's, in the order of RFC 5764 §4.2: both keys, then both salts.
-    pub(super) fn split(profile: Profile, material: &[u8]) -> Result<(MasterKeys, MasterKeys), KeyError> {
+    pub(super) fn split(
+        profile: Profile,
+        material: &[u8],
+    ) -> Result<(MasterKeys, MasterKeys), KeyError> {
         if material.len() != profile.keying_material_len() {
             return Err(KeyError::Length(material.len()));
         }
         let (keys, salts) = material.split_at(2 * KEY_LEN);
         let (client_key, server_key) = keys.split_at(KEY_LEN);
         let (client_salt, server_salt) = salts.split_at(profile.salt_len());
-        Ok((MasterKeys::new(client_key, client_salt), MasterKeys::new(server_key, server_salt)))
+        Ok((
+            MasterKeys::new(client_key, client_salt),
+            MasterKeys::new(server_key, server_salt),
+        ))
     }
 
     fn new(key: &[u8], salt: &[u8]) -> MasterKeys {
-        let mut master = MasterKeys { key: [0; KEY_LEN], salt: [0; 14] };
+        let mut master = MasterKeys {
+            key: [0; KEY_LEN],
+            salt: [0; 14],
+        };
         master.key.copy_from_slice(key);
         master.salt[..salt.len()].copy_from_slice(salt);
         master
     }
 
     /// The AES-CM pseudo-random function with key derivation rate zero (RFC 3711 §4.3.1, §4.3.3).
-    fn derive<const N: usize>(&self, crypto: &dyn RTCCryptoProvider, label: Label) -> Result<[u8; N], KeyError> {
+    fn derive<const N: usize>(
+        &self,
+        crypto: &dyn RTCCryptoProvider,
+        label: Label,
+    ) -> Result<[u8; N], KeyError> {
         let mut output = [0; N];
         for (counter, chunk) in output.chunks_mut(16).enumerate() {
             let mut block = [0; 16];
@@ -109,7 +122,10 @@ pub(super) struct SessionKeys {
 }
 
 /// A keyed cipher of either profile. The common one stands in line, so that the hot path follows no pointer to its key.
-#[expect(clippy::large_enum_variant, reason = "the large variant is the one that is used")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "the large variant is the one that is used"
+)]
 pub(super) enum Cipher {
     Gcm(GcmKey),
     Cm(Box<CmKey>),
@@ -163,9 +179,18 @@ mod tests {
         let session_key: [u8; 16] = master.derive(crypto, Label::RtpKey).expect("AES works");
         let session_salt: [u8; 14] = master.derive(crypto, Label::RtpSalt).expect("AES works");
         let session_auth: [u8; 20] = master.derive(crypto, Label::RtpAuth).expect("AES works");
-        assert_eq!(u128::from_be_bytes(session_key), 0xC61E_7A93_744F_39EE_1073_4AFE_3FF7_A087);
-        assert_eq!(session_salt[..], 0x30CB_BC08_863D_8C85_D49D_B34A_9AE1_u128.to_be_bytes()[2..]);
-        assert_eq!(session_auth[..16], 0xCEBE_321F_6FF7_716B_6FD4_AB49_AF25_6A15_u128.to_be_bytes());
+        assert_eq!(
+            u128::from_be_bytes(session_key),
+            0xC61E_7A93_744F_39EE_1073_4AFE_3FF7_A087
+        );
+        assert_eq!(
+            session_salt[..],
+            0x30CB_BC08_863D_8C85_D49D_B34A_9AE1_u128.to_be_bytes()[2..]
+        );
+        assert_eq!(
+            session_auth[..16],
+            0xCEBE_321F_6FF7_716B_6FD4_AB49_AF25_6A15_u128.to_be_bytes()
+        );
         assert_eq!(session_auth[16..], 0x6D38_BAA4_u32.to_be_bytes());
     }
 
@@ -173,7 +198,10 @@ mod tests {
     fn keying_material_of_another_length_is_refused() {
         for profile in [Profile::AeadAes128Gcm, Profile::Aes128CmHmacSha1_80] {
             let material = vec![1; profile.keying_material_len() + 1];
-            assert!(matches!(MasterKeys::split(profile, &material), Err(KeyError::Length(_))));
+            assert!(matches!(
+                MasterKeys::split(profile, &material),
+                Err(KeyError::Length(_))
+            ));
         }
     }
 }

@@ -38,7 +38,11 @@ pub enum Role {
 impl SrtpSession {
     /// Derives the session from the bytes that the DTLS handshake exported under `EXTRACTOR-dtls_srtp`,
     /// [`Profile::keying_material_len`] of them.
-    pub fn from_keying_material(profile: Profile, material: &[u8], role: Role) -> Result<SrtpSession, KeyError> {
+    pub fn from_keying_material(
+        profile: Profile,
+        material: &[u8],
+        role: Role,
+    ) -> Result<SrtpSession, KeyError> {
         let (client, server) = MasterKeys::split(profile, material)?;
         let (ours, theirs) = match role {
             Role::Client => (client, server),

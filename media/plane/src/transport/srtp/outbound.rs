@@ -17,7 +17,13 @@ pub struct Outbound {
 
 impl Outbound {
     pub(super) fn new(keys: SessionKeys) -> Outbound {
-        Outbound { rtp: RtpSealer { cipher: keys.rtp }, rtcp: RtcpSealer { cipher: keys.rtcp, next_index: 0 } }
+        Outbound {
+            rtp: RtpSealer { cipher: keys.rtp },
+            rtcp: RtcpSealer {
+                cipher: keys.rtcp,
+                next_index: 0,
+            },
+        }
     }
 }
 
@@ -35,7 +41,13 @@ impl RtpSealer {
     /// # Panics
     ///
     /// When `buffer` has not [`MAX_TRAILER`] bytes behind `len`, or `12 <= header_len <= len` does not hold.
-    pub fn protect(&mut self, buffer: &mut [u8], header_len: usize, len: usize, rollover: u32) -> usize {
+    pub fn protect(
+        &mut self,
+        buffer: &mut [u8],
+        header_len: usize,
+        len: usize,
+        rollover: u32,
+    ) -> usize {
         let seq = [buffer[2], buffer[3]];
         let ssrc = [buffer[8], buffer[9], buffer[10], buffer[11]];
         match &mut self.cipher {
@@ -85,7 +97,11 @@ impl RtcpSealer {
                 let mut aad = [0; RTCP_HEADER_LEN + RTCP_INDEX_LEN];
                 aad[..RTCP_HEADER_LEN].copy_from_slice(&buffer[..RTCP_HEADER_LEN]);
                 aad[RTCP_HEADER_LEN..].copy_from_slice(&index_word);
-                let tag = key.seal(key.rtcp_nonce(ssrc, index), &aad, &mut buffer[RTCP_HEADER_LEN..len]);
+                let tag = key.seal(
+                    key.rtcp_nonce(ssrc, index),
+                    &aad,
+                    &mut buffer[RTCP_HEADER_LEN..len],
+                );
                 buffer[len..len + gcm::TAG_LEN].copy_from_slice(&tag);
                 buffer[len + gcm::TAG_LEN..len + MAX_TRAILER].copy_from_slice(&index_word);
                 len + MAX_TRAILER

@@ -16,7 +16,10 @@ pub(super) struct Window {
 impl Window {
     /// A window whose first packet, `index`, has been authenticated.
     pub(super) fn starting_at(index: u64) -> Window {
-        Window { highest: index, seen: 1 }
+        Window {
+            highest: index,
+            seen: 1,
+        }
     }
 
     /// The most likely index of a packet with this sequence number: the one nearest to the highest so far (RFC 3711 §3.3.1).
@@ -39,7 +42,11 @@ impl Window {
             Some(_) => {}
             None => {
                 let ahead = index - self.highest;
-                self.seen = if ahead < WINDOW { self.seen << ahead | 1 } else { 1 };
+                self.seen = if ahead < WINDOW {
+                    self.seen << ahead | 1
+                } else {
+                    1
+                };
                 self.highest = index;
             }
         }

@@ -11,8 +11,8 @@ mod wire;
 
 use crate::drop_reason::DropReason;
 use wire::{
-    COOKIE, HEADER_LEN, INTEGRITY_LEN, attribute, attributes_of, finish, is_fingerprint, push_attribute, set_length,
-    u16_at,
+    COOKIE, HEADER_LEN, INTEGRITY_LEN, attribute, attributes_of, finish, is_fingerprint,
+    push_attribute, set_length, u16_at,
 };
 
 const BINDING_REQUEST: u16 = 0x0001;
@@ -75,9 +75,13 @@ impl<'a> Request<'a> {
     fn take(&mut self, kind: u16, value: &'a [u8], at: usize) -> Result<(), DropReason> {
         match kind {
             attribute::USERNAME => {
-                self.username = std::str::from_utf8(value).ok().and_then(|name| name.split_once(':'))
+                self.username = std::str::from_utf8(value)
+                    .ok()
+                    .and_then(|name| name.split_once(':'))
             }
-            attribute::MESSAGE_INTEGRITY if value.len() == INTEGRITY_LEN - 4 => self.integrity_at = Some(at),
+            attribute::MESSAGE_INTEGRITY if value.len() == INTEGRITY_LEN - 4 => {
+                self.integrity_at = Some(at)
+            }
             attribute::MESSAGE_INTEGRITY => return Err(DropReason::StunMalformed),
             attribute::PRIORITY => self.has_priority = value.len() == 4,
             attribute::USE_CANDIDATE => self.use_candidate = true,
@@ -96,7 +100,9 @@ impl<'a> Request<'a> {
 
     /// Whether MESSAGE-INTEGRITY was made with this password.
     pub(super) fn is_made_with(&self, pwd: &str) -> bool {
-        let Some(at) = self.integrity_at else { return false };
+        let Some(at) = self.integrity_at else {
+            return false;
+        };
         let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, pwd.as_bytes());
         // The length field counts up to and including MESSAGE-INTEGRITY (RFC 8489 §14.5). The verifying form of ring's HMAC
         // takes one slice; a check is about 100 bytes, so copying it once is nothing.
@@ -108,7 +114,11 @@ impl<'a> Request<'a> {
     /// The success answer: the address we see the peer at, authenticated with our password.
     pub(super) fn success(&self, mapped: SocketAddr, pwd: &str) -> Vec<u8> {
         let mut answer = self.answer(BINDING_SUCCESS);
-        push_attribute(&mut answer, attribute::XOR_MAPPED_ADDRESS, &self.xor_address(mapped));
+        push_attribute(
+            &mut answer,
+            attribute::XOR_MAPPED_ADDRESS,
+            &self.xor_address(mapped),
+        );
         finish(answer, Some(pwd))
     }
 
@@ -120,7 +130,11 @@ impl<'a> Request<'a> {
         value.extend_from_slice(reason.as_bytes());
         push_attribute(&mut answer, attribute::ERROR_CODE, &value);
         if error == StunError::UnknownAttribute {
-            let unknown: Vec<u8> = self.unknown.iter().flat_map(|kind| kind.to_be_bytes()).collect();
+            let unknown: Vec<u8> = self
+                .unknown
+                .iter()
+                .flat_map(|kind| kind.to_be_bytes())
+                .collect();
             push_attribute(&mut answer, attribute::UNKNOWN_ATTRIBUTES, &unknown);
         }
         finish(answer, pwd)
@@ -178,5 +192,8 @@ impl StunError {
 ///
 /// `None` for anything that is no well-formed binding request with a USERNAME. Nothing is authenticated here.
 pub fn local_ufrag_of(datagram: &[u8]) -> Option<&str> {
-    Request::parse(datagram).ok()?.username.map(|(local, _)| local)
+    Request::parse(datagram)
+        .ok()?
+        .username
+        .map(|(local, _)| local)
 }

@@ -28,7 +28,9 @@ pub(super) const INTEGRITY_LEN: usize = 24;
 const FINGERPRINT_LEN: usize = 8;
 
 /// Kind, value and offset of each attribute; an item is `None` when it runs past the end.
-pub(super) fn attributes_of(message: &[u8]) -> Option<impl Iterator<Item = Option<(u16, &[u8], usize)>>> {
+pub(super) fn attributes_of(
+    message: &[u8],
+) -> Option<impl Iterator<Item = Option<(u16, &[u8], usize)>>> {
     let whole = message.len() >= HEADER_LEN
         && message[0] & 0xC0 == 0
         && message[4..8] == COOKIE
@@ -40,7 +42,11 @@ pub(super) fn attributes_of(message: &[u8]) -> Option<impl Iterator<Item = Optio
             return None;
         }
         // Length and start are multiples of 4, so that a type and a length are there.
-        let (start, kind, len) = (at, u16_at(message, at), usize::from(u16_at(message, at + 2)));
+        let (start, kind, len) = (
+            at,
+            u16_at(message, at),
+            usize::from(u16_at(message, at + 2)),
+        );
         let value = message.get(start + 4..start + 4 + len);
         at = match value {
             Some(_) => start + 4 + len.next_multiple_of(4),
@@ -65,8 +71,16 @@ fn fingerprint(covered: &[u8]) -> [u8; 4] {
 
 /// CRC-32 of ISO 3309, bit by bit: 100 bytes every other second per peer need no table.
 fn crc32(bytes: &[u8]) -> u32 {
-    let step = |crc: u32| if crc & 1 == 1 { crc >> 1 ^ 0xEDB8_8320 } else { crc >> 1 };
-    !bytes.iter().fold(!0, |crc, byte| (0..8).fold(crc ^ u32::from(*byte), |crc, _| step(crc)))
+    let step = |crc: u32| {
+        if crc & 1 == 1 {
+            crc >> 1 ^ 0xEDB8_8320
+        } else {
+            crc >> 1
+        }
+    };
+    !bytes.iter().fold(!0, |crc, byte| {
+        (0..8).fold(crc ^ u32::from(*byte), |crc, _| step(crc))
+    })
 }
 
 pub(super) fn push_attribute(message: &mut Vec<u8>, kind: u16, value: &[u8]) {

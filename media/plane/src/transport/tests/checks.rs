@@ -13,12 +13,23 @@ use super::*;
 pub(super) fn build(username: &str, pwd: &str, check: Check) -> Vec<u8> {
     let crypto = crypto();
     let mut message = Message::new();
-    message.build(&[Box::new(TransactionId::new()), Box::new(BINDING_REQUEST)]).expect("a header");
-    TextAttribute::new(ATTR_USERNAME, username.into()).add_to(&mut message).expect("a username");
+    message
+        .build(&[Box::new(TransactionId::new()), Box::new(BINDING_REQUEST)])
+        .expect("a header");
+    TextAttribute::new(ATTR_USERNAME, username.into())
+        .add_to(&mut message)
+        .expect("a username");
     if check.priority {
         message.add(ATTR_PRIORITY, &1_845_501_695_u32.to_be_bytes());
     }
-    message.add(if check.controlled { ATTR_ICE_CONTROLLED } else { ATTR_ICE_CONTROLLING }, &[7; 8]);
+    message.add(
+        if check.controlled {
+            ATTR_ICE_CONTROLLED
+        } else {
+            ATTR_ICE_CONTROLLING
+        },
+        &[7; 8],
+    );
     if check.use_candidate {
         message.add(ATTR_USE_CANDIDATE, &[]);
     }
@@ -36,7 +47,9 @@ fn answer(server: &mut Transport) -> Option<Message> {
     while let Some(output) = server.poll_output() {
         if let Output::Transmit { datagram, .. } = output {
             let mut message = Message::new();
-            message.unmarshal_binary(&datagram).expect("a well-formed answer");
+            message
+                .unmarshal_binary(&datagram)
+                .expect("a well-formed answer");
             FINGERPRINT.check(&message).expect("a right fingerprint");
             return Some(message);
         }
@@ -46,7 +59,8 @@ fn answer(server: &mut Transport) -> Option<Message> {
 
 fn error_code(server: &mut Transport) -> u16 {
     let mut code = ErrorCodeAttribute::default();
-    code.get_from(&answer(server).expect("an answer")).expect("an error code");
+    code.get_from(&answer(server).expect("an answer"))
+        .expect("an error code");
     code.code.0
 }
 
@@ -63,8 +77,12 @@ fn a_valid_check_is_answered_with_the_address_we_see() {
         let mut mapped = XorMappedAddress::default();
         mapped.get_from(&answer).expect("the mapped address");
         assert_eq!(SocketAddr::new(mapped.ip, mapped.port), path.remote);
-        MessageIntegrity::check(&mut answer, link.client.remote.pwd.as_bytes(), crypto().crypto())
-            .expect("our password");
+        MessageIntegrity::check(
+            &mut answer,
+            link.client.remote.pwd.as_bytes(),
+            crypto().crypto(),
+        )
+        .expect("our password");
     }
 }
 
@@ -86,24 +104,65 @@ fn a_wrong_check_is_refused_as_the_rfcs_say_and_opens_nothing() {
     let mut link = Link::new(vec![GCM]);
     let ours = credentials("first");
     let path = link.client.path();
-    let unknown = Check { unknown: Some(0x7FAB), ..PLAIN };
+    let unknown = Check {
+        unknown: Some(0x7FAB),
+        ..PLAIN
+    };
     let cases = [
-        (build("nobody:brow", &ours.pwd, PLAIN), DropReason::StunUnknownPeer, 401),
-        (build(&format!("{}:someone", ours.ufrag), &ours.pwd, PLAIN), DropReason::StunUnknownPeer, 401),
-        (build("no colon", &ours.pwd, PLAIN), DropReason::StunIncomplete, 400),
-        (build(&format!("{}:brow", ours.ufrag), "guessed", PLAIN), DropReason::StunBadIntegrity, 401),
-        (link.client.check(unknown), DropReason::StunUnknownAttribute, 420),
-        (link.client.check(Check { priority: false, ..PLAIN }), DropReason::StunIncomplete, 400),
-        (link.client.check(Check { controlled: true, ..PLAIN }), DropReason::StunRoleConflict, 487),
+        (
+            build("nobody:brow", &ours.pwd, PLAIN),
+            DropReason::StunUnknownPeer,
+            401,
+        ),
+        (
+            build(&format!("{}:someone", ours.ufrag), &ours.pwd, PLAIN),
+            DropReason::StunUnknownPeer,
+            401,
+        ),
+        (
+            build("no colon", &ours.pwd, PLAIN),
+            DropReason::StunIncomplete,
+            400,
+        ),
+        (
+            build(&format!("{}:brow", ours.ufrag), "guessed", PLAIN),
+            DropReason::StunBadIntegrity,
+            401,
+        ),
+        (
+            link.client.check(unknown),
+            DropReason::StunUnknownAttribute,
+            420,
+        ),
+        (
+            link.client.check(Check {
+                priority: false,
+                ..PLAIN
+            }),
+            DropReason::StunIncomplete,
+            400,
+        ),
+        (
+            link.client.check(Check {
+                controlled: true,
+                ..PLAIN
+            }),
+            DropReason::StunRoleConflict,
+            487,
+        ),
     ];
     for (check, reason, code) in cases {
         assert_eq!(link.server.handle(link.now, path, &check), Err(reason));
         assert_eq!(error_code(&mut link.server), code, "{reason:?}");
         assert!(!link.server.knows(path) && link.server.path().is_none());
     }
-    let optional = Check { unknown: Some(0xC057), ..PLAIN };
+    let optional = Check {
+        unknown: Some(0xC057),
+        ..PLAIN
+    };
     assert_eq!(
-        link.server.handle(link.now, path, &link.client.check(optional)),
+        link.server
+            .handle(link.now, path, &link.client.check(optional)),
         Ok(()),
         "optional attributes are ignored"
     );
@@ -121,10 +180,20 @@ fn damaged_stun_is_dropped_without_an_answer() {
         assert!(answer(&mut link.server).is_none(), "byte {at} was answered");
     }
     for len in 1..check.len() {
-        assert_eq!(link.server.handle(link.now, link.client.path(), &check[..len]), Err(DropReason::StunMalformed));
+        assert_eq!(
+            link.server
+                .handle(link.now, link.client.path(), &check[..len]),
+            Err(DropReason::StunMalformed)
+        );
     }
-    assert_eq!(link.server.handle(link.now, link.client.path(), &[]), Err(DropReason::NotForUs));
-    assert_eq!(link.server.handle(link.now, link.client.path(), &[128, 0]), Err(DropReason::NotForUs));
+    assert_eq!(
+        link.server.handle(link.now, link.client.path(), &[]),
+        Err(DropReason::NotForUs)
+    );
+    assert_eq!(
+        link.server.handle(link.now, link.client.path(), &[128, 0]),
+        Err(DropReason::NotForUs)
+    );
 }
 
 #[test]
@@ -139,7 +208,10 @@ fn a_nomination_that_was_added_behind_the_integrity_moves_nothing() {
     message.unmarshal_binary(&check).expect("well-formed");
     FINGERPRINT.add_to(&mut message).expect("room");
     let elsewhere = Path::udp(address("172.16.0.1:1"));
-    assert_eq!(link.server.handle(link.now, elsewhere, &message.raw), Ok(()));
+    assert_eq!(
+        link.server.handle(link.now, elsewhere, &message.raw),
+        Ok(())
+    );
     assert_eq!(link.server.path(), Some(link.client.path()));
 }
 
@@ -149,10 +221,17 @@ fn media_follows_the_browser_to_its_new_network() {
     let home = link.client.path();
     link.client.address = address("100.64.3.4:6000");
     link.send_check(PLAIN).expect("a valid check");
-    assert_eq!(link.server.path(), Some(home), "a check alone does not move media");
+    assert_eq!(
+        link.server.path(),
+        Some(home),
+        "a check alone does not move media"
+    );
     link.send_check(NOMINATE).expect("a valid check");
     assert_eq!(link.selected, [home, link.client.path()]);
-    assert!(link.server.knows(home), "late packets from the old network are still welcome");
+    assert!(
+        link.server.knows(home),
+        "late packets from the old network are still welcome"
+    );
 }
 
 #[test]
@@ -161,7 +240,10 @@ fn nobody_without_our_password_moves_media() {
     let home = link.server.path();
     let forged = build("first-of-the-server:brow", "not our password", NOMINATE);
     let elsewhere = Path::udp(address("172.16.0.1:1"));
-    assert_eq!(link.server.handle(link.now, elsewhere, &forged), Err(DropReason::StunBadIntegrity));
+    assert_eq!(
+        link.server.handle(link.now, elsewhere, &forged),
+        Err(DropReason::StunBadIntegrity)
+    );
     assert_eq!(link.server.path(), home);
     assert!(!link.server.knows(elsewhere));
 }
@@ -175,7 +257,10 @@ fn a_peer_that_checks_from_everywhere_keeps_a_bounded_number_of_paths() {
         link.now += Duration::from_millis(1);
         link.send_check(PLAIN).expect("a valid check");
     }
-    assert!(link.server.knows(home), "the selected path is never forgotten");
+    assert!(
+        link.server.knows(home),
+        "the selected path is never forgotten"
+    );
     let known = (1..200).filter(|port| {
         let mut path = home;
         path.remote.set_port(*port);
@@ -189,18 +274,33 @@ fn an_ice_restart_keeps_media_running_and_retires_the_old_credentials_at_the_fir
     let mut link = Link::connected();
     let home = link.server.path();
     link.server.restart_ice(link.now, credentials("second"));
-    link.send_check(NOMINATE).expect("the old credentials are valid until the new ones are used");
+    link.send_check(NOMINATE)
+        .expect("the old credentials are valid until the new ones are used");
     let old = (link.client.remote.clone(), link.client.local.clone());
     link.client.remote = credentials("second");
-    link.client.local = IceCredentials { ufrag: "again".into(), pwd: "another password of a browser".into() };
+    link.client.local = IceCredentials {
+        ufrag: "again".into(),
+        pwd: "another password of a browser".into(),
+    };
     link.server.set_remote_ice(link.client.local.clone());
     link.client.address = address("100.64.3.4:6000");
     link.send_check(PLAIN).expect("a valid check");
-    assert_eq!(link.server.path(), home, "media stays where it is until the new path is nominated");
+    assert_eq!(
+        link.server.path(),
+        home,
+        "media stays where it is until the new path is nominated"
+    );
     link.send_check(NOMINATE).expect("a valid check");
     assert_eq!(link.server.path(), Some(link.client.path()));
-    let stale = build(&format!("{}:{}", old.0.ufrag, old.1.ufrag), &old.0.pwd, NOMINATE);
-    assert_eq!(link.server.handle(link.now, link.client.path(), &stale), Err(DropReason::StunUnknownPeer));
+    let stale = build(
+        &format!("{}:{}", old.0.ufrag, old.1.ufrag),
+        &old.0.pwd,
+        NOMINATE,
+    );
+    assert_eq!(
+        link.server.handle(link.now, link.client.path(), &stale),
+        Err(DropReason::StunUnknownPeer)
+    );
     assert!(link.closed.is_none());
 }
 
@@ -208,10 +308,16 @@ fn an_ice_restart_keeps_media_running_and_retires_the_old_credentials_at_the_fir
 fn fresh_credentials_have_the_alphabet_and_length_of_rfc_8839() {
     use rand::SeedableRng;
     let mut rng = rand::rngs::StdRng::seed_from_u64(1);
-    let (one, two) = (IceCredentials::random(&mut rng), IceCredentials::random(&mut rng));
+    let (one, two) = (
+        IceCredentials::random(&mut rng),
+        IceCredentials::random(&mut rng),
+    );
     assert_ne!(one, two);
     assert!((4..=256).contains(&one.ufrag.len()) && (22..=256).contains(&one.pwd.len()));
     let is_ice_char = |c: char| c.is_ascii_alphanumeric() || c == '+' || c == '/';
     assert!(one.ufrag.chars().chain(one.pwd.chars()).all(is_ice_char));
-    assert!(!format!("{one:?}").contains(&one.pwd), "passwords stay out of logs");
+    assert!(
+        !format!("{one:?}").contains(&one.pwd),
+        "passwords stay out of logs"
+    );
 }

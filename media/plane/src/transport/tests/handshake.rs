@@ -13,12 +13,21 @@ fn media_flows_both_ways(link: &mut Link, profile: ProtectionProfile) {
     let (mut sends, mut receives) = link.client.srtp(profile);
     let session = link.session.as_mut().expect("connected");
     let mut packet = sends.encrypt_rtp(&rtp(5)).expect("a good packet").to_vec();
-    let opened = session.inbound.unprotect_rtp(&mut packet).expect("authentic");
+    let opened = session
+        .inbound
+        .unprotect_rtp(&mut packet)
+        .expect("authentic");
     assert_eq!(packet[..opened.len], rtp(5)[..]);
     let mut buffer = rtp(6);
     buffer.resize(13 + 4 + srtp::MAX_TRAILER, 0);
-    let len = session.outbound.rtp.protect(&mut buffer, 12, rtp(6).len(), 0);
-    assert_eq!(receives.decrypt_rtp(&buffer[..len]).expect("authentic")[..], rtp(6)[..]);
+    let len = session
+        .outbound
+        .rtp
+        .protect(&mut buffer, 12, rtp(6).len(), 0);
+    assert_eq!(
+        receives.decrypt_rtp(&buffer[..len]).expect("authentic")[..],
+        rtp(6)[..]
+    );
 }
 
 #[test]
@@ -54,7 +63,8 @@ fn the_handshake_survives_the_loss_of_every_third_datagram_on_average() {
         let mut rng = rand::rngs::StdRng::seed_from_u64(seed);
         link.loses = Box::new(move || rng.random_ratio(1, 3));
         while !link.client.connected {
-            link.send_check(NOMINATE).unwrap_or_else(|reason| panic!("seed {seed}: {reason:?}"));
+            link.send_check(NOMINATE)
+                .unwrap_or_else(|reason| panic!("seed {seed}: {reason:?}"));
             link.run_for(Duration::from_millis(500));
             link.send_to_server(link.client.flight.clone());
         }
@@ -66,12 +76,16 @@ fn the_handshake_survives_the_loss_of_every_third_datagram_on_average() {
 #[test]
 fn a_client_hello_that_overtakes_the_answer_is_held_and_then_served() {
     let mut link = Link::before_the_answer(vec![GCM]);
-    link.send_check(NOMINATE).expect("its integrity is made with our password");
+    link.send_check(NOMINATE)
+        .expect("its integrity is made with our password");
     link.run_for(Duration::from_millis(300));
     assert!(link.session.is_none());
     link.server.set_remote(link.now, link.client.parameters());
     link.run_for(Duration::from_millis(300));
-    assert!(link.session.is_some(), "the held ClientHello was answered without a retransmission");
+    assert!(
+        link.session.is_some(),
+        "the held ClientHello was answered without a retransmission"
+    );
 }
 
 #[test]
@@ -89,8 +103,16 @@ fn a_stranger_with_another_certificate_never_connects() {
 #[test]
 fn dtls_from_an_address_that_passed_no_check_is_not_read() {
     let mut link = Link::new(vec![GCM]);
-    let hello = link.client.dtls.poll_transmit().expect("a ClientHello").message;
-    assert_eq!(link.server.handle(link.now, link.client.path(), &hello), Err(DropReason::DtlsUnknownPath));
+    let hello = link
+        .client
+        .dtls
+        .poll_transmit()
+        .expect("a ClientHello")
+        .message;
+    assert_eq!(
+        link.server.handle(link.now, link.client.path(), &hello),
+        Err(DropReason::DtlsUnknownPath)
+    );
 }
 
 #[test]
@@ -100,10 +122,16 @@ fn a_flood_of_handshake_garbage_costs_bounded_memory_and_then_nothing() {
     let mut record = vec![22, 0xFE, 0xFD, 0, 0, 0, 0, 0, 0, 0, 9, 0x04, 0x00];
     record.extend([1, 0, 0x30, 0, 0, 0, 0, 0, 0, 0, 0x03, 0xF4]);
     record.resize(13 + 1024, 0xAA);
-    let results: Vec<_> = (0..1000).map(|_| link.server.handle(link.now, link.client.path(), &record)).collect();
+    let results: Vec<_> = (0..1000)
+        .map(|_| link.server.handle(link.now, link.client.path(), &record))
+        .collect();
     assert_eq!(results.last(), Some(&Err(DropReason::DtlsTooMuch)));
     assert!(results.iter().filter(|result| result.is_ok()).count() <= 48);
-    assert_eq!(link.server.handle(link.now, link.client.path(), &[22, 0xFE]), Err(DropReason::DtlsMalformed));
+    assert_eq!(
+        link.server
+            .handle(link.now, link.client.path(), &[22, 0xFE]),
+        Err(DropReason::DtlsMalformed)
+    );
 }
 
 #[test]
@@ -125,7 +153,9 @@ fn withstands_forgeries(mut link: Link) {
         let _ = link.server.handle(link.now, link.client.path(), datagram);
         let mut as_if_encrypted = datagram.to_vec();
         as_if_encrypted[4] = 1;
-        let _ = link.server.handle(link.now, link.client.path(), &as_if_encrypted);
+        let _ = link
+            .server
+            .handle(link.now, link.client.path(), &as_if_encrypted);
     }
     // A new ClientHello from the same address must not start over, however often it comes.
     let mut hello = vec![22, 0xFE, 0xFD, 0, 0, 0, 0, 0, 0, 2, 0, 0x00, 0x30];

@@ -5,7 +5,10 @@ use super::*;
 #[test]
 fn a_page_that_says_goodbye_leaves_at_once() {
     let mut link = Link::connected();
-    link.client.dtls.close(link.now).expect("an open connection");
+    link.client
+        .dtls
+        .close(link.now)
+        .expect("an open connection");
     link.run_for(Duration::from_millis(50));
     assert_eq!(link.closed, Some(CloseReason::PeerClosed));
     assert_eq!(link.send_check(NOMINATE), Err(DropReason::TransportClosed));
@@ -34,7 +37,10 @@ pub fn resting() -> Link {
 #[test]
 fn goodbyes_are_heard_and_said_after_a_whole_lesson_too() {
     let mut link = resting();
-    link.client.dtls.close(link.now).expect("an open connection");
+    link.client
+        .dtls
+        .close(link.now)
+        .expect("an open connection");
     link.run_for(Duration::from_millis(50));
     assert_eq!(link.closed, Some(CloseReason::PeerClosed));
     let mut link = resting();

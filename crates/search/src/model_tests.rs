@@ -1,0 +1,164 @@
+//! The index against a model that reads every text from its beginning to its end: what is found, how it is narrowed, and who sees it. The texts are made
+//! of few characters, so that phrases overlap, repeat and nearly fit.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
+use rand::{Rng, SeedableRng};
+use uuid::Uuid;
+
+use crate::text::{fold, is_single};
+use crate::{
+    Change, Document, Facet, Index, Key, Narrowed, Order, Question, Reader, Synonyms, Visibility,
+    Writer,
+};
+
+const ALPHABET: &[char] = &[
+    '数', '学', '數', '学', '教', '设', '计', 'a', 'B', '1', '２', '，', ' ', '÷',
+];
+const SUBJECTS: &[&str] = &["数学", "语文", "英语"];
+
+/// Texts of the index and the question alike: characters, and a space where two runs of letters would otherwise run together.
+fn plain(text: &str) -> String {
+    let (mut plain, mut gap) = (String::new(), false);
+    for c in fold(text).chars() {
+        if !c.is_alphanumeric() {
+            gap = true;
+            continue;
+        }
+        let runs_on = plain
+            .chars()
+            .next_back()
+            .is_some_and(|last| !is_single(last))
+            && !is_single(c);
+        if gap && runs_on {
+            plain.push(' ');
+        }
+        plain.push(c);
+        gap = false;
+    }
+    plain
+}
+
+fn text(random: &mut StdRng, most: usize) -> String {
+    (0..random.random_range(1..=most))
+        .map(|_| ALPHABET.choose(random).expect("not empty"))
+        .collect()
+}
+
+fn document(random: &mut StdRng) -> Document {
+    let circles = [
+        Visibility::Public,
+        Visibility::County,
+        Visibility::School(Uuid::nil()),
+        Visibility::One(Uuid::nil()),
+    ];
+    Document {
+        title: text(random, 6),
+        body: text(random, 30),
+        pages: (0..random.random_range(0..3))
+            .map(|_| text(random, 12))
+            .collect(),
+        facets: [(
+            Facet::Subject,
+            (*SUBJECTS.choose(random).expect("not empty")).to_owned(),
+        )]
+        .into(),
+        visibility: (0..random.random_range(1..3))
+            .map(|_| circles.choose(random).expect("not empty").clone())
+            .collect(),
+        ..Document::default()
+    }
+}
+
+fn has(document: &Document, wanted: &str) -> bool {
+    let texts = [&document.title, &document.body]
+        .into_iter()
+        .chain(&document.pages)
+        .chain(document.facets.values());
+    texts
+        .map(|text| plain(text))
+        .any(|text| text.contains(wanted))
+}
+
+#[test]
+fn what_is_found_is_what_a_reader_of_everything_would_find() {
+    let seed = rand::random();
+    println!("seed {seed}");
+    let mut random = StdRng::seed_from_u64(seed);
+    let folder = tempfile::tempdir().expect("a folder");
+    let index = Index::create(folder.path()).expect("made");
+    let writer = Writer::start(&index, 15_000_000).expect("a thread");
+    let mut shelf: BTreeMap<u128, Document> = BTreeMap::new();
+    let key = |n: u128| Key::new("resource", Uuid::from_u128(n));
+    for _ in 0..12 {
+        let mut changes = Vec::new();
+        for _ in 0..60 {
+            let n = random.random_range(0..400);
+            if random.random_bool(0.2) {
+                shelf.remove(&n);
+                changes.push(Change::Remove(key(n)));
+            } else {
+                let document = document(&mut random);
+                shelf.insert(n, document.clone());
+                changes.push(Change::Put(key(n), Box::new(document)));
+            }
+        }
+        writer.apply(changes).expect("written");
+        for _ in 0..40 {
+            let line = text(&mut random, 7);
+            let wanted = plain(&line);
+            if wanted.is_empty() {
+                continue;
+            }
+            let circles = [Visibility::County, Visibility::School(Uuid::nil())];
+            let circles = &circles[..random.random_range(0..=2)];
+            let seen = |document: &Document| {
+                document
+                    .visibility
+                    .iter()
+                    .any(|circle| circles.contains(circle))
+            };
+            let found: BTreeMap<u128, &Document> = shelf
+                .iter()
+                .filter(|(_, d)| seen(d) && has(d, &wanted))
+                .map(|(n, d)| (*n, d))
+                .collect();
+            let subject = *SUBJECTS.choose(&mut random).expect("not empty");
+            let narrowed: Narrowed = [(Facet::Subject, vec![subject.to_owned()])].into();
+            let question = Question {
+                line: &format!("“{line}”"),
+                reader: Reader {
+                    circles,
+                    hidden: &[],
+                },
+                narrowed,
+                order: *[Order::Relevance, Order::Newest]
+                    .choose(&mut random)
+                    .expect("not empty"),
+                skip: 0,
+                take: 400,
+                synonyms: &Synonyms::default(),
+            };
+            let answer = index.search(&question).expect("answered");
+            let shown: BTreeSet<u128> =
+                answer.hits.iter().map(|hit| hit.key.id.as_u128()).collect();
+            let expected: BTreeSet<u128> = found
+                .iter()
+                .filter(|(_, d)| d.facets[&Facet::Subject] == subject)
+                .map(|(n, _)| *n)
+                .collect();
+            assert_eq!(shown, expected, "{line:?} as {wanted:?}, seed {seed}");
+            assert_eq!(answer.total, expected.len());
+            let mut counts: BTreeMap<String, u32> = BTreeMap::new();
+            found
+                .values()
+                .for_each(|d| *counts.entry(d.facets[&Facet::Subject].clone()).or_default() += 1);
+            let counted: BTreeMap<String, u32> =
+                answer.facets[&Facet::Subject].iter().cloned().collect();
+            assert_eq!(counted, counts, "{line:?}, seed {seed}");
+        }
+    }
+    assert_eq!(index.documents(), shelf.len() as u64);
+}

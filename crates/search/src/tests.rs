@@ -1,0 +1,607 @@
+//! A small county's shelf, asked as teachers ask.
+
+use std::collections::BTreeMap;
+
+use tempfile::TempDir;
+use uuid::Uuid;
+
+use crate::{
+    Answer, Change, Document, Facet, Index, Key, Narrowed, Order, Question, Reader, Synonyms,
+    Visibility, Writer,
+};
+
+/// An index with its folder.
+struct House {
+    index: Index,
+    writer: Writer,
+    synonyms: Synonyms,
+    _folder: TempDir,
+}
+
+fn house() -> House {
+    let folder = tempfile::tempdir().expect("a folder");
+    let index = Index::create(folder.path()).expect("made");
+    let writer = Writer::start(&index, 15_000_000).expect("a thread");
+    let (synonyms, _) = Synonyms::parse("教案, 教学设计\n课件, PPT, 幻灯片");
+    House {
+        index,
+        writer,
+        synonyms,
+        _folder: folder,
+    }
+}
+
+fn key(n: u128) -> Key {
+    Key::new("resource", Uuid::from_u128(n))
+}
+
+fn document(title: &str, body: &str) -> Document {
+    Document {
+        title: title.into(),
+        body: body.into(),
+        visibility: vec![Visibility::County],
+        ..Document::default()
+    }
+}
+
+const TEACHER: &[Visibility] = &[Visibility::Public, Visibility::County];
+
+impl House {
+    fn put(&self, n: u128, document: Document) {
+        self.writer
+            .apply(vec![Change::Put(key(n), Box::new(document))])
+            .expect("written");
+    }
+
+    fn ask(&self, line: &str, circles: &[Visibility], narrowed: Narrowed, order: Order) -> Answer {
+        let reader = Reader {
+            circles,
+            hidden: &[],
+        };
+        let question = Question {
+            line,
+            reader,
+            narrowed,
+            order,
+            skip: 0,
+            take: 20,
+            synonyms: &self.synonyms,
+        };
+        self.index
+            .search(&question)
+            .expect("every question has an answer")
+    }
+
+    fn titles(&self, line: &str) -> Vec<String> {
+        let answer = self.ask(line, TEACHER, Narrowed::new(), Order::Relevance);
+        assert_eq!(answer.total, answer.hits.len());
+        answer
+            .hits
+            .into_iter()
+            .map(|hit| hit.document.title)
+            .collect()
+    }
+
+    fn suggested(&self, line: &str, circles: &[Visibility]) -> Vec<String> {
+        let reader = Reader {
+            circles,
+            hidden: &[],
+        };
+        self.index
+            .suggest(line, reader, 8)
+            .expect("answered")
+            .into_iter()
+            .map(|suggestion| suggestion.title.text)
+            .collect()
+    }
+}
+
+fn shelf() -> House {
+    let house = house();
+    let teacher = Document {
+        author: Some("曾庆红".into()),
+        school: Some("柳林村小学".into()),
+        ..document("分數的意義", "把單位「1」平均分成若干份。")
+    };
+    house.put(1, teacher);
+    house.put(
+        2,
+        document(
+            "圆的面积 PPT课件",
+            "圆的面积公式 S=πr²。学生动手操作，推导公式。",
+        ),
+    );
+    house.put(
+        3,
+        document(
+            "My school day 教学设计",
+            "Students describe a school day in English.",
+        ),
+    );
+    house.put(4, document("小数学习单", "小数乘法练习。"));
+    house.put(
+        5,
+        Document {
+            pages: vec!["封面".into(), "水的循环：蒸发".into()],
+            ..document("地球上的水", "")
+        },
+    );
+    house
+}
+
+#[test]
+fn teachers_find_what_they_mean_however_they_type_it() {
+    let house = shelf();
+    for (line, expected) in [
+        ("分数", "分數的意義"),
+        ("分數", "分數的意義"),
+        ("单位1", "分數的意義"),
+        ("圆", "圆的面积 PPT课件"),
+        ("公式s", "圆的面积 PPT课件"),
+        ("ＰＰＴ", "圆的面积 PPT课件"),
+        ("“平均分成若干份”", "分數的意義"),
+        ("fsdyy", "分數的意義"),
+        ("fenshu", "分數的意義"),
+        ("zengqing", "分數的意義"),
+        ("柳林村", "分數的意義"),
+        ("school", "My school day 教学设计"),
+        ("scholl", "My school day 教学设计"),
+        ("hool", "My school day 教学设计"),
+        ("教案 school", "My school day 教学设计"),
+        ("幻灯片 圆", "圆的面积 PPT课件"),
+        ("蒸发", "地球上的水"),
+        ("小数乘法", "小数学习单"),
+        ("推导圆柱公式", "圆的面积 PPT课件"),
+    ] {
+        assert_eq!(
+            house.titles(line).first().map(String::as_str),
+            Some(expected),
+            "{line}"
+        );
+    }
+    assert!(
+        house.titles("“单位平均”").is_empty(),
+        "a quoted phrase stands as it is or not at all"
+    );
+    assert!(house.titles("火星").is_empty());
+}
+
+#[test]
+fn marks_scripts_and_formulas_are_typed_in_every_way() {
+    let house = house();
+    house.put(1, document("例题", "例81：31÷21，圆周率取3.14。"));
+    house.put(2, document("臺灣的地理", "日月潭（Ｕｎｉｔ３）"));
+    house.put(3, document("圆", "PPT课件第3页"));
+    for (line, expected) in [
+        ("1：31÷2", &["例题"][..]),
+        ("31÷21", &["例题"]),
+        ("3.14", &["例题"]),
+        ("3.1", &["例题"]),
+        ("台湾", &["臺灣的地理"]),
+        ("「臺灣的」", &["臺灣的地理"]),
+        ("『台湾的地』", &["臺灣的地理"]),
+        ("＂台湾的＂", &["臺灣的地理"]),
+        ("\"台湾地\"", &[]),
+        ("unit3", &["臺灣的地理"]),
+        ("nit", &["臺灣的地理"]),
+        ("潭", &["臺灣的地理"]),
+        ("圆", &["圆", "例题"]),
+        ("周率", &["例题"]),
+        ("PPT课件", &["圆"]),
+        ("ppt 第3页", &["圆"]),
+    ] {
+        let found = house.ask(line, TEACHER, Narrowed::new(), Order::Relevance);
+        let titles: Vec<&str> = found
+            .hits
+            .iter()
+            .map(|hit| hit.document.title.as_str())
+            .collect();
+        assert_eq!(titles, expected, "{line}");
+        assert!(!found.is_loose, "{line}");
+    }
+}
+
+#[test]
+fn what_the_filters_leave_out_is_not_replaced_by_what_is_merely_like_it() {
+    let house = house();
+    let of = |subject: &str| [(Facet::Subject, subject.to_owned())].into();
+    house.put(
+        1,
+        Document {
+            facets: of("数学"),
+            ..document("weather 天气与统计", "")
+        },
+    );
+    house.put(
+        2,
+        Document {
+            facets: of("语文"),
+            ..document("whether 一词的用法", "")
+        },
+    );
+    let narrowed: Narrowed = [(Facet::Subject, vec!["语文".to_owned()])].into();
+    let answer = house.ask("weather", TEACHER, narrowed, Order::Relevance);
+    assert_eq!((answer.total, answer.is_loose), (0, false));
+    assert_eq!(
+        counted(&answer, Facet::Subject),
+        [("数学".to_owned(), 1)].into()
+    );
+}
+
+#[test]
+fn lessons_that_are_called_alike_leave_room_for_other_suggestions() {
+    let house = house();
+    let alike = (0..600).map(|n| Change::Put(key(n), Box::new(document("分数", ""))));
+    house.writer.apply(alike.collect()).expect("written");
+    house.put(1000, document("分数的意义和性质", ""));
+    assert_eq!(
+        house.suggested("分数", TEACHER),
+        ["分数", "分数的意义和性质"]
+    );
+}
+
+#[test]
+fn every_substring_of_a_text_finds_it() {
+    let house = shelf();
+    let text = "圆的面积公式 S=πr²。学生动手操作，推导公式。";
+    let chars: Vec<char> = text.chars().collect();
+    for length in 2..=8 {
+        for cut in chars.windows(length) {
+            let cut: String = cut.iter().collect();
+            let found = house.titles(&cut);
+            assert!(
+                found.contains(&"圆的面积 PPT课件".to_owned()),
+                "{cut:?} finds {found:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_hit_names_its_page_and_shows_the_place() {
+    let house = shelf();
+    let answer = house.ask("蒸发", TEACHER, Narrowed::new(), Order::Relevance);
+    let hit = &answer.hits[0];
+    assert_eq!(hit.page(), Some(2));
+    assert_eq!(hit.excerpts[0].1.marked.text, "水的循环：蒸发");
+    assert_eq!(hit.excerpts[0].1.marked.marks, [(5, 7)]);
+    assert_eq!(
+        house
+            .ask("地球", TEACHER, Narrowed::new(), Order::Relevance)
+            .hits[0]
+            .page(),
+        None,
+        "the title has no page"
+    );
+}
+
+#[test]
+fn a_phrase_does_not_run_from_one_page_into_the_next() {
+    let house = house();
+    house.put(
+        1,
+        Document {
+            pages: vec!["最后甲乙".into(), "丙丁开始".into()],
+            ..document("x", "")
+        },
+    );
+    assert!(house.titles("“甲乙丙丁”").is_empty());
+    assert_eq!(house.titles("“最后甲乙”").len(), 1);
+}
+
+/// Numbers of a facet.
+fn counted(answer: &Answer, facet: Facet) -> BTreeMap<String, u32> {
+    answer.facets[&facet].iter().cloned().collect()
+}
+
+#[test]
+fn facets_count_what_choosing_them_would_give() {
+    let house = house();
+    for (n, (subject, grade)) in [
+        ("数学", "三年级"),
+        ("数学", "四年级"),
+        ("语文", "三年级"),
+        ("语文", "五年级"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let facets = [
+            (Facet::Subject, subject.to_owned()),
+            (Facet::Grade, grade.to_owned()),
+        ]
+        .into();
+        house.put(
+            n as u128,
+            Document {
+                facets,
+                uses: n as u64,
+                rating: 5.0 - n as f64,
+                created_at: n as i64,
+                ..document("期末复习", "")
+            },
+        );
+    }
+    let narrowed: Narrowed = [
+        (Facet::Subject, vec!["数学".to_owned()]),
+        (Facet::Grade, vec!["三年级".to_owned()]),
+    ]
+    .into();
+    let answer = house.ask("复习", TEACHER, narrowed, Order::Relevance);
+    assert_eq!(answer.total, 1);
+    assert_eq!(
+        counted(&answer, Facet::Subject),
+        [("数学".into(), 1), ("语文".into(), 1)].into()
+    );
+    assert_eq!(
+        counted(&answer, Facet::Grade),
+        [("三年级".into(), 1), ("四年级".into(), 1)].into()
+    );
+    let unknown: Narrowed = [(Facet::Subject, vec!["没有这一科".to_owned()])].into();
+    assert_eq!(
+        house.ask("复习", TEACHER, unknown, Order::Relevance).total,
+        0
+    );
+    let order = |order| {
+        house
+            .ask("", TEACHER, Narrowed::new(), order)
+            .hits
+            .iter()
+            .map(|hit| hit.document.uses)
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(order(Order::Newest), [3, 2, 1, 0]);
+    assert_eq!(order(Order::MostUsed), [3, 2, 1, 0]);
+    assert_eq!(order(Order::BestRated), [0, 1, 2, 3]);
+    assert_eq!(
+        house.titles("三年级 语文").len(),
+        1,
+        "facets can be searched for"
+    );
+}
+
+#[test]
+fn what_a_reader_may_not_see_is_nowhere() {
+    let house = house();
+    let (own, other, friend) = (Uuid::from_u128(1), Uuid::from_u128(2), Uuid::from_u128(3));
+    let circles = [
+        vec![Visibility::Public],
+        vec![Visibility::School(own)],
+        vec![Visibility::School(other)],
+        vec![Visibility::Community(own)],
+        vec![Visibility::One(friend), Visibility::Role("observer".into())],
+        vec![],
+    ];
+    for (n, visibility) in circles.iter().enumerate() {
+        let facets = [(Facet::Unit, format!("单元{n}"))].into();
+        let secret = Document {
+            visibility: visibility.clone(),
+            facets,
+            ..document(
+                &format!("机密教案第{n}号 secret"),
+                "机密的内容 confidential",
+            )
+        };
+        house.put(n as u128, secret);
+    }
+    let readers: [&[Visibility]; 5] = [
+        &[],
+        &[Visibility::Public, Visibility::County],
+        &[
+            Visibility::Public,
+            Visibility::County,
+            Visibility::School(own),
+            Visibility::Community(other),
+        ],
+        &[Visibility::One(friend)],
+        &[Visibility::Role("observer".into()), Visibility::One(own)],
+    ];
+    let lines = [
+        "",
+        "机密",
+        "机",
+        "“机密的内容”",
+        "confidential",
+        "confidentail",
+        "jm",
+        "机密 不存在的词",
+        "幻灯片 机密",
+        "单元2",
+    ];
+    for reader in readers {
+        let may_see = |n: usize| circles[n].iter().any(|circle| reader.contains(circle));
+        for line in lines {
+            let answer = house.ask(line, reader, Narrowed::new(), Order::Relevance);
+            let shown: Vec<usize> = answer
+                .hits
+                .iter()
+                .map(|hit| hit.key.id.as_u128() as usize)
+                .collect();
+            assert!(
+                shown.iter().all(|n| may_see(*n)),
+                "{line:?} shows {shown:?} to {reader:?}"
+            );
+            assert_eq!(answer.total, shown.len());
+            for unit in counted(&answer, Facet::Unit).keys() {
+                assert!(
+                    (0..circles.len()).any(|n| may_see(n) && *unit == format!("单元{n}")),
+                    "{line:?} counts {unit} for {reader:?}"
+                );
+            }
+            let suggested = house.suggested(line, reader);
+            assert!(
+                suggested.iter().all(|title| (0..circles.len())
+                    .any(|n| may_see(n) && title.contains(&format!("第{n}号")))),
+                "{line:?}"
+            );
+        }
+        let all = house
+            .ask("机密", reader, Narrowed::new(), Order::Relevance)
+            .total;
+        assert_eq!(
+            all,
+            (0..circles.len()).filter(|n| may_see(*n)).count(),
+            "and all that they may see is there"
+        );
+        for n in 0..circles.len() {
+            let similar = house
+                .index
+                .similar(
+                    &key(n as u128),
+                    Reader {
+                        circles: reader,
+                        hidden: &[],
+                    },
+                    10,
+                )
+                .expect("answered");
+            assert_eq!(
+                similar.is_some(),
+                may_see(n),
+                "even to ask what is like it tells that it exists"
+            );
+            let keys = similar.unwrap_or_default();
+            assert!(
+                keys.iter()
+                    .all(|hit| may_see(hit.key.id.as_u128() as usize))
+            );
+        }
+    }
+    let hidden = [key(0)];
+    let reader = Reader {
+        circles: TEACHER,
+        hidden: &hidden,
+    };
+    let question = Question {
+        line: "机密",
+        reader,
+        narrowed: Narrowed::new(),
+        order: Order::Relevance,
+        skip: 0,
+        take: 9,
+        synonyms: &house.synonyms,
+    };
+    let answer = house.index.search(&question).expect("answered");
+    assert_eq!(
+        (answer.total, counted(&answer, Facet::Unit).len()),
+        (0, 0),
+        "what was just withdrawn"
+    );
+}
+
+#[test]
+fn suggestions_come_as_one_types() {
+    let house = shelf();
+    for (typed, expected) in [
+        ("分", "分數的意義"),
+        ("分数的", "分數的意義"),
+        ("fens", "分數的意義"),
+        ("yms", ""),
+        ("scho", "My school day 教学设计"),
+        ("ydmj", "圆的面积 PPT课件"),
+    ] {
+        assert_eq!(
+            house
+                .suggested(typed, TEACHER)
+                .first()
+                .map_or("", String::as_str),
+            expected,
+            "{typed}"
+        );
+    }
+    assert!(
+        house.suggested("单位", TEACHER).is_empty(),
+        "texts are not suggested, only titles and names"
+    );
+}
+
+#[test]
+fn what_is_like_a_lesson_is_found_and_not_the_lesson_itself() {
+    let house = shelf();
+    house.put(
+        6,
+        document("分数的基本性质", "分数的分子和分母同时乘相同的数，平均分。"),
+    );
+    let similar = house
+        .index
+        .similar(
+            &key(1),
+            Reader {
+                circles: TEACHER,
+                hidden: &[],
+            },
+            5,
+        )
+        .expect("answered")
+        .expect("seen");
+    assert_eq!(
+        similar.first().map(|hit| hit.document.title.as_str()),
+        Some("分数的基本性质")
+    );
+    assert!(similar.iter().all(|hit| hit.key != key(1)));
+}
+
+#[test]
+fn a_change_replaces_and_a_removal_removes() {
+    let house = shelf();
+    house.put(1, document("改名以后", "新的内容"));
+    assert!(house.titles("分数").is_empty());
+    assert_eq!(house.titles("改名"), ["改名以后"]);
+    house
+        .writer
+        .apply(vec![Change::Remove(key(1)), Change::Remove(key(99))])
+        .expect("written");
+    assert!(house.titles("改名").is_empty());
+    assert_eq!(house.index.documents(), 4);
+}
+
+#[test]
+fn the_index_is_as_its_last_commit_left_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let shelf = crate::Shelf::new(folder.path().join("search"));
+    assert!(shelf.current().is_none());
+    let index = shelf.begin().expect("made");
+    Writer::start(&index, 15_000_000)
+        .expect("a thread")
+        .apply(vec![Change::Put(key(1), Box::new(document("在", "")))])
+        .expect("written");
+    assert!(
+        shelf.current().is_none(),
+        "a generation counts when it is adopted"
+    );
+    shelf.adopt(&index).expect("named");
+    assert_eq!(shelf.current().expect("there").documents(), 1);
+    let next = shelf.begin().expect("made");
+    shelf.adopt(&next).expect("named");
+    shelf.clear(&next).expect("removed");
+    assert_eq!(shelf.current().expect("there").documents(), 0);
+    assert!(!index.folder().exists());
+    std::fs::write(folder.path().join("search/current"), "0-ffff").expect("written");
+    assert!(shelf.current().is_none(), "another format is built anew");
+    std::fs::write(folder.path().join("search/current"), "../..").expect("written");
+    assert!(shelf.current().is_none());
+}
+
+#[test]
+fn whatever_a_keyboard_can_produce_has_an_answer() {
+    let house = shelf();
+    let alphabet: Vec<char> =
+        "分数圓的一ａＢz19 \"“”「」'()[]{}*?~^+-:\\/&|!，。\u{0}\u{301}\u{200d}\u{feff}💡𠀀ßİǆ﷽㍿½"
+            .chars()
+            .collect();
+    let mut state = 0x2545_F491_4F6C_DD1D_u64;
+    let mut random = |below: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state % below as u64) as usize
+    };
+    for _ in 0..400 {
+        let line: String = (0..random(24))
+            .map(|_| alphabet[random(alphabet.len())])
+            .collect();
+        let answer = house.ask(&line, TEACHER, Narrowed::new(), Order::Relevance);
+        assert!(answer.total >= answer.hits.len(), "{line:?}");
+        house.suggested(&line, TEACHER);
+    }
+}
