@@ -5,37 +5,34 @@
 // A frame's age: both pages note the wall clock when a frame with that number is composited (requestVideoFrameCallback), the teacher's
 // in the preview of the own camera, the room's in the picture received. The difference leaves out the camera and the screens.
 
-import { newPage, sees } from "./harness/browser.mjs";
-import { CAST, LARGE, LOOP, SMALL } from "./harness/fixtures.mjs";
-import { School } from "./harness/school.mjs";
+import { newPage, sees } from './harness/browser.mjs'
+import { CAST, LARGE, LOOP, SMALL } from './harness/fixtures.mjs'
+import { School } from './harness/school.mjs'
 
-const seconds = Number(process.argv[2] ?? 15);
+const seconds = Number(process.argv[2] ?? 15)
 /** How long a connection runs before it is measured, in milliseconds. A browser begins lip sync only with the second report about both sound
  *  and picture, which for sound come five to seven seconds apart (RFC 3550 §6.2), and then approaches it slowly. */
-const SETTLE_MS = 25_000;
-const size = process.env.SIZE === "small" ? SMALL : LARGE;
+const SETTLE_MS = 25_000
+const size = process.env.SIZE === 'small' ? SMALL : LARGE
 
-const school = await School.open();
+const school = await School.open()
 try {
-  const teacher = await school.startedLesson({ size });
-  const room = await school.roomInLesson("柳林", "willow");
-  await sees(room, CAST.teacher);
-  const direct = await directConnection(
-    teacher.context().browser(),
-    room.context().browser(),
-  );
-  const overDirect = await ages(direct.from, "video", direct.to, "video");
-  await direct.close();
-  await room.waitForTimeout(SETTLE_MS);
+  const teacher = await school.startedLesson({ size })
+  const room = await school.roomInLesson('柳林', 'willow')
+  await sees(room, CAST.teacher)
+  const direct = await directConnection(teacher.context().browser(), room.context().browser())
+  const overDirect = await ages(direct.from, 'video', direct.to, 'video')
+  await direct.close()
+  await room.waitForTimeout(SETTLE_MS)
   const throughTongke = await ages(
     teacher,
     '[data-test="main-video"]',
     room,
     '[data-test="main-video"]',
-  );
+  )
   console.log(
     JSON.stringify({
-      bench: "glass",
+      bench: 'glass',
       width: size.width,
       height: size.height,
       rate: size.rate,
@@ -43,70 +40,68 @@ try {
       direct: overDirect,
       added_p50: round(throughTongke.p50 - overDirect.p50),
     }),
-  );
+  )
 } finally {
-  await school.close();
+  await school.close()
 }
 
 /** Two pages, one from each browser, joined without a server; their signalling goes through this process. */
 async function directConnection(fromBrowser, toBrowser) {
-  const from = await newPage(fromBrowser, { name: "direct-from" });
-  const to = await newPage(toBrowser, { name: "direct-to" });
+  const from = await newPage(fromBrowser, { name: 'direct-from' })
+  const to = await newPage(toBrowser, { name: 'direct-to' })
   for (const page of [from, to]) {
-    await page.goto(`${school.base}/healthz`);
-    await page.setContent("<video autoplay muted playsinline></video>");
+    await page.goto(`${school.base}/healthz`)
+    await page.setContent('<video autoplay muted playsinline></video>')
   }
   const offer = await from.evaluate(async ({ width, height }) => {
     const stream = await navigator.mediaDevices.getUserMedia({
       video: { width, height },
       audio: true,
-    });
-    document.querySelector("video").srcObject = stream;
-    window.pc = new RTCPeerConnection();
+    })
+    document.querySelector('video').srcObject = stream
+    const pc = (window.pc = new RTCPeerConnection())
     pc.addTransceiver(stream.getAudioTracks()[0], {
-      direction: "sendonly",
+      direction: 'sendonly',
       streams: [stream],
-    });
+    })
     const sender = pc.addTransceiver(stream.getVideoTracks()[0], {
-      direction: "sendonly",
+      direction: 'sendonly',
       streams: [stream],
       sendEncodings: [{ maxBitrate: 2_500_000 }],
-    });
+    })
     sender.setCodecPreferences(
-      RTCRtpSender.getCapabilities("video").codecs.filter(({ mimeType }) =>
+      RTCRtpSender.getCapabilities('video').codecs.filter(({ mimeType }) =>
         /h264|rtx/i.test(mimeType),
       ),
-    );
-    await pc.setLocalDescription();
+    )
+    await pc.setLocalDescription()
     await new Promise((resolve) => {
-      pc.onicegatheringstatechange = () =>
-        pc.iceGatheringState === "complete" && resolve();
-      setTimeout(resolve, 2000);
-    });
-    return pc.localDescription.toJSON();
-  }, size);
+      pc.onicegatheringstatechange = () => pc.iceGatheringState === 'complete' && resolve()
+      setTimeout(resolve, 2000)
+    })
+    return pc.localDescription.toJSON()
+  }, size)
   const answer = await to.evaluate(async (offered) => {
-    window.pc = new RTCPeerConnection();
+    const pc = (window.pc = new RTCPeerConnection())
     pc.ontrack = ({ streams }) => {
-      document.querySelector("video").srcObject = streams[0];
-    };
-    await pc.setRemoteDescription(offered);
-    await pc.setLocalDescription();
+      document.querySelector('video').srcObject = streams[0]
+    }
+    await pc.setRemoteDescription(offered)
+    await pc.setLocalDescription()
     await new Promise((resolve) => {
-      pc.onicegatheringstatechange = () =>
-        pc.iceGatheringState === "complete" && resolve();
-      setTimeout(resolve, 2000);
-    });
-    return pc.localDescription.toJSON();
-  }, offer);
-  await from.evaluate((answered) => pc.setRemoteDescription(answered), answer);
-  await sees(to, CAST.teacher);
-  await to.waitForTimeout(SETTLE_MS);
+      pc.onicegatheringstatechange = () => pc.iceGatheringState === 'complete' && resolve()
+      setTimeout(resolve, 2000)
+    })
+    return pc.localDescription.toJSON()
+  }, offer)
+  await from.evaluate((answered) => window.pc.setRemoteDescription(answered), answer)
+  await sees(to, CAST.teacher)
+  await to.waitForTimeout(SETTLE_MS)
   return {
     from,
     to,
     close: () => Promise.all([from.context().close(), to.context().close()]),
-  };
+  }
 }
 
 async function ages(from, fromSelector, to, toSelector) {
@@ -115,85 +110,80 @@ async function ages(from, fromSelector, to, toSelector) {
       ([wanted, who]) => {
         const video = [...document.querySelectorAll(wanted)].find(
           (one) => window.__frames.read(one)?.who === who,
-        );
-        window.seen = window.__frames.watch(video);
+        )
+        window.seen = window.__frames.watch(video)
       },
       [selector, CAST.teacher.id],
-    );
-  await start(from, fromSelector);
-  await start(to, toSelector);
-  const before = await buffers(to);
-  await to.waitForTimeout(seconds * 1000);
-  const after = await buffers(to);
+    )
+  await start(from, fromSelector)
+  await start(to, toSelector)
+  const before = await buffers(to)
+  await to.waitForTimeout(seconds * 1000)
+  const after = await buffers(to)
   const [sent, received] = await Promise.all(
     [from, to].map((page) => page.evaluate(() => window.seen)),
-  );
-  const found = [];
-  let at = 0;
+  )
+  const found = []
+  let at = 0
   for (const [number, when] of received) {
     // The loop repeats its numbers: the newest frame of that number filmed before it was seen, and no older than half the loop, or it is
     // a frame that the preview skipped.
-    while (at + 1 < sent.length && sent[at + 1][1] <= when) at += 1;
+    while (at + 1 < sent.length && sent[at + 1][1] <= when) at += 1
     for (let i = at; i >= 0 && i > at - LOOP; i -= 1) {
-      if (when - sent[i][1] > (LOOP / size.rate / 2) * 1000) break;
+      if (when - sent[i][1] > (LOOP / size.rate / 2) * 1000) break
       if (sent[i][0] === number) {
-        found.push(when - sent[i][1]);
-        break;
+        found.push(when - sent[i][1])
+        break
       }
     }
   }
-  found.sort((a, b) => a - b);
-  const part = (share) =>
-    round(found[Math.min(found.length - 1, Math.floor(found.length * share))]);
+  found.sort((a, b) => a - b)
+  const part = (share) => round(found[Math.min(found.length - 1, Math.floor(found.length * share))])
   const picture = await to.evaluate((wanted) => {
-    const video = [...document.querySelectorAll(wanted)].find((one) =>
-      window.__frames.read(one),
-    );
-    return `${video.videoWidth}x${video.videoHeight}`;
-  }, toSelector);
+    const video = [...document.querySelectorAll(wanted)].find((one) => window.__frames.read(one))
+    return `${video.videoWidth}x${video.videoHeight}`
+  }, toSelector)
   return {
     p50: part(0.5),
     p95: part(0.95),
     frames: found.length,
     picture,
     ...held(before, after),
-  };
+  }
 }
 
 /** What the jitter buffers of a page have held so far, by the stream. */
 function buffers(page) {
   return page.evaluate(async () => {
-    const found = {};
-    (await (window.__tongke?.subscriber ?? window.pc).getStats()).forEach(
-      (stream) => {
-        if (stream.type === "inbound-rtp" && stream.jitterBufferEmittedCount)
-          found[stream.id] = stream;
-      },
-    );
-    return found;
-  });
+    const found = {}
+    ;(await (window.__tongke?.subscriber ?? window.pc).getStats()).forEach((stream) => {
+      if (stream.type === 'inbound-rtp' && stream.jitterBufferEmittedCount)
+        found[stream.id] = stream
+    })
+    return found
+  })
 }
 
 /** How long they held it between the two, per kind: since the beginning it would be mostly what piled up while the sound device started. */
 function held(before, after) {
-  const kept = {};
+  const kept = {}
   for (const [id, stream] of Object.entries(after)) {
-    const since = (field) => stream[field] - (before[id]?.[field] ?? 0);
-    const emitted = since("jitterBufferEmittedCount");
-    if (emitted <= 0) continue;
-    const mean = (field) => Math.round((since(field) / emitted) * 1000);
+    const since = (field) => stream[field] - (before[id]?.[field] ?? 0)
+    const emitted = since('jitterBufferEmittedCount')
+    if (emitted <= 0) continue
+    const mean = (field) => Math.round((since(field) / emitted) * 1000)
     // What it held, what it aimed at, and what it would have aimed at but for lip sync (W3C webrtc-stats).
-    kept[`${stream.kind}_buffer_ms`] = mean("jitterBufferDelay");
-    kept[`${stream.kind}_target_ms`] = mean("jitterBufferTargetDelay");
-    kept[`${stream.kind}_unsynced_ms`] = mean("jitterBufferMinimumDelay");
+    kept[`${stream.kind}_buffer_ms`] = mean('jitterBufferDelay')
+    kept[`${stream.kind}_target_ms`] = mean('jitterBufferTargetDelay')
+    kept[`${stream.kind}_unsynced_ms`] = mean('jitterBufferMinimumDelay')
     if (process.env.RAW)
       kept[`${stream.kind}_raw`] = Object.fromEntries(
-        Object.entries(stream).filter(([, v]) => typeof v === "number"),
-      );
+        Object.entries(stream).filter(([, v]) => typeof v === 'number'),
+      )
   }
-  return kept;
+  return kept
 }
 
 function round(ms) {
-  return Math.round(ms * 10) / 10;
+  return Math.round(ms * 10) / 10
 }

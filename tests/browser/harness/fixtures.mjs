@@ -3,13 +3,13 @@
 // Every picture carries, in its bottom-left corner, a strip of 16 black or white squares: 3 bits say whose camera it is, 10 bits are
 // the frame's number and 3 bits check them. A page that shows the picture can be asked which frame of whom it shows (see frames.mjs).
 
-import { spawn, execFile } from "node:child_process";
-import { access, mkdir, readFile, rename, rm } from "node:fs/promises";
-import { join } from "node:path";
-import { promisify } from "node:util";
-import { cacheDir } from "./paths.mjs";
+import { spawn, execFile } from 'node:child_process'
+import { access, mkdir, readFile, rename, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { cacheDir } from './paths.mjs'
 
-const run = promisify(execFile);
+const run = promisify(execFile)
 
 /** Who can be filmed. `id` is what the strip says, `voice` the espeak-ng settings, `says` the words. */
 export const CAST = {
@@ -19,7 +19,7 @@ export const CAST = {
     wall: [56, 122, 98],
     coat: [196, 70, 64],
     pitch: 60,
-    says: "同学们好，今天我们学习分数的初步认识。请看黑板，把一个月饼平均分成两份，每份是它的二分之一。柳林村的同学听得清楚吗？石桥村的同学呢？",
+    says: '同学们好，今天我们学习分数的初步认识。请看黑板，把一个月饼平均分成两份，每份是它的二分之一。柳林村的同学听得清楚吗？石桥村的同学呢？',
   },
   willow: {
     id: 2,
@@ -27,7 +27,7 @@ export const CAST = {
     wall: [226, 204, 160],
     coat: [64, 110, 196],
     pitch: 80,
-    says: "老师好，我们是柳林村小学三年级。我来回答，把一个月饼平均分成四份，每份是它的四分之一。",
+    says: '老师好，我们是柳林村小学三年级。我来回答，把一个月饼平均分成四份，每份是它的四分之一。',
   },
   bridge: {
     id: 3,
@@ -35,7 +35,7 @@ export const CAST = {
     wall: [188, 190, 222],
     coat: [222, 170, 60],
     pitch: 75,
-    says: "老师好，我们是石桥村小学。我们听得很清楚，我们认为是八分之三。",
+    says: '老师好，我们是石桥村小学。我们听得很清楚，我们认为是八分之三。',
   },
   assistant: {
     id: 4,
@@ -43,191 +43,168 @@ export const CAST = {
     wall: [210, 214, 210],
     coat: [110, 150, 90],
     pitch: 70,
-    says: "主讲老师，柳林村的同学已经完成练习了。",
+    says: '主讲老师，柳林村的同学已经完成练习了。',
   },
-};
+}
 
 /** What the strip of a shared deck says; its number is the page. */
-export const DECK = { id: 5 };
+export const DECK = { id: 5 }
 
-export const STRIP_CELLS = 16;
+export const STRIP_CELLS = 16
 /** Side of one square, as a fraction of the picture's width: big enough to survive the smallest simulcast layer. */
-export const CELL = 1 / 20;
+export const CELL = 1 / 20
 /** After so many frames the picture begins again. */
-export const LOOP = 160;
+export const LOOP = 160
 
 /** Pictures small enough that two cores can encode and decode a whole lesson of them. */
-export const SMALL = { width: 640, height: 360, rate: 15 };
-export const LARGE = { width: 1280, height: 720, rate: 30 };
+export const SMALL = { width: 640, height: 360, rate: 15 }
+export const LARGE = { width: 1280, height: 720, rate: 30 }
 
 /** Chromium's flags for that person's camera and microphone. */
 export async function fakeDevices(who, size = SMALL) {
-  const [picture, voice] = await Promise.all([
-    camera(who, size),
-    microphone(who),
-  ]);
+  const [picture, voice] = await Promise.all([camera(who, size), microphone(who)])
   return [
     `--use-file-for-fake-video-capture=${picture}`,
     `--use-file-for-fake-audio-capture=${voice}`,
-  ];
+  ]
 }
 
 async function camera(who, { width, height, rate }) {
-  return once(
-    `camera-1-${who}-${width}x${height}-${rate}.y4m`,
-    async (part) => {
-      const ffmpeg = spawn(
-        "ffmpeg",
-        [
-          "-v",
-          "error",
-          "-y",
-          "-f",
-          "rawvideo",
-          "-pix_fmt",
-          "rgb24",
-          "-s",
-          `${width}x${height}`,
-          "-r",
-          `${rate}`,
-          "-i",
-          "-",
-          "-pix_fmt",
-          "yuv420p",
-          "-f",
-          "yuv4mpegpipe",
-          part,
-        ],
-        { stdio: ["pipe", "inherit", "inherit"] },
-      );
-      const ended = new Promise((resolve, reject) =>
-        ffmpeg.on("exit", (status) =>
-          status === 0 ? resolve() : reject(new Error(`ffmpeg: ${status}`)),
-        ),
-      );
-      for (let number = 0; number < LOOP; number += 1) {
-        if (!ffmpeg.stdin.write(draw(CAST[who], number, width, height)))
-          await new Promise((resolve) => ffmpeg.stdin.once("drain", resolve));
-      }
-      ffmpeg.stdin.end();
-      await ended;
-    },
-  );
+  return once(`camera-1-${who}-${width}x${height}-${rate}.y4m`, async (part) => {
+    const ffmpeg = spawn(
+      'ffmpeg',
+      [
+        '-v',
+        'error',
+        '-y',
+        '-f',
+        'rawvideo',
+        '-pix_fmt',
+        'rgb24',
+        '-s',
+        `${width}x${height}`,
+        '-r',
+        `${rate}`,
+        '-i',
+        '-',
+        '-pix_fmt',
+        'yuv420p',
+        '-f',
+        'yuv4mpegpipe',
+        part,
+      ],
+      { stdio: ['pipe', 'inherit', 'inherit'] },
+    )
+    const ended = new Promise((resolve, reject) =>
+      ffmpeg.on('exit', (status) =>
+        status === 0 ? resolve() : reject(new Error(`ffmpeg: ${status}`)),
+      ),
+    )
+    for (let number = 0; number < LOOP; number += 1) {
+      if (!ffmpeg.stdin.write(draw(CAST[who], number, width, height)))
+        await new Promise((resolve) => ffmpeg.stdin.once('drain', resolve))
+    }
+    ffmpeg.stdin.end()
+    await ended
+  })
 }
 
 async function microphone(who) {
   return once(`voice-1-${who}.wav`, async (part) => {
-    const raw = `${part}.espeak.wav`;
-    await run("espeak-ng", [
-      "-v",
-      "cmn",
-      "-s",
-      "150",
-      "-p",
+    const raw = `${part}.espeak.wav`
+    await run('espeak-ng', [
+      '-v',
+      'cmn',
+      '-s',
+      '150',
+      '-p',
       String(CAST[who].pitch),
-      "-w",
+      '-w',
       raw,
       CAST[who].says,
-    ]);
-    await run("ffmpeg", [
-      "-v",
-      "error",
-      "-y",
-      "-i",
+    ])
+    await run('ffmpeg', [
+      '-v',
+      'error',
+      '-y',
+      '-i',
       raw,
-      "-ar",
-      "48000",
-      "-ac",
-      "1",
-      "-f",
-      "wav",
+      '-ar',
+      '48000',
+      '-ac',
+      '1',
+      '-f',
+      'wav',
       part,
-    ]);
-    await rm(raw);
-  });
+    ])
+    await rm(raw)
+  })
 }
 
 /** A file of the cache: made when it is not there, and complete whenever it is. */
 async function once(name, make) {
-  const dir = join(cacheDir, "fixtures");
-  const path = join(dir, name);
-  await mkdir(dir, { recursive: true });
+  const dir = join(cacheDir, 'fixtures')
+  const path = join(dir, name)
+  await mkdir(dir, { recursive: true })
   try {
-    await access(path);
+    await access(path)
   } catch {
-    const part = `${path}.${process.pid}`;
-    await make(part);
-    await rename(part, path);
+    const part = `${path}.${process.pid}`
+    await make(part)
+    await rename(part, path)
   }
-  return path;
+  return path
 }
 
 /** One picture: a wall, a floor, a person who walks and waves, and the strip. */
 function draw(who, number, width, height) {
-  const rgb = Buffer.alloc(width * height * 3);
+  const rgb = Buffer.alloc(width * height * 3)
   const box = (x0, y0, x1, y1, [r, g, b]) => {
-    for (
-      let y = Math.max(0, Math.round(y0));
-      y < Math.min(height, Math.round(y1));
-      y += 1
-    ) {
-      const from = Math.max(0, Math.round(x0));
-      const to = Math.min(width, Math.round(x1));
+    for (let y = Math.max(0, Math.round(y0)); y < Math.min(height, Math.round(y1)); y += 1) {
+      const from = Math.max(0, Math.round(x0))
+      const to = Math.min(width, Math.round(x1))
       for (let x = from; x < to; x += 1) {
-        const at = (y * width + x) * 3;
-        rgb[at] = r;
-        rgb[at + 1] = g;
-        rgb[at + 2] = b;
+        const at = (y * width + x) * 3
+        rgb[at] = r
+        rgb[at + 1] = g
+        rgb[at + 2] = b
       }
     }
-  };
+  }
   const disc = (cx, cy, radius, colour) => {
     for (let y = -radius; y <= radius; y += 1) {
-      const half = Math.sqrt(radius * radius - y * y);
-      box(cx - half, cy + y, cx + half, cy + y + 1, colour);
+      const half = Math.sqrt(radius * radius - y * y)
+      box(cx - half, cy + y, cx + half, cy + y + 1, colour)
     }
-  };
-  const turn = (number / LOOP) * 2 * Math.PI;
-  const unit = width / 64;
-  box(0, 0, width, height, who.wall);
-  box(0, height * 0.72, width, height, who.floor);
-  box(unit * 4, unit * 3, unit * 34, unit * 19, [34, 66, 54]);
+  }
+  const turn = (number / LOOP) * 2 * Math.PI
+  const unit = width / 64
+  box(0, 0, width, height, who.wall)
+  box(0, height * 0.72, width, height, who.floor)
+  box(unit * 4, unit * 3, unit * 34, unit * 19, [34, 66, 54])
   // Chalk: a fraction bar, and a cake cut anew twice a second.
-  box(unit * 7, unit * 10.6, unit * 13, unit * 11.2, [236, 236, 226]);
-  box(unit * 9.5, unit * 5.5, unit * 10.5, unit * 9.5, [236, 236, 226]);
-  box(unit * 8, unit * 12.5, unit * 12, unit * 16.5, [236, 236, 226]);
-  disc(unit * 24, unit * 11, Math.round(unit * 5.5), [238, 206, 120]);
-  box(unit * 23.7, unit * 5, unit * 24.3, unit * 17, [34, 66, 54]);
-  if (Math.floor(number / 10) % 2)
-    box(unit * 18, unit * 10.7, unit * 30, unit * 11.3, [34, 66, 54]);
+  box(unit * 7, unit * 10.6, unit * 13, unit * 11.2, [236, 236, 226])
+  box(unit * 9.5, unit * 5.5, unit * 10.5, unit * 9.5, [236, 236, 226])
+  box(unit * 8, unit * 12.5, unit * 12, unit * 16.5, [236, 236, 226])
+  disc(unit * 24, unit * 11, Math.round(unit * 5.5), [238, 206, 120])
+  box(unit * 23.7, unit * 5, unit * 24.3, unit * 17, [34, 66, 54])
+  if (Math.floor(number / 10) % 2) box(unit * 18, unit * 10.7, unit * 30, unit * 11.3, [34, 66, 54])
   // The person walks to and fro and waves.
-  const x = unit * (46 + 7 * Math.sin(turn * 3));
-  const y = height * 0.4;
-  box(x - unit * 4, y, x + unit * 4, height, who.coat);
-  disc(x, y - unit * 3, Math.round(unit * 3.4), [232, 190, 160]);
-  box(
-    x - unit * 3.4,
-    y - unit * 6.8,
-    x + unit * 3.4,
-    y - unit * 4.4,
-    [40, 34, 32],
-  );
+  const x = unit * (46 + 7 * Math.sin(turn * 3))
+  const y = height * 0.4
+  box(x - unit * 4, y, x + unit * 4, height, who.coat)
+  disc(x, y - unit * 3, Math.round(unit * 3.4), [232, 190, 160])
+  box(x - unit * 3.4, y - unit * 6.8, x + unit * 3.4, y - unit * 4.4, [40, 34, 32])
   box(
     x + unit * 4,
     y + unit * (1 + 4 * Math.sin(turn * 24)),
     x + unit * 9,
     y + unit * (3 + 4 * Math.sin(turn * 24)),
     who.coat,
-  );
+  )
   // The strip, on a quiet ground.
-  const side = width * CELL;
-  box(
-    0,
-    height - side * 1.5,
-    side * (STRIP_CELLS + 1),
-    height,
-    [128, 128, 128],
-  );
+  const side = width * CELL
+  box(0, height - side * 1.5, side * (STRIP_CELLS + 1), height, [128, 128, 128])
   code(who.id, number).forEach((bit, i) => {
     box(
       side * (i + 0.5),
@@ -235,37 +212,32 @@ function draw(who, number, width, height) {
       side * (i + 1.5),
       height - side * 0.25,
       bit ? [255, 255, 255] : [0, 0, 0],
-    );
-  });
-  return rgb;
+    )
+  })
+  return rgb
 }
 
 /** The strip's 16 bits: who (3), frame number (10), check (3). */
 function code(who, number) {
-  const value = (who << 10) | number;
-  return [...bits(value, 13), ...bits(checkOf(value), 3)];
+  const value = (who << 10) | number
+  return [...bits(value, 13), ...bits(checkOf(value), 3)]
 }
 
 function bits(value, count) {
-  return Array.from(
-    { length: count },
-    (_, i) => (value >> (count - 1 - i)) & 1,
-  );
+  return Array.from({ length: count }, (_, i) => (value >> (count - 1 - i)) & 1)
 }
 
 function checkOf(value) {
-  return (value % 7) + 1;
+  return (value % 7) + 1
 }
 
 /** Builds everything ahead of the stories, so that none waits for it. */
 export async function prepare() {
-  await Promise.all(
-    Object.keys(CAST).flatMap((who) => [camera(who, SMALL), microphone(who)]),
-  );
+  await Promise.all(Object.keys(CAST).flatMap((who) => [camera(who, SMALL), microphone(who)]))
 }
 
 /** How long the voice runs before it begins again. */
 export async function voiceSeconds(who) {
-  const wav = await readFile(await microphone(who));
-  return (wav.length - 44) / 2 / 48000;
+  const wav = await readFile(await microphone(who))
+  return (wav.length - 44) / 2 / 48000
 }

@@ -1,21 +1,21 @@
 // Runs inside a page: reads the strip of squares of a fixture picture from a <video>.
 
-import { CELL, STRIP_CELLS } from "./fixtures.mjs";
+import { CELL, STRIP_CELLS } from './fixtures.mjs'
 
 /** Gives the page `__frames.read(video)` → {who, number} or null, and `__frames.watch(video)`, which notes when each new frame is shown. */
 export async function installFrameReader(target) {
-  await target.addInitScript(reader, { cell: CELL, cells: STRIP_CELLS });
+  await target.addInitScript(reader, { cell: CELL, cells: STRIP_CELLS })
 }
 
 function reader({ cell, cells }) {
-  const canvas = document.createElement("canvas");
-  canvas.width = cells * 4;
-  canvas.height = 4;
-  const pen = canvas.getContext("2d", { willReadFrequently: true });
+  const canvas = document.createElement('canvas')
+  canvas.width = cells * 4
+  canvas.height = 4
+  const pen = canvas.getContext('2d', { willReadFrequently: true })
 
   function read(video) {
-    const side = video.videoWidth * cell;
-    if (!side) return null;
+    const side = video.videoWidth * cell
+    if (!side) return null
     pen.drawImage(
       video,
       side * 0.5,
@@ -26,36 +26,31 @@ function reader({ cell, cells }) {
       0,
       canvas.width,
       canvas.height,
-    );
-    const pixels = pen.getImageData(0, 0, canvas.width, canvas.height).data;
-    let value = 0;
+    )
+    const pixels = pen.getImageData(0, 0, canvas.width, canvas.height).data
+    let value = 0
     for (let i = 0; i < cells; i += 1) {
-      const at = (2 * canvas.width + i * 4 + 2) * 4;
-      const light = pixels[at] + pixels[at + 1] + pixels[at + 2];
-      if (light > 250 && light < 515) return null;
-      value = (value << 1) | (light > 382 ? 1 : 0);
+      const at = (2 * canvas.width + i * 4 + 2) * 4
+      const light = pixels[at] + pixels[at + 1] + pixels[at + 2]
+      if (light > 250 && light < 515) return null
+      value = (value << 1) | (light > 382 ? 1 : 0)
     }
-    const payload = value >> 3;
-    if ((value & 7) !== (payload % 7) + 1) return null;
-    return { who: payload >> 10, number: payload & 1023 };
+    const payload = value >> 3
+    if ((value & 7) !== (payload % 7) + 1) return null
+    return { who: payload >> 10, number: payload & 1023 }
   }
 
   /** Notes [frame number, wall clock in ms] whenever a frame of this video reaches the screen. */
   function watch(video) {
-    const seen = [];
+    const seen = []
     const note = () => {
-      const frame = read(video);
-      if (frame)
-        seen.push([
-          frame.number,
-          performance.timeOrigin + performance.now(),
-          frame.who,
-        ]);
-      video.requestVideoFrameCallback(note);
-    };
-    video.requestVideoFrameCallback(note);
-    return seen;
+      const frame = read(video)
+      if (frame) seen.push([frame.number, performance.timeOrigin + performance.now(), frame.who])
+      video.requestVideoFrameCallback(note)
+    }
+    video.requestVideoFrameCallback(note)
+    return seen
   }
 
-  window.__frames = { read, watch };
+  window.__frames = { read, watch }
 }

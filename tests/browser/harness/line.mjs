@@ -1,94 +1,82 @@
 // A line between two places that can be made bad: two network namespaces and tests/network/bad_line.py between them.
 
-import { execFileSync, spawn } from "node:child_process";
-import {
-  accessSync,
-  chmodSync,
-  mkdtempSync,
-  rmSync,
-  writeFileSync,
-} from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { root } from "./paths.mjs";
+import { execFileSync, spawn } from 'node:child_process'
+import { accessSync, chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { root } from './paths.mjs'
 
 /** Why a bad line cannot be made here, or null. */
 export function whyNoLine() {
-  if (process.getuid() !== 0) return "namespaces need root";
+  if (process.getuid() !== 0) return 'namespaces need root'
   try {
-    accessSync("/dev/net/tun");
+    accessSync('/dev/net/tun')
   } catch {
-    return "there is no /dev/net/tun";
+    return 'there is no /dev/net/tun'
   }
-  return null;
+  return null
 }
 
 /** `school` and `village` are the two ends: {namespace, address, wrap, chromium}. */
 export async function openLine(seed = 1) {
-  const folder = mkdtempSync(join(tmpdir(), "tongke-line-"));
+  const folder = mkdtempSync(join(tmpdir(), 'tongke-line-'))
   const end = (place, address) => {
-    const namespace = `tk-${place}-${process.pid}`;
-    const chromium = join(folder, `chromium-${place}`);
-    writeFileSync(
-      chromium,
-      `#!/bin/sh\nexec ip netns exec ${namespace} /usr/bin/chromium "$@"\n`,
-    );
-    chmodSync(chromium, 0o755);
+    const namespace = `tk-${place}-${process.pid}`
+    const chromium = join(folder, `chromium-${place}`)
+    writeFileSync(chromium, `#!/bin/sh\nexec ip netns exec ${namespace} /usr/bin/chromium "$@"\n`)
+    chmodSync(chromium, 0o755)
     return {
       namespace,
       address,
       chromium,
-      wrap: ["ip", "netns", "exec", namespace],
-    };
-  };
-  const school = end("school", "10.77.0.1");
-  const village = end("village", "10.77.0.2");
+      wrap: ['ip', 'netns', 'exec', namespace],
+    }
+  }
+  const school = end('school', '10.77.0.1')
+  const village = end('village', '10.77.0.2')
   const child = spawn(
-    "/usr/bin/python3",
+    '/usr/bin/python3',
     [
-      join(root, "tests/network/bad_line.py"),
+      join(root, 'tests/network/bad_line.py'),
       school.namespace,
       school.address,
       village.namespace,
       village.address,
       String(seed),
     ],
-    { stdio: ["pipe", "pipe", "inherit"] },
-  );
-  let said = "";
-  const exited = new Promise((resolve) => child.on("exit", resolve));
+    { stdio: ['pipe', 'pipe', 'inherit'] },
+  )
+  let said = ''
+  const exited = new Promise((resolve) => child.on('exit', resolve))
   await new Promise((resolve, reject) => {
-    child.stdout.on("data", (bytes) => {
-      said += bytes;
-      if (said.includes("ready")) resolve();
-    });
-    exited.then(() => reject(new Error("bad_line.py ended at start")));
-  });
+    child.stdout.on('data', (bytes) => {
+      said += bytes
+      if (said.includes('ready')) resolve()
+    })
+    exited.then(() => reject(new Error('bad_line.py ended at start')))
+  })
   return {
     school,
     village,
     /** What the line does from now on to packets towards the village (`down`), towards the school (`up`), or both. */
-    down: (what) =>
-      child.stdin.write(`${JSON.stringify({ to: "b", ...what })}\n`),
-    up: (what) =>
-      child.stdin.write(`${JSON.stringify({ to: "a", ...what })}\n`),
+    down: (what) => child.stdin.write(`${JSON.stringify({ to: 'b', ...what })}\n`),
+    up: (what) => child.stdin.write(`${JSON.stringify({ to: 'a', ...what })}\n`),
     both: (what) => child.stdin.write(`${JSON.stringify(what)}\n`),
     /** The village's computer gets another address, as when it goes from the cable to the radio. */
     moveVillage: (address) => {
-      const inVillage = (...words) =>
-        execFileSync("ip", ["-n", village.namespace, ...words]);
-      inVillage("addr", "flush", "dev", "line");
-      inVillage("addr", "add", address, "peer", school.address, "dev", "line");
-      inVillage("route", "add", "default", "dev", "line");
+      const inVillage = (...words) => execFileSync('ip', ['-n', village.namespace, ...words])
+      inVillage('addr', 'flush', 'dev', 'line')
+      inVillage('addr', 'add', address, 'peer', school.address, 'dev', 'line')
+      inVillage('route', 'add', 'default', 'dev', 'line')
     },
     close: async () => {
-      child.stdin.end();
-      await exited;
-      rmSync(folder, { recursive: true, force: true });
+      child.stdin.end()
+      await exited
+      rmSync(folder, { recursive: true, force: true })
       return said
-        .split("\n")
-        .filter((line) => line.startsWith("{"))
-        .at(-1);
+        .split('\n')
+        .filter((line) => line.startsWith('{'))
+        .at(-1)
     },
-  };
+  }
 }

@@ -1,34 +1,34 @@
 // The real server: its own process, its own data folder, free ports.
 
-import { spawn } from "node:child_process";
-import { createSocket } from "node:dgram";
-import { mkdtemp, readFile, rm } from "node:fs/promises";
-import { createServer } from "node:net";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { serverBinary } from "./paths.mjs";
+import { spawn } from 'node:child_process'
+import { createSocket } from 'node:dgram'
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { serverBinary } from './paths.mjs'
 
-const SHARDS = 2;
+const SHARDS = 2
 
 /** Starts a server with the demo community. `data` continues an earlier one's folder, `ports` its ports; `host` is the address it listens on. */
 export async function startServer({
   data,
   demo = true,
-  host = "127.0.0.1",
+  host = '127.0.0.1',
   wrap = [],
   env = {},
   ports,
 } = {}) {
-  const folder = data ?? (await mkdtemp(join(tmpdir(), "tongke-")));
+  const folder = data ?? (await mkdtemp(join(tmpdir(), 'tongke-')))
   const { port, media } = ports ?? {
     port: await freeTcpPort(),
     media: await freeUdpPorts(SHARDS),
-  };
-  const base = `http://${host}:${port}`;
-  const command = [...wrap, serverBinary, "serve", ...(demo ? ["--demo"] : [])];
+  }
+  const base = `http://${host}:${port}`
+  const command = [...wrap, serverBinary, 'serve', ...(demo ? ['--demo'] : [])]
   const child = spawn(command[0], command.slice(1), {
     cwd: folder,
-    stdio: ["ignore", "pipe", "pipe"],
+    stdio: ['ignore', 'pipe', 'pipe'],
     env: {
       ...process.env,
       TONGKE_SERVER__LISTEN: `${host}:${port}`,
@@ -38,33 +38,32 @@ export async function startServer({
       TONGKE_MEDIA__SHARDS: String(SHARDS),
       ...env,
     },
-  });
-  let output = "";
+  })
+  let output = ''
   for (const stream of [child.stdout, child.stderr]) {
-    stream.on("data", (bytes) => {
-      output = (output + bytes).slice(-200_000);
-      if (process.env.TONGKE_LOG) process.stderr.write(bytes);
-    });
+    stream.on('data', (bytes) => {
+      output = (output + bytes).slice(-200_000)
+      if (process.env.TONGKE_LOG) process.stderr.write(bytes)
+    })
   }
   const exited = new Promise((resolve) =>
-    child.on("exit", (code, signal) => resolve({ code, signal })),
-  );
+    child.on('exit', (code, signal) => resolve({ code, signal })),
+  )
   const server = {
     base,
     data: folder,
     pid: child.pid,
     output: () => output,
-    demo: async () =>
-      JSON.parse(await readFile(join(folder, "demo.json"), "utf8")),
+    demo: async () => JSON.parse(await readFile(join(folder, 'demo.json'), 'utf8')),
     /** SIGTERM, as systemd would; gives how it ended. */
     stop: async () => {
-      child.kill("SIGTERM");
-      return within(exited, 40_000, "the server to stop");
+      child.kill('SIGTERM')
+      return within(exited, 40_000, 'the server to stop')
     },
     /** SIGKILL: as when the plug is pulled. */
     kill: async () => {
-      child.kill("SIGKILL");
-      return exited;
+      child.kill('SIGKILL')
+      return exited
     },
     /** The same server once more, on the same folder and ports, as systemd starts it. */
     again: () =>
@@ -77,29 +76,29 @@ export async function startServer({
         ports: { port, media },
       }),
     remove: () => rm(folder, { recursive: true, force: true }),
-  };
-  try {
-    await ready(base, exited, host === "127.0.0.1" ? [] : wrap);
-  } catch (error) {
-    child.kill("SIGKILL");
-    throw new Error(`${error.message}\n${output}`);
   }
-  return server;
+  try {
+    await ready(base, exited, host === '127.0.0.1' ? [] : wrap)
+  } catch (error) {
+    child.kill('SIGKILL')
+    throw new Error(`${error.message}\n${output}`, { cause: error })
+  }
+  return server
 }
 
 /** Waits until the server says that it is ready. Inside a network namespace, its log is believed. */
 async function ready(base, exited, wrap) {
-  let gone = false;
+  let gone = false
   exited.then(() => {
-    gone = true;
-  });
-  const deadline = Date.now() + 30_000;
+    gone = true
+  })
+  const deadline = Date.now() + 30_000
   while (Date.now() < deadline) {
-    if (gone) throw new Error("the server ended at start");
-    if (await answers(base, wrap)) return;
-    await new Promise((resolve) => setTimeout(resolve, 50));
+    if (gone) throw new Error('the server ended at start')
+    if (await answers(base, wrap)) return
+    await new Promise((resolve) => setTimeout(resolve, 50))
   }
-  throw new Error("the server was not ready within 30 s");
+  throw new Error('the server was not ready within 30 s')
 }
 
 async function answers(base, wrap) {
@@ -107,52 +106,47 @@ async function answers(base, wrap) {
     return fetch(`${base}/readyz`).then(
       (reply) => reply.ok,
       () => false,
-    );
+    )
   const probe = spawn(wrap[0], [
     ...wrap.slice(1),
-    "node",
-    "-e",
+    'node',
+    '-e',
     `fetch('${base}/readyz').then(r=>process.exit(r.ok?0:1),()=>process.exit(1))`,
-  ]);
-  return new Promise((resolve) =>
-    probe.on("exit", (code) => resolve(code === 0)),
-  );
+  ])
+  return new Promise((resolve) => probe.on('exit', (code) => resolve(code === 0)))
 }
 
 function within(promise, ms, what) {
-  let timer;
+  let timer
   const late = new Promise((_, reject) => {
-    timer = setTimeout(
-      () => reject(new Error(`waited ${ms} ms in vain for ${what}`)),
-      ms,
-    );
-  });
-  return Promise.race([promise, late]).finally(() => clearTimeout(timer));
+    timer = setTimeout(() => reject(new Error(`waited ${ms} ms in vain for ${what}`)), ms)
+  })
+  return Promise.race([promise, late]).finally(() => clearTimeout(timer))
 }
 
 async function freeTcpPort() {
-  const listener = createServer();
-  await new Promise((resolve) => listener.listen(0, "127.0.0.1", resolve));
-  const { port } = listener.address();
-  await new Promise((resolve) => listener.close(resolve));
-  return port;
+  const listener = createServer()
+  await new Promise((resolve) => listener.listen(0, '127.0.0.1', resolve))
+  const { port } = listener.address()
+  await new Promise((resolve) => listener.close(resolve))
+  return port
 }
 
 /** The first of `count` neighbouring free ports: each shard takes the next one. */
 async function freeUdpPorts(count) {
   for (;;) {
-    const first = 20_000 + Math.floor(Math.random() * 12_000);
-    const sockets = Array.from({ length: count }, () => createSocket("udp4"));
+    const first = 20_000 + Math.floor(Math.random() * 12_000)
+    const sockets = Array.from({ length: count }, () => createSocket('udp4'))
     const bound = await Promise.all(
       sockets.map(
         (socket, i) =>
           new Promise((resolve) => {
-            socket.once("error", () => resolve(false));
-            socket.bind(first + i, "127.0.0.1", () => resolve(true));
+            socket.once('error', () => resolve(false))
+            socket.bind(first + i, '127.0.0.1', () => resolve(true))
           }),
       ),
-    );
-    sockets.forEach((socket, i) => bound[i] && socket.close());
-    if (bound.every(Boolean)) return first;
+    )
+    sockets.forEach((socket, i) => bound[i] && socket.close())
+    if (bound.every(Boolean)) return first
   }
 }

@@ -1,202 +1,183 @@
 // A lesson taught with a deck: prepared from the library, turned for two villages, and replayed page by page in step with the voice.
 
-import assert from "node:assert/strict";
-import { execFile } from "node:child_process";
-import { writeFile } from "node:fs/promises";
-import { join } from "node:path";
-import { after, before, describe, test } from "node:test";
-import { promisify } from "node:util";
-import {
-  eventually,
-  mark,
-  newPage,
-  sees,
-  shot,
-  startBrowser,
-} from "../harness/browser.mjs";
-import { CAST, prepare } from "../harness/fixtures.mjs";
-import { School } from "../harness/school.mjs";
+import assert from 'node:assert/strict'
+import { execFile } from 'node:child_process'
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { after, before, describe, test } from 'node:test'
+import { promisify } from 'node:util'
+import { eventually, mark, newPage, sees, shot, startBrowser } from '../harness/browser.mjs'
+import { CAST, prepare } from '../harness/fixtures.mjs'
+import { School } from '../harness/school.mjs'
 
 /** What stands on each page, and its ground: a page is known by its colour, whatever its address says. */
 const PAGES = [
-  ["圆的认识", [232, 244, 238]],
-  ["圆心和半径", [250, 236, 200]],
-  ["直径是半径的两倍", [212, 228, 250]],
-  ["用绳子和图钉画圆", [250, 214, 214]],
-  ["车轮为什么是圆的", [220, 250, 214]],
-  ["小结与作业", [236, 222, 250]],
-];
+  ['圆的认识', [232, 244, 238]],
+  ['圆心和半径', [250, 236, 200]],
+  ['直径是半径的两倍', [212, 228, 250]],
+  ['用绳子和图钉画圆', [250, 214, 214]],
+  ['车轮为什么是圆的', [220, 250, 214]],
+  ['小结与作业', [236, 222, 250]],
+]
 
-const run = promisify(execFile);
+const run = promisify(execFile)
 
-describe("a lesson taught with a deck", { concurrency: false }, () => {
-  let school, teacher, willow, bridge, deck;
+describe('a lesson taught with a deck', { concurrency: false }, () => {
+  let school, teacher, willow, bridge, deck
 
   before(async () => {
-    await prepare();
-    school = await School.open();
-  });
-  after(() => school?.close());
+    await prepare()
+    school = await School.open()
+  })
+  after(() => school?.close())
 
   test('the teacher uploads a deck, and "teach with this" puts it into the lesson', async () => {
-    teacher = await school.page("teacher", "teacher");
-    await school.signIn(teacher, "wangxuemei");
-    const file = join(school.server.data, "圆的认识.pdf");
-    await printDeck(file);
-    await teacher.goto(`${school.base}/library`);
-    await mark(teacher, "upload-files").setInputFiles(file);
-    const row = mark(teacher, "upload-row").filter({ hasText: "圆的认识" });
+    teacher = await school.page('teacher', 'teacher')
+    await school.signIn(teacher, 'wangxuemei')
+    const file = join(school.server.data, '圆的认识.pdf')
+    await printDeck(file)
+    await teacher.goto(`${school.base}/library`)
+    await mark(teacher, 'upload-files').setInputFiles(file)
+    const row = mark(teacher, 'upload-row').filter({ hasText: '圆的认识' })
     await eventually(
-      "it is understood",
-      async () => (await row.getAttribute("data-understood")) === "ready",
+      'it is understood',
+      async () => (await row.getAttribute('data-understood')) === 'ready',
       { within: 60_000 },
-    );
-    const plan = join(school.server.data, "圆的认识 教学设计.txt");
-    await writeFile(plan, "教学目标：认识圆心、半径和直径。");
-    await mark(teacher, "upload-files").setInputFiles(plan);
+    )
+    const plan = join(school.server.data, '圆的认识 教学设计.txt')
+    await writeFile(plan, '教学目标：认识圆心、半径和直径。')
+    await mark(teacher, 'upload-files').setInputFiles(plan)
     await eventually(
-      "the plan is there",
+      'the plan is there',
       async () =>
-        (await mark(teacher, "upload-row")
-          .filter({ hasText: "教学设计" })
-          .getAttribute("data-understood")) === "ready",
+        (await mark(teacher, 'upload-row')
+          .filter({ hasText: '教学设计' })
+          .getAttribute('data-understood')) === 'ready',
       { within: 30_000 },
-    );
-    await row.last().locator('[data-test="upload-open"]').click();
-    await mark(teacher, "resource-title").waitFor();
-    deck = new URL(teacher.url()).pathname.split("/").at(-1);
-    await mark(teacher, "add-link").click();
+    )
+    await row.last().locator('[data-test="upload-open"]').click()
+    await mark(teacher, 'resource-title').waitFor()
+    deck = new URL(teacher.url()).pathname.split('/').at(-1)
+    await mark(teacher, 'add-link').click()
     await eventually(
-      "the plan is found",
+      'the plan is found',
       async () => {
-        const box = teacher.locator('dialog [data-test="library-find"]');
-        await box.fill("圆的认识 教学设计");
-        await box.press("Enter");
-        return mark(teacher, "pick-resource")
-          .filter({ hasText: "教学设计" })
+        const box = teacher.locator('dialog [data-test="library-find"]')
+        await box.fill('圆的认识 教学设计')
+        await box.press('Enter')
+        return mark(teacher, 'pick-resource')
+          .filter({ hasText: '教学设计' })
           .first()
           .waitFor({ timeout: 1000 })
-          .then(() => true);
+          .then(() => true)
       },
       { within: 20_000, every: 500 },
-    );
-    await mark(teacher, "pick-resource")
-      .filter({ hasText: "教学设计" })
-      .first()
-      .click();
-    await mark(teacher, "link").filter({ hasText: "教学设计" }).waitFor();
-    await mark(teacher, "teach").click();
-    await shot(teacher, "teach");
-    await mark(teacher, "teach-lesson")
+    )
+    await mark(teacher, 'pick-resource').filter({ hasText: '教学设计' }).first().click()
+    await mark(teacher, 'link').filter({ hasText: '教学设计' }).waitFor()
+    await mark(teacher, 'teach').click()
+    await shot(teacher, 'teach')
+    await mark(teacher, 'teach-lesson')
       .filter({ hasText: school.lesson.title })
       .first()
       .locator('[data-test="teach-choose"]')
-      .click();
-    await mark(teacher, "teach-lesson").first().waitFor({ state: "detached" });
-  });
+      .click()
+    await mark(teacher, 'teach-lesson').first().waitFor({ state: 'detached' })
+  })
 
-  test("the lobby names it; a room that waits has its pages before the bell", async () => {
-    willow = await school.page("willow", "willow");
-    const had = new Set();
-    willow.on("requestfinished", (request) =>
-      had.add(new URL(request.url()).pathname),
-    );
-    await school.enterRoom(willow, "柳林");
-    await teacher.goto(`${school.base}/lessons/${school.lesson.id}/live`);
-    await teacher.getByText("圆的认识").first().waitFor();
-    await shot(teacher, "lobby");
+  test('the lobby names it; a room that waits has its pages before the bell', async () => {
+    willow = await school.page('willow', 'willow')
+    const had = new Set()
+    willow.on('requestfinished', (request) => had.add(new URL(request.url()).pathname))
+    await school.enterRoom(willow, '柳林')
+    await teacher.goto(`${school.base}/lessons/${school.lesson.id}/live`)
+    await teacher.getByText('圆的认识').first().waitFor()
+    await shot(teacher, 'lobby')
     await eventually(
-      "every page is there in full size",
-      () =>
-        [...had].filter((path) => path.endsWith("/large")).length ===
-        PAGES.length,
-    );
-    await mark(teacher, "lesson-start").click();
-    await mark(teacher, "lesson-end").waitFor();
-  });
+      'every page is there in full size',
+      () => [...had].filter((path) => path.endsWith('/large')).length === PAGES.length,
+    )
+    await mark(teacher, 'lesson-start').click()
+    await mark(teacher, 'lesson-end').waitFor()
+  })
 
-  test("the teacher shows it and the room sees its first page, the teacher beside it", async () => {
-    await mark(teacher, "deck-open").click();
-    await shot(teacher, "choose");
-    await mark(teacher, "deck-show").first().click();
-    for (const page of [teacher, willow]) await onPage(page, 1);
-    await sees(willow, CAST.teacher, { test: "inset-video" });
-    await shot(teacher, "shown");
-    await shot(willow, "shown");
-  });
+  test('the teacher shows it and the room sees its first page, the teacher beside it', async () => {
+    await mark(teacher, 'deck-open').click()
+    await shot(teacher, 'choose')
+    await mark(teacher, 'deck-show').first().click()
+    for (const page of [teacher, willow]) await onPage(page, 1)
+    await sees(willow, CAST.teacher, { test: 'inset-video' })
+    await shot(teacher, 'shown')
+    await shot(willow, 'shown')
+  })
 
-  test("a turn reaches the room as soon as the message does", async () => {
-    await watchTurns(willow);
-    await watchTurns(teacher);
+  test('a turn reaches the room as soon as the message does', async () => {
+    await watchTurns(willow)
+    await watchTurns(teacher)
     const turns = [
-      [2, "deck-next"],
-      [3, "deck-next"],
-      [4, "deck-next"],
-      [5, "deck-next"],
-      [6, "deck-next"],
-      [5, "deck-back"],
-      [4, "deck-back"],
-      [3, "deck-back"],
-    ];
+      [2, 'deck-next'],
+      [3, 'deck-next'],
+      [4, 'deck-next'],
+      [5, 'deck-next'],
+      [6, 'deck-next'],
+      [5, 'deck-back'],
+      [4, 'deck-back'],
+      [3, 'deck-back'],
+    ]
     for (const [page, button] of turns) {
-      await mark(teacher, button).click();
-      await onPage(willow, page);
-      await teacher.waitForTimeout(250);
+      await mark(teacher, button).click()
+      await onPage(willow, page)
+      await teacher.waitForTimeout(250)
     }
-    const clicks = await teacher.evaluate(() => window.clicks);
-    const painted = await willow.evaluate(() => window.turns);
-    const took = painted
-      .map(({ at }, i) => at - clicks[i])
-      .sort((a, b) => a - b);
-    assert.equal(took.length, turns.length, "every turn was seen once");
+    const clicks = await teacher.evaluate(() => window.clicks)
+    const painted = await willow.evaluate(() => window.turns)
+    const took = painted.map(({ at }, i) => at - clicks[i]).sort((a, b) => a - b)
+    assert.equal(took.length, turns.length, 'every turn was seen once')
     console.log(
-      `page turn, click to the other screen's paint: p50 ${took[took.length >> 1]} ms, max ${took.at(-1)} ms of ${took.length} (${took.join(" ")})`,
-    );
-  });
+      `page turn, click to the other screen's paint: p50 ${took[took.length >> 1]} ms, max ${took.at(-1)} ms of ${took.length} (${took.join(' ')})`,
+    )
+  })
 
   test("a presenter's clicker turns pages, quick turns included, and the strip jumps", async () => {
-    await teacher.keyboard.press("Home");
-    await onPage(willow, 1);
-    for (let i = 0; i < 4; i += 1) await teacher.keyboard.press("PageDown");
-    await onPage(willow, 5);
-    await mark(teacher, "deck-pages").click();
-    await mark(teacher, "deck-thumb").nth(3).click();
-    await onPage(willow, 4);
-    await shot(teacher, "strip");
-    await mark(teacher, "deck-pages").click();
-  });
+    await teacher.keyboard.press('Home')
+    await onPage(willow, 1)
+    for (let i = 0; i < 4; i += 1) await teacher.keyboard.press('PageDown')
+    await onPage(willow, 5)
+    await mark(teacher, 'deck-pages').click()
+    await mark(teacher, 'deck-thumb').nth(3).click()
+    await onPage(willow, 4)
+    await shot(teacher, 'strip')
+    await mark(teacher, 'deck-pages').click()
+  })
 
-  test("a finger on a touch panel swipes the page; a scroll, a tap and two fingers turn nothing", async () => {
-    const line = await teacher.context().newCDPSession(teacher);
-    await line.send("Emulation.setTouchEmulationEnabled", {
+  test('a finger on a touch panel swipes the page; a scroll, a tap and two fingers turn nothing', async () => {
+    const line = await teacher.context().newCDPSession(teacher)
+    await line.send('Emulation.setTouchEmulationEnabled', {
       enabled: true,
       maxTouchPoints: 5,
-    });
-    const { x, y, width, height } = await mark(
-      teacher,
-      "deck-page",
-    ).boundingBox();
-    const middle = { x: x + width / 2, y: y + height / 2 };
+    })
+    const { x, y, width, height } = await mark(teacher, 'deck-page').boundingBox()
+    const middle = { x: x + width / 2, y: y + height / 2 }
     const touch = (type, points) =>
-      line.send("Input.dispatchTouchEvent", {
+      line.send('Input.dispatchTouchEvent', {
         type,
         touchPoints: points.map(([dx, dy], id) => ({
           x: middle.x + dx,
           y: middle.y + dy,
           id,
         })),
-      });
+      })
     const drag = async (...steps) => {
-      await touch("touchStart", steps[0]);
-      for (const step of steps.slice(1)) await touch("touchMove", step);
-      await touch("touchEnd", []);
-    };
-    await drag([[120, 0]], [[60, 4]], [[-20, 6]], [[-120, 8]]);
-    await onPage(willow, 5);
-    await drag([[-120, 0]], [[-40, 3]], [[40, 3]], [[120, 6]]);
-    await onPage(willow, 4);
-    await drag([[0, 0]], [[10, 2]]);
-    await drag([[0, -60]], [[10, 0]], [[20, 80]]);
+      await touch('touchStart', steps[0])
+      for (const step of steps.slice(1)) await touch('touchMove', step)
+      await touch('touchEnd', [])
+    }
+    await drag([[120, 0]], [[60, 4]], [[-20, 6]], [[-120, 8]])
+    await onPage(willow, 5)
+    await drag([[-120, 0]], [[-40, 3]], [[40, 3]], [[120, 6]])
+    await onPage(willow, 4)
+    await drag([[0, 0]], [[10, 2]])
+    await drag([[0, -60]], [[10, 0]], [[20, 80]])
     await drag(
       [
         [-40, 0],
@@ -206,293 +187,266 @@ describe("a lesson taught with a deck", { concurrency: false }, () => {
         [-110, 0],
         [110, 0],
       ],
-    );
-    await teacher.waitForTimeout(400);
-    await onPage(willow, 4);
-    await line.send("Emulation.setTouchEmulationEnabled", { enabled: false });
-    await line.detach();
-  });
+    )
+    await teacher.waitForTimeout(400)
+    await onPage(willow, 4)
+    await line.send('Emulation.setTouchEmulationEnabled', { enabled: false })
+    await line.detach()
+  })
 
-  test("a room that joins late is on the same page, and a room that reloads as well", async () => {
-    bridge = await school.page("bridge", "bridge", {
+  test('a room that joins late is on the same page, and a room that reloads as well', async () => {
+    bridge = await school.page('bridge', 'bridge', {
       viewport: { width: 390, height: 844 },
-    });
-    await school.enterRoom(bridge, "石桥");
-    await onPage(bridge, 4);
-    await shot(bridge, "late-on-a-phone");
-    await willow.reload();
-    await onPage(willow, 4);
-  });
+    })
+    await school.enterRoom(bridge, '石桥')
+    await onPage(bridge, 4)
+    await shot(bridge, 'late-on-a-phone')
+    await willow.reload()
+    await onPage(willow, 4)
+  })
 
-  test("a room on stage and the page share the screen; a room has no tool to turn with", async () => {
-    await mark(teacher, "wall-tile")
-      .filter({ hasText: "柳林村" })
+  test('a room on stage and the page share the screen; a room has no tool to turn with', async () => {
+    await mark(teacher, 'wall-tile')
+      .filter({ hasText: '柳林村' })
       .locator('[data-test="call-on"]')
-      .click();
-    await sees(bridge, CAST.willow, { test: "stage-video" });
-    await onPage(bridge, 4);
-    await shot(willow, "on-stage");
-    await shot(teacher, "on-stage");
-    assert.equal(await mark(willow, "deck-next").count(), 0);
-    await mark(teacher, "stage-send-back").click();
-  });
+      .click()
+    await sees(bridge, CAST.willow, { test: 'stage-video' })
+    await onPage(bridge, 4)
+    await shot(willow, 'on-stage')
+    await shot(teacher, 'on-stage')
+    assert.equal(await mark(willow, 'deck-next').count(), 0)
+    await mark(teacher, 'stage-send-back').click()
+  })
 
-  test("the deck is put away, the teacher is large again, and another showing goes on where it begins", async () => {
-    await mark(teacher, "deck-hide").click();
-    await sees(willow, CAST.teacher, { test: "main-video" });
-    await mark(teacher, "deck-open").click();
-    await mark(teacher, "deck-show").first().click();
-    await onPage(willow, 1);
-    await mark(teacher, "deck-next").click();
-    await onPage(willow, 2);
-    await teacher.waitForTimeout(1500);
-  });
+  test('the deck is put away, the teacher is large again, and another showing goes on where it begins', async () => {
+    await mark(teacher, 'deck-hide').click()
+    await sees(willow, CAST.teacher, { test: 'main-video' })
+    await mark(teacher, 'deck-open').click()
+    await mark(teacher, 'deck-show').first().click()
+    await onPage(willow, 1)
+    await mark(teacher, 'deck-next').click()
+    await onPage(willow, 2)
+    await teacher.waitForTimeout(1500)
+  })
 
-  test("the replay shows the pages in step with the voice, and jumps by page", async () => {
-    await school.endLesson(teacher);
-    await teacher.waitForURL("**/replay");
-    const video = mark(teacher, "replay-video");
+  test('the replay shows the pages in step with the voice, and jumps by page', async () => {
+    await school.endLesson(teacher)
+    await teacher.waitForURL('**/replay')
+    const video = mark(teacher, 'replay-video')
     await eventually(
-      "it can be sought in",
+      'it can be sought in',
       () => video.evaluate((one) => one.readyState >= 2 && one.duration > 5),
       { within: 20_000 },
-    );
-    const recording = await school.recording(teacher);
+    )
+    const recording = await school.recording(teacher)
     assert.deepEqual(
       recording.shown.map(({ page }) => page),
       [1, 2, 3, 4, 5, 6, 5, 4, 3, 1, 2, 3, 4, 5, 4, 5, 4, 1, 2],
-    );
+    )
     for (const shown of recording.shown
       .filter(({ from_ms, to_ms }) => (to_ms ?? Infinity) - from_ms > 400)
       .slice(0, 6)) {
       await video.evaluate(
         (one, at) => {
-          one.pause();
-          one.currentTime = at;
+          one.pause()
+          one.currentTime = at
         },
         (shown.from_ms + 200) / 1000,
-      );
-      await onPage(teacher, shown.page);
+      )
+      await onPage(teacher, shown.page)
     }
-    assert.equal(
-      await mark(teacher, "replay-page").count(),
-      PAGES.length,
-      "each page once",
-    );
-    await shot(teacher, "replay");
-    await mark(teacher, "replay-page").nth(5).click();
-    await onPage(teacher, 6);
-    const at = await video.evaluate((one) => one.currentTime * 1000);
+    assert.equal(await mark(teacher, 'replay-page').count(), PAGES.length, 'each page once')
+    await shot(teacher, 'replay')
+    await mark(teacher, 'replay-page').nth(5).click()
+    await onPage(teacher, 6)
+    const at = await video.evaluate((one) => one.currentTime * 1000)
     assert.ok(
-      Math.abs(at - recording.shown.find(({ page }) => page === 6).from_ms) <
-        300,
+      Math.abs(at - recording.shown.find(({ page }) => page === 6).from_ms) < 300,
       `the strip led to ${at} ms`,
-    );
-  });
+    )
+  })
 
-  test("from the recording to the deck, from there to its plan, and from either back to the recording", async () => {
-    const items = mark(teacher, "lesson-resource");
-    await items.first().scrollIntoViewIfNeeded();
-    assert.deepEqual(
-      await items.evaluateAll((all) => all.map(({ dataset }) => dataset.bond)),
-      ["taught", "beside"],
-    );
-    await shot(teacher, "resources-of-the-lesson");
-    await items.first().locator("a").click();
+  test('from the recording to the deck, from there to its plan, and from either back to the recording', async () => {
+    const items = mark(teacher, 'lesson-resource')
+    await items.first().scrollIntoViewIfNeeded()
+    assert.deepEqual(await items.evaluateAll((all) => all.map(({ dataset }) => dataset.bond)), [
+      'taught',
+      'beside',
+    ])
+    await shot(teacher, 'resources-of-the-lesson')
+    await items.first().locator('a').click()
     await eventually(
-      "the deck is open at the page that was on the screen",
-      async () => (await mark(teacher, "page-number").inputValue()) === "6",
-    );
-    assert.ok(teacher.url().includes(deck));
-    const lessons = mark(teacher, "lesson-link");
-    assert.equal(await lessons.first().getAttribute("data-bond"), "taught");
+      'the deck is open at the page that was on the screen',
+      async () => (await mark(teacher, 'page-number').inputValue()) === '6',
+    )
+    assert.ok(teacher.url().includes(deck))
+    const lessons = mark(teacher, 'lesson-link')
+    assert.equal(await lessons.first().getAttribute('data-bond'), 'taught')
     assert.equal(
       await lessons.first().locator('[data-test="unlink"]').count(),
       0,
-      "what was taught stays taught",
-    );
-    await lessons.first().scrollIntoViewIfNeeded();
-    await shot(teacher, "lessons-of-the-deck");
-    await lessons.first().locator('[data-test="open-lesson"]').click();
-    await teacher.waitForURL("**/replay?resource=*");
-    const first = (await school.recording(teacher)).shown[0];
-    await eventually("it plays from where the deck was first shown", () =>
-      mark(teacher, "replay-video").evaluate(
-        (video, from) =>
-          video.readyState >= 2 && video.currentTime >= from - 0.3,
+      'what was taught stays taught',
+    )
+    await lessons.first().scrollIntoViewIfNeeded()
+    await shot(teacher, 'lessons-of-the-deck')
+    await lessons.first().locator('[data-test="open-lesson"]').click()
+    await teacher.waitForURL('**/replay?resource=*')
+    const first = (await school.recording(teacher)).shown[0]
+    await eventually('it plays from where the deck was first shown', () =>
+      mark(teacher, 'replay-video').evaluate(
+        (video, from) => video.readyState >= 2 && video.currentTime >= from - 0.3,
         first.from_ms / 1000,
       ),
-    );
-    await mark(teacher, "lesson-resource")
-      .filter({ hasText: "教学设计" })
-      .locator("a")
-      .click();
-    await mark(teacher, "text").waitFor();
-    await mark(teacher, "lesson-link")
-      .first()
-      .locator('[data-test="open-lesson"]')
-      .click();
-    await teacher.waitForURL("**/replay");
-    await mark(teacher, "replay-video").waitFor();
-  });
+    )
+    await mark(teacher, 'lesson-resource').filter({ hasText: '教学设计' }).locator('a').click()
+    await mark(teacher, 'text').waitFor()
+    await mark(teacher, 'lesson-link').first().locator('[data-test="open-lesson"]').click()
+    await teacher.waitForURL('**/replay')
+    await mark(teacher, 'replay-video').waitFor()
+  })
 
-  test("who took part sees of it what they may see", async () => {
+  test('who took part sees of it what they may see', async () => {
     const assistant = await newPage(teacher.context().browser(), {
-      name: "assistant",
+      name: 'assistant',
       baseURL: school.base,
-    });
-    await school.signIn(assistant, "lixiaoyan");
-    const replay = `${school.base}/lessons/${school.lesson.id}/replay`;
-    await assistant.goto(replay);
-    await mark(assistant, "lesson-resources").waitFor();
+    })
+    await school.signIn(assistant, 'lixiaoyan')
+    const replay = `${school.base}/lessons/${school.lesson.id}/replay`
+    await assistant.goto(replay)
+    await mark(assistant, 'lesson-resources').waitFor()
     assert.equal(
-      await mark(assistant, "lesson-resource").count(),
+      await mark(assistant, 'lesson-resource').count(),
       0,
-      "both are of the other school alone",
-    );
-    const shared = await school.api(
-      teacher,
-      "PATCH",
-      `/api/resources/${deck}`,
-      { visibility: "community" },
-    );
+      'both are of the other school alone',
+    )
+    const shared = await school.api(teacher, 'PATCH', `/api/resources/${deck}`, {
+      visibility: 'community',
+    })
+    assert.equal((await shared.json()).visibility, 'community', `${shared.status()}`)
+    await assistant.reload()
+    await mark(assistant, 'lesson-resource').waitFor()
     assert.equal(
-      (await shared.json()).visibility,
-      "community",
-      `${shared.status()}`,
-    );
-    await assistant.reload();
-    await mark(assistant, "lesson-resource").waitFor();
-    assert.equal(
-      await mark(assistant, "lesson-resource").count(),
+      await mark(assistant, 'lesson-resource').count(),
       1,
-      "the plan stays at its school",
-    );
-    await mark(assistant, "lesson-resource").locator("a").click();
-    await mark(assistant, "lesson-link")
-      .locator('[data-test="open-lesson"]')
-      .click();
-    await assistant.waitForURL("**/replay?resource=*");
-    await assistant.setViewportSize({ width: 390, height: 844 });
-    await mark(assistant, "lesson-resources").scrollIntoViewIfNeeded();
-    await shot(assistant, "on-a-phone");
-    assert.ok(
-      await assistant.evaluate(
-        () => document.documentElement.scrollWidth <= innerWidth,
-      ),
-    );
-    assert.deepEqual(assistant.troubles, []);
-    await assistant.context().close();
-  });
+      'the plan stays at its school',
+    )
+    await mark(assistant, 'lesson-resource').locator('a').click()
+    await mark(assistant, 'lesson-link').locator('[data-test="open-lesson"]').click()
+    await assistant.waitForURL('**/replay?resource=*')
+    await assistant.setViewportSize({ width: 390, height: 844 })
+    await mark(assistant, 'lesson-resources').scrollIntoViewIfNeeded()
+    await shot(assistant, 'on-a-phone')
+    assert.ok(await assistant.evaluate(() => document.documentElement.scrollWidth <= innerWidth))
+    assert.deepEqual(assistant.troubles, [])
+    await assistant.context().close()
+  })
 
-  test("the file to download shows the pages, too", async () => {
+  test('the file to download shows the pages, too', async () => {
     const recording = await eventually(
-      "the MP4",
+      'the MP4',
       async () => {
-        const now = await school.recording(teacher);
-        if (now.mp4.state === "failed") throw new Error("the export failed");
-        return now.mp4.state === "ready" && now;
+        const now = await school.recording(teacher)
+        if (now.mp4.state === 'failed') throw new Error('the export failed')
+        return now.mp4.state === 'ready' && now
       },
       { within: 90_000, every: 500 },
-    );
-    const reply = await school.api(teacher, "GET", recording.mp4.url);
-    const file = join(school.server.data, "lesson.mp4");
-    await writeFile(file, await reply.body());
+    )
+    const reply = await school.api(teacher, 'GET', recording.mp4.url)
+    const file = join(school.server.data, 'lesson.mp4')
+    await writeFile(file, await reply.body())
     for (const shown of recording.shown
       .filter(({ from_ms, to_ms }) => (to_ms ?? Infinity) - from_ms > 400)
       .slice(0, 4)) {
-      const at = ((shown.from_ms + 200) / 1000).toFixed(3);
+      const at = ((shown.from_ms + 200) / 1000).toFixed(3)
       // One pixel of the page's ground, off the corner in which the teacher is seen.
       const { stdout } = await run(
-        "ffmpeg",
+        'ffmpeg',
         [
-          "-v",
-          "error",
-          "-ss",
+          '-v',
+          'error',
+          '-ss',
           at,
-          "-i",
+          '-i',
           file,
-          "-frames:v",
-          "1",
-          "-vf",
-          "crop=2:2:128:640,format=rgb24",
-          "-f",
-          "rawvideo",
-          "-",
+          '-frames:v',
+          '1',
+          '-vf',
+          'crop=2:2:128:640,format=rgb24',
+          '-f',
+          'rawvideo',
+          '-',
         ],
-        { encoding: "buffer" },
-      );
-      const colour = PAGES[shown.page - 1][1];
+        { encoding: 'buffer' },
+      )
+      const colour = PAGES[shown.page - 1][1]
       assert.ok(
         colour.every((value, i) => Math.abs(stdout[i] - value) < 16),
         `at ${at} s the file shows ${[...stdout.subarray(0, 3)]}, page ${shown.page} is ${colour}`,
-      );
+      )
     }
-  });
+  })
 
-  test("the recording is found by what stood on a page, and opens there", async () => {
-    await teacher.goto(`${school.base}/recordings`);
-    await mark(teacher, "recordings-find").fill("车轮为什么");
-    const found = mark(teacher, "recording-card").filter({
-      hasText: "车轮为什么",
-    });
+  test('the recording is found by what stood on a page, and opens there', async () => {
+    await teacher.goto(`${school.base}/recordings`)
+    await mark(teacher, 'recordings-find').fill('车轮为什么')
+    const found = mark(teacher, 'recording-card').filter({
+      hasText: '车轮为什么',
+    })
     await eventually(
-      "the words of the fifth page find it",
+      'the words of the fifth page find it',
       async () => {
-        await mark(teacher, "recordings-find").press("Enter");
-        return (await found.count()) === 1;
+        await mark(teacher, 'recordings-find').press('Enter')
+        return (await found.count()) === 1
       },
       { within: 20_000, every: 500 },
-    );
-    await shot(teacher, "found");
-    await found.click();
-    await onPage(teacher, 5);
-    await shot(teacher, "found-page");
-    await teacher.goBack();
-    await found.waitFor();
+    )
+    await shot(teacher, 'found')
+    await found.click()
+    await onPage(teacher, 5)
+    await shot(teacher, 'found-page')
+    await teacher.goBack()
+    await found.waitFor()
     assert.equal(
-      await mark(teacher, "recordings-find").inputValue(),
-      "车轮为什么",
-      "coming back finds the list as it was left",
-    );
-    await teacher.goto(`${school.base}/recordings?page=9`);
-    await teacher.waitForURL("**/recordings");
-    await teacher.goBack();
-    await found.waitFor();
+      await mark(teacher, 'recordings-find').inputValue(),
+      '车轮为什么',
+      'coming back finds the list as it was left',
+    )
+    await teacher.goto(`${school.base}/recordings?page=9`)
+    await teacher.waitForURL('**/recordings')
+    await teacher.goBack()
+    await found.waitFor()
     // The one box finds the lesson as well.
     await teacher.goto(
-      `${school.base}/library?kind=recording&q=${encodeURIComponent("车轮为什么")}`,
-    );
-    await mark(teacher, "hit").waitFor();
-    await shot(teacher, "found-in-the-library");
-    await mark(teacher, "hit").click();
-    await teacher.waitForURL("**/replay?shown=*");
-    await onPage(teacher, 5);
-  });
+      `${school.base}/library?kind=recording&q=${encodeURIComponent('车轮为什么')}`,
+    )
+    await mark(teacher, 'hit').waitFor()
+    await shot(teacher, 'found-in-the-library')
+    await mark(teacher, 'hit').click()
+    await teacher.waitForURL('**/replay?shown=*')
+    await onPage(teacher, 5)
+  })
 
-  test("no page met an error", () => {
+  test('no page met an error', () => {
     assert.deepEqual(
       [teacher, willow, bridge].flatMap((page) => page.troubles),
       [],
-    );
-  });
-});
+    )
+  })
+})
 
 async function printDeck(path) {
-  const browser = await startBrowser("teacher");
-  const printer = await newPage(browser, { name: "printer" });
+  const browser = await startBrowser('teacher')
+  const printer = await newPage(browser, { name: 'printer' })
   const sheet = ([words, colour], i) =>
-    `<section style="break-after:${i < PAGES.length - 1 ? "page" : "auto"};box-sizing:border-box;height:719px;background:rgb(${colour});padding:80px;font:44px sans-serif"><h1>${words}</h1><p>六年级数学上册　第五单元　第 ${i + 1} 页</p><ul><li>量一量：圆规两脚的距离就是半径。</li><li>想一想：同一个圆里，半径有多少条？</li></ul></section>`;
-  await printer.setContent(
-    `<style>body{margin:0}</style>${PAGES.map(sheet).join("")}`,
-  );
+    `<section style="break-after:${i < PAGES.length - 1 ? 'page' : 'auto'};box-sizing:border-box;height:719px;background:rgb(${colour});padding:80px;font:44px sans-serif"><h1>${words}</h1><p>六年级数学上册　第五单元　第 ${i + 1} 页</p><ul><li>量一量：圆规两脚的距离就是半径。</li><li>想一想：同一个圆里，半径有多少条？</li></ul></section>`
+  await printer.setContent(`<style>body{margin:0}</style>${PAGES.map(sheet).join('')}`)
   await printer.pdf({
     path,
-    width: "1280px",
-    height: "720px",
+    width: '1280px',
+    height: '720px',
     printBackground: true,
-  });
-  await browser.close();
+  })
+  await browser.close()
 }
 
 /** The page is on the screen: the number, and the colour of its ground in the picture itself. */
@@ -500,19 +454,15 @@ async function onPage(page, number) {
   await eventually(
     `${page.named} shows page ${number}`,
     () =>
-      mark(page, "deck-page").evaluate(
+      mark(page, 'deck-page').evaluate(
         (box, wanted) => {
-          const image = box.querySelector("img");
-          if (
-            Number(box.dataset.page) !== wanted.number ||
-            !image?.complete ||
-            !image.naturalWidth
-          )
-            return false;
-          const paint = Object.assign(document.createElement("canvas"), {
+          const image = box.querySelector('img')
+          if (Number(box.dataset.page) !== wanted.number || !image?.complete || !image.naturalWidth)
+            return false
+          const paint = Object.assign(document.createElement('canvas'), {
             width: 1,
             height: 1,
-          }).getContext("2d");
+          }).getContext('2d')
           paint.drawImage(
             image,
             image.naturalWidth * 0.9,
@@ -523,38 +473,33 @@ async function onPage(page, number) {
             0,
             1,
             1,
-          );
-          const seen = [...paint.getImageData(0, 0, 1, 1).data].slice(0, 3);
-          return seen.every(
-            (value, i) => Math.abs(value - wanted.colour[i]) < 12,
-          );
+          )
+          const seen = [...paint.getImageData(0, 0, 1, 1).data].slice(0, 3)
+          return seen.every((value, i) => Math.abs(value - wanted.colour[i]) < 12)
         },
         { number, colour: PAGES[number - 1][1] },
       ),
     { within: 10_000, every: 40 },
-  );
+  )
 }
 
 /** Notes when the teacher clicks and when the room's page has painted another page, by the machine's one clock. */
 async function watchTurns(page) {
   await page.evaluate(() => {
-    window.clicks = [];
-    window.turns = [];
+    window.clicks = []
+    window.turns = []
     addEventListener(
-      "click",
+      'click',
       (event) =>
-        event.target.closest(
-          '[data-test="deck-next"], [data-test="deck-back"]',
-        ) && window.clicks.push(Date.now()),
+        event.target.closest('[data-test="deck-next"], [data-test="deck-back"]') &&
+        window.clicks.push(Date.now()),
       true,
-    );
-    const box = document.querySelector('[data-test="deck-page"]');
+    )
+    const box = document.querySelector('[data-test="deck-page"]')
     new MutationObserver(() =>
       requestAnimationFrame(() =>
-        setTimeout(() =>
-          window.turns.push({ page: box.dataset.page, at: Date.now() }),
-        ),
+        setTimeout(() => window.turns.push({ page: box.dataset.page, at: Date.now() })),
       ),
-    ).observe(box, { attributes: true, attributeFilter: ["data-page"] });
-  });
+    ).observe(box, { attributes: true, attributeFilter: ['data-page'] })
+  })
 }

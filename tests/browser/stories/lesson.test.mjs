@@ -1,299 +1,266 @@
 // One lesson from the bell to the replay: a teacher at the core school and two village classrooms.
 
-import assert from "node:assert/strict";
-import { execFile } from "node:child_process";
-import { after, before, describe, test } from "node:test";
-import { promisify } from "node:util";
-import {
-  eventually,
-  heard,
-  inbound,
-  mark,
-  sees,
-  shot,
-  shown,
-} from "../harness/browser.mjs";
-import { CAST, prepare } from "../harness/fixtures.mjs";
-import { School } from "../harness/school.mjs";
+import assert from 'node:assert/strict'
+import { execFile } from 'node:child_process'
+import { after, before, describe, test } from 'node:test'
+import { promisify } from 'node:util'
+import { eventually, heard, inbound, mark, sees, shot, shown } from '../harness/browser.mjs'
+import { CAST, prepare } from '../harness/fixtures.mjs'
+import { School } from '../harness/school.mjs'
 
-const run = promisify(execFile);
+const run = promisify(execFile)
 
-describe("a lesson from the bell to the replay", { concurrency: false }, () => {
-  let school, teacher, willow, bridge, startedAt, endedAt;
+describe('a lesson from the bell to the replay', { concurrency: false }, () => {
+  let school, teacher, willow, bridge, startedAt, endedAt
 
   before(async () => {
-    await prepare();
-    school = await School.open();
-  });
-  after(() => school?.close());
+    await prepare()
+    school = await School.open()
+  })
+  after(() => school?.close())
 
-  test("the teacher checks camera and microphone, starts, and the recording light comes on", async () => {
-    teacher = await school.teacherInLesson();
-    await sees(teacher, CAST.teacher, { test: "preview-video" });
-    await shot(teacher, "check");
-    await mark(teacher, "lesson-start").click();
-    await mark(teacher, "recording-badge").waitFor();
-    startedAt = Date.now();
-    await shot(teacher, "started");
-  });
+  test('the teacher checks camera and microphone, starts, and the recording light comes on', async () => {
+    teacher = await school.teacherInLesson()
+    await sees(teacher, CAST.teacher, { test: 'preview-video' })
+    await shot(teacher, 'check')
+    await mark(teacher, 'lesson-start').click()
+    await mark(teacher, 'recording-badge').waitFor()
+    startedAt = Date.now()
+    await shot(teacher, 'started')
+  })
 
-  test("two village classrooms open their address, and see and hear the teacher", async () => {
-    willow = await school.page("willow", "willow");
-    bridge = await school.page("bridge", "bridge");
+  test('two village classrooms open their address, and see and hear the teacher', async () => {
+    willow = await school.page('willow', 'willow')
+    bridge = await school.page('bridge', 'bridge')
     for (const [page, word] of [
-      [willow, "柳林"],
-      [bridge, "石桥"],
+      [willow, '柳林'],
+      [bridge, '石桥'],
     ]) {
-      const opened = Date.now();
-      await school.enterRoom(page, word);
-      const entered = Date.now();
-      await sees(page, CAST.teacher, { test: "main-video" });
+      const opened = Date.now()
+      await school.enterRoom(page, word)
+      const entered = Date.now()
+      await sees(page, CAST.teacher, { test: 'main-video' })
       console.log(
         `${page.named}: teacher on screen ${Date.now() - opened} ms after the address was opened, ${Date.now() - entered} ms after the room's page was there`,
-      );
+      )
     }
     for (const page of [willow, bridge]) {
       await eventually(
         `${page.named} hears the teacher`,
         async () => (await heard(page, 1000)) > 1e-4,
-      );
-      await shot(page, "watching");
+      )
+      await shot(page, 'watching')
     }
-  });
+  })
 
-  test("the teacher sees both rooms on the wall", async () => {
+  test('the teacher sees both rooms on the wall', async () => {
     await eventually(
-      "two tiles on the wall",
-      async () => (await mark(teacher, "wall-tile").count()) === 2,
-    );
-    await sees(teacher, CAST.willow, { test: "wall-tile" });
-    await sees(teacher, CAST.bridge, { test: "wall-tile" });
-    await shot(teacher, "wall");
-  });
+      'two tiles on the wall',
+      async () => (await mark(teacher, 'wall-tile').count()) === 2,
+    )
+    await sees(teacher, CAST.willow, { test: 'wall-tile' })
+    await sees(teacher, CAST.bridge, { test: 'wall-tile' })
+    await shot(teacher, 'wall')
+  })
 
-  test("a room raises its hand, is called on, and everybody sees it sharp and hears it", async () => {
-    const small = (await shown(bridge)).find(
-      (picture) => picture.who === CAST.willow.id,
-    );
-    await mark(willow, "raise-hand").click();
-    const tile = mark(teacher, "wall-tile").filter({ hasText: "柳林村" });
-    await tile.locator('[data-test="hand-badge"]').waitFor();
-    await shot(teacher, "hand");
-    await shot(willow, "hand");
-    await tile.locator('[data-test="call-on"]').click();
+  test('a room raises its hand, is called on, and everybody sees it sharp and hears it', async () => {
+    const small = (await shown(bridge)).find((picture) => picture.who === CAST.willow.id)
+    await mark(willow, 'raise-hand').click()
+    const tile = mark(teacher, 'wall-tile').filter({ hasText: '柳林村' })
+    await tile.locator('[data-test="hand-badge"]').waitFor()
+    await shot(teacher, 'hand')
+    await shot(willow, 'hand')
+    await tile.locator('[data-test="call-on"]').click()
     for (const page of [teacher, bridge]) {
       await sees(page, CAST.willow, {
-        test: "stage-video",
+        test: 'stage-video',
         minHeight: 360,
         within: 15_000,
-      });
+      })
     }
-    await mark(willow, "on-stage-banner").waitFor();
+    await mark(willow, 'on-stage-banner').waitFor()
     assert.ok(
       !small || small.height < 360,
-      "before it was called on, the other room did not see it sharp",
-    );
+      'before it was called on, the other room did not see it sharp',
+    )
     await eventually(
-      "the other room hears two voices",
+      'the other room hears two voices',
       async () => {
-        const before = await inbound(bridge);
-        await bridge.waitForTimeout(1500);
-        const now = await inbound(bridge);
+        const before = await inbound(bridge)
+        await bridge.waitForTimeout(1500)
+        const now = await inbound(bridge)
         const talking = now.filter(
           (one) =>
-            one.kind === "audio" &&
+            one.kind === 'audio' &&
             one.totalAudioEnergy -
-              (before.find(({ mid }) => mid === one.mid)?.totalAudioEnergy ??
-                0) >
+              (before.find(({ mid }) => mid === one.mid)?.totalAudioEnergy ?? 0) >
               1e-5,
-        );
-        return talking.length >= 2;
+        )
+        return talking.length >= 2
       },
       { within: 20_000 },
-    );
-    for (const page of [teacher, willow, bridge]) await shot(page, "stage");
-  });
+    )
+    for (const page of [teacher, willow, bridge]) await shot(page, 'stage')
+  })
 
-  test("the room goes back to its seat and the others no longer show it on stage", async () => {
-    await mark(teacher, "stage-send-back").click();
+  test('the room goes back to its seat and the others no longer show it on stage', async () => {
+    await mark(teacher, 'stage-send-back').click()
     await eventually(
-      "nobody is on stage",
-      async () => (await mark(teacher, "stage-send-back").count()) === 0,
-    );
+      'nobody is on stage',
+      async () => (await mark(teacher, 'stage-send-back').count()) === 0,
+    )
     await eventually(
-      "the other room no longer sees it sharp",
+      'the other room no longer sees it sharp',
       async () =>
         !(await shown(bridge)).some(
           (picture) => picture.who === CAST.willow.id && picture.height >= 360,
         ),
-    );
-    await shot(bridge, "seated");
-  });
+    )
+    await shot(bridge, 'seated')
+  })
 
-  test("the teacher shares the screen and the rooms see it beside the teacher", async () => {
-    await mark(teacher, "share-screen").click();
-    const began = Date.now();
+  test('the teacher shares the screen and the rooms see it beside the teacher', async () => {
+    await mark(teacher, 'share-screen').click()
+    const began = Date.now()
     for (const page of [willow, bridge]) {
-      let pictures;
+      let pictures
       await eventually(`${page.named} sees a screen`, async () => {
-        pictures = await shown(page);
+        pictures = await shown(page)
         return (
           pictures.some(
             (picture) =>
-              picture.test === "main-video" &&
-              picture.who === null &&
-              picture.width > 640,
+              picture.test === 'main-video' && picture.who === null && picture.width > 640,
           ) && pictures.some((picture) => picture.who === CAST.teacher.id)
-        );
+        )
       }).finally(() =>
         console.log(
           `${page.named}, ${Date.now() - began} ms after the click: ${JSON.stringify(pictures)}`,
         ),
-      );
-      await shot(page, "screen");
+      )
+      await shot(page, 'screen')
     }
-    await shot(teacher, "screen");
-    await mark(teacher, "share-screen").click();
-    await sees(willow, CAST.teacher, { test: "main-video" });
-  });
+    await shot(teacher, 'screen')
+    await mark(teacher, 'share-screen').click()
+    await sees(willow, CAST.teacher, { test: 'main-video' })
+  })
 
-  test("a line of chat reaches the rooms", async () => {
-    await mark(teacher, "chat-input").fill("请两个教室都把课本翻到第三页。");
-    await mark(teacher, "chat-send").click();
+  test('a line of chat reaches the rooms', async () => {
+    await mark(teacher, 'chat-input').fill('请两个教室都把课本翻到第三页。')
+    await mark(teacher, 'chat-send').click()
     for (const page of [willow, bridge])
-      await mark(page, "chat-line")
-        .filter({ hasText: "课本翻到第三页" })
-        .waitFor();
-    await shot(willow, "chat");
-  });
+      await mark(page, 'chat-line').filter({ hasText: '课本翻到第三页' }).waitFor()
+    await shot(willow, 'chat')
+  })
 
-  test("the teacher ends the lesson, and the replay plays within three seconds", async () => {
-    await shot(teacher, "before-end");
+  test('the teacher ends the lesson, and the replay plays within three seconds', async () => {
+    await shot(teacher, 'before-end')
     // The rooms are told, and go back to their day a moment later.
-    const told = Promise.all(
-      [willow, bridge].map((page) => mark(page, "over-ended").waitFor()),
-    );
+    const told = Promise.all([willow, bridge].map((page) => mark(page, 'over-ended').waitFor()))
     await teacher.evaluate(() => {
-      window.claims = [];
+      window.claims = []
       const head = () =>
-        (location.pathname.endsWith("/replay") &&
-          document.querySelector(".page-head")?.innerText) ||
-        "";
-      setInterval(
-        () => /正在上课|进入课堂/.test(head()) && window.claims.push(head()),
-        20,
-      );
-    });
-    await school.endLesson(teacher);
-    endedAt = Date.now();
+        (location.pathname.endsWith('/replay') &&
+          document.querySelector('.page-head')?.innerText) ||
+        ''
+      setInterval(() => /正在上课|进入课堂/.test(head()) && window.claims.push(head()), 20)
+    })
+    await school.endLesson(teacher)
+    endedAt = Date.now()
     // The page goes to the replay by itself.
-    await teacher.waitForURL("**/replay");
-    await eventually("the replay moves", () => playing(teacher), {
+    await teacher.waitForURL('**/replay')
+    await eventually('the replay moves', () => playing(teacher), {
       within: 20_000,
       every: 25,
-    });
-    const took = Date.now() - endedAt;
-    console.log(`replay playing ${took} ms after the end`);
-    assert.ok(took < 3_000, `the replay played ${took} ms after the end`);
-    await shot(teacher, "replay");
+    })
+    const took = Date.now() - endedAt
+    console.log(`replay playing ${took} ms after the end`)
+    assert.ok(took < 3_000, `the replay played ${took} ms after the end`)
+    await shot(teacher, 'replay')
     assert.deepEqual(
       await teacher.evaluate(() => window.claims),
       [],
-      "a lesson that is over was never said to be on",
-    );
-    const recording = await school.recording(teacher);
+      'a lesson that is over was never said to be on',
+    )
+    const recording = await school.recording(teacher)
     assert.ok(
       Math.abs(recording.duration_ms - (endedAt - startedAt)) < 4_000,
       `${recording.duration_ms} ms recorded of ${endedAt - startedAt} ms`,
-    );
-    assert.deepEqual(recording.gaps, []);
-    await told;
-  });
+    )
+    assert.deepEqual(recording.gaps, [])
+    await told
+  })
 
-  test("the replay can be sought in", async () => {
+  test('the replay can be sought in', async () => {
     const at = await video(teacher).evaluate(async (element) => {
-      element.currentTime = element.duration / 2;
-      await new Promise((resolve) =>
-        element.addEventListener("seeked", resolve, { once: true }),
-      );
-      return [element.currentTime, element.duration];
-    });
-    assert.ok(
-      Math.abs(at[0] - at[1] / 2) < 3,
-      `sought to ${at[0]} of ${at[1]}`,
-    );
-    await eventually("it plays on from there", () => playing(teacher));
-    await shot(teacher, "sought");
-  });
+      element.currentTime = element.duration / 2
+      await new Promise((resolve) => element.addEventListener('seeked', resolve, { once: true }))
+      return [element.currentTime, element.duration]
+    })
+    assert.ok(Math.abs(at[0] - at[1] / 2) < 3, `sought to ${at[0]} of ${at[1]}`)
+    await eventually('it plays on from there', () => playing(teacher))
+    await shot(teacher, 'sought')
+  })
 
-  test("a minute later an MP4 with picture and sound of the right length can be downloaded", async () => {
+  test('a minute later an MP4 with picture and sound of the right length can be downloaded', async () => {
     const recording = await eventually(
-      "the MP4",
+      'the MP4',
       async () => {
-        const now = await school.recording(teacher);
-        if (now.mp4.state === "failed") throw new Error("the export failed");
-        return now.mp4.state === "ready" && now;
+        const now = await school.recording(teacher)
+        if (now.mp4.state === 'failed') throw new Error('the export failed')
+        return now.mp4.state === 'ready' && now
       },
       { within: 90_000, every: 500 },
-    );
+    )
     const [download] = await Promise.all([
-      teacher.waitForEvent("download"),
-      mark(teacher, "download-mp4").click(),
-    ]);
-    const file = await download.path();
-    const { stdout } = await run("ffprobe", [
-      "-v",
-      "error",
-      "-show_entries",
-      "format=duration:stream=codec_name,codec_type,width,height",
-      "-of",
-      "json",
+      teacher.waitForEvent('download'),
+      mark(teacher, 'download-mp4').click(),
+    ])
+    const file = await download.path()
+    const { stdout } = await run('ffprobe', [
+      '-v',
+      'error',
+      '-show_entries',
+      'format=duration:stream=codec_name,codec_type,width,height',
+      '-of',
+      'json',
       file,
-    ]);
-    const probe = JSON.parse(stdout);
-    console.log(`mp4: ${JSON.stringify(probe)}`);
-    assert.deepEqual(probe.streams.map((stream) => stream.codec_name).sort(), [
-      "aac",
-      "h264",
-    ]);
+    ])
+    const probe = JSON.parse(stdout)
+    console.log(`mp4: ${JSON.stringify(probe)}`)
+    assert.deepEqual(probe.streams.map((stream) => stream.codec_name).sort(), ['aac', 'h264'])
     assert.ok(
-      Math.abs(Number(probe.format.duration) * 1000 - recording.duration_ms) <
-        2_000,
+      Math.abs(Number(probe.format.duration) * 1000 - recording.duration_ms) < 2_000,
       `${probe.format.duration} s of ${recording.duration_ms} ms`,
-    );
-    await shot(teacher, "downloaded");
-  });
+    )
+    await shot(teacher, 'downloaded')
+  })
 
-  test("no page met an error", () => {
+  test('no page met an error', () => {
     assert.deepEqual(
       [teacher, willow, bridge].flatMap((page) => page.troubles),
       [],
-    );
-  });
-});
+    )
+  })
+})
 
 function video(page) {
-  return page
-    .locator(
-      'video[data-test="replay-video"], [data-test="replay-video"] video',
-    )
-    .first();
+  return page.locator('video[data-test="replay-video"], [data-test="replay-video"] video').first()
 }
 
 /** True when the replay's picture moves forward. */
 async function playing(page) {
-  const element = video(page);
+  const element = video(page)
   const before = await element.evaluate((one) => {
     if (one.paused) {
-      one.muted = true;
-      one.play().catch(() => {});
+      one.muted = true
+      one.play().catch(() => {})
     }
-    return one.currentTime;
-  });
-  await page.waitForTimeout(120);
+    return one.currentTime
+  })
+  await page.waitForTimeout(120)
   const state = await element.evaluate((one) => ({
     at: one.currentTime,
     frames: one.getVideoPlaybackQuality().totalVideoFrames,
-  }));
-  return state.at > before && state.frames > 1;
+  }))
+  return state.at > before && state.frames > 1
 }

@@ -1,91 +1,88 @@
 // Rooms that reload, vanish or open the lesson twice: none leaves a ghost on the wall for longer than ten seconds.
 
-import assert from "node:assert/strict";
-import { after, before, describe, test } from "node:test";
-import { eventually, mark, sees, shot, shown } from "../harness/browser.mjs";
-import { CAST, prepare } from "../harness/fixtures.mjs";
-import { School } from "../harness/school.mjs";
+import assert from 'node:assert/strict'
+import { after, before, describe, test } from 'node:test'
+import { eventually, mark, sees, shot, shown } from '../harness/browser.mjs'
+import { CAST, prepare } from '../harness/fixtures.mjs'
+import { School } from '../harness/school.mjs'
 
 /** The product's promise, and what a busy machine may add to our seeing it. */
-const GHOST_MS = 10_000 + 2_000;
+const GHOST_MS = 10_000 + 2_000
 
-describe("who is on the wall", { concurrency: false }, () => {
-  let school, teacher, willow, bridge;
+describe('who is on the wall', { concurrency: false }, () => {
+  let school, teacher, willow, bridge
 
   before(async () => {
-    await prepare();
-    school = await School.open();
-    teacher = await school.startedLesson();
-    willow = await school.roomInLesson("柳林", "willow", { name: "willow" });
-    bridge = await school.roomInLesson("石桥", "bridge", { name: "bridge" });
-    await sees(teacher, CAST.willow, { test: "wall-tile" });
-    await sees(teacher, CAST.bridge, { test: "wall-tile" });
-  });
-  after(() => school?.close());
+    await prepare()
+    school = await School.open()
+    teacher = await school.startedLesson()
+    willow = await school.roomInLesson('柳林', 'willow', { name: 'willow' })
+    bridge = await school.roomInLesson('石桥', 'bridge', { name: 'bridge' })
+    await sees(teacher, CAST.willow, { test: 'wall-tile' })
+    await sees(teacher, CAST.bridge, { test: 'wall-tile' })
+  })
+  after(() => school?.close())
 
-  test("a room that reloads its page comes back once, and sees the teacher again", async () => {
-    await willow.reload();
-    await sees(willow, CAST.teacher);
-    await sees(teacher, CAST.willow, { test: "wall-tile", within: GHOST_MS });
+  test('a room that reloads its page comes back once, and sees the teacher again', async () => {
+    await willow.reload()
+    await sees(willow, CAST.teacher)
+    await sees(teacher, CAST.willow, { test: 'wall-tile', within: GHOST_MS })
     await eventually(
-      "exactly two tiles",
-      async () => (await mark(teacher, "wall-tile").count()) === 2,
+      'exactly two tiles',
+      async () => (await mark(teacher, 'wall-tile').count()) === 2,
       { within: GHOST_MS },
-    );
+    )
     const pictures = (await shown(teacher)).filter(
-      (picture) =>
-        picture.who === CAST.willow.id && picture.test === "wall-tile",
-    );
-    assert.equal(pictures.length, 1, "the room is there once");
-    await shot(teacher, "reloaded");
-  });
+      (picture) => picture.who === CAST.willow.id && picture.test === 'wall-tile',
+    )
+    assert.equal(pictures.length, 1, 'the room is there once')
+    await shot(teacher, 'reloaded')
+  })
 
-  test("a room whose computer dies is gone from the wall within ten seconds", async () => {
+  test('a room whose computer dies is gone from the wall within ten seconds', async () => {
     // No farewell: the whole browser is killed.
-    const browser = willow.context().browser();
-    const died = Date.now();
-    await killBrowser(browser);
+    const browser = willow.context().browser()
+    const died = Date.now()
+    await killBrowser(browser)
     await eventually(
-      "one tile is left",
-      async () => (await mark(teacher, "wall-tile").count()) === 1,
+      'one tile is left',
+      async () => (await mark(teacher, 'wall-tile').count()) === 1,
       { within: GHOST_MS },
-    );
-    console.log(`the dead room left the wall after ${Date.now() - died} ms`);
-    await sees(teacher, CAST.bridge, { test: "wall-tile" });
-    await shot(teacher, "one-left");
-  });
+    )
+    console.log(`the dead room left the wall after ${Date.now() - died} ms`)
+    await sees(teacher, CAST.bridge, { test: 'wall-tile' })
+    await shot(teacher, 'one-left')
+  })
 
-  test("a room opened on a second screen replaces the first, which is told so", async () => {
-    const second = await school.roomInLesson("石桥", "bridge", {
-      name: "bridge-again",
-    });
-    await sees(second, CAST.teacher);
-    await mark(bridge, "over-replaced").waitFor();
-    await eventually(
-      "one tile",
-      async () => (await mark(teacher, "wall-tile").count()) === 1,
-      { within: GHOST_MS },
-    );
-    await shot(bridge, "replaced");
-  });
+  test('a room opened on a second screen replaces the first, which is told so', async () => {
+    const second = await school.roomInLesson('石桥', 'bridge', {
+      name: 'bridge-again',
+    })
+    await sees(second, CAST.teacher)
+    await mark(bridge, 'over-replaced').waitFor()
+    await eventually('one tile', async () => (await mark(teacher, 'wall-tile').count()) === 1, {
+      within: GHOST_MS,
+    })
+    await shot(bridge, 'replaced')
+  })
 
-  test("the teacher reloads in mid-lesson and the lesson goes on", async () => {
-    await teacher.reload();
-    await sees(teacher, CAST.bridge, { test: "wall-tile" });
-    await shot(teacher, "teacher-back");
-    assert.equal((await school.recording(teacher)).state, "recording");
-  });
-});
+  test('the teacher reloads in mid-lesson and the lesson goes on', async () => {
+    await teacher.reload()
+    await sees(teacher, CAST.bridge, { test: 'wall-tile' })
+    await shot(teacher, 'teacher-back')
+    assert.equal((await school.recording(teacher)).state, 'recording')
+  })
+})
 
 /** SIGKILL for every process of that Chromium, the one that would say goodbye first. */
 async function killBrowser(browser) {
-  const session = await browser.newBrowserCDPSession();
-  const { processInfo } = await session.send("SystemInfo.getProcessInfo");
+  const session = await browser.newBrowserCDPSession()
+  const { processInfo } = await session.send('SystemInfo.getProcessInfo')
   for (const { id } of processInfo.sort(
-    (a, b) => Number(b.type === "browser") - Number(a.type === "browser"),
+    (a, b) => Number(b.type === 'browser') - Number(a.type === 'browser'),
   )) {
     try {
-      process.kill(id, "SIGKILL");
+      process.kill(id, 'SIGKILL')
     } catch {
       /* it went with its parent */
     }

@@ -34,7 +34,8 @@ export function otherViews(tracks: RecordedTrack[]): OtherView[] {
 /** The track of a view that has a picture at that moment. */
 export function trackAt(view: OtherView, ms: number): RecordedTrack | null {
   return (
-    view.tracks.find((track) => track.from_ms <= ms && (track.to_ms == null || ms < track.to_ms)) ??
-    null
+    view.tracks.find(
+      (track) => track.from_ms <= ms && (track.to_ms === null || ms < track.to_ms),
+    ) ?? null
   )
 }
