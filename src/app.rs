@@ -1,4 +1,4 @@
-//! What every handler can reach, and how the server starts and stops.
+//! Start and stop of the server, and the wiring of its parts.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -8,44 +8,29 @@ use std::time::{Duration, Instant};
 
 use axum_server::Handle;
 use jiff::Timestamp;
-use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::signal::unix::{SignalKind, signal};
 use tongke_plane::Plane;
 
 use crate::bus::Bus;
 use crate::config::Config;
 use crate::db::{self, Db, DbError};
+use crate::http::{self, Services};
 use crate::identity::{self, Identity};
 use crate::ids::LessonId;
 use crate::jobs::Jobs;
 use crate::library::Library;
 use crate::listen::{self, ListenError};
-use crate::live::{self, Lessons};
+use crate::live::{self, Lessons, Live};
 use crate::recording::{self, Health, Recordings};
+use crate::schools::{self, Schools};
 use crate::search::{self, Search};
 use crate::storage::{self, Storage};
-use crate::timetable::{self, Interrupted};
+use crate::timetable::{self, Interrupted, Timetable};
 use crate::worker::Worker;
-use crate::{demo, http, metrics};
+use crate::{demo, metrics};
 
 /// Recordings and jobs are told to stop and get at least this long to do it.
 const AT_LEAST: Duration = Duration::from_secs(1);
-
-/// The server's parts; axum's state. Cloning shares them.
-#[derive(Clone)]
-pub struct App {
-    pub config: Arc<Config>,
-    pub db: Db,
-    pub storage: Storage,
-    pub jobs: Jobs,
-    pub identity: Identity,
-    pub metrics: PrometheusHandle,
-    pub plane: Plane,
-    pub lessons: Lessons,
-    pub recordings: Recordings,
-    pub library: Library,
-    pub search: Search,
-}
 
 /// Why the server did not start or run on.
 #[derive(Debug, thiserror::Error)]
@@ -76,57 +61,64 @@ pub enum ServeError {
     Http(io::Error),
 }
 
-impl App {
-    /// Opens everything that the configuration names.
-    pub async fn open(config: Config) -> Result<Self, ServeError> {
-        let db = Db::open(&config).await?;
-        let storage = Storage::open(&config)?;
-        let jobs = Jobs::new(
-            db.clone(),
-            config.worker.concurrent,
-            config.documents.concurrent,
-        );
-        let identity = Identity::new(&config.limits);
-        let (bus, metrics) = (Bus::default(), metrics::install());
-        let (plane, events) = tongke_plane::start(plane_config(&config))?;
-        let lessons = Lessons::start(&config, plane.clone(), events, db.clone(), bus.clone());
-        let interrupted =
-            timetable::take_up_interrupted(&db, Timestamp::now() - live::ABANDONED_AFTER).await?;
-        let recordings = open_recordings(
-            &config,
-            &db,
-            &storage,
-            &jobs,
-            &plane,
-            &lessons,
-            &interrupted,
-        )
-        .await?;
-        if config.recording.enabled {
-            recordings.listen(bus.subscribe());
-        }
-        go_on(&config, &lessons, &recordings, interrupted).await?;
-        let library = Library::start(&config, db.clone(), storage.clone(), jobs.clone());
-        let library = library.await.map_err(ServeError::Library)?;
-        library.register_jobs(&config, Worker::media(&config.worker), &jobs, &storage, &db);
-        let search = Search::open(&config, db.clone()).await?;
-        library.register_sources(&search);
-        recordings.register_source(&search);
-        let config = Arc::new(config);
-        Ok(Self {
-            config,
-            db,
-            storage,
-            jobs,
-            identity,
-            metrics,
-            plane,
-            lessons,
-            recordings,
-            library,
-            search,
-        })
+/// Opens every engine and feature that the configuration names.
+pub async fn open(config: Config) -> Result<Services, ServeError> {
+    let config = Arc::new(config);
+    let db = Db::open(&config).await?;
+    let storage = Storage::open(&config)?;
+    let jobs = Jobs::new(
+        db.clone(),
+        config.worker.concurrent,
+        config.documents.concurrent,
+    );
+    let (bus, metrics) = (Bus::default(), metrics::install());
+    let (plane, events) = tongke_plane::start(plane_config(&config))?;
+    let lessons = Lessons::start(&config, plane.clone(), events, db.clone(), bus.clone());
+    let recordings = open_recordings(&config, &db, &storage, &jobs, &plane, &lessons, &bus).await?;
+    let library = Library::start(
+        config.clone(),
+        db.clone(),
+        storage.clone(),
+        jobs.clone(),
+        &bus,
+    );
+    let library = library.await.map_err(ServeError::Library)?;
+    library.register_jobs(&config, Worker::media(&config.worker), &jobs, &storage, &db);
+    let search = Search::open(&config, db.clone()).await?;
+    let sources = [
+        identity::index_source(&db),
+        schools::index_source(&db),
+        recordings.index_source(),
+    ];
+    for (kind, source) in sources.into_iter().chain(library.index_sources()) {
+        search.register(kind, source);
     }
+    Ok(Services {
+        identity: Identity::new(config.clone(), db.clone()),
+        schools: Schools {
+            config: config.clone(),
+            db: db.clone(),
+            bus,
+        },
+        timetable: Timetable {
+            config: config.clone(),
+            db: db.clone(),
+        },
+        live: Live {
+            config: config.clone(),
+            db: db.clone(),
+            lessons,
+        },
+        config,
+        db,
+        storage,
+        jobs,
+        metrics,
+        plane,
+        recordings,
+        library,
+        search,
+    })
 }
 
 /// Lessons that were on when the server died go on, and their recordings with them: the pages are already asking for them.
@@ -150,7 +142,7 @@ async fn go_on(
     Ok(())
 }
 
-/// The recorder brings to order what a crash left, before lessons can begin and jobs run.
+/// Recovers the spool before lessons can begin and jobs run, and resumes interrupted lessons.
 async fn open_recordings(
     config: &Config,
     db: &Db,
@@ -158,16 +150,18 @@ async fn open_recordings(
     jobs: &Jobs,
     plane: &Plane,
     lessons: &Lessons,
-    interrupted: &[Interrupted],
+    bus: &Bus,
 ) -> Result<Recordings, ServeError> {
+    let interrupted =
+        timetable::take_up_interrupted(db, Timestamp::now() - live::ABANDONED_AFTER).await?;
     let source = Arc::new(plane.clone());
-    let lessons = lessons.clone();
-    let tell = Arc::new(move |lesson, health| {
+    let reporting = lessons.clone();
+    let report = Arc::new(move |lesson, health| {
         let state = match health {
             Health::On => live::protocol::RecordingState::On,
             Health::Failing => live::protocol::RecordingState::Failing,
         };
-        lessons.set_recording(lesson, state);
+        reporting.set_recording(lesson, state);
     });
     let going_on: Vec<LessonId> = interrupted
         .iter()
@@ -180,7 +174,7 @@ async fn open_recordings(
         storage.clone(),
         jobs.clone(),
         source,
-        tell,
+        report,
         &going_on,
     )
     .await?;
@@ -188,6 +182,10 @@ async fn open_recordings(
         &Worker::media(&config.worker),
         &config.server.data_dir.join("scratch"),
     );
+    if config.recording.enabled {
+        recordings.listen(bus.subscribe());
+    }
+    go_on(config, lessons, &recordings, interrupted).await?;
     Ok(recordings)
 }
 
@@ -216,17 +214,17 @@ fn plane_config(config: &Config) -> tongke_plane::Config {
 pub async fn serve(config: Config, with_demo: bool) -> Result<(), ServeError> {
     let listener = listen::bind(config.server.listen)?;
     let _lock = take_data_dir(&config).await?;
-    let app = App::open(config).await?;
-    let tls = listen::tls(&app.config).await?;
-    app.jobs.start().await?;
-    app.search.start();
-    tokio::spawn(metrics::keep_tidy(app.metrics.clone()));
+    let services = open(config).await?;
+    let tls = listen::tls(&services.config).await?;
+    services.jobs.start().await?;
+    services.search.start();
+    tokio::spawn(metrics::keep_tidy(services.metrics.clone()));
     if with_demo {
-        demo::start(&app).await?;
+        demo::start(&services).await?;
     } else {
-        invite_administrator(&app).await?;
+        invite_administrator(&services).await?;
     }
-    run(app, listener, tls).await
+    run(services, listener, tls).await
 }
 
 /// A server that was killed may leave a child that is about to become a job's program, and holds what its parent held until it is.
@@ -264,35 +262,39 @@ fn create_private_dir(path: &std::path::Path) -> io::Result<()> {
 }
 
 /// With nobody to run the house yet, prints the link that makes the first administrator.
-async fn invite_administrator(app: &App) -> Result<(), ServeError> {
-    if identity::administrator_exists(&app.db).await? {
+async fn invite_administrator(services: &Services) -> Result<(), ServeError> {
+    if identity::administrator_exists(&services.db).await? {
         return Ok(());
     }
-    let token = identity::fresh_link(&app.db, Timestamp::now()).await?;
+    let token = identity::fresh_link(&services.db, Timestamp::now()).await?;
     println!("还没有管理员。请在 24 小时内打开此链接创建管理员（仅可使用一次）：");
     println!("No administrator yet. Open this link within 24 hours to create one (it works once):");
-    println!("    {}/setup/{token}", app.config.public_url());
+    println!("    {}/setup/{token}", services.config.public_url());
     Ok(())
 }
 
-async fn run(app: App, listener: TcpListener, tls: Option<listen::Tls>) -> Result<(), ServeError> {
-    let limit = Duration::from_secs(app.config.server.shutdown_seconds);
+async fn run(
+    services: Services,
+    listener: TcpListener,
+    tls: Option<listen::Tls>,
+) -> Result<(), ServeError> {
+    let limit = Duration::from_secs(services.config.server.shutdown_seconds);
     let handle = Handle::new();
-    let stopping = tokio::spawn(stop_when_told(app.clone(), handle.clone(), limit));
-    tracing::info!(url = app.config.public_url(), "listening");
-    println!("Tongke 同课  {}", app.config.public_url());
-    let router = http::router(app.clone());
-    let served = listen::serve(&app.config, listener, tls, handle, router).await;
+    let stopping = tokio::spawn(stop_when_told(services.clone(), handle.clone(), limit));
+    tracing::info!(url = services.config.public_url(), "listening");
+    println!("Tongke 同课  {}", services.config.public_url());
+    let router = http::router(services.clone());
+    let served = listen::serve(&services.config, listener, tls, handle, router).await;
     served.map_err(ServeError::Http)?;
     // The accept loop ended because it was told to; what finishes lessons and jobs ends within its own limit.
     let _ = stopping.await;
-    app.db.close().await;
+    services.db.close().await;
     tracing::info!("stopped");
     Ok(())
 }
 
 /// On SIGTERM or SIGINT: no new requests, lessons end, recordings and jobs finish, all within the limit. A second signal ends at once.
-async fn stop_when_told(app: App, handle: Handle<SocketAddr>, limit: Duration) {
+async fn stop_when_told(services: Services, handle: Handle<SocketAddr>, limit: Duration) {
     told_to_stop().await;
     tracing::info!(
         limit_seconds = limit.as_secs(),
@@ -306,23 +308,27 @@ async fn stop_when_told(app: App, handle: Handle<SocketAddr>, limit: Duration) {
     let began = Instant::now();
     handle.graceful_shutdown(Some(limit));
     // The recordings are finished by what hears of the end on the bus.
-    if tokio::time::timeout(limit, app.lessons.shutdown())
+    if tokio::time::timeout(limit, services.live.lessons.shutdown())
         .await
         .is_err()
     {
         tracing::warn!("some lessons did not end in time");
     }
-    app.library
+    services
+        .library
         .stop(limit.saturating_sub(began.elapsed()).max(AT_LEAST))
         .await;
-    app.recordings
+    services
+        .recordings
         .stop(limit.saturating_sub(began.elapsed()).max(AT_LEAST))
         .await;
     // A job that is stopped runs again at the next start, so it gets what is left.
-    app.jobs
+    services
+        .jobs
         .stop(limit.saturating_sub(began.elapsed()).max(AT_LEAST))
         .await;
-    app.search
+    services
+        .search
         .stop(limit.saturating_sub(began.elapsed()).max(AT_LEAST))
         .await;
     handle.shutdown();

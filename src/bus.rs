@@ -3,11 +3,14 @@
 //! A subscriber's queue is unbounded on purpose: a lesson makes a few events a second, each of them must reach the recorder,
 //! and the recorder only enqueues work. Media never travels here.
 
-use crate::ids::LessonId;
-use std::sync::{Arc, Mutex};
+use crate::db::DbError;
+use crate::ids::{LessonId, SchoolId};
+use std::sync::{Arc, Mutex, RwLock};
 
+use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use serde::Serialize;
+use sqlx::AnyConnection;
 use tokio::sync::mpsc;
 use tongke_plane::ids::TrackId;
 use utoipa::ToSchema;
@@ -81,10 +84,21 @@ pub struct TimelineEvent {
     pub body: serde_json::Value,
 }
 
+/// Receives changes of schools inside the transaction that makes them: both happen or neither.
+pub trait SchoolSubscriber: Send + Sync {
+    /// A school left its community or joined another.
+    fn school_moved<'c>(
+        &'c self,
+        connection: &'c mut AnyConnection,
+        school: SchoolId,
+    ) -> BoxFuture<'c, Result<(), DbError>>;
+}
+
 /// The in-process event bus. Cloning shares it.
 #[derive(Clone, Default)]
 pub struct Bus {
     subscribers: Arc<Mutex<Vec<mpsc::UnboundedSender<LessonEvent>>>>,
+    school_subscribers: Arc<RwLock<Vec<Arc<dyn SchoolSubscriber>>>>,
 }
 
 impl Bus {
@@ -105,5 +119,31 @@ impl Bus {
             .lock()
             .expect("no holder of this lock can panic");
         subscribers.retain(|subscriber| subscriber.send(event.clone()).is_ok());
+    }
+
+    /// Adds a subscriber to changes of schools. Called while the server starts.
+    pub fn subscribe_to_schools(&self, subscriber: Arc<dyn SchoolSubscriber>) {
+        let mut subscribers = self
+            .school_subscribers
+            .write()
+            .expect("no holder of this lock can panic");
+        subscribers.push(subscriber);
+    }
+
+    /// Calls every subscriber in the publisher's transaction; the first error ends it.
+    pub async fn school_moved(
+        &self,
+        connection: &mut AnyConnection,
+        school: SchoolId,
+    ) -> Result<(), DbError> {
+        let subscribers = self
+            .school_subscribers
+            .read()
+            .expect("no holder of this lock can panic")
+            .clone();
+        for subscriber in subscribers {
+            subscriber.school_moved(connection, school).await?;
+        }
+        Ok(())
     }
 }

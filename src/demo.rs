@@ -16,8 +16,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::app::App;
 use crate::error::Error;
+use crate::http::Services;
 
 /// How often it is checked that a lesson is running.
 const CHECK_EVERY: Duration = Duration::from_secs(60);
@@ -70,23 +70,23 @@ pub struct Lesson {
 }
 
 /// Sets the house up, or takes it up again, and keeps a lesson running by the clock.
-pub async fn start(app: &App) -> Result<(), DemoError> {
-    let path = app.config.server.data_dir.join("demo.json");
+pub async fn start(services: &Services) -> Result<(), DemoError> {
+    let path = services.config.server.data_dir.join("demo.json");
     let before = read(&path);
-    if before.is_none() && house::is_inhabited(app).await? {
+    if before.is_none() && house::is_inhabited(services).await? {
         return Err(DemoError::RealHouse);
     }
-    let house = house::set_up(app, before.unwrap_or_default()).await?;
-    shelf::fill(app, &house).await?;
+    let house = house::set_up(services, before.unwrap_or_default()).await?;
+    shelf::fill(services, &house).await?;
     let mut handout = house.handout.clone();
-    handout.lesson = lessons::plan_today(app, &house, Timestamp::now()).await?;
+    handout.lesson = lessons::plan_today(services, &house, Timestamp::now()).await?;
     write(&path, &handout)?;
     print(&handout);
-    let app = app.clone();
+    let services = services.clone();
     tokio::spawn(async move {
         loop {
             tokio::time::sleep(CHECK_EVERY).await;
-            match lessons::plan_today(&app, &house, Timestamp::now()).await {
+            match lessons::plan_today(&services, &house, Timestamp::now()).await {
                 Ok(lesson) if lesson.id == handout.lesson.id => {}
                 Ok(lesson) => {
                     handout.lesson = lesson;

@@ -7,11 +7,15 @@ mod layers;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
+
 use axum::extract::DefaultBodyLimit;
 use axum::http::header::CONTENT_TYPE;
 use axum::routing::get;
 use axum::{Router, middleware};
 use bytes::Bytes;
+use metrics_exporter_prometheus::PrometheusHandle;
+use tongke_plane::Plane;
 use tower::ServiceBuilder;
 use tower_http::CompressionLevel;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -20,8 +24,36 @@ use tower_http::compression::predicate::{DefaultPredicate, NotForContentType, Pr
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
-use crate::app::App;
+use crate::config::Config;
+use crate::db::Db;
+use crate::identity::Identity;
+use crate::jobs::Jobs;
+use crate::library::Library;
+use crate::live::Live;
+use crate::recording::Recordings;
+use crate::schools::Schools;
+use crate::search::Search;
+use crate::storage::Storage;
+use crate::timetable::Timetable;
 use crate::{assets, identity, library, live, recording, schools, search, timetable};
+
+/// State of every feature, and of the routes that belong to none. Cloning shares it.
+#[derive(Clone)]
+pub struct Services {
+    pub config: Arc<Config>,
+    pub db: Db,
+    pub storage: Storage,
+    pub jobs: Jobs,
+    pub metrics: PrometheusHandle,
+    pub plane: Plane,
+    pub identity: Identity,
+    pub schools: Schools,
+    pub timetable: Timetable,
+    pub live: Live,
+    pub recordings: Recordings,
+    pub library: Library,
+    pub search: Search,
+}
 
 #[derive(OpenApi)]
 #[openapi(info(
@@ -30,23 +62,23 @@ use crate::{assets, identity, library, live, recording, schools, search, timetab
 ))]
 struct Api;
 
-/// Every route with its description.
-fn routes() -> OpenApiRouter<App> {
+/// Every route with its description. A feature's handlers get the state of that feature only.
+fn routes(services: &Services) -> OpenApiRouter {
     OpenApiRouter::with_openapi(Api::openapi())
-        .merge(health::routes())
-        .merge(identity::routes())
-        .merge(schools::routes())
-        .merge(timetable::routes())
-        .merge(recording::routes())
-        .merge(library::routes())
-        .merge(search::routes())
-        .merge(jobs::routes())
-        .merge(live::routes())
+        .merge(health::routes().with_state(services.clone()))
+        .merge(jobs::routes().with_state(services.clone()))
+        .merge(identity::routes().with_state(services.identity.clone()))
+        .merge(schools::routes().with_state(services.schools.clone()))
+        .merge(timetable::routes().with_state(services.timetable.clone()))
+        .merge(recording::routes().with_state(services.recordings.clone()))
+        .merge(library::routes().with_state(services.library.clone()))
+        .merge(search::routes().with_state(services.search.clone()))
+        .merge(live::routes().with_state(services.live.clone()))
 }
 
 /// The whole HTTP service.
-pub fn router(app: App) -> Router {
-    let (router, api) = routes().split_for_parts();
+pub fn router(services: Services) -> Router {
+    let (router, api) = routes(&services).split_for_parts();
     let api = Bytes::from(api.to_json().expect("the description is plain data"));
     // Media is compressed already; gzip would only cost time.
     let compressible = DefaultPredicate::new()
@@ -60,11 +92,20 @@ pub fn router(app: App) -> Router {
                 .quality(CompressionLevel::Fastest)
                 .compress_when(compressible),
         )
-        .layer(middleware::from_fn_with_state(app.clone(), layers::observe))
+        .layer(middleware::from_fn_with_state(
+            services.clone(),
+            layers::observe,
+        ))
         .layer(CatchPanicLayer::custom(layers::panicked))
-        .layer(middleware::from_fn_with_state(app.clone(), layers::bound))
-        .layer(middleware::from_fn_with_state(app.clone(), layers::enforce))
-        .layer(DefaultBodyLimit::max(app.config.limits.body_bytes));
+        .layer(middleware::from_fn_with_state(
+            services.clone(),
+            layers::bound,
+        ))
+        .layer(middleware::from_fn_with_state(
+            services.clone(),
+            layers::enforce,
+        ))
+        .layer(DefaultBodyLimit::max(services.config.limits.body_bytes));
     router
         .route(
             "/api/openapi.json",
@@ -72,5 +113,4 @@ pub fn router(app: App) -> Router {
         )
         .fallback(assets::serve)
         .layer(around)
-        .with_state(app)
 }

@@ -255,6 +255,15 @@ impl Jobs {
             .await
     }
 
+    /// Deletes the row of a job whose subject no longer exists.
+    pub async fn remove(&self, key: &str) -> Result<(), DbError> {
+        sqlx::query("DELETE FROM jobs WHERE key = $1")
+            .bind(key)
+            .execute(self.inner.db.pool())
+            .await
+            .map(drop)
+    }
+
     /// Ends the job unless it has ended already; a running handler is told.
     pub async fn cancel(&self, id: JobId) -> Result<(), DbError> {
         sqlx::query(

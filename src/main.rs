@@ -23,6 +23,7 @@ mod extract;
 mod http;
 mod identity;
 mod ids;
+mod index_queue;
 mod jobs;
 mod library;
 mod listen;

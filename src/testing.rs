@@ -16,16 +16,17 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tower::ServiceExt;
 
-use crate::app::App;
+use crate::app;
 use crate::config::{Config, Media};
 use crate::db::{Db, sqlite_url};
+use crate::http::Services;
 use crate::identity::{NewPerson, Role, add_person};
 use crate::ids::{ClassroomId, PersonId, SchoolId};
 use crate::schools::{self, NewClassroom, NewSchool, SchoolRole};
 
 /// The server's parts with a data directory of their own.
 pub struct House {
-    pub app: App,
+    pub services: Services,
     pub school: SchoolId,
     pub router: Router,
     folder: TempDir,
@@ -66,17 +67,20 @@ pub async fn house_with(change: impl FnOnce(&mut Config)) -> House {
     };
     config.database.url = sqlite_url(&folder.path().join("test.db"));
     change(&mut config);
-    let app = App::open(config).await.expect("opens");
+    let services = app::open(config).await.expect("opens");
     let new = NewSchool {
         community_id: None,
         name: "实验小学".into(),
         role: SchoolRole::Core,
         membership: None,
     };
-    let school = schools::add_school(&app.db, new).await.expect("added").id;
+    let school = schools::add_school(&services.db, new)
+        .await
+        .expect("added")
+        .id;
     House {
-        router: crate::http::router(app.clone()),
-        app,
+        router: crate::http::router(services.clone()),
+        services,
         school,
         folder,
     }
@@ -114,7 +118,7 @@ impl House {
             login: login.into(),
             role,
         };
-        add_person(&self.app, new, PASSWORD.into())
+        add_person(&self.services.identity, new, PASSWORD.into())
             .await
             .expect("added")
     }
@@ -124,7 +128,7 @@ impl House {
             school_id: self.school,
             name: name.into(),
         };
-        schools::add_classroom(&self.app.db, new)
+        schools::add_classroom(&self.services.db, new)
             .await
             .expect("added")
     }
@@ -155,7 +159,9 @@ impl House {
     /// A classroom's device that showed its pass.
     pub async fn device(&self, name: &str) -> (Page, ClassroomId) {
         let id = self.classroom(name).await;
-        let pass = schools::new_pass(&self.app.db, id).await.expect("made");
+        let pass = schools::new_pass(&self.services.db, id)
+            .await
+            .expect("made");
         let mut page = self.page();
         let (status, body) = page
             .post("/api/session/pass", serde_json::json!({ "pass": pass }))

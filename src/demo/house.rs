@@ -1,8 +1,8 @@
 //! The demonstration's schools, people and rooms. Names are as in a real county; the people are invented.
 
-use crate::app::App;
 use crate::db::DbError;
 use crate::error::Result;
+use crate::http::Services;
 use crate::identity::{self, NewPerson, Role, secret};
 use crate::ids::{ClassroomId, PersonId, SchoolId};
 use crate::schools::{self, Membership, NewClassroom, NewCommunity, NewSchool, SchoolRole};
@@ -78,17 +78,17 @@ const SERIES: [(&str, &str, i8, usize, usize); 3] = [
 ];
 
 /// Whether anybody lives here already.
-pub async fn is_inhabited(app: &App) -> Result<bool, DbError> {
+pub async fn is_inhabited(services: &Services) -> Result<bool, DbError> {
     let found: Option<(i64,)> = sqlx::query_as("SELECT CAST(1 AS BIGINT) FROM people LIMIT 1")
-        .fetch_optional(app.db.pool())
+        .fetch_optional(services.db.pool())
         .await?;
     Ok(found.is_some())
 }
 
 /// Makes what is missing, and gives a password or pass anew to those whose secret `before` does not know.
-pub async fn set_up(app: &App, before: Handout) -> Result<House, DemoError> {
-    let base_url = app.config.public_url();
-    let schools = set_up_schools(app).await?;
+pub async fn set_up(services: &Services, before: Handout) -> Result<House, DemoError> {
+    let base_url = services.config.public_url();
+    let schools = set_up_schools(services).await?;
     let mut handout = Handout {
         base_url: base_url.clone(),
         ..Handout::default()
@@ -106,7 +106,7 @@ pub async fn set_up(app: &App, before: Handout) -> Result<House, DemoError> {
             login: login.into(),
             role,
         };
-        let (id, password) = person(app, new, known).await?;
+        let (id, password) = person(services, new, known).await?;
         people.push(id);
         handout.people.push(SignIn {
             name: name.into(),
@@ -122,7 +122,7 @@ pub async fn set_up(app: &App, before: Handout) -> Result<House, DemoError> {
             .iter()
             .find(|room| room.name == name)
             .and_then(|room| room.url.rsplit('/').next());
-        let (id, pass) = room(app, name, schools[school], known).await?;
+        let (id, pass) = room(services, name, schools[school], known).await?;
         rooms.push(id);
         handout.rooms.push(Room {
             name: name.into(),
@@ -135,14 +135,14 @@ pub async fn set_up(app: &App, before: Handout) -> Result<House, DemoError> {
         assistant: people[2],
         rooms: [rooms[0], rooms[1], rooms[2]],
     };
-    set_up_timetable(app, &house).await?;
+    set_up_timetable(services, &house).await?;
     Ok(house)
 }
 
-async fn set_up_schools(app: &App) -> Result<Vec<SchoolId>> {
+async fn set_up_schools(services: &Services) -> Result<Vec<SchoolId>> {
     let present: Vec<(SchoolId, String)> =
         sqlx::query_as("SELECT id, name FROM schools WHERE removed_at IS NULL")
-            .fetch_all(app.db.pool())
+            .fetch_all(services.db.pool())
             .await?;
     let found = |name: &str| present.iter().find(|(_, n)| n == name).map(|(id, _)| *id);
     let mut community = None;
@@ -157,7 +157,7 @@ async fn set_up_schools(app: &App) -> Result<Vec<SchoolId>> {
                 name: "清河县第一实验小学教育共同体".into(),
                 county: "清河县".into(),
             };
-            community = Some(schools::add_community(&app.db, new).await?.id);
+            community = Some(schools::add_community(&services.db, new).await?.id);
         }
         let new = NewSchool {
             community_id: community,
@@ -165,26 +165,30 @@ async fn set_up_schools(app: &App) -> Result<Vec<SchoolId>> {
             role,
             membership,
         };
-        ids.push(schools::add_school(&app.db, new).await?.id);
+        ids.push(schools::add_school(&services.db, new).await?.id);
     }
     Ok(ids)
 }
 
-async fn person(app: &App, new: NewPerson, known: Option<String>) -> Result<(PersonId, String)> {
+async fn person(
+    services: &Services,
+    new: NewPerson,
+    known: Option<String>,
+) -> Result<(PersonId, String)> {
     let present: Option<(PersonId, String)> =
         sqlx::query_as("SELECT id, password_hash FROM people WHERE login = $1")
             .bind(&new.login)
-            .fetch_optional(app.db.pool())
+            .fetch_optional(services.db.pool())
             .await?;
     let Some((id, hash)) = present else {
         let password = secret::password();
         return Ok((
-            identity::add_person(app, new, password.clone()).await?,
+            identity::add_person(&services.identity, new, password.clone()).await?,
             password,
         ));
     };
     if let Some(known) = known
-        && app
+        && services
             .identity
             .hasher
             .verify(known.clone(), Some(hash))
@@ -193,17 +197,17 @@ async fn person(app: &App, new: NewPerson, known: Option<String>) -> Result<(Per
         return Ok((id, known));
     }
     let password = secret::password();
-    let hash = app.identity.hasher.hash(password.clone()).await?;
+    let hash = services.identity.hasher.hash(password.clone()).await?;
     sqlx::query("UPDATE people SET password_hash = $2 WHERE id = $1")
         .bind(id)
         .bind(hash)
-        .execute(app.db.pool())
+        .execute(services.db.pool())
         .await?;
     Ok((id, password))
 }
 
 async fn room(
-    app: &App,
+    services: &Services,
     name: &str,
     school: SchoolId,
     known: Option<&str>,
@@ -213,13 +217,13 @@ async fn room(
     )
     .bind(name)
     .bind(school)
-    .fetch_optional(app.db.pool())
+    .fetch_optional(services.db.pool())
     .await?;
     let id = match present {
         Some((id,)) => id,
         None => {
             schools::add_classroom(
-                &app.db,
+                &services.db,
                 NewClassroom {
                     school_id: school,
                     name: name.into(),
@@ -229,22 +233,22 @@ async fn room(
         }
     };
     if let Some(pass) = known
-        && schools::classroom_of_pass(&app.db, pass).await? == Some(id)
+        && identity::session::classroom_of_pass(&services.db, pass).await? == Some(id)
     {
         return Ok((id, pass.to_owned()));
     }
-    Ok((id, schools::new_pass(&app.db, id).await?))
+    Ok((id, schools::new_pass(&services.db, id).await?))
 }
 
 /// A term around today, the periods of the day and a few series, unless there is a term already.
-async fn set_up_timetable(app: &App, house: &House) -> Result<()> {
+async fn set_up_timetable(services: &Services, house: &House) -> Result<()> {
     let present: Option<(String,)> = sqlx::query_as("SELECT id FROM terms LIMIT 1")
-        .fetch_optional(app.db.pool())
+        .fetch_optional(services.db.pool())
         .await?;
     if present.is_some() {
         return Ok(());
     }
-    let zone = app.config.time_zone();
+    let zone = services.config.time_zone();
     let today = timetable::today(&zone, jiff::Timestamp::now());
     let day = |days: i64| {
         today
@@ -256,7 +260,7 @@ async fn set_up_timetable(app: &App, house: &House) -> Result<()> {
         starts_on: day(-60),
         ends_on: day(60),
     };
-    let term = timetable::insert_term(&app.db, term).await?;
+    let term = timetable::insert_term(&services.db, term).await?;
     let mut periods = Vec::new();
     for (name, starts, ends) in PERIODS {
         let form = PeriodForm {
@@ -264,7 +268,7 @@ async fn set_up_timetable(app: &App, house: &House) -> Result<()> {
             starts: starts.into(),
             ends: ends.into(),
         };
-        periods.push(timetable::insert_period(&app.db, form).await?.id);
+        periods.push(timetable::insert_period(&services.db, form).await?.id);
     }
     for (name, subject, weekday, period, lead) in SERIES {
         let series = AddSeries {
@@ -279,7 +283,7 @@ async fn set_up_timetable(app: &App, house: &House) -> Result<()> {
             lead_classroom_id: Some(house.rooms[0]),
             classroom_ids: house.rooms[1..].to_vec(),
         };
-        timetable::insert_series(&app.db, series, &zone).await?;
+        timetable::insert_series(&services.db, series, &zone).await?;
     }
     Ok(())
 }

@@ -2,9 +2,9 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::app::App;
 use crate::db::millis;
 use crate::error::{Error, Result};
+use crate::http::Services;
 use crate::ids::LessonId;
 use crate::timetable::{self, Cast, NewLesson};
 
@@ -26,11 +26,11 @@ const AROUND: [(&str, &str, usize); 5] = [
 ];
 
 /// Makes sure that a lesson which is not over runs now, and says which.
-pub async fn plan_today(app: &App, house: &House, now: Timestamp) -> Result<Lesson> {
-    if let Some(lesson) = running(app, house, now).await? {
+pub async fn plan_today(services: &Services, house: &House, now: Timestamp) -> Result<Lesson> {
+    if let Some(lesson) = running(services, house, now).await? {
         return Ok(lesson);
     }
-    let zone = app.config.time_zone();
+    let zone = services.config.time_zone();
     let day = timetable::today(&zone, now);
     let (from, to) = timetable::day_bounds(&zone, day)
         .ok_or_else(|| Error::internal("the clock is out of range"))?;
@@ -39,7 +39,7 @@ pub async fn plan_today(app: &App, house: &House, now: Timestamp) -> Result<Less
     )
     .bind(millis(from))
     .bind(millis(to))
-    .execute(app.db.pool())
+    .execute(services.db.pool())
     .await?;
     let mut around = AROUND.into_iter();
     let mut current = None;
@@ -51,7 +51,8 @@ pub async fn plan_today(app: &App, house: &House, now: Timestamp) -> Result<Less
             around.next().expect("six periods, one of them now")
         };
         let id =
-            timetable::add_lesson(&app.db, lesson(house, what, place, starts_at, ends_at)).await?;
+            timetable::add_lesson(&services.db, lesson(house, what, place, starts_at, ends_at))
+                .await?;
         if runs {
             current = Some(Lesson {
                 id: id.to_string(),
@@ -62,13 +63,13 @@ pub async fn plan_today(app: &App, house: &House, now: Timestamp) -> Result<Less
     current.ok_or_else(|| Error::internal("one of the periods is now"))
 }
 
-async fn running(app: &App, house: &House, now: Timestamp) -> Result<Option<Lesson>> {
+async fn running(services: &Services, house: &House, now: Timestamp) -> Result<Option<Lesson>> {
     let row: Option<(LessonId, String)> = sqlx::query_as(
         "SELECT id, title FROM lessons WHERE lead_id = $1 AND phase <> 'ended' AND starts_at <= $2 AND ends_at > $2 ORDER BY id",
     )
     .bind(house.leads[NOW.2])
     .bind(millis(now))
-    .fetch_optional(app.db.pool())
+    .fetch_optional(services.db.pool())
     .await?;
     Ok(row.map(|(id, title)| Lesson {
         id: id.to_string(),

@@ -1,7 +1,7 @@
 //! The demonstration's shelf: a few lesson plans, exercises and a deck, written for it.
 
-use crate::app::App;
 use crate::error::Result;
+use crate::http::Services;
 use crate::ids::PersonId;
 use crate::library::{Description, ResourceKind, Visibility};
 
@@ -68,14 +68,14 @@ const SHEETS: [Sheet; 5] = [
 ];
 
 /// Fills the shelf unless somebody of the demonstration shared something before.
-pub async fn fill(app: &App, house: &House) -> Result<()> {
+pub async fn fill(services: &Services, house: &House) -> Result<()> {
     let people = [house.leads[0], house.leads[1], house.assistant];
-    if has_something(app, &people).await? {
+    if has_something(services, &people).await? {
         return Ok(());
     }
     for (name, kind, subject, unit, person, visibility, text) in SHEETS {
         put(
-            app,
+            services,
             people[person],
             (name, kind, subject, unit),
             visibility,
@@ -89,11 +89,11 @@ pub async fn fill(app: &App, house: &House) -> Result<()> {
         "语文",
         "第六单元",
     );
-    put(app, people[0], about, Visibility::County, deck::odp()?).await
+    put(services, people[0], about, Visibility::County, deck::odp()?).await
 }
 
 async fn put(
-    app: &App,
+    services: &Services,
     person: PersonId,
     (name, kind, subject, unit): (&str, ResourceKind, &str, &str),
     visibility: Visibility,
@@ -112,15 +112,16 @@ async fn put(
         source: Some("演示数据".into()),
         ..Description::default()
     };
-    app.library
+    services
+        .library
         .put(person, name, content, visibility, description)
         .await?;
     Ok(())
 }
 
-async fn has_something(app: &App, people: &[PersonId]) -> Result<bool> {
+async fn has_something(services: &Services, people: &[PersonId]) -> Result<bool> {
     for person in people {
-        if app.library.shares_something(*person).await? {
+        if services.library.shares_something(*person).await? {
             return Ok(true);
         }
     }

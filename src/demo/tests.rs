@@ -3,22 +3,23 @@
 use super::*;
 use crate::testing::house_on_sqlite;
 
-fn handout(app: &App) -> Handout {
-    read(&app.config.server.data_dir.join("demo.json")).expect("written")
+fn handout(services: &Services) -> Handout {
+    read(&services.config.server.data_dir.join("demo.json")).expect("written")
 }
 
 #[tokio::test]
 async fn the_demonstration_is_the_same_after_a_restart() {
     let house = house_on_sqlite().await;
-    start(&house.app).await.expect("set up");
-    let first = handout(&house.app);
+    start(&house.services).await.expect("set up");
+    let first = handout(&house.services);
     assert_eq!((first.people.len(), first.rooms.len()), (5, 3));
     let mode = std::os::unix::fs::MetadataExt::mode(
-        &std::fs::metadata(house.app.config.server.data_dir.join("demo.json")).expect("written"),
+        &std::fs::metadata(house.services.config.server.data_dir.join("demo.json"))
+            .expect("written"),
     );
     assert_eq!(mode & 0o777, 0o600);
-    start(&house.app).await.expect("taken up");
-    let second = handout(&house.app);
+    start(&house.services).await.expect("taken up");
+    let second = handout(&house.services);
     assert_eq!(
         second.lesson.id, first.lesson.id,
         "the lesson that runs is kept"
@@ -65,20 +66,20 @@ async fn the_demonstration_is_the_same_after_a_restart() {
 #[tokio::test]
 async fn on_another_day_there_are_that_days_lessons() {
     let house = house_on_sqlite().await;
-    let demo = house::set_up(&house.app, Handout::default())
+    let demo = house::set_up(&house.services, Handout::default())
         .await
         .expect("set up");
     let now = Timestamp::now();
-    let today = lessons::plan_today(&house.app, &demo, now)
+    let today = lessons::plan_today(&house.services, &demo, now)
         .await
         .expect("planned");
     let later = now + jiff::SignedDuration::from_hours(24);
-    let tomorrow = lessons::plan_today(&house.app, &demo, later)
+    let tomorrow = lessons::plan_today(&house.services, &demo, later)
         .await
         .expect("planned");
     assert_ne!(today.id, tomorrow.id);
     assert_eq!(
-        lessons::plan_today(&house.app, &demo, later)
+        lessons::plan_today(&house.services, &demo, later)
             .await
             .expect("planned")
             .id,
@@ -90,5 +91,8 @@ async fn on_another_day_there_are_that_days_lessons() {
 async fn a_real_house_is_never_made_a_demonstration() {
     let house = house_on_sqlite().await;
     house.person("wang", crate::identity::Role::Teacher).await;
-    assert!(matches!(start(&house.app).await, Err(DemoError::RealHouse)));
+    assert!(matches!(
+        start(&house.services).await,
+        Err(DemoError::RealHouse)
+    ));
 }

@@ -7,12 +7,13 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::app::App;
 use crate::error::Result;
 use crate::extract::Json;
 use crate::metrics;
 
-pub fn routes() -> OpenApiRouter<App> {
+use super::Services;
+
+pub fn routes() -> OpenApiRouter<Services> {
     OpenApiRouter::new()
         .routes(routes!(alive))
         .routes(routes!(ready))
@@ -35,8 +36,8 @@ struct Ready {
 
 /// The server can give lessons: database and object store answer, and every media thread runs.
 #[utoipa::path(get, path = "/readyz", tag = "health", responses((status = 200, body = Ready), (status = 503, body = Ready)))]
-async fn ready(State(app): State<App>) -> Response {
-    let (database, storage) = tokio::join!(app.db.probe(), app.storage.probe());
+async fn ready(State(services): State<Services>) -> Response {
+    let (database, storage) = tokio::join!(services.db.probe(), services.storage.probe());
     if let Err(error) = &database {
         tracing::warn!(%error, "not ready: the database does not answer");
     }
@@ -44,7 +45,11 @@ async fn ready(State(app): State<App>) -> Response {
         tracing::warn!(%error, "not ready: the object store does not answer");
     }
     let word = |ok| if ok { "ok" } else { "unavailable" };
-    let parts = [database.is_ok(), storage.is_ok(), app.plane.is_running()];
+    let parts = [
+        database.is_ok(),
+        storage.is_ok(),
+        services.plane.is_running(),
+    ];
     let status = if parts == [true; 3] {
         StatusCode::OK
     } else {
@@ -64,8 +69,8 @@ async fn ready(State(app): State<App>) -> Response {
 
 /// Everything measured, in Prometheus' text format.
 #[utoipa::path(get, path = "/metrics", tag = "health", responses((status = 200, body = String, content_type = "text/plain")))]
-async fn measurements(State(app): State<App>) -> Result<Response> {
-    let measured = metrics::render(&app.metrics, &app.plane.stats());
+async fn measurements(State(services): State<Services>) -> Result<Response> {
+    let measured = metrics::render(&services.metrics, &services.plane.stats());
     let content_type = (
         header::CONTENT_TYPE,
         "text/plain; version=0.0.4; charset=utf-8",

@@ -4,7 +4,6 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::app::App;
 use crate::error::{Error, Result};
 use crate::extract::{Json, Path};
 use crate::identity::Actor;
@@ -12,24 +11,34 @@ use crate::ids::JobId;
 use crate::jobs::Job;
 use crate::timetable::{LessonRole, role_in};
 
-pub fn routes() -> OpenApiRouter<App> {
+use super::Services;
+
+pub fn routes() -> OpenApiRouter<Services> {
     OpenApiRouter::new().routes(routes!(one, cancel))
 }
 
 /// A job.
 #[utoipa::path(get, path = "/api/jobs/{id}", tag = "jobs", params(("id" = JobId, Path)), responses((status = 200, body = Job), (status = 404, body = crate::error::Body)))]
-async fn one(State(app): State<App>, actor: Actor, Path(id): Path<JobId>) -> Result<Json<Job>> {
-    find(&app, &actor, id).await.map(|(job, _)| Json(job))
+async fn one(
+    State(services): State<Services>,
+    actor: Actor,
+    Path(id): Path<JobId>,
+) -> Result<Json<Job>> {
+    find(&services, &actor, id).await.map(|(job, _)| Json(job))
 }
 
 /// Cancels a job: for the lesson's lead, for the person whose it is, and for administrators.
 #[utoipa::path(delete, path = "/api/jobs/{id}", tag = "jobs", params(("id" = JobId, Path)), responses((status = 204), (status = 403, body = crate::error::Body), (status = 404, body = crate::error::Body)))]
-async fn cancel(State(app): State<App>, actor: Actor, Path(id): Path<JobId>) -> Result<StatusCode> {
-    let (job, may) = find(&app, &actor, id).await?;
+async fn cancel(
+    State(services): State<Services>,
+    actor: Actor,
+    Path(id): Path<JobId>,
+) -> Result<StatusCode> {
+    let (job, may) = find(&services, &actor, id).await?;
     if may != May::Cancel {
         return Err(Error::forbidden());
     }
-    app.jobs.cancel(job.id).await?;
+    services.jobs.cancel(job.id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -40,14 +49,14 @@ enum May {
     Cancel,
 }
 
-async fn find(app: &App, actor: &Actor, id: JobId) -> Result<(Job, May)> {
+async fn find(services: &Services, actor: &Actor, id: JobId) -> Result<(Job, May)> {
     let missing = || Error::not_found("没有找到这个任务。", "There is no such job.");
-    let job = app.jobs.get(id).await?.ok_or_else(missing)?;
+    let job = services.jobs.get(id).await?.ok_or_else(missing)?;
     if actor.is_administrator() || job.person_id.is_some_and(|person| person.0 == actor.id()) {
         return Ok((job, May::Cancel));
     }
     let role = match job.lesson_id {
-        Some(lesson) => role_in(&app.db, lesson, actor).await?,
+        Some(lesson) => role_in(&services.db, lesson, actor).await?,
         None => LessonRole::None,
     };
     match role {

@@ -10,12 +10,12 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use tracing::Instrument;
 
-use crate::app::App;
 use crate::config::TlsMode;
 use crate::error::{Error, Language, Result, Text};
 use crate::extract::{Client, now};
 use crate::identity::session;
 
+use super::Services;
 use super::access::{self, Access};
 
 /// The page runs its own scripts only; hls.js plays from `blob:`; nobody may frame it.
@@ -45,7 +45,7 @@ const STRICT_TRANSPORT: HeaderValue = HeaderValue::from_static("max-age=15552000
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Outermost: names the request, times it, tells its errors once and in the reader's language.
-pub async fn observe(State(app): State<App>, request: Request, next: Next) -> Response {
+pub async fn observe(State(services): State<Services>, request: Request, next: Next) -> Response {
     // A path may hold a pass or a token; its pattern does not.
     let path = request
         .extensions()
@@ -74,7 +74,7 @@ pub async fn observe(State(app): State<App>, request: Request, next: Next) -> Re
             .entry(name)
             .or_insert(HeaderValue::from_static(value));
     }
-    if app.config.tls.mode == TlsMode::Files {
+    if services.config.tls.mode == TlsMode::Files {
         headers.insert(header::STRICT_TRANSPORT_SECURITY, STRICT_TRANSPORT);
     }
     headers.insert(
@@ -124,12 +124,12 @@ fn record(method: &Method, path: String, response: &Response, took: Duration) {
 const AS_LONG_AS_IT_TAKES: [&str; 2] = ["/api/uploads", "/api/uploads/{id}"];
 
 /// An answer must begin within the limit; a body may stream for longer.
-pub async fn bound(State(app): State<App>, request: Request, next: Next) -> Response {
+pub async fn bound(State(services): State<Services>, request: Request, next: Next) -> Response {
     let path = request.extensions().get::<MatchedPath>();
     if path.is_some_and(|path| AS_LONG_AS_IT_TAKES.contains(&path.as_str())) {
         return next.run(request).await;
     }
-    let limit = Duration::from_secs(app.config.limits.request_seconds);
+    let limit = Duration::from_secs(services.config.limits.request_seconds);
     match tokio::time::timeout(limit, next.run(request)).await {
         Ok(response) => response,
         Err(_) => Error::Unavailable(Text::new(
@@ -146,36 +146,44 @@ pub fn panicked(_: Box<dyn std::any::Any + Send>) -> axum::http::Response<Body> 
 }
 
 /// Innermost: finds out who calls and whether they may.
-pub async fn enforce(State(app): State<App>, mut request: Request, next: Next) -> Response {
+pub async fn enforce(
+    State(services): State<Services>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let Some(path) = request.extensions().get::<MatchedPath>().cloned() else {
         return next.run(request).await;
     };
-    match admit(&app, &mut request, path.as_str()).await {
+    match admit(&services, &mut request, path.as_str()).await {
         Ok(()) => next.run(request).await,
         Err(error) => error.into_response(),
     }
 }
 
-async fn admit(app: &App, request: &mut Request, path: &str) -> Result<()> {
+async fn admit(services: &Services, request: &mut Request, path: &str) -> Result<()> {
     let access = access::rule(request.method(), path)?;
     let peer = request
         .extensions()
         .get::<axum::extract::ConnectInfo<std::net::SocketAddr>>()
         .map(|info| info.0);
-    let client = Client::of(peer, request.headers(), &app.config.server.trusted_proxies);
+    let client = Client::of(
+        peer,
+        request.headers(),
+        &services.config.server.trusted_proxies,
+    );
     request.extensions_mut().insert(client);
     if access == Access::Bearer {
         return Ok(());
     }
-    check_origin(app, request)?;
+    check_origin(services, request)?;
     let token = session::token_of(request.headers()).map(str::to_owned);
     let actor = match token {
-        Some(token) => session::find(&app.db, &token, now()).await?,
+        Some(token) => session::find(&services.db, &token, now()).await?,
         None => None,
     };
     access.check(actor.as_ref())?;
     if access == Access::Scraper
-        && !app.config.server.metrics_from.contains(&client.0)
+        && !services.config.server.metrics_from.contains(&client.0)
         && !actor
             .as_ref()
             .is_some_and(crate::identity::Actor::is_administrator)
@@ -190,7 +198,7 @@ async fn admit(app: &App, request: &mut Request, path: &str) -> Result<()> {
 
 /// A page of another site may not act with our visitor's cookie: what changes something, or opens a WebSocket, comes from our own pages.
 /// Programs send no Origin, and no browser lets a page leave it out.
-fn check_origin(app: &App, request: &Request) -> Result<()> {
+fn check_origin(services: &Services, request: &Request) -> Result<()> {
     let headers = request.headers();
     let reads = matches!(
         *request.method(),
@@ -203,7 +211,7 @@ fn check_origin(app: &App, request: &Request) -> Result<()> {
         return Ok(());
     };
     let origin = origin.to_str().unwrap_or_default();
-    let own = origin == app.config.public_url()
+    let own = origin == services.config.public_url()
         || host_of(origin).is_some_and(|host| Some(host) == own_host(request, headers));
     if own {
         return Ok(());

@@ -32,20 +32,3 @@ pub async fn known(db: &Db, id: PersonId) -> Result<Option<Known>, DbError> {
         created_at: time(created_at),
     }))
 }
-
-/// The next people after one, in order of their ids.
-pub async fn ids_after(
-    db: &Db,
-    after: Option<PersonId>,
-    most: u32,
-) -> Result<Vec<PersonId>, DbError> {
-    let query = format!(
-        "SELECT id FROM people WHERE removed_at IS NULL AND id > $1 ORDER BY id LIMIT {most}"
-    );
-    let after = after.map_or(String::new(), |id| id.to_string());
-    let ids: Vec<(PersonId,)> = sqlx::query_as(sqlx::AssertSqlSafe(query))
-        .bind(after)
-        .fetch_all(db.pool())
-        .await?;
-    Ok(ids.into_iter().map(|(id,)| id).collect())
-}

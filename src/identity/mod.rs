@@ -1,6 +1,7 @@
 //! Who is asking: people with passwords, classrooms with passes, and the sessions of both.
 
 mod actor;
+mod index_source;
 mod known;
 mod limiter;
 mod password;
@@ -12,13 +13,16 @@ mod signin;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
+
 use utoipa_axum::router::OpenApiRouter;
 
-use crate::app::App;
-use crate::config::Limits;
+use crate::config::Config;
+use crate::db::Db;
 
 pub use actor::{Actor, SchoolRef};
-pub use known::{ids_after, known};
+pub use index_source::{all_people, index_source, with_role};
+pub use known::known;
 pub use limiter::Limiter;
 pub use password::Hasher;
 pub use people::{NewPerson, add_person};
@@ -36,25 +40,29 @@ crate::string_enum! {
     }
 }
 
-/// What signing in needs in memory. Cloning shares it.
+/// State of this feature: accounts, sessions and the sign-in limits. Cloning shares it.
 #[derive(Clone)]
 pub struct Identity {
+    pub config: Arc<Config>,
+    pub db: Db,
     pub hasher: Hasher,
     pub limiter: Limiter,
 }
 
 impl Identity {
-    pub fn new(limits: &Limits) -> Self {
+    pub fn new(config: Arc<Config>, db: Db) -> Self {
         password::prepare();
         Self {
             hasher: Hasher::default(),
-            limiter: Limiter::new(limits),
+            limiter: Limiter::new(&config.limits),
+            config,
+            db,
         }
     }
 }
 
 /// Sign-in, set-up and people.
-pub fn routes() -> OpenApiRouter<App> {
+pub fn routes() -> OpenApiRouter<Identity> {
     OpenApiRouter::new()
         .merge(signin::routes())
         .merge(setup::routes())

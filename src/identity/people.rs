@@ -7,16 +7,16 @@ use sqlx::{Any, Transaction};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::app::App;
 use crate::db::{DbError, MAX_ROWS, is_dangling, is_duplicate, millis};
 use crate::error::{Error, Result};
 use crate::extract::{Json, Path, line, now, nullable};
 use crate::ids::{PersonId, SchoolId};
-use crate::search;
+use crate::index_queue::{self, Kind};
 
+use super::Identity;
 use super::{Actor, Role, SchoolRef, password, secret, session};
 
-pub fn routes() -> OpenApiRouter<App> {
+pub fn routes() -> OpenApiRouter<Identity> {
     OpenApiRouter::new()
         .routes(routes!(list, add))
         .routes(routes!(change, remove))
@@ -73,10 +73,10 @@ struct Items {
 
 /// Everybody. Teachers see it too, to name assistants.
 #[utoipa::path(get, path = "/api/people", tag = "people", responses((status = 200, body = Items)))]
-async fn list(State(app): State<App>, actor: Actor) -> Result<Json<Items>> {
+async fn list(State(identity): State<Identity>, actor: Actor) -> Result<Json<Items>> {
     let query = format!("{SELECT} ORDER BY p.name, p.id LIMIT {MAX_ROWS}");
     let rows: Vec<Row> = sqlx::query_as(sqlx::AssertSqlSafe(query))
-        .fetch_all(app.db.pool())
+        .fetch_all(identity.db.pool())
         .await?;
     let with_login = actor.is_administrator();
     Ok(Json(Items {
@@ -106,7 +106,7 @@ struct Added {
 /// Adds a person.
 #[utoipa::path(post, path = "/api/people", tag = "people", request_body = AddPerson, responses((status = 201, body = Added), (status = 422, body = crate::error::Body)))]
 async fn add(
-    State(app): State<App>,
+    State(identity): State<Identity>,
     Json(form): Json<AddPerson>,
 ) -> Result<(StatusCode, Json<Added>)> {
     let person = NewPerson {
@@ -120,21 +120,21 @@ async fn add(
         .password
         .or_else(|| initial_password.clone())
         .unwrap_or_default();
-    let id = add_person(&app, person, password).await?;
+    let id = add_person(&identity, person, password).await?;
     Ok((
         StatusCode::CREATED,
         Json(Added {
-            item: find(&app, id).await?,
+            item: find(&identity, id).await?,
             initial_password,
         }),
     ))
 }
 
-async fn find(app: &App, id: PersonId) -> Result<Item> {
+async fn find(identity: &Identity, id: PersonId) -> Result<Item> {
     let query = format!("{SELECT} AND p.id = $1");
     let row: Option<Row> = sqlx::query_as(sqlx::AssertSqlSafe(query))
         .bind(id)
-        .fetch_optional(app.db.pool())
+        .fetch_optional(identity.db.pool())
         .await?;
     row.map(|row| row.item(true)).ok_or_else(no_person)
 }
@@ -163,11 +163,15 @@ impl NewPerson {
 }
 
 /// Adds a person with a password.
-pub async fn add_person(app: &App, person: NewPerson, password: String) -> Result<PersonId> {
+pub async fn add_person(
+    identity: &Identity,
+    person: NewPerson,
+    password: String,
+) -> Result<PersonId> {
     let person = person.check()?;
     password::check("password", &password)?;
-    let hash = app.identity.hasher.hash(password).await?;
-    let mut tx = app.db.begin().await?;
+    let hash = identity.hasher.hash(password).await?;
+    let mut tx = identity.db.begin().await?;
     let id = insert(&mut tx, &person, &hash).await?;
     tx.commit().await?;
     Ok(id)
@@ -207,7 +211,7 @@ pub async fn insert(
         .execute(&mut **tx)
         .await
         .map_err(refused)?;
-    search::mark(tx, search::Kind::Person, id.0).await?;
+    index_queue::enqueue(tx, Kind::Person, id.0).await?;
     Ok(id)
 }
 
@@ -238,11 +242,11 @@ struct ChangePerson {
 /// Changes a person.
 #[utoipa::path(patch, path = "/api/people/{id}", tag = "people", request_body = ChangePerson, params(("id" = PersonId, Path)), responses((status = 200, body = Item), (status = 404, body = crate::error::Body)))]
 async fn change(
-    State(app): State<App>,
+    State(identity): State<Identity>,
     Path(id): Path<PersonId>,
     Json(form): Json<ChangePerson>,
 ) -> Result<Json<Item>> {
-    let present = find(&app, id).await?;
+    let present = find(&identity, id).await?;
     let name = form
         .name
         .map(|name| line("name", &name, 1..=40))
@@ -254,7 +258,7 @@ async fn change(
         .transpose()?
         .or(present.login);
     let role = form.role.unwrap_or(present.role);
-    let mut tx = app.db.begin().await?;
+    let mut tx = identity.db.begin().await?;
     if role != Role::Administrator {
         keep_an_administrator(&mut tx, id).await?;
     }
@@ -269,9 +273,9 @@ async fn change(
     .execute(&mut *tx)
     .await
     .map_err(refused)?;
-    search::mark(&mut tx, search::Kind::Person, id.0).await?;
+    index_queue::enqueue(&mut tx, Kind::Person, id.0).await?;
     tx.commit().await?;
-    Ok(Json(find(&app, id).await?))
+    Ok(Json(find(&identity, id).await?))
 }
 
 /// Refuses when nobody but `leaving` runs the house.
@@ -299,8 +303,8 @@ async fn keep_an_administrator(
 
 /// Removes a person: they cannot sign in any more; lessons that they taught keep their name.
 #[utoipa::path(delete, path = "/api/people/{id}", tag = "people", params(("id" = PersonId, Path)), responses((status = 204), (status = 404, body = crate::error::Body), (status = 409, body = crate::error::Body)))]
-async fn remove(State(app): State<App>, Path(id): Path<PersonId>) -> Result<StatusCode> {
-    let mut tx = app.db.begin().await?;
+async fn remove(State(identity): State<Identity>, Path(id): Path<PersonId>) -> Result<StatusCode> {
+    let mut tx = identity.db.begin().await?;
     keep_an_administrator(&mut tx, id).await?;
     let removed = sqlx::query(
         "UPDATE people SET removed_at = $2, login = NULL WHERE id = $1 AND removed_at IS NULL",
@@ -316,7 +320,7 @@ async fn remove(State(app): State<App>, Path(id): Path<PersonId>) -> Result<Stat
         .bind(id)
         .execute(&mut *tx)
         .await?;
-    search::hide(&mut tx, search::Kind::Person, id.0).await?;
+    index_queue::enqueue_hidden(&mut tx, Kind::Person, id.0).await?;
     tx.commit().await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -330,20 +334,20 @@ struct InitialPassword {
 /// Gives a person who forgot theirs a new password and ends their sessions.
 #[utoipa::path(post, path = "/api/people/{id}/password", tag = "people", params(("id" = PersonId, Path)), responses((status = 200, body = InitialPassword), (status = 404, body = crate::error::Body)))]
 async fn new_password(
-    State(app): State<App>,
+    State(identity): State<Identity>,
     Path(id): Path<PersonId>,
 ) -> Result<Json<InitialPassword>> {
     let initial_password = secret::password();
-    let hash = app.identity.hasher.hash(initial_password.clone()).await?;
+    let hash = identity.hasher.hash(initial_password.clone()).await?;
     let changed =
         sqlx::query("UPDATE people SET password_hash = $2 WHERE id = $1 AND removed_at IS NULL")
             .bind(id)
             .bind(hash)
-            .execute(app.db.pool())
+            .execute(identity.db.pool())
             .await?;
     if changed.rows_affected() == 0 {
         return Err(no_person());
     }
-    session::close_others(&app.db, id, None).await?;
+    session::close_others(&identity.db, id, None).await?;
     Ok(Json(InitialPassword { initial_password }))
 }

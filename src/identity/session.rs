@@ -2,6 +2,7 @@
 
 use axum::http::{HeaderMap, HeaderValue, header};
 use jiff::{SignedDuration, Timestamp};
+use sqlx::AnyConnection;
 
 use crate::db::{Db, DbError, millis};
 use crate::ids::{ClassroomId, PersonId};
@@ -77,6 +78,18 @@ pub async fn close(db: &Db, token: &str) -> Result<(), DbError> {
         .execute(db.pool())
         .await?;
     Ok(())
+}
+
+/// Closes every session of a classroom's device, in the transaction that replaces its pass.
+pub async fn close_of_classroom(
+    connection: &mut AnyConnection,
+    id: ClassroomId,
+) -> Result<(), DbError> {
+    sqlx::query("DELETE FROM sessions WHERE classroom_id = $1")
+        .bind(id)
+        .execute(connection)
+        .await
+        .map(drop)
 }
 
 /// Ends all sessions of a person but the one with `keep`.
@@ -198,4 +211,14 @@ fn suffix(secure: bool) -> &'static str {
 
 fn header_value(text: String) -> HeaderValue {
     HeaderValue::try_from(text).expect("a token is plain ASCII")
+}
+
+/// Whose pass it is.
+pub async fn classroom_of_pass(db: &Db, pass: &str) -> Result<Option<ClassroomId>, DbError> {
+    let row: Option<(ClassroomId,)> =
+        sqlx::query_as("SELECT id FROM classrooms WHERE pass_hash = $1 AND removed_at IS NULL")
+            .bind(secret::hash(pass))
+            .fetch_optional(db.pool())
+            .await?;
+    Ok(row.map(|(id,)| id))
 }

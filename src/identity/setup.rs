@@ -8,11 +8,11 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::app::App;
 use crate::db::{Db, DbError, millis};
 use crate::error::{Error, Result};
 use crate::extract::{Client, Json, now};
 
+use super::Identity;
 use super::people::{NewPerson, insert};
 use super::session::Holder;
 use super::signin::{Me, SignedIn, give_session};
@@ -21,7 +21,7 @@ use super::{Role, secret};
 /// A link that nobody used by then is void.
 const LINK_LASTS: SignedDuration = SignedDuration::from_hours(24);
 
-pub fn routes() -> OpenApiRouter<App> {
+pub fn routes() -> OpenApiRouter<Identity> {
     OpenApiRouter::new().routes(routes!(needed, set_up))
 }
 
@@ -59,9 +59,9 @@ struct Needed {
 
 /// Whether the first administrator is still to be made.
 #[utoipa::path(get, path = "/api/setup", tag = "session", responses((status = 200, body = Needed)))]
-async fn needed(State(app): State<App>) -> Result<Json<Needed>> {
+async fn needed(State(identity): State<Identity>) -> Result<Json<Needed>> {
     Ok(Json(Needed {
-        needed: !administrator_exists(&app.db).await?,
+        needed: !administrator_exists(&identity.db).await?,
     }))
 }
 
@@ -77,11 +77,11 @@ struct SetUp {
 /// Makes the first administrator and signs them in.
 #[utoipa::path(post, path = "/api/setup", tag = "session", request_body = SetUp, responses((status = 200, body = Me), (status = 404, body = crate::error::Body), (status = 422, body = crate::error::Body)))]
 async fn set_up(
-    State(app): State<App>,
+    State(identity): State<Identity>,
     Client(address): Client,
     Json(form): Json<SetUp>,
 ) -> Result<SignedIn> {
-    app.identity.limiter.count("", address, Instant::now())?;
+    identity.limiter.count("", address, Instant::now())?;
     let person = NewPerson {
         school: None,
         name: form.name,
@@ -90,12 +90,12 @@ async fn set_up(
     };
     let person = person.check()?;
     super::password::check("password", &form.password)?;
-    if !is_valid(&app.db, &form.token, now()).await? {
+    if !is_valid(&identity.db, &form.token, now()).await? {
         return Err(void_link());
     }
-    let hash = app.identity.hasher.hash(form.password).await?;
+    let hash = identity.hasher.hash(form.password).await?;
 
-    let mut tx = app.db.begin().await?;
+    let mut tx = identity.db.begin().await?;
     let used = sqlx::query("DELETE FROM setup_links WHERE token_hash = $1 AND expires_at > $2")
         .bind(secret::hash(form.token.trim()))
         .bind(millis(now()))
@@ -109,8 +109,8 @@ async fn set_up(
         .execute(&mut *tx)
         .await?;
     tx.commit().await?;
-    app.identity.limiter.succeeded("", address);
-    give_session(&app, Holder::Person(id)).await
+    identity.limiter.succeeded("", address);
+    give_session(&identity, Holder::Person(id)).await
 }
 
 /// Looked at before the password is hashed, which is dear; who may use the link is decided by the delete that follows.

@@ -8,17 +8,16 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::app::App;
 use crate::error::{Error, Result};
 use crate::extract::{Client, Json, now};
 use crate::ids::{ClassroomId, PersonId};
-use crate::schools::{self};
 
+use super::Identity;
 use super::actor::{Actor, SchoolRef};
 use super::session::{self, Holder};
 use super::{Role, password};
 
-pub fn routes() -> OpenApiRouter<App> {
+pub fn routes() -> OpenApiRouter<Identity> {
     OpenApiRouter::new()
         .routes(routes!(me, sign_in, sign_out))
         .routes(routes!(show_pass))
@@ -78,7 +77,7 @@ struct SignIn {
 /// A person signs in.
 #[utoipa::path(post, path = "/api/session", tag = "session", request_body = SignIn, responses((status = 200, body = Me), (status = 401, body = crate::error::Body), (status = 429, body = crate::error::Body)))]
 async fn sign_in(
-    State(app): State<App>,
+    State(identity): State<Identity>,
     Client(address): Client,
     Json(form): Json<SignIn>,
 ) -> Result<SignedIn> {
@@ -86,23 +85,21 @@ async fn sign_in(
     if login.chars().count() > 64 || form.password.chars().count() > *password::LENGTH.end() {
         return Err(Error::WrongSignIn);
     }
-    app.identity
-        .limiter
-        .count(&login, address, Instant::now())?;
+    identity.limiter.count(&login, address, Instant::now())?;
     let found: Option<(PersonId, String)> = sqlx::query_as(
         "SELECT id, password_hash FROM people WHERE login = $1 AND removed_at IS NULL",
     )
     .bind(&login)
-    .fetch_optional(app.db.pool())
+    .fetch_optional(identity.db.pool())
     .await?;
     let (id, hash) = found.unzip();
-    let fits = app.identity.hasher.verify(form.password, hash).await?;
+    let fits = identity.hasher.verify(form.password, hash).await?;
     let Some(id) = id.filter(|_| fits) else {
         tracing::info!(%address, "a sign-in failed");
         return Err(Error::WrongSignIn);
     };
-    app.identity.limiter.succeeded(&login, address);
-    give_session(&app, Holder::Person(id)).await
+    identity.limiter.succeeded(&login, address);
+    give_session(&identity, Holder::Person(id)).await
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -112,37 +109,37 @@ struct Pass {
 
 /// A classroom's device shows its pass. Tries are not counted: 160 bits need no such help, and a school's rooms share an address.
 #[utoipa::path(post, path = "/api/session/pass", tag = "session", request_body = Pass, responses((status = 200, body = Me), (status = 401, body = crate::error::Body)))]
-async fn show_pass(State(app): State<App>, Json(form): Json<Pass>) -> Result<SignedIn> {
-    let id = schools::classroom_of_pass(&app.db, form.pass.trim())
+async fn show_pass(State(identity): State<Identity>, Json(form): Json<Pass>) -> Result<SignedIn> {
+    let id = session::classroom_of_pass(&identity.db, form.pass.trim())
         .await?
         .ok_or(Error::WrongPass)?;
-    give_session(&app, Holder::Classroom(id)).await
+    give_session(&identity, Holder::Classroom(id)).await
 }
 
 /// Opens a session and answers with its cookie.
-pub async fn give_session(app: &App, holder: Holder) -> Result<SignedIn> {
-    let token = session::open(&app.db, holder, now()).await?;
-    let actor = session::find(&app.db, &token, now())
+pub async fn give_session(identity: &Identity, holder: Holder) -> Result<SignedIn> {
+    let token = session::open(&identity.db, holder, now()).await?;
+    let actor = session::find(&identity.db, &token, now())
         .await?
         .ok_or(Error::NotSignedIn)?;
-    let cookie = session::cookie(&token, app.config.is_secure());
+    let cookie = session::cookie(&token, identity.config.is_secure());
     Ok(([(header::SET_COOKIE, cookie)], Json(actor.into())))
 }
 
 /// Signs out.
 #[utoipa::path(delete, path = "/api/session", tag = "session", responses((status = 204)))]
 async fn sign_out(
-    State(app): State<App>,
+    State(identity): State<Identity>,
     headers: HeaderMap,
 ) -> Result<(StatusCode, [(HeaderName, HeaderValue); 1])> {
     if let Some(token) = session::token_of(&headers) {
-        session::close(&app.db, token).await?;
+        session::close(&identity.db, token).await?;
     }
     Ok((
         StatusCode::NO_CONTENT,
         [(
             header::SET_COOKIE,
-            session::no_cookie(app.config.is_secure()),
+            session::no_cookie(identity.config.is_secure()),
         )],
     ))
 }
@@ -156,7 +153,7 @@ struct ChangePassword {
 /// A person changes their own password; their other sessions end.
 #[utoipa::path(put, path = "/api/session/password", tag = "session", request_body = ChangePassword, responses((status = 204), (status = 422, body = crate::error::Body)))]
 async fn change_password(
-    State(app): State<App>,
+    State(identity): State<Identity>,
     Client(address): Client,
     actor: Actor,
     headers: HeaderMap,
@@ -167,27 +164,25 @@ async fn change_password(
     };
     password::check("new", &form.new)?;
     let limited = person.id.to_string();
-    app.identity
-        .limiter
-        .count(&limited, address, Instant::now())?;
+    identity.limiter.count(&limited, address, Instant::now())?;
     let (hash,): (String,) = sqlx::query_as("SELECT password_hash FROM people WHERE id = $1")
         .bind(person.id)
-        .fetch_one(app.db.pool())
+        .fetch_one(identity.db.pool())
         .await?;
-    if !app.identity.hasher.verify(form.old, Some(hash)).await? {
+    if !identity.hasher.verify(form.old, Some(hash)).await? {
         return Err(Error::field(
             "old",
             "原密码不正确。",
             "The present password is not right.",
         ));
     }
-    app.identity.limiter.succeeded(&limited, address);
-    let hash = app.identity.hasher.hash(form.new).await?;
+    identity.limiter.succeeded(&limited, address);
+    let hash = identity.hasher.hash(form.new).await?;
     sqlx::query("UPDATE people SET password_hash = $2 WHERE id = $1")
         .bind(person.id)
         .bind(hash)
-        .execute(app.db.pool())
+        .execute(identity.db.pool())
         .await?;
-    session::close_others(&app.db, person.id, session::token_of(&headers)).await?;
+    session::close_others(&identity.db, person.id, session::token_of(&headers)).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -5,7 +5,6 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
 use super::{Role, fresh_link, session};
-use crate::schools;
 use crate::testing::{PASSWORD, houses};
 
 #[tokio::test]
@@ -72,7 +71,7 @@ async fn guessing_is_slowed_and_told_so() {
         house.person("wang", Role::Teacher).await;
         let mut page = house.page();
         let guess = json!({ "login": "wang", "password": "guess" });
-        for _ in 0..house.app.config.limits.sign_in_tries {
+        for _ in 0..house.services.config.limits.sign_in_tries {
             assert_eq!(
                 page.post("/api/session", guess.clone()).await.0,
                 StatusCode::UNAUTHORIZED
@@ -144,10 +143,10 @@ async fn the_first_administrator_is_made_once_by_a_link_that_only_the_server_tel
     for house in houses().await {
         let mut page = house.page();
         assert_eq!(page.get("/api/setup").await.1, json!({ "needed": true }));
-        let void = fresh_link(&house.app.db, Timestamp::now())
+        let void = fresh_link(&house.services.db, Timestamp::now())
             .await
             .expect("made");
-        let token = fresh_link(&house.app.db, Timestamp::now())
+        let token = fresh_link(&house.services.db, Timestamp::now())
             .await
             .expect("made");
         let form = |token: &str, password: &str| json!({ "token": token, "name": "周敏", "login": "zhoumin", "password": password });
@@ -190,7 +189,7 @@ async fn the_first_administrator_is_made_once_by_a_link_that_only_the_server_tel
 async fn a_link_that_nobody_used_for_a_day_is_void() {
     for house in houses().await {
         let made = Timestamp::now() - SignedDuration::from_hours(24);
-        let token = fresh_link(&house.app.db, made).await.expect("made");
+        let token = fresh_link(&house.services.db, made).await.expect("made");
         let form =
             json!({ "token": token, "name": "周敏", "login": "zhoumin", "password": PASSWORD });
         assert_eq!(
@@ -237,7 +236,7 @@ async fn changing_the_password_ends_the_other_sessions() {
 async fn a_session_in_use_lasts_on_and_an_unused_one_ends() {
     for house in houses().await {
         let person = house.person("wang", Role::Teacher).await;
-        let (db, begun) = (&house.app.db, Timestamp::now());
+        let (db, begun) = (&house.services.db, Timestamp::now());
         let days = |n: i64| begun + SignedDuration::from_hours(24 * n);
         let token = session::open(db, session::Holder::Person(person), begun)
             .await
@@ -277,7 +276,7 @@ async fn a_session_in_use_lasts_on_and_an_unused_one_ends() {
 #[tokio::test]
 async fn the_oldest_sessions_make_room() {
     for house in houses().await {
-        let (db, begun) = (&house.app.db, Timestamp::now());
+        let (db, begun) = (&house.services.db, Timestamp::now());
         let (person, room) = (
             house.person("wang", Role::Teacher).await,
             house.classroom("三年级").await,

@@ -8,13 +8,13 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
+use super::Library;
 use super::cards::{self, ResourceCard};
 use super::describe::Description;
 use super::reach::Reader;
 use super::resources::{Resource, editable, whole};
 use super::review::{self, Asked};
 use super::{Visibility, shelf};
-use crate::app::App;
 use crate::error::{Error, Language, Result};
 use crate::extract::{Json, Path};
 use crate::identity::Actor;
@@ -23,7 +23,7 @@ use crate::ids::ResourceId;
 /// Resources that one batch changes.
 const MOST_IN_BATCH: usize = 500;
 
-pub fn routes() -> OpenApiRouter<App> {
+pub fn routes() -> OpenApiRouter<Library> {
     OpenApiRouter::new()
         .routes(routes!(change))
         .routes(routes!(batch))
@@ -43,21 +43,21 @@ struct Change {
 /// Changes what is said of a resource, and who may see it.
 #[utoipa::path(patch, path = "/api/resources/{id}", tag = "library", params(("id" = ResourceId, Path)), request_body = Change, responses((status = 200, body = Resource), (status = 403, body = crate::error::Body), (status = 404, body = crate::error::Body)))]
 async fn change(
-    State(app): State<App>,
+    State(library): State<Library>,
     actor: Actor,
     Path(id): Path<ResourceId>,
     headers: HeaderMap,
     Json(form): Json<Change>,
 ) -> Result<Json<Resource>> {
-    editable(&app, &actor, id).await?;
+    editable(&library, &actor, id).await?;
     let form = Change {
         description: form.description.check()?,
         ..form
     };
-    apply(&app, &actor, &[id], &form).await?;
-    let reader = Reader::of(&app.db, Some(&actor)).await?;
+    apply(&library, &actor, &[id], &form).await?;
+    let reader = Reader::of(&library.db, Some(&actor)).await?;
     let language = Language::of(headers.get(header::ACCEPT_LANGUAGE));
-    Ok(Json(whole(&app.db, &reader, id, language).await?))
+    Ok(Json(whole(&library.db, &reader, id, language).await?))
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -75,7 +75,7 @@ struct Changed {
 /// The same change to many resources, all of them or none.
 #[utoipa::path(post, path = "/api/resources/batch", tag = "library", request_body = Batch, responses((status = 200, body = Changed), (status = 403, body = crate::error::Body), (status = 404, body = crate::error::Body)))]
 async fn batch(
-    State(app): State<App>,
+    State(library): State<Library>,
     actor: Actor,
     Json(form): Json<Batch>,
 ) -> Result<Json<Changed>> {
@@ -87,21 +87,21 @@ async fn batch(
         ));
     }
     for id in &form.ids {
-        editable(&app, &actor, *id).await?;
+        editable(&library, &actor, *id).await?;
     }
     let set = Change {
         description: form.set.description.check()?,
         ..form.set
     };
-    apply(&app, &actor, &form.ids, &set).await?;
-    let reader = Reader::of(&app.db, Some(&actor)).await?;
+    apply(&library, &actor, &form.ids, &set).await?;
+    let reader = Reader::of(&library.db, Some(&actor)).await?;
     Ok(Json(Changed {
-        items: cards::by_ids(&app.db, &reader, &form.ids).await?,
+        items: cards::by_ids(&library.db, &reader, &form.ids).await?,
     }))
 }
 
-async fn apply(app: &App, actor: &Actor, ids: &[ResourceId], form: &Change) -> Result<()> {
-    let mut tx = app.db.begin().await?;
+async fn apply(library: &Library, actor: &Actor, ids: &[ResourceId], form: &Change) -> Result<()> {
+    let mut tx = library.db.begin().await?;
     let said = &form.description;
     let keywords = said.keywords.as_deref().map(shelf::json).transpose()?;
     for id in ids {

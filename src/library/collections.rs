@@ -9,12 +9,12 @@ use sqlx::{Any, Transaction};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
+use super::Library;
 use super::cards::{self, Owner, ResourceCard};
 use super::describe::{file_name, paragraph};
 use super::pack::{self, Packed};
 use super::reach::{Reader, SEES, SEES_COLLECTION};
 use super::{Visibility, files, findable, resources, talk};
-use crate::app::App;
 use crate::db::{Db, MAX_ROWS, millis, time};
 use crate::error::{Error, Result};
 use crate::extract::{Json, Path, Query, line, now};
@@ -24,7 +24,7 @@ use crate::ids::{CollectionId, PersonId, ResourceId};
 /// What one looks through, and what one zip holds.
 const MOST_ITEMS: usize = 1000;
 
-pub fn routes() -> OpenApiRouter<App> {
+pub fn routes() -> OpenApiRouter<Library> {
     OpenApiRouter::new()
         .routes(routes!(list, add))
         .routes(routes!(one, change, remove))
@@ -112,9 +112,9 @@ async fn card(db: &Db, reader: &Reader, id: CollectionId) -> Result<CollectionCa
 }
 
 /// Refuses unless the actor may change the collection.
-pub async fn editable(app: &App, actor: &Actor, id: CollectionId) -> Result<()> {
-    let reader = Reader::of(&app.db, Some(actor)).await?;
-    if card(&app.db, &reader, id).await?.can_edit {
+pub async fn editable(library: &Library, actor: &Actor, id: CollectionId) -> Result<()> {
+    let reader = Reader::of(&library.db, Some(actor)).await?;
+    if card(&library.db, &reader, id).await?.can_edit {
         Ok(())
     } else {
         Err(Error::forbidden())
@@ -157,11 +157,11 @@ struct Collections {
 /// Collections that I may see, the latest first.
 #[utoipa::path(get, path = "/api/collections", tag = "library", params(Which), responses((status = 200, body = Collections)))]
 async fn list(
-    State(app): State<App>,
+    State(library): State<Library>,
     actor: Option<Actor>,
     Query(which): Query<Which>,
 ) -> Result<Json<Collections>> {
-    let reader = Reader::of(&app.db, actor.as_ref()).await?;
+    let reader = Reader::of(&library.db, actor.as_ref()).await?;
     let mut condition = if which.mine {
         "c.owner_id = $1".to_owned()
     } else {
@@ -173,7 +173,7 @@ async fn list(
         );
     }
     let items = find(
-        &app.db,
+        &library.db,
         &reader,
         &condition,
         which.resource.map(|id| id.to_string()),
@@ -195,13 +195,13 @@ struct NewCollection {
 /// Makes a collection.
 #[utoipa::path(post, path = "/api/collections", tag = "library", request_body = NewCollection, responses((status = 201, body = CollectionCard), (status = 422, body = crate::error::Body)))]
 async fn add(
-    State(app): State<App>,
+    State(library): State<Library>,
     actor: Actor,
     Json(form): Json<NewCollection>,
 ) -> Result<(StatusCode, Json<CollectionCard>)> {
-    let reader = Reader::of(&app.db, Some(&actor)).await?;
+    let reader = Reader::of(&library.db, Some(&actor)).await?;
     let id = CollectionId::fresh();
-    let mut tx = app.db.begin().await?;
+    let mut tx = library.db.begin().await?;
     sqlx::query(
         "INSERT INTO collections (id, owner_id, school_id, title, description, visibility, created_at, updated_at)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $7)",
@@ -215,10 +215,13 @@ async fn add(
     .bind(millis(now()))
     .execute(&mut *tx)
     .await?;
-    place(&mut tx, &app.db, &reader, id, &form.resource_ids).await?;
+    place(&mut tx, &library.db, &reader, id, &form.resource_ids).await?;
     findable::mark_collection(&mut tx, id, false).await?;
     tx.commit().await?;
-    Ok((StatusCode::CREATED, Json(card(&app.db, &reader, id).await?)))
+    Ok((
+        StatusCode::CREATED,
+        Json(card(&library.db, &reader, id).await?),
+    ))
 }
 
 /// Sets what is in a collection, in this order; what the actor may not see is refused.
@@ -267,15 +270,15 @@ struct Collection {
 /// One collection.
 #[utoipa::path(get, path = "/api/collections/{id}", tag = "library", params(("id" = CollectionId, Path)), responses((status = 200, body = Collection), (status = 404, body = crate::error::Body)))]
 async fn one(
-    State(app): State<App>,
+    State(library): State<Library>,
     actor: Option<Actor>,
     Path(id): Path<CollectionId>,
 ) -> Result<Json<Collection>> {
-    let reader = Reader::of(&app.db, actor.as_ref()).await?;
-    let card = card(&app.db, &reader, id).await?;
+    let reader = Reader::of(&library.db, actor.as_ref()).await?;
+    let card = card(&library.db, &reader, id).await?;
     Ok(Json(Collection {
         card,
-        items: items(&app.db, &reader, id).await?,
+        items: items(&library.db, &reader, id).await?,
     }))
 }
 
@@ -299,13 +302,13 @@ struct ChangeCollection {
 /// Changes a collection.
 #[utoipa::path(patch, path = "/api/collections/{id}", tag = "library", params(("id" = CollectionId, Path)), request_body = ChangeCollection, responses((status = 200, body = CollectionCard), (status = 403, body = crate::error::Body)))]
 async fn change(
-    State(app): State<App>,
+    State(library): State<Library>,
     actor: Actor,
     Path(id): Path<CollectionId>,
     Json(form): Json<ChangeCollection>,
 ) -> Result<Json<CollectionCard>> {
-    editable(&app, &actor, id).await?;
-    let mut tx = app.db.begin().await?;
+    editable(&library, &actor, id).await?;
+    let mut tx = library.db.begin().await?;
     sqlx::query(
         "UPDATE collections SET title = COALESCE($2, title), description = COALESCE($3, description),
             visibility = COALESCE($4, visibility), updated_at = $5 WHERE id = $1",
@@ -319,8 +322,8 @@ async fn change(
     .await?;
     findable::mark_collection(&mut tx, id, form.visibility.is_some()).await?;
     tx.commit().await?;
-    let reader = Reader::of(&app.db, Some(&actor)).await?;
-    Ok(Json(card(&app.db, &reader, id).await?))
+    let reader = Reader::of(&library.db, Some(&actor)).await?;
+    Ok(Json(card(&library.db, &reader, id).await?))
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -331,37 +334,37 @@ struct Items {
 /// Sets what is in a collection, in this order.
 #[utoipa::path(put, path = "/api/collections/{id}/items", tag = "library", params(("id" = CollectionId, Path)), request_body = Items, responses((status = 200, body = Collection), (status = 403, body = crate::error::Body), (status = 404, body = crate::error::Body)))]
 async fn set_items(
-    State(app): State<App>,
+    State(library): State<Library>,
     actor: Actor,
     Path(id): Path<CollectionId>,
     Json(form): Json<Items>,
 ) -> Result<Json<Collection>> {
-    editable(&app, &actor, id).await?;
-    let reader = Reader::of(&app.db, Some(&actor)).await?;
-    let mut tx = app.db.begin().await?;
-    place(&mut tx, &app.db, &reader, id, &form.resource_ids).await?;
+    editable(&library, &actor, id).await?;
+    let reader = Reader::of(&library.db, Some(&actor)).await?;
+    let mut tx = library.db.begin().await?;
+    place(&mut tx, &library.db, &reader, id, &form.resource_ids).await?;
     sqlx::query("UPDATE collections SET updated_at = $2 WHERE id = $1")
         .bind(id)
         .bind(millis(now()))
         .execute(&mut *tx)
         .await?;
     tx.commit().await?;
-    let card = card(&app.db, &reader, id).await?;
+    let card = card(&library.db, &reader, id).await?;
     Ok(Json(Collection {
         card,
-        items: items(&app.db, &reader, id).await?,
+        items: items(&library.db, &reader, id).await?,
     }))
 }
 
 /// Removes a collection; its resources stay.
 #[utoipa::path(delete, path = "/api/collections/{id}", tag = "library", params(("id" = CollectionId, Path)), responses((status = 204), (status = 403, body = crate::error::Body), (status = 404, body = crate::error::Body)))]
 async fn remove(
-    State(app): State<App>,
+    State(library): State<Library>,
     actor: Actor,
     Path(id): Path<CollectionId>,
 ) -> Result<StatusCode> {
-    editable(&app, &actor, id).await?;
-    let mut tx = app.db.begin().await?;
+    editable(&library, &actor, id).await?;
+    let mut tx = library.db.begin().await?;
     sqlx::query("UPDATE collections SET removed_at = $2 WHERE id = $1")
         .bind(id)
         .bind(millis(now()))
@@ -375,21 +378,22 @@ async fn remove(
 /// Everything in a collection that I may see, as one zip, made while it is downloaded.
 #[utoipa::path(get, path = "/api/collections/{id}/zip", tag = "library", params(("id" = CollectionId, Path)), responses((status = 200), (status = 404, body = crate::error::Body)))]
 async fn zip(
-    State(app): State<App>,
+    State(library): State<Library>,
     actor: Option<Actor>,
     Path(id): Path<CollectionId>,
 ) -> Result<Response<Body>> {
-    let reader = Reader::of(&app.db, actor.as_ref()).await?;
-    let collection = card(&app.db, &reader, id).await?;
-    let resources = items(&app.db, &reader, id).await?;
+    let reader = Reader::of(&library.db, actor.as_ref()).await?;
+    let collection = card(&library.db, &reader, id).await?;
+    let resources = items(&library.db, &reader, id).await?;
     if let Some(person) = reader.person {
         for resource in &resources {
-            talk::used(&app.db, resource.id, person, talk::Way::Download).await?;
+            talk::used(&library.db, resource.id, person, talk::Way::Download).await?;
         }
     }
     let mut files = Vec::new();
     for resource in &resources {
-        let file = files::handed_out(&app, &reader, resource.id, Some(resource.version)).await?;
+        let file =
+            files::handed_out(&library, &reader, resource.id, Some(resource.version)).await?;
         files.push(Packed {
             key: file.key,
             name: file.name,
@@ -397,7 +401,7 @@ async fn zip(
         });
     }
     pack::zip(
-        &app.storage,
+        &library.storage,
         &format!("{}.zip", file_name(&collection.title)),
         files,
     )

@@ -13,6 +13,7 @@ use sqlx::{Any, Transaction};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
+use super::Library;
 use super::cards::{self, ResourceCard};
 use super::facts::Understood;
 use super::files::{self, FOREVER};
@@ -20,7 +21,6 @@ use super::reach::Reader;
 use super::talk::{Way, used};
 use super::understand::PageSize;
 use super::{links, resources};
-use crate::app::App;
 use crate::db::{Db, DbError, millis};
 use crate::error::{Error, Result};
 use crate::extract::{Json, Path, now};
@@ -32,7 +32,7 @@ use crate::timetable::{self, LessonRole, Phase, role_in};
 /// Decks of one lesson; a lesson of a whole morning uses a handful.
 const MOST: i64 = 30;
 
-pub fn routes() -> OpenApiRouter<App> {
+pub fn routes() -> OpenApiRouter<Library> {
     OpenApiRouter::new()
         .routes(routes!(list, put))
         .routes(routes!(take_out))
@@ -127,21 +127,21 @@ struct DeckPage {
 /// The decks of a lesson with their pages, in the order they were put in.
 #[utoipa::path(get, path = "/api/lessons/{id}/decks", tag = "library", params(("id" = LessonId, Path)), responses((status = 200, body = Decks), (status = 404, body = crate::error::Body)))]
 async fn list(
-    State(app): State<App>,
+    State(library): State<Library>,
     actor: Actor,
     Path(lesson): Path<LessonId>,
 ) -> Result<Json<Decks>> {
-    takes_part(&app, &actor, lesson).await?;
+    takes_part(&library, &actor, lesson).await?;
     let decks: Vec<Deck> = sqlx::query_as(
         "SELECT d.id, d.resource_id, d.title, b.pages FROM lesson_decks d JOIN blobs b ON b.hash = d.hash
          WHERE d.lesson_id = $1 ORDER BY d.id",
     )
     .bind(lesson)
-    .fetch_all(app.db.pool())
+    .fetch_all(library.db.pool())
     .await?;
     let mut items = Vec::with_capacity(decks.len());
     for deck in decks {
-        let pages = pages(&app.db, lesson, deck.id).await?;
+        let pages = pages(&library.db, lesson, deck.id).await?;
         items.push(LessonDeck {
             id: deck.id,
             resource_id: deck.resource_id,
@@ -186,13 +186,13 @@ struct PutIn {
 /// "Teach with this": puts a resource's pages into a lesson that I lead or assist, as the version that I see now.
 #[utoipa::path(post, path = "/api/lessons/{id}/decks", tag = "library", params(("id" = LessonId, Path)), request_body = Wanted, responses((status = 201, body = PutIn), (status = 403, body = crate::error::Body), (status = 404, body = crate::error::Body), (status = 409, body = crate::error::Body)))]
 async fn put(
-    State(app): State<App>,
+    State(library): State<Library>,
     actor: Actor,
     Path(lesson): Path<LessonId>,
     Json(form): Json<Wanted>,
 ) -> Result<(StatusCode, Json<PutIn>)> {
-    links::may_teach(&app, &actor, lesson).await?;
-    let phase = phase(&app, lesson).await?;
+    links::may_teach(&library, &actor, lesson).await?;
+    let phase = phase(&library, lesson).await?;
     if phase == Phase::Ended {
         return Err(Error::conflict(
             "lesson_ended",
@@ -200,19 +200,19 @@ async fn put(
             "This lesson is over; nothing can be added to it.",
         ));
     }
-    let reader = Reader::of(&app.db, Some(&actor)).await?;
-    let card = cards::card(&app.db, &reader, form.resource_id)
+    let reader = Reader::of(&library.db, Some(&actor)).await?;
+    let card = cards::card(&library.db, &reader, form.resource_id)
         .await?
         .ok_or_else(resources::missing)?;
     has_pages(&card)?;
-    let mut tx = app.db.begin().await?;
+    let mut tx = library.db.begin().await?;
     if phase == Phase::Planned {
         forget_older(&mut tx, lesson, &card).await?;
     }
     let id = write_down(&mut tx, lesson, &card).await?;
     links::tie(&mut tx, card.id, lesson, PersonId(actor.id())).await?;
     tx.commit().await?;
-    used(&app.db, card.id, PersonId(actor.id()), Way::Lesson).await?;
+    used(&library.db, card.id, PersonId(actor.id()), Way::Lesson).await?;
     Ok((StatusCode::CREATED, Json(PutIn { id })))
 }
 
@@ -292,22 +292,22 @@ async fn write_down(
 /// Takes a deck out of a lesson that has not begun. Afterwards its recording may need it.
 #[utoipa::path(delete, path = "/api/lessons/{id}/decks/{deck}", tag = "library", params(("id" = LessonId, Path), ("deck" = DeckId, Path)), responses((status = 204), (status = 403, body = crate::error::Body), (status = 409, body = crate::error::Body)))]
 async fn take_out(
-    State(app): State<App>,
+    State(library): State<Library>,
     actor: Actor,
     Path((lesson, id)): Path<(LessonId, DeckId)>,
 ) -> Result<StatusCode> {
-    links::may_teach(&app, &actor, lesson).await?;
-    if phase(&app, lesson).await? != Phase::Planned {
+    links::may_teach(&library, &actor, lesson).await?;
+    if phase(&library, lesson).await? != Phase::Planned {
         return Err(Error::conflict(
             "already_started",
             "已经上课，课件会保留在录像中，不能移除。",
             "The lesson has begun: its recording keeps the deck.",
         ));
     }
-    let Some(deck) = deck(&app.db, lesson, id).await? else {
+    let Some(deck) = deck(&library.db, lesson, id).await? else {
         return Ok(StatusCode::NO_CONTENT);
     };
-    let mut tx = app.db.begin().await?;
+    let mut tx = library.db.begin().await?;
     sqlx::query("DELETE FROM lesson_decks WHERE id = $1")
         .bind(id)
         .execute(&mut *tx)
@@ -320,22 +320,22 @@ async fn take_out(
 /// A page's picture; `size` is `large` or `small`.
 #[utoipa::path(get, path = "/api/lessons/{id}/decks/{deck}/pages/{n}/{size}", tag = "library", params(("id" = LessonId, Path), ("deck" = DeckId, Path), ("n" = i64, Path), ("size" = String, Path)), responses((status = 200), (status = 404, body = crate::error::Body)))]
 async fn page(
-    State(app): State<App>,
+    State(library): State<Library>,
     actor: Actor,
     Path((lesson, id, n, size)): Path<(LessonId, DeckId, i64, String)>,
     headers: HeaderMap,
 ) -> Result<Response<Body>> {
-    takes_part(&app, &actor, lesson).await?;
+    takes_part(&library, &actor, lesson).await?;
     let found: Option<(String,)> =
         sqlx::query_as("SELECT hash FROM lesson_decks WHERE lesson_id = $1 AND id = $2")
             .bind(lesson)
             .bind(id)
-            .fetch_optional(app.db.pool())
+            .fetch_optional(library.db.pool())
             .await?;
     let (hash,) = found.ok_or_else(resources::missing)?;
     let size = PageSize::of(&size).ok_or_else(files::no_part)?;
     files::picture(
-        &app,
+        &library,
         &Key::derived(&hash, &size.name(n)),
         "image/webp",
         FOREVER,
@@ -344,15 +344,15 @@ async fn page(
     .await
 }
 
-async fn takes_part(app: &App, actor: &Actor, lesson: LessonId) -> Result<()> {
-    match role_in(&app.db, lesson, actor).await? {
+async fn takes_part(library: &Library, actor: &Actor, lesson: LessonId) -> Result<()> {
+    match role_in(&library.db, lesson, actor).await? {
         LessonRole::None => Err(links::no_such_lesson()),
         _ => Ok(()),
     }
 }
 
-async fn phase(app: &App, lesson: LessonId) -> Result<Phase> {
-    let brief = timetable::brief(&app.db, lesson).await?;
+async fn phase(library: &Library, lesson: LessonId) -> Result<Phase> {
+    let brief = timetable::brief(&library.db, lesson).await?;
     brief
         .map(|brief| brief.phase)
         .ok_or_else(links::no_such_lesson)

@@ -7,12 +7,12 @@ use axum::http::{HeaderMap, HeaderValue, Response, header};
 use serde::Deserialize;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
+use super::Library;
 use super::describe::stem;
 use super::facts::{Facts, Plays, Understood};
 use super::reach::Reader;
 use super::resources::{OfVersion, Seen, seen};
 use super::understand;
-use crate::app::App;
 use crate::download::{self, Object, attachment, away};
 use crate::error::{Error, Result};
 use crate::extract::{Path, Query};
@@ -29,7 +29,7 @@ const INERT: HeaderValue = HeaderValue::from_static(
     "sandbox; default-src 'none'; img-src data:; media-src data:; font-src data:; style-src 'unsafe-inline'; frame-ancestors 'self'",
 );
 
-pub fn routes() -> OpenApiRouter<App> {
+pub fn routes() -> OpenApiRouter<Library> {
     OpenApiRouter::new()
         .routes(routes!(original))
         .routes(routes!(page))
@@ -49,7 +49,7 @@ fn cache(asked: &OfVersion) -> &'static str {
 
 /// A version that its reader may see, with what was asked of it.
 struct Shown {
-    app: App,
+    library: Library,
     seen: Seen,
     cache: &'static str,
     headers: HeaderMap,
@@ -61,16 +61,16 @@ struct Of {
     id: ResourceId,
 }
 
-impl FromRequestParts<App> for Shown {
+impl FromRequestParts<Library> for Shown {
     type Rejection = Error;
 
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self> {
-        let Path(Of { id }) = Path::from_request_parts(parts, app).await?;
-        let Query(asked) = Query::<OfVersion>::from_request_parts(parts, app).await?;
-        let reader = Reader::of(&app.db, parts.extensions.get::<Actor>()).await?;
-        let seen = seen(&app.db, &reader, id, asked.version).await?;
+    async fn from_request_parts(parts: &mut Parts, library: &Library) -> Result<Self> {
+        let Path(Of { id }) = Path::from_request_parts(parts, library).await?;
+        let Query(asked) = Query::<OfVersion>::from_request_parts(parts, library).await?;
+        let reader = Reader::of(&library.db, parts.extensions.get::<Actor>()).await?;
+        let seen = seen(&library.db, &reader, id, asked.version).await?;
         Ok(Self {
-            app: app.clone(),
+            library: library.clone(),
             seen,
             cache: cache(&asked),
             headers: parts.headers.clone(),
@@ -95,13 +95,13 @@ impl Shown {
             cache: self.cache,
             tag: Some(hash),
         };
-        download::object(&self.app.storage, object, &self.headers).await
+        download::object(&self.library.storage, object, &self.headers).await
     }
 
     /// Something that was made of the content.
     async fn made(&self, name: &str, mime: &str) -> Result<Response<Body>> {
         picture(
-            &self.app,
+            &self.library,
             &Key::derived(&self.seen.hash, name),
             mime,
             self.cache,
@@ -126,19 +126,19 @@ pub struct HandedOut {
 
 /// The original. Of a picture, others than its owner and reviewers get the copy without EXIF: a photo says where a teacher or a child lives.
 pub async fn handed_out(
-    app: &App,
+    library: &Library,
     reader: &Reader,
     id: ResourceId,
     version: Option<i64>,
 ) -> Result<HandedOut> {
-    let seen = seen(&app.db, reader, id, version).await?;
+    let seen = seen(&library.db, reader, id, version).await?;
     let shared = Facts::of(&seen.facts)
         .picture
         .and_then(|picture| picture.mime);
     match shared {
         Some(mime) if seen.insider == 0 => {
             let key = Key::derived(&seen.hash, understand::IMAGE);
-            let size_bytes = app.storage.size_bytes(&key).await.map_err(away)?;
+            let size_bytes = library.storage.size_bytes(&key).await.map_err(away)?;
             let name = if mime == seen.mime {
                 seen.file_name
             } else {
@@ -199,18 +199,18 @@ fn no_copy(understood: Understood) -> Error {
 /// The file, to be saved under its own name.
 #[utoipa::path(get, path = "/api/resources/{id}/file", tag = "library", params(("id" = ResourceId, Path), OfVersion), responses((status = 200), (status = 206), (status = 404, body = crate::error::Body), (status = 409, body = crate::error::Body)))]
 async fn original(
-    State(app): State<App>,
+    State(library): State<Library>,
     actor: Option<Actor>,
     Path(id): Path<ResourceId>,
     Query(asked): Query<OfVersion>,
     headers: HeaderMap,
 ) -> Result<Response<Body>> {
-    let reader = Reader::of(&app.db, actor.as_ref()).await?;
-    let file = handed_out(&app, &reader, id, asked.version).await?;
+    let reader = Reader::of(&library.db, actor.as_ref()).await?;
+    let file = handed_out(&library, &reader, id, asked.version).await?;
     if let Some(Actor::Person(person)) = &actor
         && !headers.contains_key(header::RANGE)
     {
-        super::talk::used(&app.db, id, person.id, super::talk::Way::Download).await?;
+        super::talk::used(&library.db, id, person.id, super::talk::Way::Download).await?;
     }
     let object = Object {
         key: &file.key,
@@ -219,7 +219,7 @@ async fn original(
         cache: cache(&asked),
         tag: file.tag.as_deref(),
     };
-    let mut response = download::object(&app.storage, object, &headers).await?;
+    let mut response = download::object(&library.storage, object, &headers).await?;
     response
         .headers_mut()
         .insert(header::CONTENT_DISPOSITION, attachment(&file.name));
@@ -286,13 +286,13 @@ async fn web_page(shown: Shown) -> Result<Response<Body>> {
 
 /// What was made of a content, as it is stored.
 pub async fn picture(
-    app: &App,
+    library: &Library,
     key: &Key,
     mime: &str,
     cache: &'static str,
     headers: &HeaderMap,
 ) -> Result<Response<Body>> {
-    let size_bytes = app.storage.size_bytes(key).await.map_err(away)?;
+    let size_bytes = library.storage.size_bytes(key).await.map_err(away)?;
     let object = Object {
         key,
         size_bytes,
@@ -300,7 +300,7 @@ pub async fn picture(
         cache,
         tag: None,
     };
-    download::object(&app.storage, object, headers).await
+    download::object(&library.storage, object, headers).await
 }
 
 pub fn no_part() -> Error {

@@ -7,11 +7,13 @@ use sqlx::AnyConnection;
 use uuid::Uuid;
 
 use super::{ResourceKind, Review, Visibility};
+use crate::bus::SchoolSubscriber;
 use crate::db::{Db, DbError};
 use crate::error::Result;
 use crate::identity::Role;
 use crate::ids::{CollectionId, CommunityId, PersonId, ResourceId, SchoolId};
-use crate::search::{self, Document, Facet, Kind, Source};
+use crate::index_queue::{self, Kind, Source};
+use tongke_search::{Document, Facet};
 
 /// Resources, for the index.
 pub struct Resources(pub Db);
@@ -140,7 +142,7 @@ impl Row {
         readers.extend(
             reviewers
                 .into_iter()
-                .map(|reviewer| search::Visibility::One(reviewer.0)),
+                .map(|reviewer| tongke_search::Visibility::One(reviewer.0)),
         );
         // What stands on pages is found with its page; the whole text only where the pages do not have most of it.
         let on_pages: usize = pages.iter().map(String::len).sum();
@@ -197,22 +199,24 @@ fn circles(
     community: Option<CommunityId>,
     visibility: Visibility,
     published: bool,
-) -> Vec<search::Visibility> {
+) -> Vec<tongke_search::Visibility> {
     let mut circles = vec![
-        search::Visibility::One(owner.0),
-        search::Visibility::Role(Role::Administrator.as_str().to_owned()),
+        tongke_search::Visibility::One(owner.0),
+        tongke_search::Visibility::Role(Role::Administrator.as_str().to_owned()),
     ];
-    let of_school = school.map(|school| search::Visibility::School(school.0));
+    let of_school = school.map(|school| tongke_search::Visibility::School(school.0));
     match visibility {
         _ if !published => {}
         Visibility::Private => {}
         Visibility::School => circles.extend(of_school),
         Visibility::Community => {
             circles.extend(of_school);
-            circles.extend(community.map(|community| search::Visibility::Community(community.0)));
+            circles.extend(
+                community.map(|community| tongke_search::Visibility::Community(community.0)),
+            );
         }
-        Visibility::County => circles.push(search::Visibility::County),
-        Visibility::Public => circles.push(search::Visibility::Public),
+        Visibility::County => circles.push(tongke_search::Visibility::County),
+        Visibility::Public => circles.push(tongke_search::Visibility::Public),
     }
     circles
 }
@@ -284,12 +288,12 @@ impl Source for Collections {
 
 /// Something of a resource changed that people search for.
 pub async fn mark(connection: &mut AnyConnection, id: ResourceId) -> Result<(), DbError> {
-    search::mark(connection, Kind::Resource, id.0).await
+    index_queue::enqueue(connection, Kind::Resource, id.0).await
 }
 
 /// Fewer people may see a resource than before: until the index knows, nobody finds it.
 pub async fn hide(connection: &mut AnyConnection, id: ResourceId) -> Result<(), DbError> {
-    search::hide(connection, Kind::Resource, id.0).await
+    index_queue::enqueue_hidden(connection, Kind::Resource, id.0).await
 }
 
 /// A collection changed; what fewer people may see than before is hidden until the index knows.
@@ -299,28 +303,32 @@ pub async fn mark_collection(
     narrowed: bool,
 ) -> Result<(), DbError> {
     match narrowed {
-        true => search::hide(connection, Kind::Collection, id.0).await,
-        false => search::mark(connection, Kind::Collection, id.0).await,
+        true => index_queue::enqueue_hidden(connection, Kind::Collection, id.0).await,
+        false => index_queue::enqueue(connection, Kind::Collection, id.0).await,
     }
 }
 
-/// A school left its community or joined another: what it shares with its community is another community's now.
-pub async fn school_moved(connection: &mut AnyConnection, school: SchoolId) -> Result<(), DbError> {
-    let resources = of_school(connection, "resources", school, "visibility = 'community'").await?;
-    for id in resources {
-        search::hide(connection, Kind::Resource, id).await?;
+/// Index updates of everything that a school shares with its community.
+pub struct SharedWithCommunity;
+
+impl SchoolSubscriber for SharedWithCommunity {
+    /// Hides the school's resources and collections until the index has their new community.
+    fn school_moved<'c>(
+        &'c self,
+        connection: &'c mut AnyConnection,
+        school: SchoolId,
+    ) -> BoxFuture<'c, Result<(), DbError>> {
+        Box::pin(async move {
+            let shared = "visibility = 'community'";
+            for id in of_school(connection, "resources", school, shared).await? {
+                index_queue::enqueue_hidden(connection, Kind::Resource, id).await?;
+            }
+            for id in of_school(connection, "collections", school, shared).await? {
+                index_queue::enqueue_hidden(connection, Kind::Collection, id).await?;
+            }
+            Ok(())
+        })
     }
-    for id in of_school(
-        connection,
-        "collections",
-        school,
-        "visibility = 'community'",
-    )
-    .await?
-    {
-        search::hide(connection, Kind::Collection, id).await?;
-    }
-    Ok(())
 }
 
 /// A school has other reviewers: what waits for them is found by those.
@@ -329,7 +337,7 @@ pub async fn reviewers_changed(
     school: SchoolId,
 ) -> Result<(), DbError> {
     for id in of_school(connection, "resources", school, "review = 'pending'").await? {
-        search::hide(connection, Kind::Resource, id).await?;
+        index_queue::enqueue_hidden(connection, Kind::Resource, id).await?;
     }
     Ok(())
 }

@@ -13,11 +13,11 @@ use sqlx::{Any, Transaction};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
+use super::Library;
 use super::cards::{self, ResourceCard, SLICE};
 use super::reach::Reader;
 use super::resources;
 use super::talk::{Way, used};
-use crate::app::App;
 use crate::db::{Db, DbError, millis, placeholders};
 use crate::error::{Error, Result};
 use crate::extract::{Json, Path, now};
@@ -25,7 +25,7 @@ use crate::identity::Actor;
 use crate::ids::{LessonId, PersonId, ResourceId};
 use crate::timetable::{LessonCard, LessonRole, card, role_in};
 
-pub fn routes() -> OpenApiRouter<App> {
+pub fn routes() -> OpenApiRouter<Library> {
     OpenApiRouter::new()
         .routes(routes!(links, link, unlink))
         .routes(routes!(of_lesson))
@@ -87,21 +87,21 @@ impl Link {
 /// What belongs together with a resource.
 #[utoipa::path(get, path = "/api/resources/{id}/links", tag = "library", params(("id" = ResourceId, Path)), responses((status = 200, body = Links), (status = 404, body = crate::error::Body)))]
 async fn links(
-    State(app): State<App>,
+    State(library): State<Library>,
     actor: Option<Actor>,
     Path(id): Path<ResourceId>,
 ) -> Result<Json<Links>> {
-    let reader = Reader::of(&app.db, actor.as_ref()).await?;
-    cards::card(&app.db, &reader, id)
+    let reader = Reader::of(&library.db, actor.as_ref()).await?;
+    cards::card(&library.db, &reader, id)
         .await?
         .ok_or_else(resources::missing)?;
-    let resources = cards::by_ids(&app.db, &reader, &beside(&app.db, &[id]).await?).await?;
+    let resources = cards::by_ids(&library.db, &reader, &beside(&library.db, &[id]).await?).await?;
     let mut lessons = Vec::new();
     if let Some(actor) = &actor {
         let others: Vec<ResourceId> = resources.iter().map(|card| card.id).collect();
-        for (lesson, bond) in lessons_of(&app.db, id, &others).await? {
+        for (lesson, bond) in lessons_of(&library.db, id, &others).await? {
             lessons.extend(
-                card(&app.db, lesson, actor)
+                card(&library.db, lesson, actor)
                     .await?
                     .map(|card| LinkedLesson { card, bond }),
             );
@@ -182,7 +182,7 @@ async fn lessons_in(db: &Db, table: &str, id: ResourceId) -> Result<Vec<LessonId
 /// Says that two belong together. A resource: its owner says so; a lesson: who leads or assists it does.
 #[utoipa::path(post, path = "/api/resources/{id}/links", tag = "library", params(("id" = ResourceId, Path)), request_body = Link, responses((status = 204), (status = 403, body = crate::error::Body), (status = 404, body = crate::error::Body)))]
 async fn link(
-    State(app): State<App>,
+    State(library): State<Library>,
     actor: Actor,
     Path(id): Path<ResourceId>,
     Json(form): Json<Link>,
@@ -191,8 +191,8 @@ async fn link(
     let at = millis(now());
     match form.end()? {
         End::Resource(other) => {
-            may_pair(&app, &actor, id, other).await?;
-            let mut tx = app.db.begin().await?;
+            may_pair(&library, &actor, id, other).await?;
+            let mut tx = library.db.begin().await?;
             for (one, two) in [(id, other), (other, id)] {
                 sqlx::query(
                     "INSERT INTO resource_pairs (resource_id, other_id, person_id, created_at) VALUES ($1, $2, $3, $4)
@@ -208,15 +208,15 @@ async fn link(
             tx.commit().await?;
         }
         End::Lesson(lesson) => {
-            let reader = Reader::of(&app.db, Some(&actor)).await?;
-            cards::card(&app.db, &reader, id)
+            let reader = Reader::of(&library.db, Some(&actor)).await?;
+            cards::card(&library.db, &reader, id)
                 .await?
                 .ok_or_else(resources::missing)?;
-            may_teach(&app, &actor, lesson).await?;
-            let mut tx = app.db.begin().await?;
+            may_teach(&library, &actor, lesson).await?;
+            let mut tx = library.db.begin().await?;
             tie(&mut tx, id, lesson, person).await?;
             tx.commit().await?;
-            used(&app.db, id, person, Way::Lesson).await?;
+            used(&library.db, id, person, Way::Lesson).await?;
         }
     }
     Ok(StatusCode::NO_CONTENT)
@@ -225,25 +225,25 @@ async fn link(
 /// Takes a link back.
 #[utoipa::path(delete, path = "/api/resources/{id}/links", tag = "library", params(("id" = ResourceId, Path)), request_body = Link, responses((status = 204), (status = 403, body = crate::error::Body)))]
 async fn unlink(
-    State(app): State<App>,
+    State(library): State<Library>,
     actor: Actor,
     Path(id): Path<ResourceId>,
     Json(form): Json<Link>,
 ) -> Result<StatusCode> {
     match form.end()? {
         End::Resource(other) => {
-            may_pair(&app, &actor, id, other).await?;
+            may_pair(&library, &actor, id, other).await?;
             sqlx::query(
                 "DELETE FROM resource_pairs WHERE (resource_id = $1 AND other_id = $2) OR (resource_id = $2 AND other_id = $1)",
             )
             .bind(id)
             .bind(other)
-            .execute(app.db.pool())
+            .execute(library.db.pool())
             .await?;
         }
         End::Lesson(lesson) => {
-            may_teach(&app, &actor, lesson).await?;
-            let mut tx = app.db.begin().await?;
+            may_teach(&library, &actor, lesson).await?;
+            let mut tx = library.db.begin().await?;
             untie(&mut tx, id, lesson).await?;
             tx.commit().await?;
         }
@@ -252,7 +252,12 @@ async fn unlink(
 }
 
 /// Both are seen, and one of them may be changed.
-async fn may_pair(app: &App, actor: &Actor, id: ResourceId, other: ResourceId) -> Result<()> {
+async fn may_pair(
+    library: &Library,
+    actor: &Actor,
+    id: ResourceId,
+    other: ResourceId,
+) -> Result<()> {
     if id == other {
         return Err(Error::field(
             "resource_id",
@@ -260,8 +265,8 @@ async fn may_pair(app: &App, actor: &Actor, id: ResourceId, other: ResourceId) -
             "A resource is not linked to itself.",
         ));
     }
-    let reader = Reader::of(&app.db, Some(actor)).await?;
-    let both = cards::by_ids(&app.db, &reader, &[id, other]).await?;
+    let reader = Reader::of(&library.db, Some(actor)).await?;
+    let both = cards::by_ids(&library.db, &reader, &[id, other]).await?;
     match both.as_slice() {
         [one, two] if one.can_edit || two.can_edit => Ok(()),
         [_, _] => Err(Error::forbidden()),
@@ -304,8 +309,8 @@ pub async fn untie(
 }
 
 /// Who leads or assists a lesson says what it is taught with.
-pub async fn may_teach(app: &App, actor: &Actor, lesson: LessonId) -> Result<()> {
-    match role_in(&app.db, lesson, actor).await? {
+pub async fn may_teach(library: &Library, actor: &Actor, lesson: LessonId) -> Result<()> {
+    match role_in(&library.db, lesson, actor).await? {
         LessonRole::Lead | LessonRole::Assistant => Ok(()),
         LessonRole::None => Err(no_such_lesson()),
         _ if actor.is_administrator() => Ok(()),
@@ -332,31 +337,31 @@ struct LessonResource {
 /// What a lesson is taught with, and what belongs to that, as far as I may see it.
 #[utoipa::path(get, path = "/api/lessons/{id}/resources", tag = "library", params(("id" = LessonId, Path)), responses((status = 200, body = OfLesson), (status = 404, body = crate::error::Body)))]
 async fn of_lesson(
-    State(app): State<App>,
+    State(library): State<Library>,
     actor: Actor,
     Path(id): Path<LessonId>,
 ) -> Result<Json<OfLesson>> {
-    if role_in(&app.db, id, &actor).await? == LessonRole::None {
+    if role_in(&library.db, id, &actor).await? == LessonRole::None {
         return Err(no_such_lesson());
     }
-    let reader = Reader::of(&app.db, Some(&actor)).await?;
+    let reader = Reader::of(&library.db, Some(&actor)).await?;
     let mut items: Vec<LessonResource> = Vec::new();
     for (table, bond) in [(TAUGHT, Bond::Taught), (LINKED, Bond::Linked)] {
         add(
-            &app.db,
+            &library.db,
             &reader,
             &mut items,
-            resources_in(&app.db, table, id).await?,
+            resources_in(&library.db, table, id).await?,
             bond,
         )
         .await?;
     }
     let direct: Vec<ResourceId> = items.iter().map(|item| item.card.id).collect();
     add(
-        &app.db,
+        &library.db,
         &reader,
         &mut items,
-        beside(&app.db, &direct).await?,
+        beside(&library.db, &direct).await?,
         Bond::Beside,
     )
     .await?;

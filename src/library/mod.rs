@@ -47,14 +47,14 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 use utoipa_axum::router::OpenApiRouter;
 
-use crate::app::App;
+use crate::bus::Bus;
 use crate::config::Config;
 use crate::db::Db;
 use crate::download;
 use crate::error::Result;
 use crate::ids::{PersonId, ResourceId};
+use crate::index_queue::{IndexSource, Kind};
 use crate::jobs::Jobs;
-use crate::search::{Kind, Search};
 use crate::storage::{Key, Storage};
 
 use shelf::{Arrival, Content, Shelf};
@@ -62,7 +62,6 @@ use upload::{Uploads, Wish};
 
 pub use decks::{Deck, deck, page_pictures, page_text};
 pub use describe::Description;
-pub use findable::school_moved;
 
 crate::string_enum! {
     /// What a resource is for.
@@ -113,6 +112,10 @@ crate::string_enum! {
 /// The library of this server. Cloning shares it.
 #[derive(Clone)]
 pub struct Library {
+    config: Arc<Config>,
+    db: Db,
+    storage: Storage,
+    jobs: Jobs,
     uploads: Uploads,
     shelf: Shelf,
 }
@@ -120,27 +123,44 @@ pub struct Library {
 impl Library {
     /// Opens the shelf and takes up uploads that a crash interrupted.
     pub async fn start(
-        config: &Config,
+        config: Arc<Config>,
         db: Db,
         storage: Storage,
         jobs: Jobs,
+        bus: &Bus,
     ) -> io::Result<Library> {
-        let shelf = Shelf::new(db.clone(), storage.clone(), jobs);
+        bus.subscribe_to_schools(Arc::new(findable::SharedWithCommunity));
+        let shelf = Shelf::new(db.clone(), storage.clone(), jobs.clone());
         tokio::spawn(shelf.clone().keep_tidy(config.library.removed_keep_days));
         let folder = config.server.data_dir.join("uploads");
-        let uploads =
-            Uploads::start(db, storage, shelf.clone(), folder, config.library.clone()).await?;
-        Ok(Library { uploads, shelf })
+        let uploads = Uploads::start(
+            db.clone(),
+            storage.clone(),
+            shelf.clone(),
+            folder,
+            config.library.clone(),
+        )
+        .await?;
+        Ok(Library {
+            config,
+            db,
+            storage,
+            jobs,
+            uploads,
+            shelf,
+        })
     }
 
-    /// Tells the search who knows what is on the shelf. To be called before it starts.
-    pub fn register_sources(&self, search: &Search) {
-        let db = &self.shelf.db;
-        search.register(Kind::Resource, Arc::new(findable::Resources(db.clone())));
-        search.register(
-            Kind::Collection,
-            Arc::new(findable::Collections(db.clone())),
-        );
+    /// Sources of resources and collections for the search index.
+    pub fn index_sources(&self) -> [IndexSource; 2] {
+        let (resources, collections) = (self.db.clone(), self.db.clone());
+        [
+            (Kind::Resource, Arc::new(findable::Resources(resources))),
+            (
+                Kind::Collection,
+                Arc::new(findable::Collections(collections)),
+            ),
+        ]
     }
 
     /// Puts a small file on the shelf in a person's name.
@@ -197,7 +217,7 @@ impl Library {
 }
 
 /// Every route of the library.
-pub fn routes() -> OpenApiRouter<App> {
+pub fn routes() -> OpenApiRouter<Library> {
     OpenApiRouter::new()
         .merge(upload::routes())
         .merge(resources::routes())

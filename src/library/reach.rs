@@ -10,6 +10,7 @@ use sqlx::{Any, FromRow};
 use crate::db::{Db, DbError};
 use crate::identity::Actor;
 use crate::ids::{CommunityId, PersonId, SchoolId};
+use crate::schools;
 
 /// Placeholders `$1` to `$5` are the reader's in every query that uses these clauses; its own begin at `$6`.
 pub const OWN_FROM: usize = 6;
@@ -49,7 +50,7 @@ impl Reader {
     pub async fn of(db: &Db, actor: Option<&Actor>) -> Result<Reader, DbError> {
         let school = actor.and_then(Actor::school).map(|school| school.id);
         let community = match school {
-            Some(school) => community_of(db, school).await?,
+            Some(school) => schools::community_of(db, school).await?,
             None => None,
         };
         let person = actor
@@ -79,13 +80,4 @@ impl Reader {
             .bind(i64::from(self.administrator))
             .bind(i64::from(self.signed_in))
     }
-}
-
-async fn community_of(db: &Db, school: SchoolId) -> Result<Option<CommunityId>, DbError> {
-    let found: Option<(Option<CommunityId>,)> =
-        sqlx::query_as("SELECT community_id FROM schools WHERE id = $1")
-            .bind(school)
-            .fetch_optional(db.pool())
-            .await?;
-    Ok(found.and_then(|(community,)| community))
 }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
+use super::Library;
 use super::cards::{self, ResourceCard, Wanted};
 use super::describe::{Description, file_name};
 use super::facts::{self, Facts, Understood};
@@ -14,7 +15,6 @@ use super::reach::{INSIDER, OWN_FROM, Reader, SEES};
 use super::shelf::{Arrival, Content};
 use super::upload::Wish;
 use super::{ResourceKind, Review, Visibility, findable, sniff, suggest};
-use crate::app::App;
 use crate::db::{Db, millis, time};
 use crate::error::{Error, Language, Result};
 use crate::extract::{Json, Path, Query, now};
@@ -25,7 +25,7 @@ use crate::ids::{CollectionId, PersonId, ResourceId, SchoolId};
 const PAGE: i64 = 24;
 const MOST_PER_PAGE: i64 = 100;
 
-pub fn routes() -> OpenApiRouter<App> {
+pub fn routes() -> OpenApiRouter<Library> {
     OpenApiRouter::new()
         .routes(routes!(list, create))
         .routes(routes!(words))
@@ -141,11 +141,11 @@ impl Filter {
 /// Resources that I may see.
 #[utoipa::path(get, path = "/api/resources", tag = "library", params(Filter), responses((status = 200, body = Listed)))]
 async fn list(
-    State(app): State<App>,
+    State(library): State<Library>,
     actor: Option<Actor>,
     Query(filter): Query<Filter>,
 ) -> Result<Json<Listed>> {
-    let reader = Reader::of(&app.db, actor.as_ref()).await?;
+    let reader = Reader::of(&library.db, actor.as_ref()).await?;
     if filter.mine && reader.person.is_none() {
         return Ok(Json(Listed {
             items: Vec::new(),
@@ -158,14 +158,14 @@ async fn list(
             .filter_map(|id| id.parse().ok())
             .take(MOST_PER_PAGE as usize)
             .collect();
-        let items = cards::by_ids(&app.db, &reader, &ids).await?;
+        let items = cards::by_ids(&library.db, &reader, &ids).await?;
         return Ok(Json(Listed {
             total: items.len() as i64,
             items,
         }));
     }
     let (condition, values) = filter.condition(&reader);
-    let total = cards::count(&app.db, &reader, &condition, &values).await?;
+    let total = cards::count(&library.db, &reader, &condition, &values).await?;
     let limit = filter.per_page.unwrap_or(PAGE).clamp(1, MOST_PER_PAGE);
     let offset = filter.page.clamp(0, 1_000_000) * limit;
     let wanted = Wanted {
@@ -176,7 +176,7 @@ async fn list(
         offset,
     };
     Ok(Json(Listed {
-        items: cards::cards(&app.db, &reader, wanted).await?,
+        items: cards::cards(&library.db, &reader, wanted).await?,
         total,
     }))
 }
@@ -205,13 +205,13 @@ struct Placed {
 /// Puts content that I may see already on my own shelf, without sending it again.
 #[utoipa::path(post, path = "/api/resources", tag = "library", request_body = NewResource, responses((status = 201, body = Placed), (status = 404, body = crate::error::Body)))]
 async fn create(
-    State(app): State<App>,
+    State(library): State<Library>,
     actor: Actor,
     Json(form): Json<NewResource>,
 ) -> Result<(StatusCode, Json<Placed>)> {
-    let reader = Reader::of(&app.db, Some(&actor)).await?;
+    let reader = Reader::of(&library.db, Some(&actor)).await?;
     let hash = form.sha256.to_ascii_lowercase();
-    let known = cards::with_content(&app.db, &reader, std::slice::from_ref(&hash)).await?;
+    let known = cards::with_content(&library.db, &reader, std::slice::from_ref(&hash)).await?;
     let (_, card) = known.into_iter().next().ok_or_else(|| {
         Error::not_found(
             "资源库中没有这个文件，请上传。",
@@ -219,10 +219,10 @@ async fn create(
         )
     })?;
     if let Some(resource) = form.resource_id {
-        editable(&app, &actor, resource).await?;
+        editable(&library, &actor, resource).await?;
     }
     if let Some(collection) = form.collection_id {
-        super::collections::editable(&app, &actor, collection).await?;
+        super::collections::editable(&library, &actor, collection).await?;
     }
     let wish = Wish {
         resource: form.resource_id,
@@ -239,7 +239,7 @@ async fn create(
         size_bytes: card.file.size_bytes as u64,
         sniffed,
     };
-    let _kept = app.library.shelf.keep_content().await;
+    let _kept = library.shelf.keep_content().await;
     let arrival = Arrival {
         person: PersonId(actor.id()),
         file_name: file_name(&form.file_name),
@@ -247,7 +247,7 @@ async fn create(
         wish,
         upload: None,
     };
-    let (id, version) = app.library.shelf.arrive(arrival).await?;
+    let (id, version) = library.shelf.arrive(arrival).await?;
     Ok((StatusCode::CREATED, Json(Placed { id, version })))
 }
 
@@ -313,14 +313,14 @@ struct VersionRow {
 /// One resource.
 #[utoipa::path(get, path = "/api/resources/{id}", tag = "library", params(("id" = ResourceId, Path)), responses((status = 200, body = Resource), (status = 404, body = crate::error::Body)))]
 async fn one(
-    State(app): State<App>,
+    State(library): State<Library>,
     actor: Option<Actor>,
     Path(id): Path<ResourceId>,
     headers: HeaderMap,
 ) -> Result<Json<Resource>> {
-    let reader = Reader::of(&app.db, actor.as_ref()).await?;
+    let reader = Reader::of(&library.db, actor.as_ref()).await?;
     let language = Language::of(headers.get(header::ACCEPT_LANGUAGE));
-    Ok(Json(whole(&app.db, &reader, id, language).await?))
+    Ok(Json(whole(&library.db, &reader, id, language).await?))
 }
 
 pub async fn whole(
@@ -404,12 +404,12 @@ impl VersionRow {
 /// Takes a resource off the shelf.
 #[utoipa::path(delete, path = "/api/resources/{id}", tag = "library", params(("id" = ResourceId, Path)), responses((status = 204), (status = 403, body = crate::error::Body), (status = 404, body = crate::error::Body)))]
 async fn remove(
-    State(app): State<App>,
+    State(library): State<Library>,
     actor: Actor,
     Path(id): Path<ResourceId>,
 ) -> Result<StatusCode> {
-    editable(&app, &actor, id).await?;
-    let mut tx = app.db.begin().await?;
+    editable(&library, &actor, id).await?;
+    let mut tx = library.db.begin().await?;
     sqlx::query("UPDATE resources SET removed_at = $2 WHERE id = $1")
         .bind(id)
         .bind(millis(now()))
@@ -435,16 +435,16 @@ struct Body {
 /// The text of the file, as far as it was understood.
 #[utoipa::path(get, path = "/api/resources/{id}/text", tag = "library", params(("id" = ResourceId, Path), OfVersion), responses((status = 200, body = Body), (status = 404, body = crate::error::Body)))]
 async fn text(
-    State(app): State<App>,
+    State(library): State<Library>,
     actor: Option<Actor>,
     Path(id): Path<ResourceId>,
     Query(asked): Query<OfVersion>,
 ) -> Result<Json<Body>> {
-    let reader = Reader::of(&app.db, actor.as_ref()).await?;
-    let seen = seen(&app.db, &reader, id, asked.version).await?;
+    let reader = Reader::of(&library.db, actor.as_ref()).await?;
+    let seen = seen(&library.db, &reader, id, asked.version).await?;
     let found: Option<(String,)> = sqlx::query_as("SELECT body FROM blob_texts WHERE hash = $1")
         .bind(seen.hash)
-        .fetch_optional(app.db.pool())
+        .fetch_optional(library.db.pool())
         .await?;
     Ok(Json(Body {
         text: found.map(|(body,)| body).unwrap_or_default(),
@@ -472,18 +472,18 @@ struct Page {
 /// The pages of the file.
 #[utoipa::path(get, path = "/api/resources/{id}/pages", tag = "library", params(("id" = ResourceId, Path), OfVersion), responses((status = 200, body = Pages), (status = 404, body = crate::error::Body)))]
 async fn pages(
-    State(app): State<App>,
+    State(library): State<Library>,
     actor: Option<Actor>,
     Path(id): Path<ResourceId>,
     Query(asked): Query<OfVersion>,
 ) -> Result<Json<Pages>> {
-    let reader = Reader::of(&app.db, actor.as_ref()).await?;
-    let seen = seen(&app.db, &reader, id, asked.version).await?;
+    let reader = Reader::of(&library.db, actor.as_ref()).await?;
+    let seen = seen(&library.db, &reader, id, asked.version).await?;
     let rows: Vec<(i64, i64, i64, i64, String)> = sqlx::query_as(
         "SELECT number, width, height, drawn, body FROM blob_pages WHERE hash = $1 ORDER BY number",
     )
     .bind(seen.hash)
-    .fetch_all(app.db.pool())
+    .fetch_all(library.db.pool())
     .await?;
     let url = |n: i64, size: &str| {
         format!(
@@ -575,9 +575,9 @@ pub async fn seen(db: &Db, reader: &Reader, id: ResourceId, version: Option<i64>
 }
 
 /// Refuses unless the actor may change the resource: 404 when they may not even see it.
-pub async fn editable(app: &App, actor: &Actor, id: ResourceId) -> Result<()> {
-    let reader = Reader::of(&app.db, Some(actor)).await?;
-    let card = cards::card(&app.db, &reader, id)
+pub async fn editable(library: &Library, actor: &Actor, id: ResourceId) -> Result<()> {
+    let reader = Reader::of(&library.db, Some(actor)).await?;
+    let card = cards::card(&library.db, &reader, id)
         .await?
         .ok_or_else(missing)?;
     if card.can_edit {

@@ -8,11 +8,11 @@ use sqlx::{Any, Transaction};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
+use super::Library;
 use super::cards;
 use super::describe::paragraph;
 use super::reach::Reader;
 use super::{Visibility, findable, resources, shelf};
-use crate::app::App;
 use crate::db::is_dangling;
 use crate::error::{Error, Result};
 use crate::extract::{Json, Path};
@@ -22,7 +22,7 @@ use crate::ids::{PersonId, ResourceId, SchoolId};
 /// A school has a handful of subject leaders.
 const MOST_REVIEWERS: usize = 100;
 
-pub fn routes() -> OpenApiRouter<App> {
+pub fn routes() -> OpenApiRouter<Library> {
     OpenApiRouter::new()
         .routes(routes!(decide))
         .routes(routes!(setting, set))
@@ -131,17 +131,17 @@ struct Decision {
 /// Approves or returns what waits (reviewers), or asks again (the owner).
 #[utoipa::path(post, path = "/api/resources/{id}/review", tag = "library", params(("id" = ResourceId, Path)), request_body = Decision, responses((status = 204), (status = 403, body = crate::error::Body), (status = 409, body = crate::error::Body)))]
 async fn decide(
-    State(app): State<App>,
+    State(library): State<Library>,
     actor: Actor,
     Path(id): Path<ResourceId>,
     Json(form): Json<Decision>,
 ) -> Result<StatusCode> {
-    let reader = Reader::of(&app.db, Some(&actor)).await?;
-    let card = cards::card(&app.db, &reader, id)
+    let reader = Reader::of(&library.db, Some(&actor)).await?;
+    let card = cards::card(&library.db, &reader, id)
         .await?
         .ok_or_else(resources::missing)?;
     let note = paragraph("note", &form.note, 1000)?;
-    let mut tx = app.db.begin().await?;
+    let mut tx = library.db.begin().await?;
     match form.action {
         Step::Submit if card.can_edit => ask(&mut tx, &actor, id, Asked::Again).await?,
         Step::Submit => return Err(Error::forbidden()),
@@ -195,17 +195,20 @@ struct SchoolLibrary {
 
 /// A school's library setting.
 #[utoipa::path(get, path = "/api/schools/{id}/library", tag = "library", params(("id" = SchoolId, Path)), responses((status = 200, body = SchoolLibrary)))]
-async fn setting(State(app): State<App>, Path(id): Path<SchoolId>) -> Result<Json<SchoolLibrary>> {
+async fn setting(
+    State(library): State<Library>,
+    Path(id): Path<SchoolId>,
+) -> Result<Json<SchoolLibrary>> {
     let reviews: Option<(i64,)> =
         sqlx::query_as("SELECT reviews FROM library_schools WHERE school_id = $1")
             .bind(id)
-            .fetch_optional(app.db.pool())
+            .fetch_optional(library.db.pool())
             .await?;
     let reviewers: Vec<(PersonId,)> = sqlx::query_as(
         "SELECT person_id FROM library_reviewers WHERE school_id = $1 ORDER BY person_id",
     )
     .bind(id)
-    .fetch_all(app.db.pool())
+    .fetch_all(library.db.pool())
     .await?;
     Ok(Json(SchoolLibrary {
         reviews: reviews.is_some_and(|(reviews,)| reviews != 0),
@@ -216,7 +219,7 @@ async fn setting(State(app): State<App>, Path(id): Path<SchoolId>) -> Result<Jso
 /// Sets a school's library setting.
 #[utoipa::path(put, path = "/api/schools/{id}/library", tag = "library", params(("id" = SchoolId, Path)), request_body = SchoolLibrary, responses((status = 204), (status = 422, body = crate::error::Body)))]
 async fn set(
-    State(app): State<App>,
+    State(library): State<Library>,
     Path(id): Path<SchoolId>,
     Json(form): Json<SchoolLibrary>,
 ) -> Result<StatusCode> {
@@ -235,7 +238,7 @@ async fn set(
         ),
         false => error.into(),
     };
-    let mut tx = app.db.begin().await?;
+    let mut tx = library.db.begin().await?;
     sqlx::query(
         "INSERT INTO library_schools (school_id, reviews) VALUES ($1, $2)
          ON CONFLICT (school_id) DO UPDATE SET reviews = excluded.reviews",

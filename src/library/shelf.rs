@@ -24,7 +24,7 @@ type Tx = Transaction<'static, Any>;
 pub struct Shelf {
     pub(super) db: Db,
     pub(super) storage: Storage,
-    jobs: Jobs,
+    pub(super) jobs: Jobs,
     /// Read while content is stored and gets its row, written while content without rows is removed.
     pub(super) content: Arc<RwLock<()>>,
 }

@@ -85,12 +85,9 @@ impl Shelf {
         if removed.rows_affected() == 0 {
             return Ok(());
         }
-        sqlx::query("DELETE FROM jobs WHERE key IN ($1, $2, $3)")
-            .bind(format!("words:{hash}"))
-            .bind(format!("understand:{hash}"))
-            .bind(format!("playable:{hash}"))
-            .execute(self.db.pool())
-            .await?;
+        for kind in ["words", "understand", "playable"] {
+            self.jobs.remove(&format!("{kind}:{hash}")).await?;
+        }
         for name in names(pages, facts) {
             self.storage.remove(&Key::derived(hash, &name)).await?;
         }

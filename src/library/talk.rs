@@ -7,11 +7,11 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
+use super::Library;
 use super::cards::{self, Owner};
 use super::describe::paragraph;
 use super::reach::Reader;
 use super::{findable, resources};
-use crate::app::App;
 use crate::db::{Db, MAX_ROWS, millis, time};
 use crate::error::{Error, Result};
 use crate::extract::{Json, Path, now};
@@ -21,7 +21,7 @@ use crate::ids::{CommentId, PersonId, ResourceId};
 /// A comment is a remark, not an essay.
 const COMMENT_CHARS: usize = 2000;
 
-pub fn routes() -> OpenApiRouter<App> {
+pub fn routes() -> OpenApiRouter<Library> {
     OpenApiRouter::new()
         .routes(routes!(rate))
         .routes(routes!(comments, comment))
@@ -73,7 +73,7 @@ struct Rated {
 /// Gives a resource of somebody else stars.
 #[utoipa::path(put, path = "/api/resources/{id}/rating", tag = "library", params(("id" = ResourceId, Path)), request_body = Stars, responses((status = 200, body = Rated), (status = 409, body = crate::error::Body)))]
 async fn rate(
-    State(app): State<App>,
+    State(library): State<Library>,
     actor: Actor,
     Path(id): Path<ResourceId>,
     Json(form): Json<Stars>,
@@ -85,8 +85,8 @@ async fn rate(
             "A rating has 1 to 5 stars.",
         ));
     }
-    let reader = Reader::of(&app.db, Some(&actor)).await?;
-    let card = cards::card(&app.db, &reader, id)
+    let reader = Reader::of(&library.db, Some(&actor)).await?;
+    let card = cards::card(&library.db, &reader, id)
         .await?
         .ok_or_else(resources::missing)?;
     let person = PersonId(actor.id());
@@ -97,7 +97,7 @@ async fn rate(
             "One does not rate one's own resource.",
         ));
     }
-    let mut tx = app.db.begin().await?;
+    let mut tx = library.db.begin().await?;
     sqlx::query("DELETE FROM resource_ratings WHERE resource_id = $1 AND person_id = $2")
         .bind(id)
         .bind(person)
@@ -154,12 +154,12 @@ struct Comments {
 /// What is said of a resource, oldest first.
 #[utoipa::path(get, path = "/api/resources/{id}/comments", tag = "library", params(("id" = ResourceId, Path)), responses((status = 200, body = Comments), (status = 404, body = crate::error::Body)))]
 async fn comments(
-    State(app): State<App>,
+    State(library): State<Library>,
     actor: Option<Actor>,
     Path(id): Path<ResourceId>,
 ) -> Result<Json<Comments>> {
-    let reader = Reader::of(&app.db, actor.as_ref()).await?;
-    let card = cards::card(&app.db, &reader, id)
+    let reader = Reader::of(&library.db, actor.as_ref()).await?;
+    let card = cards::card(&library.db, &reader, id)
         .await?
         .ok_or_else(resources::missing)?;
     let query = format!(
@@ -169,7 +169,7 @@ async fn comments(
     let rows: Vec<(CommentId, PersonId, String, Option<i64>, String, i64)> =
         sqlx::query_as(sqlx::AssertSqlSafe(query))
             .bind(id)
-            .fetch_all(app.db.pool())
+            .fetch_all(library.db.pool())
             .await?;
     let items = rows
         .into_iter()
@@ -196,7 +196,7 @@ struct NewComment {
 /// Says something of a resource.
 #[utoipa::path(post, path = "/api/resources/{id}/comments", tag = "library", params(("id" = ResourceId, Path)), request_body = NewComment, responses((status = 201, body = Comment), (status = 404, body = crate::error::Body)))]
 async fn comment(
-    State(app): State<App>,
+    State(library): State<Library>,
     actor: Actor,
     Path(id): Path<ResourceId>,
     Json(form): Json<NewComment>,
@@ -209,8 +209,8 @@ async fn comment(
             "Please write something.",
         ));
     }
-    let reader = Reader::of(&app.db, Some(&actor)).await?;
-    let card = cards::card(&app.db, &reader, id)
+    let reader = Reader::of(&library.db, Some(&actor)).await?;
+    let card = cards::card(&library.db, &reader, id)
         .await?
         .ok_or_else(resources::missing)?;
     if form
@@ -224,7 +224,7 @@ async fn comment(
         ));
     }
     let (comment, person, at, page) = (CommentId::fresh(), PersonId(actor.id()), now(), form.page);
-    let mut tx = app.db.begin().await?;
+    let mut tx = library.db.begin().await?;
     sqlx::query(
         "INSERT INTO resource_comments (id, resource_id, person_id, page, body, created_at) VALUES ($1, $2, $3, $4, $5, $6)",
     )
@@ -259,15 +259,15 @@ async fn comment(
 /// Removes a comment: its author, the resource's owner, and administrators.
 #[utoipa::path(delete, path = "/api/resources/{id}/comments/{comment}", tag = "library", params(("id" = ResourceId, Path), ("comment" = CommentId, Path)), responses((status = 204), (status = 403, body = crate::error::Body), (status = 404, body = crate::error::Body)))]
 async fn take_back(
-    State(app): State<App>,
+    State(library): State<Library>,
     actor: Actor,
     Path((id, comment)): Path<(ResourceId, CommentId)>,
 ) -> Result<StatusCode> {
-    let reader = Reader::of(&app.db, Some(&actor)).await?;
-    let card = cards::card(&app.db, &reader, id)
+    let reader = Reader::of(&library.db, Some(&actor)).await?;
+    let card = cards::card(&library.db, &reader, id)
         .await?
         .ok_or_else(resources::missing)?;
-    let mut tx = app.db.begin().await?;
+    let mut tx = library.db.begin().await?;
     let author: Option<(PersonId,)> = sqlx::query_as(
         "SELECT person_id FROM resource_comments WHERE id = $1 AND resource_id = $2",
     )

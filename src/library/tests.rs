@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 use tower::ServiceExt;
 
-use crate::app::App;
+use crate::http::Services;
 use crate::identity::{NewPerson, Role, add_person};
 use crate::ids::SchoolId;
 use crate::schools::{self, Membership, NewCommunity, NewSchool, SchoolRole};
@@ -125,7 +125,7 @@ async fn school(house: &House, name: &str, community: Option<crate::ids::Communi
         role,
         membership: Some(Membership::Close),
     };
-    schools::add_school(&house.app.db, new)
+    schools::add_school(&house.services.db, new)
         .await
         .expect("added")
         .id
@@ -138,7 +138,7 @@ async fn teacher_of(house: &House, school: SchoolId, login: &str) -> Page {
         login: login.into(),
         role: Role::Teacher,
     };
-    add_person(&house.app, new, PASSWORD.into())
+    add_person(&house.services.identity, new, PASSWORD.into())
         .await
         .expect("added");
     house.sign_in(login).await
@@ -151,14 +151,14 @@ async fn understand_with(house: &House, script: &str) -> TempDir {
     let program = folder.path().join("program");
     std::fs::write(&program, format!("#!/bin/sh\nout=$3\n{script}\n")).expect("written");
     std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).expect("set");
-    let App {
+    let Services {
         config,
         library,
         jobs,
         storage,
         db,
         ..
-    } = &house.app;
+    } = &house.services;
     let mut config = (**config).clone();
     config.documents.program = program.to_str().expect("plain").into();
     config.worker.program = config.documents.program.clone();
@@ -202,7 +202,7 @@ async fn saved(page: &Page, house: &House, path: &str) -> (String, Vec<u8>) {
 
 /// Titles that a search finds.
 async fn found(house: &House, page: &mut Page, line: &str) -> Vec<String> {
-    house.app.search.catch_up().await;
+    house.services.search.catch_up().await;
     let line: String = line.bytes().map(|byte| format!("%{byte:02X}")).collect();
     let (status, body) = page.get(&format!("/api/search?q={line}")).await;
     assert_eq!(status, StatusCode::OK, "{body}");

@@ -22,7 +22,6 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::facts::Facts;
 use super::reach::Reader;
 use super::{Library, resources};
-use crate::app::App;
 use crate::config::Config;
 use crate::db::{Db, DbError};
 use crate::error::{Error, Result};
@@ -33,35 +32,39 @@ use crate::jobs::{Failure, Job, JobState, Jobs, Lane, NewJob, Owner, Running};
 use crate::storage::{Key, Storage, StorageError};
 use crate::worker::{Worker, WorkerError};
 
-pub fn routes() -> OpenApiRouter<App> {
+pub fn routes() -> OpenApiRouter<Library> {
     OpenApiRouter::new().routes(routes!(again))
 }
 
 /// Tries once more to understand a file that failed or was cancelled, or to make the copy of it that browsers play.
 #[utoipa::path(post, path = "/api/resources/{id}/understand", tag = "library", params(("id" = ResourceId, Path)), responses((status = 202, body = Job), (status = 403, body = crate::error::Body), (status = 409, body = crate::error::Body)))]
 async fn again(
-    State(app): State<App>,
+    State(library): State<Library>,
     actor: Actor,
     Path(id): Path<ResourceId>,
 ) -> Result<(StatusCode, Json<Job>)> {
-    resources::editable(&app, &actor, id).await?;
-    let reader = Reader::of(&app.db, Some(&actor)).await?;
-    let seen = resources::seen(&app.db, &reader, id, None).await?;
-    let mut tx = app.db.begin().await?;
+    resources::editable(&library, &actor, id).await?;
+    let reader = Reader::of(&library.db, Some(&actor)).await?;
+    let seen = resources::seen(&library.db, &reader, id, None).await?;
+    let mut tx = library.db.begin().await?;
     let person = PersonId(actor.id());
     let job = match Facts::of(&seen.facts)
         .media
         .is_some_and(|media| media.plays.is_none())
     {
-        true => media::order_playable(&app.jobs, &mut tx, &seen.hash, Some(person)).await?,
+        true => media::order_playable(&library.jobs, &mut tx, &seen.hash, Some(person)).await?,
         false => {
             record::start_anew(&mut tx, &seen.hash).await?;
-            order(&app.jobs, &mut tx, &seen.hash, person).await?
+            order(&library.jobs, &mut tx, &seen.hash, person).await?
         }
     };
     tx.commit().await?;
-    app.jobs.wake();
-    let job = app.jobs.get(job).await?.ok_or_else(resources::missing)?;
+    library.jobs.wake();
+    let job = library
+        .jobs
+        .get(job)
+        .await?
+        .ok_or_else(resources::missing)?;
     Ok((StatusCode::ACCEPTED, Json(job)))
 }
 

@@ -29,7 +29,6 @@ use tracing::Instrument;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes as paths;
 
-use crate::app::App;
 use crate::bus::{Bus, TimelineEvent};
 use crate::config::Config;
 use crate::db::Db;
@@ -50,12 +49,20 @@ const COMMAND_QUEUE: usize = 1024;
 const STAGE: usize = 6;
 
 /// Every URL of this feature.
-pub fn routes() -> OpenApiRouter<App> {
+pub fn routes() -> OpenApiRouter<Live> {
     OpenApiRouter::new()
         .routes(paths!(socket::open))
         .routes(paths!(tokens::list, tokens::create))
         .routes(paths!(tokens::revoke))
         .merge(whip::routes())
+}
+
+/// State of this feature. Cloning shares it.
+#[derive(Clone)]
+pub struct Live {
+    pub config: Arc<Config>,
+    pub db: Db,
+    pub lessons: Lessons,
 }
 
 /// The lessons that are on. Cloning shares them.

@@ -12,11 +12,11 @@ use serde::Deserialize;
 use tokio::sync::{mpsc, oneshot};
 use utoipa::IntoParams;
 
+use super::Live;
 use super::host::{Command, Page};
 use super::lesson::Identity;
 use super::no_such_lesson;
 use super::protocol::{Kind, Role};
-use crate::app::App;
 use crate::error::{Error, Language};
 use crate::extract::{Path, Query, Socket};
 use crate::identity::{Actor, session};
@@ -42,15 +42,15 @@ pub struct Opening {
 #[utoipa::path(get, path = "/api/lessons/{id}/live", tag = "live", params(("id" = LessonId, Path), Opening),
     responses((status = 101, description = "the lesson's messages follow"), (status = 403), (status = 404), (status = 409)))]
 pub async fn open(
-    State(app): State<App>,
+    State(live): State<Live>,
     actor: Actor,
     Path(id): Path<LessonId>,
     Query(opening): Query<Opening>,
     headers: HeaderMap,
     Socket(upgrade): Socket,
 ) -> Result<Response, Error> {
-    let held = timetable::role_in(&app.db, id, &actor).await?;
-    let role = role_of(&app, id, held).await?;
+    let held = timetable::role_in(&live.db, id, &actor).await?;
+    let role = role_of(&live, id, held).await?;
     let language = language(&opening, &headers);
     // Errors of the lesson itself (ended, full) are answered by HTTP, where a browser shows them best.
     let who = identity(&actor, role);
@@ -65,7 +65,7 @@ pub async fn open(
             language,
         },
     ));
-    let joined = app.lessons.ask(id, |reply| {
+    let joined = live.lessons.ask(id, |reply| {
         let (who, resume, page) = entry.take()?;
         Some(Command::Join {
             who,
@@ -94,7 +94,7 @@ pub async fn open(
             socket,
             post,
             Watch {
-                app,
+                live,
                 id,
                 actor,
                 held,
@@ -104,14 +104,14 @@ pub async fn open(
     }))
 }
 
-async fn role_of(app: &App, id: LessonId, held: LessonRole) -> Result<Role, Error> {
+async fn role_of(live: &Live, id: LessonId, held: LessonRole) -> Result<Role, Error> {
     Ok(match held {
         LessonRole::Lead => Role::Lead,
         LessonRole::Assistant => Role::Assistant,
         LessonRole::LeadRoom => Role::LeadRoom,
         LessonRole::Listening => Role::Listening,
         LessonRole::Observer => Role::Observer,
-        LessonRole::None if timetable::brief(&app.db, id).await?.is_none() => {
+        LessonRole::None if timetable::brief(&live.db, id).await?.is_none() => {
             return Err(no_such_lesson());
         }
         LessonRole::None => return Err(Error::forbidden()),

@@ -6,8 +6,8 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::Live;
 use super::no_such_lesson;
-use crate::app::App;
 use crate::db::{Db, DbError, millis, time};
 use crate::error::{Error, Result};
 use crate::extract::{Json, Path, line, now};
@@ -71,16 +71,16 @@ pub struct TokenItems {
 #[utoipa::path(get, path = "/api/lessons/{id}/tokens", tag = "live", params(("id" = LessonId, Path)),
     responses((status = 200, body = TokenItems), (status = 403), (status = 404)))]
 pub async fn list(
-    State(app): State<App>,
+    State(live): State<Live>,
     actor: Actor,
     Path(id): Path<LessonId>,
 ) -> Result<Json<TokenItems>> {
-    may_grant(&app, id, &actor).await?;
+    may_grant(&live, id, &actor).await?;
     let rows: Vec<(TokenId, TokenKind, String, i64, i64)> = sqlx::query_as(
         "SELECT id, kind, label, created_at, expires_at FROM media_tokens WHERE lesson_id = $1 ORDER BY created_at, id",
     )
     .bind(id)
-    .fetch_all(app.db.pool())
+    .fetch_all(live.db.pool())
     .await?;
     let item = |(id, kind, label, created, expires)| TokenItem {
         id,
@@ -98,14 +98,14 @@ pub async fn list(
 #[utoipa::path(post, path = "/api/lessons/{id}/tokens", tag = "live", params(("id" = LessonId, Path)), request_body = NewToken,
     responses((status = 201, body = MadeToken), (status = 403), (status = 404), (status = 409), (status = 422)))]
 pub async fn create(
-    State(app): State<App>,
+    State(live): State<Live>,
     actor: Actor,
     Path(id): Path<LessonId>,
     Json(new): Json<NewToken>,
 ) -> Result<(StatusCode, Json<MadeToken>)> {
-    may_grant(&app, id, &actor).await?;
+    may_grant(&live, id, &actor).await?;
     let label = line("label", &new.label, 1..=40)?;
-    let brief = timetable::brief(&app.db, id)
+    let brief = timetable::brief(&live.db, id)
         .await?
         .ok_or_else(no_such_lesson)?;
     if brief.phase == Phase::Ended {
@@ -117,7 +117,7 @@ pub async fn create(
     }
     let (count,): (i64,) = sqlx::query_as("SELECT COUNT(*) FROM media_tokens WHERE lesson_id = $1")
         .bind(id)
-        .fetch_one(app.db.pool())
+        .fetch_one(live.db.pool())
         .await?;
     if count >= PER_LESSON {
         return Err(Error::conflict(
@@ -137,9 +137,9 @@ pub async fn create(
     .bind(secret::hash(&token))
     .bind(millis(now()))
     .bind(millis(expires_at))
-    .execute(app.db.pool())
+    .execute(live.db.pool())
     .await?;
-    let url = format!("{}/{}/{id}", app.config.public_url(), new.kind);
+    let url = format!("{}/{}/{id}", live.config.public_url(), new.kind);
     Ok((
         StatusCode::CREATED,
         Json(MadeToken {
@@ -155,15 +155,15 @@ pub async fn create(
 #[utoipa::path(delete, path = "/api/lessons/{id}/tokens/{token_id}", tag = "live",
     params(("id" = LessonId, Path), ("token_id" = TokenId, Path)), responses((status = 204), (status = 403), (status = 404)))]
 pub async fn revoke(
-    State(app): State<App>,
+    State(live): State<Live>,
     actor: Actor,
     Path((id, token_id)): Path<(LessonId, TokenId)>,
 ) -> Result<StatusCode> {
-    may_grant(&app, id, &actor).await?;
+    may_grant(&live, id, &actor).await?;
     let gone = sqlx::query("DELETE FROM media_tokens WHERE id = $1 AND lesson_id = $2")
         .bind(token_id)
         .bind(id)
-        .execute(app.db.pool())
+        .execute(live.db.pool())
         .await?;
     if gone.rows_affected() == 0 {
         return Err(Error::not_found(
@@ -171,7 +171,7 @@ pub async fn revoke(
             "There is no such token.",
         ));
     }
-    app.lessons.end_sessions_of(token_id);
+    live.lessons.end_sessions_of(token_id);
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -194,11 +194,11 @@ pub async fn check(
     Ok(row.map(|(id, label)| Granted { id, label }))
 }
 
-async fn may_grant(app: &App, id: LessonId, actor: &Actor) -> Result<()> {
-    if timetable::brief(&app.db, id).await?.is_none() {
+async fn may_grant(live: &Live, id: LessonId, actor: &Actor) -> Result<()> {
+    if timetable::brief(&live.db, id).await?.is_none() {
         return Err(no_such_lesson());
     }
-    let lead = timetable::role_in(&app.db, id, actor).await? == LessonRole::Lead;
+    let lead = timetable::role_in(&live.db, id, actor).await? == LessonRole::Lead;
     if lead || actor.is_administrator() {
         Ok(())
     } else {

@@ -17,11 +17,11 @@ use axum::response::{IntoResponse, Response};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes as paths;
 
+use super::Live;
 use super::host::Command;
 use super::lesson::Identity;
 use super::protocol::{Kind, Role};
 use super::tokens::{self, Granted, TokenKind};
-use crate::app::App;
 use crate::error::{Error, Result, Text};
 use crate::extract::Path;
 use crate::ids::LessonId;
@@ -37,7 +37,7 @@ const MAX_SDP: usize = 256 * 1024;
 /// What a foreign web player may read of our answers (RFC 9725 §4.2, Fetch: CORS).
 const EXPOSED: &str = "Location, Link, ETag, Accept-Patch, Accept-Post, WWW-Authenticate";
 
-pub fn routes() -> OpenApiRouter<App> {
+pub fn routes() -> OpenApiRouter<Live> {
     OpenApiRouter::new()
         .routes(paths!(publish))
         .routes(paths!(play))
@@ -53,12 +53,12 @@ pub fn routes() -> OpenApiRouter<App> {
     responses((status = 201, description = "the SDP answer; `Location` is the session"), (status = 400), (status = 401), (status = 406),
         (status = 409), (status = 415), (status = 422), (status = 503)))]
 async fn publish(
-    State(app): State<App>,
+    State(live): State<Live>,
     Path(lesson): Path<LessonId>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response> {
-    begin(&app, lesson, TokenKind::Whip, &headers, &body).await
+    begin(&live, lesson, TokenKind::Whip, &headers, &body).await
 }
 
 /// A player begins to watch.
@@ -67,12 +67,12 @@ async fn publish(
     responses((status = 201, description = "the SDP answer; `Location` is the session"), (status = 400), (status = 401), (status = 406),
         (status = 409), (status = 415), (status = 422), (status = 503)))]
 async fn play(
-    State(app): State<App>,
+    State(live): State<Live>,
     Path(lesson): Path<LessonId>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response> {
-    begin(&app, lesson, TokenKind::Whep, &headers, &body).await
+    begin(&live, lesson, TokenKind::Whep, &headers, &body).await
 }
 
 /// Trickled candidates, or an ICE restart (RFC 9725 §4.3).
@@ -81,14 +81,14 @@ async fn play(
     responses((status = 200, description = "ICE was restarted: our fragment"), (status = 204), (status = 400), (status = 401),
         (status = 404), (status = 412), (status = 415), (status = 428)))]
 async fn patch_whip(
-    State(app): State<App>,
+    State(live): State<Live>,
     Path(at): Path<(LessonId, String)>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response> {
     patch(
-        &app,
-        find(&app, TokenKind::Whip, at, &headers).await?,
+        &live,
+        find(&live, TokenKind::Whip, at, &headers).await?,
         &headers,
         &body,
     )
@@ -100,14 +100,14 @@ async fn patch_whip(
     responses((status = 200, description = "ICE was restarted: our fragment"), (status = 204), (status = 400), (status = 401),
         (status = 404), (status = 412), (status = 415), (status = 428)))]
 async fn patch_whep(
-    State(app): State<App>,
+    State(live): State<Live>,
     Path(at): Path<(LessonId, String)>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response> {
     patch(
-        &app,
-        find(&app, TokenKind::Whep, at, &headers).await?,
+        &live,
+        find(&live, TokenKind::Whep, at, &headers).await?,
         &headers,
         &body,
     )
@@ -117,12 +117,12 @@ async fn patch_whep(
 #[utoipa::path(delete, path = "/whip/{lesson_id}/{session}", tag = "whip", params(("lesson_id" = LessonId, Path), ("session" = String, Path)),
     responses((status = 200), (status = 401), (status = 404)))]
 async fn delete_whip(
-    State(app): State<App>,
+    State(live): State<Live>,
     Path(at): Path<(LessonId, String)>,
     headers: HeaderMap,
 ) -> Result<StatusCode> {
-    let session = find(&app, TokenKind::Whip, at, &headers).await?;
-    app.lessons.end_session(&session);
+    let session = find(&live, TokenKind::Whip, at, &headers).await?;
+    live.lessons.end_session(&session);
     Ok(StatusCode::OK)
 }
 
@@ -130,28 +130,28 @@ async fn delete_whip(
 #[utoipa::path(delete, path = "/whep/{lesson_id}/{session}", tag = "whip", params(("lesson_id" = LessonId, Path), ("session" = String, Path)),
     responses((status = 200), (status = 401), (status = 404)))]
 async fn delete_whep(
-    State(app): State<App>,
+    State(live): State<Live>,
     Path(at): Path<(LessonId, String)>,
     headers: HeaderMap,
 ) -> Result<StatusCode> {
-    let session = find(&app, TokenKind::Whep, at, &headers).await?;
-    app.lessons.end_session(&session);
+    let session = find(&live, TokenKind::Whep, at, &headers).await?;
+    live.lessons.end_session(&session);
     Ok(StatusCode::OK)
 }
 
 async fn begin(
-    app: &App,
+    live: &Live,
     lesson: LessonId,
     kind: TokenKind,
     headers: &HeaderMap,
     body: &Bytes,
 ) -> Result<Response> {
-    let granted = authorize(app, lesson, kind, headers).await?;
+    let granted = authorize(live, lesson, kind, headers).await?;
     is_of_type(headers, SDP)?;
     accepts_answer(headers)?;
     let sdp = text_of(body)?;
     let who = encoder(&granted);
-    let joined = app.lessons.ask(lesson, |reply| {
+    let joined = live.lessons.ask(lesson, |reply| {
         Some(match kind {
             TokenKind::Whip => Command::Encode {
                 who: who.clone(),
@@ -166,7 +166,7 @@ async fn begin(
         })
     });
     let (_, (peer, answer)) = joined.await?;
-    let session = app
+    let session = live
         .lessons
         .add_session(Session::new(peer, lesson, kind, granted.id));
     let location = format!("/{kind}/{lesson}/{}", session.id);
@@ -191,7 +191,7 @@ fn encoder(granted: &Granted) -> Identity {
 }
 
 /// RFC 9725 §4.3: a trickle request names the ICE session by its entity-tag, a restart asks with `*` and is answered with the new tag.
-fn patch(app: &App, session: Session, headers: &HeaderMap, body: &Bytes) -> Result<Response> {
+fn patch(live: &Live, session: Session, headers: &HeaderMap, body: &Bytes) -> Result<Response> {
     is_of_type(headers, FRAGMENT)?;
     let fragment = text_of(body)?;
     let Some(precondition) = headers.get(header::IF_MATCH) else {
@@ -209,7 +209,7 @@ fn patch(app: &App, session: Session, headers: &HeaderMap, body: &Bytes) -> Resu
             "The ICE session is another one by now.",
         ));
     }
-    match app.lessons.patch_session(&session, fragment, restart)? {
+    match live.lessons.patch_session(&session, fragment, restart)? {
         None => Ok(StatusCode::NO_CONTENT.into_response()),
         Some((ours, etag)) => {
             let headers = [
@@ -223,13 +223,13 @@ fn patch(app: &App, session: Session, headers: &HeaderMap, body: &Bytes) -> Resu
 
 /// The session at an address, for the one who holds the token that opened it.
 async fn find(
-    app: &App,
+    live: &Live,
     kind: TokenKind,
     (lesson, id): (LessonId, String),
     headers: &HeaderMap,
 ) -> Result<Session> {
-    let granted = authorize(app, lesson, kind, headers).await?;
-    let session = app
+    let granted = authorize(live, lesson, kind, headers).await?;
+    let session = live
         .lessons
         .session(&id)
         .filter(|s| s.lesson == lesson && s.kind == kind && s.token == granted.id);
@@ -238,7 +238,7 @@ async fn find(
 
 /// RFC 9725 §4.5: a bearer token (RFC 6750).
 async fn authorize(
-    app: &App,
+    live: &Live,
     lesson: LessonId,
     kind: TokenKind,
     headers: &HeaderMap,
@@ -251,7 +251,7 @@ async fn authorize(
     if !scheme.eq_ignore_ascii_case("bearer") {
         return Err(Error::NotSignedIn);
     }
-    tokens::check(&app.db, lesson, kind, token.trim())
+    tokens::check(&live.db, lesson, kind, token.trim())
         .await?
         .ok_or(Error::NotSignedIn)
 }

@@ -6,11 +6,12 @@ use uuid::Uuid;
 use super::timeline;
 use crate::db::{Db, millis};
 use crate::error::Result;
-use crate::identity::Role;
+use crate::identity::{Role, with_role};
 use crate::ids::LessonId;
+use crate::index_queue::Source;
 use crate::library;
-use crate::search::{Document, Facet, Source, Visibility, with_role};
 use crate::timetable::{self, LessonCard};
+use tongke_search::{Document, Facet, Visibility};
 
 pub struct Recordings(pub Db);
 

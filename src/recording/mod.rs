@@ -49,13 +49,13 @@ use tongke_plane::ids::TrackId;
 use crate::bus::{LessonEvent, TimelineEvent, TimelineKind};
 use crate::config::Config;
 use crate::db::{Db, DbError, millis};
-use crate::ids::LessonId;
+use crate::ids::{LessonId, TrackKey};
+use crate::index_queue::{IndexSource, Kind};
 use crate::jobs::Jobs;
-use crate::search::{self, Search};
 use crate::storage::Storage;
 use crate::timetable::{RecordingState, set_recording};
 
-use catalogue::{Recorded, TrackKey};
+use catalogue::Recorded;
 use ledger::{Note, TrackNote};
 use recorder::LessonRecorder;
 use spool::Spool;
@@ -187,12 +187,10 @@ impl Recordings {
         });
     }
 
-    /// Tells the search who knows recorded lessons. To be called before it starts.
-    pub fn register_source(&self, search: &Search) {
-        search.register(
-            search::Kind::Recording,
-            Arc::new(findable::Recordings(self.inner.db.clone())),
-        );
+    /// The source of recorded lessons for the search index.
+    pub fn index_source(&self) -> IndexSource {
+        let recordings = findable::Recordings(self.inner.db.clone());
+        (Kind::Recording, Arc::new(recordings))
     }
 
     /// Ends every recording, as when all lessons ended now, and waits until they are written, no longer than `limit`.

@@ -9,11 +9,11 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
+use super::Recordings;
 use super::catalogue::{Codec, Kind, Purpose, Recorded, Track};
 use super::media::MediaFile;
 use super::timeline::{self, ShownPage};
 use super::{export, programme};
-use crate::app::App;
 use crate::bus::{ParticipantKind, TimelineEvent};
 use crate::db::{placeholders, time};
 use crate::error::{Error, Result};
@@ -29,7 +29,7 @@ use crate::timetable::{
 const PAGE: i64 = 24;
 const MOST_PER_PAGE: i64 = 100;
 
-pub fn routes() -> OpenApiRouter<App> {
+pub fn routes() -> OpenApiRouter<Recordings> {
     OpenApiRouter::new()
         .routes(routes!(one))
         .routes(routes!(list))
@@ -106,14 +106,16 @@ crate::string_enum! {
 /// A lesson's recording, while the lesson is on and after.
 #[utoipa::path(get, path = "/api/lessons/{id}/recording", tag = "recordings", params(("id" = LessonId, Path)), responses((status = 200, body = Recording), (status = 404, body = crate::error::Body)))]
 async fn one(
-    State(app): State<App>,
+    State(recordings): State<Recordings>,
     actor: Actor,
     Path(id): Path<LessonId>,
 ) -> Result<Json<Recording>> {
-    let lesson = card(&app.db, id, &actor).await?.ok_or_else(missing)?;
-    let recorded = app.recordings.recorded(id).await?.ok_or_else(missing)?;
-    let timeline = timeline::read(&app.db, id).await?;
-    let mp4 = mp4(&app, &recorded).await?;
+    let lesson = card(&recordings.inner.db, id, &actor)
+        .await?
+        .ok_or_else(missing)?;
+    let recorded = recordings.recorded(id).await?.ok_or_else(missing)?;
+    let timeline = timeline::read(&recordings.inner.db, id).await?;
+    let mp4 = mp4(&recordings, &recorded).await?;
     Ok(Json(Recording {
         state: recorded.state.told(lesson.phase),
         lesson,
@@ -178,9 +180,13 @@ fn gaps(recorded: &Recorded) -> Vec<Gap> {
     merged
 }
 
-async fn mp4(app: &App, recorded: &Recorded) -> Result<Mp4> {
+async fn mp4(recordings: &Recordings, recorded: &Recorded) -> Result<Mp4> {
     let lesson = recorded.lesson;
-    let job = app.jobs.by_key(&export::mp4_key(lesson)).await?;
+    let job = recordings
+        .inner
+        .jobs
+        .by_key(&export::mp4_key(lesson))
+        .await?;
     let made = recorded.mp4_bytes.is_some();
     let state = match job.as_ref().map(|job| job.state) {
         Some(JobState::Queued) => Mp4State::Queued,
@@ -211,7 +217,7 @@ struct Wanted {
 }
 
 #[derive(Serialize, ToSchema)]
-struct Recordings {
+struct RecordingList {
     recordings: Vec<Listed>,
     /// On all pages together.
     total: i64,
@@ -225,26 +231,23 @@ struct Listed {
 }
 
 /// The recordings that I may see, newest first.
-#[utoipa::path(get, path = "/api/recordings", tag = "recordings", params(Wanted), responses((status = 200, body = Recordings), (status = 401, body = crate::error::Body)))]
+#[utoipa::path(get, path = "/api/recordings", tag = "recordings", params(Wanted), responses((status = 200, body = RecordingList), (status = 401, body = crate::error::Body)))]
 async fn list(
-    State(app): State<App>,
+    State(recordings): State<Recordings>,
     actor: Actor,
     Query(wanted): Query<Wanted>,
-) -> Result<Json<Recordings>> {
+) -> Result<Json<RecordingList>> {
     if let Some(ids) = wanted.ids {
         let ids: Vec<LessonId> = ids
             .split(',')
             .filter_map(|id| id.parse().ok())
             .take(MOST_PER_PAGE as usize)
             .collect();
-        let recordings = listed(
-            &app,
-            cards(&app.db, Which::RecordedAmong(&ids), &actor).await?,
-        )
-        .await?;
-        return Ok(Json(Recordings {
-            total: recordings.len() as i64,
-            recordings,
+        let lessons = cards(&recordings.inner.db, Which::RecordedAmong(&ids), &actor).await?;
+        let listed = listed(&recordings, lessons).await?;
+        return Ok(Json(RecordingList {
+            total: listed.len() as i64,
+            recordings: listed,
         }));
     }
     let most = wanted.per_page.unwrap_or(PAGE).clamp(1, MOST_PER_PAGE);
@@ -252,15 +255,15 @@ async fn list(
         skip: wanted.page.clamp(0, 1_000_000) * most,
         most,
     };
-    let recordings = listed(&app, cards(&app.db, which, &actor).await?).await?;
-    Ok(Json(Recordings {
-        recordings,
-        total: count_recorded(&app.db, &actor).await?,
+    let lessons = cards(&recordings.inner.db, which, &actor).await?;
+    Ok(Json(RecordingList {
+        recordings: listed(&recordings, lessons).await?,
+        total: count_recorded(&recordings.inner.db, &actor).await?,
     }))
 }
 
 /// Lessons with what is known of their recordings; those that have no recording yet fall away.
-async fn listed(app: &App, lessons: Vec<LessonCard>) -> Result<Vec<Listed>> {
+async fn listed(recordings: &Recordings, lessons: Vec<LessonCard>) -> Result<Vec<Listed>> {
     if lessons.is_empty() {
         return Ok(Vec::new());
     }
@@ -272,7 +275,8 @@ async fn listed(app: &App, lessons: Vec<LessonCard>) -> Result<Vec<Listed>> {
     let query = lessons
         .iter()
         .fold(query, |query, lesson| query.bind(lesson.id));
-    let rows: Vec<(LessonId, Option<i64>, i64, i64)> = query.fetch_all(app.db.pool()).await?;
+    let rows: Vec<(LessonId, Option<i64>, i64, i64)> =
+        query.fetch_all(recordings.inner.db.pool()).await?;
     let known: std::collections::HashMap<_, _> = rows
         .into_iter()
         .map(|(id, length, began, poster)| (id, (length, began, poster)))
@@ -293,13 +297,12 @@ async fn listed(app: &App, lessons: Vec<LessonCard>) -> Result<Vec<Listed>> {
 /// Makes the lesson's MP4, anew if there is one.
 #[utoipa::path(post, path = "/api/lessons/{id}/export", tag = "recordings", params(("id" = LessonId, Path)), responses((status = 200, body = Job), (status = 403, body = crate::error::Body), (status = 409, body = crate::error::Body)))]
 async fn make_mp4(
-    State(app): State<App>,
+    State(recordings): State<Recordings>,
     actor: Actor,
     Path(id): Path<LessonId>,
 ) -> Result<Json<Job>> {
-    let role = role_in(&app.db, id, &actor).await?;
-    let recorded = app
-        .recordings
+    let role = role_in(&recordings.inner.db, id, &actor).await?;
+    let recorded = recordings
         .recorded(id)
         .await?
         .filter(|_| role != LessonRole::None)
@@ -314,23 +317,29 @@ async fn make_mp4(
             "The file can be made when the lesson is over.",
         ));
     }
-    let job = app.recordings.order_mp4(id).await?;
-    app.jobs.get(job).await?.map(Json).ok_or_else(missing)
+    let job = recordings.order_mp4(id).await?;
+    recordings
+        .inner
+        .jobs
+        .get(job)
+        .await?
+        .map(Json)
+        .ok_or_else(missing)
 }
 
 /// A file of a recording: playlists, segments, poster, MP4.
 #[utoipa::path(get, path = "/media/{lesson_id}/{*path}", tag = "recordings", params(("lesson_id" = LessonId, Path), ("path" = String, Path)), responses((status = 200), (status = 206), (status = 404, body = crate::error::Body)))]
 async fn media(
-    State(app): State<App>,
+    State(recordings): State<Recordings>,
     actor: Actor,
     Path((lesson, path)): Path<(LessonId, String)>,
     headers: HeaderMap,
 ) -> Result<Response<Body>> {
-    if role_in(&app.db, lesson, &actor).await? == LessonRole::None {
+    if role_in(&recordings.inner.db, lesson, &actor).await? == LessonRole::None {
         return Err(Error::forbidden());
     }
     let file = MediaFile::parse(&path).ok_or_else(missing)?;
-    app.recordings.serve(lesson, file, &headers).await
+    recordings.serve(lesson, file, &headers).await
 }
 
 fn poster_url(lesson: LessonId) -> String {

@@ -7,14 +7,14 @@ use sqlx::{Any, Transaction};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::app::App;
+use super::Schools;
 use crate::db::{Db, DbError, MAX_ROWS, is_dangling, millis};
 use crate::error::{Error, Result};
 use crate::extract::{Json, Path, line, now};
-use crate::identity::{SchoolRef, secret};
+use crate::identity::{SchoolRef, secret, session};
 use crate::ids::{ClassroomId, SchoolId};
 
-pub fn routes() -> OpenApiRouter<App> {
+pub fn routes() -> OpenApiRouter<Schools> {
     OpenApiRouter::new()
         .routes(routes!(list, add))
         .routes(routes!(change, remove))
@@ -68,10 +68,10 @@ struct Items {
 
 /// Every classroom. Teachers see it too, to plan lessons.
 #[utoipa::path(get, path = "/api/classrooms", tag = "schools", responses((status = 200, body = Items)))]
-async fn list(State(app): State<App>) -> Result<Json<Items>> {
+async fn list(State(schools): State<Schools>) -> Result<Json<Items>> {
     let query = format!("{SELECT} ORDER BY o.name, c.name, c.id LIMIT {MAX_ROWS}");
     let rows: Vec<Row> = sqlx::query_as(sqlx::AssertSqlSafe(query))
-        .fetch_all(app.db.pool())
+        .fetch_all(schools.db.pool())
         .await?;
     Ok(Json(Items {
         items: rows.into_iter().map(Item::from).collect(),
@@ -113,11 +113,11 @@ fn refused(error: DbError) -> Error {
 /// Adds a classroom.
 #[utoipa::path(post, path = "/api/classrooms", tag = "schools", request_body = NewClassroom, responses((status = 201, body = Item), (status = 422, body = crate::error::Body)))]
 async fn add(
-    State(app): State<App>,
+    State(schools): State<Schools>,
     Json(form): Json<NewClassroom>,
 ) -> Result<(StatusCode, Json<Item>)> {
-    let id = add_classroom(&app.db, form).await?;
-    Ok((StatusCode::CREATED, Json(find(&app.db, id).await?)))
+    let id = add_classroom(&schools.db, form).await?;
+    Ok((StatusCode::CREATED, Json(find(&schools.db, id).await?)))
 }
 
 async fn find(db: &Db, id: ClassroomId) -> Result<Item> {
@@ -142,7 +142,7 @@ struct ChangeClassroom {
 /// Changes a classroom.
 #[utoipa::path(patch, path = "/api/classrooms/{id}", tag = "schools", request_body = ChangeClassroom, params(("id" = ClassroomId, Path)), responses((status = 200, body = Item), (status = 404, body = crate::error::Body)))]
 async fn change(
-    State(app): State<App>,
+    State(schools): State<Schools>,
     Path(id): Path<ClassroomId>,
     Json(form): Json<ChangeClassroom>,
 ) -> Result<Json<Item>> {
@@ -156,16 +156,16 @@ async fn change(
     .bind(id)
     .bind(name)
     .bind(form.school_id)
-    .execute(app.db.pool())
+    .execute(schools.db.pool())
     .await
     .map_err(refused)?;
-    Ok(Json(find(&app.db, id).await?))
+    Ok(Json(find(&schools.db, id).await?))
 }
 
 /// Removes a classroom: its device is signed out; lessons that it took part in keep its name.
 #[utoipa::path(delete, path = "/api/classrooms/{id}", tag = "schools", params(("id" = ClassroomId, Path)), responses((status = 204), (status = 404, body = crate::error::Body)))]
-async fn remove(State(app): State<App>, Path(id): Path<ClassroomId>) -> Result<StatusCode> {
-    let mut tx = app.db.begin().await?;
+async fn remove(State(schools): State<Schools>, Path(id): Path<ClassroomId>) -> Result<StatusCode> {
+    let mut tx = schools.db.begin().await?;
     set_pass(&mut tx, id, None).await?;
     sqlx::query("UPDATE classrooms SET removed_at = $2 WHERE id = $1")
         .bind(id)
@@ -187,9 +187,12 @@ struct Pass {
 
 /// Gives the classroom a new pass; the old one and the devices that used it are void.
 #[utoipa::path(post, path = "/api/classrooms/{id}/pass", tag = "schools", params(("id" = ClassroomId, Path)), responses((status = 200, body = Pass), (status = 404, body = crate::error::Body)))]
-async fn make_pass(State(app): State<App>, Path(id): Path<ClassroomId>) -> Result<Json<Pass>> {
-    let pass = new_pass(&app.db, id).await?;
-    let url = format!("{}/room/{pass}", app.config.public_url());
+async fn make_pass(
+    State(schools): State<Schools>,
+    Path(id): Path<ClassroomId>,
+) -> Result<Json<Pass>> {
+    let pass = new_pass(&schools.db, id).await?;
+    let url = format!("{}/room/{pass}", schools.config.public_url());
     Ok(Json(Pass { pass, url }))
 }
 
@@ -204,8 +207,11 @@ pub async fn new_pass(db: &Db, id: ClassroomId) -> Result<String> {
 
 /// Takes the classroom's pass away and signs its device out.
 #[utoipa::path(delete, path = "/api/classrooms/{id}/pass", tag = "schools", params(("id" = ClassroomId, Path)), responses((status = 204), (status = 404, body = crate::error::Body)))]
-async fn take_pass(State(app): State<App>, Path(id): Path<ClassroomId>) -> Result<StatusCode> {
-    let mut tx = app.db.begin().await?;
+async fn take_pass(
+    State(schools): State<Schools>,
+    Path(id): Path<ClassroomId>,
+) -> Result<StatusCode> {
+    let mut tx = schools.db.begin().await?;
     set_pass(&mut tx, id, None).await?;
     tx.commit().await?;
     Ok(StatusCode::NO_CONTENT)
@@ -226,19 +232,6 @@ async fn set_pass(
     if changed.rows_affected() == 0 {
         return Err(no_classroom());
     }
-    sqlx::query("DELETE FROM sessions WHERE classroom_id = $1")
-        .bind(id)
-        .execute(&mut **tx)
-        .await?;
+    session::close_of_classroom(tx, id).await?;
     Ok(())
-}
-
-/// Whose pass it is.
-pub async fn classroom_of_pass(db: &Db, pass: &str) -> Result<Option<ClassroomId>, DbError> {
-    let row: Option<(ClassroomId,)> =
-        sqlx::query_as("SELECT id FROM classrooms WHERE pass_hash = $1 AND removed_at IS NULL")
-            .bind(secret::hash(pass))
-            .fetch_optional(db.pool())
-            .await?;
-    Ok(row.map(|(id,)| id))
 }

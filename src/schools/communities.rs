@@ -6,13 +6,13 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::app::App;
+use super::Schools;
 use crate::db::{Db, MAX_ROWS, is_dangling, millis};
 use crate::error::{Error, Result};
 use crate::extract::{Json, Path, line, now};
 use crate::ids::CommunityId;
 
-pub fn routes() -> OpenApiRouter<App> {
+pub fn routes() -> OpenApiRouter<Schools> {
     OpenApiRouter::new()
         .routes(routes!(list, add))
         .routes(routes!(change, remove))
@@ -33,13 +33,13 @@ struct Communities {
 
 /// Every community.
 #[utoipa::path(get, path = "/api/communities", tag = "schools", responses((status = 200, body = Communities)))]
-async fn list(State(app): State<App>) -> Result<Json<Communities>> {
+async fn list(State(schools): State<Schools>) -> Result<Json<Communities>> {
     let query = format!(
         "SELECT id, name, county FROM communities ORDER BY county, name, id LIMIT {MAX_ROWS}"
     );
     Ok(Json(Communities {
         items: sqlx::query_as(sqlx::AssertSqlSafe(query))
-            .fetch_all(app.db.pool())
+            .fetch_all(schools.db.pool())
             .await?,
     }))
 }
@@ -71,12 +71,12 @@ pub async fn add_community(db: &Db, new: NewCommunity) -> Result<Community> {
 /// Adds a community.
 #[utoipa::path(post, path = "/api/communities", tag = "schools", request_body = NewCommunity, responses((status = 201, body = Community), (status = 422, body = crate::error::Body)))]
 async fn add(
-    State(app): State<App>,
+    State(schools): State<Schools>,
     Json(form): Json<NewCommunity>,
 ) -> Result<(StatusCode, Json<Community>)> {
     Ok((
         StatusCode::CREATED,
-        Json(add_community(&app.db, form).await?),
+        Json(add_community(&schools.db, form).await?),
     ))
 }
 
@@ -89,7 +89,7 @@ struct ChangeCommunity {
 /// Changes a community.
 #[utoipa::path(patch, path = "/api/communities/{id}", tag = "schools", request_body = ChangeCommunity, params(("id" = CommunityId, Path)), responses((status = 200, body = Community), (status = 404, body = crate::error::Body)))]
 async fn change(
-    State(app): State<App>,
+    State(schools): State<Schools>,
     Path(id): Path<CommunityId>,
     Json(form): Json<ChangeCommunity>,
 ) -> Result<Json<Community>> {
@@ -107,7 +107,7 @@ async fn change(
     .bind(id)
     .bind(name)
     .bind(county)
-    .fetch_optional(app.db.pool())
+    .fetch_optional(schools.db.pool())
     .await?;
     community.map(Json).ok_or_else(no_community)
 }
@@ -118,10 +118,10 @@ fn no_community() -> Error {
 
 /// Removes a community that no school belongs to.
 #[utoipa::path(delete, path = "/api/communities/{id}", tag = "schools", params(("id" = CommunityId, Path)), responses((status = 204), (status = 404, body = crate::error::Body), (status = 409, body = crate::error::Body)))]
-async fn remove(State(app): State<App>, Path(id): Path<CommunityId>) -> Result<StatusCode> {
+async fn remove(State(schools): State<Schools>, Path(id): Path<CommunityId>) -> Result<StatusCode> {
     let removed = sqlx::query("DELETE FROM communities WHERE id = $1")
         .bind(id)
-        .execute(app.db.pool())
+        .execute(schools.db.pool())
         .await;
     match removed {
         Ok(done) if done.rows_affected() == 0 => Err(no_community()),

@@ -31,23 +31,6 @@ pub async fn known(db: &Db, id: SchoolId) -> Result<Option<Known>, DbError> {
     }))
 }
 
-/// The next schools after one, in order of their ids.
-pub async fn ids_after(
-    db: &Db,
-    after: Option<SchoolId>,
-    most: u32,
-) -> Result<Vec<SchoolId>, DbError> {
-    let query = format!(
-        "SELECT id FROM schools WHERE removed_at IS NULL AND id > $1 ORDER BY id LIMIT {most}"
-    );
-    let after = after.map_or(String::new(), |id| id.to_string());
-    let ids: Vec<(SchoolId,)> = sqlx::query_as(sqlx::AssertSqlSafe(query))
-        .bind(after)
-        .fetch_all(db.pool())
-        .await?;
-    Ok(ids.into_iter().map(|(id,)| id).collect())
-}
-
 /// The community that a school belongs to.
 pub async fn community_of(db: &Db, id: SchoolId) -> Result<Option<CommunityId>, DbError> {
     let row: Option<(Option<CommunityId>,)> =

@@ -6,13 +6,12 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::app::App;
+use super::Schools;
 use crate::db::{Db, DbError, MAX_ROWS, is_dangling, millis};
 use crate::error::{Error, Result};
 use crate::extract::{Json, Path, line, now, nullable};
 use crate::ids::{CommunityId, SchoolId};
-use crate::library;
-use crate::search;
+use crate::index_queue::{self, Kind};
 
 crate::string_enum! {
     /// A school's part in its community.
@@ -24,7 +23,7 @@ crate::string_enum! {
     Membership { Close = "close", Allied = "allied" }
 }
 
-pub fn routes() -> OpenApiRouter<App> {
+pub fn routes() -> OpenApiRouter<Schools> {
     OpenApiRouter::new()
         .routes(routes!(list, add))
         .routes(routes!(change, remove))
@@ -44,19 +43,19 @@ pub struct School {
 const COLUMNS: &str = "id, community_id, name, role, membership";
 
 #[derive(Serialize, ToSchema)]
-struct Schools {
+struct SchoolList {
     items: Vec<School>,
 }
 
 /// Every school.
-#[utoipa::path(get, path = "/api/schools", tag = "schools", responses((status = 200, body = Schools)))]
-async fn list(State(app): State<App>) -> Result<Json<Schools>> {
+#[utoipa::path(get, path = "/api/schools", tag = "schools", responses((status = 200, body = SchoolList)))]
+async fn list(State(schools): State<Schools>) -> Result<Json<SchoolList>> {
     let query = format!(
         "SELECT {COLUMNS} FROM schools WHERE removed_at IS NULL ORDER BY role, name, id LIMIT {MAX_ROWS}"
     );
-    Ok(Json(Schools {
+    Ok(Json(SchoolList {
         items: sqlx::query_as(sqlx::AssertSqlSafe(query))
-            .fetch_all(app.db.pool())
+            .fetch_all(schools.db.pool())
             .await?,
     }))
 }
@@ -105,7 +104,7 @@ pub async fn add_school(db: &Db, new: NewSchool) -> Result<School> {
     .execute(&mut *tx)
     .await
     .map_err(refused)?;
-    search::mark(&mut tx, search::Kind::School, school.id.0).await?;
+    index_queue::enqueue(&mut tx, Kind::School, school.id.0).await?;
     tx.commit().await?;
     Ok(school)
 }
@@ -124,10 +123,13 @@ fn refused(error: DbError) -> Error {
 /// Adds a school.
 #[utoipa::path(post, path = "/api/schools", tag = "schools", request_body = NewSchool, responses((status = 201, body = School), (status = 422, body = crate::error::Body)))]
 async fn add(
-    State(app): State<App>,
+    State(schools): State<Schools>,
     Json(form): Json<NewSchool>,
 ) -> Result<(StatusCode, Json<School>)> {
-    Ok((StatusCode::CREATED, Json(add_school(&app.db, form).await?)))
+    Ok((
+        StatusCode::CREATED,
+        Json(add_school(&schools.db, form).await?),
+    ))
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -145,11 +147,11 @@ struct ChangeSchool {
 /// Changes a school.
 #[utoipa::path(patch, path = "/api/schools/{id}", tag = "schools", request_body = ChangeSchool, params(("id" = SchoolId, Path)), responses((status = 200, body = School), (status = 404, body = crate::error::Body)))]
 async fn change(
-    State(app): State<App>,
+    State(schools): State<Schools>,
     Path(id): Path<SchoolId>,
     Json(form): Json<ChangeSchool>,
 ) -> Result<Json<School>> {
-    let mut school = find(&app.db, id).await?;
+    let mut school = find(&schools.db, id).await?;
     let left = school.community_id;
     if let Some(name) = form.name {
         school.name = line("name", &name, 1..=60)?;
@@ -158,7 +160,7 @@ async fn change(
     school.role = form.role.unwrap_or(school.role);
     school.membership = form.membership.unwrap_or(school.membership);
     check_membership(school.role, school.membership)?;
-    let mut tx = app.db.begin().await?;
+    let mut tx = schools.db.begin().await?;
     sqlx::query(
         "UPDATE schools SET community_id = $2, name = $3, role = $4, membership = $5 WHERE id = $1",
     )
@@ -170,9 +172,9 @@ async fn change(
     .execute(&mut *tx)
     .await
     .map_err(refused)?;
-    search::mark(&mut tx, search::Kind::School, id.0).await?;
+    index_queue::enqueue(&mut tx, Kind::School, id.0).await?;
     if school.community_id != left {
-        library::school_moved(&mut tx, id).await?;
+        schools.bus.school_moved(&mut tx, id).await?;
     }
     tx.commit().await?;
     Ok(Json(school))
@@ -193,8 +195,8 @@ fn no_school() -> Error {
 
 /// Removes a school that has neither people nor classrooms any more.
 #[utoipa::path(delete, path = "/api/schools/{id}", tag = "schools", params(("id" = SchoolId, Path)), responses((status = 204), (status = 404, body = crate::error::Body), (status = 409, body = crate::error::Body)))]
-async fn remove(State(app): State<App>, Path(id): Path<SchoolId>) -> Result<StatusCode> {
-    let mut tx = app.db.begin().await?;
+async fn remove(State(schools): State<Schools>, Path(id): Path<SchoolId>) -> Result<StatusCode> {
+    let mut tx = schools.db.begin().await?;
     let (in_use,): (i64,) = sqlx::query_as(
         "SELECT (SELECT COUNT(*) FROM people WHERE school_id = $1 AND removed_at IS NULL)
               + (SELECT COUNT(*) FROM classrooms WHERE school_id = $1 AND removed_at IS NULL)",
@@ -218,7 +220,7 @@ async fn remove(State(app): State<App>, Path(id): Path<SchoolId>) -> Result<Stat
     if removed.rows_affected() == 0 {
         return Err(no_school());
     }
-    search::hide(&mut tx, search::Kind::School, id.0).await?;
+    index_queue::enqueue_hidden(&mut tx, Kind::School, id.0).await?;
     tx.commit().await?;
     Ok(StatusCode::NO_CONTENT)
 }

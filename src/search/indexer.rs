@@ -9,9 +9,9 @@ use uuid::Uuid;
 use crate::db::DbError;
 use crate::error::Error;
 
-use super::pending::{self, Pending};
 use super::rebuild::Rebuild;
 use super::{Kind, Search};
+use crate::index_queue::{self, Pending};
 
 /// Changes taken up at a time.
 const BATCH: u32 = 500;
@@ -63,7 +63,7 @@ impl Search {
     }
 
     async fn take_up(&self, engine: &Engine) -> Result<bool, TurnError> {
-        let due = pending::due(&self.inner.db, BATCH).await?;
+        let due = index_queue::due(&self.inner.db, BATCH).await?;
         if due.is_empty() {
             return Ok(false);
         }
@@ -89,7 +89,7 @@ impl Search {
             apply(&rebuild.writer, changes.clone()).await?;
         }
         apply(&engine.writer, changes).await?;
-        pending::done(&self.inner.db, &told).await?;
+        index_queue::done(&self.inner.db, &told).await?;
         Ok(true)
     }
 
@@ -111,7 +111,7 @@ impl Search {
 
     async fn give_up_for_now(&self, change: &Pending, error: &Error) -> Result<(), DbError> {
         tracing::warn!(kind = %change.kind, id = change.id, %error, "something could not be indexed; it is tried again");
-        pending::failed(&self.inner.db, change, &error.to_string()).await
+        index_queue::failed(&self.inner.db, change, &error.to_string()).await
     }
 
     /// Documents show the names of their author and school: a new name changes them too.
@@ -121,7 +121,7 @@ impl Search {
             let mut tx = self.inner.db.begin().await?;
             for key in keys {
                 if let Ok(kind) = key.kind.parse() {
-                    pending::mark(&mut tx, kind, key.id).await?;
+                    index_queue::enqueue(&mut tx, kind, key.id).await?;
                 }
             }
             tx.commit().await?;

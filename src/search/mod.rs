@@ -10,11 +10,9 @@
 //! A queue in memory was turned down (a crash would lose it), and so was asking the sources while searching (no counts, no ranking).
 
 mod indexer;
-mod pending;
 mod reader;
 mod rebuild;
 mod routes;
-mod sources;
 mod synonyms;
 #[cfg(test)]
 mod tests;
@@ -24,44 +22,26 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tongke_search::{Index, Shelf, Synonyms, Writer};
-use uuid::Uuid;
+use tongke_search::{Facet, Index, Shelf, Synonyms, Writer};
 
 use crate::config::Config;
 use crate::db::{Db, DbError};
-use crate::error::Result;
+use crate::index_queue::{Kind, Source};
 
 use indexer::Engine;
 use synonyms::SynonymsFile;
 
-pub use pending::{hide, mark};
-pub use reader::with_role;
 pub use rebuild::follow;
 pub use routes::routes;
-pub use tongke_search::{Document, Facet, Visibility};
 
 /// How often the indexer looks for changes: most of what passes between a change and its being found.
 const LOOK_EVERY: Duration = Duration::from_millis(400);
 /// After a failure of the database or the disk.
 const PAUSE: Duration = Duration::from_secs(5);
-
-crate::string_enum! {
-    /// What can be found.
-    Kind { Resource = "resource", Recording = "recording", Person = "person", School = "school", Collection = "collection" }
-}
-
-/// Knows everything of one kind that can be found.
-pub trait Source: Send + Sync {
-    /// As it is now; `None` when it is gone or not to be found by anybody.
-    fn document(&self, id: Uuid) -> BoxFuture<'_, Result<Option<Document>>>;
-    /// The next ids after one, in order: all there are, for an index built anew.
-    fn ids(&self, after: Option<Uuid>, most: u32) -> BoxFuture<'_, Result<Vec<Uuid>>>;
-}
 
 /// Why the search cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -95,8 +75,8 @@ struct Inner {
 }
 
 impl Search {
-    /// Opens the index, or orders a new one where there is none that can be read. People and schools are known already; other
-    /// kinds are told by [`Search::register`].
+    /// Opens the index, or orders a new one where there is none that can be read. Every feature registers
+    /// its sources with [`Search::register`].
     pub async fn open(config: &Config, db: Db) -> Result<Self, OpenError> {
         let shelf = Shelf::new(config.server.data_dir.join("search"));
         let live = match shelf.current() {
@@ -125,13 +105,9 @@ impl Search {
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
         };
-        let search = Self {
+        Ok(Self {
             inner: Arc::new(inner),
-        };
-        for (kind, source) in sources::own(&search.inner.db) {
-            search.register(kind, source);
-        }
-        Ok(search)
+        })
     }
 
     /// Says who knows a kind. To be called before [`Search::start`].

@@ -3,10 +3,10 @@
 use tongke_search::{Key, Visibility};
 
 use crate::db::{Db, DbError};
-use crate::identity::{Actor, Role};
+use crate::identity::Actor;
 use crate::schools;
 
-use super::pending;
+use crate::index_queue;
 
 /// The role of classrooms in [`Visibility::Role`], beside those of people.
 const CLASSROOM: &str = "classroom";
@@ -20,7 +20,7 @@ pub struct Sight {
 impl Sight {
     /// As it is at this moment: who moved to another school sees as much as their new colleagues. Nobody signed in sees what is public.
     pub async fn of(db: &Db, actor: Option<&Actor>) -> Result<Self, DbError> {
-        let hidden = pending::hidden(db).await?;
+        let hidden = index_queue::hidden(db).await?;
         let hidden = hidden
             .into_iter()
             .filter_map(|(kind, id)| Some(Key::new(kind.as_str(), id.parse().ok()?)))
@@ -56,16 +56,4 @@ async fn circles_of(db: &Db, actor: &Actor) -> Result<Vec<Visibility>, DbError> 
         circles.extend(community.map(|community| Visibility::Community(community.0)));
     }
     Ok(circles)
-}
-
-/// The circle of all people, classrooms' devices excepted.
-pub fn all_people() -> Vec<Visibility> {
-    [Role::Administrator, Role::Teacher, Role::Observer]
-        .map(with_role)
-        .into()
-}
-
-/// The circle of everybody with a role.
-pub fn with_role(role: Role) -> Visibility {
-    Visibility::Role(role.as_str().into())
 }

@@ -11,8 +11,8 @@ use uuid::Uuid;
 use crate::db::{Db, DbError, millis};
 
 use super::indexer::{Engine, TurnError, apply, size};
-use super::pending;
 use super::{Kind, LOOK_EVERY, Search};
+use crate::index_queue;
 
 /// Documents read per turn; between turns what is pending goes first.
 const BATCH: u32 = 300;
@@ -156,7 +156,8 @@ impl Search {
                 Ok(None) => {}
                 // It goes the way of all changes, which tells of it and tries again.
                 Err(_) => {
-                    pending::mark(&mut *self.inner.db.pool().acquire().await?, *kind, id).await?
+                    index_queue::enqueue(&mut *self.inner.db.pool().acquire().await?, *kind, id)
+                        .await?
                 }
             }
             rebuild.after = Some(id);

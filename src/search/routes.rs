@@ -10,13 +10,13 @@ use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
-use crate::app::App;
 use crate::error::{Error, Result};
 use crate::extract::{Json, Path, Query};
 use crate::identity::Actor;
 
 use super::reader::Sight;
-use super::{Facet, Kind, Search, pending, rebuild};
+use super::{Facet, Kind, Search, rebuild};
+use crate::index_queue;
 
 /// Hits of a page, and suggestions.
 const PAGE: usize = 20;
@@ -24,7 +24,7 @@ const MOST_OF_PAGE: usize = 100;
 const SUGGESTIONS: usize = 8;
 const SIMILAR: usize = 10;
 
-pub fn routes() -> OpenApiRouter<App> {
+pub fn routes() -> OpenApiRouter<Search> {
     OpenApiRouter::new()
         .routes(routes!(search))
         .routes(routes!(suggest))
@@ -229,14 +229,14 @@ fn sort(word: &str) -> Result<Order> {
     ),
     responses((status = 200, body = Results), (status = 422, body = crate::error::Body)))]
 async fn search(
-    State(app): State<App>,
+    State(search): State<Search>,
     actor: Option<Actor>,
     Query(pairs): Query<Vec<(String, String)>>,
 ) -> Result<Json<Results>> {
     let asked = Asked::of(pairs)?;
-    let sight = Sight::of(&app.db, actor.as_ref()).await?;
-    let synonyms = app.search.inner.synonyms.read().clone();
-    let answer = app.search.ask(move |index| {
+    let sight = Sight::of(&search.inner.db, actor.as_ref()).await?;
+    let synonyms = search.inner.synonyms.read().clone();
+    let answer = search.ask(move |index| {
         let (skip, take) = (asked.skip(), asked.size);
         let Asked {
             line,
@@ -276,14 +276,13 @@ struct Suggestion {
 /// Suggests while one types: characters, pinyin, initials.
 #[utoipa::path(get, path = "/api/search/suggest", tag = "search", params(("q" = Option<String>, Query)), responses((status = 200, body = Suggestions)))]
 async fn suggest(
-    State(app): State<App>,
+    State(search): State<Search>,
     actor: Option<Actor>,
     Query(pairs): Query<Vec<(String, String)>>,
 ) -> Result<Json<Suggestions>> {
     let line = Asked::of(pairs)?.line;
-    let sight = Sight::of(&app.db, actor.as_ref()).await?;
-    let found = app
-        .search
+    let sight = Sight::of(&search.inner.db, actor.as_ref()).await?;
+    let found = search
         .ask(move |index| index.suggest(&line, sight.as_reader(), SUGGESTIONS))
         .await?;
     let suggestion = |found: tongke_search::Suggestion| Suggestion {
@@ -305,14 +304,13 @@ struct Similar {
 /// What is like something that the reader may see.
 #[utoipa::path(get, path = "/api/search/similar/{kind}/{id}", tag = "search", params(("kind" = Kind, Path), ("id" = String, Path)), responses((status = 200, body = Similar), (status = 404, body = crate::error::Body)))]
 async fn similar(
-    State(app): State<App>,
+    State(search): State<Search>,
     actor: Option<Actor>,
     Path((kind, id)): Path<(Kind, Uuid)>,
 ) -> Result<Json<Similar>> {
-    let sight = Sight::of(&app.db, actor.as_ref()).await?;
+    let sight = Sight::of(&search.inner.db, actor.as_ref()).await?;
     let key = Key::new(kind.as_str(), id);
-    let found = app
-        .search
+    let found = search
         .ask(move |index| index.similar(&key, sight.as_reader(), SIMILAR))
         .await?;
     let missing = || Error::not_found("没有找到这项内容。", "There is no such thing.");
@@ -346,25 +344,27 @@ struct RebuildState {
 
 /// How the index stands.
 #[utoipa::path(get, path = "/api/search/index", tag = "search", responses((status = 200, body = IndexState)))]
-async fn state(State(app): State<App>) -> Result<Json<IndexState>> {
-    Ok(Json(index_state(&app).await?))
+async fn state(State(search): State<Search>) -> Result<Json<IndexState>> {
+    Ok(Json(index_state(&search).await?))
 }
 
 /// Builds the index anew; the old one answers until it is done.
 #[utoipa::path(post, path = "/api/search/rebuild", tag = "search", responses((status = 202, body = IndexState)))]
-async fn anew(State(app): State<App>) -> Result<(StatusCode, Json<IndexState>)> {
-    rebuild::order(&app.db).await?;
-    Ok((StatusCode::ACCEPTED, Json(index_state(&app).await?)))
+async fn anew(State(search): State<Search>) -> Result<(StatusCode, Json<IndexState>)> {
+    rebuild::order(&search.inner.db).await?;
+    Ok((StatusCode::ACCEPTED, Json(index_state(&search).await?)))
 }
 
-async fn index_state(app: &App) -> Result<IndexState> {
-    let (pending, failing) = pending::count(&app.db).await?;
-    let rebuild = rebuild::ordered(&app.db).await?.map(|order| RebuildState {
-        requested_at: order.requested_at,
-        done: order.done,
-    });
+async fn index_state(search: &Search) -> Result<IndexState> {
+    let (pending, failing) = index_queue::count(&search.inner.db).await?;
+    let rebuild = rebuild::ordered(&search.inner.db)
+        .await?
+        .map(|order| RebuildState {
+            requested_at: order.requested_at,
+            done: order.done,
+        });
     Ok(IndexState {
-        documents: app.search.live().documents(),
+        documents: search.live().documents(),
         pending,
         failing,
         rebuild,

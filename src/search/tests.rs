@@ -9,12 +9,14 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{Document, Kind, Search, Source, Visibility, hide, mark};
+use super::{Kind, Search, Source};
 use crate::error::{Error, Result};
 use crate::identity::Role;
 use crate::ids::{ClassroomId, LessonId, PersonId};
+use crate::index_queue::{enqueue, enqueue_hidden};
 use crate::testing::{House, Page, house_on_sqlite, houses};
 use crate::timetable::{Cast, NewLesson, RecordingState, add_lesson, set_recording};
+use tongke_search::{Document, Visibility};
 
 fn encoded(text: &str) -> String {
     text.bytes().map(|b| format!("%{b:02X}")).collect()
@@ -52,7 +54,7 @@ async fn recorded(
     };
     let (subject, grade) = ("数学".into(), "五年级".into());
     let lesson = add_lesson(
-        &house.app.db,
+        &house.services.db,
         NewLesson {
             title: title.into(),
             subject,
@@ -65,7 +67,7 @@ async fn recorded(
         },
     );
     let lesson = lesson.await.expect("planned");
-    set_recording(&house.app.db, lesson, RecordingState::Ready)
+    set_recording(&house.services.db, lesson, RecordingState::Ready)
         .await
         .expect("noted");
     lesson
@@ -80,7 +82,7 @@ async fn people_schools_and_recorded_lessons_are_found_by_those_who_may() {
         let (mut room, room_id) = house.device("三年级教室").await;
         let (mut other_room, _) = house.device("四年级教室").await;
         let lesson = recorded(&house, "分数的意义", lead_id, vec![room_id]).await;
-        house.app.search.catch_up().await;
+        house.services.search.catch_up().await;
 
         assert_eq!(
             titles(&mut colleague, "shiyanxx").await,
@@ -158,7 +160,7 @@ async fn a_new_name_reaches_everything_that_shows_it() {
         let (mut admin, _) = house.signed_in("admin", Role::Administrator).await;
         let lead = house.person("wang", Role::Teacher).await;
         recorded(&house, "圆的面积", lead, Vec::new()).await;
-        house.app.search.catch_up().await;
+        house.services.search.catch_up().await;
         let (status, _) = admin
             .patch(
                 &format!("/api/schools/{}", house.school),
@@ -166,7 +168,7 @@ async fn a_new_name_reaches_everything_that_shows_it() {
             )
             .await;
         assert_eq!(status, StatusCode::OK);
-        house.app.search.catch_up().await;
+        house.services.search.catch_up().await;
         assert_eq!(
             ask(&mut admin, "圆").await["hits"][0]["school"],
             "柳林村小学"
@@ -180,7 +182,7 @@ async fn whoever_is_removed_is_gone_at_once() {
     let house = house_on_sqlite().await;
     let (mut admin, _) = house.signed_in("admin", Role::Administrator).await;
     let gone = house.person("wangxiaoming", Role::Teacher).await;
-    house.app.search.catch_up().await;
+    house.services.search.catch_up().await;
     assert_eq!(titles(&mut admin, "wangxiaoming").await, ["wangxiaoming"]);
     assert_eq!(
         admin.delete(&format!("/api/people/{gone}")).await.0,
@@ -190,7 +192,7 @@ async fn whoever_is_removed_is_gone_at_once() {
         titles(&mut admin, "wangxiaoming").await.is_empty(),
         "before the index has caught up"
     );
-    house.app.search.catch_up().await;
+    house.services.search.catch_up().await;
     assert!(titles(&mut admin, "wangxiaoming").await.is_empty());
 }
 
@@ -198,7 +200,7 @@ async fn whoever_is_removed_is_gone_at_once() {
 async fn no_line_that_is_typed_is_an_error() {
     let house = house_on_sqlite().await;
     let (mut page, _) = house.signed_in("wang", Role::Teacher).await;
-    house.app.search.catch_up().await;
+    house.services.search.catch_up().await;
     let lines = [
         "",
         "\"",
@@ -295,17 +297,20 @@ async fn house_with_shelf() -> (House, Arc<Shelf>, Page) {
         fails: false.into(),
         everybody: true.into(),
     });
-    house.app.search.register(Kind::Resource, shelf.clone());
+    house
+        .services
+        .search
+        .register(Kind::Resource, shelf.clone());
     let (page, _) = house.signed_in("admin", Role::Administrator).await;
     (house, shelf, page)
 }
 
 async fn changed(house: &House, kind: Kind, id: Uuid, hidden: bool) {
-    let mut tx = house.app.db.begin().await.expect("begun");
+    let mut tx = house.services.db.begin().await.expect("begun");
     if hidden {
-        hide(&mut tx, kind, id).await
+        enqueue_hidden(&mut tx, kind, id).await
     } else {
-        mark(&mut tx, kind, id).await
+        enqueue(&mut tx, kind, id).await
     }
     .expect("marked");
     tx.commit().await.expect("committed");
@@ -314,7 +319,7 @@ async fn changed(house: &House, kind: Kind, id: Uuid, hidden: bool) {
 #[tokio::test]
 async fn what_fewer_may_see_is_hidden_before_the_index_knows() {
     let (house, shelf, mut page) = house_with_shelf().await;
-    house.app.search.catch_up().await;
+    house.services.search.catch_up().await;
     let hit = &ask(&mut page, "蒸发").await["hits"][0];
     assert_eq!(
         (&hit["page"], &hit["snippets"][0]["page"]),
@@ -335,18 +340,18 @@ async fn what_fewer_may_see_is_hidden_before_the_index_knows() {
         titles(&mut page, "蒸发").await.is_empty(),
         "another change does not show it again"
     );
-    house.app.search.catch_up().await;
+    house.services.search.catch_up().await;
     assert!(titles(&mut page, "蒸发").await.is_empty());
 }
 
 #[tokio::test]
 async fn what_cannot_be_read_is_tried_again_and_holds_up_nothing_else() {
     let (house, shelf, mut page) = house_with_shelf().await;
-    house.app.search.catch_up().await;
+    house.services.search.catch_up().await;
     shelf.fails.store(true, Ordering::Relaxed);
     changed(&house, Kind::Resource, BOOK, false).await;
     house.person("lihua", Role::Teacher).await;
-    house.app.search.catch_up().await;
+    house.services.search.catch_up().await;
     assert_eq!(titles(&mut page, "lihua").await, ["lihua"]);
     assert_eq!(
         titles(&mut page, "蒸发").await.len(),
@@ -360,7 +365,7 @@ async fn what_cannot_be_read_is_tried_again_and_holds_up_nothing_else() {
     );
     shelf.fails.store(false, Ordering::Relaxed);
     changed(&house, Kind::Resource, BOOK, false).await;
-    house.app.search.catch_up().await;
+    house.services.search.catch_up().await;
     let (_, state) = page.get("/api/search/index").await;
     assert_eq!(
         (&state["pending"], &state["failing"]),
@@ -372,25 +377,25 @@ async fn what_cannot_be_read_is_tried_again_and_holds_up_nothing_else() {
 async fn the_index_is_built_anew_while_the_old_one_answers() {
     for house in houses().await {
         let (mut page, _) = house.signed_in("admin", Role::Administrator).await;
-        house.app.search.catch_up().await;
+        house.services.search.catch_up().await;
         assert_eq!(
             page.post("/api/search/rebuild", json!({})).await.0,
             StatusCode::ACCEPTED
         );
         assert!(
-            house.app.search.turn().await.expect("a turn"),
+            house.services.search.turn().await.expect("a turn"),
             "it has begun"
         );
         let (_, state) = page.get("/api/search/index").await;
         assert!(state["rebuild"]["done"].is_number(), "{state}");
         house.person("duringtherebuild", Role::Teacher).await;
-        house.app.search.turn().await.expect("a turn");
+        house.services.search.turn().await.expect("a turn");
         assert_eq!(
             titles(&mut page, "duringtherebuild").await.len(),
             1,
             "changes are found meanwhile"
         );
-        house.app.search.catch_up().await;
+        house.services.search.catch_up().await;
         let (_, state) = page.get("/api/search/index").await;
         assert_eq!(
             (&state["rebuild"], &state["documents"]),
@@ -408,15 +413,15 @@ async fn the_index_is_built_anew_while_the_old_one_answers() {
 async fn a_crash_heals_by_itself() {
     let house = house_on_sqlite().await;
     let (_, _) = house.signed_in("admin", Role::Administrator).await;
-    house.app.search.catch_up().await;
-    let before = house.app.search.live().documents();
+    house.services.search.catch_up().await;
+    let before = house.services.search.live().documents();
     // The index was committed and the row not deleted.
     changed(&house, Kind::School, house.school.0, false).await;
-    house.app.search.catch_up().await;
-    assert_eq!(house.app.search.live().documents(), before);
+    house.services.search.catch_up().await;
+    assert_eq!(house.services.search.live().documents(), before);
     // The folder is lost, or what names the index is damaged.
     std::fs::write(house.folder().join("search/current"), "1-of nowhere").expect("written");
-    let again = Search::open(&house.app.config, house.app.db.clone())
+    let again = Search::open(&house.services.config, house.services.db.clone())
         .await
         .expect("opens all the same");
     assert_eq!(again.live().documents(), 0);
@@ -427,11 +432,11 @@ async fn a_crash_heals_by_itself() {
 #[tokio::test]
 async fn the_countys_synonyms_count_as_soon_as_the_file_is_saved() {
     let (house, _, mut page) = house_with_shelf().await;
-    house.app.search.catch_up().await;
+    house.services.search.catch_up().await;
     assert_eq!(titles(&mut page, "水的循环 教案").await.len(), 1, "ours");
     assert!(titles(&mut page, "水汽之旅").await.is_empty());
     std::fs::write(house.folder().join("synonyms.txt"), "水汽之旅, 水的循环\n").expect("saved");
-    house.app.search.catch_up().await;
+    house.services.search.catch_up().await;
     assert_eq!(titles(&mut page, "水汽之旅").await.len(), 1);
 }
 
@@ -439,7 +444,7 @@ async fn the_countys_synonyms_count_as_soon_as_the_file_is_saved() {
 #[tokio::test]
 async fn a_change_is_found_by_itself() {
     let (house, _, mut page) = house_with_shelf().await;
-    house.app.search.start();
+    house.services.search.start();
     house.person("zhangsan", Role::Teacher).await;
     let found = async {
         while titles(&mut page, "zhangsan").await.is_empty() {
@@ -450,7 +455,7 @@ async fn a_change_is_found_by_itself() {
         .await
         .expect("it is found");
     house
-        .app
+        .services
         .search
         .stop(std::time::Duration::from_secs(5))
         .await;

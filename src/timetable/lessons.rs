@@ -9,18 +9,18 @@ use sqlx::{Any, Transaction};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::app::App;
 use crate::db::{millis, time};
 use crate::error::{Error, Result, Text};
 use crate::extract::{Json, Path, Query, now, nullable};
 use crate::identity::{Actor, Role};
 use crate::ids::{ClassroomId, LessonId, PersonId};
 
+use super::Timetable;
 use super::cast::Cast;
 use super::planned::{NewLesson, add_lesson};
 use super::{LessonCard, Phase, Which, calendar, card, cards};
 
-pub fn routes() -> OpenApiRouter<App> {
+pub fn routes() -> OpenApiRouter<Timetable> {
     OpenApiRouter::new()
         .routes(routes!(today))
         .routes(routes!(add))
@@ -46,29 +46,29 @@ struct Today {
 /// My lessons of a day; administrators and observers see everybody's.
 #[utoipa::path(get, path = "/api/today", tag = "lessons", params(Day), responses((status = 200, body = Today), (status = 401, body = crate::error::Body)))]
 async fn today(
-    State(app): State<App>,
+    State(timetable): State<Timetable>,
     actor: Actor,
     Query(day): Query<Day>,
 ) -> Result<Json<Today>> {
-    let (zone, now) = (app.config.time_zone(), now());
+    let (zone, now) = (timetable.config.time_zone(), now());
     let date = day.date.unwrap_or_else(|| calendar::today(&zone, now));
     let out_of_range = || Error::field("date", "日期超出范围。", "The date is out of range.");
     let (from, to) = calendar::day_bounds(&zone, date).ok_or_else(out_of_range)?;
     Ok(Json(Today {
         date,
         now,
-        lessons: cards(&app.db, Which::Between(from, to), &actor).await?,
+        lessons: cards(&timetable.db, Which::Between(from, to), &actor).await?,
     }))
 }
 
 /// One lesson, for those who take part in it.
 #[utoipa::path(get, path = "/api/lessons/{id}", tag = "lessons", params(("id" = LessonId, Path)), responses((status = 200, body = LessonCard), (status = 404, body = crate::error::Body)))]
 async fn one(
-    State(app): State<App>,
+    State(timetable): State<Timetable>,
     actor: Actor,
     Path(id): Path<LessonId>,
 ) -> Result<Json<LessonCard>> {
-    card(&app.db, id, &actor)
+    card(&timetable.db, id, &actor)
         .await?
         .map(Json)
         .ok_or_else(no_lesson)
@@ -98,7 +98,7 @@ struct AddLesson {
 /// Plans a lesson: administrators any, teachers their own.
 #[utoipa::path(post, path = "/api/lessons", tag = "lessons", request_body = AddLesson, responses((status = 201, body = LessonCard), (status = 403, body = crate::error::Body), (status = 422, body = crate::error::Body)))]
 async fn add(
-    State(app): State<App>,
+    State(timetable): State<Timetable>,
     actor: Actor,
     Json(form): Json<AddLesson>,
 ) -> Result<(StatusCode, Json<LessonCard>)> {
@@ -119,8 +119,10 @@ async fn add(
         ends_at: form.ends_at,
         cast,
     };
-    let id = add_lesson(&app.db, lesson).await?;
-    let card = card(&app.db, id, &actor).await?.ok_or_else(no_lesson)?;
+    let id = add_lesson(&timetable.db, lesson).await?;
+    let card = card(&timetable.db, id, &actor)
+        .await?
+        .ok_or_else(no_lesson)?;
     Ok((StatusCode::CREATED, Json(card)))
 }
 
@@ -156,12 +158,12 @@ struct ChangeLesson {
 /// Changes a lesson that has not begun: administrators any, teachers their own.
 #[utoipa::path(patch, path = "/api/lessons/{id}", tag = "lessons", request_body = ChangeLesson, params(("id" = LessonId, Path)), responses((status = 200, body = LessonCard), (status = 404, body = crate::error::Body), (status = 409, body = crate::error::Body)))]
 async fn change(
-    State(app): State<App>,
+    State(timetable): State<Timetable>,
     actor: Actor,
     Path(id): Path<LessonId>,
     Json(form): Json<ChangeLesson>,
 ) -> Result<Json<LessonCard>> {
-    let mut tx = app.db.begin().await?;
+    let mut tx = timetable.db.begin().await?;
     let present = planned(&mut tx, id, &actor).await?;
     let lesson = form.applied_to(present).check()?;
     may_plan(&actor, lesson.cast.lead)?;
@@ -185,7 +187,7 @@ async fn change(
         .write(&mut tx, "lesson", &id.to_string())
         .await?;
     tx.commit().await?;
-    card(&app.db, id, &actor)
+    card(&timetable.db, id, &actor)
         .await?
         .map(Json)
         .ok_or_else(no_lesson)
@@ -267,11 +269,11 @@ async fn planned(
 /// Removes a lesson that has not begun. One that took place is kept.
 #[utoipa::path(delete, path = "/api/lessons/{id}", tag = "lessons", params(("id" = LessonId, Path)), responses((status = 204), (status = 404, body = crate::error::Body), (status = 409, body = crate::error::Body)))]
 async fn remove(
-    State(app): State<App>,
+    State(timetable): State<Timetable>,
     actor: Actor,
     Path(id): Path<LessonId>,
 ) -> Result<StatusCode> {
-    let mut tx = app.db.begin().await?;
+    let mut tx = timetable.db.begin().await?;
     planned(&mut tx, id, &actor).await?;
     sqlx::query("DELETE FROM lessons WHERE id = $1")
         .bind(id)

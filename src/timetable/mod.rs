@@ -14,9 +14,12 @@ mod terms;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
+
 use utoipa_axum::router::OpenApiRouter;
 
-use crate::app::App;
+use crate::config::Config;
+use crate::db::Db;
 use crate::ids::LessonId;
 
 pub use calendar::{day_bounds, today};
@@ -57,8 +60,15 @@ impl LessonId {
     }
 }
 
+/// State of this feature. Cloning shares it.
+#[derive(Clone)]
+pub struct Timetable {
+    pub config: Arc<Config>,
+    pub db: Db,
+}
+
 /// The timetable's routes.
-pub fn routes() -> OpenApiRouter<App> {
+pub fn routes() -> OpenApiRouter<Timetable> {
     OpenApiRouter::new()
         .merge(lessons::routes())
         .merge(terms::routes())

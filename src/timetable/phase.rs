@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use crate::db::{Db, DbError, millis, time};
 use crate::ids::LessonId;
-use crate::search;
+use crate::index_queue::{self, Kind};
 
 use super::{Phase, RecordingState};
 
@@ -120,6 +120,6 @@ pub async fn set_recording(
         .bind(state)
         .execute(&mut *tx)
         .await?;
-    search::mark(&mut tx, search::Kind::Recording, lesson.0).await?;
+    index_queue::enqueue(&mut tx, Kind::Recording, lesson.0).await?;
     tx.commit().await
 }

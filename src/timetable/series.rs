@@ -10,18 +10,18 @@ use sqlx::{Any, Transaction};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::app::App;
 use crate::db::{Db, MAX_ROWS, millis};
 use crate::error::{Error, Result};
 use crate::extract::{Json, Path, line, now, nullable};
 use crate::ids::{ClassroomId, PeriodId, PersonId, SeriesId, TermId};
 
+use super::Timetable;
 use super::cast::Cast;
 use plan::{dates_of, hours_of, remove_planned};
 
 pub use plan::plan_anew;
 
-pub fn routes() -> OpenApiRouter<App> {
+pub fn routes() -> OpenApiRouter<Timetable> {
     OpenApiRouter::new()
         .routes(routes!(list, add))
         .routes(routes!(change, remove))
@@ -66,8 +66,8 @@ struct Items {
 
 /// Every series.
 #[utoipa::path(get, path = "/api/series", tag = "timetable", responses((status = 200, body = Items)))]
-async fn list(State(app): State<App>) -> Result<Json<Items>> {
-    let mut tx = app.db.begin().await?;
+async fn list(State(timetable): State<Timetable>) -> Result<Json<Items>> {
+    let mut tx = timetable.db.begin().await?;
     let items = find(
         &mut tx,
         &format!("{SELECT} ORDER BY weekday, name, id LIMIT {MAX_ROWS}"),
@@ -140,12 +140,12 @@ pub struct AddSeries {
 /// Adds a series and plans its lessons.
 #[utoipa::path(post, path = "/api/series", tag = "timetable", request_body = AddSeries, responses((status = 201, body = Series), (status = 422, body = crate::error::Body)))]
 async fn add(
-    State(app): State<App>,
+    State(timetable): State<Timetable>,
     Json(form): Json<AddSeries>,
 ) -> Result<(StatusCode, Json<Series>)> {
     Ok((
         StatusCode::CREATED,
-        Json(insert_series(&app.db, form, &app.config.time_zone()).await?),
+        Json(insert_series(&timetable.db, form, &timetable.config.time_zone()).await?),
     ))
 }
 
@@ -248,11 +248,11 @@ struct ChangeSeries {
 /// Changes a series; its lessons that have not begun are planned anew.
 #[utoipa::path(patch, path = "/api/series/{id}", tag = "timetable", request_body = ChangeSeries, params(("id" = SeriesId, Path)), responses((status = 200, body = Series), (status = 404, body = crate::error::Body)))]
 async fn change(
-    State(app): State<App>,
+    State(timetable): State<Timetable>,
     Path(id): Path<SeriesId>,
     Json(form): Json<ChangeSeries>,
 ) -> Result<Json<Series>> {
-    let mut tx = app.db.begin().await?;
+    let mut tx = timetable.db.begin().await?;
     let present = find(
         &mut tx,
         &format!("{SELECT} WHERE id = $1"),
@@ -279,7 +279,7 @@ async fn change(
     .bind(series.lead_classroom_id)
     .execute(&mut *tx)
     .await?;
-    series.write(&mut tx, &app.config.time_zone()).await?;
+    series.write(&mut tx, &timetable.config.time_zone()).await?;
     tx.commit().await?;
     Ok(Json(series))
 }
@@ -308,8 +308,11 @@ fn no_series() -> Error {
 
 /// Removes a series and its lessons that have not begun; those that took place are kept.
 #[utoipa::path(delete, path = "/api/series/{id}", tag = "timetable", params(("id" = SeriesId, Path)), responses((status = 204), (status = 404, body = crate::error::Body)))]
-async fn remove(State(app): State<App>, Path(id): Path<SeriesId>) -> Result<StatusCode> {
-    let mut tx = app.db.begin().await?;
+async fn remove(
+    State(timetable): State<Timetable>,
+    Path(id): Path<SeriesId>,
+) -> Result<StatusCode> {
+    let mut tx = timetable.db.begin().await?;
     remove_planned(&mut tx, id).await?;
     let removed = sqlx::query("DELETE FROM series WHERE id = $1")
         .bind(id)

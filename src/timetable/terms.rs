@@ -8,15 +8,15 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::app::App;
 use crate::db::{Db, DbError, MAX_ROWS, is_dangling, millis};
 use crate::error::{Error, Result};
 use crate::extract::{Json, Path, line, now};
 use crate::ids::{PeriodId, TermId};
 
+use super::Timetable;
 use super::series;
 
-pub fn routes() -> OpenApiRouter<App> {
+pub fn routes() -> OpenApiRouter<Timetable> {
     OpenApiRouter::new()
         .routes(routes!(list_terms, add_term))
         .routes(routes!(change_term, remove_term))
@@ -40,13 +40,13 @@ struct Terms {
 
 /// Every term, the newest first.
 #[utoipa::path(get, path = "/api/terms", tag = "timetable", responses((status = 200, body = Terms)))]
-async fn list_terms(State(app): State<App>) -> Result<Json<Terms>> {
+async fn list_terms(State(timetable): State<Timetable>) -> Result<Json<Terms>> {
     let query = format!(
         "SELECT id, name, starts_on, ends_on FROM terms ORDER BY starts_on DESC, id LIMIT {MAX_ROWS}"
     );
     Ok(Json(Terms {
         items: sqlx::query_as(sqlx::AssertSqlSafe(query))
-            .fetch_all(app.db.pool())
+            .fetch_all(timetable.db.pool())
             .await?,
     }))
 }
@@ -83,10 +83,13 @@ impl TermForm {
 /// Adds a term.
 #[utoipa::path(post, path = "/api/terms", tag = "timetable", request_body = TermForm, responses((status = 201, body = Term), (status = 422, body = crate::error::Body)))]
 async fn add_term(
-    State(app): State<App>,
+    State(timetable): State<Timetable>,
     Json(form): Json<TermForm>,
 ) -> Result<(StatusCode, Json<Term>)> {
-    Ok((StatusCode::CREATED, Json(insert_term(&app.db, form).await?)))
+    Ok((
+        StatusCode::CREATED,
+        Json(insert_term(&timetable.db, form).await?),
+    ))
 }
 
 /// Adds a term.
@@ -121,11 +124,11 @@ struct ChangeTerm {
 /// Changes a term; lessons of its series that have not begun are planned anew.
 #[utoipa::path(patch, path = "/api/terms/{id}", tag = "timetable", request_body = ChangeTerm, params(("id" = TermId, Path)), responses((status = 200, body = Term), (status = 404, body = crate::error::Body)))]
 async fn change_term(
-    State(app): State<App>,
+    State(timetable): State<Timetable>,
     Path(id): Path<TermId>,
     Json(form): Json<ChangeTerm>,
 ) -> Result<Json<Term>> {
-    let mut tx = app.db.begin().await?;
+    let mut tx = timetable.db.begin().await?;
     let present: Option<Term> =
         sqlx::query_as("SELECT id, name, starts_on, ends_on FROM terms WHERE id = $1")
             .bind(id)
@@ -151,7 +154,13 @@ async fn change_term(
         .bind(&term.ends_on)
         .execute(&mut *tx)
         .await?;
-    series::plan_anew(&mut tx, "term_id", &id.to_string(), &app.config.time_zone()).await?;
+    series::plan_anew(
+        &mut tx,
+        "term_id",
+        &id.to_string(),
+        &timetable.config.time_zone(),
+    )
+    .await?;
     tx.commit().await?;
     Ok(Json(term))
 }
@@ -162,9 +171,12 @@ fn no_term() -> Error {
 
 /// Removes a term that has no series.
 #[utoipa::path(delete, path = "/api/terms/{id}", tag = "timetable", params(("id" = TermId, Path)), responses((status = 204), (status = 404, body = crate::error::Body), (status = 409, body = crate::error::Body)))]
-async fn remove_term(State(app): State<App>, Path(id): Path<TermId>) -> Result<StatusCode> {
+async fn remove_term(
+    State(timetable): State<Timetable>,
+    Path(id): Path<TermId>,
+) -> Result<StatusCode> {
     remove(
-        &app.db,
+        &timetable.db,
         "DELETE FROM terms WHERE id = $1",
         &id.to_string(),
         no_term,
@@ -207,12 +219,12 @@ struct Periods {
 
 /// Every period, in the order of the day.
 #[utoipa::path(get, path = "/api/periods", tag = "timetable", responses((status = 200, body = Periods)))]
-async fn list_periods(State(app): State<App>) -> Result<Json<Periods>> {
+async fn list_periods(State(timetable): State<Timetable>) -> Result<Json<Periods>> {
     let query =
         format!("SELECT id, name, starts, ends FROM periods ORDER BY starts, id LIMIT {MAX_ROWS}");
     Ok(Json(Periods {
         items: sqlx::query_as(sqlx::AssertSqlSafe(query))
-            .fetch_all(app.db.pool())
+            .fetch_all(timetable.db.pool())
             .await?,
     }))
 }
@@ -246,12 +258,12 @@ impl PeriodForm {
 /// Adds a period.
 #[utoipa::path(post, path = "/api/periods", tag = "timetable", request_body = PeriodForm, responses((status = 201, body = Period), (status = 422, body = crate::error::Body)))]
 async fn add_period(
-    State(app): State<App>,
+    State(timetable): State<Timetable>,
     Json(form): Json<PeriodForm>,
 ) -> Result<(StatusCode, Json<Period>)> {
     Ok((
         StatusCode::CREATED,
-        Json(insert_period(&app.db, form).await?),
+        Json(insert_period(&timetable.db, form).await?),
     ))
 }
 
@@ -287,11 +299,11 @@ struct ChangePeriod {
 /// Changes a period; lessons in it that have not begun are planned anew.
 #[utoipa::path(patch, path = "/api/periods/{id}", tag = "timetable", request_body = ChangePeriod, params(("id" = PeriodId, Path)), responses((status = 200, body = Period), (status = 404, body = crate::error::Body)))]
 async fn change_period(
-    State(app): State<App>,
+    State(timetable): State<Timetable>,
     Path(id): Path<PeriodId>,
     Json(form): Json<ChangePeriod>,
 ) -> Result<Json<Period>> {
-    let mut tx = app.db.begin().await?;
+    let mut tx = timetable.db.begin().await?;
     let present: Option<Period> =
         sqlx::query_as("SELECT id, name, starts, ends FROM periods WHERE id = $1")
             .bind(id)
@@ -321,7 +333,7 @@ async fn change_period(
         &mut tx,
         "period_id",
         &id.to_string(),
-        &app.config.time_zone(),
+        &timetable.config.time_zone(),
     )
     .await?;
     tx.commit().await?;
@@ -334,9 +346,12 @@ fn no_period() -> Error {
 
 /// Removes a period that no series uses.
 #[utoipa::path(delete, path = "/api/periods/{id}", tag = "timetable", params(("id" = PeriodId, Path)), responses((status = 204), (status = 404, body = crate::error::Body), (status = 409, body = crate::error::Body)))]
-async fn remove_period(State(app): State<App>, Path(id): Path<PeriodId>) -> Result<StatusCode> {
+async fn remove_period(
+    State(timetable): State<Timetable>,
+    Path(id): Path<PeriodId>,
+) -> Result<StatusCode> {
     remove(
-        &app.db,
+        &timetable.db,
         "DELETE FROM periods WHERE id = $1",
         &id.to_string(),
         no_period,

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::identity::{Actor, Role};
+use crate::ids::TermId;
 use crate::ids::{ClassroomId, PersonId};
 use crate::testing::{House, Page, houses};
 
@@ -123,17 +124,19 @@ async fn role_in_agrees_with_the_card() {
                 .expect("signed in")
                 .1;
             let actor: Actor =
-                crate::identity::session::find(&house.app.db, token, Timestamp::now())
+                crate::identity::session::find(&house.services.db, token, Timestamp::now())
                     .await
                     .expect("asked")
                     .expect("signed in");
-            let role = role_in(&house.app.db, lesson, &actor).await.expect("asked");
-            let card = card(&house.app.db, lesson, &actor)
+            let role = role_in(&house.services.db, lesson, &actor)
+                .await
+                .expect("asked");
+            let card = card(&house.services.db, lesson, &actor)
                 .await
                 .expect("asked")
                 .expect("visible");
             assert_eq!(role, card.my_role);
-            let nowhere = role_in(&house.app.db, LessonId::fresh(), &actor)
+            let nowhere = role_in(&house.services.db, LessonId::fresh(), &actor)
                 .await
                 .expect("asked");
             assert_eq!(nowhere, LessonRole::None);
@@ -199,7 +202,7 @@ async fn a_lesson_that_began_is_neither_changed_nor_removed_and_moves_on_once() 
         let (_, card) = school.admin.post("/api/lessons", school.lesson()).await;
         let (path, db, now) = (
             format!("/api/lessons/{}", id(&card)),
-            &house.app.db,
+            &house.services.db,
             Timestamp::now(),
         );
         let lesson: LessonId = id(&card).parse().expect("an id");
@@ -236,7 +239,7 @@ async fn a_lesson_goes_on_after_a_crash_unless_everybody_had_left_long_before() 
     for house in houses().await {
         let mut school = school(&house).await;
         let (db, began) = (
-            &house.app.db,
+            &house.services.db,
             "2026-11-23T02:00:00Z".parse::<Timestamp>().expect("a time"),
         );
         let minutes = |n: i64| began + SignedDuration::from_mins(n);
@@ -362,7 +365,7 @@ async fn lessons_of(house: &House, page: &Page) -> Vec<LessonCard> {
         .and_then(|pair| pair.split_once('='))
         .expect("signed in")
         .1;
-    let actor = crate::identity::session::find(&house.app.db, token, Timestamp::now())
+    let actor = crate::identity::session::find(&house.services.db, token, Timestamp::now())
         .await
         .expect("asked");
     let (from, to) = (
@@ -370,7 +373,7 @@ async fn lessons_of(house: &House, page: &Page) -> Vec<LessonCard> {
         Timestamp::now() + SignedDuration::from_hours(24 * 400),
     );
     cards(
-        &house.app.db,
+        &house.services.db,
         Which::Between(from, to),
         &actor.expect("signed in"),
     )
@@ -409,7 +412,7 @@ async fn a_series_makes_its_lessons_and_makes_them_anew_when_it_changes() {
         );
 
         // One took place: it stays, whatever becomes of the series.
-        mark_live(&house.app.db, lessons[0].id, Timestamp::now())
+        mark_live(&house.services.db, lessons[0].id, Timestamp::now())
             .await
             .expect("begun");
         let path = format!("/api/series/{}", id(&series));
@@ -532,7 +535,7 @@ async fn from_the_bell_on_a_recording_is_finishing_not_running() {
         let lesson: LessonId = id(&school.admin.post("/api/lessons", school.lesson()).await.1)
             .parse()
             .expect("an id");
-        let db = &house.app.db;
+        let db = &house.services.db;
         assert!(
             mark_live(db, lesson, Timestamp::now())
                 .await
@@ -581,12 +584,12 @@ async fn recordings_are_listed_page_by_page_and_by_lesson_to_those_who_took_part
             let lesson: LessonId = id(&school.admin.post("/api/lessons", form).await.1)
                 .parse()
                 .expect("an id");
-            set_recording(&house.app.db, lesson, RecordingState::Ready)
+            set_recording(&house.services.db, lesson, RecordingState::Ready)
                 .await
                 .expect("written");
             sqlx::query("INSERT INTO recordings (lesson_id, state, started_at, duration_ms, has_poster, has_voices) VALUES ($1, 'ready', 0, 60000, 0, 0)")
                 .bind(lesson)
-                .execute(house.app.db.pool())
+                .execute(house.services.db.pool())
                 .await
                 .expect("written");
             lessons.push(lesson);

@@ -124,14 +124,14 @@ async fn a_lesson_keeps_the_pages_that_it_is_taught_with_whatever_becomes_of_the
         );
         let late = Timestamp::now() + SignedDuration::from_hours(24 * 90);
         house
-            .app
+            .services
             .library
             .shelf
             .sweep(late, 30)
             .await
             .expect("swept");
         house
-            .app
+            .services
             .library
             .shelf
             .sweep(late + SignedDuration::from_hours(48), 30)
@@ -186,7 +186,7 @@ async fn before_the_bell_a_deck_can_be_improved_or_taken_out_and_afterwards_it_s
         );
 
         let (_, third) = wang.post(&decks, json!({ "resource_id": id })).await;
-        timetable::mark_live(&house.app.db, lesson, Timestamp::now())
+        timetable::mark_live(&house.services.db, lesson, Timestamp::now())
             .await
             .expect("begun");
         let at = format!("{decks}/{}", third["id"].as_str().expect("an id"));
@@ -195,7 +195,7 @@ async fn before_the_bell_a_deck_can_be_improved_or_taken_out_and_afterwards_it_s
             (status, &refused["code"]),
             (StatusCode::CONFLICT, &json!("already_started"))
         );
-        timetable::mark_ended(&house.app.db, lesson, Timestamp::now())
+        timetable::mark_ended(&house.services.db, lesson, Timestamp::now())
             .await
             .expect("ended");
         let (status, refused) = wang.post(&decks, json!({ "resource_id": id })).await;

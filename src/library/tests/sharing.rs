@@ -9,7 +9,7 @@ async fn everybody_sees_what_its_visibility_names_and_nothing_else() {
             name: "教育共同体".into(),
             county: "清河县".into(),
         };
-        let community = schools::add_community(&house.app.db, new)
+        let community = schools::add_community(&house.services.db, new)
             .await
             .expect("added")
             .id;

@@ -170,7 +170,7 @@ async fn a_film_that_browsers_do_not_play_is_never_seen_without_the_copy_that_is
         let (mut wang, _) = house.signed_in("wang", Role::Teacher).await;
         let script = r#"echo '{"done":{"format":"avi","duration_ms":3000,"streams":[{"kind":"audio","codec":"adpcm"}]}}'"#;
         // The order of the copy is refused: there may be one of its kind, and that one is another's.
-        let db = house.app.db.pool();
+        let db = house.services.db.pool();
         sqlx::query("CREATE UNIQUE INDEX one_of_a_kind ON jobs (kind)")
             .execute(db)
             .await
@@ -180,7 +180,7 @@ async fn a_film_that_browsers_do_not_play_is_never_seen_without_the_copy_that_is
             key: "playable:other".into(),
             owner: None,
         };
-        house.app.jobs.submit(other).await.expect("submitted");
+        house.services.jobs.submit(other).await.expect("submitted");
         let _program = understand_with(&house, script).await;
         let id = upload(
             &wang,

@@ -125,7 +125,7 @@ async fn the_server_says_what_it_speaks_and_refuses_what_it_does_not() {
 }
 
 fn files_in(house: &House) -> usize {
-    std::fs::read_dir(house.app.config.server.data_dir.join("uploads"))
+    std::fs::read_dir(house.services.config.server.data_dir.join("uploads"))
         .expect("there")
         .count()
 }
@@ -216,7 +216,7 @@ async fn an_upload_that_nobody_goes_on_with_expires() {
             b"some of it".to_vec(),
         )
         .await;
-        let uploads = &house.app.library.uploads;
+        let uploads = &house.services.library.uploads;
         uploads.sweep_once(Timestamp::now()).await.expect("swept");
         let (status, ..) = tus(&wang, &house, "HEAD", &at, &[], Vec::new()).await;
         assert_eq!(status, StatusCode::OK, "not yet");
@@ -268,7 +268,7 @@ async fn content_goes_when_nothing_has_it_any_more_and_not_before() {
         let object = {
             let hash = hex::encode(Sha256::digest(b"shared"));
             house
-                .app
+                .services
                 .config
                 .objects_dir()
                 .join("blobs")
@@ -276,7 +276,7 @@ async fn content_goes_when_nothing_has_it_any_more_and_not_before() {
                 .join(&hash)
         };
         let later = |days: i64| Timestamp::now() + SignedDuration::from_hours(24 * days);
-        let shelf = &house.app.library.shelf;
+        let shelf = &house.services.library.shelf;
         assert_eq!(
             wang.delete(&format!("/api/resources/{one}")).await.0,
             StatusCode::NO_CONTENT

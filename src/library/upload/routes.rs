@@ -12,12 +12,12 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use super::part::Checkpoint;
 use super::tus::{self, Expected};
 use super::{Upload, Uploads, Wish, limits, used_by_person};
-use crate::app::App;
 use crate::db::{millis, time};
 use crate::error::{Error, Result};
 use crate::extract::{Json, Path, line, now};
 use crate::identity::Actor;
 use crate::ids::{PersonId, ResourceId, UploadId};
+use crate::library::Library;
 use crate::library::cards::{self, ResourceCard};
 use crate::library::describe::{Description, file_name, paragraph};
 use crate::library::reach::Reader;
@@ -26,7 +26,7 @@ use crate::library::{collections, resources};
 /// Contents asked for at a time: a folder that is dragged in is asked for in slices.
 const MOST_KNOWN: usize = 200;
 
-pub fn routes() -> OpenApiRouter<App> {
+pub fn routes() -> OpenApiRouter<Library> {
     OpenApiRouter::new()
         .routes(routes!(discover, create, list))
         .routes(routes!(known))
@@ -35,13 +35,13 @@ pub fn routes() -> OpenApiRouter<App> {
 
 /// What this server speaks of tus.
 #[utoipa::path(options, path = "/api/uploads", tag = "library", responses((status = 204)))]
-async fn discover(State(app): State<App>) -> Response {
+async fn discover(State(library): State<Library>) -> Response {
     let headers = [
         (tus::VERSION, tus::PROTOCOL),
         (tus::EXTENSION, tus::EXTENSIONS),
         (
             tus::MAX_SIZE,
-            HeaderValue::from(app.config.library.max_file_bytes),
+            HeaderValue::from(library.config.library.max_file_bytes),
         ),
         (tus::CHECKSUM_ALGORITHM, tus::ALGORITHMS),
     ];
@@ -51,18 +51,28 @@ async fn discover(State(app): State<App>) -> Response {
 /// Announces a file (tus creation; with `application/offset+octet-stream` its first bytes come along). `Upload-Metadata` knows `filename`,
 /// `relativePath`, `resource` (a new version of it), `changes`, `collection`, `visibility`, and the fields of a description.
 #[utoipa::path(post, path = "/api/uploads", tag = "library", responses((status = 201), (status = 413, body = crate::error::Body), (status = 507, body = crate::error::Body)))]
-async fn create(State(app): State<App>, actor: Actor, headers: HeaderMap, body: Body) -> Response {
-    told(announce(app, actor, headers, body).await)
+async fn create(
+    State(library): State<Library>,
+    actor: Actor,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    told(announce(library, actor, headers, body).await)
 }
 
-async fn announce(app: App, actor: Actor, headers: HeaderMap, body: Body) -> Result<Response> {
+async fn announce(
+    library: Library,
+    actor: Actor,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response> {
     tus::check_version(&headers)?;
     let size_bytes = tus::number(&headers, &tus::LENGTH)?;
-    let (name, wish) = wish(&app, &actor, &headers).await?;
-    let uploads = &app.library.uploads;
+    let (name, wish) = wish(&library, &actor, &headers).await?;
+    let uploads = &library.uploads;
     limits::check(
-        &app.db,
-        &app.config.library,
+        &library.db,
+        &library.config.library,
         &uploads.inner.folder,
         &actor,
         size_bytes,
@@ -98,7 +108,7 @@ async fn announce(app: App, actor: Actor, headers: HeaderMap, body: Body) -> Res
 }
 
 /// What the metadata asks for, checked before a byte is sent.
-async fn wish(app: &App, actor: &Actor, headers: &HeaderMap) -> Result<(String, Wish)> {
+async fn wish(library: &Library, actor: &Actor, headers: &HeaderMap) -> Result<(String, Wish)> {
     let metadata = tus::metadata(headers)?;
     let text = |key: &str| {
         metadata
@@ -135,10 +145,10 @@ async fn wish(app: &App, actor: &Actor, headers: &HeaderMap) -> Result<(String, 
         description: Description::of_metadata(&metadata)?,
     };
     if let Some(resource) = wish.resource {
-        resources::editable(app, actor, resource).await?;
+        resources::editable(library, actor, resource).await?;
     }
     if let Some(collection) = wish.collection {
-        collections::editable(app, actor, collection).await?;
+        collections::editable(library, actor, collection).await?;
     }
     Ok((file_name(name), wish))
 }
@@ -146,17 +156,17 @@ async fn wish(app: &App, actor: &Actor, headers: &HeaderMap) -> Result<(String, 
 /// A piece of a file, at its offset (tus). The answer tells the offset up to which everything is on the disk.
 #[utoipa::path(patch, path = "/api/uploads/{id}", tag = "library", params(("id" = UploadId, Path)), responses((status = 204), (status = 409, body = crate::error::Body), (status = 410, body = crate::error::Body), (status = 423, body = crate::error::Body)))]
 async fn append(
-    State(app): State<App>,
+    State(library): State<Library>,
     actor: Actor,
     Path(id): Path<UploadId>,
     headers: HeaderMap,
     body: Body,
 ) -> Response {
-    told(append_piece(app, actor, id, headers, body).await)
+    told(append_piece(library, actor, id, headers, body).await)
 }
 
 async fn append_piece(
-    app: App,
+    library: Library,
     actor: Actor,
     id: UploadId,
     headers: HeaderMap,
@@ -171,8 +181,8 @@ async fn append_piece(
     }
     let offset = tus::number(&headers, &tus::OFFSET)?;
     let expected = Expected::read(&headers)?;
-    mine(&app, &actor, id).await?;
-    let upload = app.library.uploads.take(id, offset, body, expected).await?;
+    mine(&library, &actor, id).await?;
+    let upload = library.uploads.take(id, offset, body, expected).await?;
     Ok(standing(&upload, StatusCode::NO_CONTENT))
 }
 
@@ -238,16 +248,16 @@ impl From<&Upload> for UploadState {
 
 /// How an upload stands; HEAD tells the offset alone (tus). A whole upload that a crash or an outage kept from its end is finished first.
 #[utoipa::path(get, path = "/api/uploads/{id}", tag = "library", params(("id" = UploadId, Path)), responses((status = 200, body = UploadState), (status = 404, body = crate::error::Body), (status = 410, body = crate::error::Body)))]
-async fn one(State(app): State<App>, actor: Actor, Path(id): Path<UploadId>) -> Response {
-    told(look(app, actor, id).await)
+async fn one(State(library): State<Library>, actor: Actor, Path(id): Path<UploadId>) -> Response {
+    told(look(library, actor, id).await)
 }
 
-async fn look(app: App, actor: Actor, id: UploadId) -> Result<Response> {
-    mine(&app, &actor, id).await?;
-    let uploads = &app.library.uploads;
+async fn look(library: Library, actor: Actor, id: UploadId) -> Result<Response> {
+    mine(&library, &actor, id).await?;
+    let uploads = &library.uploads;
     // A request that still has the upload lets go, so that what it holds is in the offset told.
     drop(uploads.turn(id).await?);
-    let mut upload = mine(&app, &actor, id).await?;
+    let mut upload = mine(&library, &actor, id).await?;
     if upload.is_whole() && upload.resource.is_none() {
         upload.resource = uploads.finish_in_turn(id).await?;
     }
@@ -263,13 +273,17 @@ async fn look(app: App, actor: Actor, id: UploadId) -> Result<Response> {
 
 /// Gives an upload up (tus termination).
 #[utoipa::path(delete, path = "/api/uploads/{id}", tag = "library", params(("id" = UploadId, Path)), responses((status = 204), (status = 404, body = crate::error::Body)))]
-async fn cancel(State(app): State<App>, actor: Actor, Path(id): Path<UploadId>) -> Response {
-    told(give_up(app, actor, id).await)
+async fn cancel(
+    State(library): State<Library>,
+    actor: Actor,
+    Path(id): Path<UploadId>,
+) -> Response {
+    told(give_up(library, actor, id).await)
 }
 
-async fn give_up(app: App, actor: Actor, id: UploadId) -> Result<Response> {
-    mine(&app, &actor, id).await?;
-    let uploads = &app.library.uploads;
+async fn give_up(library: Library, actor: Actor, id: UploadId) -> Result<Response> {
+    mine(&library, &actor, id).await?;
+    let uploads = &library.uploads;
     let _turn = uploads.turn(id).await?;
     uploads.remove(id).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
@@ -285,9 +299,9 @@ struct Unfinished {
 
 /// My uploads that are not finished, and my space.
 #[utoipa::path(get, path = "/api/uploads", tag = "library", responses((status = 200, body = Unfinished)))]
-async fn list(State(app): State<App>, actor: Actor) -> Result<Json<Unfinished>> {
+async fn list(State(library): State<Library>, actor: Actor) -> Result<Json<Unfinished>> {
     let person = PersonId(actor.id());
-    let unfinished = app.library.uploads.unfinished(person).await?;
+    let unfinished = library.uploads.unfinished(person).await?;
     let now = millis(now());
     Ok(Json(Unfinished {
         items: unfinished
@@ -295,9 +309,9 @@ async fn list(State(app): State<App>, actor: Actor) -> Result<Json<Unfinished>> 
             .filter(|upload| upload.expires_at > now)
             .map(UploadState::from)
             .collect(),
-        used_bytes: used_by_person(&app.db, person).await?,
-        quota_bytes: app.config.library.person_quota_bytes,
-        max_file_bytes: app.config.library.max_file_bytes,
+        used_bytes: used_by_person(&library.db, person).await?,
+        quota_bytes: library.config.library.person_quota_bytes,
+        max_file_bytes: library.config.library.max_file_bytes,
     }))
 }
 
@@ -321,7 +335,11 @@ struct KnownContent {
 
 /// Which of these contents are in the library already, as far as I may see them.
 #[utoipa::path(post, path = "/api/uploads/known", tag = "library", request_body = Ask, responses((status = 200, body = Known)))]
-async fn known(State(app): State<App>, actor: Actor, Json(ask): Json<Ask>) -> Result<Json<Known>> {
+async fn known(
+    State(library): State<Library>,
+    actor: Actor,
+    Json(ask): Json<Ask>,
+) -> Result<Json<Known>> {
     if ask.sha256s.len() > MOST_KNOWN {
         return Err(Error::field(
             "sha256s",
@@ -329,8 +347,8 @@ async fn known(State(app): State<App>, actor: Actor, Json(ask): Json<Ask>) -> Re
             "At most 200 files at a time.",
         ));
     }
-    let reader = Reader::of(&app.db, Some(&actor)).await?;
-    let found = cards::with_content(&app.db, &reader, &ask.sha256s).await?;
+    let reader = Reader::of(&library.db, Some(&actor)).await?;
+    let found = cards::with_content(&library.db, &reader, &ask.sha256s).await?;
     Ok(Json(Known {
         items: found
             .into_iter()
@@ -340,8 +358,8 @@ async fn known(State(app): State<App>, actor: Actor, Json(ask): Json<Ask>) -> Re
 }
 
 /// The upload, if it is this person's and not too old.
-async fn mine(app: &App, actor: &Actor, id: UploadId) -> Result<Upload> {
-    let upload = app.library.uploads.find(id).await?.ok_or_else(missing)?;
+async fn mine(library: &Library, actor: &Actor, id: UploadId) -> Result<Upload> {
+    let upload = library.uploads.find(id).await?.ok_or_else(missing)?;
     if upload.person != PersonId(actor.id()) {
         return Err(missing());
     }

@@ -8,11 +8,11 @@ use serde::Deserialize;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
-use crate::app::App;
 use crate::error::Language;
 use crate::extract::now;
 use crate::identity::{Actor, session};
 use crate::ids::LessonId;
+use crate::live::Live;
 use crate::live::host::Command;
 use crate::live::lesson::Conn;
 use crate::live::protocol::{ByeReason, Envelope, ToPage};
@@ -44,7 +44,7 @@ pub struct Post {
 
 /// Whether the page may still be here.
 pub struct Watch {
-    pub app: App,
+    pub live: Live,
     pub id: LessonId,
     pub actor: Actor,
     /// What it was when it came in. Another role needs another page: tools, slots and switches differ.
@@ -191,8 +191,8 @@ impl Line {
 impl Watch {
     /// A database that is away for a moment is no reason to end a lesson.
     async fn stands(&self) -> Result<(), End> {
-        let role = timetable::role_in(&self.app.db, self.id, &self.actor).await;
-        let holder = session::find(&self.app.db, &self.token, now()).await;
+        let role = timetable::role_in(&self.live.db, self.id, &self.actor).await;
+        let holder = session::find(&self.live.db, &self.token, now()).await;
         match (role, holder) {
             (_, Ok(None)) => Err(End::Bye(ByeReason::Revoked)),
             (Ok(role), _) if role != self.held => Err(End::Bye(ByeReason::Revoked)),

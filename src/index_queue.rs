@@ -1,29 +1,53 @@
-//! What the index has not caught up with: rows that are written with the change itself.
+//! Queue of changes for the search index. A feature writes the row in the transaction of the change
+//! itself; the indexer asks the feature's [`Source`] for the document and deletes the row.
 
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use sqlx::AnyConnection;
+use tongke_search::Document;
 use uuid::Uuid;
 
 use crate::db::{Db, DbError, millis};
+use crate::error;
 
-use super::Kind;
+crate::string_enum! {
+    /// A kind of document in the search index.
+    Kind { Resource = "resource", Recording = "recording", Person = "person", School = "school", Collection = "collection" }
+}
+
+/// Documents of one kind, read from the feature that owns them.
+pub trait Source: Send + Sync {
+    /// Returns the current document; `None` when it was deleted or nobody may find it.
+    fn document(&self, id: Uuid) -> BoxFuture<'_, error::Result<Option<Document>>>;
+    /// Returns the next ids after `after`, ascending, for a rebuild of the whole index.
+    fn ids(&self, after: Option<Uuid>, most: u32) -> BoxFuture<'_, error::Result<Vec<Uuid>>>;
+}
+
+/// A source and the kind it serves, as a feature registers it.
+pub type IndexSource = (Kind, Arc<dyn Source>);
 
 /// Between tries of a document that its feature cannot tell, at first and at most.
 const RETRY_MS: i64 = 1_000;
 const RETRY_MOST_MS: i64 = 600_000;
 
-/// Says, in the transaction that changes something, that what is found of it has changed. Things that are new or gone are told the same way.
-pub async fn mark(connection: &mut AnyConnection, kind: Kind, id: Uuid) -> Result<(), DbError> {
-    order(connection, kind, id, false).await
+/// Queues a created, changed or deleted entity, in the transaction that changes it.
+pub async fn enqueue(connection: &mut AnyConnection, kind: Kind, id: Uuid) -> Result<(), DbError> {
+    insert(connection, kind, id, false).await
 }
 
-/// The same for what fewer people may see than before, or nobody: it is shown to nobody from the moment the transaction ends, until the index
-/// knows who may.
-pub async fn hide(connection: &mut AnyConnection, kind: Kind, id: Uuid) -> Result<(), DbError> {
-    order(connection, kind, id, true).await
+/// Queues an entity whose access was narrowed. Search results leave it out from the commit on, until
+/// the index has its new access groups.
+pub async fn enqueue_hidden(
+    connection: &mut AnyConnection,
+    kind: Kind,
+    id: Uuid,
+) -> Result<(), DbError> {
+    insert(connection, kind, id, true).await
 }
 
-async fn order(
+async fn insert(
     connection: &mut AnyConnection,
     kind: Kind,
     id: Uuid,

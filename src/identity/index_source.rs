@@ -1,0 +1,70 @@
+//! Source of people for the search index.
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use tongke_search::{Document, Visibility};
+use uuid::Uuid;
+
+use crate::db::{Db, DbError, millis};
+use crate::error;
+use crate::ids::PersonId;
+use crate::index_queue::{IndexSource, Kind, Source};
+
+use super::{Role, known};
+
+/// The source of people.
+pub fn index_source(db: &Db) -> IndexSource {
+    (Kind::Person, Arc::new(People(db.clone())))
+}
+
+struct People(Db);
+
+impl Source for People {
+    fn document(&self, id: Uuid) -> BoxFuture<'_, error::Result<Option<Document>>> {
+        Box::pin(async move {
+            let found = known(&self.0, PersonId(id)).await?;
+            Ok(found.map(|person| Document {
+                title: person.name,
+                school_id: person.school.as_ref().map(|school| school.id.0),
+                school: person.school.map(|school| school.name),
+                visibility: all_people(),
+                created_at: millis(person.created_at),
+                updated_at: millis(person.created_at),
+                ..Document::default()
+            }))
+        })
+    }
+
+    fn ids(&self, after: Option<Uuid>, most: u32) -> BoxFuture<'_, error::Result<Vec<Uuid>>> {
+        Box::pin(async move {
+            let ids = ids_after(&self.0, after.map(PersonId), most).await?;
+            Ok(ids.into_iter().map(|id| id.0).collect())
+        })
+    }
+}
+
+/// The next people after one, in order of their ids.
+async fn ids_after(db: &Db, after: Option<PersonId>, most: u32) -> Result<Vec<PersonId>, DbError> {
+    let query = format!(
+        "SELECT id FROM people WHERE removed_at IS NULL AND id > $1 ORDER BY id LIMIT {most}"
+    );
+    let after = after.map_or(String::new(), |id| id.to_string());
+    let ids: Vec<(PersonId,)> = sqlx::query_as(sqlx::AssertSqlSafe(query))
+        .bind(after)
+        .fetch_all(db.pool())
+        .await?;
+    Ok(ids.into_iter().map(|(id,)| id).collect())
+}
+
+/// The circle of all people, classrooms' devices excepted.
+pub fn all_people() -> Vec<Visibility> {
+    [Role::Administrator, Role::Teacher, Role::Observer]
+        .map(with_role)
+        .into()
+}
+
+/// The circle of everybody with a role.
+pub fn with_role(role: Role) -> Visibility {
+    Visibility::Role(role.as_str().into())
+}
