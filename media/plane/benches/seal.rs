@@ -15,11 +15,13 @@ use std::time::{Duration, Instant};
 use common::{arguments, begin_counting, counted, median, number, timed};
 use ring::aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use tongke_plane::TrackId;
+use tongke_plane::index::{PeerIx, SlotIx};
 use tongke_plane::publish::ring::PacketMeta;
 use tongke_plane::publish::track::Track;
 use tongke_plane::sdp::Codec;
 use tongke_plane::subscribe::arena::SendArena;
 use tongke_plane::subscribe::forward::{Forward, ForwardSpec, PayloadTypes};
+use tongke_plane::transport::Path;
 use tongke_plane::transport::srtp::{Profile, Role, RtpSealer, SrtpSession};
 use tongke_plane::units::SeqNo;
 
@@ -112,7 +114,7 @@ impl Subscriber {
             first_rtx_seq: 1,
             first_time: 1,
         };
-        let mut forward = Forward::new(n, 0, spec);
+        let mut forward = Forward::new(PeerIx::new(n), SlotIx::new(0), spec);
         forward.set_target(Some(0));
         forward
             .try_switch(track)
@@ -141,7 +143,7 @@ impl Subscriber {
             else {
                 continue;
             };
-            arena.commit(self.address, len);
+            arena.commit(Path::udp(self.address), len);
             self.twcc = self.twcc.wrapping_add(1);
             written += 1;
         }
@@ -167,7 +169,8 @@ fn floor(track: &Track, key: &LessSafeKey, arena: &mut SendArena) {
             .seal_in_place_separate_tag(nonce, Aad::from(&*header), plain)
             .expect("it is short");
         tag.copy_from_slice(made.as_ref());
-        arena.commit(SocketAddr::from(([127, 0, 0, 1], 9)), HEADER + PAYLOAD + 16);
+        let path = Path::udp(([127, 0, 0, 1], 9).into());
+        arena.commit(path, HEADER + PAYLOAD + 16);
     }
 }
 

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::ids::{LessonId, PeerId, TrackId};
+use crate::index::ShardIx;
 use crate::sdp::{Codec, PublishedMedia, SubscribedMedia};
 use crate::subscribe::allocator::Priority;
 use crate::subscribe::forward::ForwardSpec;
@@ -61,7 +62,7 @@ pub enum Command {
     /// Copies every packet of a local track to another shard.
     Export {
         track: TrackId,
-        shard: usize,
+        shard: ShardIx,
         sink: rtrb::Producer<Relayed>,
     },
     /// Takes in the packets of a track that another shard owns. `owner` gets the keyframe requests.
@@ -69,7 +70,7 @@ pub enum Command {
         track: TrackId,
         codec: Codec,
         layers: usize,
-        owner: usize,
+        owner: ShardIx,
         source: rtrb::Consumer<Relayed>,
     },
     /// Forgets an imported track: its publisher is gone.

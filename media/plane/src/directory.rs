@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::ids::{PeerId, Ssrc, TrackId};
+use crate::index::ShardIx;
 use crate::plane::Wanted;
 use crate::sdp::{Codec, OfferedSlot, PublishedMedia};
 use crate::subscribe::forward::PayloadTypes;
@@ -18,7 +19,7 @@ pub struct Directory {
 
 /// A peer as its descriptions tell it.
 pub struct PeerEntry {
-    pub shard: usize,
+    pub shard: ShardIx,
     pub local: IceCredentials,
     pub role: Role,
 }
@@ -46,11 +47,11 @@ pub struct SlotEntry {
 /// A published track.
 pub struct TrackEntry {
     pub peer: PeerId,
-    pub shard: usize,
+    pub shard: ShardIx,
     pub codec: Codec,
     pub layers: usize,
     /// Shards that import it.
-    pub imported: HashSet<usize>,
+    pub imported: HashSet<ShardIx>,
 }
 
 impl Directory {
@@ -91,7 +92,7 @@ impl Directory {
     pub fn load(&self, shards: usize) -> Vec<usize> {
         let mut load = vec![0; shards];
         for peer in self.peers.values() {
-            load[peer.shard] += 1;
+            load[peer.shard.position()] += 1;
         }
         load
     }

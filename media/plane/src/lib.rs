@@ -35,6 +35,7 @@ pub mod command;
 mod directory;
 pub mod drop_reason;
 pub mod ids;
+pub mod index;
 pub mod io;
 pub mod plane;
 pub mod publish;

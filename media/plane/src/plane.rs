@@ -13,8 +13,8 @@ use tokio::sync::mpsc;
 use crate::command::{Command, Event, Shown, SlotSpec};
 use crate::directory::{self, Directory, PeerEntry, Role, SlotEntry, TrackEntry};
 use crate::ids::{LessonId, PeerId, TrackId};
+use crate::index::{MAX_LAYERS, ShardIx};
 use crate::io::{self, ShardHandle, StartError};
-use crate::publish::track::MAX_LAYERS;
 use crate::sdp::{
     self, Codec, LocalParameters, MediaKind, NegotiationError, OfferedSlot, Outgoing,
     SubscribedMedia,
@@ -542,7 +542,7 @@ impl Plane {
             .get(&peer)
             .map(|entry| entry.shard);
         if let Some(shard) = shard {
-            self.inner.shards[shard].send_always(Command::Close { peer });
+            self.inner.shards[shard.position()].send_always(Command::Close { peer });
         }
     }
 
@@ -568,7 +568,8 @@ impl Plane {
             .get(&track)
             .map(|entry| entry.shard);
         if let Some(shard) = shard {
-            self.inner.shards[shard].send_always(Command::Keyframe { track, layer: None });
+            self.inner.shards[shard.position()]
+                .send_always(Command::Keyframe { track, layer: None });
         }
     }
 
@@ -595,19 +596,20 @@ impl Plane {
         }
     }
 
-    fn least_loaded(&self, directory: &Directory) -> usize {
+    fn least_loaded(&self, directory: &Directory) -> ShardIx {
         let load = directory.load(self.inner.shards.len());
         (0..load.len())
             .min_by_key(|shard| load[*shard])
+            .map(ShardIx::new)
             .expect("the plane starts with at least one shard")
     }
 
-    fn local<'a>(&'a self, ice: &'a IceCredentials, shard: usize) -> LocalParameters<'a> {
+    fn local<'a>(&'a self, ice: &'a IceCredentials, shard: ShardIx) -> LocalParameters<'a> {
         let fingerprint = self.inner.identity.fingerprint();
         LocalParameters {
             ice,
             fingerprint,
-            candidates: &self.inner.candidates[shard],
+            candidates: &self.inner.candidates[shard.position()],
             tcp_candidates: &[],
         }
     }
@@ -616,8 +618,8 @@ impl Plane {
         Transport::new(self.inner.identity.clone(), local.clone(), io::now())
     }
 
-    fn send(&self, shard: usize, command: Command) -> Result<(), PlaneError> {
-        self.inner.shards[shard]
+    fn send(&self, shard: ShardIx, command: Command) -> Result<(), PlaneError> {
+        self.inner.shards[shard.position()]
             .send(command)
             .map_err(|_| PlaneError::Busy)
     }
@@ -627,7 +629,7 @@ impl Plane {
         &self,
         tracks: &mut std::collections::HashMap<TrackId, TrackEntry>,
         track: TrackId,
-        shard: usize,
+        shard: ShardIx,
     ) -> Result<(), PlaneError> {
         let entry = tracks.get_mut(&track).ok_or(PlaneError::NoTrack(track))?;
         if entry.shard == shard || entry.imported.contains(&shard) {
@@ -655,7 +657,7 @@ impl Plane {
         let removed = self.inner.directory.lock().remove_peer(peer);
         for (track, entry) in removed.into_iter().flat_map(|(_, tracks)| tracks) {
             for shard in entry.imported {
-                self.inner.shards[shard].send_always(Command::Forget { track });
+                self.inner.shards[shard.position()].send_always(Command::Forget { track });
             }
         }
     }

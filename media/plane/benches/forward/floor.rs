@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tongke_plane::io::{MediaSocket, Sender};
 use tongke_plane::subscribe::arena::SendArena;
+use tongke_plane::transport::Path;
 use tongke_plane::transport::srtp::{Profile, Role, RtpSealer, SrtpSession};
 
 use crate::common::timed;
@@ -95,7 +96,7 @@ impl Floor {
                 space[..packet.len()].copy_from_slice(packet);
                 space[2..4].copy_from_slice(&(seq as u16).to_be_bytes());
                 let len = sealer.protect(space, HEADER.len(), packet.len(), (seq >> 16) as u32);
-                self.arena.commit(*to, len);
+                self.arena.commit(Path::udp(*to), len);
             }
         }
         self.seq += packets as u64;

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use tongke_plane::command::{Command, Shown, SlotSpec};
 use tongke_plane::ids::Ssrc;
+use tongke_plane::index::ShardIx;
 use tongke_plane::io::{MediaSocket, Sender};
 use tongke_plane::publish::twcc::FeedbackGenerator;
 use tongke_plane::rtp::WallClock;
@@ -16,7 +17,7 @@ use tongke_plane::stats::Counters;
 use tongke_plane::subscribe::arena::SendArena;
 use tongke_plane::subscribe::forward::{ForwardSpec, PayloadTypes};
 use tongke_plane::tap::{self, Tap};
-use tongke_plane::transport::{IceCredentials, Identity, Transport};
+use tongke_plane::transport::{IceCredentials, Identity, Path, Transport};
 use tongke_plane::{Codec, LessonId, MediaKind, PeerId, Priority, TrackId};
 
 use crate::common::{counted, timed};
@@ -62,7 +63,7 @@ impl Bench {
         let now = start_of_time();
         let counters = Arc::new(Counters::default());
         let mut shard = Shard::new(
-            0,
+            ShardIx::new(0),
             counters.clone(),
             WallClock::new(now, Duration::from_secs(1_800_000_000)),
             Ssrc(1),
@@ -208,7 +209,7 @@ impl Bench {
     fn frame(&mut self, socket: &MediaSocket) -> Duration {
         let mut packets = self.packets();
         let before = self.counters.snapshot();
-        let (from, now) = (self.publisher.address, self.now);
+        let (from, now) = (Path::udp(self.publisher.address), self.now);
         let mut cpu = Duration::ZERO;
         let shard = &mut self.shard;
         let take_in = || {
@@ -284,7 +285,7 @@ impl Bench {
             let Some(number) = twcc_of(datagram) else {
                 continue;
             };
-            while self.subscribers[at].client.address != to {
+            while self.subscribers[at].client.address != to.remote {
                 at = (at + 1) % self.subscribers.len();
             }
             let receiver = &mut self.subscribers[at];
@@ -301,9 +302,9 @@ impl Bench {
         let mut incoming = self.poll_clients();
         let (mut cpu, shard) = (Duration::ZERO, &mut self.shard);
         let take_in = || {
-            incoming
-                .iter_mut()
-                .for_each(|(from, datagram)| shard.handle_datagram(now, *from, datagram));
+            incoming.iter_mut().for_each(|(from, datagram)| {
+                shard.handle_datagram(now, Path::udp(*from), datagram)
+            });
             shard.handle_timeout(now);
         };
         timed(&mut cpu, || counted(take_in));
@@ -384,11 +385,11 @@ impl Bench {
             .datagrams()
             .filter(|(_, datagram)| datagram[0] < 64)
         {
-            if to == self.publisher.address {
+            if to.remote == self.publisher.address {
                 self.publisher.handle(now, datagram);
                 continue;
             }
-            while self.subscribers[at].client.address != to {
+            while self.subscribers[at].client.address != to.remote {
                 at = (at + 1) % self.subscribers.len();
             }
             self.subscribers[at].client.handle(now, datagram);

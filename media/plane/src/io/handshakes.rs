@@ -8,11 +8,12 @@ use std::thread::JoinHandle;
 use super::Neighbour;
 use crate::command::Command;
 use crate::ids::PeerId;
+use crate::index::ShardIx;
 use crate::transport::HandshakeStep;
 
 /// One step to be run for a peer of a shard.
 pub struct Task {
-    pub shard: usize,
+    pub shard: ShardIx,
     pub peer: PeerId,
     pub step: Box<HandshakeStep>,
 }
@@ -28,7 +29,7 @@ pub fn start(shards: Vec<Neighbour>) -> io::Result<(Sender<Task>, Arc<JoinHandle
 
 fn run(tasks: &Receiver<Task>, shards: &[Neighbour]) {
     while let Ok(Task { shard, peer, step }) = tasks.recv() {
-        shards[shard].send_always(Command::Handshake {
+        shards[shard.position()].send_always(Command::Handshake {
             peer,
             progress: Box::new(step.run()),
         });

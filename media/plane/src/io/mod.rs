@@ -26,6 +26,7 @@ use tokio::sync::mpsc;
 
 use crate::command::{Command, Event};
 use crate::ids::Ssrc;
+use crate::index::ShardIx;
 use crate::rtp::WallClock;
 use crate::shard::Shard;
 use crate::stats::{Counters, Stats};
@@ -126,7 +127,12 @@ pub fn start(
         let inbox = neighbours[index].clone();
         let stop = Arc::new(AtomicBool::new(false));
         let address = socket.address();
-        let shard = Shard::new(index, inbox.counters.clone(), wall, Ssrc(rng().random()));
+        let shard = Shard::new(
+            ShardIx::new(index),
+            inbox.counters.clone(),
+            wall,
+            Ssrc(rng().random()),
+        );
         let thread = shard_thread::ShardThread {
             shard,
             socket,

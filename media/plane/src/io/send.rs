@@ -135,7 +135,7 @@ impl Sender {
 
     fn prepare(&mut self, socket: &MediaSocket, arena: &SendArena, n: usize, message: &Message) {
         let bytes = arena.bytes(message);
-        let (address, len) = to_kernel(message.to, socket.is_ipv6());
+        let (address, len) = to_kernel(message.to.remote, socket.is_ipv6());
         self.addresses[n] = address;
         self.iovecs[n] = libc::iovec {
             iov_base: bytes.as_ptr().cast_mut().cast(),
@@ -167,7 +167,7 @@ impl Sender {
         report: &mut SendReport,
     ) {
         for message in batch {
-            let (address, len) = to_kernel(message.to, socket.is_ipv6());
+            let (address, len) = to_kernel(message.to.remote, socket.is_ipv6());
             for datagram in arena.bytes(message).chunks(message.segment) {
                 // SAFETY: datagram and address are readable for the lengths given.
                 let sent = unsafe {
@@ -218,6 +218,7 @@ fn wait_writable(socket: &MediaSocket) -> bool {
 mod tests {
     use super::super::Receiver;
     use super::*;
+    use crate::transport::Path;
 
     #[test]
     fn one_who_cannot_be_reached_does_not_take_the_batches_from_the_others() {
@@ -226,7 +227,7 @@ mod tests {
         let (server, room) = (socket(), socket());
         let (mut sender, mut arena) = (Sender::new(), SendArena::new());
         // From a socket that is bound to loopback the kernel answers EINVAL to everywhere else, as it does for segments that it cannot make.
-        for to in ["192.0.2.1:9".parse().expect("an address"), room.address()] {
+        for to in ["192.0.2.1:9".parse().expect("an address"), room.address()].map(Path::udp) {
             assert!(arena.push(to, &[1; 100]) && arena.push(to, &[2; 100]));
         }
         let report = sender.flush(&server, &arena);

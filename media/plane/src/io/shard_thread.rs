@@ -17,6 +17,7 @@ use crate::command::{Command, Event};
 use crate::shard::Shard;
 use crate::stats::Counters;
 use crate::subscribe::arena::SendArena;
+use crate::transport::Path;
 
 /// Commands carried out between two looks at the socket.
 const COMMAND_BATCH: usize = 64;
@@ -132,7 +133,7 @@ impl ShardThread {
         let (mut datagrams, mut bytes) = (0, 0);
         receiver.for_each(|from, datagram| {
             (datagrams, bytes) = (datagrams + 1, bytes + datagram.len() as u64);
-            self.shard.handle_datagram(at, from, datagram);
+            self.shard.handle_datagram(at, Path::udp(from), datagram);
         });
         Counters::add(&self.counters.datagrams_received, datagrams);
         Counters::add(&self.counters.bytes_received, bytes);
@@ -167,7 +168,7 @@ impl ShardThread {
             }
         }
         while let Some((shard, request)) = self.shard.poll_request() {
-            if let Some(neighbour) = self.neighbours.get(shard)
+            if let Some(neighbour) = self.neighbours.get(shard.position())
                 && neighbour.send(request).is_err()
             {
                 Counters::add(&self.counters.relay_overruns, 1);
@@ -179,7 +180,7 @@ impl ShardThread {
             let _ = self.handshakes.send(Task { shard, peer, step });
         }
         for shard in self.shard.take_wakes() {
-            if let Some(neighbour) = self.neighbours.get(shard) {
+            if let Some(neighbour) = self.neighbours.get(shard.position()) {
                 neighbour.wake();
             }
         }

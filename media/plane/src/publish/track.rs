@@ -6,12 +6,10 @@
 use std::time::{Duration, Instant};
 
 use crate::ids::TrackId;
+use crate::index::MAX_LAYERS;
 use crate::publish::ring::{PacketMeta, PacketRing};
 use crate::sdp::Codec;
 use crate::units::{Bitrate, SeqNo};
-
-/// Simulcast layers of one track at most: what browsers send, and what the allocator plans for.
-pub const MAX_LAYERS: usize = 4;
 
 /// Packets that a video layer keeps: 2 s of 4 Mbit/s, or the largest keyframe plus what follows during a retransmission.
 const VIDEO_RING: usize = 1_024;
@@ -81,8 +79,8 @@ impl Track {
     }
 
     /// Stores a packet and queues it for forwarding. Returns whether it was new.
-    pub fn insert(&mut self, layer: usize, meta: PacketMeta, payload: &[u8]) -> bool {
-        let Some(layer) = self.layers.get_mut(layer) else {
+    pub fn insert(&mut self, layer: u8, meta: PacketMeta, payload: &[u8]) -> bool {
+        let Some(layer) = self.layers.get_mut(usize::from(layer)) else {
             return false;
         };
         if layer.fresh.len() >= MAX_FRESH || !layer.ring.insert(meta, payload) {
@@ -105,8 +103,8 @@ impl Track {
     }
 
     /// Begins a layer anew: its publisher's numbers start over.
-    pub fn restart_layer(&mut self, layer: usize) {
-        if let Some(held) = self.layers.get_mut(layer) {
+    pub fn restart_layer(&mut self, layer: u8) {
+        if let Some(held) = self.layers.get_mut(usize::from(layer)) {
             *held = Layer::new(held.ring.capacity());
         }
     }
@@ -119,11 +117,6 @@ impl Track {
         for layer in &mut self.layers {
             even_out(&mut layer.ring, &layer.fresh);
         }
-    }
-
-    /// Whether anything waits to be forwarded.
-    pub fn has_fresh(&self) -> bool {
-        self.layers.iter().any(|layer| !layer.fresh.is_empty())
     }
 
     /// Whether what waits to be forwarded ends with the end of a frame, on every layer.

@@ -25,7 +25,7 @@ pub use description::{Description, MAX_DESCRIPTION, MAX_MLINES, parse};
 pub use error::NegotiationError;
 pub use extension::ExtensionIds;
 pub use fragment::{FRAGMENT_TYPE, Fragment, MAX_FRAGMENT, parse_fragment, write_fragment};
-pub use publisher::{MAX_LAYERS, answer_publisher};
+pub use publisher::answer_publisher;
 pub use subscriber::{
     OFFERED_EXTENSIONS, answer_subscriber, offer_subscriber, payload_types, read_answer,
 };

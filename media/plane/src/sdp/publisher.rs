@@ -6,9 +6,7 @@ use super::extension::Extension;
 use super::media::Media;
 use super::write::Writer;
 use super::{Codec, LocalParameters, MediaKind, NegotiationError, PublishedMedia, SourcePair};
-
-/// Layers taken of a simulcast: a thumbnail, a middle one, a full one, and one to spare. Each costs a ring of memory.
-pub const MAX_LAYERS: usize = 4;
+use crate::index::MAX_LAYERS;
 
 /// Answers a publisher. `codecs` are the video codecs we take, best first; of each m-line exactly one is accepted.
 ///

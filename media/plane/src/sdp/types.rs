@@ -49,7 +49,7 @@ pub struct PublishedMedia {
     pub clock_rate: u32,
     /// Its header extensions.
     pub extensions: ExtensionIds,
-    /// Simulcast layers in the offered order, at most [`super::MAX_LAYERS`]; empty without simulcast.
+    /// Simulcast layers in the offered order, at most [`MAX_LAYERS`](crate::index::MAX_LAYERS); empty without simulcast.
     pub rids: Vec<String>,
     /// Announced sources, for encoders that send neither MID nor RID: one, or the layers of a SIM group in its order.
     pub sources: Vec<SourcePair>,

@@ -1,5 +1,6 @@
 //! Everybody who gets a track's packets.
 
+use crate::index::{PeerIx, SlotIx};
 use crate::subscribe::forward::Forward;
 
 /// The outgoing streams of one track, ordered by subscriber and slot: a pass walks them, and upkeep finds one among a thousand.
@@ -14,11 +15,11 @@ impl Audience {
     }
 
     /// The stream of a subscriber's slot.
-    pub fn get(&self, peer: usize, slot: usize) -> Option<&Forward> {
+    pub fn get(&self, peer: PeerIx, slot: SlotIx) -> Option<&Forward> {
         self.find(peer, slot).ok().map(|at| &self.streams[at])
     }
 
-    pub fn get_mut(&mut self, peer: usize, slot: usize) -> Option<&mut Forward> {
+    pub fn get_mut(&mut self, peer: PeerIx, slot: SlotIx) -> Option<&mut Forward> {
         self.find(peer, slot).ok().map(|at| &mut self.streams[at])
     }
 
@@ -39,12 +40,12 @@ impl Audience {
         self.streams.insert(at, forward);
     }
 
-    pub fn remove(&mut self, peer: usize, slot: usize) -> Option<Forward> {
+    pub fn remove(&mut self, peer: PeerIx, slot: SlotIx) -> Option<Forward> {
         self.find(peer, slot).ok().map(|at| self.streams.remove(at))
     }
 
     /// Lets go of a subscriber that is gone.
-    pub fn remove_peer(&mut self, peer: usize) {
+    pub fn remove_peer(&mut self, peer: PeerIx) {
         self.streams.retain(|forward| forward.peer != peer);
     }
 
@@ -53,7 +54,7 @@ impl Audience {
         self.streams.drain(..)
     }
 
-    fn find(&self, peer: usize, slot: usize) -> Result<usize, usize> {
+    fn find(&self, peer: PeerIx, slot: SlotIx) -> Result<usize, usize> {
         self.streams
             .binary_search_by_key(&(peer, slot), |forward| (forward.peer, forward.slot))
     }

@@ -7,6 +7,7 @@ use super::owed::{Debt, Owed};
 use super::peer::{Role, Source, Stream};
 use crate::drop_reason::DropReason;
 use crate::ids::Ssrc;
+use crate::index::PeerIx;
 use crate::publish::track::ClockReport;
 use crate::rtp::ntp;
 use crate::rtp::rtcp::{self, Nack, ReportBlock, Rtcp, SenderReport};
@@ -19,7 +20,7 @@ impl Shard {
     pub(super) fn handle_rtcp(
         &mut self,
         now: Instant,
-        at: usize,
+        at: PeerIx,
         compound: &[u8],
     ) -> Result<(), DropReason> {
         self.peers[at].transport.heard(now);
@@ -56,7 +57,7 @@ impl Shard {
     }
 
     /// A publisher's sender report ties its timestamps to its clock, and that to ours.
-    fn take_clock(&mut self, now: Instant, at: usize, report: &SenderReport<'_>) {
+    fn take_clock(&mut self, now: Instant, at: PeerIx, report: &SenderReport<'_>) {
         let Role::Publisher(publisher) = &mut self.peers[at].role else {
             return;
         };
@@ -80,12 +81,12 @@ impl Shard {
             rtp_time: report.rtp_time,
             arrival: now,
         };
-        let track = publisher.media[*media].track;
+        let track = publisher.media[media.position()].track;
         self.tracks[track].set_clock(*layer, clock, &self.counters);
     }
 
     /// What a subscriber says of one stream of ours.
-    fn take_report(&mut self, now: Instant, at: usize, block: &ReportBlock) {
+    fn take_report(&mut self, now: Instant, at: PeerIx, block: &ReportBlock) {
         let arrival = self.wall.ntp(now);
         let Some(subscriber) = self.peers[at].subscriber() else {
             return;
@@ -97,14 +98,14 @@ impl Shard {
     }
 
     /// A subscriber cannot decode a stream: its layer's publisher is asked, once for all who wish it.
-    fn wish_keyframe(&mut self, at: usize, media: Ssrc) {
+    fn wish_keyframe(&mut self, at: PeerIx, media: Ssrc) {
         let Role::Subscriber(subscriber) = &self.peers[at].role else {
             return;
         };
         let Some(nth) = subscriber.slot_of(media) else {
             return;
         };
-        let Some(track) = subscriber.slots[nth].track else {
+        let Some(track) = subscriber.slots[nth.position()].track else {
             return;
         };
         let hosted = &mut self.tracks[track];
@@ -118,7 +119,7 @@ impl Shard {
     }
 
     /// A subscriber misses packets: they go out again before anything new does.
-    fn resend(&mut self, at: usize, nack: &Nack<'_>) {
+    fn resend(&mut self, at: PeerIx, nack: &Nack<'_>) {
         let Role::Subscriber(subscriber) = &self.peers[at].role else {
             return;
         };

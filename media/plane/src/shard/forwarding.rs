@@ -5,8 +5,9 @@
 
 use std::time::Instant;
 
-use super::Shard;
 use super::peer::{Peer, Role};
+use super::{Pass, Shard};
+use crate::index::TrackIx;
 use crate::publish::track::Track;
 use crate::stats::Counters;
 use crate::subscribe::arena::SendArena;
@@ -19,27 +20,27 @@ const STEP: usize = 256;
 impl Shard {
     /// Goes on with the pass over fresh packets; true when the arena should be sent before the pass is over.
     pub(super) fn forward_fresh(&mut self, now: Instant, arena: &mut SendArena) -> bool {
-        if self.pass == (0, 0) {
+        if self.pass == Pass::default() {
             self.frame_due = None;
             arena.begin();
         }
-        while let Some(track) = self.fresh.get(self.pass.0).copied() {
-            if self.pass.1 == 0 && self.waits(now, track) {
-                self.pass.0 += 1;
+        while let Some(track) = self.fresh.get(self.pass.track).copied() {
+            if self.pass.stream == 0 && self.waits(now, track) {
+                self.pass.track += 1;
                 continue;
             }
             if !self.forward_track(now, track, arena) {
                 return true;
             }
-            self.fresh.remove(self.pass.0);
-            self.pass.1 = 0;
+            self.fresh.remove(self.pass.track);
+            self.pass.stream = 0;
         }
-        self.pass = (0, 0);
+        self.pass = Pass::default();
         false
     }
 
     /// Whether the track's packets stay until their frame is whole; if not, they are made ready to go.
-    fn waits(&mut self, now: Instant, track: usize) -> bool {
+    fn waits(&mut self, now: Instant, track: TrackIx) -> bool {
         let Some(hosted) = self.tracks.get_mut(track) else {
             return false;
         };
@@ -55,11 +56,11 @@ impl Shard {
     }
 
     /// Goes on with one track's audience; false when the arena should be sent before everybody has been served.
-    fn forward_track(&mut self, now: Instant, track: usize, arena: &mut SendArena) -> bool {
+    fn forward_track(&mut self, now: Instant, track: TrackIx, arena: &mut SendArena) -> bool {
         let Some(hosted) = self.tracks.get_mut(track) else {
             return true;
         };
-        while let Some(forward) = hosted.audience.nth_mut(self.pass.1) {
+        while let Some(forward) = hosted.audience.nth_mut(self.pass.stream) {
             if arena.holds_enough() || !arena.has_room(STEP) {
                 return false;
             }
@@ -70,7 +71,7 @@ impl Shard {
             if let Some(layer) = forward.target().filter(|_| forward.waits_for_keyframe()) {
                 hosted.track.want_keyframe(layer);
             }
-            self.pass.1 += 1;
+            self.pass.stream += 1;
         }
         hosted.track.clear_fresh();
         true
@@ -136,7 +137,7 @@ fn write_one(
     ) else {
         return 0;
     };
-    arena.commit(line.address, len);
+    arena.commit(line.path, len);
     if line.sent(forward.is_numbered(), len, now)
         && let Role::Subscriber(subscriber) = &mut peer.role
     {

@@ -35,10 +35,7 @@ impl Shard {
 
     /// Adds up what the rings of all tracks take, those of other shards' tracks included.
     pub(super) fn gauge_rings(&self) {
-        let layers = self
-            .tracks
-            .iter()
-            .flat_map(|(_, hosted)| &hosted.track.layers);
+        let layers = self.tracks.values().flat_map(|hosted| &hosted.track.layers);
         let bytes: usize = layers.map(|layer| layer.ring.size_bytes()).sum();
         Counters::set(&self.counters.ring_bytes, bytes as u64);
     }

@@ -7,6 +7,7 @@ use rtrb::{Consumer, Producer};
 use super::audience::Audience;
 use super::patience::Patience;
 use crate::command::{Relayed, RelayedBody};
+use crate::index::{MediaIx, PeerIx, ShardIx};
 use crate::publish::track::{ClockReport, Track};
 use crate::stats::Counters;
 use crate::tap::TapSink;
@@ -25,7 +26,7 @@ pub struct Hosted {
     pub audience: Audience,
     pub taps: Vec<TapSink>,
     /// Other shards that import it.
-    pub exports: Vec<(usize, Producer<Relayed>)>,
+    pub exports: Vec<(ShardIx, Producer<Relayed>)>,
     /// Whether something went to them since they were last woken.
     pub exported: bool,
     /// Whether the server was told that it flows.
@@ -36,11 +37,11 @@ pub struct Hosted {
 
 /// Where a track's packets come from.
 pub enum Origin {
-    /// A peer of this shard: index of the peer and of the media within it.
-    Local { peer: usize, media: usize },
+    /// An m-line of a publisher of this shard.
+    Local { peer: PeerIx, media: MediaIx },
     /// Another shard.
     Remote {
-        owner: usize,
+        owner: ShardIx,
         source: Consumer<Relayed>,
     },
 }
@@ -110,7 +111,7 @@ impl Hosted {
 
     /// The layer begins another source.
     pub fn restart_layer(&mut self, layer: u8, counters: &Counters) {
-        self.track.restart_layer(usize::from(layer));
+        self.track.restart_layer(layer);
         for forward in self.audience.iter_mut() {
             forward.source_restarted(layer);
         }

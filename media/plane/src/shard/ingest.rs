@@ -7,10 +7,10 @@ use super::peer::{Formats, Media, Publisher, Role, Source, Stream};
 use crate::command::Event;
 use crate::drop_reason::DropReason;
 use crate::ids::Ssrc;
+use crate::index::{MAX_LAYERS, MediaIx, PeerIx, TrackIx};
 use crate::publish::nack::NackGenerator;
 use crate::publish::reception::ReceptionStats;
 use crate::publish::ring::{PacketMeta, PacketRing};
-use crate::publish::track::MAX_LAYERS;
 use crate::rtp::payload::{self, FrameInfo, red, rtx};
 use crate::rtp::{Extensions, RtpPacket};
 use crate::sdp::Codec;
@@ -23,7 +23,7 @@ const MAX_SOURCES: usize = 32;
 /// Where an SSRC's packets belong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Binding {
-    media: usize,
+    media: MediaIx,
     layer: u8,
     repair: bool,
 }
@@ -42,7 +42,7 @@ impl Shard {
     pub(super) fn handle_rtp(
         &mut self,
         now: Instant,
-        at: usize,
+        at: PeerIx,
         opened: Unprotected,
         bytes: &[u8],
     ) -> Result<(), DropReason> {
@@ -70,7 +70,7 @@ impl Shard {
     fn take_media(
         &mut self,
         now: Instant,
-        at: usize,
+        at: PeerIx,
         binding: Binding,
         seq: SeqNo,
         packet: &RtpPacket<'_>,
@@ -87,7 +87,7 @@ impl Shard {
         };
         media.nack.received(seq, now);
         media.reception.received(seq, packet.timestamp(), now);
-        let published = &publisher.media[binding.media];
+        let published = &publisher.media[binding.media.position()];
         let (track, formats) = (published.track, published.formats);
         let arrived = Arrived {
             seq,
@@ -103,7 +103,7 @@ impl Shard {
     fn take_repair(
         &mut self,
         now: Instant,
-        at: usize,
+        at: PeerIx,
         binding: Binding,
         packet: &RtpPacket<'_>,
     ) -> Result<(), DropReason> {
@@ -114,8 +114,8 @@ impl Shard {
             return Err(DropReason::RtpUnexpected);
         };
         let (track, formats) = (
-            publisher.media[binding.media].track,
-            publisher.media[binding.media].formats,
+            publisher.media[binding.media.position()].track,
+            publisher.media[binding.media.position()].formats,
         );
         let layer = self.tracks[track]
             .track
@@ -151,7 +151,7 @@ impl Shard {
     fn store(
         &mut self,
         now: Instant,
-        track: usize,
+        track: TrackIx,
         layer: u8,
         formats: Formats,
         arrived: Arrived<'_>,
@@ -164,10 +164,7 @@ impl Shard {
             .ok_or(DropReason::RtpUnknownSource)?
             .ring;
         let meta = describe(ring, formats, &arrived, now)?;
-        if !hosted
-            .track
-            .insert(usize::from(layer), meta, arrived.payload)
-        {
+        if !hosted.track.insert(layer, meta, arrived.payload) {
             return Err(DropReason::RtpDuplicate);
         }
         hosted.relay_packet(layer, arrived.seq, &self.counters);
@@ -183,7 +180,7 @@ impl Shard {
     }
 
     /// Lines the track up for the next forwarding pass: voices first, whatever came before them.
-    pub(super) fn mark_fresh(&mut self, track: usize) {
+    pub(super) fn mark_fresh(&mut self, track: TrackIx) {
         if self.fresh.contains(&track) {
             return;
         }
@@ -193,11 +190,11 @@ impl Shard {
         }
     }
 
-    fn count_level(&mut self, now: Instant, at: usize, media: usize, level: u8) {
+    fn count_level(&mut self, now: Instant, at: PeerIx, media: MediaIx, level: u8) {
         let Role::Publisher(publisher) = &self.peers[at].role else {
             return;
         };
-        let hosted = &mut self.tracks[publisher.media[media].track];
+        let hosted = &mut self.tracks[publisher.media[media.position()].track];
         // RFC 6464 §3: the byte is the level below overload, 0–127.
         if let Some(level_dbov) = hosted.level.count(now, -(level.min(127) as i8)) {
             let event = Event::AudioLevel {
@@ -211,7 +208,7 @@ impl Shard {
     /// Learns whose a new SSRC is.
     fn bind(
         &mut self,
-        at: usize,
+        at: PeerIx,
         packet: &RtpPacket<'_>,
         extensions: &Extensions<'_>,
     ) -> Result<Binding, DropReason> {
@@ -228,7 +225,7 @@ impl Shard {
         if publisher.sources.len() >= MAX_SOURCES {
             return Err(DropReason::SrtpTooManySources);
         }
-        let published = &publisher.media[binding.media];
+        let published = &publisher.media[binding.media.position()];
         let (track, clock_rate) = (published.track, published.media.clock_rate);
         let stream = match binding.repair {
             true => Stream::Repair,
@@ -315,7 +312,7 @@ fn binding_of(
         None => return None,
     };
     (layer < MAX_LAYERS).then_some(Binding {
-        media,
+        media: MediaIx::new(media),
         layer: layer as u8,
         repair,
     })
@@ -331,7 +328,7 @@ fn announced(publisher: &Publisher, ssrc: Ssrc) -> Option<Binding> {
         for (layer, pair) in published.media.sources.iter().enumerate().take(MAX_LAYERS) {
             if pair.primary == ssrc || pair.rtx == Some(ssrc) {
                 return Some(Binding {
-                    media,
+                    media: MediaIx::new(media),
                     layer: layer as u8,
                     repair: pair.rtx == Some(ssrc),
                 });

@@ -1,9 +1,9 @@
 //! A subscriber's sending side: all that a packet on its way out touches, side by side.
 
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::subscribe::estimator::Estimator;
+use crate::transport::Path;
 use crate::transport::srtp::RtpSealer;
 
 /// Packets that are noted here before the estimator hears of them: its memory is cold, and is then touched once for all of them.
@@ -11,7 +11,7 @@ const NOTES: usize = 16;
 
 /// Where media goes, and under which key.
 pub struct Line {
-    pub address: SocketAddr,
+    pub path: Path,
     /// Next transport-wide sequence number.
     pub twcc: u16,
     noted: u8,
@@ -34,9 +34,9 @@ struct Note {
 const NUMBERED: u16 = 1 << 15;
 
 impl Line {
-    pub fn new(address: SocketAddr, sealer: RtpSealer, now: Instant) -> Line {
+    pub fn new(path: Path, sealer: RtpSealer, now: Instant) -> Line {
         Line {
-            address,
+            path,
             twcc: 0,
             noted: 0,
             notes: [Note::default(); NOTES],

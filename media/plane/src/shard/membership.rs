@@ -2,11 +2,12 @@
 
 use std::time::Instant;
 
-use super::Shard;
 use super::hosted::{Hosted, Origin};
 use super::peer::{Formats, Peer, Published, Publisher, Role, Slot, Subscriber};
+use super::{Pass, Shard};
 use crate::command::{Command, Relayed, RelayedBody, Shown, SlotSpec};
 use crate::ids::{LessonId, PeerId, TrackId};
+use crate::index::{MediaIx, PeerIx, ShardIx, SlotIx, TrackIx};
 use crate::publish::track::{ClockReport, Track};
 use crate::publish::twcc::FeedbackGenerator;
 use crate::sdp::{PublishedMedia, SubscribedMedia};
@@ -99,7 +100,7 @@ impl Shard {
 
     /// Takes in what other shards sent over.
     pub fn handle_imports(&mut self) {
-        for at in 0..self.tracks.capacity() {
+        for at in (0..self.tracks.capacity()).map(TrackIx::new) {
             if let Some(hosted) = self.tracks.get_mut(at)
                 && hosted.take_imports(&self.counters)
             {
@@ -108,7 +109,7 @@ impl Shard {
         }
     }
 
-    fn with_peer(&mut self, peer: PeerId, act: impl FnOnce(&mut Shard, usize)) {
+    fn with_peer(&mut self, peer: PeerId, act: impl FnOnce(&mut Shard, PeerIx)) {
         if let Some(at) = self.by_peer.get(&peer).copied() {
             act(self, at);
         }
@@ -128,13 +129,13 @@ impl Shard {
         transport: Box<Transport>,
         media: Vec<(TrackId, PublishedMedia)>,
     ) {
-        let at = self.peers.vacant_key();
+        let at = self.peers.vacant_index();
         let mut published = Vec::with_capacity(media.len());
         for (nth, (id, media)) in media.into_iter().enumerate() {
             let layers = media.rids.len().max(media.sources.len());
             let origin = Origin::Local {
                 peer: at,
-                media: nth,
+                media: MediaIx::new(nth),
             };
             let track = self
                 .tracks
@@ -208,7 +209,7 @@ impl Shard {
             return;
         };
         for spec in specs {
-            let nth = subscriber.slots.len();
+            let nth = SlotIx::new(subscriber.slots.len());
             subscriber.add_slot(Slot::new(spec.mid, Forward::new(at, nth, spec.forward)));
         }
     }
@@ -226,7 +227,7 @@ impl Shard {
         self.peers[at].transport.set_remote(now, remote);
         for (nth, media) in media.iter().enumerate() {
             let (types, twcc) = (PayloadTypes::of(media), media.extensions.transport_cc);
-            if let Some(forward) = self.forward_mut(at, nth) {
+            if let Some(forward) = self.forward_mut(at, SlotIx::new(nth)) {
                 forward.set_types(types, twcc);
             }
         }
@@ -234,28 +235,28 @@ impl Shard {
     }
 
     /// The outgoing stream of a slot, wherever it stands.
-    fn forward_mut(&mut self, at: usize, nth: usize) -> Option<&mut Forward> {
+    fn forward_mut(&mut self, at: PeerIx, nth: SlotIx) -> Option<&mut Forward> {
         let Role::Subscriber(subscriber) = &mut self.peers[at].role else {
             return None;
         };
-        let slot = subscriber.slots.get_mut(nth)?;
+        let slot = subscriber.slots.get_mut(nth.position())?;
         match slot.track {
             None => slot.parked.as_mut(),
             Some(track) => self.tracks.get_mut(track)?.audience.get_mut(at, nth),
         }
     }
 
-    fn assign(&mut self, now: Instant, at: usize, shown: &[Option<Shown>]) {
+    fn assign(&mut self, now: Instant, at: PeerIx, shown: &[Option<Shown>]) {
         let Role::Subscriber(subscriber) = &mut self.peers[at].role else {
             return;
         };
         let count = subscriber.slots.len();
-        for nth in 0..count {
+        for nth in (0..count).map(SlotIx::new) {
             let Role::Subscriber(subscriber) = &mut self.peers[at].role else {
                 return;
             };
-            let slot = &mut subscriber.slots[nth];
-            slot.shown = shown.get(nth).copied().flatten();
+            let slot = &mut subscriber.slots[nth.position()];
+            slot.shown = shown.get(nth.position()).copied().flatten();
             let wanted = slot
                 .shown
                 .and_then(|shown| self.by_track.get(&shown.track).copied());
@@ -269,22 +270,22 @@ impl Shard {
     }
 
     /// Attaches every slot that shows something; called when the line is ready.
-    pub(super) fn attach_all(&mut self, now: Instant, at: usize) {
+    pub(super) fn attach_all(&mut self, now: Instant, at: PeerIx) {
         let Role::Subscriber(subscriber) = &self.peers[at].role else {
             return;
         };
-        for nth in 0..subscriber.slots.len() {
+        for nth in (0..subscriber.slots.len()).map(SlotIx::new) {
             self.attach(at, nth);
         }
         self.allocate(now, at);
     }
 
-    fn attach(&mut self, at: usize, nth: usize) {
+    fn attach(&mut self, at: PeerIx, nth: SlotIx) {
         let peer = &mut self.peers[at];
         let (Some(_), Role::Subscriber(subscriber)) = (&peer.line, &mut peer.role) else {
             return;
         };
-        let slot = &mut subscriber.slots[nth];
+        let slot = &mut subscriber.slots[nth.position()];
         let Some(track) = slot
             .shown
             .and_then(|shown| self.by_track.get(&shown.track).copied())
@@ -300,11 +301,11 @@ impl Shard {
         self.mark_fresh(track);
     }
 
-    fn detach(&mut self, at: usize, nth: usize) {
+    fn detach(&mut self, at: PeerIx, nth: SlotIx) {
         let Role::Subscriber(subscriber) = &mut self.peers[at].role else {
             return;
         };
-        let slot = &mut subscriber.slots[nth];
+        let slot = &mut subscriber.slots[nth.position()];
         let Some(track) = slot.track.take() else {
             return;
         };
@@ -315,20 +316,20 @@ impl Shard {
     }
 
     /// Takes a removed subscriber's streams out of every track.
-    pub(super) fn detach_all(&mut self, at: usize) {
-        for (_, hosted) in &mut self.tracks {
+    pub(super) fn detach_all(&mut self, at: PeerIx) {
+        for hosted in self.tracks.values_mut() {
             hosted.audience.remove_peer(at);
         }
     }
 
     /// Removes a track; the slots that showed it go dark.
-    pub(super) fn remove_track(&mut self, track: usize) {
+    pub(super) fn remove_track(&mut self, track: TrackIx) {
         let Some(mut hosted) = self.tracks.try_remove(track) else {
             return;
         };
         self.by_track.remove(&hosted.track.id);
         self.fresh.retain(|at| *at != track);
-        self.pass = (0, 0);
+        self.pass = Pass::default();
         for mut forward in hosted.audience.drain() {
             forward.detach();
             let (at, nth) = (forward.peer, forward.slot);
@@ -336,7 +337,7 @@ impl Shard {
                 role: Role::Subscriber(subscriber),
                 ..
             }) = self.peers.get_mut(at)
-                && let Some(slot) = subscriber.slots.get_mut(nth)
+                && let Some(slot) = subscriber.slots.get_mut(nth.position())
             {
                 (slot.track, slot.parked, slot.shown) = (None, Some(forward), None);
             }
@@ -347,8 +348,8 @@ impl Shard {
     pub(super) fn count_members(&self) {
         let publishers = self
             .peers
-            .iter()
-            .filter(|(_, peer)| matches!(peer.role, Role::Publisher(_)))
+            .values()
+            .filter(|peer| matches!(peer.role, Role::Publisher(_)))
             .count();
         Counters::set(&self.counters.publishers, publishers as u64);
         Counters::set(
@@ -361,7 +362,7 @@ impl Shard {
 }
 
 impl Hosted {
-    fn export_to(&mut self, shard: usize, sink: rtrb::Producer<Relayed>) {
+    fn export_to(&mut self, shard: ShardIx, sink: rtrb::Producer<Relayed>) {
         self.exports.retain(|(_, sink)| !sink.is_abandoned());
         self.exports.push((shard, sink));
     }
@@ -378,11 +379,9 @@ impl Hosted {
             };
             match body {
                 RelayedBody::Packet { meta, payload } => {
-                    let new = self.track.insert(
-                        usize::from(layer),
-                        meta,
-                        &payload[..usize::from(meta.len)],
-                    );
+                    let new = self
+                        .track
+                        .insert(layer, meta, &payload[..usize::from(meta.len)]);
                     if new {
                         self.relay_packet(layer, meta.seq, counters);
                     }

@@ -26,15 +26,13 @@ mod peer;
 mod upkeep;
 
 use std::collections::{HashMap, VecDeque};
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-use slab::Slab;
 
 use crate::command::{Command, Event};
 use crate::drop_reason::DropReason;
 use crate::ids::{PeerId, Ssrc, TrackId};
+use crate::index::{IndexSlab, PeerIx, ShardIx, TrackIx};
 use crate::rtp::{WallClock, is_rtcp};
 use crate::stats::Counters;
 use crate::subscribe::arena::SendArena;
@@ -58,26 +56,25 @@ const MAX_CONTROL: usize = 16_384;
 
 /// One media thread's state.
 pub struct Shard {
-    index: usize,
-    peers: Slab<Peer>,
-    tracks: Slab<Hosted>,
-    by_address: HashMap<SocketAddr, usize>,
-    by_ufrag: HashMap<String, usize>,
-    by_peer: HashMap<PeerId, usize>,
-    by_track: HashMap<TrackId, usize>,
+    index: ShardIx,
+    peers: IndexSlab<PeerIx, Peer>,
+    tracks: IndexSlab<TrackIx, Hosted>,
+    by_path: HashMap<Path, PeerIx>,
+    by_ufrag: HashMap<String, PeerIx>,
+    by_peer: HashMap<PeerId, PeerIx>,
+    by_track: HashMap<TrackId, TrackIx>,
     /// Tracks with packets that wait to be forwarded.
-    fresh: Vec<usize>,
-    /// How far the pass over `fresh` has come: position in it, position among that track's subscribers.
-    pass: (usize, usize),
+    fresh: Vec<TrackIx>,
+    pass: Pass,
     /// When the first track that waits for the end of a frame waits no longer.
     frame_due: Option<Instant>,
     /// Retransmissions and padding that wait to be written.
     owed: VecDeque<Owed>,
     /// STUN, DTLS and RTCP on their way out.
-    control: VecDeque<(SocketAddr, bytes::Bytes)>,
+    control: VecDeque<(Path, bytes::Bytes)>,
     news: News,
     /// For other shards.
-    requests: Vec<(usize, Command)>,
+    requests: Vec<(ShardIx, Command)>,
     /// Steps of handshakes, one of each peer at most.
     handshakes: VecDeque<(PeerId, Box<HandshakeStep>)>,
     counters: Arc<Counters>,
@@ -88,26 +85,35 @@ pub struct Shard {
     next_tick: Option<Instant>,
     ticks: u64,
     /// Those that need attention with every tick: who publishes, and whose line is being probed.
-    publishers: Vec<usize>,
-    probing: Vec<usize>,
+    publishers: Vec<PeerIx>,
+    probing: Vec<PeerIx>,
     /// Whose pictures wait for their turn, and how many of them had it in this tick.
-    pacing: Vec<usize>,
+    pacing: Vec<PeerIx>,
     paced: usize,
+}
+
+/// The progress of the forwarding pass over [`Shard::fresh`]; the default is its start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Pass {
+    /// Position in the list of fresh tracks.
+    track: usize,
+    /// Position among the subscribers of that track.
+    stream: usize,
 }
 
 impl Shard {
     /// `index` names it among the shards; `wall` ties `now` to the time of day; `reporter` is a random SSRC for its feedback.
-    pub fn new(index: usize, counters: Arc<Counters>, wall: WallClock, reporter: Ssrc) -> Shard {
+    pub fn new(index: ShardIx, counters: Arc<Counters>, wall: WallClock, reporter: Ssrc) -> Shard {
         Shard {
             index,
-            peers: Slab::new(),
-            tracks: Slab::new(),
-            by_address: HashMap::new(),
+            peers: IndexSlab::new(),
+            tracks: IndexSlab::new(),
+            by_path: HashMap::new(),
             by_ufrag: HashMap::new(),
             by_peer: HashMap::new(),
             by_track: HashMap::new(),
             fresh: Vec::new(),
-            pass: (0, 0),
+            pass: Pass::default(),
             frame_due: None,
             owed: VecDeque::with_capacity(MAX_OWED),
             control: VecDeque::new(),
@@ -128,17 +134,17 @@ impl Shard {
     }
 
     /// Its number among the shards.
-    pub fn index(&self) -> usize {
+    pub fn index(&self) -> ShardIx {
         self.index
     }
 
     /// Takes in one datagram; what it held is opened in place.
-    pub fn handle_datagram(&mut self, now: Instant, from: SocketAddr, datagram: &mut [u8]) {
+    pub fn handle_datagram(&mut self, now: Instant, path: Path, datagram: &mut [u8]) {
         let outcome = match datagram.first() {
             // RFC 7983 §7: the first byte tells the protocols on one port apart.
-            Some(0..=3) => self.handle_stun(now, from, datagram),
-            Some(20..=63) => self.handle_dtls(now, from, datagram),
-            Some(128..=191) => self.handle_media(now, from, datagram),
+            Some(0..=3) => self.handle_stun(now, path, datagram),
+            Some(20..=63) => self.handle_dtls(now, path, datagram),
+            Some(128..=191) => self.handle_media(now, path, datagram),
             _ => Err(DropReason::NotForUs),
         };
         if let Err(reason) = outcome {
@@ -169,7 +175,7 @@ impl Shard {
     }
 
     /// The next command for another shard.
-    pub fn poll_request(&mut self) -> Option<(usize, Command)> {
+    pub fn poll_request(&mut self) -> Option<(ShardIx, Command)> {
         self.requests.pop()
     }
 
@@ -179,9 +185,9 @@ impl Shard {
     }
 
     /// Shards to which packets went since the last call, and that should look at their links.
-    pub fn take_wakes(&mut self) -> Vec<usize> {
+    pub fn take_wakes(&mut self) -> Vec<ShardIx> {
         let mut wakes = Vec::new();
-        for (_, hosted) in &mut self.tracks {
+        for hosted in self.tracks.values_mut() {
             if std::mem::take(&mut hosted.exported) {
                 wakes.extend(hosted.exports.iter().map(|(shard, _)| *shard));
             }
@@ -196,46 +202,29 @@ impl Shard {
         self.next_tick.into_iter().chain(self.frame_due).min()
     }
 
-    fn handle_stun(
-        &mut self,
-        now: Instant,
-        from: SocketAddr,
-        datagram: &[u8],
-    ) -> Result<(), DropReason> {
+    fn handle_stun(&mut self, now: Instant, path: Path, datagram: &[u8]) -> Result<(), DropReason> {
         // The ufrag decides, not the address: two tabs behind one NAT binding, or a restart, must reach the peer they name.
         let named =
             transport::local_ufrag_of(datagram).and_then(|ufrag| self.by_ufrag.get(ufrag).copied());
         let peer = named
-            .or_else(|| self.by_address.get(&from).copied())
+            .or_else(|| self.by_path.get(&path).copied())
             .ok_or(DropReason::StunUnknownPeer)?;
-        let outcome = self.peers[peer]
-            .transport
-            .handle(now, Path::udp(from), datagram);
+        let outcome = self.peers[peer].transport.handle(now, path, datagram);
         self.drain_transport(now, peer);
         // Two peers that shared an address in turn: it belongs to the one whose check was valid last.
         let is_its_own = self
             .peers
             .get(peer)
-            .is_some_and(|peer| peer.transport.knows(Path::udp(from)));
+            .is_some_and(|peer| peer.transport.knows(path));
         if outcome.is_ok() && is_its_own {
-            self.by_address.insert(from, peer);
+            self.by_path.insert(path, peer);
         }
         outcome
     }
 
-    fn handle_dtls(
-        &mut self,
-        now: Instant,
-        from: SocketAddr,
-        datagram: &[u8],
-    ) -> Result<(), DropReason> {
-        let peer = *self
-            .by_address
-            .get(&from)
-            .ok_or(DropReason::DtlsUnknownPath)?;
-        let outcome = self.peers[peer]
-            .transport
-            .handle(now, Path::udp(from), datagram);
+    fn handle_dtls(&mut self, now: Instant, path: Path, datagram: &[u8]) -> Result<(), DropReason> {
+        let peer = *self.by_path.get(&path).ok_or(DropReason::DtlsUnknownPath)?;
+        let outcome = self.peers[peer].transport.handle(now, path, datagram);
         self.drain_transport(now, peer);
         outcome
     }
@@ -243,12 +232,12 @@ impl Shard {
     fn handle_media(
         &mut self,
         now: Instant,
-        from: SocketAddr,
+        path: Path,
         datagram: &mut [u8],
     ) -> Result<(), DropReason> {
         let at = *self
-            .by_address
-            .get(&from)
+            .by_path
+            .get(&path)
             .ok_or(DropReason::MediaUnknownPath)?;
         let inbound = self.peers[at].inbound.as_mut().ok_or(DropReason::NoKeys)?;
         if is_rtcp(datagram) {
@@ -260,17 +249,17 @@ impl Shard {
     }
 
     /// Performs what a transport wants done.
-    fn drain_transport(&mut self, now: Instant, at: usize) {
+    fn drain_transport(&mut self, now: Instant, at: PeerIx) {
         while let Some(peer) = self.peers.get_mut(at) {
             let Some(output) = peer.transport.poll_output() else {
                 return;
             };
             match output {
-                Output::Transmit { path, datagram } => self.queue_control(path.remote, datagram),
+                Output::Transmit { path, datagram } => self.queue_control(path, datagram),
                 Output::Handshake(step) => self.handshakes.push_back((peer.id, step)),
                 Output::Connected(session) => self.connected(now, at, session),
                 Output::PathOpened(path) => {
-                    self.by_address.insert(path.remote, at);
+                    self.by_path.insert(path, at);
                 }
                 Output::PathForgotten(path) => self.forget_path(at, path),
                 Output::PathSelected(path) => self.select_path(at, path),
@@ -282,7 +271,7 @@ impl Shard {
         }
     }
 
-    fn connected(&mut self, now: Instant, at: usize, session: Box<transport::SrtpSession>) {
+    fn connected(&mut self, now: Instant, at: PeerIx, session: Box<transport::SrtpSession>) {
         let peer = &mut self.peers[at];
         let Some(path) = peer.transport.path() else {
             // A handshake that ends before any check named a path cannot happen over one; without one there is nothing to send to.
@@ -290,7 +279,7 @@ impl Shard {
         };
         peer.inbound = Some(Box::new(session.inbound));
         peer.rtcp = Some(Box::new(session.outbound.rtcp));
-        peer.line = Some(Line::new(path.remote, session.outbound.rtp, now));
+        peer.line = Some(Line::new(path, session.outbound.rtp, now));
         tracing::info!(lesson = ?peer.lesson, peer = %peer.id, address = %path.remote, "peer connected");
         let event = Event::PeerConnected { peer: peer.id };
         self.tell(event);
@@ -298,21 +287,21 @@ impl Shard {
     }
 
     /// Another peer may have come from the same address since: a phone that changed its lesson behind one NAT binding.
-    fn forget_path(&mut self, at: usize, path: Path) {
-        if self.by_address.get(&path.remote) == Some(&at) {
-            self.by_address.remove(&path.remote);
+    fn forget_path(&mut self, at: PeerIx, path: Path) {
+        if self.by_path.get(&path) == Some(&at) {
+            self.by_path.remove(&path);
         }
     }
 
-    fn select_path(&mut self, at: usize, path: Path) {
+    fn select_path(&mut self, at: PeerIx, path: Path) {
         if let Some(line) = &mut self.peers[at].line {
-            line.address = path.remote;
+            line.path = path;
         }
     }
 
-    fn remove_peer(&mut self, at: usize, reason: CloseReason) {
+    fn remove_peer(&mut self, at: PeerIx, reason: CloseReason) {
         let peer = self.peers.remove(at);
-        self.by_address.retain(|_, owner| *owner != at);
+        self.by_path.retain(|_, owner| *owner != at);
         self.by_ufrag.retain(|_, owner| *owner != at);
         self.by_peer.remove(&peer.id);
         self.publishers.retain(|publisher| *publisher != at);
@@ -324,7 +313,7 @@ impl Shard {
             }
             Role::Subscriber(_) => self.detach_all(at),
         }
-        tracing::info!(shard = self.index, lesson = ?peer.lesson, peer = %peer.id, ?reason, "peer closed");
+        tracing::info!(shard = self.index.position(), lesson = ?peer.lesson, peer = %peer.id, ?reason, "peer closed");
         self.tell(Event::PeerClosed {
             peer: peer.id,
             reason,
@@ -332,7 +321,7 @@ impl Shard {
         self.count_members();
     }
 
-    fn queue_control(&mut self, to: SocketAddr, datagram: bytes::Bytes) {
+    fn queue_control(&mut self, to: Path, datagram: bytes::Bytes) {
         match self.control.len() < MAX_CONTROL {
             true => self.control.push_back((to, datagram)),
             false => self.counters.dropped(DropReason::ControlOverflow),

@@ -5,6 +5,7 @@ use std::time::Instant;
 use super::Shard;
 use super::peer::{Peer, Role};
 use crate::drop_reason::DropReason;
+use crate::index::{PeerIx, SlotIx};
 use crate::stats::Counters;
 use crate::subscribe::arena::SendArena;
 
@@ -14,10 +15,8 @@ pub const MAX_OWED: usize = 8_192;
 /// One datagram for one slot.
 #[derive(Clone, Copy, Debug)]
 pub struct Owed {
-    /// Index of the subscriber.
-    pub peer: usize,
-    /// Index of its slot.
-    pub slot: usize,
+    pub peer: PeerIx,
+    pub slot: SlotIx,
     pub what: Debt,
 }
 
@@ -69,7 +68,11 @@ impl Shard {
             return;
         };
         line.settle(&mut subscriber.estimator);
-        let Some(track) = subscriber.slots.get(slot).and_then(|slot| slot.track) else {
+        let Some(track) = subscriber
+            .slots
+            .get(slot.position())
+            .and_then(|slot| slot.track)
+        else {
             return;
         };
         let Some(hosted) = tracks.get_mut(track) else {
@@ -95,7 +98,7 @@ impl Shard {
         if line.sent(forward.is_numbered(), len, now) {
             line.settle(&mut subscriber.estimator);
         }
-        arena.commit(line.address, len);
+        arena.commit(line.path, len);
         if let Debt::Resend(_) = what {
             subscriber.resend_budget.spend(len);
             subscriber.pace.spend(len);

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use super::Shard;
 use super::peer::{Peer, Role, Subscriber};
+use crate::index::{PeerIx, SlotIx};
 use crate::stats::Counters;
 use crate::subscribe::allocator::Priority;
 use crate::subscribe::arena::SendArena;
@@ -29,7 +30,7 @@ enum Turn {
 
 impl Shard {
     /// Counts a subscriber among those whose pictures wait for their turn.
-    pub(super) fn begin_pacing(&mut self, at: usize) {
+    pub(super) fn begin_pacing(&mut self, at: PeerIx) {
         if !self.pacing.contains(&at) {
             self.pacing.push(at);
         }
@@ -49,7 +50,7 @@ impl Shard {
         false
     }
 
-    fn write_turn(&mut self, now: Instant, at: usize, arena: &mut SendArena) -> Turn {
+    fn write_turn(&mut self, now: Instant, at: PeerIx, arena: &mut SendArena) -> Turn {
         let Shard {
             peers,
             tracks,
@@ -81,7 +82,7 @@ impl Shard {
                 let Some(hosted) = slot.track.and_then(|track| tracks.get_mut(track)) else {
                     continue;
                 };
-                let Some(forward) = hosted.audience.get_mut(at, nth) else {
+                let Some(forward) = hosted.audience.get_mut(at, SlotIx::new(nth)) else {
                     continue;
                 };
                 while pace.has_any(now) {
@@ -100,7 +101,7 @@ impl Shard {
                         arena.space(),
                     );
                     let Some(len) = written else { continue };
-                    arena.commit(line.address, len);
+                    arena.commit(line.path, len);
                     pace.spend(len);
                     if line.sent(forward.is_numbered(), len, now) {
                         line.settle(estimator);

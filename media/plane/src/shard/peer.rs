@@ -6,6 +6,7 @@ use std::time::Instant;
 use super::line::Line;
 use crate::command::Shown;
 use crate::ids::{LessonId, PeerId, Ssrc, TrackId};
+use crate::index::{MediaIx, SlotIx, TrackIx};
 use crate::publish::nack::NackGenerator;
 use crate::publish::reception::ReceptionStats;
 use crate::publish::twcc::FeedbackGenerator;
@@ -67,8 +68,7 @@ pub struct Publisher {
 
 /// One accepted m-line and the track made of it.
 pub struct Published {
-    /// Index into the shard's tracks.
-    pub track: usize,
+    pub track: TrackIx,
     pub formats: Formats,
     pub media: PublishedMedia,
 }
@@ -84,8 +84,7 @@ pub struct Formats {
 
 /// One SSRC of a publisher.
 pub struct Source {
-    /// Index into [`Publisher::media`].
-    pub media: usize,
+    pub media: MediaIx,
     pub layer: u8,
     pub stream: Stream,
 }
@@ -119,7 +118,7 @@ impl Publisher {
     }
 
     /// The source of a layer's media, for feedback about it.
-    pub fn ssrc_of(&self, media: usize, layer: u8) -> Option<Ssrc> {
+    pub fn ssrc_of(&self, media: MediaIx, layer: u8) -> Option<Ssrc> {
         let is_it = |s: &Source| {
             s.media == media && s.layer == layer && matches!(s.stream, Stream::Media(_))
         };
@@ -146,7 +145,7 @@ fn merged(a: ExtensionIds, b: ExtensionIds) -> ExtensionIds {
 pub struct Subscriber {
     pub slots: Vec<Slot>,
     /// Each slot's share of the line, decided anew ten times a second; the item's key is the slot's index.
-    pub shares: Vec<Item<usize>>,
+    pub shares: Vec<Item<SlotIx>>,
     pub estimator: Estimator,
     /// [`Estimator::beginnings`] when layers were last chosen.
     pub beginnings: u32,
@@ -160,8 +159,8 @@ pub struct Subscriber {
 pub struct Slot {
     pub mid: String,
     pub shown: Option<Shown>,
-    /// The track it is attached to, as an index into the shard's tracks.
-    pub track: Option<usize>,
+    /// The track it is attached to.
+    pub track: Option<TrackIx>,
     /// Its outgoing stream while it shows nothing; else that stands with the track.
     pub parked: Option<Forward>,
     /// What the server was last told.
@@ -209,18 +208,19 @@ impl Subscriber {
 
     /// Appends a slot.
     pub fn add_slot(&mut self, slot: Slot) {
-        self.shares.push(fresh_share(self.slots.len()));
+        self.shares.push(fresh_share(SlotIx::new(self.slots.len())));
         self.slots.push(slot);
     }
 
     /// The slot shows another track: nothing of what was decided for the old one counts.
-    pub fn renew_share(&mut self, nth: usize) {
-        self.shares[nth] = fresh_share(nth);
+    pub fn renew_share(&mut self, nth: SlotIx) {
+        self.shares[nth.position()] = fresh_share(nth);
     }
 
     /// The slot that sends with this SSRC.
-    pub fn slot_of(&self, ssrc: Ssrc) -> Option<usize> {
-        self.slots.iter().position(|slot| slot.ssrc == ssrc.0)
+    pub fn slot_of(&self, ssrc: Ssrc) -> Option<SlotIx> {
+        let position = self.slots.iter().position(|slot| slot.ssrc == ssrc.0);
+        position.map(SlotIx::new)
     }
 }
 
@@ -229,6 +229,6 @@ impl Subscriber {
 const FIRST_ESTIMATE: Bitrate = Bitrate::kbps(2_000);
 
 /// A share of which nothing is decided yet; its priority comes with what the slot shows.
-fn fresh_share(nth: usize) -> Item<usize> {
+fn fresh_share(nth: SlotIx) -> Item<SlotIx> {
     Item::new(nth, Priority::Wall)
 }

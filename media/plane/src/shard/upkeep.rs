@@ -8,26 +8,19 @@ use super::hosted::{Hosted, Origin};
 use super::owed::{Debt, Owed};
 use super::peer::{Peer, Publisher, Role, Slot, Source, Stream, Subscriber};
 use super::{SILENCE, Shard, TICK};
-use slab::Slab;
-
 use crate::command::{Command, Event};
 use crate::ids::Ssrc;
-use crate::publish::track::MAX_LAYERS;
+use crate::index::{IndexSlab, PeerIx, SlotIx, TrackIx};
 use crate::rtp::NtpTime;
 use crate::rtp::rtcp::{Compound, Full};
 use crate::sdp::Codec;
 use crate::stats::Counters;
-use crate::subscribe::allocator::{self, Item, MAX_LAYERS as PLANNED_LAYERS, Priority};
+use crate::subscribe::allocator::{self, Item, Priority};
 use crate::subscribe::arena::MAX_DATAGRAM;
 use crate::subscribe::copies;
 use crate::subscribe::forward::PADDING_LEN;
 use crate::transport::srtp::MAX_TRAILER;
 use crate::units::{Bitrate, SeqNo};
-
-const _: () = assert!(
-    PLANNED_LAYERS == MAX_LAYERS,
-    "the allocator plans for the layers that a track may have"
-);
 
 /// A tick that is due so soon is done by a thread that is awake anyway: to be woken for it once more is what a tick mostly costs (on a
 /// virtual machine 25 to 50 µs of processor time, of which its work is a fraction).
@@ -74,12 +67,14 @@ impl Shard {
     }
 
     /// The indices of those whose turn is now; the memory of the others is not touched.
-    fn whose_turn(&self) -> impl Iterator<Item = usize> + use<> {
+    fn whose_turn(&self) -> impl Iterator<Item = PeerIx> + use<> {
         let first = (TURN - self.ticks % TURN) % TURN;
-        (first as usize..self.peers.capacity()).step_by(TURN as usize)
+        (first as usize..self.peers.capacity())
+            .step_by(TURN as usize)
+            .map(PeerIx::new)
     }
 
-    fn look_after(&mut self, now: Instant, at: usize) {
+    fn look_after(&mut self, now: Instant, at: PeerIx) {
         let Some(peer) = self.peers.get_mut(at) else {
             return;
         };
@@ -91,7 +86,7 @@ impl Shard {
             return;
         };
         let is_publisher = matches!(peer.role, Role::Publisher(_));
-        let report = (self.ticks + at as u64).is_multiple_of(REPORT_PERIOD);
+        let report = (self.ticks + at.position() as u64).is_multiple_of(REPORT_PERIOD);
         match (is_publisher, report) {
             (true, false) => {}
             (true, true) => self.report_reception(now, at),
@@ -115,7 +110,7 @@ impl Shard {
     }
 
     /// NACKs for what a publisher's layers miss.
-    fn ask_again(&mut self, now: Instant, at: usize) {
+    fn ask_again(&mut self, now: Instant, at: PeerIx) {
         let (reporter, tracks) = (self.reporter, &mut self.tracks);
         let Role::Publisher(publisher) = &mut self.peers[at].role else {
             return;
@@ -131,7 +126,7 @@ impl Shard {
             else {
                 continue;
             };
-            let published = &media[*nth];
+            let published = &media[nth.position()];
             let Some(held) = tracks[published.track]
                 .track
                 .layers
@@ -166,7 +161,7 @@ impl Shard {
     }
 
     /// Transport-wide feedback to a publisher, when it is due.
-    fn send_feedback(&mut self, now: Instant, at: usize) {
+    fn send_feedback(&mut self, now: Instant, at: PeerIx) {
         let reporter = self.reporter;
         let mut more = true;
         while more {
@@ -189,7 +184,7 @@ impl Shard {
         }
     }
 
-    fn report_reception(&mut self, now: Instant, at: usize) {
+    fn report_reception(&mut self, now: Instant, at: PeerIx) {
         let reporter = self.reporter;
         let Role::Publisher(publisher) = &mut self.peers[at].role else {
             return;
@@ -219,7 +214,7 @@ impl Shard {
     }
 
     /// Sender reports for every slot that flows, and the state of the line for the server.
-    fn report_sending(&mut self, now: Instant, at: usize) {
+    fn report_sending(&mut self, now: Instant, at: PeerIx) {
         let Role::Subscriber(subscriber) = &self.peers[at].role else {
             return;
         };
@@ -228,7 +223,7 @@ impl Shard {
             let Some(hosted) = slot.track.and_then(|track| self.tracks.get(track)) else {
                 continue;
             };
-            let Some(forward) = hosted.audience.get(at, nth) else {
+            let Some(forward) = hosted.audience.get(at, SlotIx::new(nth)) else {
                 continue;
             };
             reports.extend(
@@ -263,7 +258,7 @@ impl Shard {
     fn request_keyframes(&mut self, now: Instant) {
         let reporter = self.reporter;
         let mut wanted = Vec::new();
-        for (_, hosted) in &mut self.tracks {
+        for hosted in self.tracks.values_mut() {
             for (layer, held) in hosted.track.layers.iter_mut().enumerate() {
                 if !held.take_keyframe_request(now, KEYFRAME_PACE) {
                     continue;
@@ -298,7 +293,7 @@ impl Shard {
     }
 
     /// Decides which layer of everything a subscriber gets.
-    pub(super) fn allocate(&mut self, now: Instant, at: usize) {
+    pub(super) fn allocate(&mut self, now: Instant, at: PeerIx) {
         let Shard {
             peers,
             tracks,
@@ -352,7 +347,7 @@ impl Shard {
             let Some(hosted) = slot.track.and_then(|track| tracks.get_mut(track)) else {
                 continue;
             };
-            let Some(forward) = hosted.audience.get_mut(at, nth) else {
+            let Some(forward) = hosted.audience.get_mut(at, SlotIx::new(nth)) else {
                 continue;
             };
             forward.set_plain(*plain_voices);
@@ -383,7 +378,7 @@ impl Shard {
 
     /// Fills a line that might carry more with padding, for as long as the estimator asks.
     /// False when it asks for nothing.
-    fn probe(&mut self, now: Instant, at: usize) -> bool {
+    fn probe(&mut self, now: Instant, at: PeerIx) -> bool {
         let Some(subscriber) = self.peers.get_mut(at).and_then(Peer::subscriber) else {
             return false;
         };
@@ -404,7 +399,7 @@ impl Shard {
     }
 
     fn notice_silence(&mut self, now: Instant) {
-        for (_, hosted) in &mut self.tracks {
+        for hosted in self.tracks.values_mut() {
             hosted.taps.retain(|tap| !tap.is_abandoned());
             let newest = hosted
                 .track
@@ -427,7 +422,7 @@ impl Shard {
         }
     }
 
-    fn send_rtcp(&mut self, at: usize, build: impl FnOnce(&mut Compound<'_>) -> Result<(), Full>) {
+    fn send_rtcp(&mut self, at: PeerIx, build: impl FnOnce(&mut Compound<'_>) -> Result<(), Full>) {
         let mut space = [0; MAX_DATAGRAM];
         let mut compound = Compound::new(&mut space[..COMPOUND_BYTES]);
         if build(&mut compound).is_err() {
@@ -438,7 +433,7 @@ impl Shard {
     }
 
     /// Seals the compound in `space[..len]` and queues it.
-    fn seal_rtcp(&mut self, at: usize, space: &mut [u8; MAX_DATAGRAM], len: usize) {
+    fn seal_rtcp(&mut self, at: PeerIx, space: &mut [u8; MAX_DATAGRAM], len: usize) {
         const { assert!(COMPOUND_BYTES + MAX_TRAILER <= MAX_DATAGRAM) };
         let Some(Peer {
             line: Some(line),
@@ -448,7 +443,7 @@ impl Shard {
         else {
             return;
         };
-        let to = line.address;
+        let to = line.path;
         let Some(sealed) = sealer.protect(space, len) else {
             return;
         };
@@ -460,19 +455,19 @@ impl Shard {
 const CNAME: &str = "tongke";
 
 /// A slot whose retransmission stream can carry padding: of a picture, flowing or paused for want of room.
-fn padded_slot(tracks: &Slab<Hosted>, slots: &[Slot]) -> Option<usize> {
+fn padded_slot(tracks: &IndexSlab<TrackIx, Hosted>, slots: &[Slot]) -> Option<SlotIx> {
     let shows_picture = |slot: &Slot| {
         slot.track
             .and_then(|at| tracks.get(at))
             .is_some_and(|h| h.track.codec != Codec::Opus)
     };
-    slots.iter().position(shows_picture)
+    slots.iter().position(shows_picture).map(SlotIx::new)
 }
 
 /// What a subscriber that gets no voice is sent however little its line seems to carry: the lowest layer of its most important picture.
 /// There is no voice to protect, and a line on which nothing flows would never tell that it has become better. Zero where there is a voice.
-fn without_voice(shares: &[Item<usize>]) -> Bitrate {
-    let lowest = |share: &Item<usize>| {
+fn without_voice(shares: &[Item<SlotIx>]) -> Bitrate {
+    let lowest = |share: &Item<SlotIx>| {
         share
             .layers
             .iter()

@@ -10,11 +10,9 @@
 //! Going down happens at once, as a queue would build up. Going up needs headroom and a while without trouble, which doubles each time an
 //! upgrade did not last: so a layer never flaps, and a picture that had to go stays away until it can stay.
 
+use crate::index::MAX_LAYERS;
 use crate::units::Bitrate;
 use std::time::{Duration, Instant};
-
-/// Simulcast layers of one track, at most.
-pub const MAX_LAYERS: usize = 4;
 
 /// An upgrade has to leave an eighth of the estimate free: measured rates and the estimate itself swing by about a tenth.
 const HEADROOM: f64 = 1.125;

@@ -3,7 +3,7 @@
 //! Packets of one size to one destination that are built one after the other become one message with several segments
 //! (UDP GSO: all segments have one size, only the last may be shorter).
 
-use std::net::SocketAddr;
+use crate::transport::Path;
 
 /// Bytes of the buffer: small enough to stay in the second-level cache, large enough for several hundred datagrams.
 const ARENA_BYTES: usize = 1 << 20;
@@ -29,7 +29,7 @@ const FIRST_MESSAGES: usize = 2;
 /// One `sendmsg`: `segments` datagrams of `segment` bytes each, the last one possibly shorter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Message {
-    pub to: SocketAddr,
+    pub to: Path,
     /// Where the bytes start in the arena.
     pub start: usize,
     /// All bytes of the message.
@@ -85,7 +85,7 @@ impl SendArena {
     }
 
     /// Takes the first `len` bytes of [`SendArena::space`] as a datagram to `to`.
-    pub fn commit(&mut self, to: SocketAddr, len: usize) {
+    pub fn commit(&mut self, to: Path, len: usize) {
         let start = self.used;
         self.used += len;
         if let Some(last) = self.messages.last_mut() {
@@ -107,7 +107,7 @@ impl SendArena {
     }
 
     /// Copies a whole datagram in. Returns false when there is no room.
-    pub fn push(&mut self, to: SocketAddr, datagram: &[u8]) -> bool {
+    pub fn push(&mut self, to: Path, datagram: &[u8]) -> bool {
         if datagram.len() > MAX_DATAGRAM || !self.has_room(1) {
             return false;
         }
@@ -126,7 +126,7 @@ impl SendArena {
     }
 
     /// Every datagram for itself, in order of sending.
-    pub fn datagrams(&self) -> impl Iterator<Item = (SocketAddr, &[u8])> {
+    pub fn datagrams(&self) -> impl Iterator<Item = (Path, &[u8])> {
         self.messages.iter().flat_map(|m| {
             self.bytes(m)
                 .chunks(m.segment)
@@ -150,22 +150,22 @@ impl SendArena {
 mod tests {
     use super::*;
 
-    fn address(port: u16) -> SocketAddr {
-        SocketAddr::from(([127, 0, 0, 1], port))
+    fn path(port: u16) -> Path {
+        Path::udp(([127, 0, 0, 1], port).into())
     }
 
     #[test]
     fn packets_of_one_size_to_one_subscriber_travel_as_one_message() {
         let mut arena = SendArena::new();
         for len in [1200, 1200, 700] {
-            arena.push(address(1), &vec![len as u8; len]);
+            arena.push(path(1), &vec![len as u8; len]);
         }
-        arena.push(address(1), &[9; 700]);
-        arena.push(address(2), &[9; 700]);
+        arena.push(path(1), &[9; 700]);
+        arena.push(path(2), &[9; 700]);
         let shape: Vec<_> = arena
             .messages()
             .iter()
-            .map(|m| (m.to.port(), m.segment, m.segments, m.len))
+            .map(|m| (m.to.remote.port(), m.segment, m.segments, m.len))
             .collect();
         assert_eq!(
             shape,
@@ -180,7 +180,7 @@ mod tests {
         fn batches(arena: &mut SendArena) -> Vec<Option<u16>> {
             let mut batch = || {
                 let full =
-                    (1..=64).find(|n| arena.push(address(*n), &[1; 100]) && arena.holds_enough());
+                    (1..=64).find(|n| arena.push(path(*n), &[1; 100]) && arena.holds_enough());
                 arena.clear();
                 full
             };
@@ -199,8 +199,8 @@ mod tests {
     #[test]
     fn a_larger_packet_starts_a_message_of_its_own() {
         let mut arena = SendArena::new();
-        arena.push(address(1), &[0; 100]);
-        arena.push(address(1), &[0; 101]);
+        arena.push(path(1), &[0; 100]);
+        arena.push(path(1), &[0; 101]);
         assert_eq!(arena.messages().len(), 2);
     }
 
@@ -208,11 +208,11 @@ mod tests {
     fn a_full_arena_takes_no_more_and_is_whole_again_after_clearing() {
         let mut arena = SendArena::new();
         let mut pushed = 0;
-        while arena.push(address(pushed as u16 % 7), &[1; 1400]) {
+        while arena.push(path(pushed as u16 % 7), &[1; 1400]) {
             pushed += 1;
         }
         assert!(pushed > 700 && !arena.has_room(1));
         arena.clear();
-        assert!(arena.push(address(1), &[1; 1400]));
+        assert!(arena.push(path(1), &[1; 1400]));
     }
 }

@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use crate::index::{PeerIx, SlotIx};
 use crate::publish::ring::PacketMeta;
 use crate::publish::track::{ClockReport, Track};
 use crate::rtp::payload::vp8::{self, Ids};
@@ -119,10 +120,10 @@ pub struct Sent {
 
 /// One slot's outgoing stream.
 pub struct Forward {
-    /// Index of the subscriber in its shard.
-    pub peer: usize,
-    /// Index of the slot in its subscriber.
-    pub slot: usize,
+    /// The subscriber that receives the stream.
+    pub peer: PeerIx,
+    /// The slot of the subscriber.
+    pub slot: SlotIx,
     ssrc: u32,
     types: PayloadTypes,
     twcc_id: u8,
@@ -170,7 +171,7 @@ pub struct ForwardSpec {
 }
 
 impl Forward {
-    pub fn new(peer: usize, slot: usize, spec: ForwardSpec) -> Forward {
+    pub fn new(peer: PeerIx, slot: SlotIx, spec: ForwardSpec) -> Forward {
         Forward {
             peer,
             slot,

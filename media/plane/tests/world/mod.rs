@@ -14,13 +14,14 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use tongke_plane::command::{Command, Event, Shown, SlotSpec};
 use tongke_plane::ids::Ssrc;
+use tongke_plane::index::ShardIx;
 use tongke_plane::rtp::WallClock;
 use tongke_plane::sdp::Outgoing;
 use tongke_plane::shard::Shard;
 use tongke_plane::stats::{Counters, Stats};
 use tongke_plane::subscribe::arena::SendArena;
 use tongke_plane::subscribe::forward::{ForwardSpec, PayloadTypes};
-use tongke_plane::transport::{IceCredentials, Identity, Transport};
+use tongke_plane::transport::{IceCredentials, Identity, Path, Transport};
 use tongke_plane::{Codec, LessonId, MediaKind, PeerId, Priority, TrackId};
 
 use crate::allocations;
@@ -60,7 +61,12 @@ impl World {
         let shards = (0..shards).map(|index| {
             let counters = Arc::new(Counters::default());
             (
-                Shard::new(index, counters.clone(), wall, Ssrc(index as u32 + 1)),
+                Shard::new(
+                    ShardIx::new(index),
+                    counters.clone(),
+                    wall,
+                    Ssrc(index as u32 + 1),
+                ),
                 counters,
             )
         });
@@ -275,10 +281,11 @@ impl World {
                 track,
                 codec,
                 layers,
-                owner,
+                owner: ShardIx::new(owner),
                 source,
             },
         );
+        let shard = ShardIx::new(shard);
         self.command(owner, Command::Export { track, shard, sink });
     }
 
@@ -293,8 +300,9 @@ impl World {
             for mut datagram in line.arrived_up(now) {
                 let is_media = datagram[0] >= 128 && !tongke_plane::rtp::is_rtcp(&datagram);
                 let shard = &mut self.shards[at].0;
-                let ((), made) =
-                    allocations::during(|| shard.handle_datagram(now, address, &mut datagram));
+                let ((), made) = allocations::during(|| {
+                    shard.handle_datagram(now, Path::udp(address), &mut datagram)
+                });
                 self.allocations += if is_media { made } else { 0 };
             }
         }
@@ -307,7 +315,7 @@ impl World {
             for mut datagram in line.arrived_up(now) {
                 self.shards[at]
                     .0
-                    .handle_datagram(now, address, &mut datagram);
+                    .handle_datagram(now, Path::udp(address), &mut datagram);
             }
         }
         self.run_shards();
@@ -347,12 +355,12 @@ impl World {
                     let publisher = self
                         .publishers
                         .values_mut()
-                        .find(|(p, _)| p.client.address == to)
+                        .find(|(p, _)| p.client.address == to.remote)
                         .map(|(_, line)| line);
                     let subscriber = self
                         .subscribers
                         .values_mut()
-                        .find(|(s, _)| s.client.address == to)
+                        .find(|(s, _)| s.client.address == to.remote)
                         .map(|(_, line)| line);
                     let line = publisher.or(subscriber).expect("datagrams go to peers");
                     line.down(now, datagram.to_vec(), &mut self.rng);
@@ -369,7 +377,7 @@ impl World {
                 .extend(std::iter::from_fn(|| shard.poll_event()).map(|event| (at, event)));
         }
         for (shard, request) in requests {
-            self.command(shard, request);
+            self.command(shard.position(), request);
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Hostile and damaged text: always an answer or an error, never a panic, and nothing of it leads out of its line.
 
 use super::*;
+use crate::index::MAX_LAYERS;
 
 /// Runs every consumer over a text.
 fn negotiate(text: &str) {
