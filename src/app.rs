@@ -218,7 +218,7 @@ pub async fn serve(config: Config, with_demo: bool) -> Result<(), ServeError> {
     let tls = listen::tls(&services.config).await?;
     services.jobs.start().await?;
     services.search.start();
-    tokio::spawn(metrics::keep_tidy(services.metrics.clone()));
+    tokio::spawn(metrics::run_upkeep(services.metrics.clone()));
     if with_demo {
         demo::start(&services).await?;
     } else {

@@ -1,4 +1,4 @@
-//! Measurements, for Prometheus. Names end in their unit; labels have few values.
+//! Prometheus metrics of the process: registration and export.
 
 mod catalogue;
 
@@ -6,14 +6,17 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
-use tongke_plane::Stats;
+use tongke_plane::{Stats, stats};
 
-/// From a cached page to a slow sign-in.
+pub use catalogue::*;
+
+/// Histogram buckets in seconds, from a cached file to a slow password hash.
 const REQUEST_SECONDS: [f64; 9] = [0.001, 0.005, 0.02, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0];
-/// Histograms collect samples until they are read or tidied.
-const TIDY_EVERY: Duration = Duration::from_secs(10);
 
-/// Starts measuring; the same handle however often it is called (a process has one recorder).
+/// Upkeep interval: histograms buffer raw samples until they are rendered or drained.
+const UPKEEP_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Installs the recorder of the process. Later calls return the same handle.
 pub fn install() -> PrometheusHandle {
     static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
     HANDLE.get_or_init(start).clone()
@@ -22,7 +25,7 @@ pub fn install() -> PrometheusHandle {
 fn start() -> PrometheusHandle {
     let handle = PrometheusBuilder::new()
         .set_buckets_for_metric(
-            Matcher::Full("tongke_http_request_duration_seconds".into()),
+            Matcher::Full(HTTP_REQUEST_DURATION.into()),
             &REQUEST_SECONDS,
         )
         .expect("the list of buckets is not empty")
@@ -32,15 +35,41 @@ fn start() -> PrometheusHandle {
     handle
 }
 
-/// Everything measured, the media threads' own counters included, in Prometheus' text format.
+/// Renders all metrics, including those of the shards, in the Prometheus text format.
 pub fn render(handle: &PrometheusHandle, shards: &[Stats]) -> String {
-    media(shards);
-    handle.render() + &cpu_time(shards)
+    for (shard, stats) in shards.iter().enumerate() {
+        record_shard(shard, stats);
+    }
+    handle.render() + &render_cpu_time(shards)
 }
 
-/// A counter of seconds is not a whole number, which all counters of the library are.
-fn cpu_time(shards: &[Stats]) -> String {
-    let (name, help) = catalogue::CPU_TIME;
+fn record_shard(shard: usize, stats: &Stats) {
+    let shard = shard.to_string();
+    for sample in stats.samples() {
+        let labels: Vec<(&'static str, String)> = std::iter::once(("shard", shard.clone()))
+            .chain(sample.label.map(|(key, value)| (key, value.to_owned())))
+            .collect();
+        match sample.metric.kind {
+            stats::MetricKind::Counter => {
+                metrics::counter!(sample.metric.name, &labels).absolute(sample.value)
+            }
+            stats::MetricKind::Gauge => {
+                metrics::gauge!(sample.metric.name, &labels).set(sample.value as f64)
+            }
+        }
+    }
+    for (reason, count) in &stats.dropped {
+        let labels = [
+            ("shard", shard.clone()),
+            ("reason", reason.label().to_owned()),
+        ];
+        metrics::counter!(stats::DROPPED.name, &labels).absolute(*count);
+    }
+}
+
+/// Renders the CPU time by hand, because the recorder's counters are integers.
+fn render_cpu_time(shards: &[Stats]) -> String {
+    let stats::Metric { name, help, .. } = stats::CPU_TIME;
     let head = format!("# HELP {name} {help}\n# TYPE {name} counter\n");
     let sample = |(shard, stats): (usize, &Stats)| {
         format!("{name}{{shard=\"{shard}\"}} {}\n", stats.cpu.as_secs_f64())
@@ -48,78 +77,9 @@ fn cpu_time(shards: &[Stats]) -> String {
     head + &shards.iter().enumerate().map(sample).collect::<String>()
 }
 
-fn media(shards: &[Stats]) {
-    for (shard, stats) in shards.iter().enumerate() {
-        let shard = shard.to_string();
-        traffic(&shard, stats);
-        state(&shard, stats);
-        for (reason, count) in &stats.dropped {
-            let labels = [
-                ("shard", shard.clone()),
-                ("reason", reason.name().to_owned()),
-            ];
-            metrics::counter!("tongke_media_dropped_packets_total", &labels).absolute(*count);
-        }
-    }
-}
-
-/// What only grows.
-fn traffic(shard: &str, stats: &Stats) {
-    let total = |name: &'static str, value| {
-        metrics::counter!(name, "shard" => shard.to_owned()).absolute(value)
-    };
-    total(
-        "tongke_media_received_datagrams_total",
-        stats.datagrams_received,
-    );
-    total("tongke_media_received_bytes_total", stats.bytes_received);
-    total(
-        "tongke_media_received_batches_total",
-        stats.batches_received,
-    );
-    total("tongke_media_sent_datagrams_total", stats.datagrams_sent);
-    total("tongke_media_sent_bytes_total", stats.bytes_sent);
-    total("tongke_media_sent_messages_total", stats.messages_sent);
-    total(
-        "tongke_media_forwarded_packets_total",
-        stats.packets_forwarded,
-    );
-    total("tongke_media_resent_packets_total", stats.packets_resent);
-    total("tongke_media_send_failures_total", stats.send_failures);
-    total(
-        "tongke_media_keyframe_requests_total",
-        stats.keyframes_requested,
-    );
-    total("tongke_media_relay_overruns_total", stats.relay_overruns);
-    total("tongke_media_lost_events_total", stats.events_lost);
-}
-
-/// How it stands now.
-fn state(shard: &str, stats: &Stats) {
-    let now = |name: &'static str, value| {
-        metrics::gauge!(name, "shard" => shard.to_owned()).set(value as f64)
-    };
-    now("tongke_media_tracks", stats.tracks);
-    now("tongke_media_ring_bytes", stats.ring_bytes);
-    now("tongke_media_queued_commands", stats.commands_queued);
-    now(
-        "tongke_media_queued_control_datagrams",
-        stats.control_queued,
-    );
-    now("tongke_media_queued_resends", stats.resends_queued);
-    now("tongke_media_queued_events", stats.events_queued);
-    for (kind, peers) in [
-        ("publisher", stats.publishers),
-        ("subscriber", stats.subscribers),
-    ] {
-        metrics::gauge!("tongke_media_peers", "shard" => shard.to_owned(), "kind" => kind)
-            .set(peers as f64);
-    }
-}
-
-/// Keeps histograms small while nobody reads them.
-pub async fn keep_tidy(handle: PrometheusHandle) {
-    let mut interval = tokio::time::interval(TIDY_EVERY);
+/// Runs the recorder's upkeep, which bounds the memory of histograms while nothing scrapes them.
+pub async fn run_upkeep(handle: PrometheusHandle) {
+    let mut interval = tokio::time::interval(UPKEEP_INTERVAL);
     loop {
         interval.tick().await;
         handle.run_upkeep();

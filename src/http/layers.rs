@@ -115,8 +115,8 @@ fn record(method: &Method, path: String, response: &Response, took: Duration) {
         ("path", path),
         ("status", status.as_str().to_owned()),
     ];
-    metrics::counter!("tongke_http_requests_total", &labels[..]).increment(1);
-    metrics::histogram!("tongke_http_request_duration_seconds", &labels[..2])
+    metrics::counter!(crate::metrics::HTTP_REQUESTS, &labels[..]).increment(1);
+    metrics::histogram!(crate::metrics::HTTP_REQUEST_DURATION, &labels[..2])
         .record(took.as_secs_f64());
 }
 

@@ -42,7 +42,7 @@ where
 
     fn accept(&self, stream: I, service: S) -> Self::Future {
         let Ok(place) = self.slots.clone().try_acquire_owned() else {
-            metrics::counter!("tongke_http_connections_refused_total").increment(1);
+            metrics::counter!(crate::metrics::HTTP_CONNECTIONS_REFUSED).increment(1);
             return Box::pin(async { Err(io::Error::other("too many connections")) });
         };
         let accepted = self.inner.accept(stream, service);

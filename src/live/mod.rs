@@ -196,9 +196,9 @@ impl Lessons {
         let around = Surroundings { id, db, bus, queue };
         let (lessons, mine, host) = (self.clone(), sender.clone(), host(around, media));
         let task = async move {
-            metrics::gauge!("tongke_lessons").increment(1);
+            metrics::gauge!(crate::metrics::LESSONS).increment(1);
             host.run(commands).await;
-            metrics::gauge!("tongke_lessons").decrement(1);
+            metrics::gauge!(crate::metrics::LESSONS).decrement(1);
             let mut open = lessons.lock();
             if open
                 .get(&id)

@@ -70,7 +70,7 @@ impl Table {
                 // A lesson never waits for anything but its queue, so this ends; one that has ended has dropped its queue.
                 let _ = lesson.send(Command::Plane(event)).await;
             } else if lesson.try_send(Command::Plane(event)).is_err() {
-                metrics::counter!("tongke_lesson_events_dropped_total").increment(1);
+                metrics::counter!(crate::metrics::LESSON_EVENTS_DROPPED).increment(1);
             }
         }
     }

@@ -1,9 +1,11 @@
-//! Every measurement that the server makes, by name: what Prometheus shows as help, and what a test holds the code and the dashboard to.
+//! Names, kinds and help texts of all metrics. The server's own are listed here, those of a shard in [`tongke_plane::stats`].
 //!
-//! Names end in their unit, and in `_total` where they only grow (Prometheus: metric and label naming). Those of the media plane are of one
-//! media thread each, by the label `shard`.
+//! Names follow the Prometheus naming conventions: they end in their unit, and in `_total` if they are counters. Metrics of the media
+//! plane have the label `shard`.
 
-/// How a measurement behaves.
+use tongke_plane::{Stats, stats};
+
+/// The type of a metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     Counter,
@@ -11,187 +13,85 @@ pub enum Kind {
     Histogram,
 }
 
-use Kind::{Counter, Gauge, Histogram};
+/// A metric as Prometheus shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Metric {
+    pub kind: Kind,
+    pub name: &'static str,
+    pub help: &'static str,
+}
 
-/// Name and help of the one counter that is written by hand.
-pub const CPU_TIME: (&str, &str) = (
-    "tongke_media_cpu_seconds_total",
-    "CPU time of a media thread; its rate is the share of a core that it uses.",
-);
+impl From<stats::Metric> for Metric {
+    fn from(metric: stats::Metric) -> Metric {
+        let kind = match metric.kind {
+            stats::MetricKind::Counter => Kind::Counter,
+            stats::MetricKind::Gauge => Kind::Gauge,
+        };
+        Metric {
+            kind,
+            name: metric.name,
+            help: metric.help,
+        }
+    }
+}
 
-pub const ALL: &[(Kind, &str, &str)] = &[
-    (
-        Counter,
-        "tongke_http_requests_total",
-        "Requests answered, by method, route and status.",
-    ),
-    (
-        Histogram,
-        "tongke_http_request_duration_seconds",
-        "Time until an answer began, by method and route.",
-    ),
-    (
-        Counter,
-        "tongke_http_connections_refused_total",
-        "Connections beyond [limits] connections.",
-    ),
-    (Gauge, "tongke_lessons", "Lessons that are on."),
-    (
-        Gauge,
-        "tongke_pages",
-        "Pages of lessons that are connected.",
-    ),
-    (
-        Counter,
-        "tongke_slow_pages_total",
-        "Pages that were closed because they did not take what was sent to them.",
-    ),
-    (
-        Counter,
-        "tongke_flooding_pages_total",
-        "Pages that were closed because they sent too much.",
-    ),
-    (
-        Counter,
-        "tongke_refused_messages_total",
-        "Messages of pages that were refused, by code.",
-    ),
-    (
-        Counter,
-        "tongke_lesson_events_dropped_total",
-        "Events of the media plane that came for a lesson that was over or overrun.",
-    ),
-    (
-        Counter,
-        "tongke_recording_overrun_packets_total",
-        "Packets that the recorder did not take in time: a gap in a recording.",
-    ),
-    (
-        Counter,
-        "tongke_recording_write_failures_total",
-        "Recorded pieces that could not be written to the spool.",
-    ),
-    (
-        Counter,
-        "tongke_recording_upload_failures_total",
-        "Recorded files that the object store did not take; they are tried again.",
-    ),
-    (
-        Gauge,
-        "tongke_recording_spool_bytes",
-        "Recorded bytes that wait for the object store.",
-    ),
-    (Counter, CPU_TIME.0, CPU_TIME.1),
-    (
-        Counter,
-        "tongke_media_received_datagrams_total",
-        "Datagrams received.",
-    ),
-    (
-        Counter,
-        "tongke_media_received_bytes_total",
-        "Bytes received, without UDP and IP headers.",
-    ),
-    (
-        Counter,
-        "tongke_media_received_batches_total",
-        "Times that datagrams were taken in; datagrams by batches is the size of a batch.",
-    ),
-    (
-        Counter,
-        "tongke_media_sent_datagrams_total",
-        "Datagrams sent.",
-    ),
-    (
-        Counter,
-        "tongke_media_sent_bytes_total",
-        "Bytes sent, without UDP and IP headers.",
-    ),
-    (
-        Counter,
-        "tongke_media_sent_messages_total",
-        "Messages to the kernel; datagrams by messages is what segmentation offload (GSO) puts together.",
-    ),
-    (
-        Counter,
-        "tongke_media_forwarded_packets_total",
-        "RTP packets written for subscribers, resent ones not counted.",
-    ),
-    (
-        Counter,
-        "tongke_media_resent_packets_total",
-        "RTP packets sent again because a subscriber missed them.",
-    ),
-    (
-        Counter,
-        "tongke_media_dropped_packets_total",
-        "Packets and datagrams that went nowhere, by reason.",
-    ),
-    (
-        Counter,
-        "tongke_media_send_failures_total",
-        "Datagrams that the kernel did not take.",
-    ),
-    (
-        Counter,
-        "tongke_media_keyframe_requests_total",
-        "Keyframes asked for from publishers.",
-    ),
-    (
-        Counter,
-        "tongke_media_relay_overruns_total",
-        "Packets that a recorder's or another media thread's queue had no room for.",
-    ),
-    (
-        Counter,
-        "tongke_media_lost_events_total",
-        "Events that the server did not take in time.",
-    ),
-    (
-        Gauge,
-        "tongke_media_peers",
-        "Connections now, by kind: publisher or subscriber.",
-    ),
-    (
-        Gauge,
-        "tongke_media_tracks",
-        "Tracks held now, those of other threads included.",
-    ),
-    (
-        Gauge,
-        "tongke_media_ring_bytes",
-        "Memory of the packet rings.",
-    ),
-    (
-        Gauge,
-        "tongke_media_queued_commands",
-        "Commands of the server that wait for the thread.",
-    ),
-    (
-        Gauge,
-        "tongke_media_queued_control_datagrams",
-        "STUN, DTLS and RTCP datagrams that waited to be sent: the most in the last second.",
-    ),
-    (
-        Gauge,
-        "tongke_media_queued_resends",
-        "Retransmissions and padding that waited to be sent: the most in the last second.",
-    ),
-    (
-        Gauge,
-        "tongke_media_queued_events",
-        "Events that waited for the server: the most in the last second.",
-    ),
-];
+/// Lists each metric as `CONSTANT: Kind "name" "help";`. The constant is the name.
+macro_rules! server_metrics {
+    ($($constant:ident: $kind:ident $name:literal $help:literal;)+) => {
+        $(#[doc = $help] pub const $constant: &str = $name;)+
 
-/// Registers the help texts.
+        /// The metrics of the server itself.
+        const SERVER: &[Metric] = &[$(Metric {
+            kind: Kind::$kind,
+            name: $name,
+            help: $help,
+        },)+];
+    };
+}
+
+server_metrics! {
+    HTTP_REQUESTS: Counter "tongke_http_requests_total"
+        "HTTP requests answered, by method, route and status.";
+    HTTP_REQUEST_DURATION: Histogram "tongke_http_request_duration_seconds"
+        "Time until the response began, by method and route.";
+    HTTP_CONNECTIONS_REFUSED: Counter "tongke_http_connections_refused_total"
+        "Connections refused because of [limits] connections.";
+    LESSONS: Gauge "tongke_lessons"
+        "Live lessons.";
+    CLIENTS: Gauge "tongke_pages"
+        "Clients connected to a live lesson.";
+    SLOW_CLIENTS: Counter "tongke_slow_pages_total"
+        "Clients disconnected because they did not read their messages in time.";
+    FLOODING_CLIENTS: Counter "tongke_flooding_pages_total"
+        "Clients disconnected because they exceeded the rate limit.";
+    REFUSED_MESSAGES: Counter "tongke_refused_messages_total"
+        "Client messages refused, by error code.";
+    LESSON_EVENTS_DROPPED: Counter "tongke_lesson_events_dropped_total"
+        "Events of the media plane dropped because their lesson had ended or its queue was full.";
+    RECORDING_OVERRUN_PACKETS: Counter "tongke_recording_overrun_packets_total"
+        "Packets that the recorder did not read in time; each is a gap in a recording.";
+    RECORDING_WRITE_FAILURES: Counter "tongke_recording_write_failures_total"
+        "Recording segments that could not be written to the spool.";
+    RECORDING_UPLOAD_FAILURES: Counter "tongke_recording_upload_failures_total"
+        "Failed uploads of recording files to the object store; they are retried.";
+    RECORDING_SPOOL_BYTES: Gauge "tongke_recording_spool_bytes"
+        "Recording data in the spool, waiting for the object store.";
+}
+
+/// All metrics of the process.
+pub fn all() -> impl Iterator<Item = Metric> {
+    let plane = Stats::METRICS.iter().copied();
+    let plane = plane.chain([stats::CPU_TIME, stats::DROPPED]);
+    SERVER.iter().copied().chain(plane.map(Metric::from))
+}
+
+/// Registers the help texts with the recorder, except for [`stats::CPU_TIME`], which the exporter writes itself.
 pub fn describe() {
-    for (kind, name, help) in ALL {
+    for Metric { kind, name, help } in all().filter(|metric| metric.name != stats::CPU_TIME.name) {
         match kind {
-            Counter if *name == CPU_TIME.0 => {}
-            Counter => metrics::describe_counter!(*name, *help),
-            Gauge => metrics::describe_gauge!(*name, *help),
-            Histogram => metrics::describe_histogram!(*name, *help),
+            Kind::Counter => metrics::describe_counter!(name, help),
+            Kind::Gauge => metrics::describe_gauge!(name, help),
+            Kind::Histogram => metrics::describe_histogram!(name, help),
         }
     }
 }

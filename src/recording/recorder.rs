@@ -166,7 +166,7 @@ impl Work {
             let lost = track.tap.overrun() - track.overrun;
             if lost > 0 {
                 track.overrun += lost;
-                metrics::counter!("tongke_recording_overrun_packets_total").increment(lost);
+                metrics::counter!(crate::metrics::RECORDING_OVERRUN_PACKETS).increment(lost);
                 tracing::warn!(
                     track = number,
                     lost,

@@ -64,7 +64,8 @@ async fn carry(courier: Courier, mut incoming: mpsc::UnboundedReceiver<(Place, P
         let courier = courier.clone();
         tokio::spawn(async move {
             courier.deliver(place, piece).await;
-            metrics::gauge!("tongke_recording_spool_bytes").set(courier.spool.used_bytes() as f64);
+            metrics::gauge!(crate::metrics::RECORDING_SPOOL_BYTES)
+                .set(courier.spool.used_bytes() as f64);
             drop(slot);
         });
     }
@@ -76,8 +77,9 @@ impl Courier {
         let mut pause = FIRST_PAUSE;
         while let Err(error) = self.store(place, piece).await {
             if !matches!(error, UploadError::NotWritten) {
-                metrics::counter!("tongke_recording_upload_failures_total").increment(1);
-                metrics::gauge!("tongke_recording_spool_bytes").set(self.spool.used_bytes() as f64);
+                metrics::counter!(crate::metrics::RECORDING_UPLOAD_FAILURES).increment(1);
+                metrics::gauge!(crate::metrics::RECORDING_SPOOL_BYTES)
+                    .set(self.spool.used_bytes() as f64);
                 tracing::warn!(%error, lesson.id = %place.lesson, track = %place.track, ?piece, "a recorded file waits in the spool");
             }
             if is_gone(&error) {

@@ -128,7 +128,7 @@ impl Writer {
             Err(_) => self.set_health(Health::Failing),
         }
         if let Err(error) = written {
-            metrics::counter!("tongke_recording_write_failures_total").increment(1);
+            metrics::counter!(crate::metrics::RECORDING_WRITE_FAILURES).increment(1);
             tracing::error!(%error, lesson.id = %self.lesson, track = %place.track, "a piece of the recording could not be written");
         }
     }

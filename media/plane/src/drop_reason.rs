@@ -1,145 +1,92 @@
-//! Why a datagram or packet went nowhere. Nothing vanishes silently: every drop is one of these, and each has a counter.
+//! Reasons for dropping a datagram or packet. Each drop is counted under exactly one reason.
 
-/// The reason a datagram or packet was not forwarded.
-#[non_exhaustive]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum DropReason {
-    /// Neither STUN, DTLS, RTP nor RTCP by its first byte (RFC 7983), or empty.
-    NotForUs,
-    /// The transport is closed; its owner has not removed it yet.
-    TransportClosed,
-    /// Not a well-formed STUN message (RFC 8489 §5), or its FINGERPRINT is wrong.
-    StunMalformed,
-    /// A well-formed STUN message of a kind that a lite agent has no use for (indication, response, other method).
-    StunUnexpected,
-    /// USERNAME or PRIORITY is missing, so the request cannot be an ICE check (RFC 8445 §7.1). Answered with 400.
-    StunIncomplete,
-    /// The check names credentials that this peer does not have. Answered with 401.
-    StunUnknownPeer,
-    /// MESSAGE-INTEGRITY is not made with our password. Answered with 401.
-    StunBadIntegrity,
-    /// A comprehension-required attribute that we do not know. Answered with 420.
-    StunUnknownAttribute,
-    /// The peer claims the controlled role; we are lite and always controlled. Answered with 487.
-    StunRoleConflict,
-    /// DTLS from an address that never passed a connectivity check.
-    DtlsUnknownPath,
-    /// Bytes that are no DTLS records, or records the handshake refused.
-    DtlsMalformed,
-    /// More handshake bytes than an honest ClientHello needs before it was whole, or before the peer's answer arrived.
-    DtlsTooMuch,
-    /// Too short to be an SRTP or SRTCP packet, or a header that runs past the end.
-    SrtpTooShort,
-    /// The authentication tag is wrong.
-    SrtpAuth,
-    /// Seen before, or older than the replay window (RFC 3711 §3.3.2).
-    SrtpReplay,
-    /// One source more than a peer may send.
-    SrtpTooManySources,
-    /// Media before the handshake finished.
-    NoKeys,
-    /// Media from an address that never passed a connectivity check.
-    MediaUnknownPath,
-    /// Not a well-formed RTP packet (RFC 3550 §5.1).
-    RtpMalformed,
-    /// RTP from a peer that only receives.
-    RtpUnexpected,
-    /// An SSRC that neither description nor header extensions tie to a track.
-    RtpUnknownSource,
-    /// A payload type that was not negotiated for its track.
-    RtpPayloadType,
-    /// A payload that is no payload of its codec.
-    RtpPayload,
-    /// A payload that is larger than a path carries.
-    RtpTooLarge,
-    /// A retransmission of something that came before the first packet of its layer.
-    RtpTooOld,
-    /// A packet that is held already, or older than its ring reaches.
-    RtpDuplicate,
-    /// A retransmission without content: a probe of the publisher's line. Normal.
-    RtpPaddingOnly,
-    /// Not a well-formed RTCP packet; what stood before it in the compound was taken.
-    RtcpMalformed,
-    /// A NACK that would have taken more of the line than retransmissions may.
-    ResendBudget,
-    /// A STUN, DTLS or RTCP datagram of ours for which the queue had no room.
-    ControlOverflow,
-    /// A retransmission or padding for which the queue had no room.
-    OwedOverflow,
+/// Lists each reason with its docs and the `reason` label of its counter.
+macro_rules! drop_reasons {
+    ($($(#[doc = $doc:literal])+ $reason:ident = $label:literal,)+) => {
+        /// The reason for which a datagram or packet was not forwarded.
+        #[non_exhaustive]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum DropReason {
+            $($(#[doc = $doc])+ $reason,)+
+        }
+
+        impl DropReason {
+            /// All reasons in the order of declaration, for arrays indexed by `reason as usize`.
+            pub const ALL: &[DropReason] = &[$(DropReason::$reason,)+];
+
+            /// Returns the value of the label `reason` of the counter ([`crate::stats::DROPPED`]).
+            pub fn label(self) -> &'static str {
+                match self {
+                    $(DropReason::$reason => $label,)+
+                }
+            }
+        }
+    };
 }
 
-impl DropReason {
-    /// Every reason, in the order of declaration, for counters indexed by `reason as usize`.
-    pub const ALL: &[DropReason] = &[
-        DropReason::NotForUs,
-        DropReason::TransportClosed,
-        DropReason::StunMalformed,
-        DropReason::StunUnexpected,
-        DropReason::StunIncomplete,
-        DropReason::StunUnknownPeer,
-        DropReason::StunBadIntegrity,
-        DropReason::StunUnknownAttribute,
-        DropReason::StunRoleConflict,
-        DropReason::DtlsUnknownPath,
-        DropReason::DtlsMalformed,
-        DropReason::DtlsTooMuch,
-        DropReason::SrtpTooShort,
-        DropReason::SrtpAuth,
-        DropReason::SrtpReplay,
-        DropReason::SrtpTooManySources,
-        DropReason::NoKeys,
-        DropReason::MediaUnknownPath,
-        DropReason::RtpMalformed,
-        DropReason::RtpUnexpected,
-        DropReason::RtpUnknownSource,
-        DropReason::RtpPayloadType,
-        DropReason::RtpPayload,
-        DropReason::RtpTooLarge,
-        DropReason::RtpTooOld,
-        DropReason::RtpDuplicate,
-        DropReason::RtpPaddingOnly,
-        DropReason::RtcpMalformed,
-        DropReason::ResendBudget,
-        DropReason::ControlOverflow,
-        DropReason::OwedOverflow,
-    ];
-
-    /// The name under which the counter is exported.
-    pub fn name(self) -> &'static str {
-        match self {
-            DropReason::NotForUs => "not_for_us",
-            DropReason::TransportClosed => "transport_closed",
-            DropReason::StunMalformed => "stun_malformed",
-            DropReason::StunUnexpected => "stun_unexpected",
-            DropReason::StunIncomplete => "stun_incomplete",
-            DropReason::StunUnknownPeer => "stun_unknown_peer",
-            DropReason::StunBadIntegrity => "stun_bad_integrity",
-            DropReason::StunUnknownAttribute => "stun_unknown_attribute",
-            DropReason::StunRoleConflict => "stun_role_conflict",
-            DropReason::DtlsUnknownPath => "dtls_unknown_path",
-            DropReason::DtlsMalformed => "dtls_malformed",
-            DropReason::DtlsTooMuch => "dtls_too_much",
-            DropReason::SrtpTooShort => "srtp_too_short",
-            DropReason::SrtpAuth => "srtp_auth",
-            DropReason::SrtpReplay => "srtp_replay",
-            DropReason::SrtpTooManySources => "srtp_too_many_sources",
-            DropReason::NoKeys => "no_keys",
-            DropReason::MediaUnknownPath => "media_unknown_path",
-            DropReason::RtpMalformed => "rtp_malformed",
-            DropReason::RtpUnexpected => "rtp_unexpected",
-            DropReason::RtpUnknownSource => "rtp_unknown_source",
-            DropReason::RtpPayloadType => "rtp_payload_type",
-            DropReason::RtpPayload => "rtp_payload",
-            DropReason::RtpTooLarge => "rtp_too_large",
-            DropReason::RtpTooOld => "rtp_too_old",
-            DropReason::RtpDuplicate => "rtp_duplicate",
-            DropReason::RtpPaddingOnly => "rtp_padding_only",
-            DropReason::RtcpMalformed => "rtcp_malformed",
-            DropReason::ResendBudget => "resend_budget",
-            DropReason::ControlOverflow => "control_overflow",
-            DropReason::OwedOverflow => "owed_overflow",
-        }
-    }
+drop_reasons! {
+    /// Neither STUN, DTLS, RTP nor RTCP by the first byte (RFC 7983 §7), or empty.
+    UnknownProtocol = "not_for_us",
+    /// The transport is closed, but the shard has not removed it yet.
+    TransportClosed = "transport_closed",
+    /// Not a well-formed STUN message (RFC 8489 §5), or its FINGERPRINT is wrong.
+    StunMalformed = "stun_malformed",
+    /// A well-formed STUN message other than a Binding request; a lite agent handles no other.
+    StunUnexpected = "stun_unexpected",
+    /// USERNAME or PRIORITY is missing from an ICE check (RFC 8445 §7.1). Answered with 400.
+    StunIncomplete = "stun_incomplete",
+    /// The check's USERNAME matches no credentials. Answered with 401.
+    StunUnknownPeer = "stun_unknown_peer",
+    /// MESSAGE-INTEGRITY was not computed with the server's password. Answered with 401.
+    StunBadIntegrity = "stun_bad_integrity",
+    /// An unknown comprehension-required attribute (RFC 8489 §6.3.1). Answered with 420.
+    StunUnknownAttribute = "stun_unknown_attribute",
+    /// The client claims the controlled role, which a lite agent always has (RFC 8445 §7.3.1.1). Answered with 487.
+    StunRoleConflict = "stun_role_conflict",
+    /// DTLS on a path that never passed a connectivity check.
+    DtlsUnknownPath = "dtls_unknown_path",
+    /// No DTLS records, or records that the handshake refused.
+    DtlsMalformed = "dtls_malformed",
+    /// The unauthenticated handshake bytes of a peer exceed their budget.
+    DtlsBudget = "dtls_too_much",
+    /// Too short for SRTP or SRTCP, or the RTP header exceeds the packet.
+    SrtpTooShort = "srtp_too_short",
+    /// The authentication tag is wrong.
+    SrtpAuth = "srtp_auth",
+    /// A replay, or older than the replay window (RFC 3711 §3.3.2).
+    SrtpReplay = "srtp_replay",
+    /// The peer exceeds its maximum number of SSRCs.
+    SrtpTooManySources = "srtp_too_many_sources",
+    /// Media before the handshake was complete.
+    NoKeys = "no_keys",
+    /// Media on a path that never passed a connectivity check.
+    MediaUnknownPath = "media_unknown_path",
+    /// Not a well-formed RTP packet (RFC 3550 §5.1).
+    RtpMalformed = "rtp_malformed",
+    /// RTP from a peer that only receives.
+    RtpUnexpected = "rtp_unexpected",
+    /// An SSRC that neither the description nor a header extension assigns to a track.
+    RtpUnknownSource = "rtp_unknown_source",
+    /// A payload type that was not negotiated for the track.
+    RtpPayloadType = "rtp_payload_type",
+    /// A payload that its codec's format does not allow.
+    RtpPayload = "rtp_payload",
+    /// The payload is larger than the path MTU allows.
+    RtpTooLarge = "rtp_too_large",
+    /// A retransmission that arrived before the first packet of its layer.
+    RtpTooOld = "rtp_too_old",
+    /// The ring already holds the packet, or has overwritten it.
+    RtpDuplicate = "rtp_duplicate",
+    /// A retransmission without payload: the publisher probes its bandwidth. Normal.
+    RtpPaddingOnly = "rtp_padding_only",
+    /// Not a well-formed RTCP packet; the packets before it in the compound were handled.
+    RtcpMalformed = "rtcp_malformed",
+    /// The retransmission exceeds the subscriber's budget ([`crate::subscribe::budget`]).
+    ResendBudget = "resend_budget",
+    /// The queue of STUN, DTLS and RTCP datagrams to send was full.
+    ControlOverflow = "control_overflow",
+    /// The queue of retransmissions and padding was full.
+    ResendOverflow = "owed_overflow",
 }
 
 #[cfg(test)]
@@ -148,9 +95,12 @@ mod tests {
     use std::collections::HashSet;
 
     #[test]
-    fn every_reason_has_its_own_counter_and_name() {
-        let names: HashSet<_> = DropReason::ALL.iter().map(|reason| reason.name()).collect();
-        assert_eq!(names.len(), DropReason::ALL.len());
+    fn every_reason_has_its_own_counter_and_label() {
+        let labels: HashSet<_> = DropReason::ALL
+            .iter()
+            .map(|reason| reason.label())
+            .collect();
+        assert_eq!(labels.len(), DropReason::ALL.len());
         for (index, reason) in DropReason::ALL.iter().enumerate() {
             assert_eq!(*reason as usize, index, "{reason:?} is out of order in ALL");
         }

@@ -311,7 +311,7 @@ impl Host {
         let Some(page) = self.pages.get(&conn) else {
             return;
         };
-        metrics::counter!("tongke_refused_messages_total", "code" => refused.code()).increment(1);
+        metrics::counter!(crate::metrics::REFUSED_MESSAGES, "code" => refused.code()).increment(1);
         let text = encode(&refused.message(reference, page.language));
         self.send(conn, text);
     }

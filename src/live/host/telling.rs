@@ -37,7 +37,7 @@ impl Host {
             return;
         };
         if page.outbox.try_send(text).is_err() {
-            metrics::counter!("tongke_slow_pages_total").increment(1);
+            metrics::counter!(crate::metrics::SLOW_CLIENTS).increment(1);
             self.dismiss(conn, ByeReason::Slow);
             self.lesson.lost(conn, Instant::now());
         }

@@ -83,9 +83,9 @@ impl Line {
 
     /// Carries messages until either side ends it, and tells the lesson that it has ended.
     pub async fn carry(mut self, mut socket: WebSocket, mut post: Post, watch: Watch) {
-        metrics::gauge!("tongke_pages").increment(1);
+        metrics::gauge!(crate::metrics::CLIENTS).increment(1);
         let end = self.exchange(&mut socket, &mut post, &watch).await;
-        metrics::gauge!("tongke_pages").decrement(1);
+        metrics::gauge!(crate::metrics::CLIENTS).decrement(1);
         if let End::Bye(reason) = end {
             if reason == ByeReason::Revoked {
                 // No grace for one who may not be here: it leaves the wall at once.
@@ -136,7 +136,7 @@ impl Line {
         match message {
             Message::Text(text) => {
                 if !self.allowance.spend(self.heard) {
-                    metrics::counter!("tongke_flooding_pages_total").increment(1);
+                    metrics::counter!(crate::metrics::FLOODING_CLIENTS).increment(1);
                     return Err(End::Bye(ByeReason::Flood));
                 }
                 self.forward(socket, &text).await
@@ -165,7 +165,7 @@ impl Line {
 
     /// A message that cannot be read is answered, and the conversation goes on.
     async fn complain(&self, socket: &mut WebSocket, reference: u32) -> Result<(), End> {
-        metrics::counter!("tongke_refused_messages_total", "code" => "unreadable").increment(1);
+        metrics::counter!(crate::metrics::REFUSED_MESSAGES, "code" => "unreadable").increment(1);
         let message = match self.language {
             Language::Chinese => "服务器无法识别页面发送的消息，请刷新页面。",
             Language::English => {

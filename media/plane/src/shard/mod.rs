@@ -145,10 +145,10 @@ impl Shard {
             Some(0..=3) => self.handle_stun(now, path, datagram),
             Some(20..=63) => self.handle_dtls(now, path, datagram),
             Some(128..=191) => self.handle_media(now, path, datagram),
-            _ => Err(DropReason::NotForUs),
+            _ => Err(DropReason::UnknownProtocol),
         };
         if let Err(reason) = outcome {
-            self.counters.dropped(reason);
+            self.counters.count_drop(reason);
         }
     }
 
@@ -324,7 +324,7 @@ impl Shard {
     fn queue_control(&mut self, to: Path, datagram: bytes::Bytes) {
         match self.control.len() < MAX_CONTROL {
             true => self.control.push_back((to, datagram)),
-            false => self.counters.dropped(DropReason::ControlOverflow),
+            false => self.counters.count_drop(DropReason::ControlOverflow),
         }
         self.depths.control = self.depths.control.max(self.control.len());
     }
@@ -332,5 +332,45 @@ impl Shard {
     /// Tells the server of something.
     fn tell(&mut self, event: Event) {
         self.news.tell(self.ticks, event, &self.counters);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::LessonId;
+    use crate::transport::{IceCredentials, Identity, Transport};
+    use crate::virtual_time;
+
+    #[test]
+    fn a_path_is_an_address_and_a_protocol() {
+        let (now, counters) = (virtual_time::start(), Arc::new(Counters::default()));
+        let wall = WallClock::new(now, Duration::from_secs(1_800_000_000));
+        let mut shard = Shard::new(ShardIx::new(0), counters.clone(), wall, Ssrc(1));
+        let identity = Arc::new(Identity::generate().expect("a certificate"));
+        let ice = IceCredentials {
+            ufrag: "server01".into(),
+            pwd: "the server's password of 22+".into(),
+        };
+        let add_subscriber = Command::AddSubscriber {
+            peer: PeerId(1),
+            lesson: LessonId(1),
+            transport: Box::new(Transport::new(identity, ice, now)),
+            slots: Vec::new(),
+        };
+        shard.handle_command(now, add_subscriber);
+        let address = ([192, 0, 2, 1], 5_000).into();
+        shard.by_path.insert(Path::udp(address), PeerIx::new(0));
+
+        let mut rtp = [0x80; 20];
+        shard.handle_datagram(now, Path::udp(address), &mut rtp);
+        shard.handle_datagram(now, Path::tcp(address), &mut rtp);
+        let dropped = counters.snapshot().dropped.into_iter();
+        let dropped: Vec<_> = dropped.filter(|(_, count)| *count > 0).collect();
+        assert_eq!(
+            dropped,
+            [(DropReason::NoKeys, 1), (DropReason::MediaUnknownPath, 1),],
+            "the peer is known on its UDP path alone"
+        );
     }
 }

@@ -33,7 +33,7 @@ impl Shard {
     pub(super) fn owe(&mut self, owed: Owed) {
         match self.owed.len() < MAX_OWED {
             true => self.owed.push_back(owed),
-            false => self.counters.dropped(DropReason::OwedOverflow),
+            false => self.counters.count_drop(DropReason::ResendOverflow),
         }
         self.depths.owed = self.depths.owed.max(self.owed.len());
     }
@@ -89,7 +89,7 @@ impl Shard {
                     .resend_budget
                     .take(now, subscriber.estimator.estimate())
                 {
-                    return counters.dropped(DropReason::ResendBudget);
+                    return counters.count_drop(DropReason::ResendBudget);
                 }
                 forward.write_resend(&hosted.track, wire, now, twcc, &mut line.sealer, space)
             }

@@ -99,11 +99,11 @@ impl Dtls {
         self.budget = self
             .budget
             .checked_sub(unauthenticated)
-            .ok_or(DropReason::DtlsTooMuch)?;
+            .ok_or(DropReason::DtlsBudget)?;
         match &mut self.state {
             State::Listening(held) => match held.push(datagram) {
                 Progress::Incomplete => Ok(None),
-                Progress::TooMuch => Err(DropReason::DtlsTooMuch),
+                Progress::TooMuch => Err(DropReason::DtlsBudget),
                 Progress::Whole => Ok(self.start(now)),
             },
             State::Waiting(_) => {

@@ -76,7 +76,7 @@ impl Transport {
             _ if self.phase == Phase::Closed => Err(DropReason::TransportClosed),
             Some(0..=3) => self.handle_stun(now, path, datagram),
             Some(20..=63) => self.handle_dtls(now, path, datagram),
-            _ => Err(DropReason::NotForUs),
+            _ => Err(DropReason::UnknownProtocol),
         }
     }
 

@@ -7,7 +7,7 @@
 //!
 //! **Who may do what.** An unauthenticated datagram can do nothing to a connected peer: a path opens or changes only by a
 //! check made with our password, DTLS is read only from such paths, and after the handshake only authentic records count. What
-//! an unauthenticated sender can cost before that is bounded in bytes ([`DropReason::DtlsTooMuch`](crate::drop_reason::DropReason::DtlsTooMuch)) and in time
+//! an unauthenticated sender can cost before that is bounded in bytes ([`DropReason::DtlsBudget`](crate::drop_reason::DropReason::DtlsBudget)) and in time
 //! ([`HANDSHAKE_TIMEOUT`]). ICE itself does not protect against someone on the path who repeats a peer's check from another
 //! address (RFC 8445 §19.1); such a person could also simply drop the packets.
 

@@ -188,11 +188,11 @@ fn damaged_stun_is_dropped_without_an_answer() {
     }
     assert_eq!(
         link.server.handle(link.now, link.client.path(), &[]),
-        Err(DropReason::NotForUs)
+        Err(DropReason::UnknownProtocol)
     );
     assert_eq!(
         link.server.handle(link.now, link.client.path(), &[128, 0]),
-        Err(DropReason::NotForUs)
+        Err(DropReason::UnknownProtocol)
     );
 }
 
