@@ -21,7 +21,7 @@ fuzz_target!(|data: &[u8]| {
 fn renumber(payload: &[u8]) {
     let described = payload::describe(Codec::Vp8, payload);
     let mut changed = payload.to_vec();
-    let ids = vp8::Ids { picture_id: 0x2aaa, tl0picidx: 0x55 };
+    let ids = vp8::PictureIds { picture_id: 0x2aaa, tl0picidx: 0x55 };
     vp8::rewrite(&mut changed, ids);
     let Some(before) = described else { return };
     let after = payload::describe(Codec::Vp8, &changed).expect("still well-formed");

@@ -33,7 +33,7 @@ fn read(packet: &Rtcp<'_>, estimator: &mut Estimator, now: Instant) {
         Rtcp::SenderReport(report) => assert!(report.reports().count() <= 31),
         Rtcp::ReceiverReport(report) => {
             for block in report.reports() {
-                let rtt = ntp::round_trip(NtpTime(0x1234_5678_9abc_def0), block.last_sr, block.delay_since_last_sr);
+                let rtt = ntp::round_trip_time(NtpTime(0x1234_5678_9abc_def0), block.last_sr, block.delay_since_last_sr);
                 estimator.receiver_report(&block, rtt, now);
             }
         }

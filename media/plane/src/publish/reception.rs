@@ -61,7 +61,7 @@ impl ReceptionStats {
         let (last_sr, delay_since_last_sr) = self.sender_report.map_or((0, 0), |(ntp, came)| {
             (
                 ntp.middle(),
-                ntp::short(now.saturating_duration_since(came)),
+                ntp::to_short(now.saturating_duration_since(came)),
             )
         });
         Some(ReportBlock {

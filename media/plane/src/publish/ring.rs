@@ -5,7 +5,7 @@
 
 use std::time::Instant;
 
-use crate::rtp::payload::vp8::Ids;
+use crate::rtp::payload::vp8::PictureIds;
 use crate::units::SeqNo;
 
 /// Largest RTP payload that is kept, in bytes. A packet that is larger than this does not fit an Ethernet path after SRTP,
@@ -37,7 +37,7 @@ pub struct PacketMeta {
     /// The payload is RED (RFC 2198), not the bare codec.
     pub red: bool,
     /// VP8's picture numbers.
-    pub picture: Option<Ids>,
+    pub picture: Option<PictureIds>,
     /// Offset of the primary encoding inside a RED payload; 0 otherwise.
     pub primary_offset: u16,
 }

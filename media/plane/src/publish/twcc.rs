@@ -3,7 +3,7 @@
 mod encode;
 
 use crate::ids::Ssrc;
-use crate::rtp::rtcp::{Compound, Full, TICK};
+use crate::rtp::rtcp::{BufferFull, Compound, TICK};
 use crate::units::SeqNo;
 use encode::Message;
 use std::time::{Duration, Instant};
@@ -102,7 +102,7 @@ impl FeedbackGenerator {
         self.poll_timeout().is_some_and(|due| due <= now)
     }
 
-    /// Writes one message and says whether more is left to report, which then is due at once. `Full`: nothing was written, try an empty
+    /// Writes one message and says whether more is left to report, which then is due at once. `BufferFull`: nothing was written, try an empty
     /// compound.
     ///
     /// `sender` is an SSRC of ours, `media` one of the publisher's.
@@ -112,7 +112,7 @@ impl FeedbackGenerator {
         media: Ssrc,
         out: &mut Compound<'_>,
         now: Instant,
-    ) -> Result<bool, Full> {
+    ) -> Result<bool, BufferFull> {
         let before = self.from;
         while self.from < self.to {
             let mut message = Message::new();

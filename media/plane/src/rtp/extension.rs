@@ -1,51 +1,56 @@
-//! RTP header extensions (RFC 8285), by meaning instead of by number.
+//! RTP header extensions (RFC 8285), resolved from negotiated IDs to their meaning.
 
 use crate::sdp::ExtensionIds;
 use std::str;
 
-/// The profile that announces elements with one-byte headers (RFC 8285 §4.2).
+/// Profile value of an extension with one-byte element headers (RFC 8285 §4.2).
 pub const ONE_BYTE: u16 = 0xbede;
 
-/// How loud a client says its packet is (RFC 6464 §3).
+/// Client-to-mixer audio level (RFC 6464 §3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AudioLevel {
-    /// The sender's voice detection says that somebody speaks.
-    pub voice: bool,
-    /// Loudness in dB below overload: 0 is the loudest, 127 is silence.
+    /// Voice activity: the sender's voice detection reports speech.
+    pub voice_activity: bool,
+    /// Level in −dBov: 0 is the loudest, 127 is silence.
     pub level_dbov: u8,
 }
 
-/// What one packet's header extension says; an extension that is absent, unknown or malformed is `None`.
+/// Header extensions of one packet; `None` if absent, not negotiated or malformed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Extensions<'a> {
+    /// SDES MID: the m-section of the packet (RFC 9143 §15).
     pub mid: Option<&'a str>,
+    /// SDES RtpStreamId: the simulcast layer of the packet (RFC 8852).
     pub rid: Option<&'a str>,
+    /// SDES RepairedRtpStreamId: the simulcast layer that an RTX packet repairs (RFC 8852).
     pub repaired_rid: Option<&'a str>,
+    /// Transport-wide sequence number (draft-holmer-rmcat-transport-wide-cc-extensions-01 §2).
     pub transport_cc: Option<u16>,
+    /// Client-to-mixer audio level (RFC 6464).
     pub audio_level: Option<AudioLevel>,
-    /// Seconds of the sender's clock modulo 64, as 6.18 bits fixed point.
+    /// Send time in seconds of the sender's clock modulo 64, as 6.18-bit fixed point.
     pub abs_send_time: Option<u32>,
-    /// Capture time of the first sample or frame as a 64-bit NTP time of the capturer's clock.
+    /// Capture time of the first sample or frame: 64-bit NTP timestamp of the capturer's clock.
     pub abs_capture_time: Option<u64>,
 }
 
 impl<'a> Extensions<'a> {
-    /// Sorts the elements by meaning in one pass.
+    /// Reads all elements in one pass.
     pub fn read(elements: Elements<'a>, ids: &ExtensionIds) -> Extensions<'a> {
         let mut found = Extensions::default();
         for (id, data) in elements {
-            found.take(Some(id), data, ids);
+            found.read_element(Some(id), data, ids);
         }
         found
     }
 
-    /// Order of the tests is by frequency: every packet has the transport-wide number, few have a rid.
-    fn take(&mut self, id: Option<u8>, data: &'a [u8], ids: &ExtensionIds) {
+    /// Reads one element. Comparisons are ordered by frequency: every packet has the transport-wide number, few have a RID.
+    fn read_element(&mut self, id: Option<u8>, data: &'a [u8], ids: &ExtensionIds) {
         if id == ids.transport_cc {
             self.transport_cc = data.try_into().ok().map(u16::from_be_bytes);
         } else if id == ids.audio_level {
             self.audio_level = data.first().map(|&byte| AudioLevel {
-                voice: byte & 0x80 != 0,
+                voice_activity: byte & 0x80 != 0,
                 level_dbov: byte & 0x7f,
             });
         } else if id == ids.abs_send_time {
@@ -53,70 +58,72 @@ impl<'a> Extensions<'a> {
                 .ok()
                 .map(|[a, b, c]| u32::from_be_bytes([0, a, b, c]));
         } else if id == ids.mid {
-            self.mid = name(data);
+            self.mid = sdp_token(data);
         } else if id == ids.rid {
-            self.rid = name(data);
+            self.rid = sdp_token(data);
         } else if id == ids.repaired_rid {
-            self.repaired_rid = name(data);
+            self.repaired_rid = sdp_token(data);
         } else if id == ids.abs_capture_time {
             self.abs_capture_time = data.first_chunk().map(|ntp| u64::from_be_bytes(*ntp));
         }
     }
 }
 
-/// A mid or rid: SDP tokens, so ASCII, and never empty.
-fn name(data: &[u8]) -> Option<&str> {
+/// Validates a MID or RID: an SDP token, so non-empty printable ASCII.
+fn sdp_token(data: &[u8]) -> Option<&str> {
     str::from_utf8(data)
         .ok()
         .filter(|name| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_graphic()))
 }
 
-/// Iterates over `(id, data)` of a header extension. A malformed element ends it: what came before still counts.
+/// Iterator over `(id, data)` of a header extension. A malformed element ends the iteration;
+/// earlier elements stay valid.
 #[derive(Clone, Copy, Debug)]
 pub struct Elements<'a> {
-    form: Form,
+    form: HeaderForm,
     rest: &'a [u8],
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Form {
+enum HeaderForm {
     OneByte,
     TwoByte,
 }
 
 impl<'a> Elements<'a> {
-    /// No extension.
+    /// Creates an iterator without elements.
     pub fn empty() -> Elements<'a> {
         Elements {
-            form: Form::OneByte,
+            form: HeaderForm::OneByte,
             rest: &[],
         }
     }
 
-    /// `body` is the extension without its 4-byte head; a profile that is not of RFC 8285 has no elements.
+    /// Creates an iterator over `body`, the extension without its 4-byte header. A profile that is
+    /// not of RFC 8285 has no elements.
     pub fn new(profile: u16, body: &'a [u8]) -> Elements<'a> {
         match profile {
             ONE_BYTE => Elements {
-                form: Form::OneByte,
+                form: HeaderForm::OneByte,
                 rest: body,
             },
-            // RFC 8285 §4.3: 0x100 and four bits of the application's choice.
+            // RFC 8285 §4.3: 0x100 followed by four application bits.
             0x1000..=0x100f => Elements {
-                form: Form::TwoByte,
+                form: HeaderForm::TwoByte,
                 rest: body,
             },
             _ => Elements::empty(),
         }
     }
 
-    /// Id, head length and data length of the element at the front.
+    /// ID, header length and data length of the first element.
     fn head(&self) -> Option<(u8, usize, usize)> {
         match (self.form, self.rest) {
-            // RFC 8285 §4.2: id 15 is reserved, a receiver stops there.
-            (Form::OneByte, [head, ..]) if head >> 4 != 15 => {
+            // RFC 8285 §4.2: ID 15 is reserved and ends the processing.
+            (HeaderForm::OneByte, [head, ..]) if head >> 4 != 15 => {
                 Some((head >> 4, 1, usize::from(head & 0x0f) + 1))
             }
-            (Form::TwoByte, [id, len, ..]) => Some((*id, 2, usize::from(*len))),
+            (HeaderForm::TwoByte, [id, len, ..]) => Some((*id, 2, usize::from(*len))),
             _ => None,
         }
     }
@@ -126,7 +133,7 @@ impl<'a> Iterator for Elements<'a> {
     type Item = (u8, &'a [u8]);
 
     fn next(&mut self) -> Option<Self::Item> {
-        // RFC 8285 §4.1.2: a zero byte between elements is padding, whatever the form.
+        // RFC 8285 §4.1.2: a zero byte between elements is padding in both forms.
         while let [0, rest @ ..] = self.rest {
             self.rest = rest;
         }
@@ -158,7 +165,7 @@ mod tests {
     };
 
     #[test]
-    fn a_cameras_first_packets_name_their_line_and_layer() {
+    fn the_first_packets_of_a_camera_carry_mid_and_rid() {
         let body = [
             0x31, 0x12, 0x34, 0x40, b'0', 0, 0, 0xa0, b'q', 0x22, 1, 2, 3, 0,
         ];
@@ -172,9 +179,9 @@ mod tests {
     }
 
     #[test]
-    fn a_loud_classroom_says_so_in_either_form() {
+    fn audio_level_is_read_from_one_byte_and_two_byte_headers() {
         let loud = Some(AudioLevel {
-            voice: true,
+            voice_activity: true,
             level_dbov: 12,
         });
         let one_byte = Elements::new(ONE_BYTE, &[0x10, 0x8c, 0, 0]);
@@ -184,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn a_malformed_element_ends_the_list_but_not_what_came_before() {
+    fn a_malformed_element_ends_the_list_but_keeps_earlier_elements() {
         let overlong = Elements::new(ONE_BYTE, &[0x31, 0, 7, 0x4f, b'0', 0, 0, 0]);
         let found = Extensions::read(overlong, &IDS);
         assert_eq!((found.transport_cc, found.mid), (Some(7), None));
@@ -193,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_is_no_sdp_token_is_no_name() {
+    fn a_mid_that_is_not_an_sdp_token_is_ignored() {
         for body in [
             &[0x41, 0xff, 0xfe][..],
             &[0x41, b'a', 0][..],
@@ -212,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_that_was_not_negotiated_means_nothing() {
+    fn an_id_that_was_not_negotiated_is_ignored() {
         let none = ExtensionIds::default();
         let found = Extensions::read(Elements::new(ONE_BYTE, &[0x31, 0, 7]), &none);
         assert_eq!(found, Extensions::default());

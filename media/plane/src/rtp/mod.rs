@@ -1,12 +1,13 @@
-//! RTP and RTCP on the wire: views over bytes that came in, writers for bytes that go out.
+//! RTP and RTCP wire formats: zero-copy parsers for received bytes and writers for sent bytes.
 //!
-//! Nothing here allocates, keeps state between packets or panics on what a peer sent. Parsers return views that borrow the
-//! datagram; writers fill a buffer of the caller's.
+//! Nothing here allocates, keeps state between packets or panics on received data. Parsers return
+//! views that borrow the datagram; writers fill the caller's buffer.
 //!
-//! - [`packet`]: the header and payload of one RTP packet, and telling RTP from RTCP
-//! - [`extension`]: header extensions by meaning (mid, rid, transport-wide number, audio level)
-//! - [`payload`]: as much of each codec's payload header as forwarding needs
-//! - [`rtcp`]: compound packets, in and out
+//! - [`packet`]: header and payload of one RTP packet; RTP/RTCP demultiplexing
+//! - [`extension`]: header extensions by meaning (MID, RID, transport-wide sequence number, audio
+//!   level)
+//! - [`payload`]: payload headers of the codecs, as far as forwarding needs them
+//! - [`rtcp`]: compound packets
 //! - [`ntp`]: wall-clock time of sender reports
 
 pub mod extension;

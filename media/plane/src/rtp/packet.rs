@@ -1,36 +1,40 @@
-//! One RTP packet, read in place (RFC 3550 §5.1).
+//! RTP packet, parsed in place (RFC 3550 §5.1).
 
 use crate::ids::Ssrc;
 use crate::rtp::extension::Elements;
 use thiserror::Error;
 
-/// Bytes of a header without CSRCs and extension.
+/// Size in bytes of an RTP header without CSRCs and extension.
 pub const FIXED_HEADER_LEN: usize = 12;
 
-/// Why bytes are not an RTP packet.
+/// Parse error of an RTP packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum RtpError {
+    /// The datagram is shorter than its header, CSRC list or extension.
     #[error("shorter than its header says")]
     TooShort,
+    /// The version field is not 2.
     #[error("RTP version is not 2")]
     Version,
+    /// The padding count is zero or exceeds the payload.
     #[error("padding longer than the payload")]
     Padding,
 }
 
-/// A view of one whole, decrypted RTP packet.
+/// View of one complete, decrypted RTP packet.
 #[derive(Clone, Copy, Debug)]
 pub struct RtpPacket<'a> {
-    /// The whole packet; at least `header_len + payload` long.
+    /// The complete packet; at least `header_len + payload` long.
     bytes: &'a [u8],
-    /// Where the payload begins: after CSRCs and extension.
+    /// Offset of the payload, behind CSRCs and extension.
     header_len: usize,
-    /// Where the payload ends: before the padding.
+    /// End of the payload, before the padding.
     payload_end: usize,
 }
 
 impl<'a> RtpPacket<'a> {
-    /// Reads a packet whose payload is in the clear: the padding count is its last byte (RFC 3550 §5.1).
+    /// Parses a decrypted packet. Its last byte is the padding count if the P bit is set (RFC 3550
+    /// §5.1).
     pub fn parse(bytes: &'a [u8]) -> Result<RtpPacket<'a>, RtpError> {
         let header_len = header_len(bytes)?;
         let padding_len = if bytes[0] & 0x20 != 0 {
@@ -45,39 +49,39 @@ impl<'a> RtpPacket<'a> {
         })
     }
 
-    /// Set on the last packet of a video frame, and on the first of a spurt of talk.
+    /// Marker bit: set on the last packet of a video frame and on the first packet of a talkspurt.
     pub fn marker(&self) -> bool {
         self.bytes[1] & 0x80 != 0
     }
 
-    /// The payload type that SDP mapped to a codec.
+    /// Payload type, mapped to a codec by SDP.
     pub fn payload_type(&self) -> u8 {
         self.bytes[1] & 0x7f
     }
 
-    /// The 16-bit sequence number; extend it with [`crate::units::SeqNo::nearest`].
+    /// 16-bit sequence number; [`crate::units::SeqNo::nearest`] extends it.
     pub fn seq(&self) -> u16 {
         u16::from_be_bytes([self.bytes[2], self.bytes[3]])
     }
 
-    /// Media time in ticks of the codec's clock.
+    /// RTP timestamp in ticks of the codec's clock.
     pub fn timestamp(&self) -> u32 {
         read_u32(self.bytes, 4)
     }
 
-    /// The stream that this packet belongs to.
+    /// SSRC of the stream.
     pub fn ssrc(&self) -> Ssrc {
         Ssrc(read_u32(self.bytes, 8))
     }
 
-    /// Contributing sources; at most 15.
+    /// Iterates over the contributing sources, at most 15.
     pub fn csrcs(&self) -> impl ExactSizeIterator<Item = Ssrc> + 'a {
         let count = usize::from(self.bytes[0] & 0x0f);
         let list = &self.bytes[FIXED_HEADER_LEN..FIXED_HEADER_LEN + 4 * count];
         list.chunks_exact(4).map(|csrc| Ssrc(read_u32(csrc, 0)))
     }
 
-    /// The elements of the header extension, in the order they were sent; empty when there is none.
+    /// Iterates over the header extension elements in wire order; empty without an extension.
     pub fn elements(&self) -> Elements<'a> {
         let start = FIXED_HEADER_LEN + 4 * usize::from(self.bytes[0] & 0x0f);
         if self.bytes[0] & 0x10 == 0 {
@@ -92,23 +96,24 @@ impl<'a> RtpPacket<'a> {
         self.header_len
     }
 
-    /// What the codec sent, without padding; empty for a packet that is padding only.
+    /// Payload without padding; empty for a padding-only packet.
     pub fn payload(&self) -> &'a [u8] {
         &self.bytes[self.header_len..self.payload_end]
     }
 
-    /// Bytes of padding that were stripped, the count byte included.
+    /// Length of the padding, the count byte included.
     pub fn padding_len(&self) -> usize {
         self.bytes.len() - self.payload_end
     }
 
-    /// The whole packet, padding included.
+    /// The complete packet, padding included.
     pub fn bytes(&self) -> &'a [u8] {
         self.bytes
     }
 }
 
-/// Where the payload of a packet begins. The header travels in the clear, so this also holds for a packet still encrypted.
+/// Returns the offset of the payload. The header is not encrypted by SRTP, so this also works on a
+/// protected packet.
 pub fn header_len(bytes: &[u8]) -> Result<usize, RtpError> {
     if bytes.len() < FIXED_HEADER_LEN {
         return Err(RtpError::TooShort);
@@ -137,9 +142,9 @@ fn padding_len(after_header: &[u8]) -> Result<usize, RtpError> {
     }
 }
 
-/// Tells RTCP from RTP on one port by the second byte (RFC 5761 §4: packet types 192–223).
+/// Distinguishes RTCP from RTP on one port by the second byte (RFC 5761 §4: packet types 192–223).
 ///
-/// Only meaningful for bytes that begin with version 2 (RFC 7983 §7: a first byte of 128–191).
+/// Valid only for datagrams with a first byte of 128–191 (RFC 7983 §7).
 pub fn is_rtcp(bytes: &[u8]) -> bool {
     matches!(bytes, [first, second, ..] if first >> 6 == 2 && (192..=223).contains(second))
 }
@@ -152,13 +157,13 @@ pub(crate) fn read_u32(bytes: &[u8], at: usize) -> u32 {
 mod tests {
     use super::*;
 
-    /// Sequence 0x1234, timestamp 0x01020304, SSRC 0xAABBCCDD, payload type 111, marker set.
+    /// Sequence number 0x1234, timestamp 0x01020304, SSRC 0xAABBCCDD, payload type 111, marker set.
     const PLAIN: [u8; 15] = [
         0x80, 0xef, 0x12, 0x34, 1, 2, 3, 4, 0xaa, 0xbb, 0xcc, 0xdd, 9, 8, 7,
     ];
 
     #[test]
-    fn a_teachers_voice_packet_is_read_field_by_field() {
+    fn a_teachers_audio_packet_is_parsed_field_by_field() {
         let packet = RtpPacket::parse(&PLAIN).unwrap();
         assert!(packet.marker());
         assert_eq!(packet.payload_type(), 111);
@@ -196,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn lengths_that_lie_are_refused() {
+    fn wrong_lengths_are_rejected() {
         let mut padded = PLAIN;
         padded[0] |= 0x20;
         for count in [0, 4, 255] {
@@ -217,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn reports_and_media_share_a_port() {
+    fn rtcp_and_rtp_are_told_apart_on_one_port() {
         assert!(is_rtcp(&[0x81, 200, 0, 6]));
         assert!(is_rtcp(&[0x8f, 205, 0, 6]));
         assert!(!is_rtcp(&PLAIN));

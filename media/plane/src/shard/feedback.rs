@@ -91,7 +91,7 @@ impl Shard {
         let Some(subscriber) = self.peers[at].subscriber() else {
             return;
         };
-        let round_trip = ntp::round_trip(arrival, block.last_sr, block.delay_since_last_sr);
+        let round_trip = ntp::round_trip_time(arrival, block.last_sr, block.delay_since_last_sr);
         if subscriber.slot_of(block.ssrc).is_some() {
             subscriber.estimator.receiver_report(block, round_trip, now);
         }

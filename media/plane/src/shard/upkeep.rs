@@ -12,7 +12,7 @@ use crate::command::{Command, Event};
 use crate::ids::Ssrc;
 use crate::index::{IndexSlab, PeerIx, SlotIx, TrackIx};
 use crate::rtp::NtpTime;
-use crate::rtp::rtcp::{Compound, Full};
+use crate::rtp::rtcp::{BufferFull, Compound};
 use crate::sdp::Codec;
 use crate::stats::Counters;
 use crate::subscribe::allocator::{self, Item, Priority};
@@ -422,7 +422,11 @@ impl Shard {
         }
     }
 
-    fn send_rtcp(&mut self, at: PeerIx, build: impl FnOnce(&mut Compound<'_>) -> Result<(), Full>) {
+    fn send_rtcp(
+        &mut self,
+        at: PeerIx,
+        build: impl FnOnce(&mut Compound<'_>) -> Result<(), BufferFull>,
+    ) {
         let mut space = [0; MAX_DATAGRAM];
         let mut compound = Compound::new(&mut space[..COMPOUND_BYTES]);
         if build(&mut compound).is_err() {

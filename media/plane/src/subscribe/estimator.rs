@@ -169,7 +169,7 @@ impl Estimator {
         self.last_update = now;
     }
 
-    /// A report block about one of our streams came; `rtt` is what [`crate::rtp::ntp::round_trip`] makes of it.
+    /// A report block about one of our streams came; `rtt` is what [`crate::rtp::ntp::round_trip_time`] makes of it.
     pub fn receiver_report(&mut self, block: &ReportBlock, rtt: Option<Duration>, now: Instant) {
         let now = self.micros(now);
         if self.last_feedback.is_some() {

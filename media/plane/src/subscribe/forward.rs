@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crate::index::{PeerIx, SlotIx};
 use crate::publish::ring::PacketMeta;
 use crate::publish::track::{ClockReport, Track};
-use crate::rtp::payload::vp8::{self, Ids};
+use crate::rtp::payload::vp8::{self, PictureIds};
 use crate::sdp::{Codec, SubscribedMedia};
 use crate::transport::srtp::RtpSealer;
 use crate::units::SeqNo;
@@ -92,8 +92,8 @@ impl Epoch {
     }
 
     /// The picture numbers under which a VP8 packet goes out (RFC 7741 §4.2: a picture id has 15 bits at most).
-    fn picture(&self, picture: Ids) -> Ids {
-        Ids {
+    fn picture(&self, picture: PictureIds) -> PictureIds {
+        PictureIds {
             picture_id: picture.picture_id.wrapping_add(self.picture_offset) & 0x7fff,
             tl0picidx: picture.tl0picidx.wrapping_add(self.tl0_offset),
         }
@@ -141,7 +141,7 @@ pub struct Forward {
     /// Timestamp and arrival of the newest packet sent.
     last_time: u32,
     last_arrival: Option<Instant>,
-    last_picture: Option<Ids>,
+    last_picture: Option<PictureIds>,
     sent: Sent,
     repair: Box<Repair>,
 }

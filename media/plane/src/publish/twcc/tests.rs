@@ -139,7 +139,7 @@ fn a_message_without_room_for_it_is_kept() {
     let mut small = [0; 16];
     assert_eq!(
         generator.write(US, THEM, &mut Compound::new(&mut small), start),
-        Err(Full)
+        Err(BufferFull)
     );
     assert_eq!(report(&mut generator, start), [(7, Some(0))]);
 }

@@ -1,4 +1,4 @@
-//! AV1 (RTP Payload Format For AV1 v1.0 §4.4): the aggregation header, and the first OBU behind it.
+//! AV1 (RTP Payload Format For AV1 v1.0 §4.4): the aggregation header and the first OBU.
 
 use super::FrameInfo;
 
@@ -6,7 +6,8 @@ use super::FrameInfo;
 const CONTINUES_AN_OBU: u8 = 0x80;
 const NEW_SEQUENCE: u8 = 0x08;
 
-/// OBU types (AV1 Bitstream specification §6.2.2) that can come first in a temporal unit. Delimiters are not sent (RTP §5).
+/// OBU types (AV1 Bitstream specification §6.2.2) that can be first in a temporal unit. Temporal
+/// delimiters are not sent (RTP Payload Format §5).
 mod obu {
     pub const SEQUENCE_HEADER: u8 = 1;
     pub const FRAME_HEADER: u8 = 3;
@@ -14,7 +15,8 @@ mod obu {
     pub const FRAME: u8 = 6;
 }
 
-/// What one packet says of its frame. Which frames refer to which is in the dependency descriptor, which we do not negotiate.
+/// Describes the frame of one packet. Frame references are in the dependency descriptor, which is
+/// not negotiated.
 pub fn describe(payload: &[u8]) -> Option<FrameInfo> {
     let (&head, rest) = payload.split_first()?;
     if head & CONTINUES_AN_OBU != 0 {
@@ -41,7 +43,8 @@ struct Obu {
     spatial: u8,
 }
 
-/// §4.4: W counts the elements; the last of them has no length in front, and with W = 0 all have one.
+/// Parses the first OBU (§4.4): W is the number of elements, the last of them without a length;
+/// with W = 0 every element has a length.
 fn first_obu(head: u8, rest: &[u8]) -> Option<Obu> {
     let element = if head >> 4 & 0x03 == 1 {
         rest
@@ -49,7 +52,7 @@ fn first_obu(head: u8, rest: &[u8]) -> Option<Obu> {
         sized_element(rest)?
     };
     let &header = element.first()?;
-    // AV1 §5.3.2: the extension byte has three bits of temporal and two of spatial id.
+    // AV1 §5.3.2: the extension byte has three bits of temporal and two of spatial ID.
     let extension = if header & 0x04 != 0 {
         *element.get(1)?
     } else {
@@ -62,7 +65,8 @@ fn first_obu(head: u8, rest: &[u8]) -> Option<Obu> {
     })
 }
 
-/// An element behind its LEB128 length (AV1 §4.10.5); a length of more than four bytes cannot be a packet's.
+/// Returns the element behind its LEB128 length (AV1 §4.10.5). A length of more than four bytes
+/// exceeds any packet.
 fn sized_element(bytes: &[u8]) -> Option<&[u8]> {
     let mut len = 0;
     for (at, &byte) in bytes.iter().enumerate().take(4) {
@@ -79,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_new_sequence_is_where_a_late_classroom_can_begin() {
+    fn a_late_classroom_can_join_at_a_new_sequence() {
         let key = [0x28, 0x03, 0x0a, 0x0b, 0x00, 0x30, 0x10];
         let info = describe(&key).unwrap();
         assert!(info.frame_start && info.keyframe);
@@ -89,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn a_packet_that_goes_on_begins_nothing() {
+    fn a_continuation_packet_does_not_start_a_frame() {
         assert_eq!(describe(&[0x90, 1, 2]), Some(FrameInfo::default()));
         assert!(
             !describe(&[0x10, 0x20, 0x10]).unwrap().frame_start,
@@ -104,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn lengths_that_lie_are_refused() {
+    fn wrong_lengths_are_rejected() {
         for payload in [
             &[][..],
             &[0x90],

@@ -1,8 +1,9 @@
-//! H264 (RFC 6184 §5): single NAL units, aggregates (STAP-A) and fragments (FU-A), the packets of packetization modes 0 and 1.
+//! H264 (RFC 6184 §5) in packetization modes 0 and 1: single NAL units, aggregates (STAP-A) and
+//! fragments (FU-A).
 
 use super::FrameInfo;
 
-/// NAL unit types (ITU-T H.264 table 7-1; RFC 6184 table 1 from 24 up).
+/// NAL unit types (ITU-T H.264 table 7-1; RFC 6184 table 1 from 24).
 mod nal {
     pub const SLICE: u8 = 1;
     pub const PARTITION_A: u8 = 2;
@@ -15,13 +16,15 @@ mod nal {
     pub const FU_A: u8 = 28;
 }
 
-/// What one packet says of its frame. H264 has no temporal layer in these headers; `discardable` tells disposable pictures.
+/// Describes the frame of one packet. These headers have no temporal layer; `discardable` marks
+/// non-reference pictures.
 pub fn describe(payload: &[u8]) -> Option<FrameInfo> {
     match payload.first()? & 0x1f {
         nal::STAP_A => aggregate(payload),
         nal::FU_A => fragment(payload),
         1..=23 => Some(unit(payload)),
-        // 0 and 30–31 are unused; STAP-B, MTAP and FU-B belong to interleaved mode, which we never negotiate.
+        // 0, 30 and 31 are reserved; STAP-B, MTAP and FU-B belong to interleaved mode, which is
+        // never negotiated.
         _ => None,
     }
 }
@@ -31,7 +34,7 @@ fn unit(nal_unit: &[u8]) -> FrameInfo {
     nal_info(nal_unit[0], begins_picture(nal_unit[0] & 0x1f, slice_data))
 }
 
-/// RFC 6184 §5.7.1: after the first byte, each NAL unit behind its 16-bit length.
+/// Describes a STAP-A (RFC 6184 §5.7.1): each NAL unit follows its 16-bit length.
 fn aggregate(payload: &[u8]) -> Option<FrameInfo> {
     let mut whole = FrameInfo {
         discardable: payload[0] & 0x60 == 0,
@@ -51,7 +54,8 @@ fn aggregate(payload: &[u8]) -> Option<FrameInfo> {
     (payload.len() > 3 && rest.is_empty()).then_some(whole)
 }
 
-/// RFC 6184 §5.8: the FU header has the start bit and the type of the NAL unit that was cut up.
+/// Describes an FU-A (RFC 6184 §5.8): the FU header has the start bit and the type of the
+/// fragmented NAL unit.
 fn fragment(payload: &[u8]) -> Option<FrameInfo> {
     let [indicator, header, data @ ..] = payload else {
         return None;
@@ -63,7 +67,8 @@ fn fragment(payload: &[u8]) -> Option<FrameInfo> {
 
 fn nal_info(head: u8, frame_start: bool) -> FrameInfo {
     let keyframe = matches!(head & 0x1f, nal::IDR | nal::SPS);
-    // nal_ref_idc zero: not used for reference (ITU-T H.264 §7.4.1). Delimiters and SEI always have it; they are not pictures.
+    // nal_ref_idc zero: not used for reference (ITU-T H.264 §7.4.1). Delimiters and SEI always have
+    // it but are not pictures.
     let discardable = head & 0x60 == 0 && matches!(head & 0x1f, nal::SLICE | nal::PARTITION_A);
     FrameInfo {
         frame_start,
@@ -73,11 +78,12 @@ fn nal_info(head: u8, frame_start: bool) -> FrameInfo {
     }
 }
 
-/// Whether a NAL unit can be the first of a picture (ITU-T H.264 §7.4.1.2.3).
+/// Returns true if a NAL unit can be the first of a picture (ITU-T H.264 §7.4.1.2.3).
 fn begins_picture(nal_type: u8, data: &[u8]) -> bool {
     match nal_type {
         nal::DELIMITER | nal::SPS | nal::PPS | nal::SEI => true,
-        // first_mb_in_slice is the first field, Exp-Golomb coded: zero is the single bit 1 (§7.3.3, §9.1).
+        // first_mb_in_slice is the first field, Exp-Golomb coded: zero is the single bit 1 (§7.3.3,
+        // §9.1).
         nal::SLICE | nal::PARTITION_A | nal::IDR => {
             data.first().is_some_and(|byte| byte & 0x80 != 0)
         }
@@ -140,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn a_picture_nobody_refers_to_may_be_dropped() {
+    fn a_non_reference_picture_is_discardable() {
         assert_eq!(info(&[0x01, 0x9a]), (true, false, true));
         assert_eq!(
             info(&[0x06, 5, 1]),
@@ -150,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn malformed_payloads_are_refused() {
+    fn malformed_payloads_are_rejected() {
         for payload in [
             &[][..],
             &[0x78],

@@ -1,7 +1,8 @@
-//! What forwarding needs to know of a codec's payload: where frames and keyframes begin, and which layer a packet is of.
+//! Payload headers of the codecs: frame starts, keyframes and layers, as far as forwarding needs
+//! them.
 //!
-//! No state is kept between packets. Where a codec does not mark the beginning of a frame in each packet, the answer is "it may begin
-//! here": the caller, who sees the RTP timestamp change, knows the rest.
+//! Parsers keep no state between packets. Some codecs do not mark the first packet of a frame; the
+//! parser then reports a possible start, and the caller confirms it by the change of RTP timestamp.
 
 pub mod av1;
 pub mod h264;
@@ -13,28 +14,32 @@ pub mod vp9;
 
 use crate::sdp::Codec;
 
-/// One packet of a frame.
+/// Properties of a packet and its frame.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FrameInfo {
-    /// The packet can be the first of its frame. Certain for VP8 and VP9; for H264 and AV1 true for every packet that could be, so
-    /// the frame begins at the first such packet of a new RTP timestamp.
+    /// The packet can be the first of its frame. Exact for VP8 and VP9. For H264 and AV1 several
+    /// packets of a frame can match; the frame begins at the first of them with a new RTP
+    /// timestamp.
     pub frame_start: bool,
-    /// A decoder can begin with this packet's frame. Set on the packets that begin a keyframe, and on later ones as far as the codec
-    /// repeats it: ask where `frame_start` is set.
+    /// The packet belongs to a keyframe. Always set on the first packet of a keyframe; on later
+    /// packets only if the codec repeats it, so read it together with `frame_start`.
     pub keyframe: bool,
-    /// Temporal layer, 0 being the base; 0 where the codec does not say.
+    /// Temporal layer; 0 is the base, and the value if the codec does not signal it.
     pub temporal: u8,
-    /// Spatial layer within one RTP stream (SVC), 0 being the base. Simulcast layers are separate streams and all 0 here.
+    /// Spatial layer within one RTP stream (SVC); 0 is the base. Simulcast layers are separate
+    /// streams, each with 0.
     pub spatial: u8,
-    /// From this frame on a receiver of a lower temporal layer may take this one too.
+    /// Switching point: a receiver of a lower temporal layer can switch up to this layer at this
+    /// frame.
     pub switch_up: bool,
-    /// No other frame refers to this one: it can be dropped without harm.
+    /// No other frame refers to this frame, so it can be dropped without artefacts.
     pub discardable: bool,
-    /// VP8 only: the picture id and TL0PICIDX, which have to stay continuous when layers are switched.
-    pub vp8: Option<vp8::Ids>,
+    /// VP8 only: PictureID and TL0PICIDX, which must stay continuous across layer switches.
+    pub vp8: Option<vp8::PictureIds>,
 }
 
-/// Reads the payload header. `None` for a payload that is empty or malformed: it is not worth forwarding.
+/// Parses the payload header. Returns `None` for an empty or malformed payload, which is not
+/// forwarded.
 pub fn describe(codec: Codec, payload: &[u8]) -> Option<FrameInfo> {
     match codec {
         Codec::Opus => opus::describe(payload),

@@ -1,8 +1,8 @@
-//! Opus (RFC 7587): every packet is a frame of its own.
+//! Opus (RFC 7587): every packet is an independent frame.
 
 use super::FrameInfo;
 
-/// A payload of at least its TOC byte (RFC 6716 §3.1).
+/// Describes a payload of at least its TOC byte (RFC 6716 §3.1).
 pub fn describe(payload: &[u8]) -> Option<FrameInfo> {
     payload.first()?;
     Some(FrameInfo {
@@ -17,7 +17,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_listener_can_begin_with_any_packet_of_a_voice() {
+    fn a_listener_can_join_at_any_audio_packet() {
         assert!(describe(&[0x78, 1, 2]).unwrap().keyframe);
         assert_eq!(describe(&[]), None);
     }

@@ -1,27 +1,28 @@
-//! RED, redundant audio (RFC 2198): older Opus packets repeated in front of the newest.
+//! RED, redundant audio data (RFC 2198): older Opus frames repeated before the newest.
 //!
 //! ```text
-//! |1| PT | timestamp offset (14) | length (10) |   one for each redundant block, 4 bytes
-//! |0| PT |                                         of the primary block, which takes the rest of the payload
-//! | redundant data … | primary data                in the order of the headers
+//! |1| PT | timestamp offset (14) | length (10) |   header of each redundant block, 4 bytes
+//! |0| PT |                                         header of the primary block, 1 byte
+//! | redundant data … | primary data                in header order; the primary takes the rest
 //! ```
 
-/// Bytes of the header of a redundant block.
+/// Size in bytes of a redundant block's header.
 const REDUNDANT_HEADER_LEN: usize = 4;
 
-/// One encoding of a stretch of audio.
+/// One encoding of a period of audio.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Block<'a> {
-    /// Payload type of what is inside.
+    /// Payload type of the encoded data.
     pub payload_type: u8,
-    /// How many ticks this block is older than the packet's RTP timestamp; 0 for the primary.
+    /// Age of the block relative to the packet's RTP timestamp in ticks; 0 for the primary block.
     pub timestamp_offset: u16,
     pub payload: &'a [u8],
-    /// The newest audio, which without RED would have been the whole packet.
+    /// The newest audio, which without RED would be the complete payload.
     pub primary: bool,
 }
 
-/// Iterates over the blocks, oldest first and the primary last; empty when any length lies.
+/// Iterates over the blocks, oldest first and the primary last; empty if a length exceeds the
+/// payload.
 pub fn blocks(payload: &[u8]) -> Blocks<'_> {
     split(payload).unwrap_or(Blocks {
         headers: &[],
@@ -29,22 +30,22 @@ pub fn blocks(payload: &[u8]) -> Blocks<'_> {
     })
 }
 
-/// Payload type and payload of the newest audio.
+/// Returns the payload type and payload of the primary block.
 pub fn primary(payload: &[u8]) -> Option<(u8, &[u8])> {
     blocks(payload)
         .last()
         .map(|block| (block.payload_type, block.payload))
 }
 
-/// See [`blocks`].
+/// Iterator returned by [`blocks`].
 #[derive(Clone, Debug)]
 pub struct Blocks<'a> {
-    /// Headers not yet read; the data lengths they state were checked to fit into `data`.
+    /// Headers not yet read; their data lengths fit into `data`.
     headers: &'a [u8],
     data: &'a [u8],
 }
 
-/// Finds where the headers end and checks that the redundant blocks fit.
+/// Finds the end of the headers and checks that the redundant blocks fit.
 fn split(payload: &[u8]) -> Option<Blocks<'_>> {
     let (mut at, mut redundant_len) = (0, 0);
     while payload.get(at)? & 0x80 != 0 {
@@ -90,7 +91,8 @@ impl<'a> Iterator for Blocks<'a> {
 mod tests {
     use super::*;
 
-    /// One redundant block of 3 bytes, 960 ticks older, and a primary of 2 bytes, both of payload type 111.
+    /// One redundant block of 3 bytes, 960 ticks older, and a primary block of 2 bytes, both of
+    /// payload type 111.
     const SPEECH: [u8; 10] = [
         0x80 | 111,
         (960 >> 6) as u8,
@@ -105,7 +107,7 @@ mod tests {
     ];
 
     #[test]
-    fn a_lost_syllable_is_found_in_front_of_the_next() {
+    fn a_lost_audio_frame_is_recovered_from_the_next_packet() {
         let found: Vec<_> = blocks(&SPEECH).collect();
         let old = Block {
             payload_type: 111,
@@ -124,12 +126,12 @@ mod tests {
     }
 
     #[test]
-    fn the_first_packet_has_nothing_to_repeat() {
+    fn the_first_packet_has_no_redundant_block() {
         assert_eq!(primary(&[111, 7, 7]), Some((111, &[7, 7][..])));
     }
 
     #[test]
-    fn lengths_that_lie_give_nothing() {
+    fn wrong_lengths_yield_no_block() {
         for cut in 0..5 {
             assert_eq!(primary(&SPEECH[..cut]), None, "{cut} bytes");
         }

@@ -1,33 +1,33 @@
-//! VP8 (RFC 7741 §4.2), and new numbers for its pictures where a subscriber's layers change.
+//! VP8 payload descriptor (RFC 7741 §4.2): parsing, and rewriting of picture IDs at layer switches.
 
 use super::FrameInfo;
 
-/// The numbers in a payload descriptor that a decoder expects to be continuous.
+/// Fields of the payload descriptor that a decoder expects to be continuous.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Ids {
-    /// PictureID: 7 or 15 bits wide as the sender chose.
+pub struct PictureIds {
+    /// PictureID, 7 or 15 bits wide; the sender chooses the width.
     pub picture_id: u16,
-    /// TL0PICIDX: counts the pictures of temporal layer 0.
+    /// TL0PICIDX: running index of frames of temporal layer 0.
     pub tl0picidx: u8,
 }
 
-/// Where the fields of a payload descriptor stand; widths and presence vary.
+/// Offsets of the fields of a payload descriptor; presence and widths vary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Descriptor {
-    /// Offset of the picture id and whether it has 15 bits.
+    /// Offset of PictureID; true if it has 15 bits.
     picture_id: Option<(usize, bool)>,
     tl0picidx: Option<usize>,
-    /// Offset of the byte that has TID, Y and KEYIDX.
+    /// Offset of the byte with TID, Y and KEYIDX.
     tid: Option<usize>,
-    /// Where the VP8 data begins.
+    /// Length of the descriptor: the offset of the VP8 payload header.
     len: usize,
 }
 
-/// What one packet says of its frame.
+/// Describes the frame of one packet.
 pub fn describe(payload: &[u8]) -> Option<FrameInfo> {
     let descriptor = parse(payload)?;
     let first = *payload.get(descriptor.len)?;
-    // RFC 7741 §4.2: S is set where a partition begins; partition 0 is the first.
+    // RFC 7741 §4.2: S is set at the start of a partition; partition 0 is the first.
     let frame_start = payload[0] & 0x10 != 0 && payload[0] & 0x07 == 0;
     let tid = descriptor
         .tid
@@ -41,17 +41,17 @@ pub fn describe(payload: &[u8]) -> Option<FrameInfo> {
         spatial: 0,
         switch_up: tid & 0x20 != 0,
         discardable: payload[0] & 0x20 != 0,
-        vp8: descriptor.picture_id.map(|(at, wide)| Ids {
+        vp8: descriptor.picture_id.map(|(at, wide)| PictureIds {
             picture_id: read_picture_id(payload, at, wide),
             tl0picidx: descriptor.tl0picidx.map_or(0, |at| payload[at]),
         }),
     })
 }
 
-/// Overwrites picture id and TL0PICIDX, keeping the widths the sender chose; what is absent stays absent.
+/// Overwrites PictureID and TL0PICIDX in the sender's widths; an absent field stays absent.
 ///
-/// The payload is one that [`describe`] accepted; another is left as it is.
-pub fn rewrite(payload: &mut [u8], ids: Ids) {
+/// A payload that [`describe`] rejects for its descriptor is left unchanged.
+pub fn rewrite(payload: &mut [u8], ids: PictureIds) {
     let Some(descriptor) = parse(payload) else {
         return;
     };
@@ -67,7 +67,8 @@ pub fn rewrite(payload: &mut [u8], ids: Ids) {
     }
 }
 
-/// RFC 7741 §4.2: X announces the extension byte, whose bits announce what follows, in this order.
+/// Parses the descriptor (RFC 7741 §4.2): X announces the extension byte, whose bits announce the
+/// following fields in this order.
 fn parse(payload: &[u8]) -> Option<Descriptor> {
     let mut descriptor = Descriptor {
         picture_id: None,
@@ -108,15 +109,15 @@ fn read_picture_id(payload: &[u8], at: usize, wide: bool) -> u16 {
 mod tests {
     use super::*;
 
-    /// X and S; I, L and T; picture id 0x1234 in 15 bits; TL0PICIDX 7; TID 2 with Y.
+    /// X and S; I, L and T; PictureID 0x1234 in 15 bits; TL0PICIDX 7; TID 2 with Y.
     const LAYERED: [u8; 7] = [0x90, 0xe0, 0x92, 0x34, 7, 0xa0, 0x01];
 
     #[test]
-    fn a_layered_picture_tells_its_numbers() {
+    fn picture_id_and_layer_of_a_temporal_layer_frame_are_parsed() {
         let info = describe(&LAYERED).unwrap();
         assert_eq!(
             info.vp8,
-            Some(Ids {
+            Some(PictureIds {
                 picture_id: 0x1234,
                 tl0picidx: 7
             })
@@ -147,7 +148,7 @@ mod tests {
         let mut wide = LAYERED;
         rewrite(
             &mut wide,
-            Ids {
+            PictureIds {
                 picture_id: 0x0001,
                 tl0picidx: 9,
             },
@@ -156,7 +157,7 @@ mod tests {
         let mut narrow = [0x90, 0x80, 0x12, 0x01];
         rewrite(
             &mut narrow,
-            Ids {
+            PictureIds {
                 picture_id: 0x01ff,
                 tl0picidx: 9,
             },
@@ -165,7 +166,7 @@ mod tests {
         let mut bare = [0x10, 0x00];
         rewrite(
             &mut bare,
-            Ids {
+            PictureIds {
                 picture_id: 1,
                 tl0picidx: 1,
             },
@@ -178,7 +179,7 @@ mod tests {
         for len in 0..LAYERED.len() {
             assert_eq!(describe(&LAYERED[..len]), None, "{len} bytes");
             let mut cut = LAYERED[..len].to_vec();
-            rewrite(&mut cut, Ids::default());
+            rewrite(&mut cut, PictureIds::default());
             assert_eq!(cut.len(), len);
         }
     }

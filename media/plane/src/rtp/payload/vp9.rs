@@ -1,4 +1,4 @@
-//! VP9 (RFC 9628 §4.2), in flexible and non-flexible mode.
+//! VP9 payload descriptor (RFC 9628 §4.2) in flexible and non-flexible mode.
 
 use super::FrameInfo;
 
@@ -12,7 +12,8 @@ mod bit {
     pub const SCALABILITY: u8 = 0x02;
 }
 
-/// What one packet says of its frame. In SVC a "frame" is one spatial layer's; a picture begins with that of layer 0.
+/// Describes the frame of one packet. With SVC, a frame is one spatial layer; a picture begins with
+/// the frame of layer 0.
 pub fn describe(payload: &[u8]) -> Option<FrameInfo> {
     let head = *payload.first()?;
     let mut at = 1;
@@ -40,18 +41,19 @@ fn info(head: u8, layers: u8) -> FrameInfo {
     let frame_start = head & bit::BEGIN != 0 && spatial == 0;
     FrameInfo {
         frame_start,
-        // Nothing before it is referred to (P = 0); only spatial layer 0 stands on its own.
+        // P = 0: the frame has no inter-picture prediction. Only spatial layer 0 decodes
+        // independently.
         keyframe: head & bit::INTER_PREDICTED == 0 && spatial == 0,
         temporal: layers >> 5,
         spatial,
         switch_up: layers & 0x10 != 0,
-        // Z speaks of upper spatial layers only, so alone it does not make a frame disposable.
+        // The Z bit is about upper spatial layers only, so it does not make a frame discardable.
         discardable: false,
         vp8: None,
     }
 }
 
-/// RFC 9628 §4.2: up to three P_DIFF, each with N set when another follows.
+/// RFC 9628 §4.2: up to three P_DIFF bytes; the N bit announces another.
 fn skip_references(payload: &[u8], mut at: usize) -> Option<usize> {
     for _ in 0..3 {
         let more = payload.get(at)? & 0x01 != 0;
@@ -63,7 +65,8 @@ fn skip_references(payload: &[u8], mut at: usize) -> Option<usize> {
     None
 }
 
-/// RFC 9628 §4.2.1: the scalability structure: resolutions with Y, a picture group with G.
+/// RFC 9628 §4.2.1: the scalability structure: resolutions if Y is set, a picture group if G is
+/// set.
 fn skip_scalability(payload: &[u8], mut at: usize) -> Option<usize> {
     let head = *payload.get(at)?;
     at += 1;
@@ -86,7 +89,7 @@ mod tests {
 
     #[test]
     fn a_keyframe_begins_at_the_base_layer() {
-        // I, L, B, E and V; 15-bit picture id; layers; TL0PICIDX; SS with one resolution.
+        // I, L, B, E and V; 15-bit picture ID; layer indices; TL0PICIDX; SS with one resolution.
         let key = [0xae, 0x81, 0x02, 0x00, 5, 0x10, 5, 0, 2, 0xd0, 0x82];
         let info = describe(&key).unwrap();
         assert!(info.frame_start && info.keyframe);
@@ -112,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn descriptors_that_are_cut_short_or_refer_on_and_on_are_refused() {
+    fn truncated_descriptors_and_endless_references_are_rejected() {
         let key = [
             0xae, 0x81, 0x02, 0x00, 5, 0x18, 5, 0, 2, 0xd0, 2, 0x04, 1, 0x08, 1, 2, 0x82,
         ];

@@ -1,16 +1,19 @@
-//! Requests from receivers: NACK, FIR, REMB (RFC 4585, RFC 5104, draft-alvestrand-rmcat-remb-03).
+//! Feedback from receivers: NACK (RFC 4585), FIR (RFC 5104) and REMB
+//! (draft-alvestrand-rmcat-remb-03).
 
 use super::addresses;
 use crate::ids::Ssrc;
 use crate::rtp::packet::read_u32;
 use crate::units::Bitrate;
 
-/// RFC 4585 §6.2.1: packets of `media` that were not received.
+/// Generic NACK (RFC 4585 §6.2.1): packets of `media` that were not received.
 #[derive(Clone, Copy, Debug)]
 pub struct Nack<'a> {
+    /// SSRC of the receiver that sent the request.
     pub sender: Ssrc,
+    /// SSRC of the stream with the losses.
     pub media: Ssrc,
-    /// Pairs of a packet id and a bit mask of the 16 that follow it.
+    /// Pairs of a packet id (PID) and a bitmask of the following 16 packets (BLP).
     entries: &'a [u8],
 }
 
@@ -25,7 +28,7 @@ impl<'a> Nack<'a> {
         })
     }
 
-    /// The sequence numbers asked for, in the order of the message: 17 at most for each of its words.
+    /// Iterates over the lost sequence numbers in the order of the message, at most 17 per entry.
     pub fn lost(&self) -> impl Iterator<Item = u16> + 'a {
         self.entries.chunks_exact(4).flat_map(|entry| {
             let first = u16::from_be_bytes([entry[0], entry[1]]);
@@ -37,18 +40,21 @@ impl<'a> Nack<'a> {
     }
 }
 
-/// RFC 5104 §4.3.1: keyframes asked for. The media SSRC of the header is unused; each entry names its own.
+/// Full Intra Request (RFC 5104 §4.3.1). The media SSRC of the common header is unused; each entry
+/// has its own.
 #[derive(Clone, Copy, Debug)]
 pub struct Fir<'a> {
+    /// SSRC of the receiver that sent the request.
     pub sender: Ssrc,
     entries: &'a [u8],
 }
 
-/// One stream of which a keyframe is wanted.
+/// One stream for which a keyframe is requested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FirEntry {
+    /// SSRC of the stream.
     pub media: Ssrc,
-    /// Counts commands; a repetition of the same one is to be ignored.
+    /// Command sequence number; a repeated number is a retransmission and is ignored.
     pub command_seq: u8,
 }
 
@@ -59,7 +65,7 @@ impl<'a> Fir<'a> {
         (entries.len().is_multiple_of(8)).then_some(Fir { sender, entries })
     }
 
-    /// The streams that are asked.
+    /// Iterates over the requested streams.
     pub fn entries(&self) -> impl ExactSizeIterator<Item = FirEntry> + 'a {
         self.entries.chunks_exact(8).map(|entry| FirEntry {
             media: Ssrc(read_u32(entry, 0)),
@@ -68,20 +74,23 @@ impl<'a> Fir<'a> {
     }
 }
 
-/// draft-alvestrand-rmcat-remb-03 §2.2: the total bitrate that a receiver believes it can take.
+/// Receiver Estimated Maximum Bitrate (draft-alvestrand-rmcat-remb-03 §2.2): the total bitrate of
+/// all streams that the receiver accepts.
 #[derive(Clone, Copy, Debug)]
 pub struct Remb<'a> {
+    /// SSRC of the receiver.
     pub sender: Ssrc,
+    /// Estimated maximum bitrate of all listed streams together.
     pub bitrate: Bitrate,
     sources: &'a [u8],
 }
 
-/// The unique identifier after the addresses.
+/// Unique identifier after the SSRCs.
 pub(super) const REMB: &[u8; 4] = b"REMB";
 
 impl<'a> Remb<'a> {
-    /// Application-layer feedback (RFC 4585 §6.4) is REMB when it says so.
-    pub(super) fn is_one(body: &[u8]) -> bool {
+    /// Returns true if an application-layer feedback message (RFC 4585 §6.4) is a REMB.
+    pub(super) fn is_remb(body: &[u8]) -> bool {
         body.get(8..12) == Some(REMB)
     }
 
@@ -91,7 +100,8 @@ impl<'a> Remb<'a> {
             return None;
         };
         let mantissa = u64::from(read_u32(body, 12) & 0x3_ffff);
-        // Six bits of exponent can shift 18 bits of mantissa out of 64: saturate, such a peer has no limit.
+        // Six bits of exponent can shift an 18-bit mantissa beyond 64 bits. Saturate: such a peer
+        // reports no limit.
         let bits_per_second = mantissa.saturating_mul(
             1u64.checked_shl(u32::from(exponent >> 2))
                 .unwrap_or(u64::MAX),
@@ -104,7 +114,7 @@ impl<'a> Remb<'a> {
         })
     }
 
-    /// The streams that share the bitrate.
+    /// Iterates over the streams that share the bitrate.
     pub fn ssrcs(&self) -> impl ExactSizeIterator<Item = Ssrc> + 'a {
         self.sources
             .chunks_exact(4)

@@ -1,4 +1,5 @@
-//! RTCP compound packets (RFC 3550 §6, RFC 4585, RFC 5104), read in place and written into the caller's buffer.
+//! RTCP compound packets (RFC 3550 §6, RFC 4585, RFC 5104), parsed in place and written into the
+//! caller's buffer.
 //!
 //! [`parse`] iterates over the packets of a datagram; [`Compound`] builds one.
 
@@ -11,7 +12,7 @@ pub use feedback::{Fir, FirEntry, Nack, Remb};
 pub use report::{Bye, ReceiverReport, ReportBlock, Sdes, SenderReport};
 pub use transport_feedback::{PacketStatus, TICK, TransportFeedback};
 pub(crate) use transport_feedback::{TICKS_PER_REFERENCE, status};
-pub use write::{Compound, Full};
+pub use write::{BufferFull, Compound};
 
 use crate::ids::Ssrc;
 use crate::rtp::packet::read_u32;
@@ -27,7 +28,8 @@ mod kind {
     pub const PAYLOAD_FEEDBACK: u8 = 206;
 }
 
-/// Feedback message types (RFC 4585 §6.2, §6.3; RFC 5104 §4.3; draft-holmer-rmcat-transport-wide-cc-extensions-01 §3.1).
+/// Feedback message types (RFC 4585 §6.2, §6.3; RFC 5104 §4.3;
+/// draft-holmer-rmcat-transport-wide-cc-extensions-01 §3.1).
 mod format {
     pub const NACK: u8 = 1;
     pub const TRANSPORT_WIDE: u8 = 15;
@@ -36,52 +38,66 @@ mod format {
     pub const APPLICATION: u8 = 15;
 }
 
-/// Why a datagram, or the rest of it, is not RTCP.
+/// Error of an RTCP packet; the rest of its datagram is not parsed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum RtcpError {
+    /// The datagram ends before the packet's stated length.
     #[error("shorter than its length says")]
     TooShort,
+    /// The version field is not 2.
     #[error("RTCP version is not 2")]
     Version,
+    /// The padding count is zero or exceeds the packet.
     #[error("padding is malformed")]
     Padding,
+    /// The body is too short or misaligned for its packet type.
     #[error("the body does not fit its type")]
     Body,
 }
 
-/// One RTCP packet of a compound.
+/// One packet of a compound packet.
 #[derive(Clone, Copy, Debug)]
 pub enum Rtcp<'a> {
+    /// Sender report (RFC 3550 §6.4.1).
     SenderReport(SenderReport<'a>),
+    /// Receiver report (RFC 3550 §6.4.2).
     ReceiverReport(ReceiverReport<'a>),
+    /// Source description (RFC 3550 §6.5).
     Sdes(Sdes<'a>),
+    /// End of streams (RFC 3550 §6.6).
     Bye(Bye<'a>),
-    /// RFC 4585 §6.2.1: packets asked for again.
+    /// Generic NACK (RFC 4585 §6.2.1): request for retransmission.
     Nack(Nack<'a>),
-    /// RFC 4585 §6.3.1: a picture of `media` was lost; a keyframe is wanted.
+    /// Picture Loss Indication (RFC 4585 §6.3.1): the receiver lost a picture of `media` and needs
+    /// a keyframe.
     Pli {
+        /// SSRC of the receiver.
         sender: Ssrc,
+        /// SSRC of the stream.
         media: Ssrc,
     },
-    /// RFC 5104 §4.3.1: a keyframe is wanted, whatever was lost.
+    /// Full Intra Request (RFC 5104 §4.3.1): request for a keyframe, independent of loss.
     Fir(Fir<'a>),
-    /// Arrival times of every packet of a transport.
+    /// Transport-wide congestion control feedback: arrival times of all packets of a transport.
     TransportFeedback(TransportFeedback<'a>),
-    /// draft-alvestrand-rmcat-remb-03: a receiver's estimate.
+    /// Receiver Estimated Maximum Bitrate (draft-alvestrand-rmcat-remb-03).
     Remb(Remb<'a>),
-    /// Well-formed, and nothing that we read.
+    /// Well-formed packet of a type that the plane does not read.
     Unknown {
+        /// The PT field.
         packet_type: u8,
+        /// The count or FMT field.
         format: u8,
     },
 }
 
-/// Iterates over the packets of a datagram. A malformed one is reported as an error and ends the iteration.
+/// Iterates over the packets of a datagram. A malformed packet yields an error and ends the
+/// iteration.
 pub fn parse(datagram: &[u8]) -> Packets<'_> {
     Packets { rest: datagram }
 }
 
-/// See [`parse`].
+/// Iterator returned by [`parse`].
 #[derive(Clone, Debug)]
 pub struct Packets<'a> {
     rest: &'a [u8],
@@ -94,9 +110,9 @@ impl<'a> Iterator for Packets<'a> {
         if self.rest.is_empty() {
             return None;
         }
-        let packet = take_packet(self.rest).and_then(|(head, body, rest)| {
+        let packet = split_packet(self.rest).and_then(|(header, body, rest)| {
             self.rest = rest;
-            read(head, body)
+            read(header, body)
         });
         if packet.is_err() {
             self.rest = &[];
@@ -105,23 +121,24 @@ impl<'a> Iterator for Packets<'a> {
     }
 }
 
-/// The two bytes that say what a packet is.
+/// Packet type and count of the common header.
 #[derive(Clone, Copy)]
-struct Head {
-    /// Report count, source count or feedback message type: five bits.
+struct CommonHeader {
+    /// Report count, source count or feedback message type (FMT): five bits.
     count: u8,
     packet_type: u8,
 }
 
-/// Splits off the first packet: its head, its body without the common header and padding, and what follows.
-fn take_packet(bytes: &[u8]) -> Result<(Head, &[u8], &[u8]), RtcpError> {
+/// Splits off the first packet. Returns its header, its body without padding, and the remaining
+/// bytes.
+fn split_packet(bytes: &[u8]) -> Result<(CommonHeader, &[u8], &[u8]), RtcpError> {
     let [first, packet_type, high, low, ..] = *bytes else {
         return Err(RtcpError::TooShort);
     };
     if first >> 6 != 2 {
         return Err(RtcpError::Version);
     }
-    // RFC 3550 §6.4.1: the length is in words less one, the header included.
+    // RFC 3550 §6.4.1: length in words minus one, the header included.
     let len = 4 * (usize::from(u16::from_be_bytes([high, low])) + 1);
     let (packet, rest) = bytes.split_at_checked(len).ok_or(RtcpError::TooShort)?;
     let body = if first & 0x20 != 0 {
@@ -130,7 +147,7 @@ fn take_packet(bytes: &[u8]) -> Result<(Head, &[u8], &[u8]), RtcpError> {
         &packet[4..]
     };
     Ok((
-        Head {
+        CommonHeader {
             count: first & 0x1f,
             packet_type,
         },
@@ -139,9 +156,10 @@ fn take_packet(bytes: &[u8]) -> Result<(Head, &[u8], &[u8]), RtcpError> {
     ))
 }
 
-/// RFC 3550 §6.4.1: the last byte counts the padding, itself included, a multiple of four.
+/// Strips padding (RFC 3550 §6.4.1): the last byte counts the padding, itself included.
 ///
-/// Chromium has sent feedback whose count is odd (libwebrtc's TransportFeedback pads without rounding), so that is let pass.
+/// The count should be a multiple of four. Chromium has sent feedback with an odd count
+/// (libwebrtc's TransportFeedback pads without rounding), so any count is accepted.
 fn strip_padding(body: &[u8]) -> Result<&[u8], RtcpError> {
     let count = usize::from(*body.last().ok_or(RtcpError::Padding)?);
     if count == 0 || count > body.len() {
@@ -150,8 +168,8 @@ fn strip_padding(body: &[u8]) -> Result<&[u8], RtcpError> {
     Ok(&body[..body.len() - count])
 }
 
-fn read(head: Head, body: &[u8]) -> Result<Rtcp<'_>, RtcpError> {
-    let packet = match (head.packet_type, head.count) {
+fn read(header: CommonHeader, body: &[u8]) -> Result<Rtcp<'_>, RtcpError> {
+    let packet = match (header.packet_type, header.count) {
         (kind::SENDER_REPORT, count) => SenderReport::read(count, body).map(Rtcp::SenderReport),
         (kind::RECEIVER_REPORT, count) => {
             ReceiverReport::read(count, body).map(Rtcp::ReceiverReport)
@@ -166,7 +184,7 @@ fn read(head: Head, body: &[u8]) -> Result<Rtcp<'_>, RtcpError> {
             addresses(body).map(|(sender, media)| Rtcp::Pli { sender, media })
         }
         (kind::PAYLOAD_FEEDBACK, format::FIR) => Fir::read(body).map(Rtcp::Fir),
-        (kind::PAYLOAD_FEEDBACK, format::APPLICATION) if Remb::is_one(body) => {
+        (kind::PAYLOAD_FEEDBACK, format::APPLICATION) if Remb::is_remb(body) => {
             Remb::read(body).map(Rtcp::Remb)
         }
         (packet_type, format) => Some(Rtcp::Unknown {
@@ -177,7 +195,7 @@ fn read(head: Head, body: &[u8]) -> Result<Rtcp<'_>, RtcpError> {
     packet.ok_or(RtcpError::Body)
 }
 
-/// RFC 4585 §6.1: every feedback message begins with its sender's SSRC and that of the media it is about.
+/// RFC 4585 §6.1: every feedback message begins with the SSRCs of its sender and of the media.
 fn addresses(body: &[u8]) -> Option<(Ssrc, Ssrc)> {
     (body.len() >= 8).then(|| (Ssrc(read_u32(body, 0)), Ssrc(read_u32(body, 4))))
 }

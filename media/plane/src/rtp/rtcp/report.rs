@@ -1,39 +1,39 @@
-//! Sender and receiver reports, source description and goodbye (RFC 3550 §6.4–6.6).
+//! Sender reports, receiver reports, source descriptions and BYE (RFC 3550 §6.4–6.6).
 
 use crate::ids::Ssrc;
 use crate::rtp::ntp::NtpTime;
 use crate::rtp::packet::read_u32;
 
-/// Bytes of one report block.
+/// Size of a report block in bytes.
 pub(super) const BLOCK_LEN: usize = 24;
 
-/// What a receiver says of one stream (RFC 3550 §6.4.1).
+/// Reception statistics of one stream (RFC 3550 §6.4.1).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ReportBlock {
-    /// The stream that is reported on.
+    /// SSRC of the stream.
     pub ssrc: Ssrc,
-    /// Lost since the last report, in 1/256.
+    /// Fraction of packets lost since the previous report, in 1/256.
     pub fraction_lost: u8,
-    /// Lost since the beginning; 24 bits signed on the wire, negative when duplicates outnumber losses.
+    /// Packets lost since the start: 24 bits, signed; negative if duplicates outnumber losses.
     pub cumulative_lost: i32,
-    /// Highest sequence number received, with its rollovers in the high half.
+    /// Extended highest sequence number received: rollover count in the high half.
     pub highest_seq: u32,
-    /// Interarrival jitter in ticks of the RTP timestamp.
+    /// Interarrival jitter in RTP timestamp ticks.
     pub jitter: u32,
-    /// Middle 32 bits of the NTP time of the last sender report; 0 before one came.
+    /// Middle 32 bits of the NTP timestamp of the last sender report (LSR); 0 before the first.
     pub last_sr: u32,
-    /// Time from that report to this one, in 1/65536 s.
+    /// Delay from the last sender report to this report (DLSR) in 1/65536 s.
     pub delay_since_last_sr: u32,
 }
 
 impl ReportBlock {
-    /// Reads a block of exactly [`BLOCK_LEN`] bytes.
+    /// Parses a block of exactly [`BLOCK_LEN`] bytes.
     fn read(block: &[u8]) -> ReportBlock {
         let lost = read_u32(block, 4);
         ReportBlock {
             ssrc: Ssrc(read_u32(block, 0)),
             fraction_lost: (lost >> 24) as u8,
-            // Shifted up and down again to extend the sign of 24 bits.
+            // The left and right shift extends the sign of the 24 bits.
             cumulative_lost: (lost << 8) as i32 >> 8,
             highest_seq: read_u32(block, 8),
             jitter: read_u32(block, 12),
@@ -43,7 +43,7 @@ impl ReportBlock {
     }
 
     pub(super) fn bytes(&self) -> [u8; BLOCK_LEN] {
-        // RFC 3550 §6.4.1: clamped to what 24 bits can say.
+        // RFC 3550 §6.4.1: clamped to 24 bits.
         let lost = self.cumulative_lost.clamp(-0x80_0000, 0x7f_ffff) as u32 & 0xff_ffff;
         let words = [
             self.ssrc.0,
@@ -61,16 +61,18 @@ impl ReportBlock {
     }
 }
 
-/// RFC 3550 §6.4.1.
+/// Sender report (RFC 3550 §6.4.1).
 #[derive(Clone, Copy, Debug)]
 pub struct SenderReport<'a> {
+    /// SSRC of the sender.
     pub ssrc: Ssrc,
-    /// Wall-clock time at the sender.
+    /// Wall-clock time of the report.
     pub ntp: NtpTime,
-    /// The same moment in the stream's media time.
+    /// RTP timestamp of the same instant.
     pub rtp_time: u32,
+    /// Packets sent since the start.
     pub packets: u32,
-    /// Payload bytes, without headers and padding.
+    /// Payload bytes sent since the start, without headers and padding.
     pub octets: u32,
     blocks: &'a [u8],
 }
@@ -88,16 +90,16 @@ impl<'a> SenderReport<'a> {
         })
     }
 
-    /// What the sender receives itself; at most 31.
+    /// Iterates over the report blocks, at most 31, about streams that the sender receives.
     pub fn reports(&self) -> impl ExactSizeIterator<Item = ReportBlock> + 'a {
         self.blocks.chunks_exact(BLOCK_LEN).map(ReportBlock::read)
     }
 }
 
-/// RFC 3550 §6.4.2.
+/// Receiver report (RFC 3550 §6.4.2).
 #[derive(Clone, Copy, Debug)]
 pub struct ReceiverReport<'a> {
-    /// Who reports.
+    /// SSRC of the reporter.
     pub ssrc: Ssrc,
     blocks: &'a [u8],
 }
@@ -111,13 +113,13 @@ impl<'a> ReceiverReport<'a> {
         })
     }
 
-    /// One block for each stream that is received; at most 31.
+    /// Iterates over the report blocks, at most 31: one per received stream.
     pub fn reports(&self) -> impl ExactSizeIterator<Item = ReportBlock> + 'a {
         self.blocks.chunks_exact(BLOCK_LEN).map(ReportBlock::read)
     }
 }
 
-/// RFC 3550 §6.5: who is behind an SSRC.
+/// Source description (RFC 3550 §6.5).
 #[derive(Clone, Copy, Debug)]
 pub struct Sdes<'a> {
     count: u8,
@@ -129,17 +131,18 @@ impl<'a> Sdes<'a> {
         Sdes { count, chunks }
     }
 
-    /// SSRC and CNAME of each chunk that has one; a malformed chunk ends the list.
+    /// Iterates over the SSRC and CNAME of each chunk with a CNAME; a malformed chunk ends the
+    /// iteration.
     pub fn cnames(&self) -> impl Iterator<Item = (Ssrc, &'a [u8])> {
         let mut rest = self.chunks;
         (0..self.count)
-            .map_while(move |_| take_chunk(&mut rest))
+            .map_while(move |_| split_chunk(&mut rest))
             .filter_map(|(ssrc, cname)| Some((ssrc, cname?)))
     }
 }
 
-/// RFC 3550 §6.5: items until a zero byte, then zeros up to the next word.
-fn take_chunk<'a>(rest: &mut &'a [u8]) -> Option<(Ssrc, Option<&'a [u8]>)> {
+/// Splits off one chunk (RFC 3550 §6.5): items end with a zero byte, then zeros align to a word.
+fn split_chunk<'a>(rest: &mut &'a [u8]) -> Option<(Ssrc, Option<&'a [u8]>)> {
     let chunk = *rest;
     let ssrc = Ssrc(u32::from_be_bytes(*chunk.first_chunk()?));
     let (mut at, mut cname) = (4, None);
@@ -158,10 +161,10 @@ fn take_chunk<'a>(rest: &mut &'a [u8]) -> Option<(Ssrc, Option<&'a [u8]>)> {
     }
 }
 
-/// RFC 3550 §6.5.1.
+/// SDES item type of CNAME (RFC 3550 §6.5.1).
 pub(super) const CNAME: u8 = 1;
 
-/// RFC 3550 §6.6: streams that end.
+/// End of streams (RFC 3550 §6.6).
 #[derive(Clone, Copy, Debug)]
 pub struct Bye<'a> {
     sources: &'a [u8],
@@ -174,7 +177,7 @@ impl<'a> Bye<'a> {
         })
     }
 
-    /// The SSRCs that will send no more.
+    /// Iterates over the SSRCs of the ended streams.
     pub fn ssrcs(&self) -> impl ExactSizeIterator<Item = Ssrc> + 'a {
         self.sources
             .chunks_exact(4)

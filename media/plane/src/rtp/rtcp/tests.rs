@@ -8,7 +8,7 @@ const US: Ssrc = Ssrc(0x1111_2222);
 const THEM: Ssrc = Ssrc(0x3333_4444);
 
 /// Builds a compound and hands out its packets.
-fn compound(build: impl FnOnce(&mut Compound<'_>) -> Result<(), Full>) -> Vec<u8> {
+fn compound(build: impl FnOnce(&mut Compound<'_>) -> Result<(), BufferFull>) -> Vec<u8> {
     let mut buffer = [0xee; 1200];
     let mut compound = Compound::new(&mut buffer);
     build(&mut compound).unwrap();
@@ -156,7 +156,7 @@ fn a_packet_that_does_not_fit_leaves_the_compound_as_it_was() {
     let mut out = Compound::new(&mut buffer);
     out.pli(US, THEM).unwrap();
     assert_eq!(out.receiver_report(US, &[]), Ok(()));
-    assert_eq!(out.pli(US, THEM), Err(Full));
+    assert_eq!(out.pli(US, THEM), Err(BufferFull));
     assert_eq!(out.len(), 20);
     assert_eq!(parse(out.bytes()).filter(Result::is_ok).count(), 2);
 }
@@ -221,7 +221,8 @@ fn what_we_do_not_know_is_passed_over() {
 
 #[test]
 fn transport_feedback_of_every_chunk_kind_is_read() {
-    // Base 65534, seven statuses: a run of two small, a two-bit vector (large, lost, small, lost, small …); reference −1.
+    // Base 65534, seven statuses: a run of two small, a two-bit vector (large, lost, small, lost,
+    // small …); reference −1.
     let body = [
         0xff, 0xfe, 0, 7, 0xff, 0xff, 0xff, 9, 0x20, 0x02, 0xe1, 0x10, 4, 8, 0xff, 0xfc, 2, 1,
     ];

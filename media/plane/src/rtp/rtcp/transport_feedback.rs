@@ -1,53 +1,60 @@
-//! Transport-wide feedback (draft-holmer-rmcat-transport-wide-cc-extensions-01 §3.1): when each packet of a transport arrived.
+//! Transport-wide congestion control feedback, TWCC
+//! (draft-holmer-rmcat-transport-wide-cc-extensions-01 §3.1): arrival times of all packets of a
+//! transport.
 //!
 //! ```text
-//! sender SSRC | media SSRC | base seq (16) | status count (16) | reference time (24, 64 ms) | feedback count (8)
-//! packet chunks: 16 bits each, a status of 1 or 2 bits for every packet | receive deltas: 1 or 2 bytes for each that came
+//! sender SSRC | media SSRC | base seq (16) | status count (16)
+//! reference time (24, 64 ms) | feedback count (8)
+//! packet chunks: 16 bits each, a status of 1 or 2 bits for every packet
+//! receive deltas: 1 or 2 bytes for each received packet
 //! ```
 
 use super::addresses;
 use crate::ids::Ssrc;
 use std::time::Duration;
 
-/// Unit of receive deltas.
+/// Unit of receive deltas: 250 µs.
 pub const TICK: Duration = Duration::from_micros(250);
 /// Ticks in one unit of the reference time, 64 ms.
 pub(crate) const TICKS_PER_REFERENCE: i64 = 256;
 
-/// Packets in one message that we read: a receiver would have to take 80 000 a second to report on so many in 100 ms. Chunks of runs can
-/// claim many more in a few bytes, and going through them is the work of whoever reads.
+/// Limit of packet statuses in one message. Reporting more every 100 ms would take 80 000 packets
+/// per second. A few bytes of run-length chunks can claim more, and every reader iterates over
+/// them.
 const MAX_STATUSES: u16 = 8192;
 
-/// Two-bit packet statuses (§3.1.1); 3 is reserved.
+/// Packet status symbols (§3.1.1); 3 is reserved.
 pub(crate) mod status {
     pub const NOT_RECEIVED: u8 = 0;
     pub const SMALL_DELTA: u8 = 1;
     pub const LARGE_DELTA: u8 = 2;
 }
 
-/// A view of one feedback message, checked to be whole.
+/// View of one feedback message; its chunks and deltas are complete.
 #[derive(Clone, Copy, Debug)]
 pub struct TransportFeedback<'a> {
     pub sender: Ssrc,
     pub media: Ssrc,
-    /// The first packet that is reported on.
+    /// Transport-wide sequence number of the first reported packet.
     pub base_seq: u16,
-    /// How many packets are reported on, lost ones included.
+    /// Number of reported packets, lost ones included.
     pub status_count: u16,
-    /// The receiver's clock, in units of 64 ms; 24 bits signed, its zero is arbitrary.
+    /// Reference time of the first delta in units of 64 ms: 24 bits, signed, of the receiver's
+    /// clock with an arbitrary epoch.
     pub reference_time: i32,
-    /// Counts feedback messages, so that lost feedback is noticed.
+    /// Counter of feedback messages; a gap reveals lost feedback.
     pub feedback_count: u8,
     chunks: &'a [u8],
     deltas: &'a [u8],
 }
 
-/// What became of one packet.
+/// Reception status of one packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PacketStatus {
-    /// The transport-wide sequence number.
+    /// Transport-wide sequence number.
     pub seq: u16,
-    /// When it arrived, in ticks of 250 µs of the receiver's clock; `None`: it had not when the message was made.
+    /// Arrival time in ticks of 250 µs of the receiver's clock; `None` if the packet had not
+    /// arrived when the message was written.
     pub arrival_ticks: Option<i64>,
 }
 
@@ -78,7 +85,7 @@ impl<'a> TransportFeedback<'a> {
             media,
             base_seq: u16::from_be_bytes([base_high, base_low]),
             status_count,
-            // Three bytes at the top, shifted down to extend the sign.
+            // The three bytes stand at the top; the arithmetic shift extends the sign.
             reference_time: i32::from_be_bytes([ref_0, ref_1, ref_2, 0]) >> 8,
             feedback_count,
             chunks,
@@ -87,12 +94,12 @@ impl<'a> TransportFeedback<'a> {
         (feedback.statuses().map(delta_len).sum::<usize>() <= deltas.len()).then_some(feedback)
     }
 
-    /// The status of each packet, from `base_seq` on.
+    /// Iterates over the packet statuses, beginning at `base_seq`.
     pub fn packets(&self) -> impl Iterator<Item = PacketStatus> + 'a {
         let (mut deltas, mut seq) = (self.deltas, self.base_seq);
         let mut ticks = i64::from(self.reference_time) * TICKS_PER_REFERENCE;
         self.statuses().map(move |status| {
-            let arrival_ticks = take_delta(&mut deltas, status).map(|delta| {
+            let arrival_ticks = split_delta(&mut deltas, status).map(|delta| {
                 ticks += delta;
                 ticks
             });
@@ -110,13 +117,14 @@ impl<'a> TransportFeedback<'a> {
     }
 }
 
-/// Bytes of chunks that cover `status_count` packets; `None` when `bytes` end before.
+/// Returns the length of the chunks that cover `status_count` packets; `None` if `bytes` is too
+/// short.
 fn chunks_len(bytes: &[u8], status_count: u16) -> Option<usize> {
     let (mut len, mut covered) = (0, 0);
     while covered < usize::from(status_count) {
         covered += Chunk::read(bytes.get(len..len + 2)?).left;
         len += 2;
-        // A run of length zero covers nothing, and a message could be made of nothing else.
+        // A run of length zero covers no packet; reject a message that begins with one.
         if covered == 0 {
             return None;
         }
@@ -124,7 +132,7 @@ fn chunks_len(bytes: &[u8], status_count: u16) -> Option<usize> {
     Some(len)
 }
 
-/// Bytes of the delta that goes with a status.
+/// Size in bytes of the receive delta for a status symbol.
 fn delta_len(status: u8) -> usize {
     match status {
         status::SMALL_DELTA => 1,
@@ -133,8 +141,8 @@ fn delta_len(status: u8) -> usize {
     }
 }
 
-/// §3.1.5: a small delta is one unsigned byte, a large one two bytes, signed.
-fn take_delta(deltas: &mut &[u8], status: u8) -> Option<i64> {
+/// §3.1.5: a small delta is one unsigned byte, a large delta two signed bytes.
+fn split_delta(deltas: &mut &[u8], status: u8) -> Option<i64> {
     match status {
         status::SMALL_DELTA => {
             let (delta, rest) = deltas.split_first()?;
@@ -150,22 +158,21 @@ fn take_delta(deltas: &mut &[u8], status: u8) -> Option<i64> {
     }
 }
 
-/// The statuses of one packet chunk (§3.1.1), as an iterator.
+/// Iterator over the status symbols of one packet chunk (§3.1.2).
 #[derive(Clone, Copy, Debug)]
 struct Chunk {
     bits: u16,
-    /// Statuses not yet read.
+    /// Number of symbols not yet read.
     left: usize,
 }
 
 impl Chunk {
-    /// Reads two bytes.
     fn read(chunk: &[u8]) -> Chunk {
         let bits = u16::from_be_bytes([chunk[0], chunk[1]]);
         let left = match bits >> 14 {
-            0 | 1 => usize::from(bits & 0x1fff), // §3.1.3: a run
-            2 => 14,                             // §3.1.4: a vector of one-bit statuses
-            _ => 7,                              // and of two-bit ones
+            0 | 1 => usize::from(bits & 0x1fff), // §3.1.3: run length
+            2 => 14,                             // §3.1.4: vector of one-bit symbols
+            _ => 7,                              // §3.1.4: vector of two-bit symbols
         };
         Chunk { bits, left }
     }

@@ -1,4 +1,4 @@
-//! Building compound packets.
+//! Writer of compound packets.
 
 use super::feedback::REMB;
 use super::report::CNAME;
@@ -8,17 +8,18 @@ use crate::rtp::ntp::NtpTime;
 use crate::units::Bitrate;
 use thiserror::Error;
 
-/// RFC 3550 §6.4: a report has room for 31 blocks, as its count has five bits.
+/// Maximum of report blocks in one packet; the report count has five bits (RFC 3550 §6.4.1).
 pub const MAX_REPORT_BLOCKS: usize = 31;
 
-/// The buffer has no room for the packet; nothing of it was written.
+/// Error of a buffer without room for the packet; nothing of the packet was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 #[error("no room left in the compound packet")]
-pub struct Full;
+pub struct BufferFull;
 
-/// A compound packet that grows in the caller's buffer.
+/// Compound packet, written into the caller's buffer.
 ///
-/// RFC 3550 §6.1 wants a report first and a CNAME in it; RFC 5506 (`a=rtcp-rsize`) lets feedback go alone.
+/// RFC 3550 §6.1 requires a report first and a CNAME; RFC 5506 (`a=rtcp-rsize`) allows feedback
+/// alone.
 #[derive(Debug)]
 pub struct Compound<'b> {
     buffer: &'b mut [u8],
@@ -26,27 +27,27 @@ pub struct Compound<'b> {
 }
 
 impl<'b> Compound<'b> {
-    /// Begins an empty compound.
+    /// Creates an empty compound packet.
     pub fn new(buffer: &'b mut [u8]) -> Compound<'b> {
         Compound { buffer, len: 0 }
     }
 
-    /// Bytes written so far.
+    /// Number of bytes written.
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether nothing was written yet.
+    /// Returns true if no packet was written yet.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// The datagram, still without SRTCP.
+    /// The compound packet, not yet protected with SRTCP.
     pub fn bytes(&self) -> &[u8] {
         &self.buffer[..self.len]
     }
 
-    /// RFC 3550 §6.4.1. Blocks beyond 31 are left out.
+    /// Appends a sender report (RFC 3550 §6.4.1). Blocks beyond 31 are left out.
     pub fn sender_report(
         &mut self,
         ssrc: Ssrc,
@@ -55,7 +56,7 @@ impl<'b> Compound<'b> {
         packets: u32,
         octets: u32,
         blocks: &[ReportBlock],
-    ) -> Result<(), Full> {
+    ) -> Result<(), BufferFull> {
         let blocks = &blocks[..blocks.len().min(MAX_REPORT_BLOCKS)];
         self.packet(kind::SENDER_REPORT, blocks.len() as u8, |body| {
             for word in [
@@ -66,51 +67,57 @@ impl<'b> Compound<'b> {
                 packets,
                 octets,
             ] {
-                body.u32(word)?;
+                body.put_u32(word)?;
             }
             blocks.iter().try_for_each(|block| body.put(&block.bytes()))
         })
     }
 
-    /// RFC 3550 §6.4.2. Blocks beyond 31 are left out.
-    pub fn receiver_report(&mut self, ssrc: Ssrc, blocks: &[ReportBlock]) -> Result<(), Full> {
+    /// Appends a receiver report (RFC 3550 §6.4.2). Blocks beyond 31 are left out.
+    pub fn receiver_report(
+        &mut self,
+        ssrc: Ssrc,
+        blocks: &[ReportBlock],
+    ) -> Result<(), BufferFull> {
         let blocks = &blocks[..blocks.len().min(MAX_REPORT_BLOCKS)];
         self.packet(kind::RECEIVER_REPORT, blocks.len() as u8, |body| {
-            body.u32(ssrc.0)?;
+            body.put_u32(ssrc.0)?;
             blocks.iter().try_for_each(|block| body.put(&block.bytes()))
         })
     }
 
-    /// RFC 3550 §6.5.1: names the source behind an SSRC. A name beyond 255 bytes is cut.
-    pub fn cname(&mut self, ssrc: Ssrc, cname: &str) -> Result<(), Full> {
+    /// Appends a source description with a CNAME (RFC 3550 §6.5.1). A name beyond 255 bytes is
+    /// truncated.
+    pub fn cname(&mut self, ssrc: Ssrc, cname: &str) -> Result<(), BufferFull> {
         let text = &cname.as_bytes()[..cname.len().min(255)];
         self.packet(kind::SDES, 1, |body| {
-            body.u32(ssrc.0)?;
+            body.put_u32(ssrc.0)?;
             body.put(&[CNAME, text.len() as u8])?;
             body.put(text)?;
-            // At least one zero ends the list of items, more fill the word.
+            // At least one zero byte ends the item list; more align it to a word.
             body.put(&[0; 4][..4 - (2 + text.len()) % 4])
         })
     }
 
-    /// RFC 3550 §6.6: streams that end; at most 31.
-    pub fn bye(&mut self, ssrcs: &[Ssrc]) -> Result<(), Full> {
+    /// Appends a BYE (RFC 3550 §6.6) for at most 31 streams.
+    pub fn bye(&mut self, ssrcs: &[Ssrc]) -> Result<(), BufferFull> {
         let ssrcs = &ssrcs[..ssrcs.len().min(31)];
         self.packet(kind::BYE, ssrcs.len() as u8, |body| {
-            ssrcs.iter().try_for_each(|ssrc| body.u32(ssrc.0))
+            ssrcs.iter().try_for_each(|ssrc| body.put_u32(ssrc.0))
         })
     }
 
-    /// RFC 4585 §6.2.1: asks for packets again. Numbers that ascend are packed best: up to 17 into a word.
+    /// Appends a generic NACK (RFC 4585 §6.2.1). Ascending numbers pack best: up to 17 per 32-bit
+    /// entry.
     pub fn nack(
         &mut self,
         sender: Ssrc,
         media: Ssrc,
         lost: impl IntoIterator<Item = u16>,
-    ) -> Result<(), Full> {
+    ) -> Result<(), BufferFull> {
         self.packet(kind::TRANSPORT_FEEDBACK, format::NACK, |body| {
-            body.u32(sender.0)?;
-            body.u32(media.0)?;
+            body.put_u32(sender.0)?;
+            body.put_u32(media.0)?;
             let mut entry: Option<(u16, u16)> = None;
             for seq in lost {
                 entry = match entry {
@@ -118,69 +125,78 @@ impl<'b> Compound<'b> {
                         Some((first, mask | 1 << (seq.wrapping_sub(first) - 1)))
                     }
                     full => {
-                        body.nack_entry(full)?;
+                        body.put_nack_entry(full)?;
                         Some((seq, 0))
                     }
                 };
             }
-            body.nack_entry(entry)
+            body.put_nack_entry(entry)
         })
     }
 
-    /// RFC 4585 §6.3.1: a keyframe of `media` is wanted, as pictures were lost.
-    pub fn pli(&mut self, sender: Ssrc, media: Ssrc) -> Result<(), Full> {
+    /// Appends a Picture Loss Indication (RFC 4585 §6.3.1), which requests a keyframe of `media`.
+    pub fn pli(&mut self, sender: Ssrc, media: Ssrc) -> Result<(), BufferFull> {
         self.packet(kind::PAYLOAD_FEEDBACK, format::PLI, |body| {
-            body.u32(sender.0)?;
-            body.u32(media.0)
+            body.put_u32(sender.0)?;
+            body.put_u32(media.0)
         })
     }
 
-    /// RFC 5104 §4.3.1: a keyframe of `media` is wanted. `command_seq` goes up by one with each new command.
-    pub fn fir(&mut self, sender: Ssrc, media: Ssrc, command_seq: u8) -> Result<(), Full> {
+    /// Appends a BufferFull Intra Request (RFC 5104 §4.3.1) for `media`. Each new request increments
+    /// `command_seq`.
+    pub fn fir(&mut self, sender: Ssrc, media: Ssrc, command_seq: u8) -> Result<(), BufferFull> {
         self.packet(kind::PAYLOAD_FEEDBACK, format::FIR, |body| {
-            // RFC 5104 §4.3.1.2: the media SSRC of the header is not used and is zero.
+            // RFC 5104 §4.3.1.2: the media SSRC of the common header is unused and set to zero.
             for word in [sender.0, 0, media.0, u32::from(command_seq) << 24] {
-                body.u32(word)?;
+                body.put_u32(word)?;
             }
             Ok(())
         })
     }
 
-    /// draft-alvestrand-rmcat-remb-03 §2.2; at most 255 streams. The bitrate is rounded down to 18 significant bits.
-    pub fn remb(&mut self, sender: Ssrc, bitrate: Bitrate, ssrcs: &[Ssrc]) -> Result<(), Full> {
+    /// Appends a REMB (draft-alvestrand-rmcat-remb-03 §2.2) for at most 255 streams. The bitrate is
+    /// rounded down to 18 significant bits.
+    pub fn remb(
+        &mut self,
+        sender: Ssrc,
+        bitrate: Bitrate,
+        ssrcs: &[Ssrc],
+    ) -> Result<(), BufferFull> {
         let ssrcs = &ssrcs[..ssrcs.len().min(255)];
         let exponent = (64 - 18u32).saturating_sub(bitrate.as_bps().leading_zeros());
         let mantissa = (bitrate.as_bps() >> exponent) as u32;
         self.packet(kind::PAYLOAD_FEEDBACK, format::APPLICATION, |body| {
-            body.u32(sender.0)?;
-            body.u32(0)?;
+            body.put_u32(sender.0)?;
+            body.put_u32(0)?;
             body.put(REMB)?;
-            body.u32((ssrcs.len() as u32) << 24 | exponent << 18 | mantissa)?;
-            ssrcs.iter().try_for_each(|ssrc| body.u32(ssrc.0))
+            body.put_u32((ssrcs.len() as u32) << 24 | exponent << 18 | mantissa)?;
+            ssrcs.iter().try_for_each(|ssrc| body.put_u32(ssrc.0))
         })
     }
 
-    /// draft-holmer-rmcat-transport-wide-cc-extensions-01 §3.1; `rest` is what follows the addresses.
+    /// Appends transport-wide feedback (draft-holmer-rmcat-transport-wide-cc-extensions-01 §3.1).
+    /// `rest` is the message from the base sequence number on.
     pub fn transport_feedback(
         &mut self,
         sender: Ssrc,
         media: Ssrc,
         rest: &[u8],
-    ) -> Result<(), Full> {
+    ) -> Result<(), BufferFull> {
         self.packet(kind::TRANSPORT_FEEDBACK, format::TRANSPORT_WIDE, |body| {
-            body.u32(sender.0)?;
-            body.u32(media.0)?;
+            body.put_u32(sender.0)?;
+            body.put_u32(media.0)?;
             body.put(rest)
         })
     }
 
-    /// Writes the common header around what `fill` writes; takes everything back when it does not fit.
+    /// Writes the common header and the body that `fill` writes; leaves the compound unchanged if
+    /// the packet does not fit.
     fn packet(
         &mut self,
         packet_type: u8,
         count: u8,
-        fill: impl FnOnce(&mut Body<'_>) -> Result<(), Full>,
-    ) -> Result<(), Full> {
+        fill: impl FnOnce(&mut Body<'_>) -> Result<(), BufferFull>,
+    ) -> Result<(), BufferFull> {
         let space = &mut self.buffer[self.len..];
         let mut body = Body {
             bytes: space,
@@ -189,8 +205,9 @@ impl<'b> Compound<'b> {
         fill(&mut body)?;
         let padding = body.pad()?;
         let len = body.len;
-        // RFC 3550 §6.4.1: words less one; a compound is a datagram and far shorter than 2¹⁶ words.
-        let words = u16::try_from(len / 4 - 1).map_err(|_| Full)?;
+        // RFC 3550 §6.4.1: length in words minus one. The conversion fails only for a packet far
+        // beyond a datagram.
+        let words = u16::try_from(len / 4 - 1).map_err(|_| BufferFull)?;
         space[0] = 0x80 | u8::from(padding) << 5 | count;
         space[1] = packet_type;
         space[2..4].copy_from_slice(&words.to_be_bytes());
@@ -199,40 +216,40 @@ impl<'b> Compound<'b> {
     }
 }
 
-/// The packet being written, from its first byte on.
+/// Packet under construction; `bytes` begins at its common header.
 struct Body<'b> {
     bytes: &'b mut [u8],
     len: usize,
 }
 
 impl Body<'_> {
-    fn put(&mut self, bytes: &[u8]) -> Result<(), Full> {
+    fn put(&mut self, bytes: &[u8]) -> Result<(), BufferFull> {
         let end = self.len + bytes.len();
         self.bytes
             .get_mut(self.len..end)
-            .ok_or(Full)?
+            .ok_or(BufferFull)?
             .copy_from_slice(bytes);
         self.len = end;
         Ok(())
     }
 
-    fn u32(&mut self, word: u32) -> Result<(), Full> {
+    fn put_u32(&mut self, word: u32) -> Result<(), BufferFull> {
         self.put(&word.to_be_bytes())
     }
 
-    fn nack_entry(&mut self, entry: Option<(u16, u16)>) -> Result<(), Full> {
+    fn put_nack_entry(&mut self, entry: Option<(u16, u16)>) -> Result<(), BufferFull> {
         entry.map_or(Ok(()), |(first, mask)| {
-            self.u32(u32::from(first) << 16 | u32::from(mask))
+            self.put_u32(u32::from(first) << 16 | u32::from(mask))
         })
     }
 
-    /// Fills up to a word with RTCP padding and says whether there was any.
-    fn pad(&mut self) -> Result<bool, Full> {
+    /// Pads the packet to a word with RTCP padding; returns true if padding was necessary.
+    fn pad(&mut self) -> Result<bool, BufferFull> {
         let missing = (4 - self.len % 4) % 4;
         let padding = [0, 0, 0, missing as u8];
         self.put(&padding[4 - missing..])?;
         if self.len > self.bytes.len() {
-            return Err(Full);
+            return Err(BufferFull);
         }
         Ok(missing > 0)
     }
