@@ -16,7 +16,7 @@ use crate::ids::{LessonId, PeerId, TrackId};
 use crate::index::{MAX_LAYERS, ShardIx};
 use crate::io::{self, ShardHandle, StartError};
 use crate::sdp::{
-    self, Codec, LocalParameters, MediaKind, NegotiationError, OfferedSlot, Outgoing,
+    self, Codec, LocalParameters, MediaKind, NegotiationError, OfferedSlot, OutgoingStream,
     SubscribedMedia,
 };
 use crate::stats::Stats;
@@ -345,7 +345,7 @@ impl Plane {
         let Role::Subscriber { slots, .. } = &mut entry.role else {
             return Err(PlaneError::WrongRole(peer));
         };
-        let media = sdp::read_answer(&answer, &offered(slots))?;
+        let media = sdp::parse_answer(&answer, &offered(slots))?;
         for (slot, media) in slots.iter_mut().zip(&media) {
             slot.types = Some(PayloadTypes::of(media));
         }
@@ -373,9 +373,9 @@ impl Plane {
         for _ in 0..offer.mlines() {
             add_slot(&mut drawn, MediaKind::Video);
         }
-        let outgoing: Vec<Outgoing> = drawn
+        let outgoing: Vec<OutgoingStream> = drawn
             .into_iter()
-            .map(|slot| Outgoing {
+            .map(|slot| OutgoingStream {
                 stream: "lesson".into(),
                 ..slot.offered.outgoing
             })
@@ -691,7 +691,7 @@ fn add_slot(slots: &mut Vec<SlotEntry>, kind: MediaKind) {
         .count();
     let (ssrc, rtx_ssrc) = Directory::unused_ssrcs(slots, || io::rng().random());
     let mid = slots.len().to_string();
-    let outgoing = Outgoing {
+    let outgoing = OutgoingStream {
         ssrc,
         rtx_ssrc,
         stream: format!("stream-{nth}"),
@@ -738,7 +738,11 @@ fn player_spec(media: &SubscribedMedia) -> SlotSpec {
     }
 }
 
-fn forward_spec(outgoing: &Outgoing, types: PayloadTypes, twcc_id: Option<u8>) -> ForwardSpec {
+fn forward_spec(
+    outgoing: &OutgoingStream,
+    types: PayloadTypes,
+    twcc_id: Option<u8>,
+) -> ForwardSpec {
     let mut rng = io::rng();
     ForwardSpec {
         ssrc: outgoing.ssrc.0,

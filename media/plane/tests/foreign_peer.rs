@@ -25,7 +25,7 @@ use rtc::sansio::Protocol;
 use rtc::shared::{TaggedBytesMut, TransportContext, TransportProtocol};
 use tongke_plane::ids::Ssrc;
 use tongke_plane::sdp::{
-    self, Codec, LocalParameters, MediaKind, OfferedSlot, Outgoing, payload_types,
+    self, Codec, LocalParameters, MediaKind, OfferedSlot, OutgoingStream, payload_types,
 };
 use tongke_plane::transport::srtp::MAX_TRAILER;
 use tongke_plane::transport::{
@@ -307,7 +307,7 @@ fn a_foreign_page_watches(profiles: Vec<SrtpProtectionProfile>) {
         candidates: &candidates,
         tcp_candidates: &[],
     };
-    let outgoing = Outgoing {
+    let outgoing = OutgoingStream {
         ssrc: Ssrc(77),
         rtx_ssrc: Ssrc(78),
         stream: "teacher".into(),
@@ -327,7 +327,7 @@ fn a_foreign_page_watches(profiles: Vec<SrtpProtectionProfile>) {
         .set_local_description(now, answer.clone())
         .expect("their own answer");
     let description = sdp::parse(&answer.sdp).expect("an answer by the book");
-    let taken = sdp::read_answer(&description, &slots).expect("it fits");
+    let taken = sdp::parse_answer(&description, &slots).expect("it fits");
     assert_eq!(
         (taken[0].codecs[0].codec, taken[0].codecs[0].pt),
         (Codec::Vp8, payload_types::VP8.0)

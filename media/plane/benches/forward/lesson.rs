@@ -11,7 +11,7 @@ use tongke_plane::io::{MediaSocket, Sender};
 use tongke_plane::publish::twcc::FeedbackGenerator;
 use tongke_plane::rtp::WallClock;
 use tongke_plane::rtp::rtcp::Compound;
-use tongke_plane::sdp::Outgoing;
+use tongke_plane::sdp::OutgoingStream;
 use tongke_plane::shard::Shard;
 use tongke_plane::stats::Counters;
 use tongke_plane::subscribe::arena::SendArena;
@@ -117,7 +117,7 @@ impl Bench {
                     slots: vec![slot(ssrc)],
                 },
             );
-            let outgoing = Outgoing {
+            let outgoing = OutgoingStream {
                 ssrc: Ssrc(ssrc),
                 rtx_ssrc: Ssrc(ssrc + 1),
                 stream: "s".into(),

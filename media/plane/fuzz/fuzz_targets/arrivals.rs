@@ -1,6 +1,8 @@
-//! Any order of any sequence numbers from a publisher: what is missing, what is reported, and the feedback that is sent stay sound.
+//! Arbitrary order of sequence numbers from a publisher: NACK, reception statistics and TWCC
+//! feedback stay consistent.
 //!
-//! Each packet is five bytes: two of RTP sequence number, two of transport-wide number, one of time since the one before.
+//! Each packet is five bytes: two of RTP sequence number, two of transport-wide sequence number,
+//! one of time since the previous packet.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -26,15 +28,15 @@ fuzz_target!(|data: &[u8]| {
         nack.received(seq, now);
         stats.received(seq, u32::from(packet[4]).wrapping_mul(0x0123_4567), now);
         feedback.received(u16::from_be_bytes([packet[2], packet[3]]), now);
-        ask(&mut nack, newest, now);
+        poll_nack(&mut nack, newest, now);
         if feedback.is_due(now) {
-            report(&mut feedback, now);
+            write_feedback(&mut feedback, now);
         }
     }
     let _ = stats.report(now);
 });
 
-fn ask(nack: &mut NackGenerator, newest: SeqNo, now: Instant) {
+fn poll_nack(nack: &mut NackGenerator, newest: SeqNo, now: Instant) {
     let mut missing = [SeqNo(0); 64];
     let count = nack.poll(now, &mut missing).requested;
     assert!(missing[..count].is_sorted() && missing[..count].iter().all(|seq| *seq < newest));
@@ -42,8 +44,9 @@ fn ask(nack: &mut NackGenerator, newest: SeqNo, now: Instant) {
     nack.forget_before(SeqNo(newest.0.saturating_sub(2 * MAX_MISSING as u64)));
 }
 
-fn report(feedback: &mut FeedbackGenerator, now: Instant) {
-    // The ring holds 2048 packets; a message covers at least one, a hole of an hour between any two.
+fn write_feedback(feedback: &mut FeedbackGenerator, now: Instant) {
+    // The history has 2048 packets. A message covers at least one of them, even with an hour
+    // between any two.
     for _ in 0..=2048 {
         let mut space = [0; 1200];
         let mut out = Compound::new(&mut space);
@@ -56,5 +59,5 @@ fn report(feedback: &mut FeedbackGenerator, now: Instant) {
             return;
         }
     }
-    panic!("feedback without end");
+    panic!("feedback does not end");
 }

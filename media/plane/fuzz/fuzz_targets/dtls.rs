@@ -1,4 +1,5 @@
-//! Datagrams from a peer that passed a check, cut by two-byte lengths: ClientHello assembly, and rtc-dtls behind it.
+//! Datagrams from a peer that passed a connectivity check, split by two-byte lengths: ClientHello
+//! assembly and rtc-dtls.
 #![no_main]
 
 use std::time::Duration;
@@ -20,7 +21,7 @@ fuzz_target!(|data: &[u8]| {
             match output {
                 Output::Transmit { datagram, .. } => sent += datagram.len(),
                 Output::Handshake(step) => peer.handle_handshake(now, step.run()),
-                Output::Connected(_) => panic!("nobody has the certificate of sevens"),
+                Output::Connected(_) => panic!("no certificate has this fingerprint"),
                 _ => {}
             }
         }

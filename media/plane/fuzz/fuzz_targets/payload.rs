@@ -1,4 +1,5 @@
-//! Any bytes as the payload of each codec; the first byte chooses. Renumbering a VP8 payload changes the numbers and nothing else.
+//! Arbitrary payload of each codec, selected by the first byte. Rewriting the picture IDs of a VP8
+//! payload changes nothing else.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -10,15 +11,15 @@ fuzz_target!(|data: &[u8]| {
     match choice % 7 {
         0 => drop(payload::describe(Codec::Opus, payload)),
         1 => drop(payload::describe(Codec::H264, payload)),
-        2 => renumber(payload),
+        2 => rewrite_picture_ids(payload),
         3 => drop(payload::describe(Codec::Vp9, payload)),
         4 => drop(payload::describe(Codec::Av1, payload)),
-        5 => blocks(payload),
+        5 => check_red(payload),
         _ => assert!(rtx::original(payload).is_none_or(|(_, original)| original.len() + 2 == payload.len())),
     }
 });
 
-fn renumber(payload: &[u8]) {
+fn rewrite_picture_ids(payload: &[u8]) {
     let described = payload::describe(Codec::Vp8, payload);
     let mut changed = payload.to_vec();
     let ids = vp8::PictureIds { picture_id: 0x2aaa, tl0picidx: 0x55 };
@@ -35,7 +36,7 @@ fn renumber(payload: &[u8]) {
     assert_eq!(changed, payload);
 }
 
-fn blocks(payload: &[u8]) {
+fn check_red(payload: &[u8]) {
     let inside: usize = red::blocks(payload).map(|block| block.payload.len()).sum();
     assert!(inside <= payload.len());
     let primaries = red::blocks(payload).filter(|block| block.primary).count();

@@ -1,4 +1,5 @@
-//! Any bytes as RTCP from a subscriber, read to the last field and handed to an estimator that has sent a thousand packets.
+//! Arbitrary RTCP from a subscriber, parsed to the last field and passed to an estimator with a
+//! thousand sent packets.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -39,7 +40,7 @@ fn read(packet: &Rtcp<'_>, estimator: &mut Estimator, now: Instant) {
         }
         Rtcp::Sdes(sdes) => assert!(sdes.cnames().count() <= 31),
         Rtcp::Bye(bye) => assert!(bye.ssrcs().count() <= 31),
-        Rtcp::Nack(nack) => write_again(nack),
+        Rtcp::Nack(nack) => rewrite(nack),
         Rtcp::Fir(fir) => assert!(fir.entries().count() < 1 << 16),
         Rtcp::TransportFeedback(feedback) => {
             assert_eq!(feedback.packets().count(), usize::from(feedback.status_count));
@@ -53,13 +54,13 @@ fn read(packet: &Rtcp<'_>, estimator: &mut Estimator, now: Instant) {
     }
 }
 
-/// A request that was read can be written and asks for the same packets.
-fn write_again(nack: &Nack<'_>) {
+/// Checks that a parsed request can be written and requests the same packets.
+fn rewrite(nack: &Nack<'_>) {
     let lost: Vec<u16> = nack.lost().collect();
     let mut space = vec![0; 12 + 4 * lost.len()];
     let mut out = Compound::new(&mut space);
-    out.nack(nack.sender, nack.media, lost.iter().copied()).expect("a word for each is room enough");
-    let Some(Ok(Rtcp::Nack(read))) = rtcp::parse(out.bytes()).next() else { panic!("not what we wrote") };
+    out.nack(nack.sender, nack.media, lost.iter().copied()).expect("the buffer has a word per packet");
+    let Some(Ok(Rtcp::Nack(read))) = rtcp::parse(out.bytes()).next() else { panic!("the written packet is not a NACK") };
     let again: Vec<u16> = read.lost().collect();
     let asked = |list: &[u16]| list.iter().copied().collect::<std::collections::BTreeSet<u16>>();
     assert_eq!(asked(&again), asked(&lost));

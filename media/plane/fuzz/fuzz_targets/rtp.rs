@@ -1,4 +1,4 @@
-//! Any bytes as an RTP packet. What is accepted is all there.
+//! Arbitrary bytes as an RTP packet. The parts of an accepted packet add up to its length.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,14 +1,15 @@
-//! Any text as an offer, an answer and a fragment. What we answer must be readable, by us at least, and as long as the offer.
+//! Arbitrary text as an offer, an answer and a fragment. Our answer must parse and have as many
+//! m-sections as the offer.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 use tongke_plane::ids::Ssrc;
-use tongke_plane::sdp::{self, Codec, LocalParameters, MediaKind, OfferedSlot, Outgoing};
+use tongke_plane::sdp::{self, Codec, LocalParameters, MediaKind, OfferedSlot, OutgoingStream};
 use tongke_plane::transport::{Fingerprint, IceCredentials};
 
-fn outgoing(n: usize) -> Outgoing {
+fn outgoing(n: usize) -> OutgoingStream {
     let n = n as u32;
-    Outgoing { ssrc: Ssrc(n), rtx_ssrc: Ssrc(n + 100), stream: "stream".into(), track: format!("track{n}") }
+    OutgoingStream { ssrc: Ssrc(n), rtx_ssrc: Ssrc(n + 100), stream: "stream".into(), track: format!("track{n}") }
 }
 
 fuzz_target!(|text: &str| {
@@ -23,16 +24,16 @@ fuzz_target!(|text: &str| {
         tcp_candidates: &candidates,
     };
     let codecs = [Codec::H264, Codec::Vp8, Codec::Vp9, Codec::Av1];
-    let sent: Vec<Outgoing> = (0..description.mlines()).map(outgoing).collect();
+    let sent: Vec<OutgoingStream> = (0..description.mlines()).map(outgoing).collect();
     let answers = [
         sdp::answer_publisher(&description, &local, &codecs).map(|(answer, _)| answer),
         sdp::answer_subscriber(&description, &local, &sent).map(|(answer, _)| answer),
     ];
     for answer in answers.into_iter().flatten() {
-        let read = sdp::parse(&answer).expect("we can read what we write");
+        let read = sdp::parse(&answer).expect("our own answer is valid");
         assert_eq!(read.mlines(), description.mlines());
     }
     let slots: Vec<OfferedSlot> =
         (0..description.mlines()).map(|n| OfferedSlot { kind: MediaKind::Video, outgoing: outgoing(n) }).collect();
-    let _ = sdp::read_answer(&description, &slots);
+    let _ = sdp::parse_answer(&description, &slots);
 });

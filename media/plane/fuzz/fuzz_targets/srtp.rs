@@ -1,4 +1,4 @@
-//! Packets for SRTP and SRTCP: arbitrary ones, and ones that were sealed by us and then damaged.
+//! Arbitrary packets for SRTP and SRTCP, and protected packets that were damaged.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,4 @@
-//! Any datagram from anywhere, before a peer has proved anything: no path may open without our password.
+//! Arbitrary datagrams before any connectivity check: no path opens without the local password.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -11,7 +11,8 @@ fuzz_target!(|datagram: &[u8]| {
     let mut answered = 0;
     while let Some(output) = peer.poll_output() {
         if let Output::Transmit { datagram: answer, .. } = output {
-            // No amplification: an error answer is at most a little longer than the shortest request.
+            // No amplification: an error response is at most a little longer than the shortest
+            // request.
             assert!(answer.len() <= datagram.len() + 64);
             answered += 1;
         }

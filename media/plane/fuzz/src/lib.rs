@@ -1,4 +1,4 @@
-//! A peer that has passed a connectivity check, for targets that need one.
+//! Peer that has passed a connectivity check, for the targets that need one.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
@@ -9,29 +9,29 @@ use rtc_stun::integrity::MessageIntegrity;
 use rtc_stun::message::{BINDING_REQUEST, Message, Setter};
 use tongke_plane::transport::{Fingerprint, IceCredentials, Identity, Path, RemoteParameters, Transport};
 
-/// Credentials that never change, so that a seed of the corpus stays valid.
-pub fn ours() -> IceCredentials {
+/// Constant local credentials, so that the seeds of the corpus stay valid.
+pub fn local_credentials() -> IceCredentials {
     IceCredentials { ufrag: "fuzz".into(), pwd: "a password that never changes".into() }
 }
 
-/// Where the peer lives.
+/// Path of the peer.
 pub fn path() -> Path {
     Path::udp("192.0.2.7:7000".parse().expect("a good address"))
 }
 
-/// A peer whose description is known.
-#[expect(clippy::disallowed_methods, reason = "a run has to start somewhere in time")]
+/// Creates a transport with the peer's remote parameters.
+#[expect(clippy::disallowed_methods, reason = "a run needs a start time")]
 pub fn peer() -> (Transport, Instant) {
     static IDENTITY: OnceLock<Arc<Identity>> = OnceLock::new();
     let identity = IDENTITY.get_or_init(|| Arc::new(Identity::generate().expect("a certificate")));
     let now = Instant::now();
-    let mut transport = Transport::new(identity.clone(), ours(), now);
+    let mut transport = Transport::new(identity.clone(), local_credentials(), now);
     let ice = IceCredentials { ufrag: "peer".into(), pwd: "the peer's password, never used".into() };
     transport.set_remote(now, RemoteParameters { ice, fingerprint: Fingerprint([7; 32]) });
     (transport, now)
 }
 
-/// A valid check of that peer.
+/// Returns a valid connectivity check of that peer.
 pub fn check() -> Vec<u8> {
     let crypto = rtc_crypto::default_provider().expect("a provider is compiled in");
     let mut message = Message::new();
@@ -41,7 +41,7 @@ pub fn check() -> Vec<u8> {
     message.add(ATTR_PRIORITY, &[0x6E, 0, 0x1E, 0xFF]);
     message.add(ATTR_ICE_CONTROLLING, &[7; 8]);
     message.add(ATTR_USE_CANDIDATE, &[]);
-    let integrity = MessageIntegrity::new_short_term_integrity_with_provider(ours().pwd, crypto.crypto());
+    let integrity = MessageIntegrity::new_short_term_integrity_with_provider(local_credentials().pwd, crypto.crypto());
     integrity.add_to(&mut message).expect("a key");
     FINGERPRINT.add_to(&mut message).expect("room");
     message.raw

@@ -1,6 +1,6 @@
-//! The attributes that need a shape of their own: direction, payload type, transport.
+//! Structured attributes: direction, payload format, transport.
 
-/// Which way media flows, from the describing peer's side (RFC 8866 §6.7).
+/// Direction of media from the describing peer's side (RFC 8866 §6.7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Direction {
     SendRecv,
@@ -29,21 +29,21 @@ impl Direction {
     }
 }
 
-/// A payload type with all that was said about it.
+/// Payload type with its `a=rtpmap`, `a=fmtp` and `a=rtcp-fb` attributes.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Payload {
+pub(super) struct PayloadFormat {
     pub(super) pt: u8,
     /// Encoding name in lower case.
     pub(super) name: String,
     pub(super) clock_rate: u32,
     pub(super) channels: u8,
-    /// The whole `a=fmtp` value.
+    /// The complete `a=fmtp` value.
     pub(super) parameters: String,
     pub(super) feedback: Vec<String>,
 }
 
-impl Payload {
-    /// A parameter of `a=fmtp`; names are case-insensitive.
+impl PayloadFormat {
+    /// Returns a parameter of `a=fmtp`; names are case-insensitive.
     pub(super) fn parameter(&self, name: &str) -> Option<&str> {
         self.parameters
             .split(';')
@@ -53,19 +53,23 @@ impl Payload {
     }
 }
 
-/// What a description says about the transport, on session or media level.
+/// Transport attributes on session or media level.
 #[derive(Clone, Debug, Default)]
-pub(super) struct TransportLines {
+pub(super) struct TransportAttributes {
     pub(super) ufrag: Option<String>,
     pub(super) pwd: Option<String>,
-    /// Hash name in lower case, and the hash.
+    /// Hash name in lower case, and digest.
     pub(super) fingerprints: Vec<(String, String)>,
     pub(super) setup: Option<String>,
 }
 
-impl TransportLines {
-    /// Takes an attribute that is its own; otherwise gives it back.
-    pub(super) fn take<'a>(&mut self, name: &'a str, value: &'a str) -> Option<(&'a str, &'a str)> {
+impl TransportAttributes {
+    /// Stores a transport attribute; returns any other attribute to the caller.
+    pub(super) fn parse_attribute<'a>(
+        &mut self,
+        name: &'a str,
+        value: &'a str,
+    ) -> Option<(&'a str, &'a str)> {
         match name {
             "ice-ufrag" => self.ufrag = Some(value.to_owned()),
             "ice-pwd" => self.pwd = Some(value.to_owned()),
@@ -83,12 +87,14 @@ impl TransportLines {
     }
 }
 
-/// A token of RFC 8866 §9, as far as mids, streams and tracks go: no spaces, no quotes, nothing to break a line with.
+/// Returns true for a printable ASCII token of at most 256 bytes (RFC 8866 §9, as far as MIDs,
+/// streams and tracks need it). Spaces and line breaks are excluded, so a token cannot inject a
+/// line.
 pub(super) fn is_token(text: &str) -> bool {
     !text.is_empty() && text.len() <= 256 && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
-/// A layer's id that fits the one-byte header extension carrying it (RFC 8852 §3.1).
+/// Returns true for a RID that fits the one-byte header extension (RFC 8852 §3.1).
 pub(super) fn is_rid(text: &str) -> bool {
     (1..=16).contains(&text.len())
         && text

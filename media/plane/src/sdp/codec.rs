@@ -1,6 +1,6 @@
-//! The codecs that we relay, and the payload types of our own offers.
+//! Codecs that the plane forwards.
 
-/// Audio or video.
+/// Kind of a media stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum MediaKind {
     /// Opus.
@@ -10,7 +10,7 @@ pub enum MediaKind {
 }
 
 impl MediaKind {
-    /// Its name in an m-line.
+    /// The media type of the m-line.
     pub fn name(self) -> &'static str {
         match self {
             MediaKind::Audio => "audio",
@@ -19,7 +19,7 @@ impl MediaKind {
     }
 }
 
-/// A codec that we relay.
+/// Codec that the plane forwards.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Codec {
     /// Opus (RFC 7587), with in-band FEC.
@@ -43,7 +43,7 @@ impl Codec {
         }
     }
 
-    /// Its encoding name in `a=rtpmap`.
+    /// Encoding name in `a=rtpmap`.
     pub fn name(self) -> &'static str {
         match self {
             Codec::Opus => "opus",
@@ -54,7 +54,7 @@ impl Codec {
         }
     }
 
-    /// Ticks of its RTP timestamp per second.
+    /// RTP clock rate in Hz.
     pub fn clock_rate(self) -> u32 {
         match self.kind() {
             MediaKind::Audio => 48_000,

@@ -1,44 +1,46 @@
-//! Parsing a description (RFC 8866), leniently in what we do not need, strictly in what we do.
+//! Parser of descriptions (RFC 8866): lenient in unused attributes, strict in used ones.
 //!
-//! Our own, not `rtc-sdp`'s: foreign encoders write lines that a strict grammar refuses, and what we need of a description are
-//! a dozen attributes.
+//! It replaces `rtc-sdp` here because foreign encoders write lines that a strict grammar rejects,
+//! and the plane needs only a dozen attributes.
 
 use std::collections::HashSet;
 
 use super::NegotiationError;
-use super::attributes::{Direction, TransportLines, is_token};
-use super::media::Media;
+use super::attributes::{Direction, TransportAttributes, is_token};
+use super::media_section::MediaSection;
 use crate::transport::{Fingerprint, IceCredentials, RemoteParameters};
 
-/// No description is longer: Chromium's offer of sixty m-lines has 200 kB.
-pub const MAX_DESCRIPTION: usize = 256 * 1024;
+/// Maximum length of a description in bytes; Chromium's offer of sixty m-sections has 200 kB.
+pub const MAX_DESCRIPTION_BYTES: usize = 256 * 1024;
 
-/// A subscriber of the largest wall has 61 m-lines: thirty rooms with audio and video, and a screen.
+/// Maximum number of m-sections. A subscriber of the largest wall has 61: audio and video of thirty
+/// rooms, and a screen.
 pub const MAX_MLINES: usize = 64;
 
-/// A parsed description of a peer, with what every WebRTC description must have.
+/// Parsed description of a peer; its mandatory attributes were checked.
 #[derive(Clone, Debug)]
 pub struct Description {
     remote: RemoteParameters,
     /// Session version of the o-line; an answer repeats it.
     pub(super) version: u64,
     pub(super) bundles: Vec<Vec<String>>,
-    pub(super) media: Vec<Media>,
+    pub(super) media: Vec<MediaSection>,
     pub(super) setup: Option<String>,
 }
 
 impl Description {
-    /// The peer's ICE credentials and DTLS fingerprint.
+    /// ICE credentials and DTLS fingerprint of the peer.
     pub fn remote(&self) -> &RemoteParameters {
         &self.remote
     }
 
-    /// How many m-lines it has, rejected ones included.
+    /// Number of m-sections, rejected ones included.
     pub fn mlines(&self) -> usize {
         self.media.len()
     }
 
-    /// Whether the peer leaves the DTLS server's role to us (RFC 8842 §5.3; a missing line means active, RFC 4145 §4).
+    /// Checks that the peer accepts the DTLS client role (RFC 8842 §5.3; a missing `a=setup` means
+    /// active, RFC 4145 §4).
     pub(super) fn check_setup(&self) -> Result<(), NegotiationError> {
         match self.setup.as_deref() {
             Some("passive" | "holdconn") => Err(NegotiationError::SetupConflict),
@@ -46,10 +48,11 @@ impl Description {
         }
     }
 
-    /// The m-lines that share the transport of the first one that `is_usable` says yes to, which is the only transport we
-    /// give a peer (RFC 9143; without a BUNDLE group: that m-line alone).
-    pub(super) fn usable(&self, is_usable: impl Fn(&Media) -> bool) -> Vec<bool> {
-        let fits = |media: &Media| !media.is_rejected && media.kind.is_some() && is_usable(media);
+    /// Marks the usable m-sections on the transport of the first usable one. A peer has one
+    /// transport: a BUNDLE group (RFC 9143), or without a group one m-section.
+    pub(super) fn usable_sections(&self, is_usable: impl Fn(&MediaSection) -> bool) -> Vec<bool> {
+        let fits =
+            |media: &MediaSection| !media.is_rejected && media.kind.is_some() && is_usable(media);
         let Some(first) = self.media.iter().find(|media| fits(media)) else {
             return vec![false; self.media.len()];
         };
@@ -57,7 +60,7 @@ impl Description {
             .bundles
             .iter()
             .find(|bundle| bundle.contains(&first.mid));
-        let shares = |media: &Media| {
+        let shares = |media: &MediaSection| {
             media.mid == first.mid || bundle.is_some_and(|bundle| bundle.contains(&media.mid))
         };
         self.media
@@ -67,12 +70,13 @@ impl Description {
     }
 }
 
-/// Parses a peer's offer or answer. At most [`MAX_DESCRIPTION`] bytes and [`MAX_MLINES`] m-lines.
+/// Parses an offer or answer of at most [`MAX_DESCRIPTION_BYTES`] bytes and [`MAX_MLINES`]
+/// m-sections.
 pub fn parse(text: &str) -> Result<Description, NegotiationError> {
-    if text.len() > MAX_DESCRIPTION {
-        return Err(NegotiationError::TooLong(text.len(), MAX_DESCRIPTION));
+    if text.len() > MAX_DESCRIPTION_BYTES {
+        return Err(NegotiationError::TooLong(text.len(), MAX_DESCRIPTION_BYTES));
     }
-    let session = Session::read(text)?;
+    let session = Session::parse(text)?;
     let first_live = session
         .media
         .iter()
@@ -81,13 +85,14 @@ pub fn parse(text: &str) -> Result<Description, NegotiationError> {
     let first = first_live
         .map(|media| &media.transport)
         .ok_or(NegotiationError::NoMedia)?;
-    let ice = ice_of(first, &session.transport).ok_or(NegotiationError::NoIceCredentials)?;
+    let ice =
+        ice_credentials(first, &session.transport).ok_or(NegotiationError::NoIceCredentials)?;
     let lines = if first.fingerprints.is_empty() {
         &session.transport
     } else {
         first
     };
-    let fingerprint = fingerprint_of(lines)?;
+    let fingerprint = sha256_fingerprint(lines)?;
     let mut mids = HashSet::new();
     if let Some(twice) = session
         .media
@@ -105,22 +110,22 @@ pub fn parse(text: &str) -> Result<Description, NegotiationError> {
     })
 }
 
-/// A description before anything is concluded from it.
+/// Description before the checks of [`parse`].
 pub(super) struct Session {
     version: u64,
     bundles: Vec<Vec<String>>,
     direction: Direction,
-    pub(super) transport: TransportLines,
-    pub(super) media: Vec<Media>,
+    pub(super) transport: TransportAttributes,
+    pub(super) media: Vec<MediaSection>,
 }
 
 impl Session {
-    fn read(text: &str) -> Result<Session, NegotiationError> {
+    fn parse(text: &str) -> Result<Session, NegotiationError> {
         let mut session = Session {
             version: 1,
             bundles: Vec::new(),
             direction: Direction::SendRecv,
-            transport: TransportLines::default(),
+            transport: TransportAttributes::default(),
             media: Vec::new(),
         };
         for (number, line) in lines(text) {
@@ -129,26 +134,32 @@ impl Session {
                 return Err((number, "a description begins with v=0").into());
             }
             session
-                .take(kind, value)
+                .parse_line(kind, value)
                 .map_err(|reason| (number, reason))?;
             if session.media.len() > MAX_MLINES {
                 return Err(NegotiationError::TooManyMedia(MAX_MLINES));
             }
         }
-        session.media = session.media.into_iter().map(Media::finish).collect();
+        session.media = session
+            .media
+            .into_iter()
+            .map(MediaSection::finish)
+            .collect();
         Ok(session)
     }
 
-    fn take(&mut self, kind: char, value: &str) -> Result<(), &'static str> {
+    fn parse_line(&mut self, kind: char, value: &str) -> Result<(), &'static str> {
         match kind {
-            'm' => self
-                .media
-                .push(Media::parse(value, self.media.len(), self.direction)?),
+            'm' => self.media.push(MediaSection::parse(
+                value,
+                self.media.len(),
+                self.direction,
+            )?),
             'a' => {
                 let (name, value) = value.split_once(':').unwrap_or((value, ""));
                 match self.media.last_mut() {
-                    Some(media) => media.take(name, value)?,
-                    None => self.take_attribute(name, value),
+                    Some(media) => media.parse_attribute(name, value)?,
+                    None => self.parse_session_attribute(name, value),
                 }
             }
             'o' => {
@@ -163,8 +174,8 @@ impl Session {
         Ok(())
     }
 
-    fn take_attribute(&mut self, name: &str, value: &str) {
-        match self.transport.take(name, value) {
+    fn parse_session_attribute(&mut self, name: &str, value: &str) {
+        match self.transport.parse_attribute(name, value) {
             Some(("group", value)) => {
                 if let Some(mids) = value
                     .strip_prefix("BUNDLE ")
@@ -180,7 +191,7 @@ impl Session {
     }
 }
 
-/// Lines with their numbers, whatever ends them; empty ones are skipped.
+/// Iterates over the lines with their numbers, for CRLF and LF; empty lines are skipped.
 pub(super) fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
     let trimmed = text
         .split('\n')
@@ -191,7 +202,7 @@ pub(super) fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
         .filter(|(_, line)| !line.is_empty())
 }
 
-/// `<letter>=<value>`.
+/// Splits `<letter>=<value>`.
 pub(super) fn split_line(line: &str) -> Result<(char, &str), &'static str> {
     let mut characters = line.chars();
     match (characters.next(), characters.next()) {
@@ -208,7 +219,10 @@ pub(super) fn split_line(line: &str) -> Result<(char, &str), &'static str> {
 }
 
 /// The m-line's credentials, else the session's (RFC 8839 §5.4).
-pub(super) fn ice_of(media: &TransportLines, session: &TransportLines) -> Option<IceCredentials> {
+pub(super) fn ice_credentials(
+    media: &TransportAttributes,
+    session: &TransportAttributes,
+) -> Option<IceCredentials> {
     let ufrag = media.ufrag.as_ref().or(session.ufrag.as_ref())?;
     let pwd = media.pwd.as_ref().or(session.pwd.as_ref())?;
     let is_ice = |text: &str| is_token(text) && !text.contains(':');
@@ -218,7 +232,7 @@ pub(super) fn ice_of(media: &TransportLines, session: &TransportLines) -> Option
     })
 }
 
-fn fingerprint_of(lines: &TransportLines) -> Result<Fingerprint, NegotiationError> {
+fn sha256_fingerprint(lines: &TransportAttributes) -> Result<Fingerprint, NegotiationError> {
     let Some((hash, _)) = lines.fingerprints.first() else {
         return Err(NegotiationError::NoFingerprint);
     };

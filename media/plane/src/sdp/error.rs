@@ -1,48 +1,49 @@
-//! What can be wrong with a description. The text is English and for logs; the server translates by [`NegotiationError::code`].
+//! Errors of the negotiation. Their text is English, for logs; the server translates by
+//! [`NegotiationError::code`].
 
-/// A description that we cannot work with.
+/// Error of a description that the plane cannot use.
 #[non_exhaustive]
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NegotiationError {
-    /// Longer than any honest description.
+    /// The description exceeds the maximum length: its length and the maximum in bytes.
     #[error("the description is {0} bytes long; at most {1} are read")]
     TooLong(usize, usize),
-    /// More m-lines than we handle.
+    /// The description exceeds the maximum number of m-sections.
     #[error("the description has more than {0} media sections")]
     TooManyMedia(usize),
-    /// A line that is not SDP.
+    /// A line violates the grammar of SDP.
     #[error("line {line} of the description cannot be read: {reason}")]
     Malformed {
-        /// Counted from 1.
+        /// Line number, beginning at 1.
         line: usize,
-        /// What was expected.
+        /// Expected form.
         reason: &'static str,
     },
-    /// No m-line at all.
+    /// The description has no m-section.
     #[error("the description has no media section")]
     NoMedia,
-    /// Two m-lines with one mid.
+    /// Two m-sections have the same MID.
     #[error("two media sections have the mid {0:?}")]
     DuplicateMid(String),
-    /// No ice-ufrag or ice-pwd.
+    /// `a=ice-ufrag` or `a=ice-pwd` is missing.
     #[error("the description lacks a=ice-ufrag or a=ice-pwd")]
     NoIceCredentials,
-    /// No fingerprint.
+    /// `a=fingerprint` is missing.
     #[error("the description lacks a=fingerprint")]
     NoFingerprint,
-    /// A fingerprint that is not SHA-256.
+    /// No fingerprint uses SHA-256.
     #[error("the DTLS fingerprint must be sha-256, not {0}")]
     UnsupportedFingerprint(String),
-    /// Not 32 hexadecimal pairs.
+    /// The fingerprint is not 32 hexadecimal pairs.
     #[error("the sha-256 fingerprint is not 32 hexadecimal pairs separated by colons")]
     BadFingerprint,
-    /// The peer insists on the DTLS server's role, which is ours.
+    /// The peer insists on the DTLS server role, which the plane takes itself.
     #[error("the peer must be able to take the DTLS client's role (a=setup:active or actpass)")]
     SetupConflict,
-    /// RTCP on a port of its own.
+    /// RTCP on a separate port.
     #[error("media section {0:?} lacks a=rtcp-mux")]
     NoRtcpMux(String),
-    /// No m-line is usable: no codec of ours, no direction that fits.
+    /// No m-section has a supported codec and a usable direction.
     #[error("no media section offers a codec and a direction that can be used here")]
     NothingUsable,
     /// The answer does not fit the offer.
@@ -51,7 +52,7 @@ pub enum NegotiationError {
 }
 
 impl NegotiationError {
-    /// A stable name for the API.
+    /// Stable error code for the API.
     pub fn code(&self) -> &'static str {
         match self {
             NegotiationError::TooLong(..) => "sdp_too_long",

@@ -1,25 +1,25 @@
-//! RTP header extensions (RFC 8285) by name and by number.
+//! RTP header extensions (RFC 8285): URIs and negotiated IDs.
 
-/// The one-byte ids (1–14) under which header extensions travel. `None`: not negotiated.
+/// Negotiated one-byte IDs (1–14) of header extensions; `None` if not negotiated.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ExtensionIds {
-    /// Which m-line (RFC 9143 §15).
+    /// SDES MID: identifies the m-section (RFC 9143 §15).
     pub mid: Option<u8>,
-    /// Which simulcast layer (RFC 8852).
+    /// SDES RtpStreamId: identifies the simulcast layer (RFC 8852).
     pub rid: Option<u8>,
-    /// Which layer an RTX packet repairs (RFC 8852).
+    /// SDES RepairedRtpStreamId: the layer that an RTX packet repairs (RFC 8852).
     pub repaired_rid: Option<u8>,
     /// Transport-wide sequence number (draft-holmer-rmcat-transport-wide-cc-extensions-01).
     pub transport_cc: Option<u8>,
     /// Audio level (RFC 6464).
     pub audio_level: Option<u8>,
-    /// Absolute send time, the fallback where there is no transport-wide number.
+    /// Absolute send time; the fallback without transport-wide sequence numbers.
     pub abs_send_time: Option<u8>,
     /// Absolute capture time.
     pub abs_capture_time: Option<u8>,
 }
 
-/// A header extension that we understand.
+/// Supported header extension.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Extension {
     Mid,
@@ -68,26 +68,26 @@ impl Extension {
 impl ExtensionIds {
     pub(super) fn get(&self, extension: Extension) -> Option<u8> {
         let mut copy = *self;
-        *copy.slot(extension)
+        *copy.id_mut(extension)
     }
 
-    /// Takes the first id that is given for an extension; ids that need the two-byte form are not used.
-    pub(super) fn offer(&mut self, extension: Extension, id: u8) {
+    /// Stores the first ID of an extension; IDs that need the two-byte form are ignored.
+    pub(super) fn set_first(&mut self, extension: Extension, id: u8) {
         if (1..=14).contains(&id) {
-            self.slot(extension).get_or_insert(id);
+            self.id_mut(extension).get_or_insert(id);
         }
     }
 
-    /// Those of them that `wanted` names.
-    pub(super) fn only(&self, wanted: &[Extension]) -> ExtensionIds {
+    /// Copies the IDs of the `wanted` extensions.
+    pub(super) fn filtered(&self, wanted: &[Extension]) -> ExtensionIds {
         let mut kept = ExtensionIds::default();
         for extension in wanted {
-            *kept.slot(*extension) = self.get(*extension);
+            *kept.id_mut(*extension) = self.get(*extension);
         }
         kept
     }
 
-    fn slot(&mut self, extension: Extension) -> &mut Option<u8> {
+    fn id_mut(&mut self, extension: Extension) -> &mut Option<u8> {
         match extension {
             Extension::Mid => &mut self.mid,
             Extension::Rid => &mut self.rid,

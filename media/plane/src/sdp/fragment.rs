@@ -1,35 +1,38 @@
-//! `application/trickle-ice-sdpfrag` (RFC 8840 §9), as WHIP and WHEP use it in PATCH (RFC 9725 §4.3).
+//! ICE fragments, `application/trickle-ice-sdpfrag` (RFC 8840 §9), used by WHIP and WHEP in PATCH
+//! (RFC 9725 §4.3).
 
-use super::attributes::TransportLines;
-use super::description::{ice_of, lines, split_line};
+use super::attributes::TransportAttributes;
+use super::description::{ice_credentials, lines, split_line};
 use super::write::Writer;
 use super::{LocalParameters, NegotiationError};
 use crate::transport::IceCredentials;
 
-/// The MIME type of a fragment.
+/// MIME type of a fragment.
 pub const FRAGMENT_TYPE: &str = "application/trickle-ice-sdpfrag";
 
-/// No fragment is longer: a few dozen candidates.
-pub const MAX_FRAGMENT: usize = 64 * 1024;
+/// Maximum length of a fragment in bytes; honest ones have a few dozen candidates.
+pub const MAX_FRAGMENT_BYTES: usize = 64 * 1024;
 
-/// What a fragment says.
+/// Content of a fragment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fragment {
-    /// The sender's ICE credentials. Others than before start an ICE restart.
+    /// ICE credentials of the sender; changed credentials start an ICE restart.
     pub ice: IceCredentials,
-    /// How many candidates it lists. We are lite and need none of them: the peer's checks show where it is.
+    /// Number of candidates. The plane is ICE-lite and uses none: it learns the peer's address from
+    /// connectivity checks.
     pub candidates: usize,
-    /// Whether these were all.
+    /// True if the fragment has `a=end-of-candidates`.
     pub is_complete: bool,
 }
 
-/// Parses a fragment. At most [`MAX_FRAGMENT`] bytes.
+/// Parses a fragment of at most [`MAX_FRAGMENT_BYTES`] bytes.
 pub fn parse_fragment(text: &str) -> Result<Fragment, NegotiationError> {
-    if text.len() > MAX_FRAGMENT {
-        return Err(NegotiationError::TooLong(text.len(), MAX_FRAGMENT));
+    if text.len() > MAX_FRAGMENT_BYTES {
+        return Err(NegotiationError::TooLong(text.len(), MAX_FRAGMENT_BYTES));
     }
-    // Credentials may stand before the m-lines or under each; WHIP has one transport, so all are the same.
-    let mut transport = TransportLines::default();
+    // Credentials stand before the m-lines or in each m-section; WHIP has one transport, so all are
+    // equal.
+    let mut transport = TransportAttributes::default();
     let (mut candidates, mut is_complete) = (0, false);
     for (number, line) in lines(text) {
         let (kind, value) = split_line(line).map_err(|reason| (number, reason))?;
@@ -37,14 +40,14 @@ pub fn parse_fragment(text: &str) -> Result<Fragment, NegotiationError> {
             continue;
         }
         let (name, value) = value.split_once(':').unwrap_or((value, ""));
-        match transport.take(name, value) {
+        match transport.parse_attribute(name, value) {
             Some(("candidate", _)) => candidates += 1,
             Some(("end-of-candidates", _)) => is_complete = true,
             _ => {}
         }
     }
-    let ice =
-        ice_of(&transport, &TransportLines::default()).ok_or(NegotiationError::NoIceCredentials)?;
+    let ice = ice_credentials(&transport, &TransportAttributes::default())
+        .ok_or(NegotiationError::NoIceCredentials)?;
     Ok(Fragment {
         ice,
         candidates,
@@ -52,10 +55,10 @@ pub fn parse_fragment(text: &str) -> Result<Fragment, NegotiationError> {
     })
 }
 
-/// Writes our fragment for the answer to an ICE restart; `mid` is the first accepted m-line's.
+/// Writes the fragment that answers an ICE restart; `mid` is that of the first accepted m-section.
 pub fn write_fragment(local: &LocalParameters<'_>, mid: &str) -> String {
     let mut writer = Writer::fragment();
-    // RFC 8840 §9: a pseudo m-line that only says which BUNDLE the candidates belong to.
+    // RFC 8840 §9: a pseudo m-line; it only ties the candidates to a BUNDLE group.
     writer.line("m=audio 9 RTP/AVP 0");
     writer.line(format_args!("a=mid:{mid}"));
     writer.ice(local);

@@ -1,29 +1,34 @@
-//! Answering those who send: our own page, and WHIP encoders (RFC 9725).
+//! Publishers: answers to our own client and to WHIP encoders (RFC 9725).
 
-use super::attributes::Payload;
+use super::attributes::PayloadFormat;
 use super::description::Description;
 use super::extension::Extension;
-use super::media::Media;
+use super::media_section::MediaSection;
 use super::write::Writer;
-use super::{Codec, LocalParameters, MediaKind, NegotiationError, PublishedMedia, SourcePair};
+use super::{Codec, LocalParameters, MediaKind, NegotiationError, PublishedMedia, SsrcPair};
 use crate::index::MAX_LAYERS;
 
-/// Answers a publisher. `codecs` are the video codecs we take, best first; of each m-line exactly one is accepted.
+/// Answers a publisher. `codecs` are the accepted video codecs, best first; exactly one codec per
+/// m-section is accepted.
 ///
-/// Every m-line of the offer is answered in its order; those that we cannot use get port 0. Fails when none can be used.
+/// The answer has every m-section of the offer in its order; unusable ones get port 0. Fails if
+/// none is usable.
 pub fn answer_publisher(
     offer: &Description,
     local: &LocalParameters<'_>,
     codecs: &[Codec],
 ) -> Result<(String, Vec<PublishedMedia>), NegotiationError> {
     offer.check_setup()?;
-    let usable = offer.usable(|media| media.direction.sends() && choose(media, codecs).is_some());
+    let usable = offer
+        .usable_sections(|media| media.direction.sends() && select_codec(media, codecs).is_some());
     let published: Vec<_> = offer
         .media
         .iter()
         .enumerate()
         .filter(|(mline, _)| usable[*mline])
-        .filter_map(|(mline, media)| Some(published(mline, media, choose(media, codecs)?)))
+        .filter_map(|(mline, media)| {
+            Some(published_media(mline, media, select_codec(media, codecs)?))
+        })
         .collect();
     if published.is_empty() {
         return Err(NegotiationError::NothingUsable);
@@ -38,8 +43,11 @@ pub fn answer_publisher(
     Ok((write(offer, local, &published), published))
 }
 
-/// The codec for an m-line and its payload type.
-fn choose<'a>(media: &'a Media, codecs: &[Codec]) -> Option<(Codec, &'a Payload)> {
+/// Selects the codec of an m-section and its payload type.
+fn select_codec<'a>(
+    media: &'a MediaSection,
+    codecs: &[Codec],
+) -> Option<(Codec, &'a PayloadFormat)> {
     let candidates = match media.kind? {
         MediaKind::Audio => &[Codec::Opus],
         MediaKind::Video => codecs,
@@ -49,33 +57,38 @@ fn choose<'a>(media: &'a Media, codecs: &[Codec]) -> Option<(Codec, &'a Payload)
         .filter(|codec| Some(codec.kind()) == media.kind);
     of_kind
         .copied()
-        .find_map(|codec| Some((codec, media.best(codec)?)))
+        .find_map(|codec| Some((codec, media.best_payload(codec)?)))
 }
 
-fn published(mline: usize, media: &Media, (codec, payload): (Codec, &Payload)) -> PublishedMedia {
+fn published_media(
+    mline: usize,
+    media: &MediaSection,
+    (codec, payload): (Codec, &PayloadFormat),
+) -> PublishedMedia {
     PublishedMedia {
         mid: media.mid.clone(),
         mline,
         kind: codec.kind(),
         codec,
         pt: payload.pt,
-        rtx_pt: media.rtx_of(payload.pt).map(|rtx| rtx.pt),
+        rtx_pt: media.rtx_for(payload.pt).map(|rtx| rtx.pt),
         red_pt: media
-            .red_of(payload.pt)
+            .red_for(payload.pt)
             .filter(|_| codec == Codec::Opus)
             .map(|red| red.pt),
         clock_rate: codec.clock_rate(),
-        extensions: understood(media),
+        extensions: publisher_extensions(media),
         rids: media.rids.iter().take(MAX_LAYERS).cloned().collect(),
-        sources: sources(media),
+        sources: announced_ssrcs(media),
         stream: media.stream.clone(),
         track: media.track.clone(),
     }
 }
 
-/// The extensions that we use of a publisher's packets. The send time is the fallback for transport-wide numbers.
-fn understood(media: &Media) -> super::ExtensionIds {
-    let mut ids = media.extensions.only(&[
+/// Returns the extensions that the plane reads from a publisher's packets. The absolute send time
+/// is the fallback without transport-wide sequence numbers.
+fn publisher_extensions(media: &MediaSection) -> super::ExtensionIds {
+    let mut ids = media.extensions.filtered(&[
         Extension::Mid,
         Extension::TransportCc,
         Extension::AbsCaptureTime,
@@ -93,30 +106,31 @@ fn understood(media: &Media) -> super::ExtensionIds {
     ids
 }
 
-/// The announced sources: the layers of a SIM group, else the first that is not a retransmission of another.
-fn sources(media: &Media) -> Vec<SourcePair> {
+/// Returns the announced SSRCs: the layers of a SIM group, else the first that is not a
+/// retransmission SSRC.
+fn announced_ssrcs(media: &MediaSection) -> Vec<SsrcPair> {
     let rtx = |primary| {
         media
-            .retransmissions
+            .fid_groups
             .iter()
             .find(|(media, _)| *media == primary)
             .map(|(_, rtx)| *rtx)
     };
-    let is_rtx = |ssrc| media.retransmissions.iter().any(|(_, rtx)| *rtx == ssrc);
-    let layers: Vec<_> = if media.layers.is_empty() {
+    let is_rtx = |ssrc| media.fid_groups.iter().any(|(_, rtx)| *rtx == ssrc);
+    let layers: Vec<_> = if media.sim_group.is_empty() {
         media
-            .sources
+            .ssrcs
             .iter()
             .copied()
             .filter(|ssrc| !is_rtx(*ssrc))
             .take(1)
             .collect()
     } else {
-        media.layers.iter().copied().take(MAX_LAYERS).collect()
+        media.sim_group.iter().copied().take(MAX_LAYERS).collect()
     };
     layers
         .into_iter()
-        .map(|primary| SourcePair {
+        .map(|primary| SsrcPair {
             primary,
             rtx: rtx(primary),
         })
@@ -144,10 +158,10 @@ fn write(offer: &Description, local: &LocalParameters<'_>, published: &[Publishe
 fn write_media(
     writer: &mut Writer,
     local: &LocalParameters<'_>,
-    media: &Media,
+    media: &MediaSection,
     accepted: &PublishedMedia,
 ) {
-    // RED first: Chromium sends the first of the answer's payload types that it can.
+    // RED is first because Chromium sends with the first supported payload type of the answer.
     let pts: Vec<u8> = accepted
         .red_pt
         .into_iter()
@@ -170,14 +184,15 @@ fn write_media(
     }
 }
 
-fn write_audio(writer: &mut Writer, media: &Media, accepted: &PublishedMedia) {
+fn write_audio(writer: &mut Writer, media: &MediaSection, accepted: &PublishedMedia) {
     let Some(opus) = media.payload(accepted.pt) else {
         return;
     };
     if let Some(red) = accepted.red_pt {
         writer.payload(red, "red/48000/2", &[], &format!("{0}/{0}", accepted.pt));
     }
-    // In-band FEC mends one lost packet without asking again (RFC 7587 §6.1). A music lesson may offer stereo.
+    // In-band FEC repairs one lost packet without retransmission (RFC 7587 §6.1). A music lesson
+    // can offer stereo.
     let is_stereo =
         opus.parameter("sprop-stereo") == Some("1") || opus.parameter("stereo") == Some("1");
     let parameters = if is_stereo {
@@ -188,7 +203,7 @@ fn write_audio(writer: &mut Writer, media: &Media, accepted: &PublishedMedia) {
     writer.payload(
         accepted.pt,
         "opus/48000/2",
-        &agreed(opus, &["transport-cc", "nack"]),
+        &common_feedback(opus, &["transport-cc", "nack"]),
         parameters,
     );
     if let Some(ptime) = media.ptime {
@@ -196,20 +211,20 @@ fn write_audio(writer: &mut Writer, media: &Media, accepted: &PublishedMedia) {
     }
 }
 
-fn write_video(writer: &mut Writer, media: &Media, accepted: &PublishedMedia) {
+fn write_video(writer: &mut Writer, media: &MediaSection, accepted: &PublishedMedia) {
     let Some(payload) = media.payload(accepted.pt) else {
         return;
     };
     let encoding = format!("{}/{}", accepted.codec.name(), accepted.clock_rate);
-    let feedback = agreed(payload, &["transport-cc", "ccm fir", "nack", "nack pli"]);
+    let feedback = common_feedback(payload, &["transport-cc", "ccm fir", "nack", "nack pli"]);
     writer.payload(accepted.pt, encoding, &feedback, &payload.parameters);
     if let Some(rtx) = accepted.rtx_pt {
         writer.payload(rtx, "rtx/90000", &[], &format!("apt={}", accepted.pt));
     }
 }
 
-/// The feedback that both sides know.
-fn agreed<'a>(payload: &Payload, ours: &[&'a str]) -> Vec<&'a str> {
+/// Returns the RTCP feedback that both sides support.
+fn common_feedback<'a>(payload: &PayloadFormat, ours: &[&'a str]) -> Vec<&'a str> {
     ours.iter()
         .copied()
         .filter(|kind| payload.feedback.iter().any(|offered| offered == kind))

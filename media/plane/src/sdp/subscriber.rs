@@ -1,31 +1,32 @@
-//! Those who receive: answering players that offer (WHEP), offering to our own page and reading its answer.
+//! Subscribers: answers to WHEP players, offers to our own client and its answers.
 
 use super::description::Description;
 use super::extension::Extension;
-use super::media::Media;
+use super::media_section::MediaSection;
 use super::write::Writer;
 use super::{
     AcceptedCodec, Codec, ExtensionIds, LocalParameters, MediaKind, NegotiationError, OfferedSlot,
-    Outgoing, SubscribedMedia,
+    OutgoingStream, SubscribedMedia,
 };
 
-/// The payload types of our own offers, the same for every subscriber, so that a packet need not be rewritten for each.
+/// Payload types of the server's offers, equal for all subscribers, so that packets need no
+/// rewriting per subscriber.
 pub mod payload_types {
     /// Opus.
     pub const OPUS: u8 = 111;
     /// RED around Opus.
     pub const RED: u8 = 63;
-    /// H264 constrained baseline, packetization-mode 1, and its retransmissions.
+    /// H264 constrained baseline, packetization-mode 1; RTX.
     pub const H264: (u8, u8) = (102, 103);
-    /// VP8 and its retransmissions.
+    /// VP8; RTX.
     pub const VP8: (u8, u8) = (96, 97);
-    /// VP9 profile 0 and its retransmissions.
+    /// VP9 profile 0; RTX.
     pub const VP9: (u8, u8) = (98, 99);
-    /// AV1 and its retransmissions.
+    /// AV1; RTX.
     pub const AV1: (u8, u8) = (45, 46);
 }
 
-/// The header extensions of our own offers, the same for every subscriber and every m-line.
+/// Header extensions of the server's offers, equal for all subscribers and m-sections.
 pub const OFFERED_EXTENSIONS: ExtensionIds = ExtensionIds {
     mid: Some(1),
     transport_cc: Some(2),
@@ -36,7 +37,7 @@ pub const OFFERED_EXTENSIONS: ExtensionIds = ExtensionIds {
     abs_capture_time: None,
 };
 
-/// Video in our own offers: payload type and its retransmission's, codec, format parameters.
+/// Video codecs of the server's offers: payload types (codec, RTX), codec, format parameters.
 const OFFERED_VIDEO: [((u8, u8), Codec, &str); 4] = [
     (
         payload_types::H264,
@@ -54,25 +55,28 @@ const OFFERED_VIDEO: [((u8, u8), Codec, &str); 4] = [
 
 const VIDEO_FEEDBACK: [&str; 4] = ["transport-cc", "ccm fir", "nack", "nack pli"];
 
-/// Answers a player that offers to receive, under its own payload types and extension ids.
+/// Answers the offer of a player with the player's payload types and extension IDs.
 ///
-/// `outgoing` has one entry per m-line of the offer ([`Description::mlines`]); those of refused m-lines stay unused. Every
-/// codec that both sides know is accepted: which one is sent depends on who is watched.
+/// `outgoing` has one entry per m-section of the offer ([`Description::mlines`]); entries of
+/// rejected m-sections stay unused. Every common codec is accepted, because the sent one depends on
+/// the publisher.
 pub fn answer_subscriber(
     offer: &Description,
     local: &LocalParameters<'_>,
-    outgoing: &[Outgoing],
+    outgoing: &[OutgoingStream],
 ) -> Result<(String, Vec<SubscribedMedia>), NegotiationError> {
     offer.check_setup()?;
-    let usable = offer.usable(|media| media.direction.receives() && !media.relayable().is_empty());
-    let lines = offer
+    let usable = offer.usable_sections(|media| {
+        media.direction.receives() && !media.supported_codecs().is_empty()
+    });
+    let sections = offer
         .media
         .iter()
         .zip(outgoing)
         .enumerate()
         .filter(|(mline, _)| usable[*mline]);
-    let subscribed: Vec<_> = lines
-        .filter_map(|(mline, (media, sent))| subscribed(mline, media, sent.clone()))
+    let subscribed: Vec<_> = sections
+        .filter_map(|(mline, (media, sent))| subscribed_media(mline, media, sent.clone()))
         .collect();
     if subscribed.is_empty() {
         return Err(NegotiationError::NothingUsable);
@@ -101,27 +105,31 @@ pub fn answer_subscriber(
     Ok((writer.finish(), subscribed))
 }
 
-fn subscribed(mline: usize, media: &Media, outgoing: Outgoing) -> Option<SubscribedMedia> {
-    let codecs = media.relayable();
+fn subscribed_media(
+    mline: usize,
+    media: &MediaSection,
+    outgoing: OutgoingStream,
+) -> Option<SubscribedMedia> {
+    let codecs = media.supported_codecs();
     let opus = codecs.iter().find(|accepted| accepted.codec == Codec::Opus);
     Some(SubscribedMedia {
         mid: media.mid.clone(),
         mline,
         kind: media.kind?,
         red_pt: opus
-            .and_then(|opus| media.red_of(opus.pt))
+            .and_then(|opus| media.red_for(opus.pt))
             .map(|red| red.pt),
         codecs,
-        extensions: sent_extensions(media),
+        extensions: subscriber_extensions(media),
         outgoing,
     })
 }
 
-/// The extensions that we write into a subscriber's packets.
-fn sent_extensions(media: &Media) -> ExtensionIds {
+/// Returns the extensions that the server writes into a subscriber's packets.
+fn subscriber_extensions(media: &MediaSection) -> ExtensionIds {
     let mut ids = media
         .extensions
-        .only(&[Extension::Mid, Extension::TransportCc]);
+        .filtered(&[Extension::Mid, Extension::TransportCc]);
     if ids.transport_cc.is_none() {
         ids.abs_send_time = media.extensions.abs_send_time;
     }
@@ -131,7 +139,7 @@ fn sent_extensions(media: &Media) -> ExtensionIds {
 fn write_answer(
     writer: &mut Writer,
     local: &LocalParameters<'_>,
-    media: &Media,
+    media: &MediaSection,
     accepted: &SubscribedMedia,
 ) {
     let codecs = accepted
@@ -167,9 +175,9 @@ fn write_answer(
     writer.outgoing(&accepted.outgoing, has_rtx);
 }
 
-/// Offers `slots` to a subscriber, with the payload types and extension ids that all subscribers share ([`payload_types`],
-/// [`OFFERED_EXTENSIONS`]). A later offer to the same subscriber repeats all earlier slots, appends new ones, and has a
-/// greater `version`.
+/// Writes an offer of `slots` with the payload types and extension IDs common to all subscribers
+/// ([`payload_types`], [`OFFERED_EXTENSIONS`]). A later offer to the same subscriber repeats all
+/// earlier slots, appends new ones, and has a greater `version`.
 pub fn offer_subscriber(
     local: &LocalParameters<'_>,
     version: u64,
@@ -226,9 +234,9 @@ fn offer_video(writer: &mut Writer) {
     }
 }
 
-/// Reads the answer to [`offer_subscriber`] for the same slots: what it accepted of each. Who answered is in
-/// [`Description::remote`].
-pub fn read_answer(
+/// Reads the answer to [`offer_subscriber`] for the same slots: the accepted codecs of each. The
+/// peer's transport parameters are in [`Description::remote`].
+pub fn parse_answer(
     answer: &Description,
     slots: &[OfferedSlot],
 ) -> Result<Vec<SubscribedMedia>, NegotiationError> {
@@ -238,15 +246,15 @@ pub fn read_answer(
             "it has another number of media sections",
         ));
     }
-    let lines = answer.media.iter().zip(slots).enumerate();
-    lines
-        .map(|(mline, (media, slot))| read_slot(mline, media, slot))
+    let sections = answer.media.iter().zip(slots).enumerate();
+    sections
+        .map(|(mline, (media, slot))| parse_slot(mline, media, slot))
         .collect()
 }
 
-fn read_slot(
+fn parse_slot(
     mline: usize,
-    media: &Media,
+    media: &MediaSection,
     slot: &OfferedSlot,
 ) -> Result<SubscribedMedia, NegotiationError> {
     if media.kind != Some(slot.kind) || media.mid != mline.to_string() {
@@ -258,18 +266,19 @@ fn read_slot(
     if !is_refused && !media.has_rtcp_mux {
         return Err(NegotiationError::NoRtcpMux(media.mid.clone()));
     }
-    let mut read =
-        subscribed(mline, media, slot.outgoing.clone()).ok_or(NegotiationError::NothingUsable)?;
-    // RFC 3264 §6.1 lets an answer choose other payload types; nobody does, and our packets carry only ours.
+    let mut read = subscribed_media(mline, media, slot.outgoing.clone())
+        .ok_or(NegotiationError::NothingUsable)?;
+    // RFC 3264 §6.1 allows other payload types in the answer. No known client uses them, and
+    // forwarded packets carry only the offered ones.
     read.codecs
-        .retain(|accepted| !is_refused && is_ours(accepted));
+        .retain(|accepted| !is_refused && has_offered_payload_types(accepted));
     read.red_pt = read
         .red_pt
         .filter(|pt| !read.codecs.is_empty() && *pt == payload_types::RED);
     Ok(read)
 }
 
-fn is_ours(accepted: &AcceptedCodec) -> bool {
+fn has_offered_payload_types(accepted: &AcceptedCodec) -> bool {
     match accepted.codec {
         Codec::Opus => accepted.pt == payload_types::OPUS,
         codec => OFFERED_VIDEO.iter().any(|((pt, rtx), ours, _)| {

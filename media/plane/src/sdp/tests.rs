@@ -1,4 +1,5 @@
-//! Negotiation with the descriptions of real programs: Chromium 156 (captured), GStreamer's and OBS's WHIP encoders.
+//! Negotiation with descriptions of real programs: Chromium 156 (captured), GStreamer's and OBS's
+//! WHIP encoders.
 
 use std::net::SocketAddr;
 
@@ -16,19 +17,19 @@ const PLAYER: &str = include_str!("../../tests/data/sdp/chromium-recvonly.sdp");
 const DATA_CHANNEL: &str = include_str!("../../tests/data/sdp/chromium-datachannel.sdp");
 const GSTREAMER: &str = include_str!("../../tests/data/sdp/gstreamer-whip.sdp");
 const OBS: &str = include_str!("../../tests/data/sdp/obs-whip.sdp");
-const EVERYTHING: [&str; 6] = [CAMERA, SCREEN, PLAYER, DATA_CHANNEL, GSTREAMER, OBS];
+const ALL_OFFERS: [&str; 6] = [CAMERA, SCREEN, PLAYER, DATA_CHANNEL, GSTREAMER, OBS];
 
 const PREFERENCE: [Codec; 4] = [Codec::H264, Codec::Vp8, Codec::Vp9, Codec::Av1];
 
-struct Us {
+struct Server {
     ice: IceCredentials,
     candidates: Vec<SocketAddr>,
     tcp_candidates: Vec<SocketAddr>,
 }
 
-impl Us {
-    fn new() -> Us {
-        Us {
+impl Server {
+    fn new() -> Server {
+        Server {
             ice: IceCredentials {
                 ufrag: "ourufrag".into(),
                 pwd: "ourPasswordOfEnoughLength".into(),
@@ -51,8 +52,8 @@ impl Us {
     }
 }
 
-fn outgoing(n: u32) -> Outgoing {
-    Outgoing {
+fn outgoing(n: u32) -> OutgoingStream {
+    OutgoingStream {
         ssrc: Ssrc(1000 + n),
         rtx_ssrc: Ssrc(2000 + n),
         stream: format!("room{}", n / 2),
@@ -60,14 +61,14 @@ fn outgoing(n: u32) -> Outgoing {
     }
 }
 
-/// The text of the n-th m-line.
+/// The text of the n-th m-section.
 fn section(description: &str, n: usize) -> String {
     let sections: Vec<&str> = description.split("\r\nm=").collect();
     format!("m={}\r\n", sections[n + 1].trim_end())
 }
 
-/// `a=` lines as foreign programs see ours: `rtc-sdp` must be able to read whatever we write.
-fn is_readable_by_others(description: &str) {
+/// Checks that a foreign parser, `rtc-sdp`, accepts our description.
+fn assert_rtc_sdp_parses(description: &str) {
     let mut reader = std::io::Cursor::new(description.as_bytes());
-    rtc_sdp::SessionDescription::unmarshal(&mut reader).expect("a description by the book");
+    rtc_sdp::SessionDescription::unmarshal(&mut reader).expect("a valid description");
 }

@@ -1,4 +1,4 @@
-//! What negotiation is given and what it results in.
+//! Inputs and results of the negotiation.
 
 use std::net::SocketAddr;
 
@@ -6,107 +6,111 @@ use super::{Codec, ExtensionIds, MediaKind};
 use crate::ids::Ssrc;
 use crate::transport::{Fingerprint, IceCredentials};
 
-/// Everything of ours that goes into a description.
+/// Local parameters of a description.
 #[derive(Clone, Debug)]
 pub struct LocalParameters<'a> {
-    /// Our ICE credentials for this peer.
+    /// Local ICE credentials for this peer.
     pub ice: &'a IceCredentials,
-    /// The hash of our DTLS certificate.
+    /// Hash of the local DTLS certificate.
     pub fingerprint: Fingerprint,
-    /// The shard's addresses, as host candidates over UDP, best first.
+    /// UDP host candidates of the shard, best first.
     pub candidates: &'a [SocketAddr],
-    /// Passive ICE-TCP candidates (RFC 6544), best first; empty where there are none.
+    /// Passive ICE-TCP candidates (RFC 6544), best first; can be empty.
     pub tcp_candidates: &'a [SocketAddr],
 }
 
-/// A source and its retransmission stream (RFC 4588, the FID group of RFC 5576).
+/// SSRC of a stream and of its retransmissions (RFC 4588; FID group of RFC 5576).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SourcePair {
-    /// The media's SSRC.
+pub struct SsrcPair {
+    /// SSRC of the media.
     pub primary: Ssrc,
-    /// The SSRC of its retransmissions.
+    /// SSRC of its retransmissions.
     pub rtx: Option<Ssrc>,
 }
 
-/// One audio or video m-line of a publisher that we accepted.
+/// One accepted audio or video m-section of a publisher.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublishedMedia {
-    /// The media id that its packets carry in the MID extension.
+    /// Media ID (`a=mid`), which the packets carry in the MID extension.
     pub mid: String,
-    /// Its place among the m-lines.
+    /// Index of the m-section.
     pub mline: usize,
     /// Audio or video.
     pub kind: MediaKind,
-    /// The one codec we chose; its payload types are the publisher's.
+    /// The selected codec; the payload types are the publisher's.
     pub codec: Codec,
-    /// Payload type of the codec.
+    /// PayloadFormat type of the codec.
     pub pt: u8,
-    /// Payload type of its retransmissions.
+    /// PayloadFormat type of its retransmissions (RFC 4588).
     pub rtx_pt: Option<u8>,
-    /// Payload type of RED (RFC 2198) around Opus.
+    /// PayloadFormat type of RED (RFC 2198) around Opus.
     pub red_pt: Option<u8>,
-    /// Ticks of the RTP timestamp per second.
+    /// RTP clock rate in Hz.
     pub clock_rate: u32,
-    /// Its header extensions.
+    /// Negotiated header extensions.
     pub extensions: ExtensionIds,
-    /// Simulcast layers in the offered order, at most [`MAX_LAYERS`](crate::index::MAX_LAYERS); empty without simulcast.
+    /// RIDs of the simulcast layers in the offered order, at most
+    /// [`MAX_LAYERS`](crate::index::MAX_LAYERS); empty without simulcast.
     pub rids: Vec<String>,
-    /// Announced sources, for encoders that send neither MID nor RID: one, or the layers of a SIM group in its order.
-    pub sources: Vec<SourcePair>,
-    /// MediaStream id of `a=msid`.
+    /// Announced SSRCs, for encoders that send neither MID nor RID: one stream, or the layers of a
+    /// SIM group in its order.
+    pub sources: Vec<SsrcPair>,
+    /// MediaStream ID of `a=msid`.
     pub stream: Option<String>,
-    /// MediaStreamTrack id of `a=msid`.
+    /// MediaStreamTrack ID of `a=msid`.
     pub track: Option<String>,
 }
 
-/// What we send on one m-line.
+/// Stream that the server sends on one m-section.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Outgoing {
-    /// Media source.
+pub struct OutgoingStream {
+    /// SSRC of the media.
     pub ssrc: Ssrc,
-    /// Retransmission source; used for video only.
+    /// SSRC of the retransmissions; used for video only.
     pub rtx_ssrc: Ssrc,
-    /// MediaStream id: the m-lines of one stream are played in sync. A token: letters, digits, `-`, `_`.
+    /// MediaStream ID; the client plays the m-sections of one stream in sync. A token: letters,
+    /// digits, `-`, `_`.
     pub stream: String,
-    /// MediaStreamTrack id, a token too.
+    /// MediaStreamTrack ID; a token as well.
     pub track: String,
 }
 
-/// One m-line of an offer of ours; its mid is its index, in decimal.
+/// One m-section of a server offer; its MID is its index in decimal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OfferedSlot {
     /// Audio or video.
     pub kind: MediaKind,
-    /// What we send on it.
-    pub outgoing: Outgoing,
+    /// Stream that the server sends on it.
+    pub outgoing: OutgoingStream,
 }
 
-/// A codec that a subscriber takes, under its payload types.
+/// Codec that a subscriber accepts, with its payload types.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AcceptedCodec {
     /// The codec.
     pub codec: Codec,
-    /// Payload type to send it with.
+    /// PayloadFormat type of the codec.
     pub pt: u8,
-    /// Payload type of its retransmissions.
+    /// PayloadFormat type of its retransmissions (RFC 4588).
     pub rtx_pt: Option<u8>,
 }
 
-/// One m-line on which a subscriber receives.
+/// One m-section on which a subscriber receives.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SubscribedMedia {
-    /// Its media id.
+    /// Media ID (`a=mid`).
     pub mid: String,
-    /// Its place among the m-lines.
+    /// Index of the m-section.
     pub mline: usize,
     /// Audio or video.
     pub kind: MediaKind,
-    /// What it can decode, its preference first; empty when it refused the m-line.
+    /// Codecs that the subscriber decodes, in its order of preference; empty if it rejected the
+    /// m-section.
     pub codecs: Vec<AcceptedCodec>,
-    /// Payload type of RED around Opus.
+    /// PayloadFormat type of RED (RFC 2198) around Opus.
     pub red_pt: Option<u8>,
-    /// Header extensions it understands.
+    /// Header extensions that the subscriber accepts.
     pub extensions: ExtensionIds,
-    /// What we send here.
-    pub outgoing: Outgoing,
+    /// Stream that the server sends here.
+    pub outgoing: OutgoingStream,
 }

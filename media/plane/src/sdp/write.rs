@@ -1,17 +1,18 @@
-//! Writing descriptions: the lines that all of ours have in common.
+//! Writer of descriptions: lines common to offers, answers and fragments.
 
 use std::fmt::{Display, Write};
 use std::net::SocketAddr;
 
 use super::extension::Extension;
-use super::media::Media;
-use super::{ExtensionIds, LocalParameters, Outgoing};
+use super::media_section::MediaSection;
+use super::{ExtensionIds, LocalParameters, OutgoingStream};
 
-/// The text of a description in the making.
+/// Text of a description under construction.
 pub(super) struct Writer(String);
 
 impl Writer {
-    /// Begins a description of ours: ICE-lite, one BUNDLE group. The session id says nothing; the version grows (RFC 8866 §5.2).
+    /// Begins a description: ICE-lite, one BUNDLE group. The session ID is constant; the version
+    /// grows with each offer (RFC 8866 §5.2).
     pub(super) fn session(version: u64, mids: &[&str]) -> Writer {
         let mut writer = Writer(String::with_capacity(4096));
         writer.line("v=0");
@@ -26,7 +27,7 @@ impl Writer {
         writer
     }
 
-    /// Begins a fragment: no session lines but ICE-lite.
+    /// Begins a fragment, which has no session lines except ICE-lite.
     pub(super) fn fragment() -> Writer {
         let mut writer = Writer(String::with_capacity(512));
         writer.line("a=ice-lite");
@@ -37,11 +38,11 @@ impl Writer {
         write!(self.0, "{line}\r\n").expect("a String takes every text");
     }
 
-    /// The m-line and what every m-line of ours says about the transport.
+    /// Writes the m-line and the transport attributes of an m-section.
     pub(super) fn media(
         &mut self,
         local: &LocalParameters<'_>,
-        medium: &str,
+        media_type: &str,
         pts: &[u8],
         mid: Option<&str>,
         setup: &str,
@@ -50,7 +51,7 @@ impl Writer {
         let port = default.map_or(9, SocketAddr::port);
         let pts: Vec<String> = pts.iter().map(u8::to_string).collect();
         self.line(format_args!(
-            "m={medium} {port} UDP/TLS/RTP/SAVPF {}",
+            "m={media_type} {port} UDP/TLS/RTP/SAVPF {}",
             pts.join(" ")
         ));
         match default {
@@ -68,7 +69,8 @@ impl Writer {
         self.line("a=rtcp-rsize");
     }
 
-    /// Credentials and all candidates: a lite agent knows them from the start (RFC 8839 §4, RFC 8445 §5.1.2).
+    /// Writes the credentials and all candidates; an ICE-lite agent knows them from the start (RFC
+    /// 8839 §4, RFC 8445 §5.1.2).
     pub(super) fn ice(&mut self, local: &LocalParameters<'_>) {
         self.line(format_args!("a=ice-ufrag:{}", local.ice.ufrag));
         self.line(format_args!("a=ice-pwd:{}", local.ice.pwd));
@@ -103,7 +105,7 @@ impl Writer {
         }
     }
 
-    /// A payload type; `parameters` may be empty.
+    /// Writes the attributes of a payload type; `parameters` can be empty.
     pub(super) fn payload(
         &mut self,
         pt: u8,
@@ -120,9 +122,9 @@ impl Writer {
         }
     }
 
-    /// What we send: stream, track, source and, where there is retransmission, its source (RFC 8830, RFC 5576).
-    pub(super) fn outgoing(&mut self, outgoing: &Outgoing, has_rtx: bool) {
-        let Outgoing {
+    /// Writes stream, track and SSRCs of the sent stream (RFC 8830, RFC 5576).
+    pub(super) fn outgoing(&mut self, outgoing: &OutgoingStream, has_rtx: bool) {
+        let OutgoingStream {
             ssrc,
             rtx_ssrc,
             stream,
@@ -132,7 +134,7 @@ impl Writer {
         if has_rtx {
             self.line(format_args!("a=ssrc-group:FID {} {}", ssrc.0, rtx_ssrc.0));
         }
-        // One CNAME per stream: sources that share it are played in sync (RFC 8834 §4.9).
+        // One CNAME per stream: receivers synchronize SSRCs with the same CNAME (RFC 8834 §4.9).
         self.line(format_args!("a=ssrc:{} cname:{stream}", ssrc.0));
         self.line(format_args!("a=ssrc:{} msid:{stream} {track}", ssrc.0));
         if has_rtx {
@@ -141,11 +143,11 @@ impl Writer {
         }
     }
 
-    /// Refuses an m-line in its place (RFC 3264 §6).
-    pub(super) fn reject(&mut self, media: &Media) {
+    /// Writes a rejected m-section (RFC 3264 §6).
+    pub(super) fn reject(&mut self, media: &MediaSection) {
         self.line(format_args!(
             "m={} 0 {} {}",
-            media.media, media.protocol, media.formats
+            media.media_type, media.protocol, media.formats
         ));
         self.line("c=IN IP4 0.0.0.0");
         if media.has_mid {
@@ -159,16 +161,18 @@ impl Writer {
     }
 }
 
-/// RFC 8445 §5.1.2.2 recommends 126 for host candidates.
+/// Type preference of UDP host candidates, recommended by RFC 8445 §5.1.2.2.
 const UDP_HOST_PREFERENCE: u32 = 126;
 
-/// RFC 6544 §4.2: below UDP, so that TCP is used only where UDP does not pass.
+/// Type preference of TCP host candidates: below UDP, so that TCP is used only if UDP is blocked
+/// (RFC 6544 §4.2).
 const TCP_HOST_PREFERENCE: u32 = 90;
 
-/// RFC 6544 §4.2: the direction preference of a passive host candidate, 4, in the upper three bits of the local preference.
+/// Direction preference of a passive host candidate, 4, in the upper three bits of the local
+/// preference (RFC 6544 §4.2).
 const TCP_PASSIVE: u32 = 4 << 13;
 
-/// RFC 8445 §5.1.2.1 for component 1.
+/// Candidate priority of component 1 (RFC 8445 §5.1.2.1).
 fn priority(type_preference: u32, local_preference: u32) -> u32 {
     type_preference << 24 | local_preference << 8 | (256 - 1)
 }

@@ -21,7 +21,7 @@ use rtc_stun::message::{BINDING_REQUEST, Message, Setter, TransactionId};
 use rtc_stun::textattrs::TextAttribute;
 use tongke_plane::ids::Ssrc;
 use tongke_plane::sdp::{
-    AcceptedCodec, Codec, ExtensionIds, MediaKind, Outgoing, PublishedMedia, SourcePair,
+    AcceptedCodec, Codec, ExtensionIds, MediaKind, OutgoingStream, PublishedMedia, SsrcPair,
     SubscribedMedia,
 };
 use tongke_plane::transport::srtp::{Profile, Role, SrtpSession};
@@ -186,7 +186,7 @@ fn dtls_config(
 
 /// What a publisher's description would say of one m-line; layers are old-style (by SSRC) where there are several.
 pub fn published(kind: MediaKind, codec: Codec, sources: &[(u32, u32)]) -> PublishedMedia {
-    let pair = |(primary, rtx): &(u32, u32)| SourcePair {
+    let pair = |(primary, rtx): &(u32, u32)| SsrcPair {
         primary: Ssrc(*primary),
         rtx: Some(Ssrc(*rtx)),
     };
@@ -211,7 +211,7 @@ pub fn published(kind: MediaKind, codec: Codec, sources: &[(u32, u32)]) -> Publi
 }
 
 /// What a subscriber's answer would say of one m-line.
-pub fn subscribed(nth: usize, kind: MediaKind, outgoing: Outgoing) -> SubscribedMedia {
+pub fn subscribed(nth: usize, kind: MediaKind, outgoing: OutgoingStream) -> SubscribedMedia {
     let codecs = match kind {
         MediaKind::Audio => vec![Codec::Opus],
         MediaKind::Video => vec![Codec::H264, Codec::Vp8, Codec::Vp9, Codec::Av1],

@@ -16,7 +16,7 @@ use tongke_plane::command::{Command, Event, Shown, SlotSpec};
 use tongke_plane::ids::Ssrc;
 use tongke_plane::index::ShardIx;
 use tongke_plane::rtp::WallClock;
-use tongke_plane::sdp::Outgoing;
+use tongke_plane::sdp::OutgoingStream;
 use tongke_plane::shard::Shard;
 use tongke_plane::stats::{Counters, Stats};
 use tongke_plane::subscribe::arena::SendArena;
@@ -382,9 +382,9 @@ impl World {
     }
 }
 
-fn outgoing(peer: PeerId, nth: usize) -> Outgoing {
+fn outgoing(peer: PeerId, nth: usize) -> OutgoingStream {
     let ssrc = 1_000_000 + peer.0 as u32 * 100 + nth as u32 * 2;
-    Outgoing {
+    OutgoingStream {
         ssrc: Ssrc(ssrc),
         rtx_ssrc: Ssrc(ssrc + 1),
         stream: "s".into(),

@@ -1,32 +1,33 @@
-//! Hostile and damaged text: always an answer or an error, never a panic, and nothing of it leads out of its line.
+//! Hostile and damaged descriptions: the result is an answer or an error, never a panic or an
+//! injected line.
 
 use super::*;
 use crate::index::MAX_LAYERS;
 
-/// Runs every consumer over a text.
+/// Runs the complete negotiation on a text.
 fn negotiate(text: &str) {
-    let us = Us::new();
+    let server = Server::new();
     let _ = parse_fragment(text);
     let Ok(description) = parse(text) else { return };
     let sent: Vec<_> = (0..description.mlines() as u32).map(outgoing).collect();
     let answers = [
-        answer_publisher(&description, &us.local(), &PREFERENCE).map(|(answer, _)| answer),
-        answer_subscriber(&description, &us.local(), &sent).map(|(answer, _)| answer),
+        answer_publisher(&description, &server.local(), &PREFERENCE).map(|(answer, _)| answer),
+        answer_subscriber(&description, &server.local(), &sent).map(|(answer, _)| answer),
     ];
     for answer in answers.into_iter().flatten() {
         assert_eq!(answer.matches("\r\nm=").count(), description.mlines());
-        parse(&answer).expect("we can read what we write");
+        parse(&answer).expect("our own answer is valid");
     }
     let slots = [OfferedSlot {
         kind: MediaKind::Video,
         outgoing: outgoing(1),
     }];
-    let _ = read_answer(&description, &slots);
+    let _ = parse_answer(&description, &slots);
 }
 
 #[test]
 fn a_description_cut_anywhere_never_panics() {
-    for text in EVERYTHING {
+    for text in ALL_OFFERS {
         for len in (0..text.len()).step_by(7) {
             negotiate(&text[..len]);
         }
@@ -35,7 +36,7 @@ fn a_description_cut_anywhere_never_panics() {
 
 #[test]
 fn a_description_with_any_line_missing_or_doubled_never_panics() {
-    for text in EVERYTHING {
+    for text in ALL_OFFERS {
         let lines: Vec<&str> = text.split("\r\n").collect();
         for at in 0..lines.len() {
             let mut fewer = lines.clone();
@@ -52,7 +53,7 @@ fn a_description_with_any_line_missing_or_doubled_never_panics() {
 fn a_description_with_any_byte_changed_never_panics() {
     use rand::{Rng, SeedableRng};
     let mut rng = rand::rngs::StdRng::seed_from_u64(2);
-    for text in EVERYTHING {
+    for text in ALL_OFFERS {
         for _ in 0..400 {
             let mut bytes = text.as_bytes().to_vec();
             for _ in 0..rng.random_range(1..6) {
@@ -67,27 +68,27 @@ fn a_description_with_any_byte_changed_never_panics() {
 }
 
 #[test]
-fn nothing_in_an_offer_adds_a_line_to_our_answer() {
-    let us = Us::new();
+fn an_offer_cannot_inject_a_line_into_the_answer() {
+    let server = Server::new();
     let evil = OBS.replace(
         "a=fmtp:96 profile-level-id",
         "a=fmtp:96 x=\u{b}a=fingerprint:sha-256 00;profile-level-id",
     );
     assert!(
         matches!(parse(&evil), Err(NegotiationError::Malformed { .. })),
-        "control characters are refused"
+        "control characters are rejected"
     );
     let evil = OBS.replace("a=mid:1", "a=mid:1 a=setup:active");
     assert!(parse(&evil).is_err());
     let evil = OBS.replace("useinbandfec=1", "useinbandfec=1\r\ra=ice-lite");
     assert!(parse(&evil).is_err());
     let (answer, _) =
-        answer_publisher(&parse(OBS).expect("good"), &us.local(), &PREFERENCE).expect("usable");
+        answer_publisher(&parse(OBS).expect("good"), &server.local(), &PREFERENCE).expect("usable");
     assert!(answer.lines().all(|line| line.as_bytes()[1] == b'='));
 }
 
 #[test]
-fn a_description_full_of_sources_and_layers_is_read_quickly_and_in_part() {
+fn ssrcs_and_rids_beyond_the_limits_are_ignored() {
     let mut text = OBS.to_owned();
     for n in 0..3000 {
         text.push_str(&format!(
@@ -97,7 +98,7 @@ fn a_description_full_of_sources_and_layers_is_read_quickly_and_in_part() {
     }
     let (_, media) = answer_publisher(
         &parse(&text).expect("good"),
-        &Us::new().local(),
+        &Server::new().local(),
         &PREFERENCE,
     )
     .expect("usable");

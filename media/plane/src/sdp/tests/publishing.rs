@@ -1,13 +1,13 @@
-//! Publishers: which codec they get, which layers, and that the answer says so.
+//! Publishers: selected codecs and layers, and the answer.
 
 use super::*;
 
 #[test]
 fn a_camera_with_three_layers_sends_h264_and_opus_with_red() {
-    let us = Us::new();
+    let server = Server::new();
     let offer = parse(CAMERA).expect("Chromium's offer");
-    let (answer, media) = answer_publisher(&offer, &us.local(), &PREFERENCE).expect("usable");
-    is_readable_by_others(&answer);
+    let (answer, media) = answer_publisher(&offer, &server.local(), &PREFERENCE).expect("usable");
+    assert_rtc_sdp_parses(&answer);
     let [audio, video] = media.as_slice() else {
         panic!("{media:?}")
     };
@@ -25,7 +25,7 @@ fn a_camera_with_three_layers_sends_h264_and_opus_with_red() {
     );
     assert_eq!(
         audio.sources,
-        [SourcePair {
+        [SsrcPair {
             primary: Ssrc(1_877_617_868),
             rtx: None
         }]
@@ -46,7 +46,7 @@ fn a_camera_with_three_layers_sends_h264_and_opus_with_red() {
     );
     assert_eq!(
         video.extensions.abs_send_time, None,
-        "transport-wide numbers make it needless"
+        "not needed with transport-wide sequence numbers"
     );
     assert_eq!(
         video.stream.as_deref(),
@@ -90,8 +90,8 @@ fn a_camera_with_three_layers_sends_h264_and_opus_with_red() {
 }
 
 #[test]
-fn the_preference_decides_which_codec_a_publisher_sends() {
-    let us = Us::new();
+fn the_codec_preference_decides_the_publishers_codec() {
+    let server = Server::new();
     let offer = parse(SCREEN).expect("Chromium's offer");
     for (codec, pt) in [
         (Codec::H264, 108),
@@ -99,8 +99,8 @@ fn the_preference_decides_which_codec_a_publisher_sends() {
         (Codec::Vp9, 98),
         (Codec::Av1, 45),
     ] {
-        let (answer, media) = answer_publisher(&offer, &us.local(), &[codec]).expect("usable");
-        is_readable_by_others(&answer);
+        let (answer, media) = answer_publisher(&offer, &server.local(), &[codec]).expect("usable");
+        assert_rtc_sdp_parses(&answer);
         assert_eq!(
             (media[0].codec, media[0].pt, media[0].rtx_pt),
             (codec, pt, Some(pt + 1))
@@ -109,26 +109,26 @@ fn the_preference_decides_which_codec_a_publisher_sends() {
         assert_eq!(media[0].sources.len(), 1);
         assert!(
             media[0].sources[0].rtx.is_some(),
-            "the FID group names the retransmission source"
+            "the FID group has the retransmission SSRC"
         );
     }
     assert_eq!(
-        answer_publisher(&offer, &us.local(), &[]),
+        answer_publisher(&offer, &server.local(), &[]),
         Err(NegotiationError::NothingUsable)
     );
 }
 
 #[test]
-fn a_data_channel_is_refused_in_its_place() {
-    let us = Us::new();
+fn a_data_channel_is_rejected_in_its_m_section() {
+    let server = Server::new();
     let offer = parse(DATA_CHANNEL).expect("Chromium's offer");
-    let (answer, media) = answer_publisher(&offer, &us.local(), &PREFERENCE).expect("usable");
-    is_readable_by_others(&answer);
+    let (answer, media) = answer_publisher(&offer, &server.local(), &PREFERENCE).expect("usable");
+    assert_rtc_sdp_parses(&answer);
     assert_eq!(answer.matches("\r\nm=").count(), offer.mlines());
     let place = offer
         .media
         .iter()
-        .position(|media| media.media == "application")
+        .position(|media| media.media_type == "application")
         .expect("a data channel");
     assert!(
         section(&answer, place).starts_with("m=application 0 UDP/DTLS/SCTP webrtc-datachannel\r\n")
@@ -137,11 +137,11 @@ fn a_data_channel_is_refused_in_its_place() {
 }
 
 #[test]
-fn gstreamer_joins_by_whip_with_its_own_ids_and_a_bundle_only_line() {
-    let us = Us::new();
+fn gstreamer_joins_by_whip_with_its_own_ids_and_a_bundle_only_section() {
+    let server = Server::new();
     let offer = parse(GSTREAMER).expect("GStreamer's offer");
-    let (answer, media) = answer_publisher(&offer, &us.local(), &PREFERENCE).expect("usable");
-    is_readable_by_others(&answer);
+    let (answer, media) = answer_publisher(&offer, &server.local(), &PREFERENCE).expect("usable");
+    assert_rtc_sdp_parses(&answer);
     let [video, audio] = media.as_slice() else {
         panic!("{media:?}")
     };
@@ -151,7 +151,7 @@ fn gstreamer_joins_by_whip_with_its_own_ids_and_a_bundle_only_line() {
     );
     assert_eq!(
         video.sources,
-        [SourcePair {
+        [SsrcPair {
             primary: Ssrc(1_046_093_480),
             rtx: Some(Ssrc(1_914_373_014))
         }]
@@ -170,17 +170,17 @@ fn gstreamer_joins_by_whip_with_its_own_ids_and_a_bundle_only_line() {
     assert!(answer.contains("a=group:BUNDLE video0 audio1\r\n"));
     assert!(
         section(&answer, 1).starts_with("m=audio 8189 "),
-        "a bundle-only line is accepted with the port of the others"
+        "a bundle-only m-section is accepted with the port of the others"
     );
 }
 
 #[test]
-fn obs_joins_by_whip_with_transport_lines_on_session_level() {
-    let us = Us::new();
+fn obs_joins_by_whip_with_transport_attributes_on_session_level() {
+    let server = Server::new();
     let offer = parse(OBS).expect("OBS's offer");
     assert_eq!(offer.remote().ice.ufrag, "jsfj");
-    let (answer, media) = answer_publisher(&offer, &us.local(), &PREFERENCE).expect("usable");
-    is_readable_by_others(&answer);
+    let (answer, media) = answer_publisher(&offer, &server.local(), &PREFERENCE).expect("usable");
+    assert_rtc_sdp_parses(&answer);
     let [audio, video] = media.as_slice() else {
         panic!("{media:?}")
     };
@@ -190,7 +190,7 @@ fn obs_joins_by_whip_with_transport_lines_on_session_level() {
     );
     assert_eq!(
         video.sources,
-        [SourcePair {
+        [SsrcPair {
             primary: Ssrc(1_377_361_618),
             rtx: None
         }]
@@ -198,20 +198,20 @@ fn obs_joins_by_whip_with_transport_lines_on_session_level() {
     assert_eq!(audio.track.as_deref(), Some("9Rz0pVbJkN4yXa2L-audio"));
     assert!(
         section(&answer, 0).contains("stereo=1"),
-        "a music lesson keeps its stereo"
+        "a music lesson keeps stereo"
     );
 }
 
 #[test]
-fn old_simulcast_gives_its_layers_in_the_order_of_the_sim_group() {
+fn ssrc_simulcast_has_its_layers_in_the_order_of_the_sim_group() {
     let offer = OBS.replace(
         "a=ssrc:1377361618 cname:kQ5o3Xbg7Mc2ZtWH\r\n",
         "a=ssrc-group:SIM 11 12 13\r\na=ssrc-group:FID 12 22\r\na=ssrc:13 cname:x\r\na=ssrc:22 cname:x\r\n",
     );
-    let us = Us::new();
-    let (_, media) =
-        answer_publisher(&parse(&offer).expect("good"), &us.local(), &PREFERENCE).expect("usable");
-    let pair = |primary, rtx: Option<u32>| SourcePair {
+    let server = Server::new();
+    let (_, media) = answer_publisher(&parse(&offer).expect("good"), &server.local(), &PREFERENCE)
+        .expect("usable");
+    let pair = |primary, rtx: Option<u32>| SsrcPair {
         primary: Ssrc(primary),
         rtx: rtx.map(Ssrc),
     };
@@ -222,31 +222,37 @@ fn old_simulcast_gives_its_layers_in_the_order_of_the_sim_group() {
 }
 
 #[test]
-fn a_line_outside_the_bundle_is_refused() {
-    let us = Us::new();
+fn an_m_section_outside_the_bundle_is_rejected() {
+    let server = Server::new();
     let unbundled = CAMERA.replace("a=group:BUNDLE 0 1", "a=group:BUNDLE 0");
-    let (answer, media) =
-        answer_publisher(&parse(&unbundled).expect("good"), &us.local(), &PREFERENCE)
-            .expect("usable");
+    let (answer, media) = answer_publisher(
+        &parse(&unbundled).expect("good"),
+        &server.local(),
+        &PREFERENCE,
+    )
+    .expect("usable");
     assert_eq!(media.len(), 1);
     assert!(section(&answer, 1).starts_with("m=video 0 "));
     let no_group = CAMERA.replace("a=group:BUNDLE 0 1\r\n", "");
-    let (answer, media) =
-        answer_publisher(&parse(&no_group).expect("good"), &us.local(), &PREFERENCE)
-            .expect("usable");
+    let (answer, media) = answer_publisher(
+        &parse(&no_group).expect("good"),
+        &server.local(),
+        &PREFERENCE,
+    )
+    .expect("usable");
     assert_eq!(media.len(), 1);
     assert!(!answer.contains("BUNDLE"));
 }
 
 #[test]
-fn only_baseline_h264_in_mode_one_is_taken() {
-    let us = Us::new();
+fn only_baseline_h264_in_packetization_mode_1_is_accepted() {
+    let server = Server::new();
     let with = |parameters: &str| {
         let text = OBS.replace(
             "profile-level-id=42e01f;packetization-mode=1;level-asymmetry-allowed=1",
             parameters,
         );
-        answer_publisher(&parse(&text).expect("good"), &us.local(), &PREFERENCE)
+        answer_publisher(&parse(&text).expect("good"), &server.local(), &PREFERENCE)
             .map(|(_, media)| media.len())
     };
     for taken in [
@@ -266,10 +272,10 @@ fn only_baseline_h264_in_mode_one_is_taken() {
 }
 
 #[test]
-fn an_offer_that_cannot_work_says_why() {
-    let us = Us::new();
+fn an_unusable_offer_fails_with_its_error_code() {
+    let server = Server::new();
     let outcome = |text: &str| match parse(text) {
-        Ok(offer) => answer_publisher(&offer, &us.local(), &PREFERENCE).map(|_| ()),
+        Ok(offer) => answer_publisher(&offer, &server.local(), &PREFERENCE).map(|_| ()),
         Err(error) => Err(error),
     };
     let cases = [
@@ -308,7 +314,7 @@ fn an_offer_that_cannot_work_says_why() {
             ),
             "sdp_too_many_media",
         ),
-        ("a".repeat(MAX_DESCRIPTION + 1), "sdp_too_long"),
+        ("a".repeat(MAX_DESCRIPTION_BYTES + 1), "sdp_too_long"),
     ];
     for (text, code) in cases {
         assert_eq!(outcome(&text).map_err(|error| error.code()), Err(code));
@@ -316,7 +322,7 @@ fn an_offer_that_cannot_work_says_why() {
     assert_eq!(
         outcome(&OBS.replace("\r\n", "\n")),
         Ok(()),
-        "line feeds alone do as well"
+        "LF line endings are accepted"
     );
     assert_eq!(
         outcome(&OBS.replace("a=setup:actpass", "a=setup:active")),

@@ -1,4 +1,4 @@
-//! Subscribers: players that offer, and our own page that answers.
+//! Subscribers: offers of players, and the answers of our own client.
 
 use super::*;
 
@@ -11,12 +11,12 @@ fn slots(kinds: &[MediaKind]) -> Vec<OfferedSlot> {
 }
 
 #[test]
-fn a_player_gets_every_codec_it_knows_under_its_own_numbers() {
-    let us = Us::new();
+fn a_player_gets_every_common_codec_under_its_own_payload_types() {
+    let server = Server::new();
     let offer = parse(PLAYER).expect("Chromium's offer");
     let sent: Vec<_> = (0..offer.mlines() as u32).map(outgoing).collect();
-    let (answer, media) = answer_subscriber(&offer, &us.local(), &sent).expect("usable");
-    is_readable_by_others(&answer);
+    let (answer, media) = answer_subscriber(&offer, &server.local(), &sent).expect("usable");
+    assert_rtc_sdp_parses(&answer);
     let [video, audio] = media.as_slice() else {
         panic!("{media:?}")
     };
@@ -28,7 +28,7 @@ fn a_player_gets_every_codec_it_knows_under_its_own_numbers() {
     assert_eq!(
         codecs[..2],
         [(Codec::Vp8, 96, Some(97)), (Codec::Vp9, 98, Some(99))],
-        "in the player's order"
+        "in the player's order of preference"
     );
     assert!(codecs.contains(&(Codec::H264, 108, Some(109))));
     assert_eq!(
@@ -56,20 +56,20 @@ fn a_player_gets_every_codec_it_knows_under_its_own_numbers() {
     }
     assert!(section(&answer, 1).contains("a=rtpmap:111 opus/48000/2\r\n"));
     assert_eq!(
-        answer_subscriber(&parse(CAMERA).expect("good"), &us.local(), &sent).map(|_| ()),
+        answer_subscriber(&parse(CAMERA).expect("good"), &server.local(), &sent).map(|_| ()),
         Err(NegotiationError::NothingUsable),
-        "who only sends cannot be sent to"
+        "a send-only offer cannot receive"
     );
 }
 
 #[test]
-fn our_offer_has_the_same_numbers_for_everyone_and_grows_at_its_end() {
-    let us = Us::new();
+fn the_offer_has_the_same_payload_types_for_all_and_grows_at_its_end() {
+    let server = Server::new();
     let first = slots(&[MediaKind::Audio, MediaKind::Video]);
-    let offer = offer_subscriber(&us.local(), 1, &first);
-    is_readable_by_others(&offer);
+    let offer = offer_subscriber(&server.local(), 1, &first);
+    assert_rtc_sdp_parses(&offer);
     let grown = offer_subscriber(
-        &us.local(),
+        &server.local(),
         2,
         &slots(&[MediaKind::Audio, MediaKind::Video, MediaKind::Video]),
     );
@@ -87,9 +87,9 @@ fn our_offer_has_the_same_numbers_for_everyone_and_grows_at_its_end() {
     assert!(section(&offer, 0).starts_with("m=audio 8189 UDP/TLS/RTP/SAVPF 63 111\r\n"));
 }
 
-/// What a page answers, written by our own answering side.
+/// Returns the client's answer, written by our own answering side.
 fn answered(offer: &str) -> String {
-    let page = Us::new();
+    let page = Server::new();
     let offer = parse(&offer.replace("a=sendonly", "a=sendrecv")).expect("our own offer");
     answer_publisher(&offer, &page.local(), &PREFERENCE)
         .expect("usable")
@@ -97,12 +97,12 @@ fn answered(offer: &str) -> String {
 }
 
 #[test]
-fn the_page_s_answer_says_which_slots_it_took() {
-    let us = Us::new();
+fn the_clients_answer_accepts_or_rejects_each_slot() {
+    let server = Server::new();
     let slots = slots(&[MediaKind::Audio, MediaKind::Video, MediaKind::Video]);
-    let offer = offer_subscriber(&us.local(), 1, &slots);
+    let offer = offer_subscriber(&server.local(), 1, &slots);
     let answer = answered(&offer).replace("a=setup:passive", "a=setup:active");
-    let read = read_answer(&parse(&answer).expect("good"), &slots).expect("it fits");
+    let read = parse_answer(&parse(&answer).expect("good"), &slots).expect("it fits");
     assert_eq!(read.len(), 3);
     assert_eq!(read[0].red_pt, Some(payload_types::RED));
     assert_eq!(
@@ -117,17 +117,17 @@ fn the_page_s_answer_says_which_slots_it_took() {
     assert_eq!(read[1].extensions, OFFERED_EXTENSIONS);
 
     let refused = answer.replacen("m=video 8189", "m=video 0", 1);
-    let read = read_answer(&parse(&refused).expect("good"), &slots).expect("it fits");
+    let read = parse_answer(&parse(&refused).expect("good"), &slots).expect("it fits");
     assert!(read[1].codecs.is_empty() && !read[2].codecs.is_empty());
 }
 
 #[test]
-fn an_answer_to_something_else_is_an_error() {
-    let us = Us::new();
+fn an_answer_that_does_not_fit_the_offer_is_an_error() {
+    let server = Server::new();
     let slots = slots(&[MediaKind::Audio, MediaKind::Video]);
-    let answer = answered(&offer_subscriber(&us.local(), 1, &slots));
+    let answer = answered(&offer_subscriber(&server.local(), 1, &slots));
     let read = |text: &str, slots: &[OfferedSlot]| {
-        read_answer(&parse(text).expect("well-formed"), slots)
+        parse_answer(&parse(text).expect("well-formed"), slots)
             .map(|_| ())
             .map_err(|error| error.code())
     };
@@ -148,30 +148,30 @@ fn an_answer_to_something_else_is_an_error() {
 }
 
 #[test]
-fn a_codec_under_another_number_than_ours_is_not_used() {
-    let us = Us::new();
+fn a_codec_under_another_payload_type_is_not_used() {
+    let server = Server::new();
     let slots = slots(&[MediaKind::Video]);
-    let answer = answered(&offer_subscriber(&us.local(), 1, &slots))
+    let answer = answered(&offer_subscriber(&server.local(), 1, &slots))
         .replace("a=setup:passive", "a=setup:active");
     let renumbered = answer.replace("102", "110");
-    let read = read_answer(&parse(&renumbered).expect("good"), &slots).expect("it fits");
+    let read = parse_answer(&parse(&renumbered).expect("good"), &slots).expect("it fits");
     assert!(read[0].codecs.is_empty());
 }
 
 #[test]
-fn fragments_trickle_and_restart() {
-    let us = Us::new();
-    let text = write_fragment(&us.local(), "0");
+fn fragments_trickle_candidates_and_restart_ice() {
+    let server = Server::new();
+    let text = write_fragment(&server.local(), "0");
     let fragment = parse_fragment(&text).expect("our own fragment");
     assert_eq!(
         fragment,
         Fragment {
-            ice: us.ice.clone(),
+            ice: server.ice.clone(),
             candidates: 3,
             is_complete: true
         }
     );
-    // The example of RFC 9725 §4.3.1, in essence.
+    // Abridged example of RFC 9725 §4.3.1.
     let trickle = "a=group:BUNDLE 0 1\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=mid:0\r\na=ice-ufrag:EsAw\r\n\
                    a=ice-pwd:P2uYro0UCOQ4zxjKXaWCBui1\r\na=candidate:1387637174 1 udp 2122260223 192.0.2.1 61764 typ host\r\n";
     let fragment = parse_fragment(trickle).expect("good");

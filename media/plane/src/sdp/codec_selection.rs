@@ -1,25 +1,25 @@
-//! Which of the offered payload types can be relayed.
+//! Codec selection from the offered payload types.
 
-use super::attributes::Payload;
-use super::media::Media;
+use super::attributes::PayloadFormat;
+use super::media_section::MediaSection;
 use super::{AcceptedCodec, Codec, MediaKind};
 
-impl Media {
-    /// The best payload type for a codec, by what it says about profile and packetization.
-    pub(super) fn best(&self, codec: Codec) -> Option<&Payload> {
+impl MediaSection {
+    /// Returns the best payload type of a codec, ranked by profile and packetization mode.
+    pub(super) fn best_payload(&self, codec: Codec) -> Option<&PayloadFormat> {
         let ranked = self
             .payloads
             .iter()
             .filter_map(|payload| Some((rank(payload, codec)?, payload)));
-        // Of equals the first: the peer lists what it likes best first.
+        // Of equal ranks the first: the peer lists its preferred payload type first.
         ranked
             .min_by_key(|(rank, _)| *rank)
             .map(|(_, payload)| payload)
     }
 
-    /// The retransmission payload type of another one (RFC 4588 §8.6).
-    pub(super) fn rtx_of(&self, pt: u8) -> Option<&Payload> {
-        let is_for = |payload: &&Payload| {
+    /// Returns the retransmission payload type of `pt` (RFC 4588 §8.6).
+    pub(super) fn rtx_for(&self, pt: u8) -> Option<&PayloadFormat> {
+        let is_for = |payload: &&PayloadFormat| {
             payload.parameter("apt").and_then(|apt| apt.parse().ok()) == Some(pt)
         };
         self.payloads
@@ -28,10 +28,11 @@ impl Media {
             .find(is_for)
     }
 
-    /// RED around nothing but this Opus (RFC 2198 §5: the format parameter lists the payload types inside).
-    pub(super) fn red_of(&self, opus: u8) -> Option<&Payload> {
+    /// Returns RED with only this Opus payload type inside (RFC 2198 §5: the format parameter lists
+    /// the payload types).
+    pub(super) fn red_for(&self, opus: u8) -> Option<&PayloadFormat> {
         let opus = opus.to_string();
-        let holds_opus = |payload: &&Payload| {
+        let holds_opus = |payload: &&PayloadFormat| {
             !payload.parameters.is_empty()
                 && payload
                     .parameters
@@ -45,27 +46,31 @@ impl Media {
             .find(holds_opus)
     }
 
-    /// Every codec that we relay and the peer takes, in the peer's order.
-    pub(super) fn relayable(&self) -> Vec<AcceptedCodec> {
+    /// Returns the supported codecs that the peer offers, in the peer's order.
+    pub(super) fn supported_codecs(&self) -> Vec<AcceptedCodec> {
         let codecs: &[Codec] = match self.kind {
             Some(MediaKind::Audio) => &[Codec::Opus],
             Some(MediaKind::Video) => &[Codec::H264, Codec::Vp8, Codec::Vp9, Codec::Av1],
             None => &[],
         };
-        let best = |codec: &Codec| self.best(*codec).map(|payload| (*codec, payload.pt));
+        let best = |codec: &Codec| {
+            self.best_payload(*codec)
+                .map(|payload| (*codec, payload.pt))
+        };
         let mut found: Vec<_> = codecs.iter().filter_map(best).collect();
         found.sort_by_key(|(_, pt)| self.payloads.iter().position(|payload| payload.pt == *pt));
         let with_rtx = |(codec, pt)| AcceptedCodec {
             codec,
             pt,
-            rtx_pt: self.rtx_of(pt).map(|rtx| rtx.pt),
+            rtx_pt: self.rtx_for(pt).map(|rtx| rtx.pt),
         };
         found.into_iter().map(with_rtx).collect()
     }
 }
 
-/// `None`: not this codec, or not in a form that every classroom can decode. The lower the better.
-fn rank(payload: &Payload, codec: Codec) -> Option<u8> {
+/// Ranks a payload type, lower is better; `None` if it is another codec or a profile that not every
+/// classroom decodes.
+fn rank(payload: &PayloadFormat, codec: Codec) -> Option<u8> {
     if payload.name != codec.name().to_ascii_lowercase() || payload.clock_rate != codec.clock_rate()
     {
         return None;
@@ -79,8 +84,9 @@ fn rank(payload: &Payload, codec: Codec) -> Option<u8> {
     }
 }
 
-/// RFC 6184 §8.1: baseline is profile_idc 0x42; with constraint_set1 it is constrained baseline, which everything decodes.
-fn rank_h264(payload: &Payload) -> Option<u8> {
+/// RFC 6184 §8.1: profile_idc 0x42 is baseline; with constraint_set1 it is constrained baseline,
+/// which every decoder supports.
+fn rank_h264(payload: &PayloadFormat) -> Option<u8> {
     if payload.parameter("packetization-mode") != Some("1") {
         return None;
     }

@@ -1,60 +1,62 @@
-//! One m-line of a peer's description: what it says, before anyone decides anything.
+//! One m-section of a peer's description, as written by the peer.
 
-use super::attributes::{Direction, Payload, TransportLines, is_rid, is_token};
+use super::attributes::{Direction, PayloadFormat, TransportAttributes, is_rid, is_token};
 use super::extension::Extension;
 use super::{ExtensionIds, MediaKind, NegotiationError};
 use crate::ids::Ssrc;
 
-/// Sources read per m-line. Three layers with RTX are six; a description with thousands is no reason to search thousands.
-const MAX_SOURCES: usize = 32;
+/// Limit of SSRCs per m-section. Three layers with RTX are six; the limit bounds the linear
+/// searches.
+const MAX_SSRCS: usize = 32;
 
-/// Layers read per m-line, whatever is used of them.
+/// Limit of RIDs per m-section, before the selection of layers.
 const MAX_RIDS: usize = 16;
 
-/// An m-line and its attributes.
+/// m-section: its m-line and attributes (RFC 8829 calls it "m= section").
 #[derive(Clone, Debug)]
-pub(super) struct Media {
+pub(super) struct MediaSection {
     pub(super) mid: String,
-    /// Whether the peer wrote the mid, or we counted.
+    /// True if the peer wrote the MID; otherwise it is the index.
     pub(super) has_mid: bool,
-    /// `None` for what we do not relay: data channels, text.
+    /// `None` for unsupported media: data channels, text.
     pub(super) kind: Option<MediaKind>,
-    /// The m-line's first, third and further words, to reject it with.
-    pub(super) media: String,
+    /// Media type, protocol and formats of the m-line, repeated in a rejection.
+    pub(super) media_type: String,
     pub(super) protocol: String,
     pub(super) formats: String,
-    /// Port 0 without bundle-only: the peer itself has no use for it.
+    /// Port 0 without bundle-only: the peer disabled the m-section.
     pub(super) is_rejected: bool,
     pub(super) direction: Direction,
-    /// In the m-line's order, the peer's preference.
-    pub(super) payloads: Vec<Payload>,
+    /// In the order of the m-line, which is the peer's preference.
+    pub(super) payloads: Vec<PayloadFormat>,
     pub(super) extensions: ExtensionIds,
-    /// RIDs that it sends, in the order of `a=simulcast`, else of `a=rid`.
+    /// RIDs of sent layers, in the order of `a=simulcast`, else of `a=rid`.
     pub(super) rids: Vec<String>,
     pub(super) stream: Option<String>,
     pub(super) track: Option<String>,
-    pub(super) sources: Vec<Ssrc>,
-    /// FID groups: media source, retransmission source.
-    pub(super) retransmissions: Vec<(Ssrc, Ssrc)>,
-    /// The SIM group: layers of old-style simulcast.
-    pub(super) layers: Vec<Ssrc>,
+    pub(super) ssrcs: Vec<Ssrc>,
+    /// FID groups (RFC 5576): media SSRC and retransmission SSRC.
+    pub(super) fid_groups: Vec<(Ssrc, Ssrc)>,
+    /// SIM group: SSRCs of the layers in simulcast without RIDs.
+    pub(super) sim_group: Vec<Ssrc>,
     pub(super) has_rtcp_mux: bool,
     pub(super) ptime: Option<u16>,
-    pub(super) transport: TransportLines,
+    pub(super) transport: TransportAttributes,
     simulcast: Option<Vec<String>>,
     bundle_only: bool,
     port: u32,
 }
 
-impl Media {
-    /// Reads `<media> <port>[/n] <protocol> <formats>` (RFC 8866 §5.14).
+impl MediaSection {
+    /// Parses `<media> <port>[/n] <protocol> <formats>` (RFC 8866 §5.14).
     pub(super) fn parse(
         value: &str,
         index: usize,
         default: Direction,
-    ) -> Result<Media, &'static str> {
+    ) -> Result<MediaSection, &'static str> {
         let mut words = value.splitn(4, ' ');
-        let (Some(media), Some(port), Some(protocol)) = (words.next(), words.next(), words.next())
+        let (Some(media_type), Some(port), Some(protocol)) =
+            (words.next(), words.next(), words.next())
         else {
             return Err("an m-line needs a medium, a port, a protocol and formats");
         };
@@ -65,7 +67,7 @@ impl Media {
             .and_then(|port| port.parse().ok())
             .ok_or("the port of an m-line is a number")?;
         let is_rtp = protocol.ends_with("RTP/SAVPF") || protocol.ends_with("RTP/SAVP");
-        let kind = match media {
+        let kind = match media_type {
             "audio" if is_rtp => Some(MediaKind::Audio),
             "video" if is_rtp => Some(MediaKind::Video),
             _ => None,
@@ -74,20 +76,20 @@ impl Media {
             .split(' ')
             .filter_map(|pt| pt.parse().ok())
             .filter(|pt| *pt < 128);
-        let mut payloads: Vec<Payload> = Vec::new();
+        let mut payloads: Vec<PayloadFormat> = Vec::new();
         for pt in pts.filter(|_| kind.is_some()) {
             if payloads.iter().all(|payload| payload.pt != pt) {
-                payloads.push(Payload {
+                payloads.push(PayloadFormat {
                     pt,
-                    ..Payload::default()
+                    ..PayloadFormat::default()
                 });
             }
         }
-        Ok(Media {
+        Ok(MediaSection {
             mid: index.to_string(),
             has_mid: false,
             kind,
-            media: media.to_owned(),
+            media_type: media_type.to_owned(),
             protocol: protocol.to_owned(),
             formats: formats.to_owned(),
             is_rejected: port == 0,
@@ -97,36 +99,36 @@ impl Media {
             rids: Vec::new(),
             stream: None,
             track: None,
-            sources: Vec::new(),
-            retransmissions: Vec::new(),
-            layers: Vec::new(),
+            ssrcs: Vec::new(),
+            fid_groups: Vec::new(),
+            sim_group: Vec::new(),
             has_rtcp_mux: false,
             ptime: None,
-            transport: TransportLines::default(),
+            transport: TransportAttributes::default(),
             simulcast: None,
             bundle_only: false,
             port,
         })
     }
 
-    /// Takes up one attribute; unknown ones are ignored (RFC 8866 §6).
-    pub(super) fn take(&mut self, name: &str, value: &str) -> Result<(), &'static str> {
-        let Some((name, value)) = self.transport.take(name, value) else {
+    /// Parses one attribute; unknown ones are ignored (RFC 8866 §6).
+    pub(super) fn parse_attribute(&mut self, name: &str, value: &str) -> Result<(), &'static str> {
+        let Some((name, value)) = self.transport.parse_attribute(name, value) else {
             return Ok(());
         };
         match name {
-            "mid" => self.take_mid(value)?,
-            "rtpmap" => self.take_rtpmap(value),
-            "fmtp" => self.take_for_payload(value, |payload, value| {
+            "mid" => self.parse_mid(value)?,
+            "rtpmap" => self.parse_rtpmap(value),
+            "fmtp" => self.update_payload(value, |payload, value| {
                 payload.parameters = value.to_owned()
             }),
-            "rtcp-fb" => self.take_feedback(value),
-            "extmap" => self.take_extension(value),
-            "rid" => self.take_rid(value),
-            "simulcast" => self.take_simulcast(value),
-            "msid" => self.take_msid(value),
-            "ssrc" => self.take_source(value),
-            "ssrc-group" => self.take_group(value),
+            "rtcp-fb" => self.parse_rtcp_fb(value),
+            "extmap" => self.parse_extmap(value),
+            "rid" => self.parse_rid(value),
+            "simulcast" => self.parse_simulcast(value),
+            "msid" => self.parse_msid(value),
+            "ssrc" => self.parse_ssrc(value),
+            "ssrc-group" => self.parse_ssrc_group(value),
             "rtcp-mux" | "rtcp-mux-only" => self.has_rtcp_mux = true,
             "bundle-only" => self.bundle_only = true,
             "ptime" => self.ptime = value.parse().ok(),
@@ -135,13 +137,13 @@ impl Media {
         Ok(())
     }
 
-    /// What was said about a payload type.
-    pub(super) fn payload(&self, pt: u8) -> Option<&Payload> {
+    /// Returns the attributes of a payload type.
+    pub(super) fn payload(&self, pt: u8) -> Option<&PayloadFormat> {
         self.payloads.iter().find(|payload| payload.pt == pt)
     }
 
-    /// Draws the conclusions that need all attributes.
-    pub(super) fn finish(mut self) -> Media {
+    /// Resolves port and simulcast order, which need all attributes.
+    pub(super) fn finish(mut self) -> MediaSection {
         self.is_rejected = self.port == 0 && !self.bundle_only;
         if let Some(order) = self.simulcast.take() {
             let mut rids = Vec::new();
@@ -155,7 +157,7 @@ impl Media {
         self
     }
 
-    fn take_mid(&mut self, value: &str) -> Result<(), &'static str> {
+    fn parse_mid(&mut self, value: &str) -> Result<(), &'static str> {
         if !is_token(value) || value.len() > 32 {
             return Err("a mid is a short token");
         }
@@ -163,9 +165,9 @@ impl Media {
         Ok(())
     }
 
-    /// `<pt> <name>/<clock rate>[/<channels>]`.
-    fn take_rtpmap(&mut self, value: &str) {
-        self.take_for_payload(value, |payload, value| {
+    /// Parses `<pt> <name>/<clock rate>[/<channels>]`.
+    fn parse_rtpmap(&mut self, value: &str) {
+        self.update_payload(value, |payload, value| {
             let mut parts = value.trim().split('/');
             payload.name = parts.next().unwrap_or_default().to_ascii_lowercase();
             payload.clock_rate = parts.next().and_then(|rate| rate.parse().ok()).unwrap_or(0);
@@ -176,8 +178,8 @@ impl Media {
         });
     }
 
-    /// `<pt or *> <feedback>`.
-    fn take_feedback(&mut self, value: &str) {
+    /// Parses `<pt or *> <feedback>`.
+    fn parse_rtcp_fb(&mut self, value: &str) {
         let Some((target, feedback)) = value.split_once(' ') else {
             return;
         };
@@ -193,30 +195,30 @@ impl Media {
         }
     }
 
-    fn take_for_payload(&mut self, value: &str, take: impl FnOnce(&mut Payload, &str)) {
+    fn update_payload(&mut self, value: &str, update: impl FnOnce(&mut PayloadFormat, &str)) {
         let Some((pt, value)) = value.split_once(' ') else {
             return;
         };
         let Ok(pt) = pt.parse::<u8>() else { return };
         if let Some(payload) = self.payloads.iter_mut().find(|payload| payload.pt == pt) {
-            take(payload, value);
+            update(payload, value);
         }
     }
 
-    /// `<id>[/<direction>] <uri>`.
-    fn take_extension(&mut self, value: &str) {
+    /// Parses `<id>[/<direction>] <uri>`.
+    fn parse_extmap(&mut self, value: &str) {
         let mut words = value.split(' ');
         let id = words
             .next()
             .and_then(|id| id.split('/').next())
             .and_then(|id| id.parse().ok());
         if let (Some(id), Some(extension)) = (id, words.next().and_then(Extension::from_uri)) {
-            self.extensions.offer(extension, id);
+            self.extensions.set_first(extension, id);
         }
     }
 
-    /// `<rid> send …` (RFC 8851 §4). An id must fit the one-byte header extension that carries it.
-    fn take_rid(&mut self, value: &str) {
+    /// Parses `<rid> send …` (RFC 8851 §4).
+    fn parse_rid(&mut self, value: &str) {
         let mut words = value.split(' ');
         let (Some(rid), Some("send")) = (words.next(), words.next()) else {
             return;
@@ -227,8 +229,9 @@ impl Media {
         }
     }
 
-    /// `send <list> [recv <list>]`: streams apart by `;`, alternatives by `,`, paused with `~` (RFC 8853 §5.1).
-    fn take_simulcast(&mut self, value: &str) {
+    /// Parses `send <list> [recv <list>]` (RFC 8853 §5.1): `;` separates streams, `,` alternatives,
+    /// `~` marks a paused one.
+    fn parse_simulcast(&mut self, value: &str) {
         let mut words = value.split(' ');
         while let (Some(direction), Some(list)) = (words.next(), words.next()) {
             if direction == "send" {
@@ -245,8 +248,8 @@ impl Media {
         }
     }
 
-    /// `<stream> [<track>]` (RFC 8830 §2); `-` is no stream.
-    fn take_msid(&mut self, value: &str) {
+    /// Parses `<stream> [<track>]` (RFC 8830 §2); `-` means no stream.
+    fn parse_msid(&mut self, value: &str) {
         let mut words = value.split(' ').filter(|word| is_token(word));
         self.stream = words
             .next()
@@ -255,37 +258,37 @@ impl Media {
         self.track = words.next().map(str::to_owned);
     }
 
-    /// `<ssrc> <attribute>`; its msid speaks for the m-line when there is no `a=msid`.
-    fn take_source(&mut self, value: &str) {
+    /// Parses `<ssrc> <attribute>`; its msid applies to the m-section without `a=msid`.
+    fn parse_ssrc(&mut self, value: &str) {
         let (ssrc, attribute) = value.split_once(' ').unwrap_or((value, ""));
         let Ok(ssrc) = ssrc.parse().map(Ssrc) else {
             return;
         };
-        if !self.sources.contains(&ssrc) && self.sources.len() < MAX_SOURCES {
-            self.sources.push(ssrc);
+        if !self.ssrcs.contains(&ssrc) && self.ssrcs.len() < MAX_SSRCS {
+            self.ssrcs.push(ssrc);
         }
         if let Some(msid) = attribute
             .strip_prefix("msid:")
             .filter(|_| self.stream.is_none())
         {
-            self.take_msid(msid);
+            self.parse_msid(msid);
         }
     }
 
-    /// `<semantics> <ssrc>…` (RFC 5576 §4.2).
-    fn take_group(&mut self, value: &str) {
+    /// Parses `<semantics> <ssrc>…` (RFC 5576 §4.2).
+    fn parse_ssrc_group(&mut self, value: &str) {
         let mut words = value.split(' ');
         let semantics = words.next();
         let members: Vec<Ssrc> = words
             .filter_map(|ssrc| ssrc.parse().ok())
             .map(Ssrc)
-            .take(MAX_SOURCES)
+            .take(MAX_SSRCS)
             .collect();
         match (semantics, members.as_slice()) {
-            (Some("FID"), [media, rtx]) if self.retransmissions.len() < MAX_SOURCES => {
-                self.retransmissions.push((*media, *rtx));
+            (Some("FID"), [media, rtx]) if self.fid_groups.len() < MAX_SSRCS => {
+                self.fid_groups.push((*media, *rtx));
             }
-            (Some("SIM"), _) => self.layers = members,
+            (Some("SIM"), _) => self.sim_group = members,
             _ => {}
         }
     }
