@@ -1,8 +1,10 @@
-//! The decision which layer of what a subscriber gets, while its estimate swings: as often as each subscriber's turn comes, ten times a second.
+//! Simulcast layer allocation for one subscriber with a changing estimate. The shard allocates ten
+//! times a second per subscriber.
 //!
 //! `cargo bench -p tongke-plane --bench allocator -- [rounds] [tracks]`
 //!
-//! The last line is JSON, in nanoseconds of CPU per decision for so many tracks; without `tracks` for a player, a classroom and a full wall.
+//! The last line is JSON: nanoseconds of CPU per allocation by number of tracks. Without `tracks`:
+//! a player, a classroom and a full wall.
 
 #![allow(clippy::disallowed_methods)]
 
@@ -15,22 +17,23 @@ use common::{arguments, begin_counting, counted, median, number, timed};
 use tongke_plane::subscribe::allocator::{Item, allocate};
 use tongke_plane::{Bitrate, Priority};
 
-/// Decisions of one block.
+/// Allocations of one block.
 const BLOCK: usize = 1_000;
 
-/// A player's voice and picture; lead, screen and two rooms on stage with their voices; a wall of rooms as well.
-const AUDIENCES: [usize; 3] = [2, 8, 30];
+/// Tracks of a subscriber: audio and video of one publisher; lead, screen and two rooms on stage,
+/// each with audio; a wall.
+const TRACK_COUNTS: [usize; 3] = [2, 8, 30];
 
 fn main() {
     let arguments = arguments();
     let rounds = number(&arguments, 0, 100);
-    let audiences = match number(&arguments, 1, 0) {
-        0 => AUDIENCES.to_vec(),
+    let track_counts = match number(&arguments, 1, 0) {
+        0 => TRACK_COUNTS.to_vec(),
         tracks => vec![tracks],
     };
     begin_counting();
     let mut figures = Vec::new();
-    for tracks in audiences {
+    for tracks in track_counts {
         let (mut items, mut now) = (items(tracks), Instant::now());
         let mut values: Vec<f64> = (0..rounds).map(|_| block(&mut items, &mut now)).collect();
         figures.push(format!(
@@ -45,9 +48,9 @@ fn main() {
     );
 }
 
-/// A voice for every picture; pictures have three layers.
+/// Alternates audio and video tracks; a video track has three layers.
 fn items(tracks: usize) -> Vec<Item<usize>> {
-    const PICTURES: [Priority; 4] = [
+    const VIDEO_PRIORITIES: [Priority; 4] = [
         Priority::LeadVideo,
         Priority::Slides,
         Priority::Stage,
@@ -55,7 +58,10 @@ fn items(tracks: usize) -> Vec<Item<usize>> {
     ];
     let item = |n: usize| match n % 2 {
         0 => flowing(Item::new(n, Priority::Voice), &[40]),
-        _ => flowing(Item::new(n, PICTURES[(n / 2).min(3)]), &[150, 500, 1_500]),
+        _ => flowing(
+            Item::new(n, VIDEO_PRIORITIES[(n / 2).min(3)]),
+            &[150, 500, 1_500],
+        ),
     };
     (0..tracks).map(item).collect()
 }
@@ -70,14 +76,14 @@ fn flowing(mut item: Item<usize>, kbps: &[u64]) -> Item<usize> {
 
 fn block(items: &mut [Item<usize>], now: &mut Instant) -> f64 {
     let mut spent = Duration::ZERO;
-    let decide = || {
+    let run = || {
         for n in 0..BLOCK as u64 {
             *now += Duration::from_millis(100);
-            // Between a voice alone and everything at its best, up and down.
+            // The estimate varies between audio only and all tracks at their best layer.
             let estimate = Bitrate::kbps(100 + n * 37 % 400 * items.len() as u64);
             black_box(allocate(estimate, *now, items));
         }
     };
-    timed(&mut spent, || counted(decide));
+    timed(&mut spent, || counted(run));
     spent.as_nanos() as f64 / BLOCK as f64
 }

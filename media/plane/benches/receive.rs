@@ -1,8 +1,9 @@
-//! One packet on its way in: opened, read, and stored in its layer's ring. Beside it the floor: the same bytes opened by the cipher alone.
+//! Receive path of one packet: SRTP unprotect, parsing, and insertion into its layer's ring. The
+//! floor is AES-GCM decryption of the same bytes.
 //!
 //! `cargo bench -p tongke-plane --bench receive -- [rounds]`
 //!
-//! Both sides take a block each in turn. The last line is JSON, in nanoseconds of CPU per packet.
+//! Both sides run one block in turn. The last line is JSON: nanoseconds of CPU per packet.
 
 #![allow(clippy::disallowed_methods)]
 
@@ -18,10 +19,10 @@ use tongke_plane::rtp::{Extensions, RtpPacket};
 use tongke_plane::sdp::{Codec, ExtensionIds};
 use tongke_plane::transport::srtp::{Profile, Role, SrtpSession};
 
-/// Packets of one block: as many as a layer's ring holds.
+/// Packets of one block: the capacity of a layer's ring.
 const BLOCK: usize = 1_024;
 const HEADER: usize = 20;
-/// With header and tag a datagram of 1200 bytes.
+/// A datagram of 1200 bytes with header and tag.
 const PAYLOAD: usize = 1_164;
 const TAG: usize = 16;
 const TWCC_ID: u8 = 3;
@@ -40,14 +41,14 @@ fn main() {
             .collect();
         seq += BLOCK as u64;
         let mut spent = Duration::ZERO;
-        let mut take = || {
+        let mut process = || {
             sealed
                 .iter_mut()
                 .filter_map(|bytes| receive(&mut receiver, &mut ring, bytes, now))
                 .count()
         };
-        let stored = timed(&mut spent, || counted(&mut take));
-        assert_eq!(stored, BLOCK, "every packet is new and whole");
+        let stored = timed(&mut spent, || counted(&mut process));
+        assert_eq!(stored, BLOCK, "every packet is stored");
         receive_ns.push(spent.as_nanos() as f64 / BLOCK as f64);
         floor_ns.push(floor());
     }
@@ -62,10 +63,11 @@ fn main() {
 fn session(role: Role) -> SrtpSession {
     let profile = Profile::AeadAes128Gcm;
     SrtpSession::from_keying_material(profile, &vec![7; profile.keying_material_len()], role)
-        .expect("the right length")
+        .expect("valid key material")
 }
 
-/// An H264 packet as a publisher seals it: one in five begins a frame, with a keyframe now and then.
+/// Protects an H264 packet as a publisher does: one packet in five starts a frame; a keyframe every
+/// 500 packets.
 fn seal(session: &mut SrtpSession, seq: u64) -> Vec<u8> {
     let mut packet = vec![0x55; HEADER + PAYLOAD + TAG];
     packet[..4].copy_from_slice(&[0x90, 102, (seq >> 8) as u8, seq as u8]);
@@ -93,7 +95,8 @@ fn seal(session: &mut SrtpSession, seq: u64) -> Vec<u8> {
     packet
 }
 
-/// What a shard does with a packet of a known source until it is stored; nothing when it was not.
+/// Processes a packet of a known SSRC like a shard, up to the insertion; returns `None` if it was
+/// not stored.
 fn receive(
     session: &mut SrtpSession,
     ring: &mut PacketRing,
@@ -124,7 +127,7 @@ fn receive(
     number.filter(|_| ring.insert(meta, packet.payload()))
 }
 
-/// The cipher alone, over the same number of bytes.
+/// AES-GCM decryption alone, over the same number of bytes.
 fn floor() -> f64 {
     let key = LessSafeKey::new(UnboundKey::new(&AES_128_GCM, &[7; 16]).expect("16 bytes"));
     let mut packets = vec![vec![0x55; PAYLOAD]; BLOCK];
@@ -134,7 +137,7 @@ fn floor() -> f64 {
             Aad::from([0x90; HEADER]),
             bytes,
         )
-        .expect("it is short");
+        .expect("the payload is short");
     };
     packets.iter_mut().for_each(seal);
     let mut spent = Duration::ZERO;
@@ -142,7 +145,7 @@ fn floor() -> f64 {
         for packet in &mut packets {
             let nonce = Nonce::assume_unique_for_key([1; 12]);
             key.open_in_place(nonce, Aad::from([0x90; HEADER]), packet)
-                .expect("it was sealed like this");
+                .expect("the packet is authentic");
         }
     });
     spent.as_nanos() as f64 / BLOCK as f64

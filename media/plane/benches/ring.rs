@@ -1,8 +1,9 @@
-//! The packet ring: storing a packet, finding one that was asked for again, finding the keyframe that a late joiner begins with.
+//! Packet ring: insertion, lookup of a NACKed packet, and lookup of the keyframe for a late joiner.
 //!
 //! `cargo bench -p tongke-plane --bench ring -- [rounds] [insert|nack|keyframe]`
 //!
-//! The floor of storing is the bare copy of the payload. The last line is JSON, in nanoseconds of CPU each; what was not asked for is 0.
+//! The floor of the insertion is the copy of the payload. The last line is JSON: nanoseconds of CPU
+//! per operation, 0 for operations that were not selected.
 
 #![allow(clippy::disallowed_methods)]
 
@@ -15,10 +16,11 @@ use common::{arguments, begin_counting, counted, median, number, timed};
 use tongke_plane::publish::ring::{PacketMeta, PacketRing};
 use tongke_plane::units::SeqNo;
 
-/// Packets of a video layer's ring, and of one block.
+/// Capacity of a video layer's ring, and number of operations of one block.
 const CAPACITY: usize = 1_024;
 const PAYLOAD: usize = 1_164;
-/// Packets from one keyframe to the next, and how far behind the newest the keyframe is that a late joiner is served from at most.
+/// Packets between keyframes, and age in packets of the oldest keyframe that is replayed to a late
+/// joiner.
 const KEYFRAME_EVERY: u64 = 1_024;
 const BEHIND: u64 = 128;
 
@@ -59,7 +61,7 @@ fn main() {
 }
 
 impl Bench {
-    /// A whole ring of packets, one after the other.
+    /// Inserts as many packets as the ring holds.
     fn insert(&mut self) -> f64 {
         let mut spent = Duration::ZERO;
         timed(&mut spent, || counted(|| self.fill(CAPACITY)));
@@ -84,31 +86,34 @@ impl Bench {
                 picture: None,
                 primary_offset: 0,
             };
-            assert!(self.ring.insert(meta, &[0x55; PAYLOAD]), "it is new");
+            assert!(
+                self.ring.insert(meta, &[0x55; PAYLOAD]),
+                "the sequence number is new"
+            );
         }
     }
 
-    /// The bytes alone, to as many places.
+    /// Copies the payload to as many buffers, without a ring.
     fn copy(&mut self) -> f64 {
-        let (mut places, mut spent) = (vec![[0u8; PAYLOAD]; CAPACITY], Duration::ZERO);
+        let (mut buffers, mut spent) = (vec![[0u8; PAYLOAD]; CAPACITY], Duration::ZERO);
         timed(&mut spent, || {
-            places
+            buffers
                 .iter_mut()
-                .for_each(|place| place.copy_from_slice(black_box(&[0x55; PAYLOAD])))
+                .for_each(|buffer| buffer.copy_from_slice(black_box(&[0x55; PAYLOAD])))
         });
-        black_box(&places);
+        black_box(&buffers);
         spent.as_nanos() as f64 / CAPACITY as f64
     }
 
-    /// Packets from everywhere in the ring, and one in sixteen that is gone.
+    /// Looks up packets across the whole ring; one in sixteen was overwritten.
     fn nack(&mut self) -> f64 {
-        let newest = self.ring.newest().expect("it is full").0;
-        // A step that is prime to the ring's size visits every place.
+        let newest = self.ring.newest().expect("the ring is full").0;
+        // A step coprime to the ring's size visits every slot.
         let behind = (0..CAPACITY as u64).map(|n| n * 389 % CAPACITY as u64 * 17 / 16);
-        let asked: Vec<SeqNo> = behind.map(|behind| SeqNo(newest - behind)).collect();
+        let requested: Vec<SeqNo> = behind.map(|behind| SeqNo(newest - behind)).collect();
         let (ring, mut spent) = (&self.ring, Duration::ZERO);
-        let look = || {
-            asked
+        let lookup = || {
+            requested
                 .iter()
                 .filter(|seq| {
                     ring.get(**seq)
@@ -116,7 +121,7 @@ impl Bench {
                 })
                 .count()
         };
-        let found = timed(&mut spent, || counted(look));
+        let found = timed(&mut spent, || counted(lookup));
         assert!(
             found > CAPACITY * 15 / 16 - 4 && found < CAPACITY,
             "{found} found"
@@ -124,15 +129,19 @@ impl Bench {
         spent.as_nanos() as f64 / CAPACITY as f64
     }
 
-    /// The keyframe is as far back as a late joiner is served from.
+    /// Looks up the keyframe at the maximum distance that is replayed to a late joiner.
     fn keyframe(&mut self) -> f64 {
         let (ring, mut spent) = (&self.ring, Duration::ZERO);
-        let look = || {
+        let lookup = || {
             (0..CAPACITY)
                 .filter(|_| black_box(ring).replayable_keyframe().is_some())
                 .count()
         };
-        assert_eq!(timed(&mut spent, || counted(look)), CAPACITY, "it is whole");
+        assert_eq!(
+            timed(&mut spent, || counted(lookup)),
+            CAPACITY,
+            "the keyframe is complete"
+        );
         spent.as_nanos() as f64 / CAPACITY as f64
     }
 }

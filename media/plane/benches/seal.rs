@@ -1,9 +1,9 @@
-//! A frame on its way out: rewritten and sealed into the arena for each of N subscribers, and not sent. Beside it the floor: the same bytes
-//! copied and sealed by the cipher alone, under as many keys.
+//! Send path of one frame: rewritten and protected into the arena for each of N subscribers, but
+//! not sent. The floor is the copy and AES-GCM encryption of the same bytes with as many keys.
 //!
 //! `cargo bench -p tongke-plane --bench seal -- [subscribers] [rounds]`
 //!
-//! Both sides take a block each in turn. The last line is JSON, in nanoseconds of CPU per packet.
+//! Both sides run one block in turn. The last line is JSON: nanoseconds of CPU per packet.
 
 #![allow(clippy::disallowed_methods)]
 
@@ -28,7 +28,7 @@ use tongke_plane::units::SeqNo;
 const FRAME: u64 = 5;
 const FRAMES_PER_BLOCK: u64 = 30;
 const HEADER: usize = 20;
-/// With header and tag a datagram of 1200 bytes.
+/// A datagram of 1200 bytes with header and tag.
 const PAYLOAD: usize = 1_164;
 
 struct Subscriber {
@@ -43,8 +43,8 @@ fn main() {
     let (subscribers, rounds) = (number(&arguments, 0, 100), number(&arguments, 1, 50));
     let mut track = Track::new(TrackId(1), Codec::H264, 1);
     let (now, mut arena) = (Instant::now(), SendArena::new());
-    arrive(&mut track, 0, now);
-    let mut audience: Vec<Subscriber> = (0..subscribers)
+    store_frame(&mut track, 0, now);
+    let mut receivers: Vec<Subscriber> = (0..subscribers)
         .map(|n| Subscriber::watching(n, &track))
         .collect();
     let keys: Vec<LessSafeKey> = (0..subscribers).map(key).collect();
@@ -53,9 +53,9 @@ fn main() {
     for _ in 0..rounds {
         let (mut spent, mut spent_on_floor) = (Duration::ZERO, Duration::ZERO);
         for _ in 0..FRAMES_PER_BLOCK {
-            arrive(&mut track, frame, now);
+            store_frame(&mut track, frame, now);
             frame += 1;
-            for subscriber in &mut audience {
+            for subscriber in &mut receivers {
                 sealed += timed(&mut spent, || {
                     counted(|| subscriber.seal(&track, &mut arena))
                 });
@@ -79,8 +79,8 @@ fn main() {
     );
 }
 
-/// A frame is stored; the first one is a keyframe.
-fn arrive(track: &mut Track, frame: u64, now: Instant) {
+/// Stores a frame; the first one is a keyframe.
+fn store_frame(track: &mut Track, frame: u64, now: Instant) {
     track.clear_fresh();
     for n in 0..FRAME {
         let meta = PacketMeta {
@@ -96,7 +96,10 @@ fn arrive(track: &mut Track, frame: u64, now: Instant) {
             picture: None,
             primary_offset: 0,
         };
-        assert!(track.insert(0, meta, &[0x55; PAYLOAD]), "it is new");
+        assert!(
+            track.insert(0, meta, &[0x55; PAYLOAD]),
+            "the sequence number is new"
+        );
     }
 }
 
@@ -116,13 +119,11 @@ impl Subscriber {
         };
         let mut forward = Forward::new(PeerIx::new(n), SlotIx::new(0), spec);
         forward.set_target(Some(0));
-        forward
-            .try_switch(track)
-            .expect("the ring begins with a keyframe");
+        forward.try_switch(track).expect("the ring has a keyframe");
         let profile = Profile::AeadAes128Gcm;
         let material = vec![n as u8; profile.keying_material_len()];
         let session = SrtpSession::from_keying_material(profile, &material, Role::Server)
-            .expect("the right length");
+            .expect("valid key material");
         let address = SocketAddr::from(([127, 0, 0, 1], 1_000 + n as u16));
         Subscriber {
             address,
@@ -132,7 +133,7 @@ impl Subscriber {
         }
     }
 
-    /// Writes the frame that waits; how many packets it had.
+    /// Writes the fresh frame; returns its number of packets.
     fn seal(&mut self, track: &Track, arena: &mut SendArena) -> usize {
         let mut written = 0;
         for seq in &track.layers[0].fresh {
@@ -155,7 +156,7 @@ fn key(n: usize) -> LessSafeKey {
     LessSafeKey::new(UnboundKey::new(&AES_128_GCM, &[n as u8; 16]).expect("16 bytes"))
 }
 
-/// The same number of bytes from the same ring into the same arena, sealed by the cipher alone.
+/// Copies as many bytes from the same ring into the same arena and encrypts them with AES-GCM only.
 fn floor(track: &Track, key: &LessSafeKey, arena: &mut SendArena) {
     let layer = &track.layers[0];
     for seq in &layer.fresh {
@@ -167,14 +168,14 @@ fn floor(track: &Track, key: &LessSafeKey, arena: &mut SendArena) {
         let nonce = Nonce::assume_unique_for_key([1; 12]);
         let made = key
             .seal_in_place_separate_tag(nonce, Aad::from(&*header), plain)
-            .expect("it is short");
+            .expect("the payload is short");
         tag.copy_from_slice(made.as_ref());
         let path = Path::udp(([127, 0, 0, 1], 9).into());
         arena.commit(path, HEADER + PAYLOAD + 16);
     }
 }
 
-/// What a flush would do.
+/// Clears a full arena, as a flush does.
 fn make_room(arena: &mut SendArena) {
     if !arena.has_room(2 * FRAME as usize) {
         arena.clear();

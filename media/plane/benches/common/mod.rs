@@ -1,13 +1,14 @@
-//! What all benches share: CPU time, medians, and the name by which callgrind counts (`deploy/bench instructions`).
+//! Helpers of all benches: CPU time, medians, and the function that callgrind measures
+//! (`deploy/bench instructions`).
 
 use std::hint::black_box;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
-/// Whether what is timed is also to be counted: not while a bench warms up.
+/// True while measured work is also collected by callgrind; false during warm-up.
 static COUNTING: AtomicBool = AtomicBool::new(false);
 
-/// The words of the command line, without those of cargo.
+/// Returns the command-line arguments without the options of cargo.
 pub fn arguments() -> Vec<String> {
     std::env::args()
         .skip(1)
@@ -15,7 +16,7 @@ pub fn arguments() -> Vec<String> {
         .collect()
 }
 
-/// The number at a place of the command line.
+/// Returns the numeric argument at a position.
 pub fn number(arguments: &[String], nth: usize, default: usize) -> usize {
     arguments
         .get(nth)
@@ -23,12 +24,12 @@ pub fn number(arguments: &[String], nth: usize, default: usize) -> usize {
         .unwrap_or(default)
 }
 
-/// From here on the work is what the bench is about.
+/// Ends the warm-up: [`counted`] work is collected by callgrind from now on.
 pub fn begin_counting() {
     COUNTING.store(true, Relaxed);
 }
 
-/// Does the work and adds the CPU time of this thread, kernel part included.
+/// Runs the work and adds the CPU time of this thread, kernel time included.
 pub fn timed<T>(total: &mut Duration, work: impl FnOnce() -> T) -> T {
     let start = cpu_time();
     let done = work();
@@ -36,7 +37,7 @@ pub fn timed<T>(total: &mut Duration, work: impl FnOnce() -> T) -> T {
     done
 }
 
-/// Does the work that a bench is about, so that callgrind can tell it from all else.
+/// Runs the measured work so that callgrind can distinguish it from the setup.
 pub fn counted<T>(work: impl FnOnce() -> T) -> T {
     if COUNTING.load(Relaxed) {
         collected(work)
@@ -45,10 +46,10 @@ pub fn counted<T>(work: impl FnOnce() -> T) -> T {
     }
 }
 
-/// callgrind collects between the entry of this function and its end.
+/// Function that callgrind toggles collection on: `deploy/bench` refers to it by name.
 #[inline(never)]
 fn collected<T>(work: impl FnOnce() -> T) -> T {
-    // The result is used before the end, so that this is not left by a jump into the work.
+    // black_box prevents a tail call, so that the function returns after the work.
     black_box(work())
 }
 

@@ -1,14 +1,14 @@
-//! Receivers that take everything, so that the kernel delivers for real.
+//! Receivers that read every datagram, so that the kernel delivers them.
 
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
-/// Datagrams taken from one socket before the next has its turn.
-const IN_A_ROW: usize = 8;
+/// Maximum of datagrams read from one socket before the next.
+const MAX_BATCH: usize = 8;
 
-/// One socket per subscriber, drained by a thread of their own.
+/// One socket per subscriber; a separate thread reads them all.
 pub struct Drain {
     pub addresses: Vec<SocketAddr>,
     stop: Arc<AtomicBool>,
@@ -19,7 +19,7 @@ pub struct Drain {
 impl Drain {
     pub fn start(subscribers: usize) -> Drain {
         let sockets: Vec<UdpSocket> = (0..subscribers)
-            .map(|_| UdpSocket::bind("127.0.0.1:0").expect("a socket"))
+            .map(|_| UdpSocket::bind("127.0.0.1:0").expect("UDP socket"))
             .collect();
         let addresses = sockets
             .iter()
@@ -59,14 +59,14 @@ fn drain(sockets: &[UdpSocket], stop: &AtomicBool, count: &AtomicU64) {
         .collect();
     let mut buffer = [0; 2048];
     while !stop.load(Relaxed) {
-        // SAFETY: the vector holds as many valid pollfds as it says.
+        // SAFETY: the pointer and length are those of a vector of valid pollfds.
         unsafe { libc::poll(polls.as_mut_ptr(), polls.len() as libc::nfds_t, 20) };
         for (socket, _) in sockets
             .iter()
             .zip(&polls)
             .filter(|(_, poll)| poll.revents != 0)
         {
-            for _ in 0..IN_A_ROW {
+            for _ in 0..MAX_BATCH {
                 // SAFETY: the buffer is writable for its length.
                 let got = unsafe {
                     libc::recv(

@@ -1,4 +1,4 @@
-//! The least that must be done: copy, seal and send the same datagrams.
+//! Lower bound of the forwarding cost: copy, protect and send the same datagrams.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use crate::common::timed;
 use crate::pace::Pace;
 use crate::{FRAMES_PER_BLOCK, Scenario, TWCC_ID};
 
-/// A header with one extension of four bytes.
+/// RTP header with one extension of four bytes.
 const HEADER: [u8; 20] = [
     0x90,
     102,
@@ -36,7 +36,7 @@ const HEADER: [u8; 20] = [
     0,
 ];
 
-/// See the module.
+/// Senders without ring, parser and layer selection.
 pub struct Floor {
     scenario: Scenario,
     subscribers: Vec<(SocketAddr, RtpSealer)>,
@@ -51,7 +51,7 @@ impl Floor {
         let sealer = |n: usize| {
             let material = vec![n as u8 ^ 0x5A; profile.keying_material_len()];
             SrtpSession::from_keying_material(profile, &material, Role::Server)
-                .expect("the right length")
+                .expect("valid key material")
                 .outbound
                 .rtp
         };
@@ -69,7 +69,7 @@ impl Floor {
         }
     }
 
-    /// A block of frames: nanoseconds of CPU per packet.
+    /// Sends a block of frames; returns nanoseconds of CPU per packet.
     pub fn block(&mut self, socket: &MediaSocket, pace: &mut Pace) -> f64 {
         let packets = self.scenario.packets();
         let mut packet = HEADER.to_vec();

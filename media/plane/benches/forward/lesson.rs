@@ -29,10 +29,11 @@ use crate::{FRAMES_PER_BLOCK, Scenario};
 
 const TRACK: TrackId = TrackId(1);
 
-/// One subscriber in so many asks for a packet again in each tenth of a second: at 150 packets a second that is one in a hundred lost.
-const ASKS_AGAIN: usize = 7;
+/// One in this many subscribers sends a NACK each tenth of a second; at 150 packets/s that is 1 %
+/// loss.
+const NACK_INTERVAL: usize = 7;
 
-/// See the module.
+/// Shard with one publisher and N subscribers; packets arrive without a receiving socket.
 pub struct Bench {
     scenario: Scenario,
     shard: Shard,
@@ -40,7 +41,7 @@ pub struct Bench {
     now: Instant,
     publisher: Client,
     subscribers: Vec<Receiver>,
-    /// The recorder's end, where there is one.
+    /// The recorder's end of the tap; only in [`Scenario::Lesson`].
     tap: Option<Tap>,
     seqs: Vec<u64>,
     twcc: u16,
@@ -54,7 +55,7 @@ pub struct Bench {
 struct Receiver {
     client: Client,
     feedback: FeedbackGenerator,
-    /// The newest number of the media stream.
+    /// Newest sequence number of the media stream.
     newest: u16,
 }
 
@@ -169,21 +170,21 @@ impl Bench {
         }
     }
 
-    /// Connects everybody and lets the stream run until all get it.
-    pub fn settle(&mut self, socket: &MediaSocket) {
+    /// Connects all clients and runs the stream until every subscriber receives the best layer.
+    pub fn connect(&mut self, socket: &MediaSocket) {
         let mut rounds = 0;
         while self.publisher.session.is_none()
             || self
                 .subscribers
                 .iter()
-                .any(|one| one.client.session.is_none())
+                .any(|subscriber| subscriber.client.session.is_none())
         {
             self.upkeep();
             self.now += Duration::from_millis(20);
             rounds += 1;
-            assert!(rounds < 500, "the handshakes do not end");
+            assert!(rounds < 500, "the handshakes do not finish");
         }
-        // The estimates rise until the best layer fits everywhere.
+        // The estimates ramp up until the best layer fits everywhere.
         for _ in 0..600 {
             self.frame(socket);
         }
@@ -195,7 +196,7 @@ impl Bench {
         (self.forwarded, self.resent) = (0, 0);
     }
 
-    /// A block of frames: nanoseconds of CPU per forwarded packet.
+    /// Forwards a block of frames; returns nanoseconds of CPU per forwarded packet.
     pub fn block(&mut self, socket: &MediaSocket, pace: &mut Pace) -> f64 {
         let (before, mut cpu) = (self.forwarded, Duration::ZERO);
         for _ in 0..FRAMES_PER_BLOCK {
@@ -205,25 +206,25 @@ impl Bench {
         cpu.as_nanos() as f64 / (self.forwarded - before).max(1) as f64
     }
 
-    /// One frame in, everything out; returns the CPU time of the shard's part.
+    /// Forwards one frame; returns the CPU time of the shard.
     fn frame(&mut self, socket: &MediaSocket) -> Duration {
         let mut packets = self.packets();
         let before = self.counters.snapshot();
         let (from, now) = (Path::udp(self.publisher.address), self.now);
         let mut cpu = Duration::ZERO;
         let shard = &mut self.shard;
-        let take_in = || {
+        let process = || {
             packets
                 .iter_mut()
                 .for_each(|packet| shard.handle_datagram(now, from, packet));
             shard.handle_timeout(now);
         };
-        timed(&mut cpu, || counted(take_in));
+        timed(&mut cpu, || counted(process));
         loop {
             let more = timed(&mut cpu, || {
                 counted(|| self.shard.poll_output(now, &mut self.arena))
             });
-            self.note_feedback();
+            self.record_feedback();
             timed(&mut cpu, || {
                 counted(|| self.sender.flush(socket, &self.arena))
             });
@@ -245,7 +246,7 @@ impl Bench {
         let after = self.counters.snapshot();
         self.forwarded += after.packets_forwarded - before.packets_forwarded;
         self.resent += after.packets_resent - before.packets_resent;
-        // The recorder has a thread of its own.
+        // The recorder runs on another thread, so its time is not measured.
         while self.tap.as_mut().is_some_and(|tap| tap.pop().is_some()) {}
         cpu
     }
@@ -257,7 +258,8 @@ impl Bench {
             for n in 0..*packets {
                 let mut payload = vec![0x55; scenario.payload()];
                 if scenario.codec() == Codec::H264 {
-                    // FU-A of an IDR or a P slice (RFC 6184 §5.8) that begins with macroblock 0.
+                    // FU-A of an IDR or a non-IDR slice (RFC 6184 §5.8) that starts at macroblock
+                    // 0.
                     (payload[0], payload[2]) = (0x7C, 0x88);
                     payload[1] = if keyframe { 5 } else { 1 } | if n == 0 { 0x80 } else { 0 };
                 }
@@ -278,8 +280,8 @@ impl Bench {
         sealed
     }
 
-    /// What subscribers would report: every packet arrived now.
-    fn note_feedback(&mut self) {
+    /// Records the arrival of every sent packet in the subscribers' TWCC feedback.
+    fn record_feedback(&mut self) {
         let (now, mut at) = (self.now, 0);
         for (to, datagram) in self.arena.datagrams() {
             let Some(number) = twcc_of(datagram) else {
@@ -296,18 +298,18 @@ impl Bench {
         }
     }
 
-    /// Checks, handshakes and feedback of every client, and the shard's answers to them. Returns the CPU time of the shard's part.
+    /// Processes STUN, DTLS and RTCP of all clients; returns the CPU time of the shard.
     fn upkeep(&mut self) -> Duration {
         let now = self.now;
         let mut incoming = self.poll_clients();
         let (mut cpu, shard) = (Duration::ZERO, &mut self.shard);
-        let take_in = || {
+        let process = || {
             incoming.iter_mut().for_each(|(from, datagram)| {
                 shard.handle_datagram(now, Path::udp(*from), datagram)
             });
             shard.handle_timeout(now);
         };
-        timed(&mut cpu, || counted(take_in));
+        timed(&mut cpu, || counted(process));
         while let Some((peer, step)) = self.shard.poll_handshake() {
             self.shard.handle_command(
                 now,
@@ -321,8 +323,8 @@ impl Bench {
             let more = timed(&mut cpu, || {
                 counted(|| self.shard.poll_output(now, &mut self.arena))
             });
-            self.note_feedback();
-            self.answer_clients();
+            self.record_feedback();
+            self.deliver_to_clients();
             self.arena.clear();
             if !more {
                 break;
@@ -334,7 +336,7 @@ impl Bench {
 
     fn poll_clients(&mut self) -> Vec<(SocketAddr, Vec<u8>)> {
         let (now, turn) = (self.now, self.frames as usize);
-        let asks = self.scenario == Scenario::Lesson;
+        let sends_nacks = self.scenario == Scenario::Lesson;
         let own = self.publisher.poll(now);
         let mut incoming: Vec<_> = own
             .into_iter()
@@ -360,7 +362,7 @@ impl Bench {
             if feedback.is_due(now) {
                 let _ = feedback.write(Ssrc(7), Ssrc(8), &mut compound, now);
             }
-            if asks && (n + turn / 3).is_multiple_of(ASKS_AGAIN) {
+            if sends_nacks && (n + turn / 3).is_multiple_of(NACK_INTERVAL) {
                 let _ = compound.nack(Ssrc(7), Ssrc(ssrc(n)), [*newest]);
             }
             let len = compound.len();
@@ -377,8 +379,8 @@ impl Bench {
         incoming
     }
 
-    /// Hands STUN and DTLS to the clients they are for.
-    fn answer_clients(&mut self) {
+    /// Delivers STUN and DTLS packets to the clients.
+    fn deliver_to_clients(&mut self) {
         let (now, mut at) = (self.now, 0);
         for (to, datagram) in self
             .arena
@@ -398,7 +400,7 @@ impl Bench {
 }
 
 fn kind(scenario: Scenario) -> MediaKind {
-    if scenario == Scenario::Voice {
+    if scenario == Scenario::Audio {
         MediaKind::Audio
     } else {
         MediaKind::Video

@@ -1,18 +1,23 @@
-//! One publisher to N subscribers through real sockets, beside the floor: the same copies, seals and sends with nothing else.
+//! Forwarding of one publisher to N subscribers over real sockets. The floor is the same number of
+//! copies, encryptions and sends.
 //!
 //! `cargo bench -p tongke-plane --bench forward -- [subscribers] [rounds] [scenario] [paced]`
 //!
-//! | scenario | what is sent |
+//! | scenario | content |
 //! |---|---|
-//! | `picture` | frames of five packets, one layer |
-//! | `voice` | one packet of 120 bytes every 20 ms: nothing that GSO could put together |
-//! | `lesson` | three simulcast layers of which the best is watched, while it is recorded and every seventh subscriber asks for a packet again each tenth of a second; what the shard does with feedback, NACKs and reports counts as well |
+//! | `picture` | video: frames of five packets, one layer |
+//! | `voice` | audio: one packet of 120 bytes every 20 ms, too sparse for GSO |
+//! | `lesson` | the best of three simulcast layers, recorded; see below |
 //!
-//! `paced` waits between frames as a camera does, which is how a live server meets its packets: the caches are others' by then. Without it
-//! frames follow each other at once, as on a server that is full.
+//! In `lesson`, every seventh subscriber NACKs a packet each tenth of a second, and the shard's
+//! processing of feedback, NACKs and reports is measured as well.
 //!
-//! Both sides run in turn inside one process, a block each, and the CPU time of this thread is what counts; receivers are drained by another
-//! thread. The last line is JSON.
+//! `paced` waits for the frame interval of a camera. On such a live server other work has evicted
+//! the caches between frames. Without it, frames follow each other at once, as on a saturated
+//! server.
+//!
+//! Both sides run one block in turn in one process. The CPU time of this thread is measured;
+//! another thread drains the receivers. The last line is JSON.
 
 #![allow(clippy::disallowed_methods, clippy::disallowed_types)]
 
@@ -36,65 +41,66 @@ use pace::Pace;
 use tongke_plane::Codec;
 use tongke_plane::io::MediaSocket;
 
-/// The id under which the transport-wide number travels.
+/// Negotiated ID of the transport-wide sequence number extension.
 pub use support::TWCC_ID;
 
-/// What is sent.
+/// Content of the forwarded stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scenario {
-    Picture,
-    Voice,
+    Video,
+    Audio,
     Lesson,
 }
 
 impl Scenario {
     fn named(name: &str) -> Option<Scenario> {
-        [Scenario::Picture, Scenario::Voice, Scenario::Lesson]
+        [Scenario::Video, Scenario::Audio, Scenario::Lesson]
             .into_iter()
             .find(|scenario| scenario.name() == name)
     }
 
     fn name(self) -> &'static str {
         match self {
-            Scenario::Picture => "picture",
-            Scenario::Voice => "voice",
+            Scenario::Video => "picture",
+            Scenario::Audio => "voice",
             Scenario::Lesson => "lesson",
         }
     }
 
     pub fn codec(self) -> Codec {
-        if self == Scenario::Voice {
+        if self == Scenario::Audio {
             Codec::Opus
         } else {
             Codec::H264
         }
     }
 
-    /// Packets of a frame on each layer, lowest first; the last one is watched.
+    /// Packets of a frame by layer, lowest first; subscribers receive the last one.
     pub fn layers(self) -> &'static [usize] {
         match self {
-            Scenario::Picture => &[5],
-            Scenario::Voice => &[1],
+            Scenario::Video => &[5],
+            Scenario::Audio => &[1],
             Scenario::Lesson => &[1, 2, 5],
         }
     }
 
-    /// Packets of a frame that each subscriber gets.
+    /// Packets of a frame that each subscriber receives.
     pub fn packets(self) -> usize {
         self.layers().last().copied().unwrap_or(0)
     }
 
-    /// Bytes of payload: with header, extension and tag a datagram of 1200 bytes, or a voice with its copy at 32 kbit/s.
+    /// Payload size in bytes: a datagram of 1200 bytes with header, extension and tag, or RED audio
+    /// at 32 kbit/s.
     pub fn payload(self) -> usize {
-        if self == Scenario::Voice { 120 } else { 1_164 }
+        if self == Scenario::Audio { 120 } else { 1_164 }
     }
 
     pub fn frame(self) -> Duration {
-        Duration::from_millis(if self == Scenario::Voice { 20 } else { 33 })
+        Duration::from_millis(if self == Scenario::Audio { 20 } else { 33 })
     }
 }
 
-/// Frames in a row on one side before the other has its turn.
+/// Frames of one block.
 pub const FRAMES_PER_BLOCK: usize = 30;
 
 fn main() {
@@ -110,7 +116,7 @@ fn main() {
     let socket = MediaSocket::bind("127.0.0.1:0".parse().expect("an address")).expect("a socket");
     let mut bench = Bench::new(scenario, &drain.addresses);
     let mut floor = Floor::new(scenario, &drain.addresses);
-    bench.settle(&socket);
+    bench.connect(&socket);
     begin_counting();
     let (mut forward_ns, mut floor_ns) = (Vec::new(), Vec::new());
     for _ in 0..rounds {
@@ -121,7 +127,7 @@ fn main() {
     let expected = rounds * FRAMES_PER_BLOCK * scenario.packets() * subscribers;
     let (forward_ns, floor_ns) = (median(&mut forward_ns), median(&mut floor_ns));
     eprintln!(
-        "forwarded {} of {expected} packets, {} sent again; receivers took {drained} datagrams in all",
+        "forwarded {} of {expected} packets, {} resent; {drained} datagrams received",
         bench.forwarded, bench.resent
     );
     assert_eq!(

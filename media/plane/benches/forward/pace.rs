@@ -1,15 +1,15 @@
-//! The time between frames.
+//! Frame interval.
 
 use std::time::{Duration, Instant};
 
-/// When the next frame is due.
+/// Due time of the next frame.
 pub struct Pace {
     interval: Option<Duration>,
     due: Instant,
 }
 
 impl Pace {
-    /// Without an interval frames follow each other at once.
+    /// Creates a pace; without an interval frames follow each other at once.
     pub fn new(interval: Option<Duration>) -> Pace {
         Pace {
             interval,
@@ -17,7 +17,7 @@ impl Pace {
         }
     }
 
-    /// Sleeps until the next frame is due; one that is late does not hurry those after it.
+    /// Sleeps until the next frame is due. After a late frame, later frames keep the interval.
     pub fn wait(&mut self) {
         let Some(interval) = self.interval else {
             return;

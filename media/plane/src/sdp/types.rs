@@ -39,11 +39,11 @@ pub struct PublishedMedia {
     pub kind: MediaKind,
     /// The selected codec; the payload types are the publisher's.
     pub codec: Codec,
-    /// PayloadFormat type of the codec.
+    /// Payload type of the codec.
     pub pt: u8,
-    /// PayloadFormat type of its retransmissions (RFC 4588).
+    /// Payload type of its retransmissions (RFC 4588).
     pub rtx_pt: Option<u8>,
-    /// PayloadFormat type of RED (RFC 2198) around Opus.
+    /// Payload type of RED (RFC 2198) around Opus.
     pub red_pt: Option<u8>,
     /// RTP clock rate in Hz.
     pub clock_rate: u32,
@@ -89,9 +89,9 @@ pub struct OfferedSlot {
 pub struct AcceptedCodec {
     /// The codec.
     pub codec: Codec,
-    /// PayloadFormat type of the codec.
+    /// Payload type of the codec.
     pub pt: u8,
-    /// PayloadFormat type of its retransmissions (RFC 4588).
+    /// Payload type of its retransmissions (RFC 4588).
     pub rtx_pt: Option<u8>,
 }
 
@@ -107,7 +107,7 @@ pub struct SubscribedMedia {
     /// Codecs that the subscriber decodes, in its order of preference; empty if it rejected the
     /// m-section.
     pub codecs: Vec<AcceptedCodec>,
-    /// PayloadFormat type of RED (RFC 2198) around Opus.
+    /// Payload type of RED (RFC 2198) around Opus.
     pub red_pt: Option<u8>,
     /// Header extensions that the subscriber accepts.
     pub extensions: ExtensionIds,
