@@ -1,4 +1,5 @@
-//! The whole way with a foreign WebRTC stack (`rtc`, sans-IO) in virtual time: its SDP, its ICE, its DTLS, its SRTP.
+//! Complete path with a foreign WebRTC stack (`rtc`, sans-IO) in virtual time: its SDP, ICE, DTLS
+//! and SRTP.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -44,10 +45,7 @@ fn client_address() -> SocketAddr {
     "10.0.0.9:5000".parse().expect("a good address")
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "virtual time has to start somewhere"
-)]
+#[expect(clippy::disallowed_methods, reason = "virtual time needs a start")]
 fn start_of_time() -> Instant {
     Instant::now()
 }
@@ -64,13 +62,14 @@ fn vp8() -> RTCRtpCodecParameters {
     }
 }
 
-/// A foreign peer with one host candidate.
+/// Creates a foreign peer with one host candidate.
 fn foreign(now: Instant, profiles: Vec<SrtpProtectionProfile>) -> RTCPeerConnection {
     let mut media = MediaEngine::default();
     media
         .register_codec(vp8(), RtpCodecKind::Video)
         .expect("VP8");
-    // Unless told otherwise `rtc` answers an ICE-lite offer as the DTLS server, which only we can be; browsers never do.
+    // By default `rtc` answers an ICE-lite offer as the DTLS server, a role that the plane takes
+    // itself; browsers never do.
     let settings = SettingEngineBuilder::new().with_srtp_protection_profiles(profiles);
     let settings = settings
         .with_answering_dtls_role(RTCDtlsRole::Client)
@@ -115,24 +114,24 @@ fn track() -> MediaStreamTrack {
     )
 }
 
-/// Our end and theirs, joined by a wire that delivers at once.
-struct Wire {
+/// Our end and the foreign peer, connected without delay.
+struct Connection {
     now: Instant,
     ours: Transport,
     theirs: RTCPeerConnection,
     session: Option<Box<SrtpSession>>,
     closed: Option<CloseReason>,
-    /// SRTP and SRTCP that reached us, still sealed.
+    /// Received SRTP and SRTCP packets, still encrypted.
     media: Vec<Vec<u8>>,
-    /// What they received, opened.
+    /// RTP packets received by the foreign peer, decrypted.
     received: Vec<RTCMessage>,
 }
 
-impl Wire {
-    fn run_until(&mut self, done: impl Fn(&Wire) -> bool) {
+impl Connection {
+    fn run_until(&mut self, done: impl Fn(&Connection) -> bool) {
         let end = self.now + Duration::from_secs(10);
         while !done(self) {
-            assert!(self.now < end, "nothing came of it within ten seconds");
+            assert!(self.now < end, "timed out after ten seconds");
             self.step();
         }
     }
@@ -149,7 +148,7 @@ impl Wire {
                 _ => self
                     .ours
                     .handle(self.now, Path::udp(client_address()), &sent.message)
-                    .expect("an honest datagram"),
+                    .expect("a valid datagram"),
             }
         }
         while let Some(output) = self.ours.poll_output() {
@@ -179,7 +178,7 @@ impl Wire {
             transport,
             message: BytesMut::from(datagram),
         };
-        self.theirs.handle_read(read).expect("an honest datagram");
+        self.theirs.handle_read(read).expect("a valid datagram");
     }
 
     fn session(&mut self) -> &mut SrtpSession {
@@ -191,7 +190,7 @@ fn credentials(seed: u64) -> IceCredentials {
     IceCredentials::random(&mut rand::rngs::StdRng::seed_from_u64(seed))
 }
 
-fn write_rtp(wire: &mut Wire, sender: RTCRtpSenderId, sequence_number: u16) {
+fn write_rtp(connection: &mut Connection, sender: RTCRtpSenderId, sequence_number: u16) {
     let header = rtc::rtp::header::Header {
         version: 2,
         payload_type: 96,
@@ -204,14 +203,16 @@ fn write_rtp(wire: &mut Wire, sender: RTCRtpSenderId, sequence_number: u16) {
         header,
         payload: Bytes::from_static(b"good morning"),
     };
-    wire.theirs
+    connection
+        .theirs
         .rtp_sender(sender)
         .expect("a sender")
-        .write_rtp(wire.now, packet)
-        .expect("it is connected");
+        .write_rtp(connection.now, packet)
+        .expect("the peer is connected");
 }
 
-/// An encoder publishes by an offer of its own, across a wrap of its sequence numbers, and says goodbye.
+/// Publishes from a foreign encoder's offer, across a wrap of its sequence numbers, until its
+/// close_notify.
 fn a_foreign_encoder_publishes(profiles: Vec<SrtpProtectionProfile>) {
     let now = start_of_time();
     let identity = Arc::new(Identity::generate().expect("a certificate"));
@@ -229,7 +230,7 @@ fn a_foreign_encoder_publishes(profiles: Vec<SrtpProtectionProfile>) {
         candidates: &candidates,
         tcp_candidates: &[],
     };
-    let description = sdp::parse(&offer.sdp).expect("an offer by the book");
+    let description = sdp::parse(&offer.sdp).expect("a valid offer");
     let (answer, media) =
         sdp::answer_publisher(&description, &local, &[Codec::Vp8]).expect("VP8 is usable");
     theirs
@@ -237,7 +238,7 @@ fn a_foreign_encoder_publishes(profiles: Vec<SrtpProtectionProfile>) {
         .expect("our answer");
     let mut ours = Transport::new(identity, ice, now);
     ours.set_remote(now, description.remote().clone());
-    let mut wire = Wire {
+    let mut connection = Connection {
         now,
         ours,
         theirs,
@@ -246,9 +247,9 @@ fn a_foreign_encoder_publishes(profiles: Vec<SrtpProtectionProfile>) {
         media: vec![],
         received: vec![],
     };
-    wire.run_until(|wire| wire.session.is_some());
+    connection.run_until(|connection| connection.session.is_some());
     for _ in 0..20 {
-        wire.step();
+        connection.step();
     }
 
     assert_eq!(
@@ -256,22 +257,23 @@ fn a_foreign_encoder_publishes(profiles: Vec<SrtpProtectionProfile>) {
         (Codec::Vp8, 96, Ssrc(THEIR_SSRC))
     );
     for sequence in 65_530..=65_540_u32 {
-        write_rtp(&mut wire, sender, sequence as u16);
+        write_rtp(&mut connection, sender, sequence as u16);
     }
-    wire.run_until(|wire| {
-        wire.media
+    connection.run_until(|connection| {
+        connection
+            .media
             .iter()
             .filter(|packet| packet[1] & 0x7F == 96)
             .count()
             == 11
     });
-    let packets: Vec<_> = wire
+    let packets: Vec<_> = connection
         .media
         .drain(..)
         .filter(|packet| packet[1] & 0x7F == 96)
         .collect();
     for (mut packet, sequence) in packets.into_iter().zip(65_530_u64..) {
-        let opened = wire
+        let opened = connection
             .session()
             .inbound
             .unprotect_rtp(&mut packet)
@@ -280,9 +282,9 @@ fn a_foreign_encoder_publishes(profiles: Vec<SrtpProtectionProfile>) {
         assert_eq!(&packet[opened.header_len..opened.len], b"good morning");
     }
 
-    assert_eq!(wire.closed, None);
-    wire.theirs.close().expect("a goodbye");
-    wire.run_until(|wire| wire.closed == Some(CloseReason::PeerClosed));
+    assert_eq!(connection.closed, None);
+    connection.theirs.close().expect("a close_notify");
+    connection.run_until(|connection| connection.closed == Some(CloseReason::PeerClosed));
 }
 
 #[test]
@@ -291,12 +293,12 @@ fn a_foreign_encoder_publishes_with_gcm() {
 }
 
 #[test]
-fn a_foreign_encoder_publishes_with_the_old_profile_alone() {
+fn a_foreign_encoder_publishes_with_aes_cm_only() {
     a_foreign_encoder_publishes(vec![CM]);
 }
 
-/// A page takes our offer and sees the teacher. Its checks and its ClientHello arrive before its answer does.
-fn a_foreign_page_watches(profiles: Vec<SrtpProtectionProfile>) {
+/// Subscribes with a foreign client. Its checks and its ClientHello arrive before its answer.
+fn a_foreign_client_subscribes(profiles: Vec<SrtpProtectionProfile>) {
     let now = start_of_time();
     let identity = Arc::new(Identity::generate().expect("a certificate"));
     let ice = credentials(2);
@@ -326,15 +328,15 @@ fn a_foreign_page_watches(profiles: Vec<SrtpProtectionProfile>) {
     theirs
         .set_local_description(now, answer.clone())
         .expect("their own answer");
-    let description = sdp::parse(&answer.sdp).expect("an answer by the book");
-    let taken = sdp::parse_answer(&description, &slots).expect("it fits");
+    let description = sdp::parse(&answer.sdp).expect("a valid answer");
+    let taken = sdp::parse_answer(&description, &slots).expect("the answer fits the offer");
     assert_eq!(
         (taken[0].codecs[0].codec, taken[0].codecs[0].pt),
         (Codec::Vp8, payload_types::VP8.0)
     );
 
     let ours = Transport::new(identity, ice, now);
-    let mut wire = Wire {
+    let mut connection = Connection {
         now,
         ours,
         theirs,
@@ -344,13 +346,15 @@ fn a_foreign_page_watches(profiles: Vec<SrtpProtectionProfile>) {
         received: vec![],
     };
     for _ in 0..60 {
-        wire.step();
+        connection.step();
     }
-    assert!(wire.session.is_none());
-    wire.ours.set_remote(wire.now, description.remote().clone());
-    wire.run_until(|wire| wire.session.is_some());
+    assert!(connection.session.is_none());
+    connection
+        .ours
+        .set_remote(connection.now, description.remote().clone());
+    connection.run_until(|connection| connection.session.is_some());
     for _ in 0..20 {
-        wire.step();
+        connection.step();
     }
 
     let mut packet = vec![
@@ -370,21 +374,26 @@ fn a_foreign_page_watches(profiles: Vec<SrtpProtectionProfile>) {
     packet.extend(b"\x10good morning");
     let len = packet.len();
     packet.resize(len + MAX_TRAILER, 0);
-    let len = wire.session().outbound.rtp.protect(&mut packet, 12, len, 0);
-    wire.send(&packet[..len]);
-    wire.run_until(|wire| {
-        wire.received
+    let len = connection
+        .session()
+        .outbound
+        .rtp
+        .protect(&mut packet, 12, len, 0);
+    connection.send(&packet[..len]);
+    connection.run_until(|connection| {
+        connection
+            .received
             .iter()
             .any(|message| matches!(message, RTCMessage::RtpPacket(..)))
     });
 }
 
 #[test]
-fn a_foreign_page_watches_with_gcm() {
-    a_foreign_page_watches(vec![CM, GCM]);
+fn a_foreign_client_subscribes_with_gcm() {
+    a_foreign_client_subscribes(vec![CM, GCM]);
 }
 
 #[test]
-fn a_foreign_page_watches_with_the_old_profile_alone() {
-    a_foreign_page_watches(vec![CM]);
+fn a_foreign_client_subscribes_with_aes_cm_only() {
+    a_foreign_client_subscribes(vec![CM]);
 }

@@ -1,4 +1,4 @@
-//! Sealing and opening with AES-GCM is the hot path: it must not allocate.
+//! SRTP with AES-GCM is on the forwarding path and must not allocate.
 
 mod allocations;
 
@@ -33,7 +33,7 @@ fn a_packet_is_sealed_and_opened_without_an_allocation() {
                 .unprotect_rtcp(&mut buffer[..len])
                 .expect("authentic");
         });
-        // The first packets make room for their sources.
+        // The first packet allocates the state of its SSRC.
         if seq > 0 {
             all += made;
         }

@@ -9,7 +9,7 @@ use std::time::Duration;
 static COUNTING: AtomicBool = AtomicBool::new(false);
 
 /// Returns the command-line arguments without the options of cargo.
-pub fn arguments() -> Vec<String> {
+pub(crate) fn arguments() -> Vec<String> {
     std::env::args()
         .skip(1)
         .filter(|argument| !argument.starts_with("--"))
@@ -17,7 +17,7 @@ pub fn arguments() -> Vec<String> {
 }
 
 /// Returns the numeric argument at a position.
-pub fn number(arguments: &[String], nth: usize, default: usize) -> usize {
+pub(crate) fn number(arguments: &[String], nth: usize, default: usize) -> usize {
     arguments
         .get(nth)
         .and_then(|text| text.parse().ok())
@@ -25,12 +25,12 @@ pub fn number(arguments: &[String], nth: usize, default: usize) -> usize {
 }
 
 /// Ends the warm-up: [`counted`] work is collected by callgrind from now on.
-pub fn begin_counting() {
+pub(crate) fn begin_counting() {
     COUNTING.store(true, Relaxed);
 }
 
 /// Runs the work and adds the CPU time of this thread, kernel time included.
-pub fn timed<T>(total: &mut Duration, work: impl FnOnce() -> T) -> T {
+pub(crate) fn timed<T>(total: &mut Duration, work: impl FnOnce() -> T) -> T {
     let start = cpu_time();
     let done = work();
     *total += cpu_time() - start;
@@ -38,7 +38,7 @@ pub fn timed<T>(total: &mut Duration, work: impl FnOnce() -> T) -> T {
 }
 
 /// Runs the measured work so that callgrind can distinguish it from the setup.
-pub fn counted<T>(work: impl FnOnce() -> T) -> T {
+pub(crate) fn counted<T>(work: impl FnOnce() -> T) -> T {
     if COUNTING.load(Relaxed) {
         collected(work)
     } else {
@@ -63,7 +63,7 @@ fn cpu_time() -> Duration {
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
-pub fn median(values: &mut [f64]) -> f64 {
+pub(crate) fn median(values: &mut [f64]) -> f64 {
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]
 }

@@ -9,15 +9,15 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 const MAX_BATCH: usize = 8;
 
 /// One socket per subscriber; a separate thread reads them all.
-pub struct Drain {
-    pub addresses: Vec<SocketAddr>,
+pub(crate) struct Drain {
+    pub(crate) addresses: Vec<SocketAddr>,
     stop: Arc<AtomicBool>,
     count: Arc<AtomicU64>,
     thread: std::thread::JoinHandle<()>,
 }
 
 impl Drain {
-    pub fn start(subscribers: usize) -> Drain {
+    pub(crate) fn start(subscribers: usize) -> Drain {
         let sockets: Vec<UdpSocket> = (0..subscribers)
             .map(|_| UdpSocket::bind("127.0.0.1:0").expect("UDP socket"))
             .collect();
@@ -41,7 +41,7 @@ impl Drain {
         }
     }
 
-    pub fn stop(self) -> u64 {
+    pub(crate) fn stop(self) -> u64 {
         self.stop.store(true, Relaxed);
         self.thread.join().expect("the drain does not panic");
         self.count.load(Relaxed)

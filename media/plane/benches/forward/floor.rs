@@ -37,7 +37,7 @@ const HEADER: [u8; 20] = [
 ];
 
 /// Senders without ring, parser and layer selection.
-pub struct Floor {
+pub(crate) struct Floor {
     scenario: Scenario,
     subscribers: Vec<(SocketAddr, RtpSealer)>,
     seq: u64,
@@ -46,7 +46,7 @@ pub struct Floor {
 }
 
 impl Floor {
-    pub fn new(scenario: Scenario, addresses: &[SocketAddr]) -> Floor {
+    pub(crate) fn new(scenario: Scenario, addresses: &[SocketAddr]) -> Floor {
         let profile = Profile::AeadAes128Gcm;
         let sealer = |n: usize| {
             let material = vec![n as u8 ^ 0x5A; profile.keying_material_len()];
@@ -70,7 +70,7 @@ impl Floor {
     }
 
     /// Sends a block of frames; returns nanoseconds of CPU per packet.
-    pub fn block(&mut self, socket: &MediaSocket, pace: &mut Pace) -> f64 {
+    pub(crate) fn block(&mut self, socket: &MediaSocket, pace: &mut Pace) -> f64 {
         let packets = self.scenario.packets();
         let mut packet = HEADER.to_vec();
         packet.resize(HEADER.len() + self.scenario.payload(), 0x55);

@@ -34,7 +34,7 @@ const TRACK: TrackId = TrackId(1);
 const NACK_INTERVAL: usize = 7;
 
 /// Shard with one publisher and N subscribers; packets arrive without a receiving socket.
-pub struct Bench {
+pub(crate) struct Bench {
     scenario: Scenario,
     shard: Shard,
     counters: Arc<Counters>,
@@ -48,8 +48,8 @@ pub struct Bench {
     frames: u32,
     sender: Sender,
     arena: SendArena,
-    pub forwarded: u64,
-    pub resent: u64,
+    pub(crate) forwarded: u64,
+    pub(crate) resent: u64,
 }
 
 struct Receiver {
@@ -60,7 +60,7 @@ struct Receiver {
 }
 
 impl Bench {
-    pub fn new(scenario: Scenario, addresses: &[SocketAddr]) -> Bench {
+    pub(crate) fn new(scenario: Scenario, addresses: &[SocketAddr]) -> Bench {
         let now = start_of_time();
         let counters = Arc::new(Counters::default());
         let mut shard = Shard::new(
@@ -171,7 +171,7 @@ impl Bench {
     }
 
     /// Connects all clients and runs the stream until every subscriber receives the best layer.
-    pub fn connect(&mut self, socket: &MediaSocket) {
+    pub(crate) fn connect(&mut self, socket: &MediaSocket) {
         let mut rounds = 0;
         while self.publisher.session.is_none()
             || self
@@ -197,7 +197,7 @@ impl Bench {
     }
 
     /// Forwards a block of frames; returns nanoseconds of CPU per forwarded packet.
-    pub fn block(&mut self, socket: &MediaSocket, pace: &mut Pace) -> f64 {
+    pub(crate) fn block(&mut self, socket: &MediaSocket, pace: &mut Pace) -> f64 {
         let (before, mut cpu) = (self.forwarded, Duration::ZERO);
         for _ in 0..FRAMES_PER_BLOCK {
             pace.wait();

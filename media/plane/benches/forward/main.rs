@@ -42,11 +42,11 @@ use tongke_plane::Codec;
 use tongke_plane::io::MediaSocket;
 
 /// Negotiated ID of the transport-wide sequence number extension.
-pub use support::TWCC_ID;
+pub(crate) use support::TWCC_ID;
 
 /// Content of the forwarded stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scenario {
+pub(crate) enum Scenario {
     Video,
     Audio,
     Lesson,
@@ -67,7 +67,7 @@ impl Scenario {
         }
     }
 
-    pub fn codec(self) -> Codec {
+    pub(crate) fn codec(self) -> Codec {
         if self == Scenario::Audio {
             Codec::Opus
         } else {
@@ -76,7 +76,7 @@ impl Scenario {
     }
 
     /// Packets of a frame by layer, lowest first; subscribers receive the last one.
-    pub fn layers(self) -> &'static [usize] {
+    pub(crate) fn layers(self) -> &'static [usize] {
         match self {
             Scenario::Video => &[5],
             Scenario::Audio => &[1],
@@ -85,23 +85,23 @@ impl Scenario {
     }
 
     /// Packets of a frame that each subscriber receives.
-    pub fn packets(self) -> usize {
+    pub(crate) fn packets(self) -> usize {
         self.layers().last().copied().unwrap_or(0)
     }
 
     /// Payload size in bytes: a datagram of 1200 bytes with header, extension and tag, or RED audio
     /// at 32 kbit/s.
-    pub fn payload(self) -> usize {
+    pub(crate) fn payload(self) -> usize {
         if self == Scenario::Audio { 120 } else { 1_164 }
     }
 
-    pub fn frame(self) -> Duration {
+    pub(crate) fn frame(self) -> Duration {
         Duration::from_millis(if self == Scenario::Audio { 20 } else { 33 })
     }
 }
 
 /// Frames of one block.
-pub const FRAMES_PER_BLOCK: usize = 30;
+pub(crate) const FRAMES_PER_BLOCK: usize = 30;
 
 fn main() {
     let arguments = arguments();

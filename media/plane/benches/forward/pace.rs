@@ -3,14 +3,14 @@
 use std::time::{Duration, Instant};
 
 /// Due time of the next frame.
-pub struct Pace {
+pub(crate) struct Pace {
     interval: Option<Duration>,
     due: Instant,
 }
 
 impl Pace {
     /// Creates a pace; without an interval frames follow each other at once.
-    pub fn new(interval: Option<Duration>) -> Pace {
+    pub(crate) fn new(interval: Option<Duration>) -> Pace {
         Pace {
             interval,
             due: Instant::now(),
@@ -18,7 +18,7 @@ impl Pace {
     }
 
     /// Sleeps until the next frame is due. After a late frame, later frames keep the interval.
-    pub fn wait(&mut self) {
+    pub(crate) fn wait(&mut self) {
         let Some(interval) = self.interval else {
             return;
         };

@@ -1,4 +1,4 @@
-//! Counts what a thread allocates. The test binary that declares this module has its allocator.
+//! Counter of heap allocations per thread. Declaring this module installs its global allocator.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -9,7 +9,7 @@ thread_local! {
 
 struct Counting;
 
-// SAFETY: every call goes to the system's allocator unchanged; counting touches only a thread-local number.
+// SAFETY: every call is forwarded to the system allocator; the counter is a thread-local number.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         COUNT.with(|count| count.set(count.get() + 1));
@@ -24,8 +24,9 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// Runs `act`; returns what it gave and how often it allocated (a buffer that grows counts as well).
-pub fn during<T>(act: impl FnOnce() -> T) -> (T, u64) {
+/// Runs `act`; returns its result and the number of allocations. Reallocations of a growing buffer
+/// count as well.
+pub(crate) fn during<T>(act: impl FnOnce() -> T) -> (T, u64) {
     let before = COUNT.with(Cell::get);
     let result = act();
     (result, COUNT.with(Cell::get) - before)

@@ -1,5 +1,5 @@
-//! A peer as a browser is one, without sockets: checks connectivity, shakes hands, seals and opens packets. Stands on `rtc-stun` and
-//! `rtc-dtls`, which are not our code; only its SRTP is ours, and that is tested against `rtc-srtp` beside its source.
+//! WebRTC client without sockets: connectivity checks, DTLS handshake, SRTP. STUN and DTLS are the
+//! foreign `rtc-stun` and `rtc-dtls`; SRTP is ours, tested against `rtc-srtp` beside its source.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -27,36 +27,36 @@ use tongke_plane::sdp::{
 use tongke_plane::transport::srtp::{Profile, Role, SrtpSession};
 use tongke_plane::transport::{Fingerprint, IceCredentials, RemoteParameters};
 
-/// Browsers check the path they use about this often.
+/// Interval of consent checks, as in browsers.
 const CHECK_PERIOD: Duration = Duration::from_millis(2_500);
 
-/// The id under which every test peer sends and expects the transport-wide number.
-pub const TWCC_ID: u8 = 3;
+/// Negotiated ID of the transport-wide sequence number extension.
+pub(crate) const TWCC_ID: u8 = 3;
 
-/// Any moment: virtual time needs a beginning.
+/// Returns the start of virtual time.
 #[allow(clippy::disallowed_methods)]
-pub fn start_of_time() -> Instant {
+pub(crate) fn start_of_time() -> Instant {
     Instant::now()
 }
 
-/// A browser's end of one transport.
-pub struct Client {
-    pub address: SocketAddr,
+/// The client's end of one transport.
+pub(crate) struct Client {
+    pub(crate) address: SocketAddr,
     server: SocketAddr,
     local: IceCredentials,
     remote: IceCredentials,
     fingerprint: Fingerprint,
     dtls: Endpoint,
     next_check: Instant,
-    /// Keys, once the handshake is complete.
-    pub session: Option<Box<SrtpSession>>,
-    /// Sealed packets to send with the next [`Client::poll`].
-    pub pending: Vec<Vec<u8>>,
+    /// SRTP keys; present after the handshake.
+    pub(crate) session: Option<Box<SrtpSession>>,
+    /// Protected packets, sent by the next [`Client::poll`].
+    pub(crate) pending: Vec<Vec<u8>>,
 }
 
 impl Client {
-    /// A client at `address` for a transport whose credentials are `remote`.
-    pub fn new(now: Instant, address: SocketAddr, remote: IceCredentials) -> Client {
+    /// Creates a client at `address` for a transport with the credentials `remote`.
+    pub(crate) fn new(now: Instant, address: SocketAddr, remote: IceCredentials) -> Client {
         let crypto = rtc_crypto::default_provider().expect("a provider is compiled in");
         let certificate =
             Certificate::generate_self_signed(vec!["browser".into()], crypto.crypto())
@@ -91,16 +91,16 @@ impl Client {
         }
     }
 
-    /// What its description says of it.
-    pub fn parameters(&self) -> RemoteParameters {
+    /// ICE credentials and fingerprint, as in the client's description.
+    pub(crate) fn parameters(&self) -> RemoteParameters {
         RemoteParameters {
             ice: self.local.clone(),
             fingerprint: self.fingerprint,
         }
     }
 
-    /// What it sends now.
-    pub fn poll(&mut self, now: Instant) -> Vec<Vec<u8>> {
+    /// Returns the datagrams to send now.
+    pub(crate) fn poll(&mut self, now: Instant) -> Vec<Vec<u8>> {
         let mut out = std::mem::take(&mut self.pending);
         if now >= self.next_check {
             self.next_check = now
@@ -109,9 +109,9 @@ impl Client {
                 } else {
                     Duration::from_millis(200)
                 };
-            out.push(self.check());
+            out.push(self.connectivity_check());
         }
-        // Errs once it has closed: then it has nothing to retransmit.
+        // Fails after close_notify; nothing is retransmitted then.
         let _ = self.dtls.handle_timeout(self.server, now);
         out.extend(
             std::iter::from_fn(|| self.dtls.poll_transmit()).map(|sent| sent.message.to_vec()),
@@ -119,8 +119,8 @@ impl Client {
         out
     }
 
-    /// Takes in STUN or DTLS.
-    pub fn handle(&mut self, now: Instant, datagram: &[u8]) {
+    /// Processes a STUN or DTLS datagram.
+    pub(crate) fn handle(&mut self, now: Instant, datagram: &[u8]) {
         if datagram[0] < 20 {
             return;
         }
@@ -130,12 +130,12 @@ impl Client {
             .unwrap_or_default()
         {
             if matches!(event, EndpointEvent::HandshakeComplete) {
-                self.session = Some(Box::new(self.keys()));
+                self.session = Some(Box::new(self.export_keys()));
             }
         }
     }
 
-    fn keys(&self) -> SrtpSession {
+    fn export_keys(&self) -> SrtpSession {
         let state = self
             .dtls
             .get_connection_state(self.server)
@@ -144,10 +144,10 @@ impl Client {
         let material =
             state.export_keying_material("EXTRACTOR-dtls_srtp", &[], profile.keying_material_len());
         SrtpSession::from_keying_material(profile, material.expect("keys").as_ref(), Role::Client)
-            .expect("the right length")
+            .expect("valid key material")
     }
 
-    fn check(&self) -> Vec<u8> {
+    fn connectivity_check(&self) -> Vec<u8> {
         let crypto = rtc_crypto::default_provider().expect("a provider is compiled in");
         let mut message = Message::new();
         message
@@ -184,8 +184,8 @@ fn dtls_config(
         .expect("a good configuration")
 }
 
-/// What a publisher's description would say of one m-line; layers are old-style (by SSRC) where there are several.
-pub fn published(kind: MediaKind, codec: Codec, sources: &[(u32, u32)]) -> PublishedMedia {
+/// One m-section of a publisher; several layers are announced by SSRC without RIDs.
+pub(crate) fn published(kind: MediaKind, codec: Codec, sources: &[(u32, u32)]) -> PublishedMedia {
     let pair = |(primary, rtx): &(u32, u32)| SsrcPair {
         primary: Ssrc(*primary),
         rtx: Some(Ssrc(*rtx)),
@@ -210,8 +210,8 @@ pub fn published(kind: MediaKind, codec: Codec, sources: &[(u32, u32)]) -> Publi
     }
 }
 
-/// What a subscriber's answer would say of one m-line.
-pub fn subscribed(nth: usize, kind: MediaKind, outgoing: OutgoingStream) -> SubscribedMedia {
+/// One m-section of a subscriber's answer.
+pub(crate) fn subscribed(nth: usize, kind: MediaKind, outgoing: OutgoingStream) -> SubscribedMedia {
     let codecs = match kind {
         MediaKind::Audio => vec![Codec::Opus],
         MediaKind::Video => vec![Codec::H264, Codec::Vp8, Codec::Vp9, Codec::Av1],
@@ -235,8 +235,8 @@ pub fn subscribed(nth: usize, kind: MediaKind, outgoing: OutgoingStream) -> Subs
     }
 }
 
-/// The payload type under which test peers send and take a codec; its retransmissions have the next one.
-pub fn payload_type(codec: Codec) -> u8 {
+/// Payload type of a codec; its RTX payload type is the next number.
+pub(crate) fn payload_type(codec: Codec) -> u8 {
     match codec {
         Codec::Opus => 111,
         Codec::H264 => 102,
@@ -246,20 +246,20 @@ pub fn payload_type(codec: Codec) -> u8 {
     }
 }
 
-/// One RTP packet with a transport-wide number, sealed.
-pub struct Packet<'a> {
-    pub payload_type: u8,
-    pub ssrc: u32,
-    pub seq: u64,
-    pub rtp_time: u32,
-    pub marker: bool,
-    pub twcc: u16,
-    pub payload: &'a [u8],
+/// RTP packet with a transport-wide sequence number.
+pub(crate) struct Packet<'a> {
+    pub(crate) payload_type: u8,
+    pub(crate) ssrc: u32,
+    pub(crate) seq: u64,
+    pub(crate) rtp_time: u32,
+    pub(crate) marker: bool,
+    pub(crate) twcc: u16,
+    pub(crate) payload: &'a [u8],
 }
 
 impl Packet<'_> {
-    /// Header and payload, sealed by the client's keys.
-    pub fn seal(&self, client: &mut Client) -> Vec<u8> {
+    /// Returns the packet, protected with the client's keys.
+    pub(crate) fn seal(&self, client: &mut Client) -> Vec<u8> {
         let mut bytes = vec![0; 20];
         bytes[0] = 0x90;
         bytes[1] = self.payload_type | u8::from(self.marker) << 7;
@@ -281,8 +281,9 @@ impl Packet<'_> {
     }
 }
 
-/// The transport-wide number of a datagram that [`tongke_plane`] built for a test subscriber; header extensions are not encrypted.
-pub fn twcc_of(datagram: &[u8]) -> Option<u16> {
+/// Returns the transport-wide sequence number of a datagram for a test subscriber; SRTP does not
+/// encrypt header extensions.
+pub(crate) fn twcc_of(datagram: &[u8]) -> Option<u16> {
     let is_rtp =
         datagram.len() > 20 && datagram[0] & 0x90 == 0x90 && !(192..=223).contains(&datagram[1]);
     is_rtp.then(|| u16::from_be_bytes([datagram[17], datagram[18]]))

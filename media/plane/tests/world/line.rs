@@ -1,30 +1,31 @@
-//! One peer's line, both ways.
+//! Network link of one peer in both directions.
 
 use std::time::{Duration, Instant};
 
 use rand::Rng;
 use rand::rngs::StdRng;
 
-/// What a line does to what it carries; the same in both directions, but for the rate, which narrows only what the peer receives.
+/// Impairments of a link, equal in both directions except `rate`, which limits only the direction
+/// to the peer.
 #[derive(Clone, Copy, Debug)]
-pub struct LineSpec {
-    /// One way.
-    pub delay: Duration,
-    /// Up to this much more, each datagram for itself: that reorders them.
-    pub jitter: Duration,
-    /// Share of datagrams lost, 0–1.
-    pub loss: f64,
-    /// Share of datagrams that arrive twice, 0–1.
-    pub duplicates: f64,
-    /// Bits per second towards the peer.
-    pub rate: Option<u64>,
-    /// Nothing passes any more.
-    pub dead: bool,
+pub(crate) struct LinkSpec {
+    /// One-way delay.
+    pub(crate) delay: Duration,
+    /// Maximum additional delay, random per datagram, which reorders them.
+    pub(crate) jitter: Duration,
+    /// Loss rate, 0–1.
+    pub(crate) loss: f64,
+    /// Share of duplicated datagrams, 0–1.
+    pub(crate) duplicates: f64,
+    /// Bandwidth limit towards the peer in bits per second.
+    pub(crate) rate: Option<u64>,
+    /// True if the link drops everything.
+    pub(crate) dead: bool,
 }
 
-impl LineSpec {
-    /// 10 ms, nothing lost.
-    pub const GOOD: LineSpec = LineSpec {
+impl LinkSpec {
+    /// 10 ms delay without loss.
+    pub(crate) const GOOD: LinkSpec = LinkSpec {
         delay: Duration::from_millis(10),
         jitter: Duration::ZERO,
         loss: 0.0,
@@ -34,21 +35,21 @@ impl LineSpec {
     };
 }
 
-/// The longest queue before a narrow line, as a cheap router has it.
-const QUEUE: Duration = Duration::from_millis(1_000);
+/// Maximum queue in front of a bandwidth limit, as in a cheap router.
+const MAX_QUEUE: Duration = Duration::from_millis(1_000);
 
-/// See the module.
-pub struct Line {
-    pub spec: LineSpec,
+/// Link with the datagrams in flight.
+pub(crate) struct Link {
+    pub(crate) spec: LinkSpec,
     up: Vec<(Instant, Vec<u8>)>,
     down: Vec<(Instant, Vec<u8>)>,
-    /// When the narrow end is done with what waits for it.
+    /// Time at which the queue of the bandwidth limit is empty.
     busy_until: Option<Instant>,
 }
 
-impl Line {
-    pub fn new(spec: LineSpec) -> Line {
-        Line {
+impl Link {
+    pub(crate) fn new(spec: LinkSpec) -> Link {
+        Link {
             spec,
             up: vec![],
             down: vec![],
@@ -56,19 +57,19 @@ impl Line {
         }
     }
 
-    /// The peer sends.
-    pub fn up(&mut self, now: Instant, datagram: Vec<u8>, rng: &mut StdRng) {
+    /// Sends a datagram from the peer.
+    pub(crate) fn up(&mut self, now: Instant, datagram: Vec<u8>, rng: &mut StdRng) {
         let spec = self.spec;
         carry(&spec, &mut self.up, now, datagram, rng);
     }
 
-    /// The server sends.
-    pub fn down(&mut self, now: Instant, datagram: Vec<u8>, rng: &mut StdRng) {
+    /// Sends a datagram to the peer.
+    pub(crate) fn down(&mut self, now: Instant, datagram: Vec<u8>, rng: &mut StdRng) {
         let spec = self.spec;
         let mut sent = now;
         if let Some(rate) = spec.rate {
             let start = self.busy_until.unwrap_or(now).max(now);
-            if start - now > QUEUE {
+            if start - now > MAX_QUEUE {
                 return;
             }
             sent = start + Duration::from_micros(datagram.len() as u64 * 8_000_000 / rate);
@@ -77,17 +78,17 @@ impl Line {
         carry(&spec, &mut self.down, sent, datagram, rng);
     }
 
-    pub fn arrived_up(&mut self, now: Instant) -> Vec<Vec<u8>> {
+    pub(crate) fn arrived_up(&mut self, now: Instant) -> Vec<Vec<u8>> {
         arrived(&mut self.up, now)
     }
 
-    pub fn arrived_down(&mut self, now: Instant) -> Vec<Vec<u8>> {
+    pub(crate) fn arrived_down(&mut self, now: Instant) -> Vec<Vec<u8>> {
         arrived(&mut self.down, now)
     }
 }
 
 fn carry(
-    spec: &LineSpec,
+    spec: &LinkSpec,
     wire: &mut Vec<(Instant, Vec<u8>)>,
     sent: Instant,
     datagram: Vec<u8>,

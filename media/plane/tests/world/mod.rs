@@ -1,7 +1,8 @@
-//! A lesson in virtual time: real shards, clients of [`crate::support`], and a network that loses, repeats, reorders, delays and narrows
-//! what it carries, by a seed. Nothing waits; a minute of lesson takes a second.
+//! Simulated lesson in virtual time: real shards, clients of [`crate::support`], and a seeded
+//! network with loss, duplication, reordering, delay and bandwidth limits. A minute of lesson takes
+//! a second.
 
-mod line;
+mod link;
 mod publisher;
 mod subscriber;
 
@@ -26,35 +27,36 @@ use tongke_plane::{Codec, LessonId, MediaKind, PeerId, Priority, TrackId};
 
 use crate::allocations;
 use crate::support::{Client, TWCC_ID, payload_type, published, start_of_time, subscribed};
-use line::Line;
-pub use line::LineSpec;
-pub use publisher::{Motif, PAGE, Publisher};
-pub use subscriber::Subscriber;
+use link::Link;
+pub(crate) use link::LinkSpec;
+pub(crate) use publisher::{PAGE_INTERVAL, Publisher, SourceKind};
+pub(crate) use subscriber::Subscriber;
 
 /// Step of virtual time.
 const STEP: Duration = Duration::from_millis(5);
 
-/// Everything of one lesson.
-pub struct World {
-    pub now: Instant,
+/// One lesson with its shards, clients and links.
+pub(crate) struct Simulation {
+    pub(crate) now: Instant,
     start: Instant,
     rng: StdRng,
     identity: Arc<Identity>,
     shards: Vec<(Shard, Arc<Counters>)>,
-    /// Where each peer sits.
-    home: HashMap<PeerId, usize>,
-    publishers: HashMap<PeerId, (Publisher, Line)>,
-    subscribers: HashMap<PeerId, (Subscriber, Line)>,
-    /// Events with the moment they came.
-    pub events: Vec<(Duration, Event)>,
-    /// How often the shards allocated while they took in media and wrote packets out.
-    pub allocations: u64,
+    /// Shard of each peer.
+    shard_of: HashMap<PeerId, usize>,
+    publishers: HashMap<PeerId, (Publisher, Link)>,
+    subscribers: HashMap<PeerId, (Subscriber, Link)>,
+    /// Events with their time since the start.
+    pub(crate) events: Vec<(Duration, Event)>,
+    /// Allocations of the shards while receiving media and writing packets.
+    pub(crate) allocations: u64,
     last_peer: u64,
 }
 
-impl World {
-    /// A lesson with `shards` media threads; everything random follows from `seed`, which is printed.
-    pub fn new(seed: u64, shards: usize) -> World {
+impl Simulation {
+    /// Creates a lesson with `shards` media threads. `seed` determines all randomness and is
+    /// printed.
+    pub(crate) fn new(seed: u64, shards: usize) -> Simulation {
         println!("seed {seed}");
         let now = start_of_time();
         let wall = WallClock::new(now, Duration::from_secs(1_800_000_000));
@@ -70,13 +72,13 @@ impl World {
                 counters,
             )
         });
-        World {
+        Simulation {
             now,
             start: now,
             rng: StdRng::seed_from_u64(seed),
             identity: Arc::new(Identity::generate().expect("a certificate")),
             shards: shards.collect(),
-            home: HashMap::new(),
+            shard_of: HashMap::new(),
             publishers: HashMap::new(),
             subscribers: HashMap::new(),
             events: Vec::new(),
@@ -85,33 +87,33 @@ impl World {
         }
     }
 
-    /// A teacher or room that sends `layers` of one codec; its only track has the number of its peer.
-    pub fn publish(
+    /// Adds a publisher with `layers` of one codec; its only track has the number of its peer.
+    pub(crate) fn publish(
         &mut self,
         shard: usize,
         codec: Codec,
         layers: usize,
-        line: LineSpec,
+        link: LinkSpec,
     ) -> TrackId {
-        self.publish_motif(shard, codec, Motif::Person, layers, line)
+        self.publish_source(shard, codec, SourceKind::Camera, layers, link)
     }
 
-    /// A shared screen in two layers.
-    pub fn publish_screen(&mut self, shard: usize, line: LineSpec) -> TrackId {
-        self.publish_motif(shard, Codec::H264, Motif::Screen, 2, line)
+    /// Adds a publisher of a shared screen in two layers.
+    pub(crate) fn publish_screen(&mut self, shard: usize, link: LinkSpec) -> TrackId {
+        self.publish_source(shard, Codec::H264, SourceKind::Screen, 2, link)
     }
 
-    fn publish_motif(
+    fn publish_source(
         &mut self,
         shard: usize,
         codec: Codec,
-        motif: Motif,
+        source_kind: SourceKind,
         layers: usize,
-        line: LineSpec,
+        link: LinkSpec,
     ) -> TrackId {
-        let (peer, transport, client) = self.join();
+        let (peer, transport, client) = self.new_peer();
         let track = TrackId(peer.0);
-        let publisher = Publisher::new(client, codec, motif, layers, self.now);
+        let publisher = Publisher::new(client, codec, source_kind, layers, self.now);
         let kind = if codec == Codec::Opus {
             MediaKind::Audio
         } else {
@@ -127,14 +129,19 @@ impl World {
                 media,
             },
         );
-        self.home.insert(peer, shard);
-        self.publishers.insert(peer, (publisher, Line::new(line)));
+        self.shard_of.insert(peer, shard);
+        self.publishers.insert(peer, (publisher, Link::new(link)));
         track
     }
 
-    /// A room that takes one slot for each entry of `slots`.
-    pub fn subscribe(&mut self, shard: usize, slots: &[MediaKind], line: LineSpec) -> PeerId {
-        let (peer, transport, client) = self.join();
+    /// Adds a subscriber with one slot for each entry of `slots`.
+    pub(crate) fn subscribe(
+        &mut self,
+        shard: usize,
+        slots: &[MediaKind],
+        link: LinkSpec,
+    ) -> PeerId {
+        let (peer, transport, client) = self.new_peer();
         let remote = client.parameters();
         let specs = (0..slots.len()).map(|nth| slot_spec(peer, nth)).collect();
         self.command(
@@ -159,15 +166,15 @@ impl World {
                 media,
             },
         );
-        self.home.insert(peer, shard);
+        self.shard_of.insert(peer, shard);
         self.subscribers
-            .insert(peer, (Subscriber::new(client, self.now), Line::new(line)));
+            .insert(peer, (Subscriber::new(client, self.now), Link::new(link)));
         peer
     }
 
-    /// What each slot of a subscriber shows: a track, how much it matters, the highest layer.
-    pub fn show(&mut self, peer: PeerId, shown: &[(TrackId, Priority, u8)]) {
-        let shard = self.home[&peer];
+    /// Assigns a track, its priority and its highest layer to each slot of a subscriber.
+    pub(crate) fn show(&mut self, peer: PeerId, shown: &[(TrackId, Priority, u8)]) {
+        let shard = self.shard_of[&peer];
         for (track, ..) in shown {
             self.import(*track, shard);
         }
@@ -187,26 +194,26 @@ impl World {
         );
     }
 
-    /// Lets time pass.
-    pub fn run(&mut self, span: Duration) {
+    /// Advances the time.
+    pub(crate) fn run(&mut self, span: Duration) {
         let end = self.now + span;
         while self.now < end {
             self.step();
         }
     }
 
-    /// Time since the lesson began.
-    pub fn at(&self) -> Duration {
+    /// Time since the start of the lesson.
+    pub(crate) fn at(&self) -> Duration {
         self.now - self.start
     }
 
-    /// A subscriber and what it has got.
-    pub fn subscriber(&self, peer: PeerId) -> &Subscriber {
+    /// Returns a subscriber with its received streams.
+    pub(crate) fn subscriber(&self, peer: PeerId) -> &Subscriber {
         &self.subscribers[&peer].0
     }
 
-    /// When a track's publisher made its first frame, and from one frame to the next.
-    pub fn frames_of(&self, track: TrackId) -> (Instant, Duration) {
+    /// Returns the time of a track's first frame and its frame interval.
+    pub(crate) fn frame_timing(&self, track: TrackId) -> (Instant, Duration) {
         let (publisher, _) = &self.publishers[&PeerId(track.0)];
         (
             publisher.first_frame.expect("it publishes"),
@@ -214,30 +221,30 @@ impl World {
         )
     }
 
-    /// Forgets what a subscriber got so far, to measure from now on.
-    pub fn measure_from_now(&mut self, peer: PeerId) {
+    /// Discards the packets that a subscriber has received so far.
+    pub(crate) fn reset_measurements(&mut self, peer: PeerId) {
         self.subscribers
             .get_mut(&peer)
             .expect("a subscriber")
             .0
-            .forget();
+            .clear();
     }
 
-    /// Changes the line of a peer.
-    pub fn set_line(&mut self, peer: PeerId, spec: LineSpec) {
-        let line = match self.publishers.get_mut(&peer) {
-            Some((_, line)) => line,
+    /// Changes the link of a peer.
+    pub(crate) fn set_link(&mut self, peer: PeerId, spec: LinkSpec) {
+        let link = match self.publishers.get_mut(&peer) {
+            Some((_, link)) => link,
             None => &mut self.subscribers.get_mut(&peer).expect("a peer").1,
         };
-        line.spec = spec;
+        link.spec = spec;
     }
 
-    pub fn stats(&self, shard: usize) -> Stats {
+    pub(crate) fn stats(&self, shard: usize) -> Stats {
         self.shards[shard].1.snapshot()
     }
 
-    /// When a peer was closed.
-    pub fn closed_at(&self, peer: PeerId) -> Option<Duration> {
+    /// Returns the time at which a peer was closed.
+    pub(crate) fn closed_at(&self, peer: PeerId) -> Option<Duration> {
         let is_it = |event: &Event| matches!(event, Event::PeerClosed { peer: closed, .. } if *closed == peer);
         self.events
             .iter()
@@ -245,7 +252,7 @@ impl World {
             .map(|(at, _)| *at)
     }
 
-    fn join(&mut self) -> (PeerId, Box<Transport>, Client) {
+    fn new_peer(&mut self) -> (PeerId, Box<Transport>, Client) {
         self.last_peer += 1;
         let peer = PeerId(self.last_peer);
         let ice = IceCredentials {
@@ -265,7 +272,7 @@ impl World {
     }
 
     fn import(&mut self, track: TrackId, shard: usize) {
-        let owner = self.home[&PeerId(track.0)];
+        let owner = self.shard_of[&PeerId(track.0)];
         let (publisher, _) = &mut self
             .publishers
             .get_mut(&PeerId(track.0))
@@ -291,13 +298,13 @@ impl World {
 
     fn step(&mut self) {
         let now = self.now;
-        for (peer, (publisher, line)) in &mut self.publishers {
-            let at = self.home[peer];
+        for (peer, (publisher, link)) in &mut self.publishers {
+            let at = self.shard_of[peer];
             let address = publisher.client.address;
             for datagram in publisher.poll(now, self.start) {
-                line.up(now, datagram, &mut self.rng);
+                link.up(now, datagram, &mut self.rng);
             }
-            for mut datagram in line.arrived_up(now) {
+            for mut datagram in link.arrived_up(now) {
                 let is_media = datagram[0] >= 128 && !tongke_plane::rtp::is_rtcp(&datagram);
                 let shard = &mut self.shards[at].0;
                 let ((), made) = allocations::during(|| {
@@ -306,26 +313,26 @@ impl World {
                 self.allocations += if is_media { made } else { 0 };
             }
         }
-        for (peer, (subscriber, line)) in &mut self.subscribers {
-            let at = self.home[peer];
+        for (peer, (subscriber, link)) in &mut self.subscribers {
+            let at = self.shard_of[peer];
             let address = subscriber.client.address;
             for datagram in subscriber.poll(now) {
-                line.up(now, datagram, &mut self.rng);
+                link.up(now, datagram, &mut self.rng);
             }
-            for mut datagram in line.arrived_up(now) {
+            for mut datagram in link.arrived_up(now) {
                 self.shards[at]
                     .0
                     .handle_datagram(now, Path::udp(address), &mut datagram);
             }
         }
         self.run_shards();
-        for (publisher, line) in self.publishers.values_mut() {
-            for datagram in line.arrived_down(now) {
+        for (publisher, link) in self.publishers.values_mut() {
+            for datagram in link.arrived_down(now) {
                 publisher.handle(now, datagram);
             }
         }
-        for (subscriber, line) in self.subscribers.values_mut() {
-            for datagram in line.arrived_down(now) {
+        for (subscriber, link) in self.subscribers.values_mut() {
+            for datagram in link.arrived_down(now) {
                 subscriber.handle(now, datagram);
             }
         }
@@ -356,14 +363,14 @@ impl World {
                         .publishers
                         .values_mut()
                         .find(|(p, _)| p.client.address == to.remote)
-                        .map(|(_, line)| line);
+                        .map(|(_, link)| link);
                     let subscriber = self
                         .subscribers
                         .values_mut()
                         .find(|(s, _)| s.client.address == to.remote)
-                        .map(|(_, line)| line);
-                    let line = publisher.or(subscriber).expect("datagrams go to peers");
-                    line.down(now, datagram.to_vec(), &mut self.rng);
+                        .map(|(_, link)| link);
+                    let link = publisher.or(subscriber).expect("datagrams go to peers");
+                    link.down(now, datagram.to_vec(), &mut self.rng);
                 }
                 arena.clear();
                 if !more {
@@ -403,7 +410,7 @@ fn slot_spec(peer: PeerId, nth: usize) -> SlotSpec {
         rtx_ssrc: outgoing.rtx_ssrc.0,
         types,
         twcc_id: Some(TWCC_ID),
-        // Near the end, so that every test sees a rollover.
+        // Near the wrap-around, so that every test covers it.
         first_seq: 32_700,
         first_rtx_seq: 32_700,
         first_time: u32::MAX - 90_000,

@@ -1,4 +1,4 @@
-//! A teacher's page: encodes (numbers instead of pictures), answers NACK and PLI.
+//! Publishing client: sends numbered test frames, answers NACK and PLI.
 
 use std::collections::{HashSet, VecDeque};
 use std::time::{Duration, Instant};
@@ -8,24 +8,24 @@ use tongke_plane::rtp::rtcp::{Rtcp, parse};
 
 use crate::support::{Client, Packet, payload_type};
 
-/// Packets that can be sent again.
-const KEPT: usize = 1_000;
+/// Packets history for retransmission.
+const RESEND_HISTORY: usize = 1_000;
 
-/// The content that a test packet carries instead of a picture, behind the codec's own header.
+/// Content of a test packet, behind the codec's payload header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Content {
-    pub frame: u32,
-    pub part: u8,
-    pub parts: u8,
-    pub layer: u8,
-    pub keyframe: bool,
+pub(crate) struct Content {
+    pub(crate) frame: u32,
+    pub(crate) part: u8,
+    pub(crate) parts: u8,
+    pub(crate) layer: u8,
+    pub(crate) keyframe: bool,
 }
 
-/// Bytes of [`Content`].
-const CONTENT: usize = 8;
+/// Size in bytes of [`Content`].
+const CONTENT_BYTES: usize = 8;
 
 impl Content {
-    fn bytes(self) -> [u8; CONTENT] {
+    fn bytes(self) -> [u8; CONTENT_BYTES] {
         let [a, b, c, d] = self.frame.to_be_bytes();
         [
             a,
@@ -39,10 +39,10 @@ impl Content {
         ]
     }
 
-    /// Reads it back from a payload that this module made.
-    pub fn read(codec: Codec, payload: &[u8]) -> Content {
+    /// Parses the content of a test payload.
+    pub(crate) fn read(codec: Codec, payload: &[u8]) -> Content {
         let at = header_len(codec);
-        let bytes: [u8; CONTENT] = payload[at..at + CONTENT]
+        let bytes: [u8; CONTENT_BYTES] = payload[at..at + CONTENT_BYTES]
             .try_into()
             .expect("a test payload");
         Content {
@@ -69,42 +69,42 @@ struct Layer {
     seq: u64,
     rtx_seq: u64,
     picture_id: u16,
-    keyframe_wanted: bool,
-    kept: VecDeque<(u64, u32, bool, Vec<u8>)>,
+    keyframe_requested: bool,
+    history: VecDeque<(u64, u32, bool, Vec<u8>)>,
     time_base: u32,
 }
 
-/// What is in front of it.
+/// Kind of the published source.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Motif {
-    /// A teacher or a room; for Opus, a voice.
-    Person,
-    /// A shared screen: a page that stands, and is turned every [`PAGE`].
+pub(crate) enum SourceKind {
+    /// Camera of a teacher or a room; with Opus, its microphone.
+    Camera,
+    /// Shared screen: a still page, replaced every [`PAGE_INTERVAL`].
     Screen,
 }
 
-/// How long a page of a shared screen stands.
-pub const PAGE: Duration = Duration::from_secs(8);
+/// Interval of page turns on a shared screen.
+pub(crate) const PAGE_INTERVAL: Duration = Duration::from_secs(8);
 const SCREEN_PERIOD: Duration = Duration::from_millis(200);
 
-/// See the module.
-pub struct Publisher {
-    pub client: Client,
-    pub codec: Codec,
-    motif: Motif,
-    pub imported: HashSet<usize>,
+/// Publishing client.
+pub(crate) struct Publisher {
+    pub(crate) client: Client,
+    pub(crate) codec: Codec,
+    source_kind: SourceKind,
+    pub(crate) imported: HashSet<usize>,
     layers: Vec<Layer>,
     frame: u32,
     next_frame: Instant,
-    pub first_frame: Option<Instant>,
+    pub(crate) first_frame: Option<Instant>,
     twcc: u16,
 }
 
 impl Publisher {
-    pub fn new(
+    pub(crate) fn new(
         client: Client,
         codec: Codec,
-        motif: Motif,
+        source_kind: SourceKind,
         layers: usize,
         now: Instant,
     ) -> Publisher {
@@ -113,15 +113,15 @@ impl Publisher {
             seq: 65_500 + u64::from(n),
             rtx_seq: 100,
             picture_id: (0x7FF0 + 1_000 * n as u16) & 0x7FFF,
-            keyframe_wanted: true,
-            kept: VecDeque::new(),
-            // Browsers begin each layer at another timestamp.
+            keyframe_requested: true,
+            history: VecDeque::new(),
+            // Browsers start each layer at another timestamp.
             time_base: n * 1_000_000,
         });
         Publisher {
             client,
             codec,
-            motif,
+            source_kind,
             imported: HashSet::new(),
             layers: layers.collect(),
             frame: 0,
@@ -131,16 +131,16 @@ impl Publisher {
         }
     }
 
-    /// Media and repair SSRC of each layer.
-    pub fn sources(&self) -> Vec<(u32, u32)> {
+    /// Media and RTX SSRC of each layer.
+    pub(crate) fn sources(&self) -> Vec<(u32, u32)> {
         self.layers
             .iter()
             .map(|layer| (layer.ssrc, layer.ssrc + 1))
             .collect()
     }
 
-    /// Everything it sends now.
-    pub fn poll(&mut self, now: Instant, start: Instant) -> Vec<Vec<u8>> {
+    /// Returns the datagrams to send now.
+    pub(crate) fn poll(&mut self, now: Instant, start: Instant) -> Vec<Vec<u8>> {
         let mut out = self.client.poll(now);
         if self.client.session.is_none() || now < self.next_frame {
             return out;
@@ -156,27 +156,29 @@ impl Publisher {
         out
     }
 
-    /// From one frame to the next.
-    pub fn period(&self) -> Duration {
-        match (self.codec, self.motif) {
+    /// Frame interval.
+    pub(crate) fn period(&self) -> Duration {
+        match (self.codec, self.source_kind) {
             (Codec::Opus, _) => Duration::from_millis(20),
-            (_, Motif::Person) => Duration::from_millis(40),
-            (_, Motif::Screen) => SCREEN_PERIOD,
+            (_, SourceKind::Camera) => Duration::from_millis(40),
+            (_, SourceKind::Screen) => SCREEN_PERIOD,
         }
     }
 
-    /// Packets of a frame and their size. A person's layers are about 60, 250 and 1000 kbit/s; a voice is about 40.
+    /// Returns packet count and packet size of a frame. Camera layers have about 60, 250 and 1000
+    /// kbit/s; audio has about 40.
     fn shape(&self, nth: usize, keyframe: bool) -> (u8, usize) {
-        let frames_of_a_page = (PAGE.as_millis() / SCREEN_PERIOD.as_millis()) as u32;
+        let frames_of_a_page = (PAGE_INTERVAL.as_millis() / SCREEN_PERIOD.as_millis()) as u32;
         let turned = keyframe || self.frame.is_multiple_of(frames_of_a_page);
-        let (parts, size) = match (self.codec, self.motif, nth, self.layers.len()) {
+        let (parts, size) = match (self.codec, self.source_kind, nth, self.layers.len()) {
             (Codec::Opus, ..) => return (1, 100),
-            // A page is 13 kB small and 66 kB large; while it stands it is repeated once a second.
-            (_, Motif::Screen, 0, _) if turned => return (12, 1_100),
-            (_, Motif::Screen, ..) if turned => return (60, 1_100),
-            (_, Motif::Screen, ..) => return (u8::from(self.frame.is_multiple_of(5)), 200),
-            (_, Motif::Person, 0, 2..) => (1, 300),
-            (_, Motif::Person, 1, _) => (2, 600),
+            // A page has 13 kB in the low layer and 66 kB in the high layer; a still page is
+            // repeated once a second.
+            (_, SourceKind::Screen, 0, _) if turned => return (12, 1_100),
+            (_, SourceKind::Screen, ..) if turned => return (60, 1_100),
+            (_, SourceKind::Screen, ..) => return (u8::from(self.frame.is_multiple_of(5)), 200),
+            (_, SourceKind::Camera, 0, 2..) => (1, 300),
+            (_, SourceKind::Camera, 1, _) => (2, 600),
             _ => (4, 1_100),
         };
         (if keyframe { parts * 3 } else { parts }, size)
@@ -184,7 +186,7 @@ impl Publisher {
 
     fn send_frame(&mut self, nth: usize, ticks: u32, out: &mut Vec<Vec<u8>>) {
         let keyframe =
-            self.codec != Codec::Opus && std::mem::take(&mut self.layers[nth].keyframe_wanted);
+            self.codec != Codec::Opus && std::mem::take(&mut self.layers[nth].keyframe_requested);
         let (parts, size) = self.shape(nth, keyframe);
         let layer = &mut self.layers[nth];
         layer.picture_id = (layer.picture_id + 1) & 0x7FFF;
@@ -211,16 +213,18 @@ impl Publisher {
             };
             out.push(packet.seal(&mut self.client));
             self.twcc = self.twcc.wrapping_add(1);
-            layer.kept.push_back((layer.seq, rtp_time, marker, payload));
-            if layer.kept.len() > KEPT {
-                layer.kept.pop_front();
+            layer
+                .history
+                .push_back((layer.seq, rtp_time, marker, payload));
+            if layer.history.len() > RESEND_HISTORY {
+                layer.history.pop_front();
             }
             layer.seq += 1;
         }
     }
 
-    /// Takes what the server sends. Retransmissions go out with the next frame's poll.
-    pub fn handle(&mut self, now: Instant, mut datagram: Vec<u8>) {
+    /// Processes a datagram of the server. Retransmissions are sent with the next poll.
+    pub(crate) fn handle(&mut self, now: Instant, mut datagram: Vec<u8>) {
         if datagram[0] < 64 {
             return self.client.handle(now, &datagram);
         }
@@ -238,7 +242,7 @@ impl Publisher {
                         .iter_mut()
                         .find(|layer| layer.ssrc == media.0)
                         .expect("a PLI for a layer");
-                    layer.keyframe_wanted = true;
+                    layer.keyframe_requested = true;
                 }
                 Rtcp::Nack(nack) => {
                     let lost: Vec<u16> = nack.lost().collect();
@@ -257,7 +261,7 @@ impl Publisher {
             .expect("a NACK for a layer");
         for wire in lost {
             let Some((_, rtp_time, marker, payload)) =
-                layer.kept.iter().find(|(seq, ..)| *seq as u16 == *wire)
+                layer.history.iter().find(|(seq, ..)| *seq as u16 == *wire)
             else {
                 continue;
             };
@@ -283,13 +287,14 @@ impl Publisher {
 fn codec_header(codec: Codec, content: Content, picture_id: u16) -> Vec<u8> {
     match codec {
         Codec::Opus => vec![0xFC],
-        // FU-A of an IDR or a P slice that begins with macroblock 0 (RFC 6184 §5.8).
+        // FU-A of an IDR or a non-IDR slice that starts at macroblock 0 (RFC 6184 §5.8).
         Codec::H264 => {
             let (start, end) = (content.part == 0, content.part + 1 == content.parts);
             let kind = if content.keyframe { 5 } else { 1 };
             vec![0x7C, kind | u8::from(start) << 7 | u8::from(end) << 6, 0x88]
         }
-        // Descriptor with 15-bit picture id and TL0PICIDX (RFC 7741 §4.2), and the first byte of the frame.
+        // Descriptor with 15-bit PictureID and TL0PICIDX (RFC 7741 §4.2), and the first byte of the
+        // VP8 payload.
         Codec::Vp8 => {
             let [high, low] = picture_id.to_be_bytes();
             let start = if content.part == 0 { 0x10 } else { 0 };

@@ -1,4 +1,4 @@
-//! A room's page: opens what comes, asks again for what is missing, reports arrivals, and keeps books of frames.
+//! Subscribing client: decrypts packets, sends NACKs and TWCC feedback, and records frames.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::{Duration, Instant};
@@ -15,32 +15,32 @@ use tongke_plane::rtp::{RtpPacket, is_rtcp};
 use super::publisher::Content;
 use crate::support::{Client, payload_type, twcc_of};
 
-/// One slot's stream as the receiver sees it.
-pub struct Received {
-    pub codec: Codec,
-    /// Every packet by its number: timestamp, content, moment of arrival.
-    pub packets: BTreeMap<SeqNo, (u32, Content, Instant)>,
-    /// VP8's picture id of each packet.
-    pub pictures: BTreeMap<SeqNo, u16>,
-    /// Packets that came twice with different content: never.
-    pub conflicts: usize,
+/// Stream of one slot as received.
+pub(crate) struct ReceivedStream {
+    pub(crate) codec: Codec,
+    /// ReceivedStream packets by sequence number: RTP timestamp, content, arrival time.
+    pub(crate) packets: BTreeMap<SeqNo, (u32, Content, Instant)>,
+    /// VP8 PictureID of each packet.
+    pub(crate) pictures: BTreeMap<SeqNo, u16>,
+    /// Sequence numbers that were received twice with different content; must be zero.
+    pub(crate) conflicts: usize,
     nack: NackGenerator,
     newest: SeqNo,
 }
 
-/// See the module.
-pub struct Subscriber {
-    pub client: Client,
-    /// By media SSRC.
-    pub streams: HashMap<u32, Received>,
-    /// Asks for lost packets again.
-    pub nacks: bool,
+/// Subscribing client.
+pub(crate) struct Subscriber {
+    pub(crate) client: Client,
+    /// ReceivedStream streams by media SSRC.
+    pub(crate) streams: HashMap<u32, ReceivedStream>,
+    /// True if the client sends NACKs for lost packets.
+    pub(crate) nacks: bool,
     feedback: FeedbackGenerator,
     next_nack: Instant,
 }
 
 impl Subscriber {
-    pub fn new(client: Client, now: Instant) -> Subscriber {
+    pub(crate) fn new(client: Client, now: Instant) -> Subscriber {
         Subscriber {
             client,
             streams: HashMap::new(),
@@ -50,29 +50,29 @@ impl Subscriber {
         }
     }
 
-    /// The only stream of a codec that it gets.
-    pub fn stream(&self, codec: Codec) -> &Received {
+    /// Returns the only received stream of a codec.
+    pub(crate) fn stream(&self, codec: Codec) -> &ReceivedStream {
         self.streams
             .values()
             .find(|stream| stream.codec == codec)
             .expect("a stream of that codec")
     }
 
-    /// Whether anything of a codec came.
-    pub fn has(&self, codec: Codec) -> bool {
+    /// Returns true if a packet of the codec was received.
+    pub(crate) fn has_received(&self, codec: Codec) -> bool {
         self.streams
             .values()
             .any(|stream| stream.codec == codec && !stream.packets.is_empty())
     }
 
-    pub fn forget(&mut self) {
+    pub(crate) fn clear(&mut self) {
         for stream in self.streams.values_mut() {
             stream.packets.clear();
             stream.pictures.clear();
         }
     }
 
-    pub fn poll(&mut self, now: Instant) -> Vec<Vec<u8>> {
+    pub(crate) fn poll(&mut self, now: Instant) -> Vec<Vec<u8>> {
         let mut out = self.client.poll(now);
         if self.client.session.is_none() || now < self.next_nack {
             return out;
@@ -113,7 +113,7 @@ impl Subscriber {
         out
     }
 
-    pub fn handle(&mut self, now: Instant, mut datagram: Vec<u8>) {
+    pub(crate) fn handle(&mut self, now: Instant, mut datagram: Vec<u8>) {
         if datagram[0] < 64 {
             return self.client.handle(now, &datagram);
         }
@@ -126,7 +126,7 @@ impl Subscriber {
         let Some(session) = &mut self.client.session else {
             return;
         };
-        // A datagram that the line repeated is a replay.
+        // The replay protection rejects a duplicate.
         let Ok(opened) = session.inbound.unprotect_rtp(&mut datagram) else {
             return;
         };
@@ -140,8 +140,8 @@ impl Subscriber {
             let stream = self
                 .streams
                 .entry(packet.ssrc().0)
-                .or_insert_with(|| Received::new(codec));
-            stream.take(opened.seq, packet.timestamp(), packet.payload(), now);
+                .or_insert_with(|| ReceivedStream::new(codec));
+            stream.receive(opened.seq, packet.timestamp(), packet.payload(), now);
             return;
         }
         let Some((wire, payload)) = rtx::original(packet.payload()) else {
@@ -153,13 +153,13 @@ impl Subscriber {
             .expect("a repair of a stream that came");
         assert_eq!(packet.payload_type(), payload_type(stream.codec) + 1);
         let seq = stream.newest.nearest(wire);
-        stream.take(seq, packet.timestamp(), payload, now);
+        stream.receive(seq, packet.timestamp(), payload, now);
     }
 }
 
-impl Received {
-    fn new(codec: Codec) -> Received {
-        Received {
+impl ReceivedStream {
+    fn new(codec: Codec) -> ReceivedStream {
+        ReceivedStream {
             codec,
             packets: BTreeMap::new(),
             pictures: BTreeMap::new(),
@@ -169,7 +169,7 @@ impl Received {
         }
     }
 
-    fn take(&mut self, seq: SeqNo, rtp_time: u32, payload: &[u8], now: Instant) {
+    fn receive(&mut self, seq: SeqNo, rtp_time: u32, payload: &[u8], now: Instant) {
         self.nack.received(seq, now);
         self.newest = self.newest.max(seq);
         let content = Content::read(self.codec, payload);
@@ -184,8 +184,8 @@ impl Received {
             usize::from(before.is_some_and(|(time, held, _)| (time, held) != (rtp_time, content)));
     }
 
-    /// When the first packet came.
-    pub fn first_at(&self) -> Instant {
+    /// Arrival time of the first packet.
+    pub(crate) fn first_at(&self) -> Instant {
         self.packets
             .values()
             .map(|(_, _, at)| *at)
@@ -193,8 +193,8 @@ impl Received {
             .expect("packets")
     }
 
-    /// Numbers between the first and the last packet that never came.
-    pub fn holes(&self) -> u64 {
+    /// Number of missing packets between the first and the last.
+    pub(crate) fn missing(&self) -> u64 {
         let (Some((first, _)), Some((last, _))) = (
             self.packets.first_key_value(),
             self.packets.last_key_value(),
@@ -204,8 +204,8 @@ impl Received {
         (*last - *first) + 1 - self.packets.len() as u64
     }
 
-    /// Frames of which every part came, and frames of which any did.
-    pub fn frames(&self) -> (usize, usize) {
+    /// Number of complete frames, and of frames with at least one received packet.
+    pub(crate) fn frames(&self) -> (usize, usize) {
         let mut parts: HashMap<(u8, u32), (HashSet<u8>, u8)> = HashMap::new();
         for (_, content, _) in self.packets.values() {
             let frame = parts
@@ -213,15 +213,18 @@ impl Received {
                 .or_insert((HashSet::new(), content.parts));
             frame.0.insert(content.part);
         }
-        let whole = parts
+        let complete = parts
             .values()
             .filter(|(have, parts)| have.len() == usize::from(*parts))
             .count();
-        (whole, parts.len())
+        (complete, parts.len())
     }
 
-    /// How long each frame that came whole was under way, from when it was made: by the number of the frame, and with its packets' count.
-    pub fn delays(&self, (first, period): (Instant, Duration)) -> BTreeMap<u32, (Duration, u8)> {
+    /// Returns the delay from capture and the packet count of each complete frame, by frame number.
+    pub(crate) fn frame_delays(
+        &self,
+        (first, period): (Instant, Duration),
+    ) -> BTreeMap<u32, (Duration, u8)> {
         let mut frames: BTreeMap<(u32, u8), (HashSet<u8>, u8, Instant)> = BTreeMap::new();
         for (_, content, at) in self.packets.values() {
             let frame = frames.entry((content.frame, content.layer)).or_insert((
@@ -232,16 +235,16 @@ impl Received {
             frame.0.insert(content.part);
             frame.2 = frame.2.max(*at);
         }
-        let whole = frames
+        let complete = frames
             .into_iter()
             .filter(|(_, (have, parts, _))| have.len() == usize::from(*parts));
-        whole
+        complete
             .map(|((frame, _), (_, parts, at))| (frame, (at - (first + period * frame), parts)))
             .collect()
     }
 
-    /// The layers in the order in which they were shown.
-    pub fn layers(&self) -> Vec<u8> {
+    /// Returns the layers in the order of their packets, without repetitions.
+    pub(crate) fn layers(&self) -> Vec<u8> {
         let mut layers: Vec<u8> = self
             .packets
             .values()
@@ -251,16 +254,17 @@ impl Received {
         layers
     }
 
-    /// Checks what a decoder relies on: each change of layer begins with a keyframe, and time goes on.
-    pub fn assert_decodable(&self) {
-        assert_eq!(self.conflicts, 0, "a number was used twice");
+    /// Checks the assumptions of a decoder: each layer switch begins with a keyframe, and
+    /// timestamps increase.
+    pub(crate) fn assert_decodable(&self) {
+        assert_eq!(self.conflicts, 0, "a sequence number was used twice");
         let mut before: Option<(u32, Content)> = None;
         for (seq, (time, content, _)) in &self.packets {
             if let Some((last_time, last)) = before {
                 let forward = time.wrapping_sub(last_time) as i32;
                 assert!(
                     forward >= 0,
-                    "{seq:?}: time goes back by {} ticks",
+                    "{seq:?}: the timestamp decreases by {} ticks",
                     -forward
                 );
                 let changed = last.layer != content.layer;
@@ -270,7 +274,7 @@ impl Received {
                 );
                 assert!(
                     forward > 0 || (last.frame, last.layer) == (content.frame, content.layer),
-                    "{seq:?}: two frames at one time"
+                    "{seq:?}: two frames with one timestamp"
                 );
             } else {
                 assert!(

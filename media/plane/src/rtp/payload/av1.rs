@@ -9,10 +9,10 @@ const NEW_SEQUENCE: u8 = 0x08;
 /// OBU types (AV1 Bitstream specification §6.2.2) that can be first in a temporal unit. Temporal
 /// delimiters are not sent (RTP Payload Format §5).
 mod obu {
-    pub const SEQUENCE_HEADER: u8 = 1;
-    pub const FRAME_HEADER: u8 = 3;
-    pub const METADATA: u8 = 5;
-    pub const FRAME: u8 = 6;
+    pub(super) const SEQUENCE_HEADER: u8 = 1;
+    pub(super) const FRAME_HEADER: u8 = 3;
+    pub(super) const METADATA: u8 = 5;
+    pub(super) const FRAME: u8 = 6;
 }
 
 /// Describes the frame of one packet. Frame references are in the dependency descriptor, which is

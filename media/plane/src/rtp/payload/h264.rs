@@ -5,15 +5,15 @@ use super::FrameInfo;
 
 /// NAL unit types (ITU-T H.264 table 7-1; RFC 6184 table 1 from 24).
 mod nal {
-    pub const SLICE: u8 = 1;
-    pub const PARTITION_A: u8 = 2;
-    pub const IDR: u8 = 5;
-    pub const SEI: u8 = 6;
-    pub const SPS: u8 = 7;
-    pub const PPS: u8 = 8;
-    pub const DELIMITER: u8 = 9;
-    pub const STAP_A: u8 = 24;
-    pub const FU_A: u8 = 28;
+    pub(super) const SLICE: u8 = 1;
+    pub(super) const PARTITION_A: u8 = 2;
+    pub(super) const IDR: u8 = 5;
+    pub(super) const SEI: u8 = 6;
+    pub(super) const SPS: u8 = 7;
+    pub(super) const PPS: u8 = 8;
+    pub(super) const DELIMITER: u8 = 9;
+    pub(super) const STAP_A: u8 = 24;
+    pub(super) const FU_A: u8 = 28;
 }
 
 /// Describes the frame of one packet. These headers have no temporal layer; `discardable` marks

@@ -16,6 +16,7 @@ pub struct Block<'a> {
     pub payload_type: u8,
     /// Age of the block relative to the packet's RTP timestamp in ticks; 0 for the primary block.
     pub timestamp_offset: u16,
+    /// The encoded data.
     pub payload: &'a [u8],
     /// The newest audio, which without RED would be the complete payload.
     pub primary: bool,

@@ -4,12 +4,12 @@ use super::FrameInfo;
 
 /// Bits of the descriptor's first byte.
 mod bit {
-    pub const PICTURE_ID: u8 = 0x80;
-    pub const INTER_PREDICTED: u8 = 0x40;
-    pub const LAYERS: u8 = 0x20;
-    pub const FLEXIBLE: u8 = 0x10;
-    pub const BEGIN: u8 = 0x08;
-    pub const SCALABILITY: u8 = 0x02;
+    pub(super) const PICTURE_ID: u8 = 0x80;
+    pub(super) const INTER_PREDICTED: u8 = 0x40;
+    pub(super) const LAYERS: u8 = 0x20;
+    pub(super) const FLEXIBLE: u8 = 0x10;
+    pub(super) const BEGIN: u8 = 0x08;
+    pub(super) const SCALABILITY: u8 = 0x02;
 }
 
 /// Describes the frame of one packet. With SVC, a frame is one spatial layer; a picture begins with

@@ -20,22 +20,22 @@ use thiserror::Error;
 
 /// Packet types (RFC 3550 §12.1, RFC 4585 §6.1).
 mod kind {
-    pub const SENDER_REPORT: u8 = 200;
-    pub const RECEIVER_REPORT: u8 = 201;
-    pub const SDES: u8 = 202;
-    pub const BYE: u8 = 203;
-    pub const TRANSPORT_FEEDBACK: u8 = 205;
-    pub const PAYLOAD_FEEDBACK: u8 = 206;
+    pub(super) const SENDER_REPORT: u8 = 200;
+    pub(super) const RECEIVER_REPORT: u8 = 201;
+    pub(super) const SDES: u8 = 202;
+    pub(super) const BYE: u8 = 203;
+    pub(super) const TRANSPORT_FEEDBACK: u8 = 205;
+    pub(super) const PAYLOAD_FEEDBACK: u8 = 206;
 }
 
 /// Feedback message types (RFC 4585 §6.2, §6.3; RFC 5104 §4.3;
 /// draft-holmer-rmcat-transport-wide-cc-extensions-01 §3.1).
 mod format {
-    pub const NACK: u8 = 1;
-    pub const TRANSPORT_WIDE: u8 = 15;
-    pub const PLI: u8 = 1;
-    pub const FIR: u8 = 4;
-    pub const APPLICATION: u8 = 15;
+    pub(super) const NACK: u8 = 1;
+    pub(super) const TRANSPORT_WIDE: u8 = 15;
+    pub(super) const PLI: u8 = 1;
+    pub(super) const FIR: u8 = 4;
+    pub(super) const APPLICATION: u8 = 15;
 }
 
 /// Error of an RTCP packet; the rest of its datagram is not parsed.

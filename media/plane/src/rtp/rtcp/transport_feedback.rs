@@ -25,15 +25,17 @@ const MAX_STATUSES: u16 = 8192;
 
 /// Packet status symbols (§3.1.1); 3 is reserved.
 pub(crate) mod status {
-    pub const NOT_RECEIVED: u8 = 0;
-    pub const SMALL_DELTA: u8 = 1;
-    pub const LARGE_DELTA: u8 = 2;
+    pub(crate) const NOT_RECEIVED: u8 = 0;
+    pub(crate) const SMALL_DELTA: u8 = 1;
+    pub(crate) const LARGE_DELTA: u8 = 2;
 }
 
 /// View of one feedback message; its chunks and deltas are complete.
 #[derive(Clone, Copy, Debug)]
 pub struct TransportFeedback<'a> {
+    /// SSRC of the receiver that sent the feedback.
     pub sender: Ssrc,
+    /// SSRC of one of the transport's media streams.
     pub media: Ssrc,
     /// Transport-wide sequence number of the first reported packet.
     pub base_seq: u16,

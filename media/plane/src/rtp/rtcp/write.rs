@@ -9,7 +9,7 @@ use crate::units::Bitrate;
 use thiserror::Error;
 
 /// Maximum of report blocks in one packet; the report count has five bits (RFC 3550 §6.4.1).
-pub const MAX_REPORT_BLOCKS: usize = 31;
+const MAX_REPORT_BLOCKS: usize = 31;
 
 /// Error of a buffer without room for the packet; nothing of the packet was written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
