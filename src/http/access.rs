@@ -101,7 +101,7 @@ pub const TABLE: &[(&str, &str, Access)] = &[
     ("GET", "/api/lessons/{id}/recording", SignedIn),
     ("POST", "/api/lessons/{id}/export", SignedIn),
     ("GET", "/media/{lesson_id}/{*path}", SignedIn),
-    // The library. What somebody may see and change of it is decided by `library::reach`; what is public is everybody's.
+    // The library. What somebody may see and change of it is decided by `library::access`; what is public is everybody's.
     ("OPTIONS", "/api/uploads", Everyone),
     ("GET", "/api/uploads", Planner),
     ("POST", "/api/uploads", Planner),

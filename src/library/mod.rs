@@ -1,43 +1,36 @@
-//! The shared library: what teachers upload, describe, share and use again.
+//! Shared library: teachers upload, describe, share and reuse resources.
 //!
 //! ```text
-//! upload       tus: bytes to the disk, hashed; whole → object store        sniff     what a file is by its bytes
-//! shelf        the one transaction that puts content on the shelf         suggest   what a file is about, from its own words and habits
-//! understand   a job: pages, text, posters by tongke-doc and tongke-av     facts     what has been understood of a content
-//! cards        resources as lists show them      resources  one of them    reach     who may see what: one rule, in every query
-//! change       what is said of them, one by one and in batches
-//! decks        what a lesson is taught with, page by page: put in before or during it, and kept for its replay
-//! review       before publication, where a school wants it                 describe  the words of the curriculum, checked
-//! files        originals, pages, media, with ranges and right names        pack      many files as one zip, streamed
-//! sweep        what nothing has any more
-//! findable     what the search is told of it
-//! talk         ratings and comments              links      plan ↔ deck ↔ lesson ↔ recording      collections
+//! upload        tus 1.0 server: bytes to disk, hashed, then into the object store
+//! content       content-addressed storage: ingest transaction, MIME sniffing, garbage collection
+//! analysis      jobs that extract text, page images, posters and renditions in the sandbox
+//! resources     lists, detail, description, suggestions, changes one by one and in batches
+//! access        visibility rule as SQL, part of every query; checks before a change
+//! review        approval by the school's reviewers before publication
+//! files         downloads of originals and derived files, with ranges; several files as one zip
+//! collections   ordered sets of resources
+//! feedback      ratings, comments, use counts
+//! links         lesson plan ↔ deck ↔ lesson ↔ recording
+//! lesson_decks  decks of a lesson, page by page, kept for its replay
+//! index_source  documents and ACL groups for the search index
 //! ```
 //!
-//! Content is kept once, under its SHA-256, and understood once; a resource is a shelf entry whose versions point to contents. Others see
-//! the version that is published, which is the newest one unless a review is pending.
+//! Content is stored once, under its SHA-256, and analysed once. A resource has numbered versions; each points to content. Readers
+//! other than the owner see the published version, which is the newest one unless a review is pending.
 
-mod cards;
-mod change;
+mod access;
+mod analysis;
 mod collections;
-mod decks;
-mod describe;
-mod facts;
+mod content;
+mod feedback;
 mod files;
-mod findable;
+mod index_source;
+mod lesson_decks;
 mod links;
-mod pack;
-mod reach;
 mod resources;
 mod review;
-mod shelf;
-mod sniff;
-mod suggest;
-mod sweep;
-mod talk;
 #[cfg(test)]
 mod tests;
-mod understand;
 mod upload;
 
 use std::io;
@@ -57,11 +50,12 @@ use crate::index_queue::{IndexSource, Kind};
 use crate::jobs::Jobs;
 use crate::storage::{Key, Storage};
 
-use shelf::{Arrival, Content, Shelf};
+use content::ingest::{Arrival, Content, Shelf};
+use content::sniff;
 use upload::{Uploads, Wish};
 
-pub use decks::{Deck, deck, page_pictures, page_text};
-pub use describe::Description;
+pub use lesson_decks::{Deck, deck, page_pictures, page_text};
+pub use resources::description::Description;
 
 crate::string_enum! {
     /// What a resource is for.
@@ -129,7 +123,7 @@ impl Library {
         jobs: Jobs,
         bus: &Bus,
     ) -> io::Result<Library> {
-        bus.subscribe_to_schools(Arc::new(findable::SharedWithCommunity));
+        bus.subscribe_to_schools(Arc::new(index_source::SharedWithCommunity));
         let shelf = Shelf::new(db.clone(), storage.clone(), jobs.clone());
         tokio::spawn(shelf.clone().keep_tidy(config.library.removed_keep_days));
         let folder = config.server.data_dir.join("uploads");
@@ -155,10 +149,10 @@ impl Library {
     pub fn index_sources(&self) -> [IndexSource; 2] {
         let (resources, collections) = (self.db.clone(), self.db.clone());
         [
-            (Kind::Resource, Arc::new(findable::Resources(resources))),
+            (Kind::Resource, Arc::new(index_source::Resources(resources))),
             (
                 Kind::Collection,
-                Arc::new(findable::Collections(collections)),
+                Arc::new(index_source::Collections(collections)),
             ),
         ]
     }
@@ -221,12 +215,11 @@ pub fn routes() -> OpenApiRouter<Library> {
     OpenApiRouter::new()
         .merge(upload::routes())
         .merge(resources::routes())
-        .merge(change::routes())
         .merge(files::routes())
         .merge(review::routes())
-        .merge(understand::routes())
-        .merge(talk::routes())
+        .merge(analysis::routes())
+        .merge(feedback::routes())
         .merge(links::routes())
-        .merge(decks::routes())
+        .merge(lesson_decks::routes())
         .merge(collections::routes())
 }

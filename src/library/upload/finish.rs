@@ -10,8 +10,8 @@ use std::io::Read;
 use super::{Upload, Uploads, blocking, failed};
 use crate::error::{Error, Result, Text};
 use crate::ids::{ResourceId, UploadId};
-use crate::library::shelf::{Arrival, Content};
-use crate::library::sniff;
+use crate::library::content::ingest::{Arrival, Content};
+use crate::library::content::sniff;
 use crate::storage::{Key, StorageError};
 
 impl Uploads {

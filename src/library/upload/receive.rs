@@ -14,12 +14,12 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio_util::sync::CancellationToken;
 
-use super::part::{Part, Written};
+use super::partial_file::{Part, Written};
 use super::tus::{self, Expected};
 use super::{Turn, Upload, Uploads, blocking, failed};
 use crate::db::millis;
 use crate::error::{Error, Result};
-use crate::library::sniff;
+use crate::library::content::sniff;
 
 /// Large enough that a thread's hand-over costs nothing, small enough for hundreds of uploads at a time.
 const PIECE_BYTES: usize = 1 << 20;

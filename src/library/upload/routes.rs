@@ -9,19 +9,20 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::part::Checkpoint;
+use super::partial_file::Checkpoint;
 use super::tus::{self, Expected};
-use super::{Upload, Uploads, Wish, limits, used_by_person};
+use super::{Upload, Uploads, Wish, quota, used_by_person};
 use crate::db::{millis, time};
 use crate::error::{Error, Result};
 use crate::extract::{Json, Path, line, now};
 use crate::identity::Actor;
 use crate::ids::{PersonId, ResourceId, UploadId};
 use crate::library::Library;
-use crate::library::cards::{self, ResourceCard};
-use crate::library::describe::{Description, file_name, paragraph};
-use crate::library::reach::Reader;
-use crate::library::{collections, resources};
+use crate::library::access::Reader;
+use crate::library::collections;
+use crate::library::resources::description::{Description, file_name, paragraph};
+use crate::library::resources::detail;
+use crate::library::resources::summary::{self, ResourceCard};
 
 /// Contents asked for at a time: a folder that is dragged in is asked for in slices.
 const MOST_KNOWN: usize = 200;
@@ -70,7 +71,7 @@ async fn announce(
     let size_bytes = tus::number(&headers, &tus::LENGTH)?;
     let (name, wish) = wish(&library, &actor, &headers).await?;
     let uploads = &library.uploads;
-    limits::check(
+    quota::check(
         &library.db,
         &library.config.library,
         &uploads.inner.folder,
@@ -145,7 +146,7 @@ async fn wish(library: &Library, actor: &Actor, headers: &HeaderMap) -> Result<(
         description: Description::of_metadata(&metadata)?,
     };
     if let Some(resource) = wish.resource {
-        resources::editable(library, actor, resource).await?;
+        detail::editable(library, actor, resource).await?;
     }
     if let Some(collection) = wish.collection {
         collections::editable(library, actor, collection).await?;
@@ -348,7 +349,7 @@ async fn known(
         ));
     }
     let reader = Reader::of(&library.db, Some(&actor)).await?;
-    let found = cards::with_content(&library.db, &reader, &ask.sha256s).await?;
+    let found = summary::with_content(&library.db, &reader, &ask.sha256s).await?;
     Ok(Json(Known {
         items: found
             .into_iter()

@@ -5,16 +5,19 @@ use std::sync::Arc;
 use sqlx::{Any, Transaction};
 use tokio::sync::{OwnedRwLockReadGuard, RwLock};
 
-use super::describe::{Description, file_name, stem};
-use super::sniff::Sniffed;
-use super::upload::Wish;
-use super::{ResourceKind, Review, Visibility, findable, suggest, understand};
 use crate::db::{Db, millis};
 use crate::error::{Error, Result};
 use crate::extract::now;
 use crate::identity::Role;
 use crate::ids::{PersonId, ResourceId, SchoolId, UploadId};
 use crate::jobs::Jobs;
+use crate::library::analysis;
+use crate::library::content::sniff::Sniffed;
+use crate::library::index_source;
+use crate::library::resources::description::{Description, file_name, stem};
+use crate::library::resources::suggestions;
+use crate::library::upload::Wish;
+use crate::library::{ResourceKind, Review, Visibility};
 use crate::storage::Storage;
 
 type Tx = Transaction<'static, Any>;
@@ -22,11 +25,11 @@ type Tx = Transaction<'static, Any>;
 /// The shelf's contents and entries. Cloning shares it.
 #[derive(Clone)]
 pub struct Shelf {
-    pub(super) db: Db,
-    pub(super) storage: Storage,
-    pub(super) jobs: Jobs,
+    pub(in crate::library) db: Db,
+    pub(in crate::library) storage: Storage,
+    pub(in crate::library) jobs: Jobs,
     /// Read while content is stored and gets its row, written while content without rows is removed.
-    pub(super) content: Arc<RwLock<()>>,
+    pub(in crate::library) content: Arc<RwLock<()>>,
 }
 
 /// Content in the object store.
@@ -86,13 +89,13 @@ impl Shelf {
             Some(present) => add_version(&mut tx, &giver, present, &arrival).await?,
             None => add_resource(&mut tx, &giver, &arrival).await?,
         };
-        findable::mark(&mut tx, outcome.0).await?;
+        index_source::mark(&mut tx, outcome.0).await?;
         if let Some(collection) = arrival.wish.collection {
-            super::collections::append(&mut tx, collection, outcome.0).await?;
+            crate::library::collections::append(&mut tx, collection, outcome.0).await?;
         }
         let Content { hash, sniffed, .. } = &arrival.content;
-        understand::order(&self.jobs, &mut tx, hash, arrival.person).await?;
-        understand::order_words(&self.jobs, &mut tx, hash, sniffed.kind, arrival.person).await?;
+        analysis::order(&self.jobs, &mut tx, hash, arrival.person).await?;
+        analysis::order_words(&self.jobs, &mut tx, hash, sniffed.kind, arrival.person).await?;
         if let Some(upload) = arrival.upload {
             note_outcome(&mut tx, upload, outcome).await?;
         }
@@ -246,15 +249,15 @@ async fn insert_version(
 async fn add_resource(tx: &mut Tx, giver: &Giver, arrival: &Arrival) -> Result<(ResourceId, i64)> {
     let id = ResourceId::fresh();
     let said = &arrival.wish.description;
-    let hints = suggest::Hints {
+    let hints = suggestions::Hints {
         name: stem(&arrival.file_name),
         folder: &arrival.wish.folder,
         file_type: arrival.content.sniffed.kind,
         text: "",
     };
-    let habits = suggest::Habits::of(tx, giver.id).await?;
-    let guess = suggest::suggest(&hints, &habits);
-    let mut suggested = suggest::filled(said, &guess);
+    let habits = suggestions::Habits::of(tx, giver.id).await?;
+    let guess = suggestions::suggest(&hints, &habits);
+    let mut suggested = suggestions::filled(said, &guess);
     // What an old office file is for is known when it has been read.
     if said.kind.is_none() && !suggested.contains(&"type") {
         suggested.push("type");
@@ -324,6 +327,6 @@ pub async fn changed(tx: &mut Tx, id: ResourceId) -> Result<()> {
         .bind(millis(now()))
         .execute(&mut **tx)
         .await?;
-    findable::mark(tx, id).await?;
+    index_source::mark(tx, id).await?;
     Ok(())
 }

@@ -13,16 +13,16 @@ use sqlx::{Any, Transaction};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::Library;
-use super::cards::{self, ResourceCard, SLICE};
-use super::reach::Reader;
-use super::resources;
-use super::talk::{Way, used};
 use crate::db::{Db, DbError, millis, placeholders};
 use crate::error::{Error, Result};
 use crate::extract::{Json, Path, now};
 use crate::identity::Actor;
 use crate::ids::{LessonId, PersonId, ResourceId};
+use crate::library::Library;
+use crate::library::access::Reader;
+use crate::library::feedback::{Way, used};
+use crate::library::resources::detail;
+use crate::library::resources::summary::{self, ResourceCard, SLICE};
 use crate::timetable::{LessonCard, LessonRole, card, role_in};
 
 pub fn routes() -> OpenApiRouter<Library> {
@@ -92,10 +92,11 @@ async fn links(
     Path(id): Path<ResourceId>,
 ) -> Result<Json<Links>> {
     let reader = Reader::of(&library.db, actor.as_ref()).await?;
-    cards::card(&library.db, &reader, id)
+    summary::card(&library.db, &reader, id)
         .await?
-        .ok_or_else(resources::missing)?;
-    let resources = cards::by_ids(&library.db, &reader, &beside(&library.db, &[id]).await?).await?;
+        .ok_or_else(detail::missing)?;
+    let resources =
+        summary::by_ids(&library.db, &reader, &beside(&library.db, &[id]).await?).await?;
     let mut lessons = Vec::new();
     if let Some(actor) = &actor {
         let others: Vec<ResourceId> = resources.iter().map(|card| card.id).collect();
@@ -209,9 +210,9 @@ async fn link(
         }
         End::Lesson(lesson) => {
             let reader = Reader::of(&library.db, Some(&actor)).await?;
-            cards::card(&library.db, &reader, id)
+            summary::card(&library.db, &reader, id)
                 .await?
-                .ok_or_else(resources::missing)?;
+                .ok_or_else(detail::missing)?;
             may_teach(&library, &actor, lesson).await?;
             let mut tx = library.db.begin().await?;
             tie(&mut tx, id, lesson, person).await?;
@@ -266,11 +267,11 @@ async fn may_pair(
         ));
     }
     let reader = Reader::of(&library.db, Some(actor)).await?;
-    let both = cards::by_ids(&library.db, &reader, &[id, other]).await?;
+    let both = summary::by_ids(&library.db, &reader, &[id, other]).await?;
     match both.as_slice() {
         [one, two] if one.can_edit || two.can_edit => Ok(()),
         [_, _] => Err(Error::forbidden()),
-        _ => Err(resources::missing()),
+        _ => Err(detail::missing()),
     }
 }
 
@@ -388,7 +389,7 @@ async fn add(
     bond: Bond,
 ) -> Result<(), DbError> {
     ids.retain(|id| items.iter().all(|item| item.card.id != *id));
-    let cards = cards::by_ids(db, reader, &ids).await?;
+    let cards = summary::by_ids(db, reader, &ids).await?;
     items.extend(cards.into_iter().map(|card| LessonResource { card, bond }));
     Ok(())
 }

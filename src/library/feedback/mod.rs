@@ -7,16 +7,17 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::Library;
-use super::cards::{self, Owner};
-use super::describe::paragraph;
-use super::reach::Reader;
-use super::{findable, resources};
 use crate::db::{Db, MAX_ROWS, millis, time};
 use crate::error::{Error, Result};
 use crate::extract::{Json, Path, now};
 use crate::identity::Actor;
 use crate::ids::{CommentId, PersonId, ResourceId};
+use crate::library::Library;
+use crate::library::access::Reader;
+use crate::library::index_source;
+use crate::library::resources::description::paragraph;
+use crate::library::resources::detail;
+use crate::library::resources::summary::{self, Owner};
 
 /// A comment is a remark, not an essay.
 const COMMENT_CHARS: usize = 2000;
@@ -51,7 +52,7 @@ pub async fn used(db: &Db, id: ResourceId, person: PersonId, way: Way) -> Result
             .bind(id)
             .execute(&mut *tx)
             .await?;
-        findable::mark(&mut tx, id).await?;
+        index_source::mark(&mut tx, id).await?;
     }
     tx.commit().await?;
     Ok(())
@@ -86,9 +87,9 @@ async fn rate(
         ));
     }
     let reader = Reader::of(&library.db, Some(&actor)).await?;
-    let card = cards::card(&library.db, &reader, id)
+    let card = summary::card(&library.db, &reader, id)
         .await?
-        .ok_or_else(resources::missing)?;
+        .ok_or_else(detail::missing)?;
     let person = PersonId(actor.id());
     if card.owner.id == person {
         return Err(Error::conflict(
@@ -124,7 +125,7 @@ async fn rate(
         .bind(count)
         .execute(&mut *tx)
         .await?;
-    findable::mark(&mut tx, id).await?;
+    index_source::mark(&mut tx, id).await?;
     tx.commit().await?;
     Ok(Json(Rated {
         rating: (count > 0).then(|| sum as f64 / count as f64),
@@ -159,9 +160,9 @@ async fn comments(
     Path(id): Path<ResourceId>,
 ) -> Result<Json<Comments>> {
     let reader = Reader::of(&library.db, actor.as_ref()).await?;
-    let card = cards::card(&library.db, &reader, id)
+    let card = summary::card(&library.db, &reader, id)
         .await?
-        .ok_or_else(resources::missing)?;
+        .ok_or_else(detail::missing)?;
     let query = format!(
         "SELECT c.id, c.person_id, p.name, c.page, c.body, c.created_at FROM resource_comments c
          JOIN people p ON p.id = c.person_id WHERE c.resource_id = $1 ORDER BY c.created_at, c.id LIMIT {MAX_ROWS}"
@@ -210,9 +211,9 @@ async fn comment(
         ));
     }
     let reader = Reader::of(&library.db, Some(&actor)).await?;
-    let card = cards::card(&library.db, &reader, id)
+    let card = summary::card(&library.db, &reader, id)
         .await?
-        .ok_or_else(resources::missing)?;
+        .ok_or_else(detail::missing)?;
     if form
         .page
         .is_some_and(|page| !(1..=card.preview.pages).contains(&page))
@@ -264,9 +265,9 @@ async fn take_back(
     Path((id, comment)): Path<(ResourceId, CommentId)>,
 ) -> Result<StatusCode> {
     let reader = Reader::of(&library.db, Some(&actor)).await?;
-    let card = cards::card(&library.db, &reader, id)
+    let card = summary::card(&library.db, &reader, id)
         .await?
-        .ok_or_else(resources::missing)?;
+        .ok_or_else(detail::missing)?;
     let mut tx = library.db.begin().await?;
     let author: Option<(PersonId,)> = sqlx::query_as(
         "SELECT person_id FROM resource_comments WHERE id = $1 AND resource_id = $2",

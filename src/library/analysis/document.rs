@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Desk, Findings, IMAGE, PageFound, PageSize, READ, SHEETS, Scratch, UnderstandError, argument,
-    record, told,
+    rows, told,
 };
 use crate::jobs::Running;
-use crate::library::facts::{Entry, Facts, Heading, Picture};
+use crate::library::analysis::facts::{Entry, Facts, Heading, Picture};
 use crate::storage::Key;
 
 /// A novel has two million characters; more is not searched.
@@ -171,7 +171,7 @@ impl Desk {
     ) -> Result<Said, UnderstandError> {
         let out = scratch.file(OUT);
         tokio::fs::create_dir_all(&out).await?;
-        let name = record::file_name(&self.db, hash).await?;
+        let name = rows::file_name(&self.db, hash).await?;
         let arguments = [
             &[what, argument(input), argument(&out), "--name", &name],
             limits,

@@ -17,11 +17,11 @@ use crate::schools::{self, Membership, NewCommunity, NewSchool, SchoolRole};
 use crate::testing::{House, PASSWORD, Page, houses};
 use crate::worker::Worker;
 
-mod decks;
+mod analysis;
+mod lesson_decks;
 mod sharing;
-mod understanding;
 mod uploads;
-mod using;
+mod usage;
 
 const PLAN: &str = "三年级语文上册第六单元\n《富饶的西沙群岛》第1课时教学设计\n教学目标：……";
 

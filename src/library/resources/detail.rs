@@ -7,19 +7,22 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::Library;
-use super::cards::{self, ResourceCard, Wanted};
-use super::describe::{Description, file_name};
-use super::facts::{self, Facts, Understood};
-use super::reach::{INSIDER, OWN_FROM, Reader, SEES};
-use super::shelf::{Arrival, Content};
-use super::upload::Wish;
-use super::{ResourceKind, Review, Visibility, findable, sniff, suggest};
 use crate::db::{Db, millis, time};
 use crate::error::{Error, Language, Result};
 use crate::extract::{Json, Path, Query, now};
 use crate::identity::Actor;
 use crate::ids::{CollectionId, PersonId, ResourceId, SchoolId};
+use crate::library::Library;
+use crate::library::access::{INSIDER, OWN_FROM, Reader, SEES};
+use crate::library::analysis::facts::{self, Facts, Understood};
+use crate::library::content::ingest::{Arrival, Content};
+use crate::library::content::sniff;
+use crate::library::index_source;
+use crate::library::resources::description::{Description, file_name};
+use crate::library::resources::suggestions;
+use crate::library::resources::summary::{self, ResourceCard, Wanted};
+use crate::library::upload::Wish;
+use crate::library::{ResourceKind, Review, Visibility};
 
 /// Resources of one page of a list, unless fewer are asked for; and the most.
 const PAGE: i64 = 24;
@@ -158,14 +161,14 @@ async fn list(
             .filter_map(|id| id.parse().ok())
             .take(MOST_PER_PAGE as usize)
             .collect();
-        let items = cards::by_ids(&library.db, &reader, &ids).await?;
+        let items = summary::by_ids(&library.db, &reader, &ids).await?;
         return Ok(Json(Listed {
             total: items.len() as i64,
             items,
         }));
     }
     let (condition, values) = filter.condition(&reader);
-    let total = cards::count(&library.db, &reader, &condition, &values).await?;
+    let total = summary::count(&library.db, &reader, &condition, &values).await?;
     let limit = filter.per_page.unwrap_or(PAGE).clamp(1, MOST_PER_PAGE);
     let offset = filter.page.clamp(0, 1_000_000) * limit;
     let wanted = Wanted {
@@ -176,7 +179,7 @@ async fn list(
         offset,
     };
     Ok(Json(Listed {
-        items: cards::cards(&library.db, &reader, wanted).await?,
+        items: summary::cards(&library.db, &reader, wanted).await?,
         total,
     }))
 }
@@ -211,7 +214,7 @@ async fn create(
 ) -> Result<(StatusCode, Json<Placed>)> {
     let reader = Reader::of(&library.db, Some(&actor)).await?;
     let hash = form.sha256.to_ascii_lowercase();
-    let known = cards::with_content(&library.db, &reader, std::slice::from_ref(&hash)).await?;
+    let known = summary::with_content(&library.db, &reader, std::slice::from_ref(&hash)).await?;
     let (_, card) = known.into_iter().next().ok_or_else(|| {
         Error::not_found(
             "资源库中没有这个文件，请上传。",
@@ -222,11 +225,11 @@ async fn create(
         editable(&library, &actor, resource).await?;
     }
     if let Some(collection) = form.collection_id {
-        super::collections::editable(&library, &actor, collection).await?;
+        crate::library::collections::editable(&library, &actor, collection).await?;
     }
     let wish = Wish {
         resource: form.resource_id,
-        changes: super::describe::paragraph("changes", &form.changes, 1000)?,
+        changes: crate::library::resources::description::paragraph("changes", &form.changes, 1000)?,
         folder: String::new(),
         collection: form.collection_id,
         visibility: form.visibility,
@@ -329,7 +332,7 @@ pub async fn whole(
     id: ResourceId,
     language: Language,
 ) -> Result<Resource> {
-    let card = cards::card(db, reader, id).await?.ok_or_else(missing)?;
+    let card = summary::card(db, reader, id).await?.ok_or_else(missing)?;
     let query = format!(
         "SELECT r.description, r.review_note, r.published, r.latest, CASE WHEN {INSIDER} THEN 1 ELSE 0 END AS insider,
             CASE WHEN $4 = 1 OR EXISTS (SELECT 1 FROM library_reviewers w WHERE w.school_id = r.school_id AND w.person_id = $1)
@@ -415,7 +418,7 @@ async fn remove(
         .bind(millis(now()))
         .execute(&mut *tx)
         .await?;
-    findable::hide(&mut tx, id).await?;
+    index_source::hide(&mut tx, id).await?;
     tx.commit().await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -524,12 +527,12 @@ struct Words {
 async fn words() -> Json<Words> {
     use ResourceKind::{Courseware, Exercise, LessonPlan, MicroLesson, Other, Recording};
     Json(Words {
-        stages: suggest::STAGES.into(),
-        grades: suggest::GRADES.into(),
-        subjects: suggest::SUBJECTS.into(),
-        editions: suggest::EDITIONS.into(),
-        volumes: suggest::VOLUMES.into(),
-        licences: suggest::LICENCES.into(),
+        stages: suggestions::STAGES.into(),
+        grades: suggestions::GRADES.into(),
+        subjects: suggestions::SUBJECTS.into(),
+        editions: suggestions::EDITIONS.into(),
+        volumes: suggestions::VOLUMES.into(),
+        licences: suggestions::LICENCES.into(),
         types: vec![
             Courseware,
             LessonPlan,
@@ -577,7 +580,7 @@ pub async fn seen(db: &Db, reader: &Reader, id: ResourceId, version: Option<i64>
 /// Refuses unless the actor may change the resource: 404 when they may not even see it.
 pub async fn editable(library: &Library, actor: &Actor, id: ResourceId) -> Result<()> {
     let reader = Reader::of(&library.db, Some(actor)).await?;
-    let card = cards::card(&library.db, &reader, id)
+    let card = summary::card(&library.db, &reader, id)
         .await?
         .ok_or_else(missing)?;
     if card.can_edit {

@@ -1,4 +1,4 @@
-//! What of the library can be found, and by whom: the same rule as [`super::reach`], told to the index as circles of readers.
+//! What of the library can be found, and by whom: the same rule as [`crate::library::access`], told to the index as circles of readers.
 
 use std::collections::BTreeMap;
 
@@ -6,13 +6,13 @@ use futures_util::future::BoxFuture;
 use sqlx::AnyConnection;
 use uuid::Uuid;
 
-use super::{ResourceKind, Review, Visibility};
 use crate::bus::SchoolSubscriber;
 use crate::db::{Db, DbError};
 use crate::error::Result;
 use crate::identity::Role;
 use crate::ids::{CollectionId, CommunityId, PersonId, ResourceId, SchoolId};
 use crate::index_queue::{self, Kind, Source};
+use crate::library::{ResourceKind, Review, Visibility};
 use tongke_search::{Document, Facet};
 
 /// Resources, for the index.
@@ -192,7 +192,7 @@ impl Row {
     }
 }
 
-/// [`super::reach::SEES`] in the words of the index.
+/// [`crate::library::access::SEES`] in the words of the index.
 fn circles(
     owner: PersonId,
     school: Option<SchoolId>,

@@ -8,17 +8,18 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::Library;
-use super::cards::{self, ResourceCard};
-use super::describe::Description;
-use super::reach::Reader;
-use super::resources::{Resource, editable, whole};
-use super::review::{self, Asked};
-use super::{Visibility, shelf};
 use crate::error::{Error, Language, Result};
 use crate::extract::{Json, Path};
 use crate::identity::Actor;
 use crate::ids::ResourceId;
+use crate::library::Library;
+use crate::library::Visibility;
+use crate::library::access::Reader;
+use crate::library::content::ingest;
+use crate::library::resources::description::Description;
+use crate::library::resources::detail::{Resource, editable, whole};
+use crate::library::resources::summary::{self, ResourceCard};
+use crate::library::review::{self, Asked};
 
 /// Resources that one batch changes.
 const MOST_IN_BATCH: usize = 500;
@@ -96,17 +97,17 @@ async fn batch(
     apply(&library, &actor, &form.ids, &set).await?;
     let reader = Reader::of(&library.db, Some(&actor)).await?;
     Ok(Json(Changed {
-        items: cards::by_ids(&library.db, &reader, &form.ids).await?,
+        items: summary::by_ids(&library.db, &reader, &form.ids).await?,
     }))
 }
 
 async fn apply(library: &Library, actor: &Actor, ids: &[ResourceId], form: &Change) -> Result<()> {
     let mut tx = library.db.begin().await?;
     let said = &form.description;
-    let keywords = said.keywords.as_deref().map(shelf::json).transpose()?;
+    let keywords = said.keywords.as_deref().map(ingest::json).transpose()?;
     for id in ids {
         // First, because it locks the row: what is suggested at this moment comes before or after.
-        shelf::changed(&mut tx, *id).await?;
+        ingest::changed(&mut tx, *id).await?;
         let (suggested, settled): (String, String) =
             sqlx::query_as("SELECT suggested, settled FROM resources WHERE id = $1")
                 .bind(id)
@@ -143,8 +144,8 @@ async fn apply(library: &Library, actor: &Actor, ids: &[ResourceId], form: &Chan
         .bind(keywords.clone())
         .bind(said.licence.clone())
         .bind(said.source.clone())
-        .bind(shelf::json(&suggested)?)
-        .bind(shelf::json(&Vec::from_iter(settled))?)
+        .bind(ingest::json(&suggested)?)
+        .bind(ingest::json(&Vec::from_iter(settled))?)
         .execute(&mut *tx)
         .await?;
         if let Some(visibility) = form.visibility {

@@ -6,9 +6,10 @@ use super::{Findings, UnderstandError};
 use crate::db::{Db, DbError};
 use crate::error::{Error, Result};
 use crate::ids::{PersonId, ResourceId};
-use crate::library::describe::{Description, stem};
-use crate::library::facts::Facts;
-use crate::library::{shelf, suggest};
+use crate::library::analysis::facts::Facts;
+use crate::library::content::ingest;
+use crate::library::resources::description::{Description, stem};
+use crate::library::resources::suggestions;
 
 /// What a reader of cards is told of a failure at most.
 const MOST_WORDS: usize = 300;
@@ -119,7 +120,7 @@ async fn write_text(
     .await?;
     for id in showing(tx, hash).await? {
         // First, because it locks the row: what its owner says at this moment comes before or after, and is never written over.
-        shelf::changed(tx, id).await?;
+        ingest::changed(tx, id).await?;
         refine(tx, id, found).await?;
     }
     Ok(())
@@ -167,7 +168,7 @@ pub async fn fail(db: &Db, hash: &str, code: &str, why: &str) -> Result<()> {
         .execute(&mut *tx)
         .await?;
     for id in showing(&mut tx, hash).await? {
-        shelf::changed(&mut tx, id).await?;
+        ingest::changed(&mut tx, id).await?;
     }
     tx.commit().await?;
     Ok(())
@@ -246,14 +247,14 @@ async fn refine(
         found.title.as_deref().unwrap_or_default(),
         found.beginning()
     );
-    let hints = suggest::Hints {
+    let hints = suggestions::Hints {
         name: stem(&row.file_name),
         folder: &row.folder,
         file_type: &found.kind,
         text: &text,
     };
-    let habits = suggest::Habits::of(tx, row.owner_id).await?;
-    let guess = suggest::suggest(&hints, &habits);
+    let habits = suggestions::Habits::of(tx, row.owner_id).await?;
+    let guess = suggestions::suggest(&hints, &habits);
     let mut suggested: Vec<String> = serde_json::from_str(&row.suggested).unwrap_or_default();
     let settled: Vec<String> = serde_json::from_str(&row.settled).unwrap_or_default();
     let mut settle = |field: &str, present: &str, guess: &Option<String>| -> String {
@@ -303,7 +304,7 @@ async fn refine(
     }
     update
         .bind(kind)
-        .bind(shelf::json(&suggested)?)
+        .bind(ingest::json(&suggested)?)
         .execute(&mut **tx)
         .await?;
     Ok(())

@@ -9,17 +9,21 @@ use sqlx::{Any, Transaction};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::Library;
-use super::cards::{self, Owner, ResourceCard};
-use super::describe::{file_name, paragraph};
-use super::pack::{self, Packed};
-use super::reach::{Reader, SEES, SEES_COLLECTION};
-use super::{Visibility, files, findable, resources, talk};
 use crate::db::{Db, MAX_ROWS, millis, time};
 use crate::error::{Error, Result};
 use crate::extract::{Json, Path, Query, line, now};
 use crate::identity::Actor;
 use crate::ids::{CollectionId, PersonId, ResourceId};
+use crate::library::Library;
+use crate::library::Visibility;
+use crate::library::access::{Reader, SEES, SEES_COLLECTION};
+use crate::library::feedback;
+use crate::library::files;
+use crate::library::files::zip::{self, Packed};
+use crate::library::index_source;
+use crate::library::resources::description::{file_name, paragraph};
+use crate::library::resources::detail;
+use crate::library::resources::summary::{self, Owner, ResourceCard};
 
 /// What one looks through, and what one zip holds.
 const MOST_ITEMS: usize = 1000;
@@ -216,7 +220,7 @@ async fn add(
     .execute(&mut *tx)
     .await?;
     place(&mut tx, &library.db, &reader, id, &form.resource_ids).await?;
-    findable::mark_collection(&mut tx, id, false).await?;
+    index_source::mark_collection(&mut tx, id, false).await?;
     tx.commit().await?;
     Ok((
         StatusCode::CREATED,
@@ -239,8 +243,8 @@ async fn place(
             "A collection holds at most 1000 resources.",
         ));
     }
-    if cards::by_ids(db, reader, resources).await?.len() < resources.len() {
-        return Err(resources::missing());
+    if summary::by_ids(db, reader, resources).await?.len() < resources.len() {
+        return Err(detail::missing());
     }
     sqlx::query("DELETE FROM collection_items WHERE collection_id = $1")
         .bind(id)
@@ -289,7 +293,7 @@ async fn items(db: &Db, reader: &Reader, id: CollectionId) -> Result<Vec<Resourc
             .fetch_all(db.pool())
             .await?;
     let ids: Vec<ResourceId> = ids.into_iter().map(|(id,)| id).collect();
-    Ok(cards::by_ids(db, reader, &ids).await?)
+    Ok(summary::by_ids(db, reader, &ids).await?)
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -320,7 +324,7 @@ async fn change(
     .bind(millis(now()))
     .execute(&mut *tx)
     .await?;
-    findable::mark_collection(&mut tx, id, form.visibility.is_some()).await?;
+    index_source::mark_collection(&mut tx, id, form.visibility.is_some()).await?;
     tx.commit().await?;
     let reader = Reader::of(&library.db, Some(&actor)).await?;
     Ok(Json(card(&library.db, &reader, id).await?))
@@ -370,7 +374,7 @@ async fn remove(
         .bind(millis(now()))
         .execute(&mut *tx)
         .await?;
-    findable::mark_collection(&mut tx, id, true).await?;
+    index_source::mark_collection(&mut tx, id, true).await?;
     tx.commit().await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -387,7 +391,7 @@ async fn zip(
     let resources = items(&library.db, &reader, id).await?;
     if let Some(person) = reader.person {
         for resource in &resources {
-            talk::used(&library.db, resource.id, person, talk::Way::Download).await?;
+            feedback::used(&library.db, resource.id, person, feedback::Way::Download).await?;
         }
     }
     let mut files = Vec::new();
@@ -400,7 +404,7 @@ async fn zip(
             size_bytes: file.size_bytes,
         });
     }
-    pack::zip(
+    zip::zip(
         &library.storage,
         &format!("{}.zip", file_name(&collection.title)),
         files,

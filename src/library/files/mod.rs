@@ -1,5 +1,7 @@
 //! `/api/resources/{id}/…`: the file as a download, and what was made of it to be shown in the page.
 
+pub mod zip;
+
 use axum::body::Body;
 use axum::extract::{FromRequestParts, State};
 use axum::http::request::Parts;
@@ -7,17 +9,17 @@ use axum::http::{HeaderMap, HeaderValue, Response, header};
 use serde::Deserialize;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::Library;
-use super::describe::stem;
-use super::facts::{Facts, Plays, Understood};
-use super::reach::Reader;
-use super::resources::{OfVersion, Seen, seen};
-use super::understand;
 use crate::download::{self, Object, attachment, away};
 use crate::error::{Error, Result};
 use crate::extract::{Path, Query};
 use crate::identity::Actor;
 use crate::ids::ResourceId;
+use crate::library::Library;
+use crate::library::access::Reader;
+use crate::library::analysis;
+use crate::library::analysis::facts::{Facts, Plays, Understood};
+use crate::library::resources::description::stem;
+use crate::library::resources::detail::{OfVersion, Seen, seen};
 use crate::storage::Key;
 
 /// A version never changes; who had it may keep it.
@@ -137,7 +139,7 @@ pub async fn handed_out(
         .and_then(|picture| picture.mime);
     match shared {
         Some(mime) if seen.insider == 0 => {
-            let key = Key::derived(&seen.hash, understand::IMAGE);
+            let key = Key::derived(&seen.hash, analysis::IMAGE);
             let size_bytes = library.storage.size_bytes(&key).await.map_err(away)?;
             let name = if mime == seen.mime {
                 seen.file_name
@@ -210,7 +212,13 @@ async fn original(
     if let Some(Actor::Person(person)) = &actor
         && !headers.contains_key(header::RANGE)
     {
-        super::talk::used(&library.db, id, person.id, super::talk::Way::Download).await?;
+        crate::library::feedback::used(
+            &library.db,
+            id,
+            person.id,
+            crate::library::feedback::Way::Download,
+        )
+        .await?;
     }
     let object = Object {
         key: &file.key,
@@ -232,7 +240,7 @@ async fn page(
     shown: Shown,
     Path((_id, n, size)): Path<(ResourceId, i64, String)>,
 ) -> Result<Response<Body>> {
-    let size = understand::PageSize::of(&size).ok_or_else(no_part)?;
+    let size = analysis::PageSize::of(&size).ok_or_else(no_part)?;
     shown.made(&size.name(n), "image/webp").await
 }
 
@@ -244,7 +252,7 @@ async fn image(shown: Shown) -> Result<Response<Body>> {
         .picture
         .and_then(|picture| picture.mime)
         .ok_or_else(no_part)?;
-    shown.made(understand::IMAGE, &mime).await
+    shown.made(analysis::IMAGE, &mime).await
 }
 
 /// The cells of a spreadsheet: a list of sheets, each `{name, rows: {row: {column: text}}, cut}`, rows and columns from 0.
@@ -252,7 +260,7 @@ async fn image(shown: Shown) -> Result<Response<Body>> {
 async fn sheets(shown: Shown) -> Result<Response<Body>> {
     match shown.facts().sheets {
         0 => Err(no_part()),
-        _ => shown.made(understand::SHEETS, "application/json").await,
+        _ => shown.made(analysis::SHEETS, "application/json").await,
     }
 }
 
@@ -264,8 +272,8 @@ async fn media(
 ) -> Result<Response<Body>> {
     let media = shown.facts().media.ok_or_else(no_part)?;
     match (what.as_str(), media.plays) {
-        ("poster", _) if media.has_poster => shown.made(understand::POSTER, "image/jpeg").await,
-        ("play", Some(Plays::Rendition)) => shown.made(understand::RENDITION, "video/mp4").await,
+        ("poster", _) if media.has_poster => shown.made(analysis::POSTER, "image/jpeg").await,
+        ("play", Some(Plays::Rendition)) => shown.made(analysis::RENDITION, "video/mp4").await,
         ("play", Some(Plays::Original)) => shown.content().await,
         _ => Err(no_part()),
     }

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::ResourceKind;
 use crate::error::{Error, Result, Text};
 use crate::extract::line;
+use crate::library::ResourceKind;
 
 /// Keywords of one resource, and the length of one.
 const MOST_KEYWORDS: usize = 20;

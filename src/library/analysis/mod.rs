@@ -8,8 +8,9 @@
 //! text would still wait for all the decks before it.
 
 mod document;
+pub mod facts;
 mod media;
-mod record;
+mod rows;
 
 use std::path::{Path as FilePath, PathBuf};
 
@@ -19,9 +20,6 @@ use sqlx::{Any, Transaction};
 use tokio::io::AsyncWriteExt;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::facts::Facts;
-use super::reach::Reader;
-use super::{Library, resources};
 use crate::config::Config;
 use crate::db::{Db, DbError};
 use crate::error::{Error, Result};
@@ -29,6 +27,10 @@ use crate::extract::{Json, Path};
 use crate::identity::Actor;
 use crate::ids::{JobId, PersonId, ResourceId};
 use crate::jobs::{Failure, Job, JobState, Jobs, Lane, NewJob, Owner, Running};
+use crate::library::Library;
+use crate::library::access::Reader;
+use crate::library::analysis::facts::Facts;
+use crate::library::resources::detail;
 use crate::storage::{Key, Storage, StorageError};
 use crate::worker::{Worker, WorkerError};
 
@@ -43,9 +45,9 @@ async fn again(
     actor: Actor,
     Path(id): Path<ResourceId>,
 ) -> Result<(StatusCode, Json<Job>)> {
-    resources::editable(&library, &actor, id).await?;
+    detail::editable(&library, &actor, id).await?;
     let reader = Reader::of(&library.db, Some(&actor)).await?;
-    let seen = resources::seen(&library.db, &reader, id, None).await?;
+    let seen = detail::seen(&library.db, &reader, id, None).await?;
     let mut tx = library.db.begin().await?;
     let person = PersonId(actor.id());
     let job = match Facts::of(&seen.facts)
@@ -54,17 +56,13 @@ async fn again(
     {
         true => media::order_playable(&library.jobs, &mut tx, &seen.hash, Some(person)).await?,
         false => {
-            record::start_anew(&mut tx, &seen.hash).await?;
+            rows::start_anew(&mut tx, &seen.hash).await?;
             order(&library.jobs, &mut tx, &seen.hash, person).await?
         }
     };
     tx.commit().await?;
     library.jobs.wake();
-    let job = library
-        .jobs
-        .get(job)
-        .await?
-        .ok_or_else(resources::missing)?;
+    let job = library.jobs.get(job).await?.ok_or_else(detail::missing)?;
     Ok((StatusCode::ACCEPTED, Json(job)))
 }
 
@@ -289,17 +287,17 @@ impl Desk {
     }
 
     async fn read_words(&self, hash: &str, job: &Running) -> Result<(), UnderstandError> {
-        if !record::is_waiting(&self.db, hash).await? {
+        if !rows::is_waiting(&self.db, hash).await? {
             return Ok(());
         }
         let scratch = self.scratch(job)?;
         let input = self.fetch(hash, &scratch).await?;
         let findings = self.words(hash, &input, &scratch, job).await?;
-        record::write_words(&self.db, hash, &findings).await
+        rows::write_words(&self.db, hash, &findings).await
     }
 
     async fn read(&self, hash: &str, job: &Running) -> Result<(), UnderstandError> {
-        let kind = record::kind(&self.db, hash)
+        let kind = rows::kind(&self.db, hash)
             .await?
             .ok_or(UnderstandError::Gone)?;
         let scratch = self.scratch(job)?;
@@ -315,13 +313,13 @@ impl Desk {
         };
         // Together: a page that sees the one without the other says that there is nothing to play, and looks no more.
         let mut tx = self.db.begin().await?;
-        record::write(&mut tx, hash, &findings).await?;
+        rows::write(&mut tx, hash, &findings).await?;
         if findings
             .facts
             .media
             .is_some_and(|media| media.plays.is_none())
         {
-            let giver = record::giver(&mut tx, hash).await?;
+            let giver = rows::giver(&mut tx, hash).await?;
             media::order_playable(&self.jobs, &mut tx, hash, giver).await?;
         }
         tx.commit().await?;
@@ -351,7 +349,7 @@ impl Desk {
             UnderstandError::Gone => return Err(Failure::GiveUp(why)),
             _ => return Err(Failure::Retry(why)),
         };
-        match record::fail(&self.db, hash, code, &why).await {
+        match rows::fail(&self.db, hash, code, &why).await {
             Ok(()) => Err(Failure::GiveUp(why)),
             Err(error) => Err(Failure::Retry(error.to_string())),
         }

@@ -6,13 +6,13 @@ use jiff::Timestamp;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::facts::{Facts, Media, Understood};
-use super::reach::{INSIDER, OWN_FROM, Reader, SEES};
-use super::{ResourceKind, Review, Visibility};
 use crate::db::{Db, DbError, placeholders, time};
 use crate::identity::SchoolRef;
 use crate::ids::{JobId, PersonId, ResourceId, SchoolId};
 use crate::jobs::JobState;
+use crate::library::access::{INSIDER, OWN_FROM, Reader, SEES};
+use crate::library::analysis::facts::{Facts, Media, Understood};
+use crate::library::{ResourceKind, Review, Visibility};
 
 /// Values in one statement: SQLite takes 32 766; a page of results is far below.
 pub const SLICE: usize = 500;

@@ -8,16 +8,19 @@ use sqlx::{Any, Transaction};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::Library;
-use super::cards;
-use super::describe::paragraph;
-use super::reach::Reader;
-use super::{Visibility, findable, resources, shelf};
 use crate::db::is_dangling;
 use crate::error::{Error, Result};
 use crate::extract::{Json, Path};
 use crate::identity::Actor;
 use crate::ids::{PersonId, ResourceId, SchoolId};
+use crate::library::Library;
+use crate::library::Visibility;
+use crate::library::access::Reader;
+use crate::library::content::ingest;
+use crate::library::index_source;
+use crate::library::resources::description::paragraph;
+use crate::library::resources::detail;
+use crate::library::resources::summary;
 
 /// A school has a handful of subject leaders.
 const MOST_REVIEWERS: usize = 100;
@@ -85,7 +88,7 @@ pub async fn ask(
     .execute(&mut **tx)
     .await?;
     if (holds as u8) < present as u8 {
-        findable::hide(tx, id).await?;
+        index_source::hide(tx, id).await?;
     }
     Ok(())
 }
@@ -137,9 +140,9 @@ async fn decide(
     Json(form): Json<Decision>,
 ) -> Result<StatusCode> {
     let reader = Reader::of(&library.db, Some(&actor)).await?;
-    let card = cards::card(&library.db, &reader, id)
+    let card = summary::card(&library.db, &reader, id)
         .await?
-        .ok_or_else(resources::missing)?;
+        .ok_or_else(detail::missing)?;
     let note = paragraph("note", &form.note, 1000)?;
     let mut tx = library.db.begin().await?;
     match form.action {
@@ -169,10 +172,10 @@ async fn decide(
                 return Err(nothing_waits());
             }
             // Reviewers find it no more unless it is published for them.
-            findable::hide(&mut tx, id).await?;
+            index_source::hide(&mut tx, id).await?;
         }
     }
-    shelf::changed(&mut tx, id).await?;
+    ingest::changed(&mut tx, id).await?;
     tx.commit().await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -260,7 +263,7 @@ async fn set(
             .await
             .map_err(unknown)?;
     }
-    findable::reviewers_changed(&mut tx, id).await?;
+    index_source::reviewers_changed(&mut tx, id).await?;
     tx.commit().await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -13,9 +13,9 @@ use tokio::sync::mpsc;
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipWriter};
 
-use super::describe::stem;
 use crate::download::attachment;
 use crate::error::{Error, Result};
+use crate::library::resources::description::stem;
 use crate::storage::{Key, Storage};
 
 /// Pieces on their way to a slow reader: two of a megabyte at most.

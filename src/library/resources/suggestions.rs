@@ -5,10 +5,10 @@ use std::collections::HashMap;
 
 use sqlx::{Any, Transaction};
 
-use super::ResourceKind;
-use super::describe::Description;
 use crate::db::DbError;
 use crate::ids::PersonId;
+use crate::library::ResourceKind;
+use crate::library::resources::description::Description;
 
 /// The words of the curriculum, as Chinese schools print them on books.
 pub const STAGES: [&str; 5] = ["学前", "小学", "初中", "高中", "中职"];

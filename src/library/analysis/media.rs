@@ -6,13 +6,13 @@ use serde_json::{Value, json};
 use sqlx::{Any, Transaction};
 
 use super::{
-    Desk, Findings, INPUT, POSTER, RENDITION, Scratch, UnderstandError, argument, record, told,
+    Desk, Findings, INPUT, POSTER, RENDITION, Scratch, UnderstandError, argument, rows, told,
 };
 use crate::db::DbError;
 use crate::ids::{JobId, PersonId};
 use crate::jobs::{Failure, Jobs, NewJob, Owner, Running};
-use crate::library::facts::{Facts, Media, Plays, Stream};
-use crate::library::sniff;
+use crate::library::analysis::facts::{Facts, Media, Plays, Stream};
+use crate::library::content::sniff;
 use crate::worker::WorkerError;
 
 /// A picture from here on: the first frames are often black.
@@ -145,7 +145,7 @@ impl Desk {
 
     /// One clip on one canvas, with its sound.
     async fn rendition(&self, hash: &str, job: &Running) -> Result<(), UnderstandError> {
-        let facts = record::facts(&self.db, hash)
+        let facts = rows::facts(&self.db, hash)
             .await?
             .ok_or(UnderstandError::Gone)?;
         let media = facts.media.clone().ok_or(UnderstandError::Gone)?;
@@ -177,7 +177,7 @@ impl Desk {
             plays: Some(Plays::Rendition),
             ..media
         });
-        record::set_facts(&self.db, hash, &Facts { media, ..facts }).await?;
+        rows::set_facts(&self.db, hash, &Facts { media, ..facts }).await?;
         Ok(())
     }
 }

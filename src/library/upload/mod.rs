@@ -11,8 +11,8 @@
 //! same content under the same key, and the transaction is done by whoever finds the row without a resource.
 
 mod finish;
-mod limits;
-mod part;
+mod partial_file;
+mod quota;
 mod receive;
 mod routes;
 mod tus;
@@ -29,17 +29,17 @@ use tokio::sync::OwnedMutexGuard;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::Visibility;
-use super::describe::Description;
-use super::shelf::Shelf;
 use crate::config;
 use crate::db::{Db, DbError, millis};
 use crate::error::{Error, Result};
 use crate::ids::{CollectionId, PersonId, ResourceId, UploadId};
+use crate::library::Visibility;
+use crate::library::content::ingest::Shelf;
+use crate::library::resources::description::Description;
 use crate::storage::Storage;
-use part::{Checkpoint, Part};
+use partial_file::{Checkpoint, Part};
 
-pub use limits::used_by_person;
+pub use quota::used_by_person;
 pub use routes::routes;
 
 /// A newcomer waits this long for the request that has the upload to let go.
@@ -417,7 +417,7 @@ async fn blocking<T: Send + 'static>(
 /// A failed access to the upload's file.
 fn failed(error: io::Error) -> Error {
     match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => limits::disk_full(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => quota::disk_full(),
         _ => Error::internal(error),
     }
 }

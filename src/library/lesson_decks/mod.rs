@@ -13,19 +13,20 @@ use sqlx::{Any, Transaction};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use super::Library;
-use super::cards::{self, ResourceCard};
-use super::facts::Understood;
-use super::files::{self, FOREVER};
-use super::reach::Reader;
-use super::talk::{Way, used};
-use super::understand::PageSize;
-use super::{links, resources};
 use crate::db::{Db, DbError, millis};
 use crate::error::{Error, Result};
 use crate::extract::{Json, Path, now};
 use crate::identity::Actor;
 use crate::ids::{DeckId, LessonId, PersonId, ResourceId};
+use crate::library::Library;
+use crate::library::access::Reader;
+use crate::library::analysis::PageSize;
+use crate::library::analysis::facts::Understood;
+use crate::library::feedback::{Way, used};
+use crate::library::files::{self, FOREVER};
+use crate::library::links;
+use crate::library::resources::detail;
+use crate::library::resources::summary::{self, ResourceCard};
 use crate::storage::Key;
 use crate::timetable::{self, LessonRole, Phase, role_in};
 
@@ -201,9 +202,9 @@ async fn put(
         ));
     }
     let reader = Reader::of(&library.db, Some(&actor)).await?;
-    let card = cards::card(&library.db, &reader, form.resource_id)
+    let card = summary::card(&library.db, &reader, form.resource_id)
         .await?
-        .ok_or_else(resources::missing)?;
+        .ok_or_else(detail::missing)?;
     has_pages(&card)?;
     let mut tx = library.db.begin().await?;
     if phase == Phase::Planned {
@@ -332,7 +333,7 @@ async fn page(
             .bind(id)
             .fetch_optional(library.db.pool())
             .await?;
-    let (hash,) = found.ok_or_else(resources::missing)?;
+    let (hash,) = found.ok_or_else(detail::missing)?;
     let size = PageSize::of(&size).ok_or_else(files::no_part)?;
     files::picture(
         &library,

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::facts::{Facts, Media, Plays};
-use super::shelf::Shelf;
-use super::understand::{IMAGE, POSTER, PageSize, RENDITION, SHEETS};
 use crate::db::{DbError, millis};
+use crate::library::analysis::facts::{Facts, Media, Plays};
+use crate::library::analysis::{IMAGE, POSTER, PageSize, RENDITION, SHEETS};
+use crate::library::content::ingest::Shelf;
 use crate::storage::{Key, StorageError};
 
 /// How often it is looked for.
@@ -36,7 +36,7 @@ impl Shelf {
 
     /// Rows first, bytes after: a crash between the two leaves bytes that nobody sees, and they are taken over if the same content comes
     /// again.
-    pub(super) async fn sweep(
+    pub(in crate::library) async fn sweep(
         &self,
         now: Timestamp,
         removed_keep_days: u32,
