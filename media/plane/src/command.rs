@@ -51,7 +51,7 @@ pub enum Command {
     /// What each slot shows from now on.
     Assign {
         peer: PeerId,
-        slots: Vec<Option<Shown>>,
+        slots: Vec<Option<SlotAssignment>>,
     },
     /// Takes a peer down.
     Close { peer: PeerId },
@@ -63,7 +63,7 @@ pub enum Command {
     Export {
         track: TrackId,
         shard: ShardIx,
-        sink: rtrb::Producer<Relayed>,
+        sink: rtrb::Producer<RelayItem>,
     },
     /// Takes in the packets of a track that another shard owns. `owner` gets the keyframe requests.
     Import {
@@ -71,7 +71,7 @@ pub enum Command {
         codec: Codec,
         layers: usize,
         owner: ShardIx,
-        source: rtrb::Consumer<Relayed>,
+        source: rtrb::Consumer<RelayItem>,
     },
     /// Forgets an imported track: its publisher is gone.
     Forget { track: TrackId },
@@ -86,7 +86,7 @@ pub struct SlotSpec {
 
 /// What a slot shows, how much it matters, and how large it is drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Shown {
+pub struct SlotAssignment {
     pub track: TrackId,
     pub priority: Priority,
     /// Highest layer worth sending.
@@ -102,7 +102,7 @@ pub enum Event {
     PeerClosed { peer: PeerId, reason: CloseReason },
     /// A track's first packet, or the first after a silence.
     TrackLive { track: TrackId },
-    /// Nothing came from a track for [`crate::shard::SILENCE`].
+    /// Nothing came from a track for [`crate::shard::TRACK_SILENCE_TIMEOUT`].
     TrackSilent { track: TrackId },
     /// Loudest level since the last such event, −127 (silence) to 0 dBov (RFC 6464); at most five a second.
     AudioLevel { track: TrackId, level_dbov: i8 },
@@ -124,18 +124,18 @@ pub enum Event {
 
 /// A packet or clock report on its way to a recorder or another shard. Its size is fixed, so that the queue is one allocation.
 #[derive(Clone, Copy)]
-pub struct Relayed {
+pub struct RelayItem {
     pub layer: u8,
-    pub body: RelayedBody,
+    pub body: RelayBody,
 }
 
-/// See [`Relayed`].
+/// See [`RelayItem`].
 #[derive(Clone, Copy)]
 #[expect(
     clippy::large_enum_variant,
     reason = "packets are all but a few of the items, and boxing them would allocate for each"
 )]
-pub enum RelayedBody {
+pub enum RelayBody {
     Packet {
         meta: crate::publish::ring::PacketMeta,
         payload: [u8; crate::publish::ring::MAX_PAYLOAD],

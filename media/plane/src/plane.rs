@@ -10,7 +10,7 @@ use parking_lot::{Mutex, MutexGuard};
 use rand::Rng;
 use tokio::sync::mpsc;
 
-use crate::command::{Command, Event, Shown, SlotSpec};
+use crate::command::{Command, Event, SlotAssignment, SlotSpec};
 use crate::directory::{self, Directory, PeerEntry, Role, SlotEntry, TrackEntry};
 use crate::ids::{LessonId, PeerId, TrackId};
 use crate::index::{MAX_LAYERS, ShardIx};
@@ -445,7 +445,7 @@ impl Plane {
                 &offered(slots),
             ));
         }
-        let shown: Vec<Option<Shown>> = slots
+        let shown: Vec<Option<SlotAssignment>> = slots
             .iter()
             .map(|slot| shown(slot, &wanted, &directory.tracks))
             .collect();
@@ -759,10 +759,10 @@ fn shown(
     slot: &SlotEntry,
     wanted: &[Wanted],
     tracks: &std::collections::HashMap<TrackId, TrackEntry>,
-) -> Option<Shown> {
+) -> Option<SlotAssignment> {
     let want = wanted.iter().find(|w| Some(w.track) == slot.shows)?;
     let layers = tracks.get(&want.track)?.layers;
-    Some(Shown {
+    Some(SlotAssignment {
         track: want.track,
         priority: want.priority,
         max_layer: highest_layer(layers, want.max_height),

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use rtrb::{Consumer, Producer, RingBuffer};
 
-use crate::command::{Relayed, RelayedBody};
+use crate::command::{RelayBody, RelayItem};
 use crate::sdp::MediaKind;
 use crate::units::SeqNo;
 
@@ -16,14 +16,14 @@ const AUDIO_QUEUE: usize = 512;
 
 /// The recording end: take with [`Tap::pop`] a few times a second.
 pub struct Tap {
-    source: Consumer<Relayed>,
-    held: Option<Relayed>,
+    source: Consumer<RelayItem>,
+    held: Option<RelayItem>,
     overrun: Arc<AtomicU64>,
 }
 
 /// The shard's end.
 pub struct TapSink {
-    sink: Producer<Relayed>,
+    sink: Producer<RelayItem>,
     overrun: Arc<AtomicU64>,
 }
 
@@ -78,9 +78,9 @@ impl Tap {
     /// The oldest thing that waits.
     pub fn pop(&mut self) -> Option<Tapped<'_>> {
         self.held = self.source.pop().ok();
-        let Relayed { layer, body } = self.held.as_ref()?;
+        let RelayItem { layer, body } = self.held.as_ref()?;
         Some(match body {
-            RelayedBody::Packet { meta, payload } => Tapped::Packet {
+            RelayBody::Packet { meta, payload } => Tapped::Packet {
                 layer: *layer,
                 seq: meta.seq,
                 rtp_time: meta.rtp_time,
@@ -90,7 +90,7 @@ impl Tap {
                     .get(usize::from(meta.primary_offset)..usize::from(meta.len))
                     .unwrap_or(&[]),
             },
-            RelayedBody::Clock {
+            RelayBody::Clock {
                 ntp,
                 rtp_time,
                 arrival,
@@ -100,7 +100,7 @@ impl Tap {
                 rtp_time: *rtp_time,
                 arrival: *arrival,
             },
-            RelayedBody::Restart => Tapped::Restart { layer: *layer },
+            RelayBody::Restart => Tapped::Restart { layer: *layer },
         })
     }
 
@@ -117,7 +117,7 @@ impl Tap {
 
 impl TapSink {
     /// Hands one item over. Returns false when the queue was full and the item is lost.
-    pub fn push(&mut self, item: Relayed) -> bool {
+    pub fn push(&mut self, item: RelayItem) -> bool {
         let taken = self.sink.push(item).is_ok();
         if !taken {
             self.overrun.fetch_add(1, Relaxed);

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tongke_plane::command::{Command, Shown, SlotSpec};
+use tongke_plane::command::{Command, SlotAssignment, SlotSpec};
 use tongke_plane::ids::Ssrc;
 use tongke_plane::index::ShardIx;
 use tongke_plane::io::{MediaSocket, Sender};
@@ -133,7 +133,7 @@ impl Bench {
                     media,
                 },
             );
-            let shown = Shown {
+            let shown = SlotAssignment {
                 track: TRACK,
                 priority: Priority::LeadVideo,
                 max_layer: layers as u8 - 1,

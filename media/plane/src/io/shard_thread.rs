@@ -159,7 +159,7 @@ impl ShardThread {
     /// Events for the server, requests and packets for other shards, handshakes for their thread.
     fn pass_on(&mut self) {
         // While the server does not take events they wait in the shard, which drops those that a later one replaces.
-        if self.shard.has_news() {
+        if self.shard.has_due_events() {
             while let Ok(place) = self.events.try_reserve() {
                 let Some(event) = self.shard.poll_event() else {
                     break;

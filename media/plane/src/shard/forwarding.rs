@@ -1,7 +1,8 @@
-//! What goes out: fresh packets to every subscriber of their track.
+//! Forwarding of fresh packets to the subscribers of their tracks.
 //!
-//! Outer loop over subscribers, inner loop over packets: the packets of one frame to one subscriber lie side by side in the arena and
-//! leave as one GSO message, and a subscriber's key and numbers are in the cache once per frame.
+//! The outer loop runs over subscribers and the inner loop over packets. Thereby the packets of one
+//! frame to one subscriber are adjacent in the arena and are sent as one GSO message, and the
+//! subscriber's key and numbering are loaded into the cache once per frame.
 
 use std::time::Instant;
 
@@ -14,22 +15,24 @@ use crate::subscribe::arena::SendArena;
 use crate::subscribe::forward::Forward;
 use crate::units::SeqNo;
 
-/// Packets that one subscriber may get in one step before the arena is asked for room again: the largest replay to a late joiner.
+/// Maximum number of packets that one subscriber gets between two checks of the arena's free space:
+/// the largest replay to a late joiner.
 const STEP: usize = 256;
 
 impl Shard {
-    /// Goes on with the pass over fresh packets; true when the arena should be sent before the pass is over.
+    /// Continues the pass over fresh packets. Returns true if the arena should be sent before the
+    /// pass is complete.
     pub(super) fn forward_fresh(&mut self, now: Instant, arena: &mut SendArena) -> bool {
         if self.pass == Pass::default() {
             self.frame_due = None;
             arena.begin();
         }
-        while let Some(track) = self.fresh.get(self.pass.track).copied() {
-            if self.pass.stream == 0 && self.waits(now, track) {
+        while let Some(track_ix) = self.fresh.get(self.pass.track).copied() {
+            if self.pass.stream == 0 && self.is_coalescing(now, track_ix) {
                 self.pass.track += 1;
                 continue;
             }
-            if !self.forward_track(now, track, arena) {
+            if !self.forward_track(now, track_ix, arena) {
                 return true;
             }
             self.fresh.remove(self.pass.track);
@@ -39,46 +42,45 @@ impl Shard {
         false
     }
 
-    /// Whether the track's packets stay until their frame is whole; if not, they are made ready to go.
-    fn waits(&mut self, now: Instant, track: TrackIx) -> bool {
-        let Some(hosted) = self.tracks.get_mut(track) else {
+    /// Returns true if the track's packets should wait for the end of their frame. Otherwise prepares
+    /// them for sending.
+    fn is_coalescing(&mut self, now: Instant, track_ix: TrackIx) -> bool {
+        let Some(track) = self.tracks.get_mut(track_ix) else {
             return false;
         };
-        if let Some(until) = hosted
-            .patience
-            .wait(&hosted.track, hosted.audience.len(), now)
-        {
+        if let Some(until) = track.coalescer.poll(&track.media, track.fanout.len(), now) {
             self.frame_due = Some(self.frame_due.map_or(until, |due| due.min(until)));
             return true;
         }
-        hosted.track.even_out();
+        track.media.even_out();
         false
     }
 
-    /// Goes on with one track's audience; false when the arena should be sent before everybody has been served.
-    fn forward_track(&mut self, now: Instant, track: TrackIx, arena: &mut SendArena) -> bool {
-        let Some(hosted) = self.tracks.get_mut(track) else {
+    /// Continues the fan-out of one track. Returns false if the arena should be sent before all
+    /// subscribers are served.
+    fn forward_track(&mut self, now: Instant, track_ix: TrackIx, arena: &mut SendArena) -> bool {
+        let Some(track) = self.tracks.get_mut(track_ix) else {
             return true;
         };
-        while let Some(forward) = hosted.audience.nth_mut(self.pass.stream) {
+        while let Some(forward) = track.fanout.nth_mut(self.pass.stream) {
             if arena.holds_enough() || !arena.has_room(STEP) {
                 return false;
             }
             if let Some(peer) = self.peers.get_mut(forward.peer) {
-                let written = write_fresh(&hosted.track, forward, peer, now, arena);
+                let written = write_fresh(&track.media, forward, peer, now, arena);
                 Counters::add(&self.counters.packets_forwarded, written);
             }
             if let Some(layer) = forward.target().filter(|_| forward.waits_for_keyframe()) {
-                hosted.track.want_keyframe(layer);
+                track.media.want_keyframe(layer);
             }
             self.pass.stream += 1;
         }
-        hosted.track.clear_fresh();
+        track.media.clear_fresh();
         true
     }
 }
 
-/// Writes what one slot gets in this pass; returns how many packets that were.
+/// Writes the packets of this pass for one slot. Returns their number.
 fn write_fresh(
     track: &Track,
     forward: &mut Forward,
@@ -114,7 +116,8 @@ fn write_fresh(
         .sum()
 }
 
-/// Writes one packet for one slot; returns 1 if it went out, 0 if it is not for this slot.
+/// Writes one packet for one slot. Returns the number of packets written: 1, or 0 if the packet is
+/// not for this slot.
 fn write_one(
     track: &Track,
     forward: &mut Forward,
@@ -124,24 +127,24 @@ fn write_one(
     now: Instant,
     arena: &mut SendArena,
 ) -> u64 {
-    let Some(line) = peer.line.as_mut().filter(|_| arena.has_room(1)) else {
+    let Some(send) = peer.send.as_mut().filter(|_| arena.has_room(1)) else {
         return 0;
     };
     let Some(len) = forward.write(
         track,
         layer,
         seq,
-        line.twcc,
-        &mut line.sealer,
+        send.twcc,
+        &mut send.sealer,
         arena.space(),
     ) else {
         return 0;
     };
-    arena.commit(line.path, len);
-    if line.sent(forward.is_numbered(), len, now)
+    arena.commit(send.path, len);
+    if send.record(forward.is_numbered(), len, now)
         && let Role::Subscriber(subscriber) = &mut peer.role
     {
-        line.settle(&mut subscriber.estimator);
+        send.flush_records(&mut subscriber.estimator);
     }
     1
 }

@@ -1,9 +1,9 @@
-//! What comes in: a publisher's RTP finds its layer and is stored in its ring.
+//! Incoming RTP: finds the layer of a publisher's packet and stores the packet in the layer's ring.
 
 use std::time::Instant;
 
 use super::Shard;
-use super::peer::{Formats, Media, Publisher, Role, Source, Stream};
+use super::peer::{Formats, LayerReceiver, Publisher, Role, RtpSource, SourceKind};
 use crate::command::Event;
 use crate::drop_reason::DropReason;
 use crate::ids::Ssrc;
@@ -17,19 +17,20 @@ use crate::sdp::Codec;
 use crate::transport::srtp::Unprotected;
 use crate::units::SeqNo;
 
-/// SSRCs of one publisher at most: camera and microphone with all layers, their repairs, and as many again for changes.
+/// Maximum number of SSRCs of one publisher: camera and microphone with all layers and their RTX
+/// streams, and as many again for replacements.
 const MAX_SOURCES: usize = 32;
 
-/// Where an SSRC's packets belong.
+/// Destination of an SSRC's packets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Binding {
     media: MediaIx,
     layer: u8,
-    repair: bool,
+    rtx: bool,
 }
 
-/// One packet on its way into a ring.
-struct Arrived<'a> {
+/// One received packet that is not stored yet.
+struct Received<'a> {
     seq: SeqNo,
     rtp_time: u32,
     marker: bool,
@@ -38,16 +39,16 @@ struct Arrived<'a> {
 }
 
 impl Shard {
-    /// One RTP packet of a publisher, already opened.
+    /// Handles one RTP packet of a publisher, already decrypted.
     pub(super) fn handle_rtp(
         &mut self,
         now: Instant,
-        at: PeerIx,
+        peer_ix: PeerIx,
         opened: Unprotected,
         bytes: &[u8],
     ) -> Result<(), DropReason> {
         let packet = RtpPacket::parse(bytes).map_err(|_| DropReason::RtpMalformed)?;
-        let Role::Publisher(publisher) = &mut self.peers[at].role else {
+        let Role::Publisher(publisher) = &mut self.peers[peer_ix].role else {
             return Err(DropReason::RtpUnexpected);
         };
         let extensions = Extensions::read(packet.elements(), &publisher.extensions);
@@ -56,61 +57,62 @@ impl Shard {
         }
         let binding = match publisher.sources.get(&packet.ssrc()) {
             Some(source) => source.binding(),
-            None => self.bind(at, &packet, &extensions)?,
+            None => self.bind(peer_ix, &packet, &extensions)?,
         };
         if let Some(level) = extensions.audio_level {
-            self.count_level(now, at, binding.media, level.level_dbov);
+            self.add_level(now, peer_ix, binding.media, level.level_dbov);
         }
-        match binding.repair {
-            true => self.take_repair(now, at, binding, &packet),
-            false => self.take_media(now, at, binding, opened.seq, &packet),
+        match binding.rtx {
+            true => self.handle_rtx(now, peer_ix, binding, &packet),
+            false => self.handle_media_packet(now, peer_ix, binding, opened.seq, &packet),
         }
     }
 
-    fn take_media(
+    fn handle_media_packet(
         &mut self,
         now: Instant,
-        at: PeerIx,
+        peer_ix: PeerIx,
         binding: Binding,
         seq: SeqNo,
         packet: &RtpPacket<'_>,
     ) -> Result<(), DropReason> {
-        let Role::Publisher(publisher) = &mut self.peers[at].role else {
+        let Role::Publisher(publisher) = &mut self.peers[peer_ix].role else {
             return Err(DropReason::RtpUnexpected);
         };
-        let Some(Source {
-            stream: Stream::Media(media),
+        let Some(RtpSource {
+            kind: SourceKind::Media(receiver),
             ..
         }) = publisher.sources.get_mut(&packet.ssrc())
         else {
             return Err(DropReason::RtpUnknownSource);
         };
-        media.nack.received(seq, now);
-        media.reception.received(seq, packet.timestamp(), now);
+        receiver.nack.received(seq, now);
+        receiver.reception.received(seq, packet.timestamp(), now);
         let published = &publisher.media[binding.media.position()];
         let (track, formats) = (published.track, published.formats);
-        let arrived = Arrived {
+        let received = Received {
             seq,
             rtp_time: packet.timestamp(),
             marker: packet.marker(),
             payload_type: packet.payload_type(),
             payload: packet.payload(),
         };
-        self.store(now, track, binding.layer, formats, arrived)
+        self.store(now, track, binding.layer, formats, received)
     }
 
-    /// A retransmission holds the original's sequence number before its payload (RFC 4588 §4).
-    fn take_repair(
+    /// Stores a retransmission under the original sequence number, which precedes its payload
+    /// (RFC 4588 §4).
+    fn handle_rtx(
         &mut self,
         now: Instant,
-        at: PeerIx,
+        peer_ix: PeerIx,
         binding: Binding,
         packet: &RtpPacket<'_>,
     ) -> Result<(), DropReason> {
         let Some((wire, payload)) = rtx::original(packet.payload()) else {
             return Err(DropReason::RtpPaddingOnly);
         };
-        let Role::Publisher(publisher) = &mut self.peers[at].role else {
+        let Role::Publisher(publisher) = &mut self.peers[peer_ix].role else {
             return Err(DropReason::RtpUnexpected);
         };
         let (track, formats) = (
@@ -118,7 +120,7 @@ impl Shard {
             publisher.media[binding.media.position()].formats,
         );
         let layer = self.tracks[track]
-            .track
+            .media
             .layers
             .get(usize::from(binding.layer))
             .ok_or(DropReason::RtpUnknownSource)?;
@@ -127,92 +129,93 @@ impl Shard {
             .newest()
             .ok_or(DropReason::RtpTooOld)?
             .nearest(wire);
-        let media = publisher
+        let original = publisher
             .ssrc_of(binding.media, binding.layer)
             .and_then(|ssrc| publisher.sources.get_mut(&ssrc));
-        if let Some(Source {
-            stream: Stream::Media(media),
+        if let Some(RtpSource {
+            kind: SourceKind::Media(receiver),
             ..
-        }) = media
+        }) = original
         {
-            media.nack.received(seq, now);
+            receiver.nack.received(seq, now);
         }
-        let arrived = Arrived {
+        let received = Received {
             seq,
             rtp_time: packet.timestamp(),
             marker: packet.marker(),
             payload_type: formats.media,
             payload,
         };
-        self.store(now, track, binding.layer, formats, arrived)
+        self.store(now, track, binding.layer, formats, received)
     }
 
-    /// Puts a packet into its ring, hands it to recorders and other shards, and marks the track for the next forwarding pass.
+    /// Stores a packet in its ring, relays it to recorders and other shards, and queues the track for
+    /// the next forwarding pass.
     fn store(
         &mut self,
         now: Instant,
-        track: TrackIx,
+        track_ix: TrackIx,
         layer: u8,
         formats: Formats,
-        arrived: Arrived<'_>,
+        received: Received<'_>,
     ) -> Result<(), DropReason> {
-        let hosted = &mut self.tracks[track];
-        let ring = &hosted
-            .track
+        let track = &mut self.tracks[track_ix];
+        let ring = &track
+            .media
             .layers
             .get(usize::from(layer))
             .ok_or(DropReason::RtpUnknownSource)?
             .ring;
-        let meta = describe(ring, formats, &arrived, now)?;
-        if !hosted.track.insert(layer, meta, arrived.payload) {
+        let meta = describe(ring, formats, &received, now)?;
+        if !track.media.insert(layer, meta, received.payload) {
             return Err(DropReason::RtpDuplicate);
         }
-        hosted.relay_packet(layer, arrived.seq, &self.counters);
-        if !hosted.live {
-            hosted.live = true;
+        track.relay_packet(layer, received.seq, &self.counters);
+        if !track.live {
+            track.live = true;
             let event = Event::TrackLive {
-                track: hosted.track.id,
+                track: track.media.id,
             };
-            self.tell(event);
+            self.queue_event(event);
         }
-        self.mark_fresh(track);
+        self.mark_fresh(track_ix);
         Ok(())
     }
 
-    /// Lines the track up for the next forwarding pass: voices first, whatever came before them.
-    pub(super) fn mark_fresh(&mut self, track: TrackIx) {
-        if self.fresh.contains(&track) {
+    /// Queues the track for the next forwarding pass. Audio goes to the front.
+    pub(super) fn mark_fresh(&mut self, track_ix: TrackIx) {
+        if self.fresh.contains(&track_ix) {
             return;
         }
-        match self.tracks[track].track.codec {
-            Codec::Opus => self.fresh.insert(0, track),
-            _ => self.fresh.push(track),
+        match self.tracks[track_ix].media.codec {
+            Codec::Opus => self.fresh.insert(0, track_ix),
+            _ => self.fresh.push(track_ix),
         }
     }
 
-    fn count_level(&mut self, now: Instant, at: PeerIx, media: MediaIx, level: u8) {
-        let Role::Publisher(publisher) = &self.peers[at].role else {
+    fn add_level(&mut self, now: Instant, peer_ix: PeerIx, media: MediaIx, level: u8) {
+        let Role::Publisher(publisher) = &self.peers[peer_ix].role else {
             return;
         };
-        let hosted = &mut self.tracks[publisher.media[media.position()].track];
+        let track = &mut self.tracks[publisher.media[media.position()].track];
         // RFC 6464 §3: the byte is the level below overload, 0–127.
-        if let Some(level_dbov) = hosted.level.count(now, -(level.min(127) as i8)) {
+        if let Some(level_dbov) = track.level.add(now, -(level.min(127) as i8)) {
             let event = Event::AudioLevel {
-                track: hosted.track.id,
+                track: track.media.id,
                 level_dbov,
             };
-            self.tell(event);
+            self.queue_event(event);
         }
     }
 
-    /// Learns whose a new SSRC is.
+    /// Assigns a new SSRC to a layer.
     fn bind(
         &mut self,
-        at: PeerIx,
+        peer_ix: PeerIx,
         packet: &RtpPacket<'_>,
         extensions: &Extensions<'_>,
     ) -> Result<Binding, DropReason> {
-        let peer = &mut self.peers[at];
+        let peer = &mut self.peers[peer_ix];
         let Role::Publisher(publisher) = &mut peer.role else {
             return Err(DropReason::RtpUnexpected);
         };
@@ -227,40 +230,40 @@ impl Shard {
         }
         let published = &publisher.media[binding.media.position()];
         let (track, clock_rate) = (published.track, published.media.clock_rate);
-        let stream = match binding.repair {
-            true => Stream::Repair,
-            false => Stream::Media(Box::new(Media {
+        let kind = match binding.rtx {
+            true => SourceKind::Rtx,
+            false => SourceKind::Media(Box::new(LayerReceiver {
                 nack: NackGenerator::new(),
                 reception: ReceptionStats::new(packet.ssrc(), clock_rate),
             })),
         };
         publisher.sources.insert(
             packet.ssrc(),
-            Source {
+            RtpSource {
                 media: binding.media,
                 layer: binding.layer,
-                stream,
+                kind,
             },
         );
-        if replaced.is_some() && !binding.repair {
+        if replaced.is_some() && !binding.rtx {
             self.tracks[track].restart_layer(binding.layer, &self.counters);
         }
         Ok(binding)
     }
 }
 
-impl Source {
+impl RtpSource {
     fn binding(&self) -> Binding {
         Binding {
             media: self.media,
             layer: self.layer,
-            repair: matches!(self.stream, Stream::Repair),
+            rtx: matches!(self.kind, SourceKind::Rtx),
         }
     }
 }
 
 impl Publisher {
-    /// Forgets the source that had this place before; returns it.
+    /// Removes the source with the same destination, if any. Returns its SSRC.
     fn replace_source(&mut self, binding: Binding) -> Option<Ssrc> {
         let ssrc = *self
             .sources
@@ -272,7 +275,8 @@ impl Publisher {
     }
 }
 
-/// RFC 8843 §9.2: the MID extension decides, then announced SSRCs, then a payload type that only one m-line uses.
+/// Finds the destination of an SSRC: by announced SSRC, by the MID extension, or by a payload type
+/// that only one m-line uses (RFC 8843 §9.2).
 fn binding_of(
     publisher: &Publisher,
     packet: &RtpPacket<'_>,
@@ -300,9 +304,9 @@ fn binding_of(
         }
     };
     let published = publisher.media.get(media).filter(|p| of_type(&p.formats))?;
-    let repair = published.formats.rtx == Some(payload_type);
+    let rtx = published.formats.rtx == Some(payload_type);
     let rids = &published.media.rids;
-    let layer = match if repair {
+    let layer = match if rtx {
         extensions.repaired_rid
     } else {
         extensions.rid
@@ -314,7 +318,7 @@ fn binding_of(
     (layer < MAX_LAYERS).then_some(Binding {
         media: MediaIx::new(media),
         layer: layer as u8,
-        repair,
+        rtx,
     })
 }
 
@@ -330,7 +334,7 @@ fn announced(publisher: &Publisher, ssrc: Ssrc) -> Option<Binding> {
                 return Some(Binding {
                     media: MediaIx::new(media),
                     layer: layer as u8,
-                    repair: pair.rtx == Some(ssrc),
+                    rtx: pair.rtx == Some(ssrc),
                 });
             }
         }
@@ -341,53 +345,54 @@ fn announced(publisher: &Publisher, ssrc: Ssrc) -> Option<Binding> {
 fn describe(
     ring: &PacketRing,
     formats: Formats,
-    arrived: &Arrived<'_>,
+    received: &Received<'_>,
     now: Instant,
 ) -> Result<PacketMeta, DropReason> {
-    let red = formats.red == Some(arrived.payload_type);
-    if !red && arrived.payload_type != formats.media {
+    let red = formats.red == Some(received.payload_type);
+    if !red && received.payload_type != formats.media {
         return Err(DropReason::RtpPayloadType);
     }
     let plain = match red {
         true => {
-            red::primary(arrived.payload)
+            red::primary(received.payload)
                 .ok_or(DropReason::RtpPayload)?
                 .1
         }
-        false => arrived.payload,
+        false => received.payload,
     };
-    // A packet without payload is padding: it is passed on, so that no receiver waits for its number.
+    // A packet without payload is padding. It is forwarded, because receivers would NACK its number.
     let info = match plain.is_empty() {
         true => FrameInfo::default(),
         false => payload::describe(formats.codec, plain).ok_or(DropReason::RtpPayload)?,
     };
     let audio = formats.codec == Codec::Opus;
     Ok(PacketMeta {
-        seq: arrived.seq,
-        rtp_time: arrived.rtp_time,
+        seq: received.seq,
+        rtp_time: received.rtp_time,
         arrival: now,
-        len: u16::try_from(arrived.payload.len()).map_err(|_| DropReason::RtpTooLarge)?,
+        len: u16::try_from(received.payload.len()).map_err(|_| DropReason::RtpTooLarge)?,
         pad: 0,
-        marker: arrived.marker,
-        frame_start: audio || info.frame_start && begins_frame(ring, formats.codec, arrived),
+        marker: received.marker,
+        frame_start: audio || info.frame_start && begins_frame(ring, formats.codec, received),
         keyframe: audio || info.keyframe,
         red,
         picture: info.vp8,
         // RFC 2198 §3: the primary encoding is the last block.
-        primary_offset: (arrived.payload.len() - plain.len()) as u16,
+        primary_offset: (received.payload.len() - plain.len()) as u16,
     })
 }
 
-/// H264 and AV1 do not mark the start of a frame in each packet: a frame begins where the timestamp differs from the packet before.
-/// When that one is missing nobody knows; the frame is then not taken for a beginning until it arrives.
-fn begins_frame(ring: &PacketRing, codec: Codec, arrived: &Arrived<'_>) -> bool {
+/// Returns true if the packet starts a frame. H264 and AV1 do not mark that in each packet: a frame
+/// starts where the timestamp differs from that of the previous packet. If the previous packet is
+/// missing, the packet does not count as a start.
+fn begins_frame(ring: &PacketRing, codec: Codec, received: &Received<'_>) -> bool {
     if matches!(codec, Codec::Vp8 | Codec::Vp9) || ring.newest().is_none() {
         return true;
     }
-    let before = arrived
+    let before = received
         .seq
         .0
         .checked_sub(1)
         .and_then(|seq| ring.get(SeqNo(seq)));
-    before.is_some_and(|(before, _)| before.rtp_time != arrived.rtp_time)
+    before.is_some_and(|(before, _)| before.rtp_time != received.rtp_time)
 }

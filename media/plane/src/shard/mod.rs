@@ -1,29 +1,36 @@
-//! One thread's whole state machine, without its sockets and its clock.
+//! State machine of one media thread, without sockets and clock (sans-IO).
 //!
-//! A shard owns its peers and the tracks they publish, and nothing outside ever touches them: commands come in, datagrams come in, time
-//! comes in; datagrams, events and commands to other shards are taken out. Per receive batch:
+//! A shard owns its peers and the tracks they publish; nothing else accesses them. Its inputs are
+//! commands, datagrams and time; its outputs are datagrams, events and commands to other shards. The
+//! thread calls, for each receive batch:
 //!
-//! 1. [`Shard::handle_datagram`] for each datagram: STUN and DTLS go to the peer's transport, RTP is opened in place and stored in its
-//!    layer's ring ([`ingest`]), RTCP is acted on ([`feedback`]).
-//! 2. [`Shard::poll_output`] until it is done: first what transports and reports have to say, then every track with fresh packets is
-//!    written out, subscriber by subscriber ([`forwarding`]).
-//! 3. [`Shard::poll_handshake`] until there is none: what a handshake needs computed is done elsewhere and comes back as a command.
-//! 4. [`Shard::handle_timeout`] when [`Shard::poll_timeout`] is due ([`upkeep`]).
+//! 1. [`Shard::handle_datagram`] for each datagram. STUN and DTLS go to the peer's transport. RTP is
+//!    decrypted in place and stored in its layer's ring ([`ingest`]). RTCP is handled at once
+//!    ([`rtcp_in`]).
+//! 2. [`Shard::poll_output`] until it returns false. It writes queued control datagrams and
+//!    retransmissions ([`resend_queue`]), then every track with fresh packets, subscriber by
+//!    subscriber ([`forwarding`]), then paced video ([`pacing`]).
+//! 3. [`Shard::poll_handshake`] until it returns none. The cryptography of a handshake runs on
+//!    another thread, and the result returns as a command.
+//! 4. [`Shard::handle_timeout`] when [`Shard::poll_timeout`] is due ([`timers`]). It sends RTCP
+//!    ([`rtcp_out`]) and allocates bandwidth to layers ([`allocation`]).
 
-mod audience;
-mod feedback;
+mod allocation;
+mod commands;
+mod event_queue;
+mod fanout;
 mod forwarding;
-mod gauges;
-mod hosted;
+mod frame_coalescer;
 mod ingest;
-mod line;
-mod membership;
-mod news;
-mod owed;
+mod metrics;
 mod pacing;
-mod patience;
 mod peer;
-mod upkeep;
+mod resend_queue;
+mod rtcp_in;
+mod rtcp_out;
+mod send_state;
+mod timers;
+mod track;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -38,58 +45,59 @@ use crate::stats::Counters;
 use crate::subscribe::arena::SendArena;
 use crate::transport::{self, CloseReason, HandshakeStep, Output, Path};
 
-use gauges::Depths;
-use hosted::Hosted;
-use line::Line;
-use news::News;
-use owed::{MAX_OWED, Owed};
+use event_queue::EventQueue;
+use metrics::QueueDepths;
 use peer::{Peer, Role};
+use resend_queue::ResendQueue;
+use send_state::SendState;
+use track::ShardTrack;
 
-/// A track from which nothing came for this long is silent: a camera that was switched off, a network that broke.
-pub const SILENCE: Duration = Duration::from_secs(2);
+/// A track without packets for this long is silent: the camera was switched off, or the network
+/// failed.
+pub const TRACK_SILENCE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Publishers are looked after this often: losses are asked for again, feedback goes out.
+/// Tick interval: NACKs and transport-wide feedback to publishers are sent this often.
 const TICK: Duration = Duration::from_millis(10);
 
-/// Control datagrams that may wait to be sent: more than a join storm of a thousand makes in one batch.
+/// Queue bound of control datagrams: more than a thousand simultaneous joins produce in one batch.
 const MAX_CONTROL: usize = 16_384;
 
-/// One media thread's state.
+/// State of one media thread.
 pub struct Shard {
     index: ShardIx,
     peers: IndexSlab<PeerIx, Peer>,
-    tracks: IndexSlab<TrackIx, Hosted>,
+    tracks: IndexSlab<TrackIx, ShardTrack>,
     by_path: HashMap<Path, PeerIx>,
     by_ufrag: HashMap<String, PeerIx>,
     by_peer: HashMap<PeerId, PeerIx>,
     by_track: HashMap<TrackId, TrackIx>,
-    /// Tracks with packets that wait to be forwarded.
+    /// Tracks with packets to forward.
     fresh: Vec<TrackIx>,
     pass: Pass,
-    /// When the first track that waits for the end of a frame waits no longer.
+    /// Earliest deadline of the tracks that coalesce a frame.
     frame_due: Option<Instant>,
-    /// Retransmissions and padding that wait to be written.
-    owed: VecDeque<Owed>,
-    /// STUN, DTLS and RTCP on their way out.
+    resends: ResendQueue,
+    /// STUN, DTLS and RTCP datagrams to send.
     control: VecDeque<(Path, bytes::Bytes)>,
-    news: News,
-    /// For other shards.
+    events: EventQueue,
+    /// Commands to other shards.
     requests: Vec<(ShardIx, Command)>,
-    /// Steps of handshakes, one of each peer at most.
+    /// Handshake steps to run, at most one per peer.
     handshakes: VecDeque<(PeerId, Box<HandshakeStep>)>,
     counters: Arc<Counters>,
-    depths: Depths,
+    depths: QueueDepths,
     wall: WallClock,
-    /// Our SSRC in reports and feedback.
+    /// The SSRC of the shard in reports and feedback.
     reporter: Ssrc,
     next_tick: Option<Instant>,
     ticks: u64,
-    /// Those that need attention with every tick: who publishes, and whose line is being probed.
     publishers: Vec<PeerIx>,
+    /// Subscribers whose bandwidth is being probed.
     probing: Vec<PeerIx>,
-    /// Whose pictures wait for their turn, and how many of them had it in this tick.
-    pacing: Vec<PeerIx>,
-    paced: usize,
+    /// Subscribers whose video is paced.
+    paced: Vec<PeerIx>,
+    /// Number of paced subscribers that are served in this tick.
+    paced_in_tick: usize,
 }
 
 /// The progress of the forwarding pass over [`Shard::fresh`]; the default is its start.
@@ -102,7 +110,8 @@ struct Pass {
 }
 
 impl Shard {
-    /// `index` names it among the shards; `wall` ties `now` to the time of day; `reporter` is a random SSRC for its feedback.
+    /// Makes an empty shard. `wall` maps `now` to the time of day; `reporter` is a random SSRC for
+    /// RTCP.
     pub fn new(index: ShardIx, counters: Arc<Counters>, wall: WallClock, reporter: Ssrc) -> Shard {
         Shard {
             index,
@@ -115,33 +124,33 @@ impl Shard {
             fresh: Vec::new(),
             pass: Pass::default(),
             frame_due: None,
-            owed: VecDeque::with_capacity(MAX_OWED),
+            resends: ResendQueue::new(),
             control: VecDeque::new(),
-            news: News::default(),
+            events: EventQueue::default(),
             requests: Vec::new(),
             handshakes: VecDeque::new(),
             counters,
-            depths: Depths::default(),
+            depths: QueueDepths::default(),
             wall,
             reporter,
             next_tick: None,
             ticks: 0,
             publishers: Vec::new(),
             probing: Vec::new(),
-            pacing: Vec::new(),
-            paced: 0,
+            paced: Vec::new(),
+            paced_in_tick: 0,
         }
     }
 
-    /// Its number among the shards.
+    /// Returns the index of the shard in its plane.
     pub fn index(&self) -> ShardIx {
         self.index
     }
 
-    /// Takes in one datagram; what it held is opened in place.
+    /// Handles one datagram; it is decrypted in place.
     pub fn handle_datagram(&mut self, now: Instant, path: Path, datagram: &mut [u8]) {
         let outcome = match datagram.first() {
-            // RFC 7983 §7: the first byte tells the protocols on one port apart.
+            // RFC 7983 §7: demultiplexing by the first byte.
             Some(0..=3) => self.handle_stun(now, path, datagram),
             Some(20..=63) => self.handle_dtls(now, path, datagram),
             Some(128..=191) => self.handle_media(now, path, datagram),
@@ -152,7 +161,8 @@ impl Shard {
         }
     }
 
-    /// Writes what waits to be sent into the arena. Returns true when more is left: send the arena, clear it, call again.
+    /// Writes queued datagrams into the arena. Returns true if more are left: send the arena, clear
+    /// it, and call again.
     pub fn poll_output(&mut self, now: Instant, arena: &mut SendArena) -> bool {
         while let Some((to, datagram)) = self.control.front() {
             if !arena.has_room(1) {
@@ -161,35 +171,39 @@ impl Shard {
             arena.push(*to, datagram);
             self.control.pop_front();
         }
-        self.pay_owed(now, arena) || self.forward_fresh(now, arena) || self.write_paced(now, arena)
+        self.write_resends(now, arena)
+            || self.forward_fresh(now, arena)
+            || self.write_paced(now, arena)
     }
 
-    /// Whether the server should be woken for events: those that pass wait for each other, half a second at most.
-    pub fn has_news(&self) -> bool {
-        self.news.are_due(self.ticks)
+    /// Returns true if the batch of events for the server is due. Transient events wait half a second
+    /// at most.
+    pub fn has_due_events(&self) -> bool {
+        self.events.is_due(self.ticks)
     }
 
-    /// The next thing to tell the server.
+    /// Returns the next event for the server.
     pub fn poll_event(&mut self) -> Option<Event> {
-        self.news.next()
+        self.events.pop()
     }
 
-    /// The next command for another shard.
+    /// Returns the next command for another shard.
     pub fn poll_request(&mut self) -> Option<(ShardIx, Command)> {
         self.requests.pop()
     }
 
-    /// The next step of a handshake: run it where no packet waits for it, and bring what comes of it by [`Command::Handshake`].
+    /// Returns the next handshake step. Run it on another thread, and return the result as
+    /// [`Command::Handshake`].
     pub fn poll_handshake(&mut self) -> Option<(PeerId, Box<HandshakeStep>)> {
         self.handshakes.pop_front()
     }
 
-    /// Shards to which packets went since the last call, and that should look at their links.
+    /// Returns the shards to which packets were exported since the last call. Wake them.
     pub fn take_wakes(&mut self) -> Vec<ShardIx> {
         let mut wakes = Vec::new();
-        for hosted in self.tracks.values_mut() {
-            if std::mem::take(&mut hosted.exported) {
-                wakes.extend(hosted.exports.iter().map(|(shard, _)| *shard));
+        for track in self.tracks.values_mut() {
+            if std::mem::take(&mut track.exported) {
+                wakes.extend(track.exports.iter().map(|(shard, _)| *shard));
             }
         }
         wakes.sort_unstable();
@@ -197,36 +211,38 @@ impl Shard {
         wakes
     }
 
-    /// When [`Shard::handle_timeout`] and [`Shard::poll_output`] are due; never while nobody is here.
+    /// Returns the time at which [`Shard::handle_timeout`] and [`Shard::poll_output`] are due; none
+    /// without peers.
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.next_tick.into_iter().chain(self.frame_due).min()
     }
 
     fn handle_stun(&mut self, now: Instant, path: Path, datagram: &[u8]) -> Result<(), DropReason> {
-        // The ufrag decides, not the address: two tabs behind one NAT binding, or a restart, must reach the peer they name.
-        let named =
+        // The ufrag decides, not the path: two tabs may share a NAT binding, and after an ICE restart
+        // the peer may use a path that belonged to another.
+        let by_ufrag =
             transport::local_ufrag_of(datagram).and_then(|ufrag| self.by_ufrag.get(ufrag).copied());
-        let peer = named
+        let peer_ix = by_ufrag
             .or_else(|| self.by_path.get(&path).copied())
             .ok_or(DropReason::StunUnknownPeer)?;
-        let outcome = self.peers[peer].transport.handle(now, path, datagram);
-        self.drain_transport(now, peer);
-        // Two peers that shared an address in turn: it belongs to the one whose check was valid last.
-        let is_its_own = self
+        let result = self.peers[peer_ix].transport.handle(now, path, datagram);
+        self.drain_transport(now, peer_ix);
+        // If two peers use one path in turn, it belongs to the one with the latest valid check.
+        let has_path = self
             .peers
-            .get(peer)
-            .is_some_and(|peer| peer.transport.knows(path));
-        if outcome.is_ok() && is_its_own {
-            self.by_path.insert(path, peer);
+            .get(peer_ix)
+            .is_some_and(|peer| peer.transport.has_path(path));
+        if result.is_ok() && has_path {
+            self.by_path.insert(path, peer_ix);
         }
-        outcome
+        result
     }
 
     fn handle_dtls(&mut self, now: Instant, path: Path, datagram: &[u8]) -> Result<(), DropReason> {
-        let peer = *self.by_path.get(&path).ok_or(DropReason::DtlsUnknownPath)?;
-        let outcome = self.peers[peer].transport.handle(now, path, datagram);
-        self.drain_transport(now, peer);
-        outcome
+        let peer_ix = *self.by_path.get(&path).ok_or(DropReason::DtlsUnknownPath)?;
+        let result = self.peers[peer_ix].transport.handle(now, path, datagram);
+        self.drain_transport(now, peer_ix);
+        result
     }
 
     fn handle_media(
@@ -235,90 +251,99 @@ impl Shard {
         path: Path,
         datagram: &mut [u8],
     ) -> Result<(), DropReason> {
-        let at = *self
+        let peer_ix = *self
             .by_path
             .get(&path)
             .ok_or(DropReason::MediaUnknownPath)?;
-        let inbound = self.peers[at].inbound.as_mut().ok_or(DropReason::NoKeys)?;
+        let inbound = self.peers[peer_ix]
+            .inbound
+            .as_mut()
+            .ok_or(DropReason::NoKeys)?;
         if is_rtcp(datagram) {
             let len = inbound.unprotect_rtcp(datagram)?;
-            return self.handle_rtcp(now, at, &datagram[..len]);
+            return self.handle_rtcp(now, peer_ix, &datagram[..len]);
         }
         let opened = inbound.unprotect_rtp(datagram)?;
-        self.handle_rtp(now, at, opened, &datagram[..opened.len])
+        self.handle_rtp(now, peer_ix, opened, &datagram[..opened.len])
     }
 
-    /// Performs what a transport wants done.
-    fn drain_transport(&mut self, now: Instant, at: PeerIx) {
-        while let Some(peer) = self.peers.get_mut(at) {
+    /// Executes the outputs of a transport.
+    fn drain_transport(&mut self, now: Instant, peer_ix: PeerIx) {
+        while let Some(peer) = self.peers.get_mut(peer_ix) {
             let Some(output) = peer.transport.poll_output() else {
                 return;
             };
             match output {
                 Output::Transmit { path, datagram } => self.queue_control(path, datagram),
                 Output::Handshake(step) => self.handshakes.push_back((peer.id, step)),
-                Output::Connected(session) => self.connected(now, at, session),
+                Output::Connected(session) => self.handle_connected(now, peer_ix, session),
                 Output::PathOpened(path) => {
-                    self.by_path.insert(path, at);
+                    self.by_path.insert(path, peer_ix);
                 }
-                Output::PathForgotten(path) => self.forget_path(at, path),
-                Output::PathSelected(path) => self.select_path(at, path),
+                Output::PathForgotten(path) => self.forget_path(peer_ix, path),
+                Output::PathSelected(path) => self.select_path(peer_ix, path),
                 Output::UfragRetired(ufrag) => {
                     self.by_ufrag.remove(&ufrag);
                 }
-                Output::Closed(reason) => self.remove_peer(at, reason),
+                Output::Closed(reason) => self.remove_peer(peer_ix, reason),
             }
         }
     }
 
-    fn connected(&mut self, now: Instant, at: PeerIx, session: Box<transport::SrtpSession>) {
-        let peer = &mut self.peers[at];
+    fn handle_connected(
+        &mut self,
+        now: Instant,
+        peer_ix: PeerIx,
+        session: Box<transport::SrtpSession>,
+    ) {
+        let peer = &mut self.peers[peer_ix];
         let Some(path) = peer.transport.path() else {
-            // A handshake that ends before any check named a path cannot happen over one; without one there is nothing to send to.
+            // Unreachable: DTLS is read only from a path that passed a check.
             return peer.transport.close(now);
         };
         peer.inbound = Some(Box::new(session.inbound));
         peer.rtcp = Some(Box::new(session.outbound.rtcp));
-        peer.line = Some(Line::new(path, session.outbound.rtp, now));
+        peer.send = Some(SendState::new(path, session.outbound.rtp, now));
         tracing::info!(lesson = ?peer.lesson, peer = %peer.id, address = %path.remote, "peer connected");
         let event = Event::PeerConnected { peer: peer.id };
-        self.tell(event);
-        self.attach_all(now, at);
+        self.queue_event(event);
+        self.attach_all(now, peer_ix);
     }
 
-    /// Another peer may have come from the same address since: a phone that changed its lesson behind one NAT binding.
-    fn forget_path(&mut self, at: PeerIx, path: Path) {
-        if self.by_path.get(&path) == Some(&at) {
+    /// Removes a path, unless another peer uses it by now: a phone that joined another lesson behind
+    /// the same NAT binding.
+    fn forget_path(&mut self, peer_ix: PeerIx, path: Path) {
+        if self.by_path.get(&path) == Some(&peer_ix) {
             self.by_path.remove(&path);
         }
     }
 
-    fn select_path(&mut self, at: PeerIx, path: Path) {
-        if let Some(line) = &mut self.peers[at].line {
-            line.path = path;
+    fn select_path(&mut self, peer_ix: PeerIx, path: Path) {
+        if let Some(send) = &mut self.peers[peer_ix].send {
+            send.path = path;
         }
     }
 
-    fn remove_peer(&mut self, at: PeerIx, reason: CloseReason) {
-        let peer = self.peers.remove(at);
-        self.by_path.retain(|_, owner| *owner != at);
-        self.by_ufrag.retain(|_, owner| *owner != at);
+    fn remove_peer(&mut self, peer_ix: PeerIx, reason: CloseReason) {
+        let peer = self.peers.remove(peer_ix);
+        self.by_path.retain(|_, owner| *owner != peer_ix);
+        self.by_ufrag.retain(|_, owner| *owner != peer_ix);
         self.by_peer.remove(&peer.id);
-        self.publishers.retain(|publisher| *publisher != at);
+        self.publishers.retain(|publisher| *publisher != peer_ix);
         match peer.role {
             Role::Publisher(publisher) => {
                 for published in &publisher.media {
                     self.remove_track(published.track);
                 }
             }
-            Role::Subscriber(_) => self.detach_all(at),
+            Role::Subscriber(_) => self.detach_all(peer_ix),
         }
         tracing::info!(shard = self.index.position(), lesson = ?peer.lesson, peer = %peer.id, ?reason, "peer closed");
-        self.tell(Event::PeerClosed {
+        self.queue_event(Event::PeerClosed {
             peer: peer.id,
             reason,
         });
-        self.count_members();
+        self.report_members();
     }
 
     fn queue_control(&mut self, to: Path, datagram: bytes::Bytes) {
@@ -329,9 +354,8 @@ impl Shard {
         self.depths.control = self.depths.control.max(self.control.len());
     }
 
-    /// Tells the server of something.
-    fn tell(&mut self, event: Event) {
-        self.news.tell(self.ticks, event, &self.counters);
+    fn queue_event(&mut self, event: Event) {
+        self.events.push(self.ticks, event, &self.counters);
     }
 }
 

@@ -1,4 +1,5 @@
-//! What waits for the pace of a narrow line: every tick a little of it leaves, what matters most first.
+//! Paced sending of video to subscribers with little bandwidth: each tick sends a little, the highest
+//! priority first.
 
 use std::time::Instant;
 
@@ -9,48 +10,54 @@ use crate::stats::Counters;
 use crate::subscribe::allocator::Priority;
 use crate::subscribe::arena::SendArena;
 
-/// Pictures in the order in which they leave. A voice never waits.
-const PICTURES: [Priority; 4] = [
+/// Video in the order of sending. Audio is never paced.
+const VIDEO: [Priority; 4] = [
     Priority::Slides,
     Priority::LeadVideo,
     Priority::Stage,
     Priority::Wall,
 ];
 
-/// How a subscriber's turn went.
+/// Result of writing the paced packets of one subscriber.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Turn {
-    /// The arena is full before it is over.
-    Unfinished,
-    /// There may be more with the next tick.
-    Over,
-    /// Its line is wide and nothing waits any more, or it is gone.
-    Last,
+enum PacedWrite {
+    /// The arena is full; call again after sending it.
+    ArenaFull,
+    /// The subscriber is served for this tick.
+    DoneForTick,
+    /// Pacing ends: nothing is queued and bandwidth suffices, or the subscriber has left.
+    Finished,
 }
 
 impl Shard {
-    /// Counts a subscriber among those whose pictures wait for their turn.
-    pub(super) fn begin_pacing(&mut self, at: PeerIx) {
-        if !self.pacing.contains(&at) {
-            self.pacing.push(at);
+    /// Adds a subscriber to those that are paced.
+    pub(super) fn begin_pacing(&mut self, peer_ix: PeerIx) {
+        if !self.paced.contains(&peer_ix) {
+            self.paced.push(peer_ix);
         }
     }
 
-    /// Goes on with the turns of this tick; true when the arena is full before all had theirs.
+    /// Continues with the paced subscribers of this tick. Returns true if the arena is full before
+    /// all are served.
     pub(super) fn write_paced(&mut self, now: Instant, arena: &mut SendArena) -> bool {
-        while let Some(at) = self.pacing.get(self.paced).copied() {
-            match self.write_turn(now, at, arena) {
-                Turn::Unfinished => return true,
-                Turn::Over => self.paced += 1,
-                Turn::Last => {
-                    self.pacing.swap_remove(self.paced);
+        while let Some(peer_ix) = self.paced.get(self.paced_in_tick).copied() {
+            match self.write_paced_peer(now, peer_ix, arena) {
+                PacedWrite::ArenaFull => return true,
+                PacedWrite::DoneForTick => self.paced_in_tick += 1,
+                PacedWrite::Finished => {
+                    self.paced.swap_remove(self.paced_in_tick);
                 }
             }
         }
         false
     }
 
-    fn write_turn(&mut self, now: Instant, at: PeerIx, arena: &mut SendArena) -> Turn {
+    fn write_paced_peer(
+        &mut self,
+        now: Instant,
+        peer_ix: PeerIx,
+        arena: &mut SendArena,
+    ) -> PacedWrite {
         let Shard {
             peers,
             tracks,
@@ -58,12 +65,12 @@ impl Shard {
             ..
         } = self;
         let Some(Peer {
-            line: Some(line),
+            send: Some(send),
             role: Role::Subscriber(subscriber),
             ..
-        }) = peers.get_mut(at)
+        }) = peers.get_mut(peer_ix)
         else {
-            return Turn::Last;
+            return PacedWrite::Finished;
         };
         let Subscriber {
             slots,
@@ -71,40 +78,40 @@ impl Shard {
             pace,
             ..
         } = &mut **subscriber;
-        line.settle(estimator);
+        send.flush_records(estimator);
         let mut more = false;
-        for priority in PICTURES {
+        for priority in VIDEO {
             for (nth, slot) in slots
                 .iter()
                 .enumerate()
                 .filter(|(_, slot)| slot.has_priority(priority))
             {
-                let Some(hosted) = slot.track.and_then(|track| tracks.get_mut(track)) else {
+                let Some(track) = slot.track.and_then(|track| tracks.get_mut(track)) else {
                     continue;
                 };
-                let Some(forward) = hosted.audience.get_mut(at, SlotIx::new(nth)) else {
+                let Some(forward) = track.fanout.get_mut(peer_ix, SlotIx::new(nth)) else {
                     continue;
                 };
                 while pace.has_any(now) {
                     if !arena.has_room(1) {
-                        return Turn::Unfinished;
+                        return PacedWrite::ArenaFull;
                     }
-                    let Some((layer, seq)) = forward.take_held(&hosted.track) else {
+                    let Some((layer, seq)) = forward.take_held(&track.media) else {
                         break;
                     };
                     let written = forward.write(
-                        &hosted.track,
+                        &track.media,
                         layer,
                         seq,
-                        line.twcc,
-                        &mut line.sealer,
+                        send.twcc,
+                        &mut send.sealer,
                         arena.space(),
                     );
                     let Some(len) = written else { continue };
-                    arena.commit(line.path, len);
+                    arena.commit(send.path, len);
                     pace.spend(len);
-                    if line.sent(forward.is_numbered(), len, now) {
-                        line.settle(estimator);
+                    if send.record(forward.is_numbered(), len, now) {
+                        send.flush_records(estimator);
                     }
                     Counters::add(&counters.packets_forwarded, 1);
                 }
@@ -112,9 +119,9 @@ impl Shard {
             }
         }
         if pace.is_narrow() || more {
-            Turn::Over
+            PacedWrite::DoneForTick
         } else {
-            Turn::Last
+            PacedWrite::Finished
         }
     }
 }

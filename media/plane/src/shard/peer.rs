@@ -1,10 +1,10 @@
-//! What a shard keeps of one peer.
+//! State of one peer in a shard.
 
 use std::collections::HashMap;
 use std::time::Instant;
 
-use super::line::Line;
-use crate::command::Shown;
+use super::send_state::SendState;
+use crate::command::SlotAssignment;
 use crate::ids::{LessonId, PeerId, Ssrc, TrackId};
 use crate::index::{MediaIx, SlotIx, TrackIx};
 use crate::publish::nack::NackGenerator;
@@ -20,90 +20,90 @@ use crate::transport::Transport;
 use crate::transport::srtp::{Inbound, RtcpSealer};
 use crate::units::Bitrate;
 
-/// One transport and what it is for. What every forwarded packet reads stands first.
-pub struct Peer {
-    /// Where media goes and under which key; none until the handshake is complete.
-    pub line: Option<Line>,
-    pub id: PeerId,
-    pub lesson: LessonId,
-    pub transport: Box<Transport>,
-    pub inbound: Option<Box<Inbound>>,
-    pub rtcp: Option<Box<RtcpSealer>>,
-    pub role: Role,
+/// One transport and its role. The state that every forwarded packet reads comes first.
+pub(super) struct Peer {
+    /// Destination and key of media; none until the handshake is complete.
+    pub(super) send: Option<SendState>,
+    pub(super) id: PeerId,
+    pub(super) lesson: LessonId,
+    pub(super) transport: Box<Transport>,
+    pub(super) inbound: Option<Box<Inbound>>,
+    pub(super) rtcp: Option<Box<RtcpSealer>>,
+    pub(super) role: Role,
 }
 
 impl Peer {
-    /// A connected subscriber, its estimator told of everything that was sent.
-    pub fn subscriber(&mut self) -> Option<&mut Subscriber> {
+    /// Returns a connected subscriber. Its estimator knows all packets sent so far.
+    pub(super) fn subscriber(&mut self) -> Option<&mut Subscriber> {
         let Peer {
-            line: Some(line),
+            send: Some(send),
             role: Role::Subscriber(subscriber),
             ..
         } = self
         else {
             return None;
         };
-        line.settle(&mut subscriber.estimator);
+        send.flush_records(&mut subscriber.estimator);
         Some(subscriber)
     }
 }
 
-pub enum Role {
+pub(super) enum Role {
     Publisher(Box<Publisher>),
     Subscriber(Box<Subscriber>),
 }
 
-/// A peer that sends.
-pub struct Publisher {
-    pub media: Vec<Published>,
-    /// Header extension ids; within a bundle an id means the same on every m-line (RFC 8843 §9.2).
-    pub extensions: ExtensionIds,
-    /// Who sends what, learned from descriptions and header extensions.
-    pub sources: HashMap<Ssrc, Source>,
-    pub feedback: FeedbackGenerator,
-    /// Added to the publisher's NTP times to bring them onto the plane's clock (wrapping). One for all its tracks, so that
-    /// voice and picture stay in step.
-    pub clock_offset: Option<u64>,
+/// A peer that sends media.
+pub(super) struct Publisher {
+    pub(super) media: Vec<PublishedTrack>,
+    /// Header extension ids. Within a bundle an id has one meaning on all m-lines (RFC 8843 §9.2).
+    pub(super) extensions: ExtensionIds,
+    /// Known SSRCs, from descriptions and header extensions.
+    pub(super) sources: HashMap<Ssrc, RtpSource>,
+    pub(super) feedback: FeedbackGenerator,
+    /// Added (wrapping) to the publisher's NTP times to map them to the plane's clock. All tracks of
+    /// a publisher share it, which keeps audio and video in sync.
+    pub(super) clock_offset: Option<u64>,
 }
 
-/// One accepted m-line and the track made of it.
-pub struct Published {
-    pub track: TrackIx,
-    pub formats: Formats,
-    pub media: PublishedMedia,
+/// An accepted m-line and its track.
+pub(super) struct PublishedTrack {
+    pub(super) track: TrackIx,
+    pub(super) formats: Formats,
+    pub(super) media: PublishedMedia,
 }
 
-/// The payload types of one m-line.
+/// Payload types of one m-line.
 #[derive(Clone, Copy, Debug)]
-pub struct Formats {
-    pub codec: Codec,
-    pub media: u8,
-    pub rtx: Option<u8>,
-    pub red: Option<u8>,
+pub(super) struct Formats {
+    pub(super) codec: Codec,
+    pub(super) media: u8,
+    pub(super) rtx: Option<u8>,
+    pub(super) red: Option<u8>,
 }
 
 /// One SSRC of a publisher.
-pub struct Source {
-    pub media: MediaIx,
-    pub layer: u8,
-    pub stream: Stream,
+pub(super) struct RtpSource {
+    pub(super) media: MediaIx,
+    pub(super) layer: u8,
+    pub(super) kind: SourceKind,
 }
 
-/// What an SSRC carries.
-pub enum Stream {
-    Media(Box<Media>),
+/// The content of an SSRC.
+pub(super) enum SourceKind {
+    Media(Box<LayerReceiver>),
     /// Retransmissions of the layer (RFC 4588).
-    Repair,
+    Rtx,
 }
 
-/// The receiving side of one layer.
-pub struct Media {
-    pub nack: NackGenerator,
-    pub reception: ReceptionStats,
+/// Receive state of one layer.
+pub(super) struct LayerReceiver {
+    pub(super) nack: NackGenerator,
+    pub(super) reception: ReceptionStats,
 }
 
 impl Publisher {
-    pub fn new(media: Vec<Published>, feedback: FeedbackGenerator) -> Publisher {
+    pub(super) fn new(media: Vec<PublishedTrack>, feedback: FeedbackGenerator) -> Publisher {
         let extensions = media
             .iter()
             .map(|published| published.media.extensions)
@@ -117,14 +117,14 @@ impl Publisher {
         }
     }
 
-    /// The source of a layer's media, for feedback about it.
-    pub fn ssrc_of(&self, media: MediaIx, layer: u8) -> Option<Ssrc> {
-        let is_it = |s: &Source| {
-            s.media == media && s.layer == layer && matches!(s.stream, Stream::Media(_))
+    /// Returns the media SSRC of a layer, for feedback about it.
+    pub(super) fn ssrc_of(&self, media: MediaIx, layer: u8) -> Option<Ssrc> {
+        let matches = |s: &RtpSource| {
+            s.media == media && s.layer == layer && matches!(s.kind, SourceKind::Media(_))
         };
         self.sources
             .iter()
-            .find(|(_, source)| is_it(source))
+            .find(|(_, source)| matches(source))
             .map(|(ssrc, _)| *ssrc)
     }
 }
@@ -141,94 +141,97 @@ fn merged(a: ExtensionIds, b: ExtensionIds) -> ExtensionIds {
     }
 }
 
-/// A peer that receives.
-pub struct Subscriber {
-    pub slots: Vec<Slot>,
-    /// Each slot's share of the line, decided anew ten times a second; the item's key is the slot's index.
-    pub shares: Vec<Item<SlotIx>>,
-    pub estimator: Estimator,
-    /// [`Estimator::beginnings`] when layers were last chosen.
-    pub beginnings: u32,
-    /// Whether its voices go out without redundant copies.
-    pub plain_voices: bool,
-    pub resend_budget: ResendBudget,
-    pub pace: Pace,
+/// A peer that receives media.
+pub(super) struct Subscriber {
+    pub(super) slots: Vec<Slot>,
+    /// Layer allocation of each slot, updated ten times a second. The key is the slot's index.
+    pub(super) shares: Vec<Item<SlotIx>>,
+    pub(super) estimator: Estimator,
+    /// [`Estimator::beginnings`] at the last allocation.
+    pub(super) beginnings: u32,
+    /// True if audio is sent without redundancy (RED).
+    pub(super) plain_audio: bool,
+    pub(super) resend_budget: ResendBudget,
+    pub(super) pace: Pace,
 }
 
 /// One m-line of a subscriber.
-pub struct Slot {
-    pub mid: String,
-    pub shown: Option<Shown>,
-    /// The track it is attached to.
-    pub track: Option<TrackIx>,
-    /// Its outgoing stream while it shows nothing; else that stands with the track.
-    pub parked: Option<Forward>,
-    /// What the server was last told.
-    pub told: Option<(TrackId, Option<u8>)>,
-    pub ssrc: u32,
+pub(super) struct Slot {
+    pub(super) mid: String,
+    pub(super) assigned: Option<SlotAssignment>,
+    /// The track that the slot is attached to.
+    pub(super) track: Option<TrackIx>,
+    /// The output stream of a detached slot. An attached slot's stream is in the track's fan-out.
+    pub(super) detached: Option<Forward>,
+    /// The state in the last [`SlotLayer`](crate::Event::SlotLayer) event.
+    pub(super) reported: Option<(TrackId, Option<u8>)>,
+    pub(super) ssrc: u32,
 }
 
 impl Slot {
-    /// A slot that shows nothing yet; `forward` is its outgoing stream.
-    pub fn new(mid: String, forward: Forward) -> Slot {
+    /// Makes an unassigned slot with its output stream.
+    pub(super) fn new(mid: String, forward: Forward) -> Slot {
         let ssrc = forward.ssrc();
         Slot {
             mid,
-            shown: None,
+            assigned: None,
             track: None,
-            parked: Some(forward),
-            told: None,
+            detached: Some(forward),
+            reported: None,
             ssrc,
         }
     }
 
-    pub fn has_priority(&self, priority: Priority) -> bool {
-        self.shown.is_some_and(|shown| shown.priority == priority)
+    pub(super) fn has_priority(&self, priority: Priority) -> bool {
+        self.assigned
+            .is_some_and(|assigned| assigned.priority == priority)
     }
 }
 
 impl Subscriber {
-    pub fn new(now: Instant) -> Subscriber {
+    pub(super) fn new(now: Instant) -> Subscriber {
         Subscriber {
             slots: Vec::new(),
             shares: Vec::new(),
             estimator: Estimator::new(
                 estimator::Config {
-                    start: FIRST_ESTIMATE,
+                    start: INITIAL_ESTIMATE,
                     ..Default::default()
                 },
                 now,
             ),
             beginnings: 0,
-            plain_voices: false,
+            plain_audio: false,
             resend_budget: ResendBudget::default(),
             pace: Pace::default(),
         }
     }
 
     /// Appends a slot.
-    pub fn add_slot(&mut self, slot: Slot) {
-        self.shares.push(fresh_share(SlotIx::new(self.slots.len())));
+    pub(super) fn add_slot(&mut self, slot: Slot) {
+        self.shares
+            .push(initial_share(SlotIx::new(self.slots.len())));
         self.slots.push(slot);
     }
 
-    /// The slot shows another track: nothing of what was decided for the old one counts.
-    pub fn renew_share(&mut self, nth: SlotIx) {
-        self.shares[nth.position()] = fresh_share(nth);
+    /// Resets the allocation of a slot whose track changed.
+    pub(super) fn reset_share(&mut self, slot_ix: SlotIx) {
+        self.shares[slot_ix.position()] = initial_share(slot_ix);
     }
 
-    /// The slot that sends with this SSRC.
-    pub fn slot_of(&self, ssrc: Ssrc) -> Option<SlotIx> {
+    /// Returns the slot that sends with this SSRC.
+    pub(super) fn slot_of(&self, ssrc: Ssrc) -> Option<SlotIx> {
         let position = self.slots.iter().position(|slot| slot.ssrc == ssrc.0);
         position.map(SlotIx::new)
     }
 }
 
-/// What a line is believed to carry before anything is known of it: the teacher's sharp picture. A line that carries less shows a queue
-/// within a third of a second; a lower guess would show every room on a good line a blurred picture first.
-const FIRST_ESTIMATE: Bitrate = Bitrate::kbps(2_000);
+/// Initial bandwidth estimate: the highest layer of the teacher's camera. On a link with less
+/// bandwidth queuing shows within a third of a second; a lower value would start every classroom
+/// with a blurred picture.
+const INITIAL_ESTIMATE: Bitrate = Bitrate::kbps(2_000);
 
-/// A share of which nothing is decided yet; its priority comes with what the slot shows.
-fn fresh_share(nth: SlotIx) -> Item<SlotIx> {
-    Item::new(nth, Priority::Wall)
+/// Makes a paused share; its priority comes with the assignment.
+fn initial_share(slot_ix: SlotIx) -> Item<SlotIx> {
+    Item::new(slot_ix, Priority::Wall)
 }

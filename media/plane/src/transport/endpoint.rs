@@ -67,7 +67,7 @@ impl Transport {
     pub fn restart_ice(&mut self, now: Instant, local: IceCredentials) {
         self.outputs
             .extend(self.agent.restart(local).map(Output::from));
-        self.heard(now);
+        self.note_alive(now);
     }
 
     /// Feeds one STUN or DTLS datagram (first byte 0–3 or 20–63, RFC 7983 §7).
@@ -124,7 +124,7 @@ impl Transport {
     }
 
     /// Notes that the peer is alive because a packet of its SRTP session was authentic.
-    pub fn heard(&mut self, now: Instant) {
+    pub fn note_alive(&mut self, now: Instant) {
         self.last_heard = self.last_heard.max(Some(now));
     }
 
@@ -139,8 +139,8 @@ impl Transport {
     }
 
     /// Whether the peer passed a check on `path`: media from elsewhere need not even be decrypted.
-    pub fn knows(&self, path: Path) -> bool {
-        self.agent.knows(path)
+    pub fn has_path(&self, path: Path) -> bool {
+        self.agent.has_path(path)
     }
 
     /// Our current credentials.
@@ -157,7 +157,7 @@ impl Transport {
             });
         }
         if checked.result.is_ok() {
-            self.heard(now);
+            self.note_alive(now);
         }
         self.outputs
             .extend(checked.events.into_iter().map(Output::from));
@@ -165,7 +165,7 @@ impl Transport {
     }
 
     fn handle_dtls(&mut self, now: Instant, path: Path, datagram: &[u8]) -> Result<(), DropReason> {
-        if !self.agent.knows(path) {
+        if !self.agent.has_path(path) {
             return Err(DropReason::DtlsUnknownPath);
         }
         let result = self.dtls.read(now, datagram);

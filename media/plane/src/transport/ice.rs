@@ -135,7 +135,7 @@ impl Agent {
         self.selected
     }
 
-    pub(super) fn knows(&self, path: Path) -> bool {
+    pub(super) fn has_path(&self, path: Path) -> bool {
         self.paths.iter().any(|known| known.path == path)
     }
 

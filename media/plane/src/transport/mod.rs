@@ -37,7 +37,7 @@ pub use stun::local_ufrag_of;
 
 use ice::PathEvent;
 
-/// A peer of whom nothing authentic was heard for this long is gone: no check, and no media either ([`Transport::heard`]).
+/// A peer of whom nothing authentic was heard for this long is gone: no check, and no media either ([`Transport::note_alive`]).
 ///
 /// A ghost must leave the wall within 10 s. libwebrtc checks a stable path every 2.5 s, so three lost checks in a row are
 /// forgiven; agents that follow RFC 7675 §5.1 check every 4–6 s, and for them media and RTCP bridge a lost check.

@@ -299,8 +299,8 @@ impl Link {
                 Output::Closed(reason) => {
                     assert_eq!(self.closed.replace(reason), None, "closed twice");
                 }
-                Output::PathOpened(path) => assert!(self.server.knows(path)),
-                Output::PathForgotten(path) => assert!(!self.server.knows(path)),
+                Output::PathOpened(path) => assert!(self.server.has_path(path)),
+                Output::PathForgotten(path) => assert!(!self.server.has_path(path)),
                 Output::UfragRetired(ufrag) => assert_ne!(ufrag, self.server.local().ufrag),
             }
         }

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use tongke_plane::command::{Command, Event, Shown, SlotSpec};
+use tongke_plane::command::{Command, Event, SlotAssignment, SlotSpec};
 use tongke_plane::ids::Ssrc;
 use tongke_plane::index::ShardIx;
 use tongke_plane::rtp::WallClock;
@@ -179,7 +179,7 @@ impl Simulation {
             self.import(*track, shard);
         }
         let slots = shown.iter().map(|(track, priority, max_layer)| {
-            Some(Shown {
+            Some(SlotAssignment {
                 track: *track,
                 priority: *priority,
                 max_layer: *max_layer,

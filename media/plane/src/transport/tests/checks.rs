@@ -154,7 +154,7 @@ fn a_wrong_check_is_refused_as_the_rfcs_say_and_opens_nothing() {
     for (check, reason, code) in cases {
         assert_eq!(link.server.handle(link.now, path, &check), Err(reason));
         assert_eq!(error_code(&mut link.server), code, "{reason:?}");
-        assert!(!link.server.knows(path) && link.server.path().is_none());
+        assert!(!link.server.has_path(path) && link.server.path().is_none());
     }
     let optional = Check {
         unknown: Some(0xC057),
@@ -229,7 +229,7 @@ fn media_follows_the_browser_to_its_new_network() {
     link.send_check(NOMINATE).expect("a valid check");
     assert_eq!(link.selected, [home, link.client.path()]);
     assert!(
-        link.server.knows(home),
+        link.server.has_path(home),
         "late packets from the old network are still welcome"
     );
 }
@@ -245,7 +245,7 @@ fn nobody_without_our_password_moves_media() {
         Err(DropReason::StunBadIntegrity)
     );
     assert_eq!(link.server.path(), home);
-    assert!(!link.server.knows(elsewhere));
+    assert!(!link.server.has_path(elsewhere));
 }
 
 #[test]
@@ -258,13 +258,13 @@ fn a_peer_that_checks_from_everywhere_keeps_a_bounded_number_of_paths() {
         link.send_check(PLAIN).expect("a valid check");
     }
     assert!(
-        link.server.knows(home),
+        link.server.has_path(home),
         "the selected path is never forgotten"
     );
     let known = (1..200).filter(|port| {
         let mut path = home;
         path.remote.set_port(*port);
-        link.server.knows(path)
+        link.server.has_path(path)
     });
     assert_eq!(known.count(), 7);
 }

@@ -79,7 +79,7 @@ fn media_bridges_a_lost_check_of_an_agent_that_checks_every_six_seconds() {
     let mut link = Link::connected();
     for _ in 0..11 {
         link.run_for(Duration::from_secs(1));
-        link.server.heard(link.now);
+        link.server.note_alive(link.now);
     }
     assert_eq!(link.closed, None);
 }
@@ -90,7 +90,7 @@ fn media_alone_is_no_consent() {
     let last = link.now;
     while link.closed.is_none() {
         link.run_for(Duration::from_secs(1));
-        link.server.heard(link.now);
+        link.server.note_alive(link.now);
     }
     assert_eq!(link.closed, Some(CloseReason::ConsentExpired));
     assert!(link.now - last <= CONSENT_TIMEOUT + Duration::from_secs(1));

@@ -1,10 +1,10 @@
-//! RTCP that comes in: clocks of publishers, wishes and reports of subscribers.
+//! Incoming RTCP: sender reports of publishers; reports, NACKs and keyframe requests of subscribers.
 
 use std::time::Instant;
 
 use super::Shard;
-use super::owed::{Debt, Owed};
-use super::peer::{Role, Source, Stream};
+use super::peer::{Role, RtpSource, SourceKind};
+use super::resend_queue::Resend;
 use crate::drop_reason::DropReason;
 use crate::ids::Ssrc;
 use crate::index::PeerIx;
@@ -12,41 +12,41 @@ use crate::publish::track::ClockReport;
 use crate::rtp::ntp;
 use crate::rtp::rtcp::{self, Nack, ReportBlock, Rtcp, SenderReport};
 
-/// Packets that one NACK may bring back at most: a receiver that lost more than this needs a keyframe, not a resend.
+/// Maximum number of retransmissions per NACK: a receiver that lost more needs a keyframe.
 const MAX_RESEND: usize = 128;
 
 impl Shard {
-    /// One compound packet, already opened.
+    /// Handles one compound packet, already decrypted.
     pub(super) fn handle_rtcp(
         &mut self,
         now: Instant,
-        at: PeerIx,
+        peer_ix: PeerIx,
         compound: &[u8],
     ) -> Result<(), DropReason> {
-        self.peers[at].transport.heard(now);
+        self.peers[peer_ix].transport.note_alive(now);
         for packet in rtcp::parse(compound) {
             match packet.map_err(|_| DropReason::RtcpMalformed)? {
                 Rtcp::SenderReport(report) => {
-                    self.take_clock(now, at, &report);
+                    self.handle_sender_report(now, peer_ix, &report);
                     report
                         .reports()
-                        .for_each(|block| self.take_report(now, at, &block));
+                        .for_each(|block| self.handle_report_block(now, peer_ix, &block));
                 }
                 Rtcp::ReceiverReport(report) => report
                     .reports()
-                    .for_each(|block| self.take_report(now, at, &block)),
-                Rtcp::Nack(nack) => self.resend(at, &nack),
-                Rtcp::Pli { media, .. } => self.wish_keyframe(at, media),
+                    .for_each(|block| self.handle_report_block(now, peer_ix, &block)),
+                Rtcp::Nack(nack) => self.handle_nack(peer_ix, &nack),
+                Rtcp::Pli { media, .. } => self.handle_keyframe_request(peer_ix, media),
                 Rtcp::Fir(fir) => fir
                     .entries()
-                    .for_each(|entry| self.wish_keyframe(at, entry.media)),
+                    .for_each(|entry| self.handle_keyframe_request(peer_ix, entry.media)),
                 Rtcp::TransportFeedback(feedback) => {
-                    if let Some(subscriber) = self.peers[at].subscriber() {
+                    if let Some(subscriber) = self.peers[peer_ix].subscriber() {
                         subscriber.estimator.transport_feedback(&feedback, now);
                     }
                 }
                 Rtcp::Remb(remb) => {
-                    if let Some(subscriber) = self.peers[at].subscriber() {
+                    if let Some(subscriber) = self.peers[peer_ix].subscriber() {
                         subscriber.estimator.remb(remb.bitrate, now);
                     }
                 }
@@ -56,23 +56,24 @@ impl Shard {
         Ok(())
     }
 
-    /// A publisher's sender report ties its timestamps to its clock, and that to ours.
-    fn take_clock(&mut self, now: Instant, at: PeerIx, report: &SenderReport<'_>) {
-        let Role::Publisher(publisher) = &mut self.peers[at].role else {
+    /// Maps the publisher's RTP timestamps to its NTP clock, and that to the plane's clock
+    /// (RFC 3550 §6.4.1).
+    fn handle_sender_report(&mut self, now: Instant, peer_ix: PeerIx, report: &SenderReport<'_>) {
+        let Role::Publisher(publisher) = &mut self.peers[peer_ix].role else {
             return;
         };
         let Some(source) = publisher.sources.get_mut(&report.ssrc) else {
             return;
         };
-        let Source {
+        let RtpSource {
             media,
             layer,
-            stream: Stream::Media(receiving),
+            kind: SourceKind::Media(receiver),
         } = source
         else {
             return;
         };
-        receiving.reception.sender_report(report.ntp, now);
+        receiver.reception.sender_report(report.ntp, now);
         let offset = *publisher
             .clock_offset
             .get_or_insert(self.wall.ntp(now).0.wrapping_sub(report.ntp.0));
@@ -85,10 +86,10 @@ impl Shard {
         self.tracks[track].set_clock(*layer, clock, &self.counters);
     }
 
-    /// What a subscriber says of one stream of ours.
-    fn take_report(&mut self, now: Instant, at: PeerIx, block: &ReportBlock) {
+    /// Passes a subscriber's reception report of one of our streams to its estimator.
+    fn handle_report_block(&mut self, now: Instant, peer_ix: PeerIx, block: &ReportBlock) {
         let arrival = self.wall.ntp(now);
-        let Some(subscriber) = self.peers[at].subscriber() else {
+        let Some(subscriber) = self.peers[peer_ix].subscriber() else {
             return;
         };
         let round_trip = ntp::round_trip_time(arrival, block.last_sr, block.delay_since_last_sr);
@@ -97,41 +98,38 @@ impl Shard {
         }
     }
 
-    /// A subscriber cannot decode a stream: its layer's publisher is asked, once for all who wish it.
-    fn wish_keyframe(&mut self, at: PeerIx, media: Ssrc) {
-        let Role::Subscriber(subscriber) = &self.peers[at].role else {
+    /// Requests a keyframe of the layer that the subscriber receives. Requests of all subscribers of
+    /// a layer are merged into one.
+    fn handle_keyframe_request(&mut self, peer_ix: PeerIx, media: Ssrc) {
+        let Role::Subscriber(subscriber) = &self.peers[peer_ix].role else {
             return;
         };
-        let Some(nth) = subscriber.slot_of(media) else {
+        let Some(slot_ix) = subscriber.slot_of(media) else {
             return;
         };
-        let Some(track) = subscriber.slots[nth.position()].track else {
+        let Some(track_ix) = subscriber.slots[slot_ix.position()].track else {
             return;
         };
-        let hosted = &mut self.tracks[track];
-        let layer = hosted
-            .audience
-            .get(at, nth)
+        let track = &mut self.tracks[track_ix];
+        let layer = track
+            .fanout
+            .get(peer_ix, slot_ix)
             .and_then(|forward| forward.current().or(forward.target()));
         if let Some(layer) = layer {
-            hosted.track.want_keyframe(layer);
+            track.media.want_keyframe(layer);
         }
     }
 
-    /// A subscriber misses packets: they go out again before anything new does.
-    fn resend(&mut self, at: PeerIx, nack: &Nack<'_>) {
-        let Role::Subscriber(subscriber) = &self.peers[at].role else {
+    /// Queues the retransmissions; they are sent before fresh packets.
+    fn handle_nack(&mut self, peer_ix: PeerIx, nack: &Nack<'_>) {
+        let Role::Subscriber(subscriber) = &self.peers[peer_ix].role else {
             return;
         };
         let Some(slot) = subscriber.slot_of(nack.media) else {
             return;
         };
         for wire in nack.lost().take(MAX_RESEND) {
-            self.owe(Owed {
-                peer: at,
-                slot,
-                what: Debt::Resend(wire),
-            });
+            self.queue_resend(peer_ix, slot, Resend::Rtx(wire));
         }
     }
 }

@@ -1,0 +1,121 @@
+//! Layer allocation of one subscriber: applies the allocator's decisions to its output streams.
+
+use std::time::Instant;
+
+use super::Shard;
+use super::peer::Subscriber;
+use crate::command::Event;
+use crate::index::{PeerIx, SlotIx};
+use crate::subscribe::allocator::{self, Item, Priority};
+use crate::subscribe::copies;
+use crate::units::Bitrate;
+
+impl Shard {
+    /// Allocates the estimated bandwidth of a subscriber to the layers of its tracks.
+    pub(super) fn allocate(&mut self, now: Instant, peer_ix: PeerIx) {
+        let Shard {
+            peers,
+            tracks,
+            events,
+            ticks,
+            counters,
+            ..
+        } = self;
+        let Some(peer) = peers.get_mut(peer_ix) else {
+            return;
+        };
+        let id = peer.id;
+        let Some(subscriber) = peer.subscriber() else {
+            return;
+        };
+        subscriber.estimator.handle_timeout(now);
+        let Subscriber {
+            slots,
+            shares,
+            estimator,
+            beginnings,
+            plain_audio,
+            pace,
+            ..
+        } = subscriber;
+        if std::mem::replace(beginnings, estimator.beginnings()) != estimator.beginnings() {
+            shares.iter_mut().for_each(Item::forgive);
+        }
+        for (slot, share) in slots.iter().zip(shares.iter_mut()) {
+            (share.layers, share.peaks) = Default::default();
+            let (Some(assigned), Some(track)) = (
+                slot.assigned,
+                slot.track.and_then(|track| tracks.get_mut(track)),
+            ) else {
+                continue;
+            };
+            (share.priority, share.max_layer) = (assigned.priority, assigned.max_layer);
+            let demand = track
+                .media
+                .demand(now, assigned.priority == Priority::Slides);
+            (share.layers, share.peaks) = (demand.rates, demand.peaks);
+        }
+        let estimate = estimator.estimate().max(floor_without_audio(shares));
+        *plain_audio = copies::do_not_fit(shares, estimate, *plain_audio);
+        if *plain_audio {
+            copies::take_off(shares);
+        }
+        let allocation = allocator::allocate(estimate, now, shares);
+        estimator.set_wanted(allocation.wanted);
+        pace.set(estimate, shares);
+        let narrow = pace.is_narrow();
+        for (position, (slot, share)) in slots.iter_mut().zip(shares).enumerate() {
+            let Some(track) = slot.track.and_then(|track| tracks.get_mut(track)) else {
+                continue;
+            };
+            let Some(forward) = track.fanout.get_mut(peer_ix, SlotIx::new(position)) else {
+                continue;
+            };
+            forward.set_plain(*plain_audio);
+            forward.set_paced(narrow && share.priority != Priority::Voice);
+            if forward.target() != share.layer() {
+                forward.set_target(share.layer());
+                if let Some(layer) = share.layer() {
+                    track.media.want_keyframe(layer);
+                }
+            }
+            let state = (track.media.id, forward.current());
+            if slot.reported != Some(state) {
+                let (track, layer) = state;
+                let event = Event::SlotLayer {
+                    peer: id,
+                    mid: slot.mid.clone(),
+                    track,
+                    layer,
+                };
+                // A dropped event is queued again at the next allocation.
+                slot.reported = events.push(*ticks, event, counters).then_some(state);
+            }
+        }
+        if narrow {
+            self.begin_pacing(peer_ix);
+        }
+    }
+}
+
+/// Returns the minimum bandwidth of a subscriber without audio: that of the lowest layer of its most
+/// important video. There is no audio to protect, and without any traffic the estimate could not
+/// recover. Zero for a subscriber with audio.
+fn floor_without_audio(shares: &[Item<SlotIx>]) -> Bitrate {
+    let lowest = |share: &Item<SlotIx>| {
+        share
+            .layers
+            .iter()
+            .copied()
+            .find(|rate| *rate > Bitrate::ZERO)
+    };
+    let flowing = shares.iter().filter(|share| lowest(share).is_some());
+    let Some(first) = flowing
+        .min_by_key(|share| share.priority)
+        .filter(|share| share.priority != Priority::Voice)
+    else {
+        return Bitrate::ZERO;
+    };
+    // A quarter above it: the allocator's headroom for starting a layer.
+    lowest(first).unwrap_or_default().scale(1.25)
+}

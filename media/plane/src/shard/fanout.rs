@@ -1,0 +1,62 @@
+//! Fan-out of one track: the output streams to its subscribers.
+
+use crate::index::{PeerIx, SlotIx};
+use crate::subscribe::forward::Forward;
+
+/// The output streams of one track, sorted by subscriber and slot. A forwarding pass iterates over
+/// them; timers look up one of a thousand by binary search.
+#[derive(Default)]
+pub(super) struct Fanout {
+    streams: Vec<Forward>,
+}
+
+impl Fanout {
+    pub(super) fn len(&self) -> usize {
+        self.streams.len()
+    }
+
+    /// Returns the stream of a subscriber's slot.
+    pub(super) fn get(&self, peer: PeerIx, slot: SlotIx) -> Option<&Forward> {
+        self.find(peer, slot).ok().map(|at| &self.streams[at])
+    }
+
+    pub(super) fn get_mut(&mut self, peer: PeerIx, slot: SlotIx) -> Option<&mut Forward> {
+        self.find(peer, slot).ok().map(|at| &mut self.streams[at])
+    }
+
+    /// Returns the stream at a position, for a pass that is interrupted and resumed.
+    pub(super) fn nth_mut(&mut self, position: usize) -> Option<&mut Forward> {
+        self.streams.get_mut(position)
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Forward> {
+        self.streams.iter_mut()
+    }
+
+    /// Inserts a stream. A slot has exactly one, attached to at most one track.
+    pub(super) fn insert(&mut self, forward: Forward) {
+        let at = self
+            .find(forward.peer, forward.slot)
+            .unwrap_or_else(|at| at);
+        self.streams.insert(at, forward);
+    }
+
+    pub(super) fn remove(&mut self, peer: PeerIx, slot: SlotIx) -> Option<Forward> {
+        self.find(peer, slot).ok().map(|at| self.streams.remove(at))
+    }
+
+    /// Drops all streams of a removed subscriber.
+    pub(super) fn remove_peer(&mut self, peer: PeerIx) {
+        self.streams.retain(|forward| forward.peer != peer);
+    }
+
+    /// Removes all streams.
+    pub(super) fn drain(&mut self) -> impl Iterator<Item = Forward> {
+        self.streams.drain(..)
+    }
+
+    fn find(&self, peer: PeerIx, slot: SlotIx) -> Result<usize, usize> {
+        self.streams
+            .binary_search_by_key(&(peer, slot), |forward| (forward.peer, forward.slot))
+    }
+}
