@@ -47,18 +47,18 @@ impl Filler {
     pub fn bytes(self) -> Vec<u8> {
         let time = Duration::from_micros;
         match self {
-            Filler::Init(Kind::Video) => filler::picture_init(),
-            Filler::Init(Kind::Audio) => filler::silence_init(),
+            Filler::Init(Kind::Video) => filler::video_init(),
+            Filler::Init(Kind::Audio) => filler::audio_init(),
             Filler::Segment {
                 kind: Kind::Video,
                 start_us,
                 length_us,
-            } => filler::picture(time(start_us), time(length_us)),
+            } => filler::video_fragment(time(start_us), time(length_us)),
             Filler::Segment {
                 kind: Kind::Audio,
                 start_us,
                 length_us,
-            } => filler::silence(time(start_us), time(length_us)),
+            } => filler::audio_fragment(time(start_us), time(length_us)),
         }
     }
 }

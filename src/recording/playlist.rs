@@ -11,7 +11,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use tongke_record::scan::FragmentAt;
+use tongke_record::scan::FragmentRange;
 
 use super::catalogue::{Kind, Layer, Recorded, Track};
 use super::programme::{self, Entry, LONGEST_US, Source};
@@ -70,13 +70,13 @@ pub fn main(recorded: &Recorded, kind: Kind, variant: usize) -> String {
 }
 
 /// The playlist of all voices in one file ([`VOICES_FILE`]): parts of it by their bytes (RFC 8216 §4.3.2.2).
-pub fn voices(init_bytes: usize, fragments: &[FragmentAt]) -> String {
+pub fn voices(init_bytes: usize, fragments: &[FragmentRange]) -> String {
     let mut out = format!(
         "#EXTM3U\n#EXT-X-VERSION:7\n#EXT-X-TARGETDURATION:{}\n#EXT-X-MEDIA-SEQUENCE:0\n#EXT-X-PLAYLIST-TYPE:VOD\n\
          #EXT-X-MAP:URI=\"../{VOICES_FILE}\",BYTERANGE=\"{init_bytes}@0\"\n",
         LONGEST_US / 1_000_000 + 1
     );
-    for FragmentAt {
+    for FragmentRange {
         bytes, duration, ..
     } in fragments
     {

@@ -48,7 +48,7 @@ impl LessonRecorder {
         segment: Duration,
     ) -> std::io::Result<LessonRecorder> {
         let (commands, inbox) = channel();
-        let (recorder, tracks) = (Recorder::with_segments_of(segment), HashMap::new());
+        let (recorder, tracks) = (Recorder::with_segment_duration(segment), HashMap::new());
         let mut work = Work {
             source,
             writer,
@@ -178,7 +178,7 @@ impl Work {
 
     fn write(&mut self) {
         while let Some(output) = self.recorder.poll_output() {
-            if output.event == Event::WantKeyframe {
+            if output.event == Event::KeyframeRequest {
                 self.ask_keyframe(output.track);
             } else {
                 self.writer.write(output);

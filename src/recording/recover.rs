@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
-use tongke_record::scan::{self, Scan};
+use tongke_record::scan::{self, ScannedSegment};
 
 use super::catalogue::{Codec, Recorded};
 use super::ledger::{self, InitNote, Note, SegmentNote, TrackNote};
@@ -192,7 +192,7 @@ fn read_layer(
                 init,
                 start_us: found.start.as_micros() as i64,
                 duration_us: found.duration.as_micros() as i64,
-                size_bytes: found.length as i64,
+                size_bytes: found.valid_bytes as i64,
                 keyframe: found.keyframe_start,
             };
             notes.push(Note::Segment { place, segment });
@@ -203,7 +203,7 @@ fn read_layer(
 }
 
 /// Cuts a growing segment to its whole fragments and seals it; `None` when it has none, and then it is removed.
-fn settle(path: &Path, codec: Codec, sealed: bool) -> io::Result<Option<Scan>> {
+fn settle(path: &Path, codec: Codec, sealed: bool) -> io::Result<Option<ScannedSegment>> {
     let found = scan(&fs::read(path)?, codec);
     if sealed {
         return Ok(found);
@@ -213,13 +213,13 @@ fn settle(path: &Path, codec: Codec, sealed: bool) -> io::Result<Option<Scan>> {
         return Ok(None);
     };
     let file = fs::OpenOptions::new().write(true).open(path)?;
-    file.set_len(found.length as u64)?;
+    file.set_len(found.valid_bytes as u64)?;
     file.sync_all()?;
     fs::rename(path, path.with_extension("m4s"))?;
     Ok(Some(found))
 }
 
-fn scan(bytes: &[u8], codec: Codec) -> Option<Scan> {
+fn scan(bytes: &[u8], codec: Codec) -> Option<ScannedSegment> {
     match codec {
         Codec::Vp8 => scan::ivf_segment(bytes),
         codec => scan::cmaf_segment(bytes, tongke_record::Codec::from(codec).clock_rate()),

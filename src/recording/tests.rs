@@ -9,7 +9,7 @@ use axum::http::HeaderMap;
 use jiff::{SignedDuration, Timestamp};
 use tempfile::TempDir;
 use tongke_plane::ids::{PeerId, TrackId};
-use tongke_record::testing::{Sent, packets, streams};
+use tongke_record::testing::{SentPacket, packets, streams};
 use tongke_record::{Packet, Recorder};
 use uuid::Uuid;
 
@@ -33,7 +33,7 @@ const MS: fn(u64) -> Duration = Duration::from_millis;
 /// Tracks whose packets are all there from the beginning, each with its own arrival.
 #[derive(Default)]
 struct Studio {
-    tracks: Mutex<HashMap<TrackId, Vec<Sent>>>,
+    tracks: Mutex<HashMap<TrackId, Vec<SentPacket>>>,
 }
 
 impl Source for Studio {
@@ -47,12 +47,12 @@ impl Source for Studio {
 
 struct StudioTap {
     track: TrackId,
-    waiting: VecDeque<Sent>,
+    waiting: VecDeque<SentPacket>,
 }
 
 impl Tap for StudioTap {
     fn drain(&mut self, recorder: &mut Recorder, _: Instant) {
-        for Sent {
+        for SentPacket {
             seq,
             rtp_time,
             marker,
@@ -169,12 +169,7 @@ impl Office {
     }
 
     fn teach_from(&self, begin: Duration) {
-        let camera = packets(
-            &streams::h264("picture.h264"),
-            90_000,
-            FRAME,
-            begin + MS(200),
-        );
+        let camera = packets(&streams::h264_baseline(), 90_000, FRAME, begin + MS(200));
         let voice = packets(&streams::opus(), 48_000, MS(20), begin);
         self.studio
             .tracks
@@ -454,7 +449,7 @@ fn media_files(folder: &Path) -> Vec<std::path::PathBuf> {
 #[tokio::test]
 async fn where_the_camera_was_off_the_programme_shows_a_still_picture_and_the_track_a_hole() {
     let office = Office::open().await;
-    let mut camera = packets(&streams::h264("picture.h264"), 90_000, FRAME, MS(200));
+    let mut camera = packets(&streams::h264_baseline(), 90_000, FRAME, MS(200));
     // The second keyframe, and with it the picture, comes ten seconds later: it was switched off and on.
     let later = 150 * 6000;
     for packet in camera.iter_mut().filter(|packet| packet.at >= MS(2_150)) {

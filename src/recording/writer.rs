@@ -120,7 +120,7 @@ impl Writer {
                 self.note_gap(number, place, gap);
                 Ok(())
             }
-            Event::WantKeyframe => Ok(()),
+            Event::KeyframeRequest => Ok(()),
         };
         match &written {
             Ok(()) if is_media => self.set_health(Health::On),

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Duration;
 
-use tongke_record::testing::{Sent, packets, streams};
+use tongke_record::testing::{SentPacket, packets, streams};
 use tongke_record::{Codec, Event, Packet, Recorder};
 
 const FRAME: Duration = Duration::from_nanos(66_666_667);
@@ -34,10 +34,10 @@ impl Drop for Folder {
 }
 
 /// What the recorder makes of a track: its init part and all fragments.
-fn recorded(codec: Codec, sent: &[Sent]) -> Vec<u8> {
+fn recorded(codec: Codec, sent: &[SentPacket]) -> Vec<u8> {
     let mut recorder = Recorder::new();
     recorder.add_track(1, 1, codec);
-    for Sent {
+    for SentPacket {
         seq,
         rtp_time,
         marker,
@@ -112,7 +112,7 @@ fn seconds_after(text: &str, label: &str) -> Vec<f64> {
 
 /// Camera from 2 s on, voice from 3 s on, in a lesson of 12 s.
 fn lesson(folder: &Folder) {
-    let camera = packets(&streams::h264("picture.h264"), 90_000, FRAME, MS(2_000));
+    let camera = packets(&streams::h264_baseline(), 90_000, FRAME, MS(2_000));
     folder.file("camera.mp4", &recorded(Codec::H264, &camera));
     let voice = packets(&streams::opus(), 48_000, MS(20), MS(3_000));
     folder.file("voice.mp4", &recorded(Codec::Opus, &voice));

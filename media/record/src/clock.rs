@@ -1,41 +1,46 @@
-//! From RTP time to lesson time.
+//! Clock mapping: RTP timestamps → lesson time.
 //!
-//! A sender's reports tie the RTP time of each of its tracks to one clock of the sender (RFC 3550 §6.4.1). [`PeerClock`] ties that clock to
-//! the lesson by the reports that travelled fastest, once for all tracks of the sender, so that voice and lips shift together or not at
-//! all. Without reports a layer goes by its arrivals, again by the fastest ones.
+//! Sender reports map the RTP timestamps of all tracks of a sender to its one wall clock (RFC 3550
+//! §6.4.1). [`PeerClock`] maps that clock to lesson time by the reports with the least delay. All
+//! tracks of the sender share the mapping, so a correction never breaks lip sync. A layer without
+//! reports is mapped by its packet arrivals, again by those with the least delay.
 //!
-//! Corrections are slewed: a viewer notices a jump, and sound must stay continuous. All arithmetic is in signed nanoseconds.
+//! Corrections are slewed: a viewer notices a jump, and audio must stay continuous. All arithmetic
+//! is in signed nanoseconds.
 
 use std::collections::VecDeque;
 
 use crate::Duration;
 
-/// Reports kept to find the fastest: about a minute at one every few seconds.
-const REPORTS: usize = 16;
+/// Reports kept to find the least delay: about a minute at one every few seconds.
+const REPORT_HISTORY: usize = 16;
 
-/// Two samples further apart than this mean that the sender's clock was set, not that the line was slow.
+/// Offset change that means a step of the sender's wall clock, not queuing delay.
 const CLOCK_STEP_NS: i64 = 1_000_000_000;
 
-/// 2 % faster or slower is the most that speech bears unnoticed; it removes the usual 50–100 ms error of the start within seconds.
+/// Limits slewing to 2 %, the most that is inaudible in speech. It removes the usual initial error
+/// of 50–100 ms within seconds.
 const SLEW_DIVISOR: i64 = 50;
 
-/// If RTP time and arrival disagree by more than this from one frame to the next, the sender restarted its RTP clock (an encoder does on reconnect).
+/// Disagreement of RTP time and arrival between two frames that means a restarted RTP clock, as
+/// after an encoder reconnects.
 const RTP_JUMP_NS: i64 = 10_000_000_000;
 
-/// A report that puts a frame further than this from its arrival is not believed.
-const REPORT_SANITY_NS: i64 = 5_000_000_000;
+/// A report that maps a frame further than this from its arrival is ignored.
+const MAX_REPORT_ERROR_NS: i64 = 5_000_000_000;
 
-/// Window in which the fastest arrival is looked for.
-const WINDOW_NS: i64 = 5_000_000_000;
+/// Window of the minimum delay filter.
+const MIN_DELAY_WINDOW_NS: i64 = 5_000_000_000;
 
-/// The clock of one sender against the lesson's.
+/// Mapping of one sender's wall clock to lesson time.
 #[derive(Default)]
 pub(crate) struct PeerClock {
-    /// Arrival minus sending time of recent reports: clock difference plus transit.
+    /// Arrival minus NTP time of recent reports, in nanoseconds: clock offset plus path delay.
     offsets: VecDeque<i64>,
 }
 
 impl PeerClock {
+    /// Adds a sender report.
     pub(crate) fn observe(&mut self, ntp_ns: i64, arrival: Duration) {
         let offset = nanos(arrival) - ntp_ns;
         if self
@@ -45,65 +50,70 @@ impl PeerClock {
             self.offsets.clear();
         }
         self.offsets.push_back(offset);
-        if self.offsets.len() > REPORTS {
+        if self.offsets.len() > REPORT_HISTORY {
             self.offsets.pop_front();
         }
     }
 
-    /// The smallest is the one with the least queueing in it.
+    /// Smallest offset: the report with the least queuing delay.
     fn offset(&self) -> Option<i64> {
         self.offsets.iter().min().copied()
     }
 }
 
-/// Nanoseconds of an NTP timestamp (32.32 seconds, RFC 3550 §4).
+/// Converts an NTP timestamp (32.32 seconds, RFC 3550 §4) to nanoseconds.
 pub(crate) fn ntp_nanos(ntp: u64) -> i64 {
     ((ntp >> 32) * 1_000_000_000 + (((ntp & 0xffff_ffff) * 1_000_000_000) >> 32)) as i64
 }
 
-/// The RTP clock of one layer against the lesson's.
+/// Mapping of one layer's RTP clock to lesson time.
 pub(crate) struct LayerClock {
-    rate: i64,
-    last: Option<Last>,
-    /// RTP time and sender's time of the newest report.
-    report: Option<(u32, i64)>,
-    fastest: Fastest,
+    clock_rate: i64,
+    last: Option<LastFrame>,
+    /// RTP timestamp and NTP time in nanoseconds of the newest sender report.
+    sender_report: Option<(u32, i64)>,
+    min_delay: MinDelay,
 }
 
-/// The last frame that was given a time.
+/// Last frame that was mapped.
 #[derive(Clone, Copy)]
-struct Last {
+struct LastFrame {
     rtp_time: u32,
     arrival_ns: i64,
     lesson_ns: i64,
 }
 
 impl LayerClock {
-    pub(crate) fn new(rate: u32) -> LayerClock {
+    pub(crate) fn new(clock_rate: u32) -> LayerClock {
         LayerClock {
-            rate: rate.into(),
+            clock_rate: clock_rate.into(),
             last: None,
-            report: None,
-            fastest: Fastest::default(),
+            sender_report: None,
+            min_delay: MinDelay::default(),
         }
     }
 
-    pub(crate) fn report(&mut self, rtp_time: u32, ntp_ns: i64) {
-        self.report = Some((rtp_time, ntp_ns));
+    pub(crate) fn set_sender_report(&mut self, rtp_time: u32, ntp_ns: i64) {
+        self.sender_report = Some((rtp_time, ntp_ns));
     }
 
-    /// Lesson time of a frame.
-    pub(crate) fn time(&mut self, rtp_time: u32, arrival: Duration, peer: &PeerClock) -> Duration {
+    /// Returns the lesson time of a frame.
+    pub(crate) fn lesson_time(
+        &mut self,
+        rtp_time: u32,
+        arrival: Duration,
+        peer: &PeerClock,
+    ) -> Duration {
         let arrival_ns = nanos(arrival);
         let lesson_ns = match self.last {
             None => self
-                .reported(rtp_time, arrival_ns, peer)
+                .map_by_report(rtp_time, arrival_ns, peer)
                 .unwrap_or(arrival_ns),
             Some(last) => self
-                .continued(last, rtp_time, arrival_ns, peer)
-                .unwrap_or_else(|| self.jump(arrival_ns)),
+                .extrapolate(last, rtp_time, arrival_ns, peer)
+                .unwrap_or_else(|| self.restart_at(arrival_ns)),
         };
-        self.last = Some(Last {
+        self.last = Some(LastFrame {
             rtp_time,
             arrival_ns,
             lesson_ns,
@@ -111,66 +121,67 @@ impl LayerClock {
         Duration::from_nanos(lesson_ns.max(0) as u64)
     }
 
-    /// Where the frame falls when RTP time runs on from the last one; `None` after a jump.
-    fn continued(
+    /// Extrapolates the RTP time from the last frame and slews it; `None` after a jump.
+    fn extrapolate(
         &mut self,
-        last: Last,
+        last: LastFrame,
         rtp_time: u32,
         arrival_ns: i64,
         peer: &PeerClock,
     ) -> Option<i64> {
-        let step = self.span(last.rtp_time, rtp_time);
+        let step = self.elapsed_ns(last.rtp_time, rtp_time);
         if (step - (arrival_ns - last.arrival_ns)).abs() > RTP_JUMP_NS {
             return None;
         }
         let expected = last.lesson_ns + step;
-        let excess = self.fastest.observe(arrival_ns - expected, arrival_ns);
+        let excess = self.min_delay.observe(arrival_ns - expected, arrival_ns);
         let error = self
-            .reported(rtp_time, arrival_ns, peer)
+            .map_by_report(rtp_time, arrival_ns, peer)
             .map_or(excess, |wanted| wanted - expected);
         let limit = step.abs() / SLEW_DIVISOR;
-        self.fastest.shift(error.clamp(-limit, limit));
+        self.min_delay.shift(error.clamp(-limit, limit));
         Some(expected + error.clamp(-limit, limit))
     }
 
-    /// The sender's RTP clock begins anew; the next frame counts from its arrival.
+    /// Resets the mapping after a restart of the RTP clock; the next frame is mapped by its
+    /// arrival.
     pub(crate) fn restart(&mut self) {
-        self.fastest = Fastest::default();
-        self.report = None;
+        self.min_delay = MinDelay::default();
+        self.sender_report = None;
         self.last = None;
     }
 
-    fn jump(&mut self, arrival_ns: i64) -> i64 {
+    fn restart_at(&mut self, arrival_ns: i64) -> i64 {
         self.restart();
         arrival_ns
     }
 
-    /// Lesson time by the sender's report.
-    fn reported(&self, rtp_time: u32, arrival_ns: i64, peer: &PeerClock) -> Option<i64> {
-        let (report_rtp, report_ntp) = self.report?;
-        let wanted = report_ntp + self.span(report_rtp, rtp_time) + peer.offset()?;
-        ((wanted - arrival_ns).abs() < REPORT_SANITY_NS).then_some(wanted)
+    /// Maps a frame by the newest sender report, if that is plausible.
+    fn map_by_report(&self, rtp_time: u32, arrival_ns: i64, peer: &PeerClock) -> Option<i64> {
+        let (report_rtp, report_ntp) = self.sender_report?;
+        let wanted = report_ntp + self.elapsed_ns(report_rtp, rtp_time) + peer.offset()?;
+        ((wanted - arrival_ns).abs() < MAX_REPORT_ERROR_NS).then_some(wanted)
     }
 
-    /// Nanoseconds from one RTP time to another, backwards included; RTP time wraps.
-    fn span(&self, from: u32, to: u32) -> i64 {
-        i64::from(to.wrapping_sub(from) as i32) * 1_000_000_000 / self.rate
+    /// Nanoseconds from one RTP timestamp to another, wraparound included; negative if backwards.
+    fn elapsed_ns(&self, from: u32, to: u32) -> i64 {
+        i64::from(to.wrapping_sub(from) as i32) * 1_000_000_000 / self.clock_rate
     }
 }
 
-/// The least delay beyond the expected, over the last one to two windows.
+/// Minimum filter: least excess delay over the last one to two windows, in nanoseconds.
 #[derive(Default)]
-struct Fastest {
+struct MinDelay {
     previous: Option<i64>,
     current: Option<i64>,
-    window_began_ns: i64,
+    window_start_ns: i64,
 }
 
-impl Fastest {
+impl MinDelay {
     fn observe(&mut self, excess: i64, now_ns: i64) -> i64 {
-        if now_ns - self.window_began_ns > WINDOW_NS {
+        if now_ns - self.window_start_ns > MIN_DELAY_WINDOW_NS {
             self.previous = self.current.take();
-            self.window_began_ns = now_ns;
+            self.window_start_ns = now_ns;
         }
         let current = *self
             .current
@@ -179,7 +190,7 @@ impl Fastest {
             .map_or(current, |previous| previous.min(current))
     }
 
-    /// Expectations moved by this much.
+    /// Moves the stored delays after the expected times moved by `by`.
     fn shift(&mut self, by: i64) {
         self.previous = self.previous.map(|least| least - by);
         self.current = self.current.map(|least| least - by);
@@ -199,12 +210,12 @@ mod tests {
     }
 
     #[test]
-    fn jitter_on_the_line_does_not_move_the_picture() {
+    fn network_jitter_does_not_move_video_frames() {
         let mut clock = LayerClock::new(90_000);
         let peer = PeerClock::default();
         for frame in 0..300u32 {
             let jitter = if frame % 7 == 3 { 80 } else { 0 };
-            let time = clock.time(
+            let time = clock.lesson_time(
                 frame * 3000,
                 ms(1000 + u64::from(frame) * 1000 / 30 + jitter),
                 &peer,
@@ -218,58 +229,61 @@ mod tests {
     }
 
     #[test]
-    fn reports_bring_voice_and_lips_together() {
+    fn sender_reports_restore_lip_sync() {
         let mut peer = PeerClock::default();
-        let (mut voice, mut lips) = (LayerClock::new(48_000), LayerClock::new(90_000));
-        // The picture takes 90 ms longer than the voice to arrive.
-        let (mut heard, mut seen) = (ms(0), ms(0));
+        let (mut audio, mut video) = (LayerClock::new(48_000), LayerClock::new(90_000));
+        // Video takes 90 ms longer than audio to arrive.
+        let (mut audio_time, mut video_time) = (ms(0), ms(0));
         for tick in 0..1000u32 {
             let sent = u64::from(tick) * 20;
             if tick % 100 == 50 {
                 let ntp = 5_000_000_000_000 + sent as i64 * 1_000_000;
                 peer.observe(ntp, ms(sent + 40));
-                voice.report(7 + tick * 960, ntp);
-                lips.report(99 + tick * 1800, ntp);
+                audio.set_sender_report(7 + tick * 960, ntp);
+                video.set_sender_report(99 + tick * 1800, ntp);
             }
-            heard = voice.time(7 + tick * 960, ms(sent + 40), &peer);
-            seen = lips.time(99 + tick * 1800, ms(sent + 130), &peer);
+            audio_time = audio.lesson_time(7 + tick * 960, ms(sent + 40), &peer);
+            video_time = video.lesson_time(99 + tick * 1800, ms(sent + 130), &peer);
         }
-        assert!(heard.abs_diff(seen) < ms(3), "{heard:?} {seen:?}");
+        assert!(
+            audio_time.abs_diff(video_time) < ms(3),
+            "{audio_time:?} {video_time:?}"
+        );
     }
 
     #[test]
-    fn a_restarted_encoder_goes_on_at_its_arrival() {
+    fn a_restarted_encoder_continues_at_its_arrival_time() {
         let mut clock = LayerClock::new(90_000);
         let peer = PeerClock::default();
-        clock.time(1_000, ms(0), &peer);
-        clock.time(4_000, ms(33), &peer);
-        assert_eq!(clock.time(4_000_000_000, ms(66), &peer), ms(66));
+        clock.lesson_time(1_000, ms(0), &peer);
+        clock.lesson_time(4_000, ms(33), &peer);
+        assert_eq!(clock.lesson_time(4_000_000_000, ms(66), &peer), ms(66));
     }
 
     #[test]
-    fn rtp_time_wraps_without_a_jump() {
+    fn rtp_timestamp_wraparound_causes_no_jump() {
         let mut clock = LayerClock::new(90_000);
         let peer = PeerClock::default();
-        clock.time(u32::MAX - 1499, ms(100), &peer);
-        assert_eq!(clock.time(1500, ms(133), &peer).as_millis(), 133);
+        clock.lesson_time(u32::MAX - 1499, ms(100), &peer);
+        assert_eq!(clock.lesson_time(1500, ms(133), &peer).as_millis(), 133);
     }
 
     #[test]
-    fn a_camera_whose_crystal_runs_fast_is_held_to_the_lesson() {
+    fn a_camera_clock_200_ppm_fast_stays_within_10_ms_of_the_lesson() {
         let mut clock = LayerClock::new(90_000);
         let peer = PeerClock::default();
         let mut time = ms(0);
         for frame in 0..90_000u64 {
             // 200 ppm fast, for 50 minutes.
             let rtp = (frame * 3000 + frame * 3000 / 5000) as u32;
-            time = clock.time(rtp, Duration::from_micros(frame * 33_333), &peer);
+            time = clock.lesson_time(rtp, Duration::from_micros(frame * 33_333), &peer);
         }
         let real = Duration::from_micros(89_999 * 33_333);
         assert!(time.abs_diff(real) < ms(10), "{time:?} {real:?}");
     }
 
     #[test]
-    fn ntp_fractions_become_nanoseconds() {
+    fn ntp_timestamp_converts_to_nanoseconds() {
         assert_eq!(ntp_nanos(1 << 32 | 1 << 31), 1_500_000_000);
     }
 }

@@ -1,4 +1,5 @@
-//! CMAF (ISO/IEC 23000-19): one init segment per format, fragments of one `moof` and one `mdat`.
+//! CMAF writer (ISO/IEC 23000-19): one init segment per format, fragments of one `moof` and one
+//! `mdat`.
 
 use mp4_atom::{
     Audio, Av01, Av1c, Avc1, Avcc, AvccExt, Codec, Dinf, Dops, Dref, Encode, Ftyp, Hdlr, Mdat,
@@ -7,32 +8,32 @@ use mp4_atom::{
 };
 
 use crate::Duration;
-use crate::av1_sequence::Sequence;
+use crate::av1_sequence_header::SequenceHeader;
 use crate::frame::Format;
 use crate::sps::Sps;
 
-/// Every file of ours holds one track.
-const TRACK: u32 = 1;
+/// Track id: every file holds one track.
+const TRACK_ID: u32 = 1;
 
-/// ISO 14496-12 §8.8.3.1: sample_depends_on = 2 (none), a sync sample.
+/// Sample flags of a sync sample: sample_depends_on = 2 (ISO/IEC 14496-12 §8.8.3.1).
 const SYNC: u32 = 0x0200_0000;
-/// sample_is_non_sync_sample.
+/// Sample flag sample_is_non_sync_sample.
 pub(crate) const NON_SYNC: u32 = 0x0001_0000;
-/// sample_depends_on = 1, and no sync sample.
+/// Sample flags of a dependent frame: sample_depends_on = 1, not a sync sample.
 const DEPENDENT: u32 = 0x0100_0000 | NON_SYNC;
 
-/// One sample of a fragment, in ticks of the track's clock.
+/// One sample of a fragment. Times are in ticks of the track's timescale unless noted.
 pub(crate) struct Sample {
-    /// When it is shown, since the lesson started.
+    /// Presentation time since the start of the lesson; the time of an IVF frame.
     pub at: Duration,
     pub duration: u32,
-    /// Presentation minus decoding time: not zero only where an encoder uses B-frames.
-    pub composition: i64,
+    /// Presentation minus decode time; non-zero only with B-frames.
+    pub composition_offset: i64,
     pub keyframe: bool,
     pub data: Vec<u8>,
 }
 
-/// `ftyp` and `moov`; `None` when MP4 has no place for the format.
+/// Writes the init segment, `ftyp` and `moov`; `None` if ISOBMFF cannot carry the format (VP8).
 pub(crate) fn init(format: &Format, timescale: u32) -> Option<Vec<u8>> {
     let entry = sample_entry(format)?;
     let ftyp = Ftyp {
@@ -43,7 +44,7 @@ pub(crate) fn init(format: &Format, timescale: u32) -> Option<Vec<u8>> {
     let moov = Moov {
         mvhd: Mvhd {
             timescale,
-            next_track_id: TRACK + 1,
+            next_track_id: TRACK_ID + 1,
             rate: 1.into(),
             volume: 1.into(),
             ..Mvhd::default()
@@ -51,7 +52,7 @@ pub(crate) fn init(format: &Format, timescale: u32) -> Option<Vec<u8>> {
         mvex: Some(Mvex {
             mehd: None,
             trex: vec![Trex {
-                track_id: TRACK,
+                track_id: TRACK_ID,
                 default_sample_description_index: 1,
                 ..Trex::default()
             }],
@@ -88,7 +89,7 @@ fn track(format: &Format, entry: Codec, timescale: u32) -> Trak {
     };
     Trak {
         tkhd: Tkhd {
-            track_id: TRACK,
+            track_id: TRACK_ID,
             enabled: true,
             in_movie: true,
             volume: if size.is_some() { 0.into() } else { 1.into() },
@@ -178,7 +179,8 @@ fn sample_entry(format: &Format) -> Option<Codec> {
     })
 }
 
-/// RTP always carries Opus as 48 kHz stereo (RFC 7587 §4.1); there is no pre-skip to cut because the first packet is not the encoder's first.
+/// Sample entry of Opus. RTP always signals 48 kHz stereo (RFC 7587 §7). There is no pre-skip
+/// because the first recorded packet is not the first of the encoder.
 fn opus() -> Opus {
     Opus {
         audio: Audio {
@@ -218,7 +220,7 @@ fn avcc(sps: &[u8], pps: &[Vec<u8>]) -> Avcc {
     }
 }
 
-fn av1c(sequence: &Sequence, obu: &[u8]) -> Av1c {
+fn av1c(sequence: &SequenceHeader, obu: &[u8]) -> Av1c {
     Av1c {
         seq_profile: sequence.profile,
         seq_level_idx_0: sequence.level,
@@ -234,7 +236,8 @@ fn av1c(sequence: &Sequence, obu: &[u8]) -> Av1c {
     }
 }
 
-/// One fragment: `number` counts up within the layer, `decode_time` is ticks since the lesson started.
+/// Writes one fragment. `number` counts up within the layer; `decode_time` is in ticks since the
+/// start of the lesson.
 pub(crate) fn fragment(number: u32, decode_time: u64, samples: &[Sample]) -> Vec<u8> {
     let mut moof = Moof {
         mfhd: Mfhd {
@@ -242,7 +245,7 @@ pub(crate) fn fragment(number: u32, decode_time: u64, samples: &[Sample]) -> Vec
         },
         traf: vec![Traf {
             tfhd: Tfhd {
-                track_id: TRACK,
+                track_id: TRACK_ID,
                 default_base_is_moof: true,
                 ..Tfhd::default()
             },
@@ -259,7 +262,8 @@ pub(crate) fn fragment(number: u32, decode_time: u64, samples: &[Sample]) -> Vec
     let mut out = Vec::new();
     moof.encode(&mut out)
         .expect("our own boxes fit their fields");
-    // The data follow the moof and the header of the mdat (8 bytes); the moof is written again with that offset.
+    // The data follows the moof and the 8-byte header of the mdat: write the moof a second time
+    // with that offset.
     moof.traf[0].trun[0].data_offset = Some(out.len() as i32 + 8);
     out.clear();
     moof.encode(&mut out)
@@ -280,11 +284,11 @@ fn run_entry(sample: &Sample) -> TrunEntry {
         duration: Some(sample.duration),
         size: Some(sample.data.len() as u32),
         flags: Some(if sample.keyframe { SYNC } else { DEPENDENT }),
-        cts: (sample.composition != 0).then_some(sample.composition),
+        cts: (sample.composition_offset != 0).then_some(sample.composition_offset),
     }
 }
 
-/// Ticks of a clock since the lesson started, rounded to the nearest.
+/// Converts lesson time to ticks, rounded to the nearest.
 pub(crate) fn ticks(time: Duration, timescale: u32) -> u64 {
     ((time.as_micros() * u128::from(timescale) + 500_000) / 1_000_000) as u64
 }

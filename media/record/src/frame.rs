@@ -1,31 +1,37 @@
-//! A picture or a stretch of sound, and the format that a decoder must be told before the first of them.
+//! Coded frames and the codec configuration that a decoder needs before the first one.
 
 use crate::Duration;
 
-/// How a track is encoded.
+/// Codec of a track.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Codec {
+    /// Opus audio (RFC 7587).
     Opus,
+    /// H.264 (RFC 6184), packetization mode 0 or 1.
     H264,
+    /// VP8 (RFC 7741).
     Vp8,
+    /// VP9 (RFC 9628).
     Vp9,
+    /// AV1 (AOM, "RTP Payload Format For AV1").
     Av1,
 }
 
 impl Codec {
+    /// Returns true for an audio codec.
     pub fn is_audio(self) -> bool {
         self == Codec::Opus
     }
 
-    /// Ticks per second of the RTP timestamp: 48 kHz for Opus (RFC 7587 §4.1), 90 kHz for all video.
+    /// RTP clock rate in Hz: 48 000 for Opus (RFC 7587 §4.1), 90 000 for all video codecs.
     pub fn clock_rate(self) -> u32 {
         if self.is_audio() { 48_000 } else { 90_000 }
     }
 }
 
-/// What a decoder must know before the first frame. A change of it starts a new init segment.
+/// Decoder configuration; a change starts a new init segment.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Format {
+pub(crate) enum Format {
     Opus,
     H264 {
         sps: Vec<u8>,
@@ -40,20 +46,22 @@ pub enum Format {
     Vp9 {
         profile: u8,
         bit_depth: u8,
+        /// `chromaSubsampling` of `vpcC`.
         subsampling: u8,
         full_range: bool,
         width: u16,
         height: u16,
     },
     Av1 {
-        sequence: crate::av1_sequence::Sequence,
+        sequence: crate::av1_sequence_header::SequenceHeader,
+        /// Sequence header OBU, for `configOBUs` of `av1C`.
         obu: Vec<u8>,
     },
 }
 
 impl Format {
-    /// Visible size in pixels; `None` for sound.
-    pub fn size(&self) -> Option<(u16, u16)> {
+    /// Visible width and height in pixels; `None` for audio.
+    pub(crate) fn size(&self) -> Option<(u16, u16)> {
         match self {
             Format::Opus => None,
             Format::H264 { width, height, .. }
@@ -63,13 +71,13 @@ impl Format {
         }
     }
 
-    /// The codec as a playlist and a media source name it (RFC 6381).
-    pub fn codec_string(&self) -> String {
+    /// Codec string for playlists and Media Source Extensions (RFC 6381).
+    pub(crate) fn codec_string(&self) -> String {
         match self {
             Format::Opus => "opus".into(),
             Format::H264 { sps, .. } => format!("avc1.{:02x}{:02x}{:02x}", sps[1], sps[2], sps[3]),
             Format::Vp8 { .. } => "vp8".into(),
-            // Level 3.1 is named as the least that all players accept for 720p; the stream itself carries none.
+            // The stream carries no level: 3.1 is the lowest that all players accept for 720p.
             Format::Vp9 {
                 profile, bit_depth, ..
             } => format!("vp09.{profile:02}.31.{bit_depth:02}"),
@@ -78,17 +86,17 @@ impl Format {
     }
 }
 
-/// One decodable unit in sending order.
+/// One coded frame in decode order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Frame {
     pub rtp_time: u32,
-    /// When its first packet arrived, since the lesson started.
+    /// Arrival of its first packet, since the start of the lesson.
     pub arrival: Duration,
     pub keyframe: bool,
-    /// Something before it was lost.
+    /// True if packets before it were lost.
     pub after_loss: bool,
-    /// Present where the stream states it: on keyframes, and on every Opus frame.
+    /// Format of the stream: present on keyframes and on every Opus frame.
     pub format: Option<Format>,
-    /// As the container stores it: length-prefixed NAL units, a VP8/VP9 frame, sized OBUs, an Opus packet.
+    /// Sample data: length-prefixed NAL units, a VP8 or VP9 frame, OBUs with sizes, an Opus packet.
     pub data: Vec<u8>,
 }

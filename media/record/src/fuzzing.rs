@@ -1,26 +1,27 @@
-//! Entries for the fuzz targets: whatever the bytes are, there is no panic and memory stays bounded.
+//! Entry points of the fuzz targets: no input may panic or use unbounded memory.
 
-use crate::payload::{Assembler, Ordered};
+use crate::payload::{FrameAssembler, OrderedPacket};
 use crate::{Codec, Duration};
 
-/// Cuts `data` into payloads (a length byte each, times 4) and joins them; the first byte chooses the codec.
+/// Splits `data` into payloads and depacketizes them. The first byte selects the codec; each
+/// payload has a control byte with flags and its length in units of four bytes.
 pub fn depacketize(data: &[u8]) {
     let Some((choice, mut rest)) = data.split_first() else {
         return;
     };
     let codec =
         [Codec::Opus, Codec::H264, Codec::Vp8, Codec::Vp9, Codec::Av1][usize::from(*choice) % 5];
-    let mut assembler = Assembler::new(codec);
+    let mut assembler = FrameAssembler::new(codec);
     let mut frames = Vec::new();
     while let Some((control, tail)) = rest.split_first() {
         let (payload, tail) = tail.split_at(tail.len().min(usize::from(control >> 2) * 4));
         rest = tail;
         if control & 3 == 3 {
-            assembler.lost();
+            assembler.handle_loss();
         }
         let rtp_time = u32::from(control & 2) * 3000;
         assembler.push(
-            Ordered {
+            OrderedPacket {
                 rtp_time,
                 marker: control & 1 == 1,
                 arrival: Duration::ZERO,
@@ -29,16 +30,16 @@ pub fn depacketize(data: &[u8]) {
             &mut frames,
         );
     }
-    assembler.finish(&mut frames);
+    assembler.finish_frame(&mut frames);
     for format in frames.iter().filter_map(|frame| frame.format.as_ref()) {
         let _ = (crate::cmaf::init(format, 90_000), format.codec_string());
     }
 }
 
-/// Reads bytes as an SPS, an AV1 sequence header and a segment file.
+/// Parses bytes as an SPS, an AV1 sequence header and a segment file.
 pub fn headers(data: &[u8]) {
     let _ = crate::sps::Sps::parse(data);
-    let _ = crate::av1_sequence::Sequence::parse(data);
+    let _ = crate::av1_sequence_header::SequenceHeader::parse(data);
     let _ = crate::scan::cmaf_segment(data, 90_000);
     let _ = crate::scan::ivf_segment(data);
     let _ = crate::scan::split_file(data, 90_000);

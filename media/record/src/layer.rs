@@ -1,141 +1,140 @@
-//! One rendition of one track, from packets to segments.
+//! Pipeline of one simulcast layer: packets → frames → segments.
 
 use crate::Duration;
 use crate::clock::{LayerClock, PeerClock, ntp_nanos};
+use crate::event::Event;
 use crate::frame::{Codec, Frame};
-use crate::made::Made;
-use crate::payload::{Assembler, Ordered};
-use crate::reorder::{Next, Place, Reorder};
-use crate::segment::Segmenter;
+use crate::payload::{FrameAssembler, OrderedPacket};
+use crate::reorder_buffer::{Next, Placement, ReorderBuffer};
+use crate::segmenter::{KEYFRAME_RETRY, Segmenter};
 
-/// A stream that lost its references asks for a keyframe this often.
-const KEYFRAME_RETRY: Duration = Duration::from_secs(1);
-
-/// What became of a layer's packets; nothing is dropped without being counted.
+/// Packet and frame counters of one layer; every dropped packet is in one of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Stats {
+pub struct LayerStats {
+    /// Packets received, duplicates included.
     pub packets: u64,
-    /// Came twice, or after they were given up.
+    /// Duplicate packets, and packets that arrived after the reorder timeout.
     pub late: u64,
-    /// Never came.
+    /// Packets that never arrived.
     pub lost: u64,
-    /// Frames that were recorded.
+    /// Frames recorded.
     pub frames: u64,
-    /// Frames that were incomplete, or that referred to lost ones.
+    /// Frames that were incomplete or referenced a lost frame.
     pub dropped_frames: u64,
-    /// Payloads that broke the rules of their format.
+    /// Payloads that violated their RTP payload format.
     pub malformed: u64,
 }
 
 pub(crate) struct Layer {
-    reorder: Reorder,
-    assembler: Assembler,
+    reorder_buffer: ReorderBuffer,
+    assembler: FrameAssembler,
     clock: LayerClock,
     segmenter: Segmenter,
-    asked_keyframe: Option<Duration>,
-    stats: Stats,
+    keyframe_requested: Option<Duration>,
+    stats: LayerStats,
 }
 
 impl Layer {
     pub(crate) fn new(codec: Codec, segment: Duration) -> Layer {
         Layer {
-            reorder: Reorder::default(),
-            assembler: Assembler::new(codec),
+            reorder_buffer: ReorderBuffer::default(),
+            assembler: FrameAssembler::new(codec),
             clock: LayerClock::new(codec.clock_rate()),
             segmenter: Segmenter::new(codec, segment),
-            asked_keyframe: None,
-            stats: Stats::default(),
+            keyframe_requested: None,
+            stats: LayerStats::default(),
         }
     }
 
     pub(crate) fn handle_packet(
         &mut self,
         seq: u64,
-        packet: Ordered,
+        packet: OrderedPacket,
         peer: &PeerClock,
-        out: &mut Vec<Made>,
+        out: &mut Vec<Event>,
     ) {
         self.stats.packets += 1;
-        match self.reorder.place(seq, packet) {
-            Place::InOrder => self.assemble(packet, peer, out),
-            Place::Ahead => {}
-            Place::Late => self.stats.late += 1,
+        match self.reorder_buffer.insert(seq, packet) {
+            Placement::InOrder => self.assemble(packet, peer, out),
+            Placement::Ahead => {}
+            Placement::Late => self.stats.late += 1,
         }
-        self.advance(packet.arrival, peer, out);
+        self.process_ready(packet.arrival, peer, out);
     }
 
-    pub(crate) fn handle_report(&mut self, rtp_time: u32, ntp: u64) {
-        self.clock.report(rtp_time, ntp_nanos(ntp));
+    pub(crate) fn handle_sender_report(&mut self, rtp_time: u32, ntp: u64) {
+        self.clock.set_sender_report(rtp_time, ntp_nanos(ntp));
     }
 
-    pub(crate) fn handle_timeout(&mut self, now: Duration, peer: &PeerClock, out: &mut Vec<Made>) {
-        self.advance(now, peer, out);
+    pub(crate) fn handle_timeout(&mut self, now: Duration, peer: &PeerClock, out: &mut Vec<Event>) {
+        self.process_ready(now, peer, out);
         self.segmenter.handle_timeout(now, out);
     }
 
-    /// The layer goes on with another source, whose numbers and times begin anew.
-    pub(crate) fn restart(&mut self, peer: &PeerClock, out: &mut Vec<Made>) {
-        self.drain(peer, out);
-        self.reorder = Reorder::default();
-        self.assembler.lost();
+    /// Continues the layer from another source with new sequence numbers and RTP timestamps.
+    pub(crate) fn restart(&mut self, peer: &PeerClock, out: &mut Vec<Event>) {
+        self.flush(peer, out);
+        self.reorder_buffer = ReorderBuffer::default();
+        self.assembler.handle_loss();
         self.clock.restart();
     }
 
-    pub(crate) fn finish(&mut self, peer: &PeerClock, out: &mut Vec<Made>) {
-        self.drain(peer, out);
+    pub(crate) fn finish(&mut self, peer: &PeerClock, out: &mut Vec<Event>) {
+        self.flush(peer, out);
         self.segmenter.finish(out);
     }
 
-    fn drain(&mut self, peer: &PeerClock, out: &mut Vec<Made>) {
-        while let Some(next) = self.reorder.pop_final() {
-            self.follow(next, peer, out);
+    fn flush(&mut self, peer: &PeerClock, out: &mut Vec<Event>) {
+        while let Some(next) = self.reorder_buffer.pop_flush() {
+            self.handle_next(next, peer, out);
         }
         let mut frames = Vec::new();
-        self.assembler.finish(&mut frames);
-        self.store(frames, peer, out);
+        self.assembler.finish_frame(&mut frames);
+        self.push_frames(frames, peer, out);
     }
 
-    pub(crate) fn stats(&self) -> Stats {
-        Stats {
+    pub(crate) fn stats(&self) -> LayerStats {
+        LayerStats {
             dropped_frames: self.assembler.dropped_frames(),
             malformed: self.assembler.malformed(),
             ..self.stats
         }
     }
 
-    fn advance(&mut self, now: Duration, peer: &PeerClock, out: &mut Vec<Made>) {
-        while let Some(next) = self.reorder.pop(now) {
-            self.follow(next, peer, out);
+    /// Processes the buffered packets that are next in sequence or whose gap has timed out.
+    fn process_ready(&mut self, now: Duration, peer: &PeerClock, out: &mut Vec<Event>) {
+        while let Some(next) = self.reorder_buffer.pop(now) {
+            self.handle_next(next, peer, out);
         }
-        let asked = self
-            .asked_keyframe
+        let requested = self
+            .keyframe_requested
             .is_some_and(|at| now.saturating_sub(at) < KEYFRAME_RETRY);
-        if self.assembler.needs_keyframe() && !asked {
-            self.asked_keyframe = Some(now);
-            out.push(Made::WantKeyframe);
+        if self.assembler.needs_keyframe() && !requested {
+            self.keyframe_requested = Some(now);
+            out.push(Event::KeyframeRequest);
         }
     }
 
-    fn follow(&mut self, next: Next, peer: &PeerClock, out: &mut Vec<Made>) {
+    fn handle_next(&mut self, next: Next, peer: &PeerClock, out: &mut Vec<Event>) {
         match next {
-            Next::Packet(held) => self.assemble(held.as_ordered(), peer, out),
+            Next::Packet(packet) => self.assemble(packet.as_packet(), peer, out),
             Next::Lost(count) => {
                 self.stats.lost += count;
-                self.assembler.lost();
+                self.assembler.handle_loss();
             }
         }
     }
 
-    fn assemble(&mut self, packet: Ordered, peer: &PeerClock, out: &mut Vec<Made>) {
+    fn assemble(&mut self, packet: OrderedPacket, peer: &PeerClock, out: &mut Vec<Event>) {
         let mut frames = Vec::new();
         self.assembler.push(packet, &mut frames);
-        self.store(frames, peer, out);
+        self.push_frames(frames, peer, out);
     }
 
-    fn store(&mut self, frames: Vec<Frame>, peer: &PeerClock, out: &mut Vec<Made>) {
+    fn push_frames(&mut self, frames: Vec<Frame>, peer: &PeerClock, out: &mut Vec<Event>) {
         for frame in frames {
             self.stats.frames += 1;
-            let at = self.clock.time(frame.rtp_time, frame.arrival, peer);
+            let at = self.clock.lesson_time(frame.rtp_time, frame.arrival, peer);
             self.segmenter.push(frame, at, out);
         }
     }

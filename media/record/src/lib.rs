@@ -1,44 +1,48 @@
-//! Records a lesson: RTP payloads in, playable segments out.
+//! RTP recorder: RTP payloads in, CMAF segments out.
 //!
-//! Sans-IO: the caller says what arrived and what time it is, and takes away what is to be written. Nothing here knows a socket, a file
-//! or a clock, and nothing is transcoded: the picture is stored as the camera sent it.
+//! Sans-IO: the caller passes in packets and timestamps and drains [`Recorder::poll_output`]. The
+//! crate opens no socket and no file and reads no clock. Media is stored as the publisher encoded
+//! it; nothing is transcoded.
 //!
 //! ```text
-//! Recorder          one lesson: its tracks, their layers, one clock per sender
-//!   └ Layer         one rendition of one track
-//!       reorder     packets back in order; a hole is waited for, then given up
-//!       payload/    packets → pictures and sounds (H264, VP8, VP9, AV1, Opus)
-//!       clock       RTP time → lesson time, by the sender's reports
-//!       segment     pictures → fragments (≤ 0.5 s) and segments (≈ 2 s)
-//!       cmaf, ivf   … as bytes
-//! scan              what is whole in a file that a crash cut short
-//! filler            a still picture and silence, for where a player needs something and nothing was recorded
+//! Recorder             one lesson: its tracks, their layers, one clock per sender
+//!   └ Layer            one simulcast layer of one track
+//!       reorder_buffer packets back in sequence; a gap is given up after a timeout
+//!       payload/       RTP payloads → coded frames (H264, VP8, VP9, AV1, Opus)
+//!       clock          RTP timestamp → lesson time, by RTCP sender reports
+//!       segmenter      frames → fragments (≤ 0.5 s) and segments (≈ 2 s)
+//!       cmaf, ivf      container bytes
+//! scan                 complete fragments of a file truncated by a crash
+//! filler               black video and silence, for players that need media inside a gap
 //! ```
 //!
-//! **One clock.** Every time that leaves this crate is a [`Duration`] since the lesson started, the same for all tracks, and stands in the
-//! media itself (`tfdt`). So a track that comes late, leaves, or loses a minute stays where it belongs, without invented pictures.
+//! **One clock.** Every time that leaves this crate is a [`Duration`] since the lesson started, the
+//! same for all tracks, and is the decode time of the media itself (`tfdt`). A track that starts
+//! late, ends early or loses a minute keeps its place without synthetic frames.
 //!
-//! **Fragments and segments.** A segment is what a playlist names; it is made of fragments, each complete by itself, so that whoever
-//! writes fragments down as they come loses at most one of them in a crash.
+//! **Fragments and segments.** A segment is the unit of an HLS playlist. It consists of fragments,
+//! each a complete `moof` and `mdat`, so a writer that stores them one by one loses at most one
+//! fragment in a crash.
 //!
-//! **VP8** has no place in MP4. It is recorded as IVF — a header and length-prefixed frames, which every reader accepts cut at any byte —
-//! with the same split into an init part and segments, and made playable by a job later. The alternative, WebM clusters, would play in
-//! browsers but not through HLS, so the page would need a second player for it.
+//! **VP8** has no mapping to ISOBMFF that HLS players accept. It is recorded as IVF, a header and
+//! length-prefixed frames that stay readable when the file is truncated at any byte. It has the
+//! same init part and segments as CMAF, and a later job transcodes it for HLS. The alternative,
+//! WebM clusters, plays in browsers but not through HLS, so the client would need a second player.
 
-mod av1_sequence;
-mod bits;
+mod av1_sequence_header;
+mod bit_reader;
 mod clock;
 mod cmaf;
+mod event;
 pub mod filler;
 mod frame;
 mod ivf;
 mod layer;
-mod made;
 mod payload;
 mod recorder;
-mod reorder;
+mod reorder_buffer;
 pub mod scan;
-mod segment;
+mod segmenter;
 mod sps;
 
 #[doc(hidden)]
@@ -46,14 +50,15 @@ pub mod fuzzing;
 #[cfg(feature = "testing")]
 pub mod testing;
 
-pub use frame::{Codec, Format};
-pub use layer::Stats;
-pub use made::{Fragment, Gap, Init, SegmentEnd};
-pub use recorder::{Event, Output, Packet, Recorder, SenderReport};
+pub use event::{Event, Fragment, Gap, Init, SegmentEnd};
+pub use frame::Codec;
+pub use layer::LayerStats;
+pub use recorder::{Output, Packet, Recorder, SenderReport};
 
 pub(crate) use std::time::Duration;
 
-/// A payload that does not follow its format's rules; the frame it belongs to is dropped and counted.
+/// Bitstream or RTP payload that violates its format. The frame it belongs to is dropped and
+/// counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct Malformed(pub &'static str);
+pub(crate) struct Malformed(pub(crate) &'static str);

@@ -1,62 +1,64 @@
-//! One lesson's recording: the public face of this crate.
+//! Recorder of one lesson: entry point of this crate.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use crate::Duration;
 use crate::clock::{PeerClock, ntp_nanos};
+use crate::event::Event;
 use crate::frame::Codec;
-use crate::layer::{Layer, Stats};
-use crate::made::{Fragment, Gap, Init, Made, SegmentEnd};
-use crate::payload::Ordered;
+use crate::layer::{Layer, LayerStats};
+use crate::payload::OrderedPacket;
 
-/// A received RTP packet, decrypted, its header taken apart.
+/// Received RTP packet: decrypted, with its header parsed (RFC 3550 §5.1).
 #[derive(Clone, Copy, Debug)]
 pub struct Packet<'a> {
-    /// Simulcast layer; 0 where there is one.
+    /// Simulcast layer; 0 for a track without simulcast.
     pub layer: u8,
-    /// Sequence number with its rollovers counted. Padding-only packets count and come with an empty payload.
+    /// Extended sequence number, rollovers included. Padding-only packets have an empty payload.
     pub seq: u64,
+    /// RTP timestamp in ticks of [`Codec::clock_rate`].
     pub rtp_time: u32,
+    /// Marker bit; set on the last packet of a video frame.
     pub marker: bool,
-    /// Since the lesson started.
+    /// Arrival time since the start of the lesson.
     pub arrival: Duration,
+    /// RTP payload without header extensions and padding.
     pub payload: &'a [u8],
 }
 
-/// What a sender says about its clocks (RFC 3550 §6.4.1).
+/// RTCP sender report: maps RTP timestamps to the sender's wall clock (RFC 3550 §6.4.1).
 #[derive(Clone, Copy, Debug)]
 pub struct SenderReport {
+    /// Simulcast layer that the report describes.
     pub layer: u8,
-    /// 32.32 seconds.
+    /// NTP timestamp: seconds in 32.32 fixed point (RFC 3550 §4).
     pub ntp: u64,
+    /// RTP timestamp of the same instant.
     pub rtp_time: u32,
-    /// Since the lesson started.
+    /// Arrival time since the start of the lesson.
     pub arrival: Duration,
 }
 
-/// Something to be written down or done, for one layer of one track. For each layer the order is: `Init`, then `Fragment`s of a segment,
-/// then its `SegmentEnd`, and so on; a new `Init` comes between segments.
+/// Event of one layer of one track.
+///
+/// Order within a layer: `Init`, the `Fragment`s of a segment, its `SegmentEnd`, the next segment.
+/// A new `Init` comes only between segments.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Output {
+    /// Track number given to [`Recorder::add_track`].
     pub track: u64,
+    /// Simulcast layer.
     pub layer: u8,
+    /// Event to store or to act on.
     pub event: Event,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Event {
-    Init(Init),
-    Fragment(Fragment),
-    SegmentEnd(SegmentEnd),
-    Gap(Gap),
-    /// The publisher should be asked for a keyframe of this track.
-    WantKeyframe,
-}
-
-/// Long enough for a keyframe in each to cost little, short enough to wait for.
-const SEGMENT: Duration = Duration::from_secs(2);
-const SEGMENT_SHORTEST: Duration = Duration::from_millis(500);
-const SEGMENT_LONGEST: Duration = Duration::from_secs(5);
+/// Long enough that one keyframe per segment costs little, short enough to wait for.
+const DEFAULT_SEGMENT_DURATION: Duration = Duration::from_secs(2);
+/// Duration of one fragment.
+const MIN_SEGMENT_DURATION: Duration = Duration::from_millis(500);
+/// Below the 6 s after which the segmenter ends a segment without a keyframe.
+const MAX_SEGMENT_DURATION: Duration = Duration::from_secs(5);
 
 struct Track {
     peer: u64,
@@ -64,9 +66,9 @@ struct Track {
     layers: BTreeMap<u8, Layer>,
 }
 
-/// Records the tracks of one lesson. Tracks and peers go by the caller's numbers.
+/// Recorder of all tracks of one lesson. The caller assigns the track and peer numbers.
 pub struct Recorder {
-    segment: Duration,
+    segment_duration: Duration,
     tracks: HashMap<u64, Track>,
     peers: HashMap<u64, PeerClock>,
     outputs: VecDeque<Output>,
@@ -79,23 +81,22 @@ impl Default for Recorder {
 }
 
 impl Recorder {
-    /// Segments of about two seconds.
+    /// Creates a recorder with segments of about two seconds.
     pub fn new() -> Recorder {
-        Recorder::with_segments_of(SEGMENT)
+        Recorder::with_segment_duration(DEFAULT_SEGMENT_DURATION)
     }
 
-    /// Segments of about this length; what is out of reason is brought into it.
-    pub fn with_segments_of(length: Duration) -> Recorder {
-        let segment = length.clamp(SEGMENT_SHORTEST, SEGMENT_LONGEST);
+    /// Creates a recorder with segments of about `duration`, clamped to 0.5–5 s.
+    pub fn with_segment_duration(duration: Duration) -> Recorder {
         Recorder {
-            segment,
+            segment_duration: duration.clamp(MIN_SEGMENT_DURATION, MAX_SEGMENT_DURATION),
             tracks: HashMap::new(),
             peers: HashMap::new(),
             outputs: VecDeque::new(),
         }
     }
 
-    /// Starts a track. Tracks of one `peer` share the clock that their sender reports refer to.
+    /// Adds a track. The tracks of one `peer` share the clock that their sender reports refer to.
     pub fn add_track(&mut self, track: u64, peer: u64, codec: Codec) {
         self.tracks.insert(
             track,
@@ -108,7 +109,7 @@ impl Recorder {
         self.peers.entry(peer).or_default();
     }
 
-    /// Takes a packet; one of an unknown track is ignored.
+    /// Processes a packet; ignores packets of unknown tracks.
     pub fn handle_packet(&mut self, track: u64, packet: Packet) {
         let Packet {
             layer,
@@ -118,21 +119,22 @@ impl Recorder {
             arrival,
             payload,
         } = packet;
-        self.with_layer(track, layer, |layer, peer, made| {
+        self.with_layer(track, layer, |layer, peer, events| {
             layer.handle_packet(
                 seq,
-                Ordered {
+                OrderedPacket {
                     rtp_time,
                     marker,
                     arrival,
                     payload,
                 },
                 peer,
-                made,
+                events,
             );
         });
     }
 
+    /// Processes a sender report; ignores reports of unknown tracks.
     pub fn handle_sender_report(&mut self, track: u64, report: SenderReport) {
         let Some(peer) = self.tracks.get(&track).map(|track| track.peer) else {
             return;
@@ -142,25 +144,29 @@ impl Recorder {
             .or_default()
             .observe(ntp_nanos(report.ntp), report.arrival);
         self.with_layer(track, report.layer, |layer, _, _| {
-            layer.handle_report(report.rtp_time, report.ntp)
+            layer.handle_sender_report(report.rtp_time, report.ntp)
         });
     }
 
-    /// The layer of a track begins another source: sequence numbers and RTP times start anew.
+    /// Resets sequence numbers and RTP time of a layer that continues from another source (SSRC).
     pub fn restart_layer(&mut self, track: u64, layer: u8) {
-        self.with_layer(track, layer, |layer, peer, made| layer.restart(peer, made));
-    }
-
-    /// Lets time pass; to be called about ten times a second.
-    pub fn handle_timeout(&mut self, now: Duration) {
-        self.with_all_layers(None, |layer, peer, made| {
-            layer.handle_timeout(now, peer, made)
+        self.with_layer(track, layer, |layer, peer, events| {
+            layer.restart(peer, events)
         });
     }
 
-    /// Ends a track: everything that waits is passed on, its last segment ended. Returns what became of its packets.
-    pub fn remove_track(&mut self, track: u64) -> BTreeMap<u8, Stats> {
-        self.with_all_layers(Some(track), |layer, peer, made| layer.finish(peer, made));
+    /// Expires the timeouts of all layers. The caller runs it about ten times a second.
+    pub fn handle_timeout(&mut self, now: Duration) {
+        self.with_all_layers(None, |layer, peer, events| {
+            layer.handle_timeout(now, peer, events)
+        });
+    }
+
+    /// Flushes a track, ends its last segment and returns its statistics by layer.
+    pub fn remove_track(&mut self, track: u64) -> BTreeMap<u8, LayerStats> {
+        self.with_all_layers(Some(track), |layer, peer, events| {
+            layer.finish(peer, events)
+        });
         let Some(removed) = self.tracks.remove(&track) else {
             return BTreeMap::new();
         };
@@ -174,6 +180,7 @@ impl Recorder {
             .collect()
     }
 
+    /// Returns the next event; `None` if there is none at present.
     pub fn poll_output(&mut self) -> Option<Output> {
         self.outputs.pop_front()
     }
@@ -182,7 +189,7 @@ impl Recorder {
         &mut self,
         id: u64,
         layer: u8,
-        act: impl FnOnce(&mut Layer, &PeerClock, &mut Vec<Made>),
+        act: impl FnOnce(&mut Layer, &PeerClock, &mut Vec<Event>),
     ) {
         let Some(track) = self.tracks.get_mut(&id) else {
             return;
@@ -190,27 +197,27 @@ impl Recorder {
         let Some(peer) = self.peers.get(&track.peer) else {
             return;
         };
-        let (codec, segment) = (track.codec, self.segment);
-        let mut made = Vec::new();
+        let (codec, segment) = (track.codec, self.segment_duration);
+        let mut events = Vec::new();
         act(
             track
                 .layers
                 .entry(layer)
                 .or_insert_with(|| Layer::new(codec, segment)),
             peer,
-            &mut made,
+            &mut events,
         );
-        self.outputs.extend(made.into_iter().map(|made| Output {
+        self.outputs.extend(events.into_iter().map(|event| Output {
             track: id,
             layer,
-            event: made.into(),
+            event,
         }));
     }
 
     fn with_all_layers(
         &mut self,
         only: Option<u64>,
-        mut act: impl FnMut(&mut Layer, &PeerClock, &mut Vec<Made>),
+        mut act: impl FnMut(&mut Layer, &PeerClock, &mut Vec<Event>),
     ) {
         let all = self
             .tracks
@@ -221,18 +228,6 @@ impl Recorder {
             .collect();
         for (id, layer) in keys {
             self.with_layer(id, layer, &mut act);
-        }
-    }
-}
-
-impl From<Made> for Event {
-    fn from(made: Made) -> Event {
-        match made {
-            Made::Init(init) => Event::Init(init),
-            Made::Fragment(fragment) => Event::Fragment(fragment),
-            Made::SegmentEnd(end) => Event::SegmentEnd(end),
-            Made::Gap(gap) => Event::Gap(gap),
-            Made::WantKeyframe => Event::WantKeyframe,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What is whole in a segment that a crash cut short: the fragments before the cut, and their times.
+//! Scanner for segment files truncated by a crash: complete fragments and their times.
 
 use std::time::Duration;
 
@@ -7,42 +7,48 @@ use mp4_atom::{Atom, DecodeAtom, Header, Mdat, Moof};
 use crate::cmaf;
 use crate::ivf;
 
-/// The usable beginning of a segment file.
+/// Complete leading part of a segment file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Scan {
-    /// Bytes that hold complete fragments; what follows them is to be cut off.
-    pub length: usize,
+pub struct ScannedSegment {
+    /// Length of the complete fragments in bytes; the caller truncates the file to it.
+    pub valid_bytes: usize,
+    /// Decode time of the first frame, since the start of the lesson.
     pub start: Duration,
+    /// Sum of the durations of the complete fragments.
     pub duration: Duration,
+    /// True if the first frame is a keyframe.
     pub keyframe_start: bool,
 }
 
-/// Finds the complete fragments of a CMAF segment; `None` when there is not one. `timescale` is the codec's clock rate.
-pub fn cmaf_segment(bytes: &[u8], timescale: u32) -> Option<Scan> {
-    let mut found: Option<Scan> = None;
+/// Finds the complete fragments of a CMAF segment; `None` if there is none.
+///
+/// `timescale` is the clock rate of the codec in Hz.
+pub fn cmaf_segment(bytes: &[u8], timescale: u32) -> Option<ScannedSegment> {
+    let mut found: Option<ScannedSegment> = None;
     let mut rest = bytes;
     while let Some((fragment, tail)) = split_fragment(rest) {
-        let length = bytes.len() - tail.len();
+        let valid_bytes = bytes.len() - tail.len();
         let time = |ticks: u64| {
             Duration::from_micros((u128::from(ticks) * 1_000_000 / u128::from(timescale)) as u64)
         };
         let (start, end) = (time(fragment.start), time(fragment.end));
-        let first = found.get_or_insert(Scan {
-            length,
+        let first = found.get_or_insert(ScannedSegment {
+            valid_bytes,
             start,
             duration: end,
             keyframe_start: fragment.keyframe,
         });
-        first.length = length;
+        first.valid_bytes = valid_bytes;
         first.duration = end.saturating_sub(first.start);
         rest = tail;
     }
     found
 }
 
-/// Finds the complete frames of an IVF segment (a VP8 segment has no header of its own).
-pub fn ivf_segment(bytes: &[u8]) -> Option<Scan> {
-    let mut found: Option<Scan> = None;
+/// Finds the complete frames of an IVF segment, which begins without a file header; `None` if there
+/// is none.
+pub fn ivf_segment(bytes: &[u8]) -> Option<ScannedSegment> {
+    let mut found: Option<ScannedSegment> = None;
     let mut rest = bytes;
     while let Some((header, tail)) = rest.split_first_chunk::<{ ivf::FRAME_HEADER }>() {
         let [a, b, c, d, time @ ..] = *header;
@@ -51,43 +57,49 @@ pub fn ivf_segment(bytes: &[u8]) -> Option<Scan> {
         };
         let at = Duration::from_millis(u64::from_le_bytes(time));
         rest = &tail[data.len()..];
-        let length = bytes.len() - rest.len();
+        let valid_bytes = bytes.len() - rest.len();
         let keyframe_start = data.first().is_some_and(|byte| byte & 1 == 0);
-        let scan = found.get_or_insert(Scan {
-            length,
+        let scan = found.get_or_insert(ScannedSegment {
+            valid_bytes,
             start: at,
             duration: Duration::ZERO,
             keyframe_start,
         });
-        scan.length = length;
+        scan.valid_bytes = valid_bytes;
         scan.duration = at.saturating_sub(scan.start);
     }
     found
 }
 
-/// One fragment of a file.
+/// One fragment of a fragmented MP4 file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FragmentAt {
+pub struct FragmentRange {
+    /// Byte range of `moof` and `mdat` in the file.
     pub bytes: std::ops::Range<usize>,
+    /// Decode time of the first frame, since the start of the lesson.
     pub start: Duration,
+    /// Sum of the frame durations.
     pub duration: Duration,
+    /// True if the first frame is a keyframe.
     pub keyframe_start: bool,
 }
 
-/// Splits a whole fragmented file: the length of its init part, and its fragments. `None` when there is no fragment.
-pub fn split_file(bytes: &[u8], timescale: u32) -> Option<(usize, Vec<FragmentAt>)> {
+/// Splits a fragmented MP4 file (ISO/IEC 14496-12 §8.8) into its init part and its fragments.
+///
+/// Returns the length of the init part in bytes and the fragments; `None` if there is no fragment.
+pub fn split_file(bytes: &[u8], timescale: u32) -> Option<(usize, Vec<FragmentRange>)> {
     let init = leading_boxes(bytes);
     let mut fragments = Vec::new();
     let mut at = init;
     while let Some((_, tail)) = split_fragment(&bytes[at..]) {
         let end = bytes.len() - tail.len();
-        let Scan {
+        let ScannedSegment {
             start,
             duration,
             keyframe_start,
             ..
         } = cmaf_segment(&bytes[at..end], timescale)?;
-        fragments.push(FragmentAt {
+        fragments.push(FragmentRange {
             bytes: at..end,
             start,
             duration,
@@ -98,7 +110,7 @@ pub fn split_file(bytes: &[u8], timescale: u32) -> Option<(usize, Vec<FragmentAt
     (!fragments.is_empty()).then_some((init, fragments))
 }
 
-/// The length of the boxes before the first `moof`.
+/// Length in bytes of the boxes before the first `moof`.
 fn leading_boxes(bytes: &[u8]) -> usize {
     let mut at = 0;
     while let Some(header) = bytes.get(at..at + 8) {
@@ -117,7 +129,7 @@ struct FragmentTimes {
     keyframe: bool,
 }
 
-/// One `moof` with its `mdat` off the front, if both are whole.
+/// Splits one `moof` and its `mdat` off the front; `None` if either is incomplete.
 fn split_fragment(bytes: &[u8]) -> Option<(FragmentTimes, &[u8])> {
     let (moof, rest) = split_box(bytes, Moof::KIND)?;
     let (_, rest) = split_box(rest, Mdat::KIND)?;
@@ -129,10 +141,10 @@ fn split_fragment(bytes: &[u8]) -> Option<(FragmentTimes, &[u8])> {
     let traf = moof.traf.first()?;
     let start = traf.tfdt.as_ref()?.base_media_decode_time;
     let samples = || traf.trun.iter().flat_map(|run| run.samples.iter());
-    // What a sample does not say itself, the fragment's header says for all (ISO 14496-12 §8.8.7).
-    let usual = traf.tfhd.default_sample_duration.unwrap_or(0);
+    // `tfhd` has the defaults of fields that a sample omits (ISO/IEC 14496-12 §8.8.7).
+    let default_duration = traf.tfhd.default_sample_duration.unwrap_or(0);
     let length: u64 = samples()
-        .map(|sample| u64::from(sample.duration.unwrap_or(usual)))
+        .map(|sample| u64::from(sample.duration.unwrap_or(default_duration)))
         .sum();
     let flags = samples().next()?.flags.or(traf.tfhd.default_sample_flags);
     let keyframe = flags.is_some_and(|flags| flags & cmaf::NON_SYNC == 0);
@@ -146,7 +158,7 @@ fn split_fragment(bytes: &[u8]) -> Option<(FragmentTimes, &[u8])> {
     ))
 }
 
-/// The body of a box of this kind at the front, and what follows it.
+/// Splits a box of this type off the front. Returns its body and the remaining bytes.
 fn split_box(bytes: &[u8], kind: mp4_atom::FourCC) -> Option<(&[u8], &[u8])> {
     let (size, rest) = bytes.split_first_chunk::<4>()?;
     let (name, rest) = rest.split_first_chunk::<4>()?;

@@ -1,9 +1,9 @@
-//! The sequence parameter set of H264: just what an init segment needs, the size of the picture and the chroma format.
+//! H264 sequence parameter set (H.264 §7.3.2.1): the fields that an init segment needs.
 
 use crate::Malformed;
-use crate::bits::Bits;
+use crate::bit_reader::BitReader;
 
-/// What an SPS says about every picture that follows it.
+/// Fields of an SPS that describe the coded video.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Sps {
     pub profile: u8,
@@ -18,10 +18,10 @@ pub(crate) struct Sps {
 }
 
 impl Sps {
-    /// Reads an SPS NAL unit, header byte included (H.264 §7.3.2.1.1).
+    /// Parses an SPS NAL unit, header byte included (H.264 §7.3.2.1.1).
     pub(crate) fn parse(nal: &[u8]) -> Result<Sps, Malformed> {
         let rbsp = unescape(nal.get(1..).unwrap_or_default());
-        let mut bits = Bits::new(&rbsp);
+        let mut bits = BitReader::new(&rbsp);
         let mut sps = Sps::read_profile(&mut bits)?;
         bits.exp_golomb()?; // seq_parameter_set_id
         let mut separate_planes = false;
@@ -33,7 +33,8 @@ impl Sps {
         Ok(sps)
     }
 
-    /// Profiles from High on carry chroma format, bit depths and scaling matrices.
+    /// Returns true for the profiles that carry chroma format, bit depths and scaling matrices
+    /// (High and above).
     pub(crate) fn is_high(&self) -> bool {
         matches!(
             self.profile,
@@ -41,7 +42,7 @@ impl Sps {
         )
     }
 
-    fn read_profile(bits: &mut Bits) -> Result<Sps, Malformed> {
+    fn read_profile(bits: &mut BitReader) -> Result<Sps, Malformed> {
         let (profile, constraints, level) = (
             bits.bits(8)? as u8,
             bits.bits(8)? as u8,
@@ -60,11 +61,12 @@ impl Sps {
         })
     }
 
-    fn read_high(&mut self, bits: &mut Bits) -> Result<bool, Malformed> {
-        self.chroma_format = small(bits.exp_golomb()?, 3)?;
+    /// Reads the fields of the High profiles; returns `separate_colour_plane_flag`.
+    fn read_high(&mut self, bits: &mut BitReader) -> Result<bool, Malformed> {
+        self.chroma_format = bounded(bits.exp_golomb()?, 3)?;
         let separate_planes = self.chroma_format == 3 && bits.bit()?;
-        self.bit_depth_luma = 8 + small(bits.exp_golomb()?, 6)?;
-        self.bit_depth_chroma = 8 + small(bits.exp_golomb()?, 6)?;
+        self.bit_depth_luma = 8 + bounded(bits.exp_golomb()?, 6)?;
+        self.bit_depth_chroma = 8 + bounded(bits.exp_golomb()?, 6)?;
         bits.bit()?; // qpprime_y_zero_transform_bypass_flag
         if bits.bit()? {
             let lists = if self.chroma_format == 3 { 12 } else { 8 };
@@ -77,7 +79,7 @@ impl Sps {
         Ok(separate_planes)
     }
 
-    fn read_size(&mut self, bits: &mut Bits, separate_planes: bool) -> Result<(), Malformed> {
+    fn read_size(&mut self, bits: &mut BitReader, separate_planes: bool) -> Result<(), Malformed> {
         bits.exp_golomb()?; // max_num_ref_frames
         bits.bit()?; // gaps_in_frame_num_value_allowed_flag
         let width_mbs = u64::from(bits.exp_golomb()?) + 1;
@@ -89,15 +91,15 @@ impl Sps {
         bits.bit()?; // direct_8x8_inference_flag
         let fields = if frame_mbs_only { 1 } else { 2 };
         let (crop_x, crop_y) = self.read_cropping(bits, separate_planes, fields)?;
-        self.width = visible(width_mbs * 16, crop_x)?;
-        self.height = visible(height_units * 16 * fields, crop_y)?;
+        self.width = visible_size(width_mbs * 16, crop_x)?;
+        self.height = visible_size(height_units * 16 * fields, crop_y)?;
         Ok(())
     }
 
-    /// The pixels cut off in both directions (H.264 §7.4.2.1.1, CropUnitX and CropUnitY).
+    /// Reads the cropped pixels in both directions (H.264 §7.4.2.1.1, CropUnitX and CropUnitY).
     fn read_cropping(
         &self,
-        bits: &mut Bits,
+        bits: &mut BitReader,
         separate_planes: bool,
         fields: u64,
     ) -> Result<(u64, u64), Malformed> {
@@ -115,7 +117,7 @@ impl Sps {
     }
 }
 
-fn skip_picture_order(bits: &mut Bits) -> Result<(), Malformed> {
+fn skip_picture_order(bits: &mut BitReader) -> Result<(), Malformed> {
     bits.exp_golomb()?; // log2_max_frame_num_minus4
     match bits.exp_golomb()? {
         0 => {
@@ -126,7 +128,7 @@ fn skip_picture_order(bits: &mut Bits) -> Result<(), Malformed> {
             bits.signed_exp_golomb()?;
             bits.signed_exp_golomb()?;
             // H.264 §7.4.2.1.1: num_ref_frames_in_pic_order_cnt_cycle is at most 255.
-            for _ in 0..small(bits.exp_golomb()?, 255)? {
+            for _ in 0..bounded(bits.exp_golomb()?, 255)? {
                 bits.signed_exp_golomb()?;
             }
         }
@@ -135,8 +137,8 @@ fn skip_picture_order(bits: &mut Bits) -> Result<(), Malformed> {
     Ok(())
 }
 
-/// H.264 §7.3.2.1.1.1.
-fn skip_scaling_list(bits: &mut Bits, size: usize) -> Result<(), Malformed> {
+/// Skips `scaling_list()` (H.264 §7.3.2.1.1.1).
+fn skip_scaling_list(bits: &mut BitReader, size: usize) -> Result<(), Malformed> {
     let (mut last, mut next) = (8i32, 8i32);
     for _ in 0..size {
         if next != 0 {
@@ -147,14 +149,14 @@ fn skip_scaling_list(bits: &mut Bits, size: usize) -> Result<(), Malformed> {
     Ok(())
 }
 
-fn small(value: u32, limit: u8) -> Result<u8, Malformed> {
+fn bounded(value: u32, limit: u8) -> Result<u8, Malformed> {
     u8::try_from(value)
         .ok()
         .filter(|v| *v <= limit)
         .ok_or(Malformed("an SPS field is out of range"))
 }
 
-fn visible(coded: u64, cropped: u64) -> Result<u16, Malformed> {
+fn visible_size(coded: u64, cropped: u64) -> Result<u16, Malformed> {
     let size = coded
         .checked_sub(cropped)
         .filter(|size| *size > 0)
@@ -162,7 +164,7 @@ fn visible(coded: u64, cropped: u64) -> Result<u16, Malformed> {
     u16::try_from(size).map_err(|_| Malformed("an SPS announces a picture beyond 65535 pixels"))
 }
 
-/// Takes out the emulation prevention bytes: 00 00 03 stands for 00 00 (H.264 §7.4.1).
+/// Removes the emulation prevention bytes: 00 00 03 stands for 00 00 (H.264 §7.4.1).
 fn unescape(nal: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(nal.len());
     let mut zeros = 0;
@@ -181,11 +183,11 @@ fn unescape(nal: &[u8]) -> Vec<u8> {
 mod tests {
     use super::*;
 
-    /// x264, High, 192x108: seven macroblock rows with four lines cropped.
+    /// x264, High, 192x108: seven macroblock rows, of which four pixel rows are cropped.
     const HIGH: &str = "6764000aacd9430ffbc044000003000400000300783c489658";
 
     #[test]
-    fn the_cropped_size_is_the_visible_one() {
+    fn the_parsed_size_excludes_cropping() {
         let sps = Sps::parse(&hex(HIGH)).unwrap();
         assert_eq!(
             (sps.width, sps.height, sps.profile, sps.level),
@@ -199,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn an_sps_cut_before_its_size_is_an_error_at_every_length() {
+    fn an_sps_truncated_before_its_size_is_an_error() {
         let nal = hex(HIGH);
         for length in 0..8 {
             assert!(Sps::parse(&nal[..length]).is_err(), "{length}");

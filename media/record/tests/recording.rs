@@ -1,37 +1,38 @@
-//! Whole tracks of real encoders through the recorder, over good and bad lines; libav judges what comes out.
+//! Tracks of real encoders through the recorder, over good and lossy links; libav decodes the
+//! output.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use tongke_record::testing::{Dice, Sent, bad_line, packets, streams};
+use tongke_record::testing::{Rng, SentPacket, lossy_link, packets, streams};
 use tongke_record::{
-    Codec, Event, Fragment, Gap, Packet, Recorder, SegmentEnd, SenderReport, Stats, scan,
+    Codec, Event, Fragment, Gap, LayerStats, Packet, Recorder, SegmentEnd, SenderReport, scan,
 };
 
 const FRAME: Duration = Duration::from_nanos(66_666_667);
 const MS: fn(u64) -> Duration = Duration::from_millis;
 
-/// What was recorded of one layer.
+/// Events of one layer.
 #[derive(Default)]
 struct Recorded {
     inits: Vec<tongke_record::Init>,
     fragments: Vec<Fragment>,
     segments: Vec<SegmentEnd>,
     gaps: Vec<Gap>,
-    keyframes_wanted: usize,
-    stats: BTreeMap<u8, Stats>,
+    keyframe_requests: usize,
+    stats: BTreeMap<u8, LayerStats>,
 }
 
 impl Recorded {
-    fn take(&mut self, event: Event) {
+    fn add(&mut self, event: Event) {
         match event {
             Event::Init(init) => self.inits.push(init),
             Event::Fragment(fragment) => self.fragments.push(fragment),
             Event::SegmentEnd(end) => self.segments.push(end),
             Event::Gap(gap) => self.gaps.push(gap),
-            Event::WantKeyframe => self.keyframes_wanted += 1,
+            Event::KeyframeRequest => self.keyframe_requests += 1,
         }
     }
 
@@ -53,12 +54,12 @@ impl Recorded {
     }
 }
 
-fn record(codec: Codec, arriving: &[Sent]) -> Recorded {
+fn record(codec: Codec, arriving: &[SentPacket]) -> Recorded {
     let mut recorder = Recorder::new();
     recorder.add_track(1, 1, codec);
     let mut recorded = Recorded::default();
     for packet in arriving {
-        let Sent {
+        let SentPacket {
             seq,
             rtp_time,
             marker,
@@ -79,22 +80,22 @@ fn record(codec: Codec, arriving: &[Sent]) -> Recorded {
             },
         );
         while let Some(output) = recorder.poll_output() {
-            recorded.take(output.event);
+            recorded.add(output.event);
         }
     }
     recorded.stats = recorder.remove_track(1);
     while let Some(output) = recorder.poll_output() {
-        recorded.take(output.event);
+        recorded.add(output.event);
     }
     recorded
 }
 
-/// Presentation times in milliseconds of every frame that libav decodes; any complaint of it fails the test.
+/// Presentation times in milliseconds of all frames that libav decodes; panics on any warning.
 fn decoded(file: &[u8], extension: &str) -> Vec<i64> {
     decoded_above("warning", file, extension)
 }
 
-/// The same with the level from which complaints count.
+/// Same as [`decoded`], but panics only on messages from this log level on.
 fn decoded_above(level: &str, file: &[u8], extension: &str) -> Vec<i64> {
     let path = write(file, extension);
     let output = Command::new("ffprobe")
@@ -109,11 +110,8 @@ fn decoded_above(level: &str, file: &[u8], extension: &str) -> Vec<i64> {
         .arg(&path)
         .output()
         .expect("ffprobe is installed by deploy/setup");
-    let complaints = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        output.status.success() && complaints.is_empty(),
-        "{complaints}"
-    );
+    let messages = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && messages.is_empty(), "{messages}");
     std::fs::remove_file(path).unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     text.lines()
@@ -136,10 +134,10 @@ fn write(file: &[u8], extension: &str) -> PathBuf {
 }
 
 #[test]
-fn every_frame_of_every_video_codec_comes_back_at_its_lesson_time() {
+fn every_frame_of_every_video_codec_is_recorded_at_its_lesson_time() {
     let begin = MS(5_000);
     for (codec, frames, extension) in [
-        (Codec::H264, streams::h264("picture.h264"), "mp4"),
+        (Codec::H264, streams::h264_baseline(), "mp4"),
         (Codec::Vp9, streams::vp9(), "mp4"),
         (Codec::Av1, streams::av1(), "mp4"),
         (Codec::Vp8, streams::vp8(), "ivf"),
@@ -174,8 +172,8 @@ fn every_frame_of_every_video_codec_comes_back_at_its_lesson_time() {
 
 #[test]
 fn an_encoder_with_b_frames_is_recorded_in_the_right_order() {
-    let frames = streams::h264("high.h264");
-    // B-frames travel after the frame that follows them: the picture order of x264's "I P B B" groups.
+    let frames = streams::h264_high();
+    // A B-frame is sent after the frame that it precedes: x264 codes groups of "I P B B".
     let times = presentation_order();
     let mut sent = packets(&frames, 90_000, FRAME, MS(0));
     let mut index = 0;
@@ -184,13 +182,13 @@ fn an_encoder_with_b_frames_is_recorded_in_the_right_order() {
         index += usize::from(packet.marker);
     }
     let recorded = record(Codec::H264, &sent);
-    // libav remarks on the uneven decoding times, which follow from presentation times being all that RTP has.
+    // libav warns about uneven decode times: RTP carries presentation times only.
     let shown = decoded_above("error", &recorded.bytes_of(0), "mp4");
     assert_eq!(shown.len(), streams::FRAMES);
     assert!(shown.is_sorted(), "{shown:?}");
 }
 
-/// Display index of each frame in coding order, asked of libav itself.
+/// Display index of each frame in coding order, according to libav.
 fn presentation_order() -> Vec<u64> {
     let fixture = concat!(
         env!("CARGO_MANIFEST_DIR"),
@@ -222,7 +220,7 @@ fn presentation_order() -> Vec<u64> {
 }
 
 #[test]
-fn a_voice_is_recorded_without_a_seam() {
+fn audio_is_recorded_without_a_gap() {
     let frames = streams::opus();
     let recorded = record(Codec::Opus, &packets(&frames, 48_000, MS(20), MS(1_000)));
     let times = decoded(&recorded.bytes_of(0), "mp4");
@@ -237,10 +235,10 @@ fn a_voice_is_recorded_without_a_seam() {
 }
 
 #[test]
-fn a_line_that_repeats_what_it_loses_costs_no_frame() {
+fn a_link_that_retransmits_lost_packets_costs_no_frame() {
     for seed in 1..=5 {
-        let sent = packets(&streams::h264("picture.h264"), 90_000, FRAME, MS(0));
-        let recorded = record(Codec::H264, &bad_line(&sent, &mut Dice(seed), 10));
+        let sent = packets(&streams::h264_baseline(), 90_000, FRAME, MS(0));
+        let recorded = record(Codec::H264, &lossy_link(&sent, &mut Rng(seed), 10));
         assert_eq!(
             decoded(&recorded.bytes_of(0), "mp4").len(),
             streams::FRAMES,
@@ -252,9 +250,9 @@ fn a_line_that_repeats_what_it_loses_costs_no_frame() {
 }
 
 #[test]
-fn what_never_comes_costs_frames_up_to_the_next_keyframe_and_is_told() {
+fn a_lost_packet_costs_the_frames_up_to_the_next_keyframe_and_is_reported_as_a_gap() {
     for (codec, frames, extension) in [
-        (Codec::H264, streams::h264("picture.h264"), "mp4"),
+        (Codec::H264, streams::h264_baseline(), "mp4"),
         (Codec::Vp9, streams::vp9(), "mp4"),
         (Codec::Av1, streams::av1(), "mp4"),
         (Codec::Vp8, streams::vp8(), "ivf"),
@@ -273,7 +271,7 @@ fn what_never_comes_costs_frames_up_to_the_next_keyframe_and_is_told() {
             times.contains(&2_000) && times.contains(&5_933),
             "{codec:?}: {times:?}"
         );
-        assert!(recorded.keyframes_wanted > 0, "{codec:?}");
+        assert!(recorded.keyframe_requests > 0, "{codec:?}");
         assert_eq!(recorded.stats[&0].lost, 1, "{codec:?}");
         let [gap] = recorded.gaps[..] else {
             panic!("{codec:?}: {:?}", recorded.gaps)
@@ -286,7 +284,7 @@ fn what_never_comes_costs_frames_up_to_the_next_keyframe_and_is_told() {
 }
 
 #[test]
-fn a_short_hole_in_a_voice_is_concealed_and_a_long_one_left_open() {
+fn a_short_gap_in_audio_is_concealed_and_a_long_one_stays_a_gap() {
     let mut sent = packets(&streams::opus(), 48_000, MS(20), MS(0));
     sent.retain(|packet| {
         !(MS(1_000)..MS(1_200)).contains(&packet.at) && !(MS(3_000)..MS(5_000)).contains(&packet.at)
@@ -310,15 +308,15 @@ fn a_short_hole_in_a_voice_is_concealed_and_a_long_one_left_open() {
 }
 
 #[test]
-fn a_new_resolution_begins_a_new_init_and_a_new_segment() {
-    let mut sent = packets(&streams::h264("picture.h264"), 90_000, FRAME, MS(0));
-    let second = packets(&streams::h264("high.h264"), 90_000, FRAME, MS(6_000));
+fn a_new_resolution_starts_a_new_init_segment_and_a_new_segment() {
+    let mut sent = packets(&streams::h264_baseline(), 90_000, FRAME, MS(0));
+    let second = packets(&streams::h264_high(), 90_000, FRAME, MS(6_000));
     let (seq, time) = (
         sent.last().unwrap().seq + 1,
         sent.last().unwrap().rtp_time.wrapping_add(6_000),
     );
     let base = second[0].clone();
-    sent.extend(second.into_iter().map(|p| Sent {
+    sent.extend(second.into_iter().map(|p| SentPacket {
         seq: p.seq - base.seq + seq,
         rtp_time: p.rtp_time.wrapping_sub(base.rtp_time).wrapping_add(time),
         ..p
@@ -342,9 +340,9 @@ fn a_new_resolution_begins_a_new_init_and_a_new_segment() {
 }
 
 #[test]
-fn a_stream_that_answers_no_request_is_cut_without_a_keyframe() {
-    // Frames between the first keyframe and the second, sent over and over: 30 s without a keyframe.
-    let frames = streams::h264("picture.h264");
+fn a_stream_that_ignores_keyframe_requests_is_segmented_without_keyframes() {
+    // The frames between the first and the second keyframe, repeated: 30 s without a keyframe.
+    let frames = streams::h264_baseline();
     let looped: Vec<_> = frames[..1]
         .iter()
         .chain(frames[1..29].iter().cycle().take(450))
@@ -359,13 +357,13 @@ fn a_stream_that_answers_no_request_is_cut_without_a_keyframe() {
         "{:?}",
         recorded.segments
     );
-    assert!(recorded.keyframes_wanted >= 20);
+    assert!(recorded.keyframe_requests >= 20);
 }
 
 #[test]
-fn after_a_crash_the_whole_fragments_are_found_at_every_cut() {
+fn after_a_crash_the_complete_fragments_are_found_at_every_truncation() {
     for (codec, frames) in [
-        (Codec::H264, streams::h264("picture.h264")),
+        (Codec::H264, streams::h264_baseline()),
         (Codec::Vp8, streams::vp8()),
     ] {
         let recorded = record(codec, &packets(&frames, 90_000, FRAME, MS(0)));
@@ -375,41 +373,41 @@ fn after_a_crash_the_whole_fragments_are_found_at_every_cut() {
             _ => scan::cmaf_segment(bytes, 90_000),
         };
         let whole = read(&bytes).unwrap();
-        assert_eq!((whole.length, whole.start), (bytes.len(), MS(2_000)));
+        assert_eq!((whole.valid_bytes, whole.start), (bytes.len(), MS(2_000)));
         assert!(whole.keyframe_start && whole.duration >= MS(1_900));
         for cut in 0..bytes.len() {
             let Some(found) = read(&bytes[..cut]) else {
                 continue;
             };
-            assert!(found.length <= cut && found.duration <= whole.duration);
+            assert!(found.valid_bytes <= cut && found.duration <= whole.duration);
         }
     }
 }
 
 #[test]
-fn voice_and_picture_of_one_sender_are_on_one_clock() {
-    let picture = packets(&streams::h264("picture.h264"), 90_000, FRAME, MS(0));
-    let voice = packets(&streams::opus(), 48_000, MS(20), MS(0));
+fn audio_and_video_of_one_sender_share_one_clock() {
+    let video = packets(&streams::h264_baseline(), 90_000, FRAME, MS(0));
+    let audio = packets(&streams::opus(), 48_000, MS(20), MS(0));
     let mut recorder = Recorder::new();
     recorder.add_track(1, 7, Codec::H264);
     recorder.add_track(2, 7, Codec::Opus);
-    // The picture takes 120 ms longer on its way; both began at sender's time 1000 s.
-    let mut all: Vec<(u64, Sent)> = picture
+    // Video has 120 ms more delay than audio; both start at sender time 1000 s.
+    let mut all: Vec<(u64, SentPacket)> = video
         .into_iter()
         .map(|p| {
             (
                 1,
-                Sent {
+                SentPacket {
                     at: p.at + MS(160),
                     ..p
                 },
             )
         })
         .collect();
-    all.extend(voice.into_iter().map(|p| {
+    all.extend(audio.into_iter().map(|p| {
         (
             2,
-            Sent {
+            SentPacket {
                 at: p.at + MS(40),
                 ..p
             },
@@ -428,7 +426,7 @@ fn voice_and_picture_of_one_sender_are_on_one_clock() {
     }
     let mut starts: BTreeMap<u64, Vec<Duration>> = BTreeMap::new();
     for (track, packet) in &all {
-        let Sent {
+        let SentPacket {
             seq,
             rtp_time,
             marker,
@@ -453,7 +451,7 @@ fn voice_and_picture_of_one_sender_are_on_one_clock() {
             }
         }
     }
-    // The fastest report took 40 ms; both tracks lie where it puts them, whatever their own delay.
+    // The report with the least delay took 40 ms and determines the time of both tracks.
     for track in [1, 2] {
         assert!(starts[&track][1].abs_diff(MS(2_040)) < MS(2), "{starts:?}");
     }

@@ -1,4 +1,4 @@
-//! RTP payloads of all formats: no panic, no unbounded memory.
+//! RTP payloads of all formats: must not panic or use unbounded memory.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| tongke_record::fuzzing::depacketize(data));

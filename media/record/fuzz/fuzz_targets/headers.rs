@@ -1,4 +1,4 @@
-//! Parameter sets, sequence headers and cut segment files.
+//! Parameter sets, sequence headers and truncated segment files: must not panic.
 #![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| tongke_record::fuzzing::headers(data));

@@ -1,38 +1,42 @@
-//! AV1 (the AOM's "RTP Payload Format For AV1" 1.0): OBU elements to a temporal unit with sizes in its OBUs.
+//! AV1 (AOM, "RTP Payload Format For AV1" 1.0): OBU elements → temporal unit of OBUs with size
+//! fields.
 
 use std::mem;
 
-use super::{Payload, Picture};
+use super::{CodedFrame, Depacketizer};
 use crate::Malformed;
-use crate::av1_sequence::Sequence;
-use crate::bits::{leb128, put_leb128};
+use crate::av1_sequence_header::SequenceHeader;
+use crate::bit_reader::{leb128, put_leb128};
 use crate::frame::Format;
 
+// obu_type values (AV1 §6.2.2).
 const SEQUENCE_HEADER: u8 = 1;
 const TEMPORAL_DELIMITER: u8 = 2;
 const FRAME_HEADER: u8 = 3;
+const FRAME: u8 = 6;
 const TILE_LIST: u8 = 8;
 const PADDING: u8 = 15;
-const FRAME: u8 = 6;
 
-/// Z, the first element continues an OBU of the packet before (§4.4).
+/// Z bit: the first element continues an OBU of the previous packet (§4.4).
 const CONTINUES: u8 = 0x80;
-/// Y, the last element will be continued.
+/// Y bit: the next packet continues the last element (§4.4).
 const CONTINUED: u8 = 0x40;
-/// N, the first packet of a coded video sequence.
+/// N bit: first packet of a coded video sequence (§4.4).
 const NEW_SEQUENCE: u8 = 0x08;
 
 #[derive(Default)]
 pub(super) struct Av1 {
-    /// The temporal unit: OBUs with `obu_has_size_field` set, as MP4 wants them (AV1 in ISOBMFF §2.4).
+    /// Temporal unit: OBUs with `obu_has_size_field` set, the sample format of AV1 in ISOBMFF
+    /// (§2.4).
     data: Vec<u8>,
-    /// The OBU that the last packet left unfinished.
+    /// OBU that the last packet left incomplete.
     partial: Option<Vec<u8>>,
-    sequence: Option<(Sequence, Vec<u8>)>,
+    /// Last sequence header, parsed and as an OBU.
+    sequence: Option<(SequenceHeader, Vec<u8>)>,
     keyframe: bool,
 }
 
-impl Payload for Av1 {
+impl Depacketizer for Av1 {
     fn starts_frame(&self, payload: &[u8]) -> bool {
         payload
             .first()
@@ -46,7 +50,7 @@ impl Payload for Av1 {
         if (header & CONTINUES != 0) != self.partial.is_some() {
             return Err(Malformed("an AV1 OBU continues out of turn"));
         }
-        let count = header >> 4 & 3; // W: zero means that every element has a length
+        let count = header >> 4 & 3; // W field: zero means that every element has a length
         let mut index = 0;
         while !rest.is_empty() {
             index += 1;
@@ -61,7 +65,7 @@ impl Payload for Av1 {
         Ok(())
     }
 
-    fn finish(&mut self) -> Result<Option<Picture>, Malformed> {
+    fn finish(&mut self) -> Result<Option<CodedFrame>, Malformed> {
         let data = mem::take(&mut self.data);
         let keyframe = mem::take(&mut self.keyframe);
         if self.partial.take().is_some() {
@@ -80,7 +84,7 @@ impl Payload for Av1 {
             }
             _ => None,
         };
-        Ok(Some(Picture {
+        Ok(Some(CodedFrame {
             data,
             keyframe,
             format,
@@ -122,7 +126,7 @@ impl Av1 {
         self.data.extend_from_slice(payload);
         match kind {
             SEQUENCE_HEADER => {
-                self.sequence = Some((Sequence::parse(payload)?, self.data[begin..].to_vec()))
+                self.sequence = Some((SequenceHeader::parse(payload)?, self.data[begin..].to_vec()))
             }
             FRAME | FRAME_HEADER => self.keyframe |= is_key(payload),
             _ => {}
@@ -131,13 +135,15 @@ impl Av1 {
     }
 }
 
+/// Splits an OBU element with a length prefix off the front.
 fn split_element(rest: &[u8]) -> Result<(&[u8], &[u8]), Malformed> {
     let (length, tail) = leb128(rest)?;
     tail.split_at_checked(length)
         .ok_or(Malformed("an AV1 element is cut"))
 }
 
-/// Header bytes (one or two) and payload; an own size field, which senders may keep, is taken out (§5.3.2).
+/// Splits an OBU into its header (one or two bytes) and its payload. Drops the size field, which
+/// senders may keep (AV1 §5.3.2).
 fn split_obu(obu: &[u8]) -> Result<(&[u8], &[u8]), Malformed> {
     const CUT: Malformed = Malformed("an AV1 OBU header is cut");
     let first = *obu.first().ok_or(CUT)?;
@@ -153,7 +159,8 @@ fn split_obu(obu: &[u8]) -> Result<(&[u8], &[u8]), Malformed> {
         .ok_or(CUT)
 }
 
-/// A frame header begins with show_existing_frame and a two-bit frame_type, of which 0 is a keyframe (§5.9.2).
+/// Returns true for a keyframe: the header begins with `show_existing_frame` and a two-bit
+/// `frame_type`, both 0 (AV1 §5.9.2).
 fn is_key(payload: &[u8]) -> bool {
     payload.first().is_some_and(|byte| byte >> 5 == 0)
 }

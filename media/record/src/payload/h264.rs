@@ -1,12 +1,13 @@
-//! H264 (RFC 6184): single NAL units, STAP-A and FU-A, to length-prefixed samples.
+//! H264 (RFC 6184): single NAL units, STAP-A and FU-A → length-prefixed samples.
 
 use std::mem;
 
-use super::{Payload, Picture};
+use super::{CodedFrame, Depacketizer};
 use crate::Malformed;
 use crate::frame::Format;
 use crate::sps::Sps;
 
+// nal_unit_type values (H.264 table 7-1; RFC 6184 table 1).
 const SLICE_IDR: u8 = 5;
 const SPS: u8 = 7;
 const PPS: u8 = 8;
@@ -15,24 +16,26 @@ const FILLER: u8 = 12;
 const STAP_A: u8 = 24;
 const FU_A: u8 = 28;
 
-/// A stream states one PPS, rarely two; `avcC` counts up to 255.
-const PPS_LIMIT: usize = 8;
+/// Limit for parameter sets: streams have one PPS, rarely two; `avcC` counts up to 255.
+const MAX_PPS: usize = 8;
 
 #[derive(Default)]
 pub(super) struct H264 {
-    /// The sample: each NAL unit behind its length in four bytes.
+    /// Sample: NAL units, each prefixed by its length in four bytes (ISO/IEC 14496-15 §5.3).
     data: Vec<u8>,
-    /// The fragments of a NAL unit, joined so far.
+    /// NAL unit under reassembly from FU-A fragments.
     fragments: Option<Vec<u8>>,
     keyframe: bool,
     has_slice: bool,
-    /// Parameter sets live in the init segment, not in the samples (`avc1`, ISO 14496-15 §5.3).
+    /// Parameter sets belong to the init segment, not to the samples (`avc1`, ISO/IEC 14496-15
+    /// §5.3).
     sps: Option<Vec<u8>>,
     pps: Vec<Vec<u8>>,
 }
 
-impl Payload for H264 {
-    /// A slice does not say whether it is its picture's first; parameter sets and delimiters come first always.
+impl Depacketizer for H264 {
+    /// Parameter sets and delimiters always come first; a slice header alone does not mark the
+    /// first slice of a picture.
     fn starts_frame(&self, payload: &[u8]) -> bool {
         let first = match payload.first().map(|byte| byte & 0x1f) {
             Some(STAP_A) => payload.get(3).map(|byte| byte & 0x1f),
@@ -52,7 +55,7 @@ impl Payload for H264 {
         }
     }
 
-    fn finish(&mut self) -> Result<Option<Picture>, Malformed> {
+    fn finish(&mut self) -> Result<Option<CodedFrame>, Malformed> {
         let data = mem::take(&mut self.data);
         let keyframe = mem::take(&mut self.keyframe);
         let has_slice = mem::take(&mut self.has_slice);
@@ -60,10 +63,10 @@ impl Payload for H264 {
             return Err(Malformed("an H264 NAL unit has no last fragment"));
         }
         if !has_slice {
-            return Ok(None); // parameter sets alone are remembered, not stored
+            return Ok(None); // parameter sets alone are kept for the init segment
         }
         let format = if keyframe { Some(self.format()?) } else { None };
-        Ok(Some(Picture {
+        Ok(Some(CodedFrame {
             data,
             keyframe,
             format,
@@ -103,7 +106,7 @@ impl H264 {
         Ok(())
     }
 
-    /// STAP-A: NAL units behind lengths in two bytes (RFC 6184 §5.7.1).
+    /// Appends a STAP-A: NAL units with two-byte length prefixes (RFC 6184 §5.7.1).
     fn add_aggregate(&mut self, mut rest: &[u8]) -> Result<(), Malformed> {
         const CUT: Malformed = Malformed("an H264 aggregate is cut");
         while !rest.is_empty() {
@@ -117,7 +120,8 @@ impl H264 {
         Ok(())
     }
 
-    /// FU-A (RFC 6184 §5.8): the first byte lends its importance, the second the type.
+    /// Appends a FU-A fragment (RFC 6184 §5.8): the indicator carries `nal_ref_idc`, the header the
+    /// type.
     fn add_fragment(&mut self, payload: &[u8]) -> Result<(), Malformed> {
         let [indicator, header, body @ ..] = payload else {
             return Err(Malformed("an H264 fragment is cut"));
@@ -145,16 +149,16 @@ impl H264 {
         Sps::parse(nal)?;
         if self.sps.as_deref() != Some(nal) {
             self.sps = Some(nal.to_vec());
-            self.pps.clear(); // they belonged to the old one
+            self.pps.clear(); // they referred to the previous SPS
         }
         Ok(())
     }
 
     fn set_pps(&mut self, nal: &[u8]) -> Result<(), Malformed> {
-        let known = pps_id(nal)?;
-        match self.pps.iter().position(|other| pps_id(other) == Ok(known)) {
+        let id = pps_id(nal)?;
+        match self.pps.iter().position(|other| pps_id(other) == Ok(id)) {
             Some(index) => self.pps[index] = nal.to_vec(),
-            None if self.pps.len() < PPS_LIMIT => self.pps.push(nal.to_vec()),
+            None if self.pps.len() < MAX_PPS => self.pps.push(nal.to_vec()),
             None => {
                 return Err(Malformed(
                     "an H264 stream has too many picture parameter sets",
@@ -164,6 +168,7 @@ impl H264 {
         Ok(())
     }
 
+    /// Format of a keyframe, from the current parameter sets.
     fn format(&self) -> Result<Format, Malformed> {
         let sps = self
             .sps
@@ -182,8 +187,9 @@ impl H264 {
     }
 }
 
+/// `pic_parameter_set_id` (H.264 §7.3.2.2).
 fn pps_id(nal: &[u8]) -> Result<u32, Malformed> {
-    crate::bits::Bits::new(nal.get(1..).unwrap_or_default()).exp_golomb()
+    crate::bit_reader::BitReader::new(nal.get(1..).unwrap_or_default()).exp_golomb()
 }
 
 #[cfg(test)]
@@ -191,23 +197,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn fragments_join_to_the_unit_they_were_cut_from() {
+    fn fu_a_fragments_are_reassembled() {
         let mut h264 = H264::default();
         h264.add(&[0x7c, 0x81, 1, 2]).unwrap();
         h264.add(&[0x7c, 0x01, 3]).unwrap();
         h264.add(&[0x7c, 0x41, 4]).unwrap();
-        let picture = h264.finish().unwrap().unwrap();
-        assert_eq!(picture.data, [0, 0, 0, 5, 0x61, 1, 2, 3, 4]);
-        assert!(!picture.keyframe);
+        let frame = h264.finish().unwrap().unwrap();
+        assert_eq!(frame.data, [0, 0, 0, 5, 0x61, 1, 2, 3, 4]);
+        assert!(!frame.keyframe);
     }
 
     #[test]
-    fn a_fragment_without_its_beginning_is_refused() {
+    fn a_fu_a_fragment_without_a_start_is_rejected() {
         assert!(H264::default().add(&[0x7c, 0x41, 4]).is_err());
     }
 
     #[test]
-    fn an_aggregate_that_promises_more_than_it_has_is_refused() {
+    fn a_truncated_stap_a_is_rejected() {
         assert!(H264::default().add(&[0x18, 0, 9, 0x61]).is_err());
         assert!(H264::default().add(&[0x18, 0]).is_err());
     }

@@ -1,7 +1,8 @@
-//! RTP payload formats: packets in order → whole frames.
+//! RTP payload formats: packets in sequence → complete frames.
 //!
-//! [`Assembler`] holds what all formats share — a frame is the packets of one timestamp, ended by the marker or by the next timestamp;
-//! after a loss nothing is passed on until a keyframe — and each format says how its payloads join ([`Payload`]).
+//! [`FrameAssembler`] implements the rules common to all formats. A frame consists of the packets
+//! of one timestamp; the marker bit or the next timestamp ends it. After a loss, frames are dropped
+//! until a keyframe. Each format implements [`Depacketizer`].
 
 mod av1;
 mod h264;
@@ -17,148 +18,153 @@ use crate::{Duration, Malformed};
 pub(crate) use opus::packet_duration as opus_packet_duration;
 pub(crate) use opus::plc_packet;
 
-/// A frame larger than this is an attack or an error: a 4K keyframe at the best quality stays below 2 MB.
-const FRAME_LIMIT: usize = 8 << 20;
+/// Limit above which a frame is an attack or an error: a 4K keyframe at the best quality stays
+/// below 2 MB.
+const MAX_FRAME_BYTES: usize = 8 << 20;
 
-/// A packet whose predecessors have all been seen or given up.
+/// Packet whose predecessors have all arrived or were given up.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Ordered<'a> {
+pub(crate) struct OrderedPacket<'a> {
     pub rtp_time: u32,
     pub marker: bool,
     pub arrival: Duration,
     pub payload: &'a [u8],
 }
 
-/// What one frame's payloads add up to.
+/// Frame joined from the payloads of one timestamp.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Picture {
+pub(crate) struct CodedFrame {
     pub data: Vec<u8>,
     pub keyframe: bool,
     pub format: Option<Format>,
 }
 
-/// How the payloads of one format join to a frame.
-trait Payload {
-    /// Whether this payload can only be the first of a frame; used to start again after a loss.
+/// Depacketizer of one RTP payload format.
+trait Depacketizer {
+    /// Returns true if the payload can only be the first of a frame: a place to resume after a
+    /// loss.
     fn starts_frame(&self, payload: &[u8]) -> bool;
+    /// Appends a payload to the open frame.
     fn add(&mut self, payload: &[u8]) -> Result<(), Malformed>;
-    /// Takes the frame; `None` when nothing of it is to be stored.
-    fn finish(&mut self) -> Result<Option<Picture>, Malformed>;
+    /// Returns the joined frame; `None` if it has nothing to store.
+    fn finish(&mut self) -> Result<Option<CodedFrame>, Malformed>;
+    /// Drops the open frame.
     fn clear(&mut self);
+    /// Bytes of the open frame.
     fn len(&self) -> usize;
 }
 
-/// Joins the ordered packets of one layer to frames.
-pub(crate) struct Assembler {
-    payload: Box<dyn Payload + Send>,
-    /// Timestamp and arrival of the frame being joined.
+/// Joins the packets of one layer to frames.
+pub(crate) struct FrameAssembler {
+    depacketizer: Box<dyn Depacketizer + Send>,
+    /// RTP timestamp and first arrival of the open frame.
     open: Option<(u32, Duration)>,
-    skip: Skip,
+    discard: Discard,
     needs_keyframe: bool,
     after_loss: bool,
-    sound: bool,
+    is_audio: bool,
     dropped_frames: u64,
     malformed: u64,
 }
 
-impl Assembler {
-    pub(crate) fn new(codec: Codec) -> Assembler {
-        let payload: Box<dyn Payload + Send> = match codec {
+impl FrameAssembler {
+    pub(crate) fn new(codec: Codec) -> FrameAssembler {
+        let depacketizer: Box<dyn Depacketizer + Send> = match codec {
             Codec::Opus => Box::<opus::Opus>::default(),
             Codec::H264 => Box::<h264::H264>::default(),
             Codec::Vp8 => Box::<vp8::Vp8>::default(),
             Codec::Vp9 => Box::<vp9::Vp9>::default(),
             Codec::Av1 => Box::<av1::Av1>::default(),
         };
-        Assembler {
-            payload,
+        FrameAssembler {
+            depacketizer,
             open: None,
-            skip: Skip::Nothing,
+            discard: Discard::Nothing,
             needs_keyframe: !codec.is_audio(),
             after_loss: false,
-            sound: codec.is_audio(),
+            is_audio: codec.is_audio(),
             dropped_frames: 0,
             malformed: 0,
         }
     }
 
-    /// Nothing decodable can come before a keyframe does.
+    /// Returns true if no frame is decodable before the next keyframe.
     pub(crate) fn needs_keyframe(&self) -> bool {
         self.needs_keyframe
     }
 
-    /// Frames that were incomplete or that referred to lost ones.
+    /// Number of frames that were incomplete or referenced a lost frame.
     pub(crate) fn dropped_frames(&self) -> u64 {
         self.dropped_frames
     }
 
-    /// Payloads that broke the rules of their format.
+    /// Number of payloads that violated their format.
     pub(crate) fn malformed(&self) -> u64 {
         self.malformed
     }
 
-    /// Takes one packet; finished frames go to `out`.
-    pub(crate) fn push(&mut self, packet: Ordered, out: &mut Vec<Frame>) {
+    /// Processes one packet; appends completed frames to `out`.
+    pub(crate) fn push(&mut self, packet: OrderedPacket, out: &mut Vec<Frame>) {
         if packet.payload.is_empty() {
-            return; // padding only: it probes the line and belongs to no frame
+            return; // padding only: a bandwidth probe that belongs to no frame
         }
         if self.open.is_some_and(|(time, _)| time != packet.rtp_time) {
-            self.finish(out);
+            self.finish_frame(out);
         }
-        if self.is_skipped(&packet) {
+        if self.should_discard(&packet) {
             return;
         }
         let first_arrival = self.open.map_or(packet.arrival, |(_, arrival)| arrival);
         self.open = Some((packet.rtp_time, first_arrival));
-        let added = self.payload.add(packet.payload);
-        let too_large = self.payload.len() > FRAME_LIMIT;
+        let added = self.depacketizer.add(packet.payload);
+        let too_large = self.depacketizer.len() > MAX_FRAME_BYTES;
         if added.is_err() || too_large {
             self.malformed += 1;
-            return self.break_off(packet.rtp_time);
+            return self.abandon_frame(packet.rtp_time);
         }
-        if packet.marker || self.sound {
-            self.finish(out);
+        if packet.marker || self.is_audio {
+            self.finish_frame(out);
         }
     }
 
-    /// Packets are missing here and will not come: the open frame is incomplete, and what follows refers to it.
-    pub(crate) fn lost(&mut self) {
+    /// Handles a loss: drops the incomplete open frame and the frames that may reference it.
+    pub(crate) fn handle_loss(&mut self) {
         self.after_loss = true;
-        if self.sound {
+        if self.is_audio {
             return;
         }
         if self.open.take().is_some() {
             self.dropped_frames += 1;
         }
-        self.payload.clear();
+        self.depacketizer.clear();
         self.needs_keyframe = true;
-        self.skip = Skip::Unseen;
+        self.discard = Discard::NextFrame;
     }
 
-    /// Passes on the frame that nothing more can be added to.
-    pub(crate) fn finish(&mut self, out: &mut Vec<Frame>) {
+    /// Completes the open frame and appends it to `out`.
+    pub(crate) fn finish_frame(&mut self, out: &mut Vec<Frame>) {
         let Some((rtp_time, arrival)) = self.open.take() else {
             return;
         };
-        let picture = match self.payload.finish() {
-            Ok(Some(picture)) => picture,
+        let frame = match self.depacketizer.finish() {
+            Ok(Some(frame)) => frame,
             Ok(None) => return,
             Err(_) => {
                 self.malformed += 1;
-                return self.break_off(rtp_time);
+                return self.abandon_frame(rtp_time);
             }
         };
-        if self.needs_keyframe && !picture.keyframe {
+        if self.needs_keyframe && !frame.keyframe {
             self.dropped_frames += 1;
             return;
         }
         self.needs_keyframe = false;
         let after_loss = mem::take(&mut self.after_loss);
-        let Picture {
+        let CodedFrame {
             data,
             keyframe,
             format,
-        } = picture;
+        } = frame;
         out.push(Frame {
             rtp_time,
             arrival,
@@ -169,38 +175,39 @@ impl Assembler {
         });
     }
 
-    fn break_off(&mut self, rtp_time: u32) {
-        self.lost();
-        if !self.sound {
-            self.skip = Skip::Frame(rtp_time);
+    fn abandon_frame(&mut self, rtp_time: u32) {
+        self.handle_loss();
+        if !self.is_audio {
+            self.discard = Discard::Frame(rtp_time);
         }
     }
 
-    /// After a loss the rest of the frame it hit is worthless: wait for the next timestamp, or for a payload that begins a frame.
-    fn is_skipped(&mut self, packet: &Ordered) -> bool {
-        let over = match self.skip {
-            Skip::Nothing => return false,
-            Skip::Unseen => self.payload.starts_frame(packet.payload),
-            Skip::Frame(time) => {
-                time != packet.rtp_time || self.payload.starts_frame(packet.payload)
+    /// Returns true for the remaining packets of a frame damaged by a loss. Such a frame ends at
+    /// the next timestamp or at a payload that begins a frame.
+    fn should_discard(&mut self, packet: &OrderedPacket) -> bool {
+        let over = match self.discard {
+            Discard::Nothing => return false,
+            Discard::NextFrame => self.depacketizer.starts_frame(packet.payload),
+            Discard::Frame(time) => {
+                time != packet.rtp_time || self.depacketizer.starts_frame(packet.payload)
             }
         };
-        // A marker ends the broken frame: whatever comes next begins one.
-        self.skip = if over || packet.marker {
-            Skip::Nothing
+        // A marker ends the damaged frame: the next packet begins a new one.
+        self.discard = if over || packet.marker {
+            Discard::Nothing
         } else {
-            Skip::Frame(packet.rtp_time)
+            Discard::Frame(packet.rtp_time)
         };
         !over
     }
 }
 
-/// What is left of a frame that lost a packet.
+/// Remainder of a damaged frame to discard.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Skip {
+enum Discard {
     Nothing,
-    /// The frame whose packet comes next.
-    Unseen,
-    /// The frame of this timestamp.
+    /// The frame of the next packet, whose timestamp is unknown.
+    NextFrame,
+    /// The frame of this RTP timestamp.
     Frame(u32),
 }

@@ -2,7 +2,7 @@
 
 use std::mem;
 
-use super::{Payload, Picture};
+use super::{CodedFrame, Depacketizer};
 use crate::frame::Format;
 use crate::{Duration, Malformed};
 
@@ -11,7 +11,7 @@ pub(super) struct Opus {
     data: Vec<u8>,
 }
 
-impl Payload for Opus {
+impl Depacketizer for Opus {
     fn starts_frame(&self, _: &[u8]) -> bool {
         true
     }
@@ -22,8 +22,8 @@ impl Payload for Opus {
         Ok(())
     }
 
-    fn finish(&mut self) -> Result<Option<Picture>, Malformed> {
-        Ok(Some(Picture {
+    fn finish(&mut self) -> Result<Option<CodedFrame>, Malformed> {
+        Ok(Some(CodedFrame {
             data: mem::take(&mut self.data),
             keyframe: true,
             format: Some(Format::Opus),
@@ -39,7 +39,8 @@ impl Payload for Opus {
     }
 }
 
-/// How long an Opus packet sounds, by its first bytes (RFC 6716 §3.1); `None` when it is longer than the 120 ms allowed, or cut.
+/// Duration of an Opus packet by its TOC byte (RFC 6716 §3.1, §3.2); `None` if it is truncated,
+/// zero or above the limit of 120 ms.
 pub(crate) fn packet_duration(packet: &[u8]) -> Option<Duration> {
     let toc = *packet.first()?;
     let config = toc >> 3;
@@ -57,9 +58,9 @@ pub(crate) fn packet_duration(packet: &[u8]) -> Option<Duration> {
     (!total.is_zero() && total <= Duration::from_millis(120)).then_some(total)
 }
 
-/// A packet that asks the decoder to conceal a missing one, in the mode of `like` (RFC 7845 §4.1), and its duration.
+/// Returns a packet that makes the decoder conceal a lost one, and its duration (RFC 7845 §4.1).
 ///
-/// It has a table of contents and an empty frame; all frame lengths but the mode's own are left out.
+/// It has the mode and frame size of `like` and consists of a TOC byte and one empty frame.
 pub(crate) fn plc_packet(like: &[u8]) -> Option<(Vec<u8>, Duration)> {
     let packet = vec![like.first()? & 0xfc];
     let duration = packet_duration(&packet)?;
@@ -71,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_duration_follows_from_the_table_of_contents() {
+    fn packet_duration_follows_from_the_toc_byte() {
         let ms = |packet: &[u8]| packet_duration(packet).map(|d| d.as_micros() as u64);
         assert_eq!(ms(&[0xfc, 0xff]), Some(20_000)); // CELT fullband, one frame
         assert_eq!(ms(&[0x78, 0]), Some(20_000)); // hybrid fullband

@@ -1,8 +1,8 @@
-//! VP8 (RFC 7741).
+//! VP8 (RFC 7741): payloads without their descriptors → one frame.
 
 use std::mem;
 
-use super::{Payload, Picture};
+use super::{CodedFrame, Depacketizer};
 use crate::Malformed;
 use crate::frame::Format;
 
@@ -11,14 +11,14 @@ pub(super) struct Vp8 {
     data: Vec<u8>,
 }
 
-impl Payload for Vp8 {
+impl Depacketizer for Vp8 {
     fn starts_frame(&self, payload: &[u8]) -> bool {
-        starts(payload)
+        is_frame_start(payload)
     }
 
     fn add(&mut self, payload: &[u8]) -> Result<(), Malformed> {
         let body = strip_descriptor(payload)?;
-        if self.data.is_empty() && !starts(payload) {
+        if self.data.is_empty() && !is_frame_start(payload) {
             return Err(Malformed(
                 "a VP8 frame does not begin with its first partition",
             ));
@@ -27,16 +27,16 @@ impl Payload for Vp8 {
         Ok(())
     }
 
-    fn finish(&mut self) -> Result<Option<Picture>, Malformed> {
+    fn finish(&mut self) -> Result<Option<CodedFrame>, Malformed> {
         let data = mem::take(&mut self.data);
-        // RFC 6386 §9.1: the first bit of a frame is zero on keyframes.
+        // RFC 6386 §9.1: the lowest bit of the first byte is zero on keyframes.
         let keyframe = data.first().is_some_and(|byte| byte & 1 == 0);
         let format = if keyframe {
             Some(keyframe_format(&data)?)
         } else {
             None
         };
-        Ok(Some(Picture {
+        Ok(Some(CodedFrame {
             data,
             keyframe,
             format,
@@ -52,14 +52,14 @@ impl Payload for Vp8 {
     }
 }
 
-/// S set and partition index 0: the first packet of a frame (RFC 7741 §4.2).
-fn starts(payload: &[u8]) -> bool {
+/// Returns true for the first packet of a frame: S bit set, partition index 0 (RFC 7741 §4.2).
+fn is_frame_start(payload: &[u8]) -> bool {
     payload
         .first()
         .is_some_and(|byte| byte & 0x10 != 0 && byte & 0x07 == 0)
 }
 
-/// Takes the payload descriptor off (RFC 7741 §4.2).
+/// Strips the payload descriptor (RFC 7741 §4.2).
 fn strip_descriptor(payload: &[u8]) -> Result<&[u8], Malformed> {
     const CUT: Malformed = Malformed("a VP8 payload descriptor is cut");
     let first = *payload.first().ok_or(CUT)?;
@@ -80,7 +80,7 @@ fn strip_descriptor(payload: &[u8]) -> Result<&[u8], Malformed> {
         .ok_or(CUT)
 }
 
-/// The size in a keyframe's header (RFC 6386 §9.1).
+/// Reads the frame size from a keyframe header (RFC 6386 §9.1).
 fn keyframe_format(data: &[u8]) -> Result<Format, Malformed> {
     let header = data
         .get(..10)
@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn a_keyframe_tells_its_size() {
+    fn the_size_is_read_from_a_keyframe_header() {
         let frame = [0x10, 0, 0, 0x9d, 0x01, 0x2a, 0x80, 0x02, 0xe0, 0x41];
         assert_eq!(
             keyframe_format(&frame),

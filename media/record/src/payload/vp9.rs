@@ -1,23 +1,24 @@
-//! VP9 (RFC 9628). The spatial layers of one picture, where a stream has them, become one superframe.
+//! VP9 (RFC 9628): payloads → one frame. The spatial layers of a picture are joined to a
+//! superframe.
 
 use std::mem;
 
-use super::{Payload, Picture};
+use super::{CodedFrame, Depacketizer};
 use crate::Malformed;
-use crate::bits::Bits;
+use crate::bit_reader::BitReader;
 use crate::frame::Format;
 
 #[derive(Default)]
 pub(super) struct Vp9 {
     data: Vec<u8>,
-    /// Where each finished layer frame ends in `data`.
+    /// End offset of each complete layer frame in `data`.
     ends: Vec<usize>,
     inside_frame: bool,
 }
 
-impl Payload for Vp9 {
+impl Depacketizer for Vp9 {
     fn starts_frame(&self, payload: &[u8]) -> bool {
-        Descriptor::parse(payload).is_ok_and(|(d, _)| d.begins && d.spatial == 0)
+        Descriptor::parse(payload).is_ok_and(|(d, _)| d.begins && d.spatial_layer == 0)
     }
 
     fn add(&mut self, payload: &[u8]) -> Result<(), Malformed> {
@@ -35,7 +36,7 @@ impl Payload for Vp9 {
         Ok(())
     }
 
-    fn finish(&mut self) -> Result<Option<Picture>, Malformed> {
+    fn finish(&mut self) -> Result<Option<CodedFrame>, Malformed> {
         let (mut data, ends) = (mem::take(&mut self.data), mem::take(&mut self.ends));
         if mem::take(&mut self.inside_frame) {
             return Err(Malformed("a VP9 frame has no end"));
@@ -44,7 +45,7 @@ impl Payload for Vp9 {
         if ends.len() > 1 {
             append_superframe_index(&mut data, &ends)?;
         }
-        Ok(Some(Picture {
+        Ok(Some(CodedFrame {
             data,
             keyframe: format.is_some(),
             format,
@@ -60,11 +61,13 @@ impl Payload for Vp9 {
     }
 }
 
-/// The parts of the payload descriptor that joining needs (RFC 9628 §4.2).
+/// Payload descriptor fields that joining needs (RFC 9628 §4.2).
 struct Descriptor {
+    /// B bit: first packet of a layer frame.
     begins: bool,
+    /// E bit: last packet of a layer frame.
     ends: bool,
-    spatial: u8,
+    spatial_layer: u8,
 }
 
 impl Descriptor {
@@ -82,15 +85,15 @@ impl Descriptor {
         if flags & 0x80 != 0 && byte()? & 0x80 != 0 {
             byte()?; // long picture id
         }
-        let mut spatial = 0;
+        let mut spatial_layer = 0;
         if flags & 0x20 != 0 {
-            spatial = byte()? >> 1 & 7;
+            spatial_layer = byte()? >> 1 & 7;
             if !flexible {
                 byte()?; // TL0PICIDX
             }
         }
         if flexible && flags & 0x40 != 0 {
-            while byte()? & 1 != 0 {} // reference indices, the N bit says another follows
+            while byte()? & 1 != 0 {} // reference indices; the N bit means that another follows
         }
         if flags & 0x02 != 0 {
             skip_scalability(&mut byte)?;
@@ -102,14 +105,14 @@ impl Descriptor {
             Descriptor {
                 begins: flags & 0x08 != 0,
                 ends: flags & 0x04 != 0,
-                spatial,
+                spatial_layer,
             },
             rest,
         ))
     }
 }
 
-/// The scalability structure (RFC 9628 §4.2.1).
+/// Skips the scalability structure (RFC 9628 §4.2.1).
 fn skip_scalability(byte: &mut impl FnMut() -> Result<u8, Malformed>) -> Result<(), Malformed> {
     let flags = byte()?;
     if flags & 0x10 != 0 {
@@ -128,9 +131,10 @@ fn skip_scalability(byte: &mut impl FnMut() -> Result<u8, Malformed>) -> Result<
     Ok(())
 }
 
-/// The uncompressed header (VP9 bitstream §6.2), as far as the size; `None` on frames that are no keyframes.
+/// Parses the uncompressed header up to the frame size (VP9 bitstream §6.2); `None` if the frame is
+/// not a keyframe.
 fn keyframe_format(frame: &[u8]) -> Result<Option<Format>, Malformed> {
-    let mut bits = Bits::new(frame);
+    let mut bits = BitReader::new(frame);
     if bits.bits(2)? != 2 {
         return Err(Malformed("a VP9 frame has no frame marker"));
     }
@@ -165,8 +169,9 @@ fn keyframe_format(frame: &[u8]) -> Result<Option<Format>, Malformed> {
     }))
 }
 
-/// Chroma subsampling as `vpcC` counts it, and the range.
-fn read_color(bits: &mut Bits, profile: u8) -> Result<(u8, bool), Malformed> {
+/// Parses `color_config()` (VP9 bitstream §6.2.2): chroma subsampling as coded in `vpcC`, full
+/// range.
+fn read_color(bits: &mut BitReader, profile: u8) -> Result<(u8, bool), Malformed> {
     const RGB: u32 = 7;
     const COLLOCATED_420: u8 = 1;
     let odd_profile = profile % 2 == 1;
@@ -194,12 +199,12 @@ fn read_color(bits: &mut Bits, profile: u8) -> Result<(u8, bool), Malformed> {
     ))
 }
 
-/// VP9 bitstream, annex B: the sizes of the frames in a superframe, behind them.
+/// Appends the superframe index: the sizes of the frames before it (VP9 bitstream, annex B).
 fn append_superframe_index(data: &mut Vec<u8>, ends: &[usize]) -> Result<(), Malformed> {
     if ends.len() > 8 {
         return Err(Malformed("a VP9 picture has more than eight layers"));
     }
-    // Four bytes per size are always allowed.
+    // Four bytes per size fit every frame.
     let marker = 0b1100_0000 | 3 << 3 | (ends.len() as u8 - 1);
     data.push(marker);
     let mut begin = 0;

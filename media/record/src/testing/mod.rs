@@ -1,29 +1,35 @@
-//! A publisher for tests of this crate and of its users (feature `testing`): real encoders' output cut into RTP payloads, and a line that loses and reorders them.
+//! Test publisher (feature `testing`): output of real encoders as RTP packets, and a lossy link.
 
 use std::time::Duration;
 
 pub mod streams;
 
-/// One RTP packet on its way.
+/// One RTP packet on the link.
 #[derive(Clone, Debug)]
-pub struct Sent {
+pub struct SentPacket {
+    /// Extended sequence number.
     pub seq: u64,
+    /// RTP timestamp.
     pub rtp_time: u32,
+    /// Marker bit.
     pub marker: bool,
+    /// Arrival since the start of the lesson.
     pub at: Duration,
+    /// RTP payload.
     pub payload: Vec<u8>,
 }
 
-/// Payloads of at most this size, so that every keyframe takes several.
-const MTU: usize = 400;
+/// Largest payload fragment in bytes: small enough that every keyframe takes several packets.
+const MAX_PAYLOAD: usize = 400;
 
-/// Frames as payloads, sent `interval` apart from `begin` on; sequence and timestamp start near their wrap.
+/// Packetizes frames, given as payloads, at `interval` from `begin` on. Sequence numbers and
+/// timestamps start near their wraparound.
 pub fn packets(
     frames: &[Vec<Vec<u8>>],
     clock_rate: u32,
     interval: Duration,
     begin: Duration,
-) -> Vec<Sent> {
+) -> Vec<SentPacket> {
     let mut sent = Vec::new();
     let mut seq = 65_530;
     for (index, frame) in frames.iter().enumerate() {
@@ -32,7 +38,7 @@ pub fn packets(
         for (part, payload) in frame.iter().enumerate() {
             let marker = part + 1 == frame.len();
             let rtp_time = ticks.wrapping_sub(5000);
-            sent.push(Sent {
+            sent.push(SentPacket {
                 seq,
                 rtp_time,
                 marker,
@@ -45,7 +51,7 @@ pub fn packets(
     sent
 }
 
-/// RFC 6184: parameter sets in a STAP-A, large units in FU-A, the others as they are.
+/// H264 payloads (RFC 6184): parameter sets in a STAP-A, large NAL units in FU-A, others single.
 pub fn h264_payloads(access_unit: &[Vec<u8>]) -> Vec<Vec<u8>> {
     let (sets, units): (Vec<_>, Vec<_>) = access_unit
         .iter()
@@ -60,11 +66,11 @@ pub fn h264_payloads(access_unit: &[Vec<u8>]) -> Vec<Vec<u8>> {
         out.push(stap);
     }
     for nal in units {
-        if nal.len() <= MTU {
+        if nal.len() <= MAX_PAYLOAD {
             out.push(nal.clone());
             continue;
         }
-        let chunks: Vec<&[u8]> = nal[1..].chunks(MTU).collect();
+        let chunks: Vec<&[u8]> = nal[1..].chunks(MAX_PAYLOAD).collect();
         for (index, chunk) in chunks.iter().enumerate() {
             let start = if index == 0 { 0x80 } else { 0 };
             let end = if index + 1 == chunks.len() { 0x40 } else { 0 };
@@ -74,30 +80,31 @@ pub fn h264_payloads(access_unit: &[Vec<u8>]) -> Vec<Vec<u8>> {
     out
 }
 
-/// RFC 7741 with a 15-bit picture id.
-pub fn vp8_payloads(frame: &[u8], picture: u16) -> Vec<Vec<u8>> {
-    let [high, low] = (picture | 0x8000).to_be_bytes();
+/// VP8 payloads (RFC 7741) with a 15-bit picture id.
+pub fn vp8_payloads(frame: &[u8], picture_id: u16) -> Vec<Vec<u8>> {
+    let [high, low] = (picture_id | 0x8000).to_be_bytes();
     let start = |index| if index == 0 { 0x90 } else { 0x80 };
     frame
-        .chunks(MTU)
+        .chunks(MAX_PAYLOAD)
         .enumerate()
         .map(|(index, chunk)| [&[start(index), 0x80, high, low], chunk].concat())
         .collect()
 }
 
-/// RFC 9628 with a 15-bit picture id.
-pub fn vp9_payloads(frame: &[u8], picture: u16) -> Vec<Vec<u8>> {
-    let [high, low] = (picture | 0x8000).to_be_bytes();
-    let last = frame.chunks(MTU).count() - 1;
+/// VP9 payloads (RFC 9628) with a 15-bit picture id.
+pub fn vp9_payloads(frame: &[u8], picture_id: u16) -> Vec<Vec<u8>> {
+    let [high, low] = (picture_id | 0x8000).to_be_bytes();
+    let last = frame.chunks(MAX_PAYLOAD).count() - 1;
     let flags = |index| 0x80 | if index == 0 { 8 } else { 0 } | if index == last { 4 } else { 0 };
     frame
-        .chunks(MTU)
+        .chunks(MAX_PAYLOAD)
         .enumerate()
         .map(|(index, chunk)| [&[flags(index), high, low], chunk].concat())
         .collect()
 }
 
-/// AV1: the small OBUs of a temporal unit share a packet with lengths (W = 0), a large one is cut (W = 1, Z and Y).
+/// AV1 payloads: small OBUs of a temporal unit share a packet (W = 0); a large OBU is fragmented
+/// (W = 1, Z and Y).
 pub fn av1_payloads(obus: &[Vec<u8>]) -> Vec<Vec<u8>> {
     let mut out = Vec::new();
     let new_sequence = if obus.iter().any(|obu| obu[0] >> 3 & 0xf == 1) {
@@ -115,7 +122,7 @@ pub fn av1_payloads(obus: &[Vec<u8>]) -> Vec<Vec<u8>> {
         if small.len() > 1 {
             out.push(std::mem::replace(&mut small, vec![0]));
         }
-        let chunks: Vec<&[u8]> = obu.chunks(MTU).collect();
+        let chunks: Vec<&[u8]> = obu.chunks(MAX_PAYLOAD).collect();
         for (index, chunk) in chunks.iter().enumerate() {
             let continues = if index > 0 { 0x80 } else { 0 };
             let continued = if index + 1 < chunks.len() { 0x40 } else { 0 };
@@ -128,12 +135,12 @@ pub fn av1_payloads(obus: &[Vec<u8>]) -> Vec<Vec<u8>> {
     out
 }
 
-/// A small generator whose sequence is fixed by its seed.
-pub struct Dice(pub u64);
+/// Deterministic random number generator; the value is the seed.
+pub struct Rng(pub u64);
 
-impl Dice {
-    /// True in `percent` of 100 throws.
-    pub fn falls(&mut self, percent: u64) -> bool {
+impl Rng {
+    /// Returns true with a probability of `percent` / 100.
+    pub fn chance(&mut self, percent: u64) -> bool {
         self.0 = self
             .0
             .wrapping_mul(6364136223846793005)
@@ -142,14 +149,14 @@ impl Dice {
     }
 }
 
-/// Delays one packet in ten by 60 ms, and repeats lost ones after 200 ms.
-pub fn bad_line(sent: &[Sent], dice: &mut Dice, loss_percent: u64) -> Vec<Sent> {
-    let mut arriving: Vec<Sent> = Vec::new();
+/// Link that delays one packet in ten by 60 ms and retransmits lost packets after 200 ms.
+pub fn lossy_link(sent: &[SentPacket], rng: &mut Rng, loss_percent: u64) -> Vec<SentPacket> {
+    let mut arriving: Vec<SentPacket> = Vec::new();
     for packet in sent {
         let mut late = packet.clone();
-        if dice.falls(loss_percent) {
+        if rng.chance(loss_percent) {
             late.at += Duration::from_millis(200);
-        } else if dice.falls(10) {
+        } else if rng.chance(10) {
             late.at += Duration::from_millis(60);
         }
         arriving.push(late);

@@ -1,31 +1,32 @@
-//! Readers of the fixtures: each stream as a list of frames, each frame as a list of payloads. A bad fixture panics.
+//! Readers of the fixtures: a stream is a list of frames, a frame a list of RTP payloads. An
+//! invalid fixture panics.
 //!
-//! The fixtures were made by ffmpeg: 6 s of `testsrc2` at 192x108 and 15 fps with a keyframe every 2 s (libx264 baseline with two slices and
-//! High with B-frames, libvpx, libvpx-vp9, libaom), and 6 s of a 440 Hz tone by libopus.
+//! The fixtures are output of ffmpeg: 6 s of `testsrc2` at 192x108 and 15 fps with a keyframe every
+//! 2 s (libx264 baseline with two slices and High with B-frames, libvpx, libvpx-vp9, libaom), and 6
+//! s of a 440 Hz tone by libopus.
 
 use super::*;
 
+/// Number of frames in each video fixture.
 pub const FRAMES: usize = 90;
 
-fn fixture(name: &str) -> &'static [u8] {
-    match name {
-        "picture.h264" => include_bytes!("fixtures/picture.h264"),
-        "high.h264" => include_bytes!("fixtures/high.h264"),
-        "picture-vp8.ivf" => include_bytes!("fixtures/picture-vp8.ivf"),
-        "picture-vp9.ivf" => include_bytes!("fixtures/picture-vp9.ivf"),
-        "picture-av1.ivf" => include_bytes!("fixtures/picture-av1.ivf"),
-        "voice.ogg" => include_bytes!("fixtures/voice.ogg"),
-        other => panic!("there is no fixture {other}"),
-    }
+/// H264 Baseline: two slices a frame, no B-frames.
+pub fn h264_baseline() -> Vec<Vec<Vec<u8>>> {
+    h264(include_bytes!("fixtures/baseline.h264"))
 }
 
-pub fn h264(name: &str) -> Vec<Vec<Vec<u8>>> {
-    let bytes = fixture(name);
+/// H264 High with B-frames, in decode order.
+pub fn h264_high() -> Vec<Vec<Vec<u8>>> {
+    h264(include_bytes!("fixtures/high.h264"))
+}
+
+fn h264(bytes: &[u8]) -> Vec<Vec<Vec<u8>>> {
     let mut units: Vec<Vec<Vec<u8>>> = Vec::new();
     let mut has_slice = true;
     for nal in split_start_codes(bytes) {
         let kind = nal[0] & 0x1f;
-        // A new picture: its first slice starts at macroblock 0 (one bit), or a header comes after slices.
+        // Start of an access unit: a slice at macroblock 0 (first_mb_in_slice, one bit), or a
+        // non-VCL unit after slices (H.264 §7.4.1.2.3).
         let first_slice = matches!(kind, 1 | 5) && nal[1] & 0x80 != 0;
         if has_slice && (first_slice || matches!(kind, 6..=9)) {
             units.push(Vec::new());
@@ -51,8 +52,8 @@ fn split_start_codes(bytes: &[u8]) -> Vec<&[u8]> {
         .collect()
 }
 
-fn ivf(name: &str) -> Vec<Vec<u8>> {
-    let bytes = fixture(name);
+/// Frames of an IVF file: a 32-byte header, then frames with a 12-byte header.
+fn ivf(bytes: &[u8]) -> Vec<Vec<u8>> {
     let mut rest = &bytes[32..];
     let mut frames = Vec::new();
     while !rest.is_empty() {
@@ -63,30 +64,33 @@ fn ivf(name: &str) -> Vec<Vec<u8>> {
     frames
 }
 
+/// VP8 frames.
 pub fn vp8() -> Vec<Vec<Vec<u8>>> {
-    ivf("picture-vp8.ivf")
+    ivf(include_bytes!("fixtures/vp8.ivf"))
         .iter()
         .enumerate()
         .map(|(id, frame)| vp8_payloads(frame, id as u16))
         .collect()
 }
 
+/// VP9 frames.
 pub fn vp9() -> Vec<Vec<Vec<u8>>> {
-    ivf("picture-vp9.ivf")
+    ivf(include_bytes!("fixtures/vp9.ivf"))
         .iter()
         .enumerate()
         .map(|(id, frame)| vp9_payloads(frame, id as u16))
         .collect()
 }
 
+/// AV1 temporal units.
 pub fn av1() -> Vec<Vec<Vec<u8>>> {
-    ivf("picture-av1.ivf")
+    ivf(include_bytes!("fixtures/av1.ivf"))
         .iter()
         .map(|unit| av1_payloads(&split_obus(unit)))
         .collect()
 }
 
-/// OBUs without their size fields, temporal delimiters left out, as RTP carries them.
+/// Splits a temporal unit into OBUs without size fields and temporal delimiters, as sent by RTP.
 fn split_obus(mut unit: &[u8]) -> Vec<Vec<u8>> {
     let mut obus = Vec::new();
     while !unit.is_empty() {
@@ -106,10 +110,11 @@ fn split_obus(mut unit: &[u8]) -> Vec<Vec<u8>> {
     obus
 }
 
-/// Ogg pages: 27 bytes and a table of segment lengths; the first two packets are headers.
+/// Opus packets of 20 ms.
 pub fn opus() -> Vec<Vec<Vec<u8>>> {
-    let bytes = fixture("voice.ogg");
-    let (mut rest, mut packets, mut open) = (bytes, Vec::new(), Vec::new());
+    let bytes = include_bytes!("fixtures/opus.ogg");
+    // Ogg pages: 27 bytes and a table of segment lengths; the first two packets are headers.
+    let (mut rest, mut packets, mut open) = (&bytes[..], Vec::new(), Vec::new());
     while !rest.is_empty() {
         let table = rest[27..27 + usize::from(rest[26])].to_vec();
         rest = &rest[27 + table.len()..];

@@ -1,20 +1,21 @@
-//! Reading bits: the fixed and Exp-Golomb fields of H264 and the LEB128 and uvlc fields of AV1.
+//! Bit reader: fixed-length and Exp-Golomb fields of H264, LEB128 and uvlc fields of AV1.
 
 use crate::Malformed;
 
 const SHORT: Malformed = Malformed("a header ends too early");
 
-/// Reads a header from its most significant bit; every read past the end is an error.
-pub(crate) struct Bits<'a> {
+/// Reader of a header, most significant bit first; a read past the end is an error.
+pub(crate) struct BitReader<'a> {
     data: &'a [u8],
     position: usize,
 }
 
-impl<'a> Bits<'a> {
-    pub(crate) fn new(data: &'a [u8]) -> Bits<'a> {
-        Bits { data, position: 0 }
+impl<'a> BitReader<'a> {
+    pub(crate) fn new(data: &'a [u8]) -> BitReader<'a> {
+        BitReader { data, position: 0 }
     }
 
+    /// Reads one bit.
     pub(crate) fn bit(&mut self) -> Result<bool, Malformed> {
         let byte = *self.data.get(self.position / 8).ok_or(SHORT)?;
         let bit = byte >> (7 - self.position % 8) & 1;
@@ -22,7 +23,7 @@ impl<'a> Bits<'a> {
         Ok(bit == 1)
     }
 
-    /// An unsigned field of `count` ≤ 32 bits.
+    /// Reads an unsigned field of `count` ≤ 32 bits.
     pub(crate) fn bits(&mut self, count: u32) -> Result<u32, Malformed> {
         let mut value = 0u32;
         for _ in 0..count {
@@ -31,7 +32,7 @@ impl<'a> Bits<'a> {
         Ok(value)
     }
 
-    /// An unsigned Exp-Golomb field, ue(v) (H.264 §9.1); also AV1's uvlc().
+    /// Reads an unsigned Exp-Golomb field, ue(v) (H.264 §9.1); also uvlc() of AV1 (§4.10.3).
     pub(crate) fn exp_golomb(&mut self) -> Result<u32, Malformed> {
         let mut zeros = 0;
         while !self.bit()? {
@@ -43,7 +44,7 @@ impl<'a> Bits<'a> {
         Ok((1u32 << zeros) - 1 + self.bits(zeros)?)
     }
 
-    /// A signed Exp-Golomb field, se(v) (H.264 §9.1.1).
+    /// Reads a signed Exp-Golomb field, se(v) (H.264 §9.1.1).
     pub(crate) fn signed_exp_golomb(&mut self) -> Result<i32, Malformed> {
         let code = i64::from(self.exp_golomb()?);
         Ok(if code % 2 == 1 {
@@ -54,7 +55,7 @@ impl<'a> Bits<'a> {
     }
 }
 
-/// Splits a LEB128 number off the front (AV1 §4.10.5): the number and what follows it.
+/// Splits a LEB128 number off the front (AV1 §4.10.5). Returns the number and the remaining bytes.
 pub(crate) fn leb128(data: &[u8]) -> Result<(usize, &[u8]), Malformed> {
     let mut value = 0u64;
     for (i, byte) in data.iter().take(5).enumerate() {
@@ -82,21 +83,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn exp_golomb_codes_read_as_the_standard_tabulates_them() {
+    fn exp_golomb_codes_match_the_table_of_the_standard() {
         // 1 | 010 | 011 | 00100 | 00101
-        let mut bits = Bits::new(&[0b1010_0110, 0b0100_0010, 0b1000_0000]);
+        let mut bits = BitReader::new(&[0b1010_0110, 0b0100_0010, 0b1000_0000]);
         let read: Vec<u32> = (0..5).map(|_| bits.exp_golomb().unwrap()).collect();
         assert_eq!(read, [0, 1, 2, 3, 4]);
     }
 
     #[test]
-    fn a_header_that_ends_early_is_an_error() {
-        assert!(Bits::new(&[0]).exp_golomb().is_err());
-        assert!(Bits::new(&[0xff]).bits(9).is_err());
+    fn a_read_past_the_end_is_an_error() {
+        assert!(BitReader::new(&[0]).exp_golomb().is_err());
+        assert!(BitReader::new(&[0xff]).bits(9).is_err());
     }
 
     #[test]
-    fn leb128_comes_back_as_it_was_written() {
+    fn leb128_survives_a_round_trip() {
         for value in [0, 1, 127, 128, 300, 16_384, 5_000_000] {
             let mut out = Vec::new();
             put_leb128(value, &mut out);

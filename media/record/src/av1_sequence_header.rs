@@ -1,13 +1,15 @@
-//! The sequence header of AV1 (§5.5): what `av1C` and the codec string need.
+//! AV1 sequence header (AV1 §5.5): the fields that `av1C` and the codec string need.
 
 use crate::Malformed;
-use crate::bits::Bits;
+use crate::bit_reader::BitReader;
 
-/// The fields of a sequence header that describe the stream to a player.
+/// Fields of a sequence header that describe the stream to a player.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Sequence {
+pub(crate) struct SequenceHeader {
     pub profile: u8,
+    /// `seq_level_idx` of operating point 0.
     pub level: u8,
+    /// `seq_tier` of operating point 0: true for High.
     pub tier: bool,
     pub high_bitdepth: bool,
     pub twelve_bit: bool,
@@ -15,18 +17,18 @@ pub struct Sequence {
     pub subsampling_x: bool,
     pub subsampling_y: bool,
     pub chroma_sample_position: u8,
-    /// Largest picture in pixels.
+    /// Largest frame size in pixels.
     pub width: u16,
     pub height: u16,
 }
 
-impl Sequence {
-    /// Reads the payload of a sequence header OBU.
-    pub(crate) fn parse(payload: &[u8]) -> Result<Sequence, Malformed> {
-        let mut bits = Bits::new(payload);
-        let mut sequence = Sequence {
+impl SequenceHeader {
+    /// Parses the payload of a sequence header OBU (AV1 §5.5.1).
+    pub(crate) fn parse(payload: &[u8]) -> Result<SequenceHeader, Malformed> {
+        let mut bits = BitReader::new(payload);
+        let mut sequence = SequenceHeader {
             profile: bits.bits(3)? as u8,
-            ..Sequence::default()
+            ..SequenceHeader::default()
         };
         bits.bit()?; // still_picture
         let reduced = bits.bit()?;
@@ -41,6 +43,7 @@ impl Sequence {
         Ok(sequence)
     }
 
+    /// Codec string `av01.P.LLT.DD` (AV1 in ISOBMFF §5).
     pub(crate) fn codec_string(&self) -> String {
         let tier = if self.tier { 'H' } else { 'M' };
         format!(
@@ -59,7 +62,7 @@ impl Sequence {
         }
     }
 
-    fn read_operating_points(&mut self, bits: &mut Bits) -> Result<(), Malformed> {
+    fn read_operating_points(&mut self, bits: &mut BitReader) -> Result<(), Malformed> {
         let mut decoder_model = None;
         if bits.bit()? {
             decoder_model = read_timing(bits)?;
@@ -86,9 +89,9 @@ impl Sequence {
         Ok(())
     }
 
-    fn read_size(&mut self, bits: &mut Bits) -> Result<(), Malformed> {
+    fn read_size(&mut self, bits: &mut BitReader) -> Result<(), Malformed> {
         let (width_bits, height_bits) = (bits.bits(4)? + 1, bits.bits(4)? + 1);
-        // Both fields have at most 16 bits; 65536 itself does not fit a sample entry.
+        // Both fields have at most 16 bits; 65536 does not fit into a sample entry.
         let pixels = |minus_one: u32| {
             u16::try_from(minus_one + 1).map_err(|_| Malformed("an AV1 picture is too large"))
         };
@@ -97,8 +100,8 @@ impl Sequence {
         Ok(())
     }
 
-    /// AV1 §5.5.2, color_config().
-    fn read_color(&mut self, bits: &mut Bits) -> Result<(), Malformed> {
+    /// Parses `color_config()` (AV1 §5.5.2).
+    fn read_color(&mut self, bits: &mut BitReader) -> Result<(), Malformed> {
         self.high_bitdepth = bits.bit()?;
         self.twelve_bit = self.profile == 2 && self.high_bitdepth && bits.bit()?;
         self.monochrome = self.profile != 1 && bits.bit()?;
@@ -106,7 +109,7 @@ impl Sequence {
         if bits.bit()? {
             description = (bits.bits(8)?, bits.bits(8)?, bits.bits(8)?);
         }
-        // §6.4.2: BT.709 primaries, sRGB transfer and identity matrix together mean 4:4:4 RGB.
+        // BT.709 primaries, sRGB transfer and identity matrix together mean 4:4:4 RGB (AV1 §6.4.2).
         let rgb = description == (1, 13, 0);
         if self.monochrome {
             (self.subsampling_x, self.subsampling_y) = (true, true);
@@ -123,7 +126,7 @@ impl Sequence {
         Ok(())
     }
 
-    fn read_subsampling(&self, bits: &mut Bits) -> Result<(bool, bool), Malformed> {
+    fn read_subsampling(&self, bits: &mut BitReader) -> Result<(bool, bool), Malformed> {
         match self.profile {
             0 => Ok((true, true)),
             1 => Ok((false, false)),
@@ -136,8 +139,9 @@ impl Sequence {
     }
 }
 
-/// timing_info() and decoder_model_info(); the length of the delay fields when there is a decoder model.
-fn read_timing(bits: &mut Bits) -> Result<Option<u32>, Malformed> {
+/// Parses `timing_info()` and `decoder_model_info()` (AV1 §5.5.3, §5.5.4). Returns the length of
+/// the delay fields in bits if there is a decoder model.
+fn read_timing(bits: &mut BitReader) -> Result<Option<u32>, Malformed> {
     bits.bits(32)?;
     bits.bits(32)?;
     if bits.bit()? {
@@ -152,8 +156,8 @@ fn read_timing(bits: &mut Bits) -> Result<Option<u32>, Malformed> {
     Ok(Some(delay_bits))
 }
 
-/// The coding tools between the size and the colour description.
-fn skip_tools(bits: &mut Bits, reduced: bool) -> Result<(), Malformed> {
+/// Skips the coding tools between the frame size and `color_config()` (AV1 §5.5.1).
+fn skip_tools(bits: &mut BitReader, reduced: bool) -> Result<(), Malformed> {
     if !reduced && bits.bit()? {
         bits.bits(7)?; // frame id lengths
     }
@@ -164,7 +168,7 @@ fn skip_tools(bits: &mut Bits, reduced: bool) -> Result<(), Malformed> {
         if order_hint {
             bits.bits(2)?;
         }
-        // §5.5.1: "choose" (1) stands for SELECT (2) and reads no further bit.
+        // seq_choose_screen_content_tools = 1 means SELECT and is followed by no further bit.
         let screen_content = bits.bit()? || bits.bit()?;
         if screen_content && !bits.bit()? {
             bits.bit()?;
@@ -182,10 +186,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_sequence_header_of_libaom_is_read() {
+    fn a_sequence_header_of_libaom_is_parsed() {
         // 192x108, Main profile, 8 bit 4:2:0 (`libaom -usage realtime`).
         let payload = [0x00, 0x00, 0x00, 0x03, 0xb5, 0xfe, 0xb3, 0x6b, 0xe4, 0x01];
-        let sequence = Sequence::parse(&payload).unwrap();
+        let sequence = SequenceHeader::parse(&payload).unwrap();
         assert_eq!(
             (sequence.width, sequence.height, sequence.profile),
             (192, 108, 0)
@@ -195,8 +199,8 @@ mod tests {
     }
 
     #[test]
-    fn a_cut_sequence_header_is_an_error() {
-        assert!(Sequence::parse(&[0x00, 0x00, 0x00, 0x02]).is_err());
-        assert!(Sequence::parse(&[]).is_err());
+    fn a_truncated_sequence_header_is_an_error() {
+        assert!(SequenceHeader::parse(&[0x00, 0x00, 0x00, 0x02]).is_err());
+        assert!(SequenceHeader::parse(&[]).is_err());
     }
 }
