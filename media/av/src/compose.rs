@@ -1,4 +1,4 @@
-//! Which pictures stand where on the canvas.
+//! Composition of video tracks and stills on one canvas.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -9,11 +9,13 @@ use ffmpeg_next::software::scaling;
 
 use crate::error::Error;
 use crate::manifest::{Manifest, Scene};
-use crate::picture::{Reader, Track};
+use crate::video::{VideoReader, VideoTrack};
 
+/// Width of the canvas in pixels.
 pub const WIDTH: u32 = 1280;
+/// Height of the canvas in pixels.
 pub const HEIGHT: u32 = 720;
-const WHOLE: Area = Area {
+const FULL: Area = Area {
     x: 0,
     y: 0,
     width: WIDTH,
@@ -31,15 +33,15 @@ const RIGHT: Area = Area {
     width: WIDTH / 2,
     height: HEIGHT,
 };
-/// A quarter of the canvas in both directions, off the corner by 16 pixels.
-const CORNER: Area = Area {
+/// A quarter of the canvas in both directions, 16 pixels off the bottom right corner.
+const INSET: Area = Area {
     x: WIDTH * 3 / 4 - 16,
     y: HEIGHT * 3 / 4 - 16,
     width: WIDTH / 4,
     height: HEIGHT / 4,
 };
 
-/// A part of the canvas; all numbers even, because colour has half the resolution.
+/// Rectangle of the canvas in pixels. All numbers are even: chroma has half the resolution (4:2:0).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Area {
     x: u32,
@@ -48,24 +50,26 @@ struct Area {
     height: u32,
 }
 
-/// The lesson's pictures over time.
+/// Canvas of a lesson over time.
 pub struct Composer {
     scenes: Vec<Scene>,
-    tracks: BTreeMap<String, Track>,
+    tracks: BTreeMap<String, VideoTrack>,
     stills: BTreeMap<String, PathBuf>,
-    /// The still that is on, or was last; none of the others takes memory.
+    /// Still that is shown or was shown last; the others are not kept in memory.
     still: Option<Still>,
-    scaled: BTreeMap<(String, bool), Scaled>,
-    /// What the last canvas showed: (scene, serial of each picture).
+    /// Scaled frames by source name; true for the inset.
+    scaled: BTreeMap<(String, bool), ScaledFrame>,
+    /// Content of the last canvas: index of the scene, serial number of each frame.
     last: Option<(usize, Vec<u64>)>,
 }
 
 impl Composer {
+    /// Creates a composer of the tracks, stills and scenes of a manifest.
     pub fn new(manifest: &Manifest) -> Composer {
         let tracks = manifest
-            .pictures
+            .video
             .iter()
-            .map(|(name, clips)| (name.clone(), Track::new(clips)))
+            .map(|(name, clips)| (name.clone(), VideoTrack::new(clips)))
             .collect();
         let stills = manifest.stills.clone();
         let scenes = manifest.scenes.clone();
@@ -79,7 +83,7 @@ impl Composer {
         }
     }
 
-    /// The canvas at this time; `None` when it is what it was before.
+    /// Returns the canvas at `time_ms`; `None` if it is unchanged. Times must not decrease.
     pub fn at(&mut self, time_ms: u64) -> Result<Option<frame::Video>, Error> {
         let scene = self
             .scenes
@@ -92,7 +96,7 @@ impl Composer {
         for (name, _) in &parts {
             serials.push(match self.tracks.get_mut(name) {
                 Some(track) => track.at(time_ms as i64)?.map_or(0, |(serial, _)| serial),
-                None => self.still(name),
+                None => self.load_still(name),
             });
         }
         let now = Some((scene, serials));
@@ -104,73 +108,73 @@ impl Composer {
     }
 
     fn draw(&mut self, parts: Vec<(String, Area)>, time_ms: u64) -> Result<frame::Video, Error> {
-        let mut canvas = black(WIDTH, HEIGHT);
+        let mut canvas = black_frame(WIDTH, HEIGHT);
         for (name, area) in parts {
-            let (picture, name) = match self.tracks.get_mut(&name) {
+            let (frame, name) = match self.tracks.get_mut(&name) {
                 Some(track) => (track.at(time_ms as i64)?, name),
-                None => (
-                    self.still.as_ref().and_then(Still::picture),
-                    STILL.to_owned(),
-                ),
+                None => (self.still.as_ref().and_then(Still::frame), STILL.to_owned()),
             };
-            let Some((serial, picture)) = picture else {
+            let Some((serial, frame)) = frame else {
                 continue;
             };
-            let scaled = self.scaled.entry((name, area == CORNER)).or_default();
-            scaled.update(serial, picture, area)?;
-            blit(&scaled.picture, area, &mut canvas);
+            let scaled = self.scaled.entry((name, area == INSET)).or_default();
+            scaled.update(serial, frame, area)?;
+            blit(&scaled.frame, area, &mut canvas);
         }
         Ok(canvas)
     }
 
-    /// Gets a still ready, and says which picture it is. One that cannot be read leaves its place black: the lesson is more than a page.
-    fn still(&mut self, name: &str) -> u64 {
+    /// Loads a still if it is not loaded; returns its serial number.
+    ///
+    /// An unreadable still leaves its area black, because the rest of the lesson is still useful.
+    fn load_still(&mut self, name: &str) -> u64 {
         if let Some(still) = self.still.as_ref().filter(|still| still.name == name) {
             return still.serial;
         }
         let serial = self.still.as_ref().map_or(1, |still| still.serial + 1);
         let first = |path: &PathBuf| {
-            Reader::open(path)
+            VideoReader::open(path)
                 .and_then(|mut file| file.next())
                 .ok()
                 .flatten()
         };
-        let picture = self
+        let frame = self
             .stills
             .get(name)
             .and_then(first)
-            .map(|(_, picture)| picture);
+            .map(|(_, frame)| frame);
         self.still = Some(Still {
             name: name.to_owned(),
             serial,
-            picture,
+            frame,
         });
         serial
     }
 }
 
-/// Under which name a still is scaled: the same place, one after the other. No track is called so.
+/// Source name of all stills in the map of scaled frames; no track has an empty name.
 const STILL: &str = "";
 
-/// A page of a deck.
+/// Still image, for example a page of a deck; `frame` is `None` if it cannot be read.
 struct Still {
     name: String,
     serial: u64,
-    picture: Option<frame::Video>,
+    frame: Option<frame::Video>,
 }
 
 impl Still {
-    fn picture(&self) -> Option<(u64, &frame::Video)> {
-        Some((self.serial, self.picture.as_ref()?))
+    fn frame(&self) -> Option<(u64, &frame::Video)> {
+        Some((self.serial, self.frame.as_ref()?))
     }
 }
 
+/// Sources of a scene and their areas, in drawing order.
 fn layout(scene: &Scene) -> Vec<(String, Area)> {
-    let main_area = if scene.beside.is_some() { LEFT } else { WHOLE };
+    let main_area = if scene.beside.is_some() { LEFT } else { FULL };
     let parts = [
         (&scene.main, main_area),
         (&scene.beside, RIGHT),
-        (&scene.inset, CORNER),
+        (&scene.inset, INSET),
     ];
     parts
         .into_iter()
@@ -178,48 +182,50 @@ fn layout(scene: &Scene) -> Vec<(String, Area)> {
         .collect()
 }
 
-/// A track's picture at the size it was last drawn in.
-struct Scaled {
+/// Frame of a source at the size in which it was last drawn.
+struct ScaledFrame {
     serial: u64,
     area: Option<Area>,
     scaler: Option<scaling::Context>,
-    picture: frame::Video,
+    frame: frame::Video,
 }
 
-impl Default for Scaled {
-    fn default() -> Scaled {
-        Scaled {
+impl Default for ScaledFrame {
+    fn default() -> ScaledFrame {
+        ScaledFrame {
             serial: 0,
             area: None,
             scaler: None,
-            picture: frame::Video::empty(),
+            frame: frame::Video::empty(),
         }
     }
 }
 
-impl Scaled {
-    fn update(&mut self, serial: u64, picture: &frame::Video, area: Area) -> Result<(), Error> {
+impl ScaledFrame {
+    /// Scales the frame to fit `area` if the frame or the area has changed.
+    fn update(&mut self, serial: u64, frame: &frame::Video, area: Area) -> Result<(), Error> {
         if self.serial == serial && self.area == Some(area) {
             return Ok(());
         }
         (self.serial, self.area) = (serial, Some(area));
-        let (width, height) = fit(picture, area);
-        self.picture = scale(&mut self.scaler, picture, width, height)?;
+        let (width, height) = fit(frame, area);
+        self.frame = scale(&mut self.scaler, frame, width, height)?;
         Ok(())
     }
 }
 
-/// Scales to 4:2:0 at this size, with a scaler that is kept while it fits.
+/// Scales a frame to `width` × `height` in YUV 4:2:0. Reuses `scaler` while sizes and formats
+/// match.
 pub fn scale(
     scaler: &mut Option<scaling::Context>,
-    picture: &frame::Video,
+    frame: &frame::Video,
     width: u32,
     height: u32,
 ) -> Result<frame::Video, Error> {
     let from = scaling::context::Definition {
-        format: picture.format(),
-        width: picture.width(),
-        height: picture.height(),
+        format: frame.format(),
+        width: frame.width(),
+        height: frame.height(),
     };
     let to = scaling::context::Definition {
         format: Pixel::YUV420P,
@@ -244,16 +250,16 @@ pub fn scale(
     let mut out = frame::Video::empty();
     scaler
         .as_mut()
-        .expect("made above")
-        .run(picture, &mut out)?;
+        .expect("created above")
+        .run(frame, &mut out)?;
     Ok(out)
 }
 
-/// The largest even size with the picture's shape inside the area.
-fn fit(picture: &frame::Video, area: Area) -> (u32, u32) {
+/// Largest even size inside the area with the aspect ratio of the frame.
+fn fit(frame: &frame::Video, area: Area) -> (u32, u32) {
     let (w, h) = (
-        u64::from(picture.width().max(1)),
-        u64::from(picture.height().max(1)),
+        u64::from(frame.width().max(1)),
+        u64::from(frame.height().max(1)),
     );
     let (aw, ah) = (u64::from(area.width), u64::from(area.height));
     let (width, height) = if w * ah >= h * aw {
@@ -265,7 +271,8 @@ fn fit(picture: &frame::Video, area: Area) -> (u32, u32) {
     (even(width), even(height))
 }
 
-pub fn black(width: u32, height: u32) -> frame::Video {
+/// Creates a black frame.
+fn black_frame(width: u32, height: u32) -> frame::Video {
     let mut canvas = frame::Video::new(Pixel::YUV420P, width, height);
     canvas.data_mut(0).fill(16);
     canvas.data_mut(1).fill(128);
@@ -273,20 +280,20 @@ pub fn black(width: u32, height: u32) -> frame::Video {
     canvas
 }
 
-/// Copies a picture into the middle of an area.
-fn blit(picture: &frame::Video, area: Area, canvas: &mut frame::Video) {
-    let x = (area.x + (area.width - picture.width()) / 2) & !1;
-    let y = (area.y + (area.height - picture.height()) / 2) & !1;
+/// Copies a frame into the middle of an area.
+fn blit(frame: &frame::Video, area: Area, canvas: &mut frame::Video) {
+    let x = (area.x + (area.width - frame.width()) / 2) & !1;
+    let y = (area.y + (area.height - frame.height()) / 2) & !1;
     for plane in 0..3 {
         let shift = if plane == 0 { 0 } else { 1 };
         let (width, height) = (
-            (picture.width() >> shift) as usize,
-            (picture.height() >> shift) as usize,
+            (frame.width() >> shift) as usize,
+            (frame.height() >> shift) as usize,
         );
-        let (from, to) = (picture.stride(plane), canvas.stride(plane));
+        let (from, to) = (frame.stride(plane), canvas.stride(plane));
         let start = (y >> shift) as usize * to + (x >> shift) as usize;
         let target = &mut canvas.data_mut(plane)[start..];
-        let rows = picture
+        let rows = frame
             .data(plane)
             .chunks(from)
             .zip(target.chunks_mut(to))
@@ -300,29 +307,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_portrait_camera_keeps_its_shape() {
+    fn a_portrait_camera_keeps_its_aspect_ratio() {
         let portrait = frame::Video::new(Pixel::YUV420P, 360, 640);
-        assert_eq!(fit(&portrait, WHOLE), (404, 720));
+        assert_eq!(fit(&portrait, FULL), (404, 720));
         let wide = frame::Video::new(Pixel::YUV420P, 1920, 1080);
         assert_eq!(fit(&wide, LEFT), (640, 360));
     }
 
     #[test]
-    fn a_picture_lands_in_its_area_and_nowhere_else() {
+    fn a_frame_is_drawn_only_inside_its_area() {
         let mut white = frame::Video::new(Pixel::YUV420P, 320, 180);
         (0..3).for_each(|plane| white.data_mut(plane).fill(200));
-        let mut canvas = black(WIDTH, HEIGHT);
-        blit(&white, CORNER, &mut canvas);
+        let mut canvas = black_frame(WIDTH, HEIGHT);
+        blit(&white, INSET, &mut canvas);
         let stride = canvas.stride(0);
         let at = |x: u32, y: u32| canvas.data(0)[y as usize * stride + x as usize];
-        assert_eq!(
-            (at(CORNER.x, CORNER.y), at(CORNER.x - 1, CORNER.y)),
-            (200, 16)
-        );
+        assert_eq!((at(INSET.x, INSET.y), at(INSET.x - 1, INSET.y)), (200, 16));
         assert_eq!(
             (
-                at(CORNER.x + 319, CORNER.y + 179),
-                at(CORNER.x + 320, CORNER.y + 179)
+                at(INSET.x + 319, INSET.y + 179),
+                at(INSET.x + 320, INSET.y + 179)
             ),
             (200, 16)
         );

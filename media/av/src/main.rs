@@ -1,30 +1,32 @@
-//! `tongke-av`: the one program of Tongke that links libav. It runs as a child with limits, one job per process, so that a file that
-//! breaks a decoder breaks nothing else.
+//! `tongke-av`: the only program of Tongke that links libav. The server runs one sandboxed child
+//! per job, so a file that crashes a decoder affects nothing else.
 //!
-//! Standard output is lines of JSON: `{"progress":0.4}` while it works, then one `{"done":{…}}` or `{"error":{"code":…,"message":…}}`.
-//! The exit status is 0 for done, 2 for input that cannot be used (trying again is useless), 1 for everything else.
+//! Standard output is JSON lines: `{"progress":0.4}` during the job, then one `{"done":{…}}` or
+//! `{"error":{"code":…,"message":…}}`. The exit status is 0 for done, 2 for unusable input (a retry
+//! is useless), 1 for every other error.
 //!
 //! ```text
-//! probe      what a file holds                        manifest   what a lesson's MP4 is made of
-//! poster     one picture as JPEG                      picture    decoded pictures by lesson time
-//! mp4        the lesson as one file                   sound      decoded sound by lesson time
-//!   compose  which pictures, where on the canvas      encode     H264 and AAC into a file
-//! voices     all voices of the lesson as one track
-//! rendition  a track that HLS cannot carry, as one that it can
+//! probe      format and streams of a file             manifest   sources and scenes of a lesson's MP4
+//! poster     one frame as JPEG                        input      opens media files
+//! mp4        the lesson as one file                   video      decoded frames by lesson time
+//!   compose  tracks and stills on one canvas          audio      decoded and mixed samples by lesson time
+//! mix        all audio tracks as one (`voices`)       encode     H264 and AAC into a file
+//! rendition  VP8 transcoded to H264 for HLS           report     JSON lines
 //! ```
 
+mod audio;
 mod compose;
 mod encode;
 mod error;
+mod input;
 mod manifest;
+mod mix;
 mod mp4;
-mod picture;
 mod poster;
 mod probe;
 mod rendition;
 mod report;
-mod sound;
-mod voices;
+mod video;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -43,33 +45,34 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Job {
-    /// Says what a file holds.
+    /// Reports format, duration and streams of a file.
     Probe { file: PathBuf },
-    /// Writes one picture of a file as JPEG.
+    /// Writes one frame of a file as JPEG.
     Poster {
         #[arg(long)]
         input: PathBuf,
         #[arg(long)]
         output: PathBuf,
-        /// Seconds from the file's first picture.
+        /// Seconds after the first frame of the file.
         #[arg(long, default_value_t = 0.0)]
         at: f64,
     },
-    /// Writes the lesson that a manifest describes as one MP4.
+    /// Writes the lesson of a manifest as one MP4.
     Mp4 {
         #[arg(long)]
         manifest: PathBuf,
         #[arg(long)]
         output: PathBuf,
     },
-    /// Writes all voices of a manifest, mixed, as fragmented MP4 with AAC.
-    Voices {
+    /// Writes all audio tracks of a manifest, mixed, as fragmented MP4 with AAC.
+    #[command(name = "voices")]
+    Mix {
         #[arg(long)]
         manifest: PathBuf,
         #[arg(long)]
         output: PathBuf,
     },
-    /// Writes a video as fragmented MP4 with H264, its times kept.
+    /// Transcodes a video to fragmented MP4 with H264, timestamps unchanged.
     Rendition {
         #[arg(long)]
         input: PathBuf,
@@ -80,7 +83,7 @@ enum Job {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let outcome = start().and_then(|()| run(cli.job));
+    let outcome = init_libav().and_then(|()| run(cli.job));
     match outcome {
         Ok(done) => {
             report::done(done);
@@ -93,7 +96,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn start() -> Result<(), Error> {
+fn init_libav() -> Result<(), Error> {
     ffmpeg_next::init()?;
     ffmpeg_next::log::set_level(ffmpeg_next::log::Level::Error);
     Ok(())
@@ -104,7 +107,7 @@ fn run(job: Job) -> Result<Value, Error> {
         Job::Probe { file } => probe::run(&file),
         Job::Poster { input, output, at } => poster::run(&input, &output, at),
         Job::Mp4 { manifest, output } => mp4::run(&manifest, &output),
-        Job::Voices { manifest, output } => voices::run(&manifest, &output),
+        Job::Mix { manifest, output } => mix::run(&manifest, &output),
         Job::Rendition { input, output } => rendition::run(&input, &output),
     }
 }

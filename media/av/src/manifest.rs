@@ -1,4 +1,5 @@
-//! What a lesson's MP4 is made of. The server writes it; times are milliseconds since the lesson started.
+//! Manifest of a lesson's MP4, written by the server. Times are milliseconds since the start of the
+//! lesson.
 //!
 //! ```json
 //! { "duration_ms": 60000,
@@ -9,7 +10,8 @@
 //!                 {"from_ms": 40000, "main": "page-3", "inset": "lead"} ] }
 //! ```
 //!
-//! A clip's frames carry lesson time; the clips of one track are in order and do not overlap. A still is one picture, as the page of a deck.
+//! The timestamps of a clip are lesson time. The clips of one track are in order and do not
+//! overlap. A still is one image, for example a page of a deck.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -18,57 +20,64 @@ use serde::Deserialize;
 
 use crate::error::Error;
 
-/// A lesson longer than this is a mistake in the manifest.
-const LONGEST_MS: u64 = 24 * 3600 * 1000;
+/// Longest valid lesson in milliseconds: one day.
+const MAX_DURATION_MS: u64 = 24 * 3600 * 1000;
 
+/// Sources and layout of a lesson's MP4.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
+    /// Duration of the lesson in milliseconds.
     pub duration_ms: u64,
-    #[serde(default)]
-    pub pictures: BTreeMap<String, Vec<Clip>>,
-    #[serde(default)]
-    pub sounds: BTreeMap<String, Vec<Clip>>,
-    /// Relative to the manifest.
+    /// Clips of the video tracks by track name.
+    #[serde(default, rename = "pictures")]
+    pub video: BTreeMap<String, Vec<Clip>>,
+    /// Clips of the audio tracks by track name.
+    #[serde(default, rename = "sounds")]
+    pub audio: BTreeMap<String, Vec<Clip>>,
+    /// Paths of still images by name, relative to the manifest.
     #[serde(default)]
     pub stills: BTreeMap<String, PathBuf>,
+    /// Layouts of the canvas in order of time.
     #[serde(default)]
     pub scenes: Vec<Scene>,
 }
 
-/// One file of one track: an init part and whole segments.
+/// One file of a track: an init part and complete segments.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Clip {
-    /// Relative to the manifest.
+    /// Path relative to the manifest.
     pub path: PathBuf,
 }
 
-/// What is seen from a moment on.
+/// Layout of the canvas from a time on. Each place names a video track or a still.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Scene {
+    /// Start of the scene in milliseconds.
     pub from_ms: u64,
-    /// Fills the canvas, or its left half beside `beside`; nothing is a black canvas.
+    /// Fills the canvas, or its left half if `beside` is set; the canvas is black without it.
     pub main: Option<String>,
-    /// Small, in the lower right corner.
+    /// Small, in the bottom right corner.
     pub inset: Option<String>,
-    /// As large as `main`, on the right.
+    /// Fills the right half.
     pub beside: Option<String>,
 }
 
 impl Manifest {
+    /// Reads and validates a manifest; makes its paths absolute.
     pub fn read(path: &Path) -> Result<Manifest, Error> {
         let text =
             std::fs::read_to_string(path).map_err(|error| Error::Manifest(error.to_string()))?;
         let mut manifest: Manifest =
             serde_json::from_str(&text).map_err(|error| Error::Manifest(error.to_string()))?;
-        manifest.check()?;
+        manifest.validate()?;
         let folder = path.parent().unwrap_or(Path::new(""));
         let clips = manifest
-            .pictures
+            .video
             .values_mut()
-            .chain(manifest.sounds.values_mut())
+            .chain(manifest.audio.values_mut())
             .flatten();
         let paths = clips
             .map(|clip| &mut clip.path)
@@ -77,13 +86,13 @@ impl Manifest {
         Ok(manifest)
     }
 
-    fn check(&self) -> Result<(), Error> {
+    fn validate(&self) -> Result<(), Error> {
         let wrong = |why: &str| Err(Error::Manifest(why.to_owned()));
-        if self.duration_ms == 0 || self.duration_ms > LONGEST_MS {
+        if self.duration_ms == 0 || self.duration_ms > MAX_DURATION_MS {
             return wrong("the duration is zero or longer than a day");
         }
-        if self.pictures.is_empty() && self.sounds.is_empty() {
-            return wrong("there is neither picture nor sound");
+        if self.video.is_empty() && self.audio.is_empty() {
+            return wrong("there is neither video nor audio");
         }
         if !self.scenes.is_sorted_by_key(|scene| scene.from_ms) {
             return wrong("the scenes are not in order");
@@ -95,23 +104,25 @@ impl Manifest {
             .flatten();
         if named
             .into_iter()
-            .any(|name| !self.pictures.contains_key(name) && !self.stills.contains_key(name))
+            .any(|name| !self.video.contains_key(name) && !self.stills.contains_key(name))
         {
-            return wrong("a scene names a track that is not there");
+            return wrong("a scene names an unknown track");
         }
-        let clips = self.pictures.values().chain(self.sounds.values()).flatten();
+        let clips = self.video.values().chain(self.audio.values()).flatten();
         let mut paths = clips.map(|clip| &clip.path).chain(self.stills.values());
         if paths.any(|path| {
             path.components()
                 .any(|part| !matches!(part, std::path::Component::Normal(_)))
         }) {
-            return wrong("a file lies outside of the manifest's folder");
+            return wrong("a path leaves the folder of the manifest");
         }
         Ok(())
     }
 
-    /// The only clip that is ever seen, filling the canvas: it can be copied instead of composed.
-    pub fn only_clip(&self) -> Option<&Clip> {
+    /// Returns the clip that fills the canvas for the whole lesson, if there is just one.
+    ///
+    /// Such a clip can be remuxed instead of composed.
+    pub fn full_canvas_clip(&self) -> Option<&Clip> {
         let [scene] = &self.scenes[..] else {
             return None;
         };
@@ -119,7 +130,7 @@ impl Manifest {
             .main
             .as_ref()
             .filter(|_| scene.inset.is_none() && scene.beside.is_none())?;
-        match &self.pictures.get(main)?[..] {
+        match &self.video.get(main)?[..] {
             [clip] => Some(clip),
             _ => None,
         }
@@ -133,11 +144,11 @@ mod tests {
     fn checked(json: &str) -> Result<Manifest, Error> {
         let manifest: Manifest =
             serde_json::from_str(json).map_err(|error| Error::Manifest(error.to_string()))?;
-        manifest.check().map(|()| manifest)
+        manifest.validate().map(|()| manifest)
     }
 
     #[test]
-    fn a_manifest_that_reaches_out_of_its_folder_is_refused() {
+    fn a_path_outside_of_the_folder_is_rejected() {
         for path in ["/etc/passwd", "../secret.mp4", "a/../../b.mp4"] {
             let json = format!(r#"{{"duration_ms":1,"sounds":{{"a":[{{"path":"{path}"}}]}}}}"#);
             assert!(matches!(checked(&json), Err(Error::Manifest(_))), "{path}");
@@ -149,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn a_scene_of_an_unknown_track_is_refused() {
+    fn a_scene_of_an_unknown_track_is_rejected() {
         let json = r#"{"duration_ms":1,"pictures":{"a":[]},"scenes":[{"from_ms":0,"main":"b"}]}"#;
         assert!(matches!(checked(json), Err(Error::Manifest(_))));
     }

@@ -1,7 +1,8 @@
-//! The lesson as one MP4 that every browser, phone and player opens: H264 and AAC, its index in front.
+//! Subcommand `mp4`: the lesson as one MP4 with H264 and AAC and the `moov` box in front.
 //!
-//! The picture is composed ([`Composer`]) on a grid of 25 per second, and a canvas that did not change is not encoded again: a page that
-//! stands for five minutes costs nothing. Where there is only one camera in one resolution, its H264 is copied as it came.
+//! Video is composed ([`Composer`]) at 25 frames per second. An unchanged canvas is not encoded
+//! again, so a page that is shown for five minutes costs almost nothing. A lesson with one camera
+//! in one resolution is remuxed: its H264 is copied.
 
 use std::path::Path;
 
@@ -10,25 +11,27 @@ use ffmpeg_next::format::context::{Input, Output};
 use ffmpeg_next::{Dictionary, Packet, Rational, Rescale, media};
 use serde_json::{Value, json};
 
+use crate::audio::{Mixer, SAMPLE_RATE};
 use crate::compose::{Composer, HEIGHT, WIDTH};
-use crate::encode::{PictureEncoder, SoundEncoder, create, write};
+use crate::encode::{AudioEncoder, VideoEncoder, create, write};
 use crate::error::Error;
+use crate::input::open;
 use crate::manifest::Manifest;
-use crate::picture::{MILLISECONDS, open};
 use crate::report::Progress;
-use crate::sound::{Mixer, RATE};
+use crate::video::MILLISECONDS;
 
-/// 25 pictures a second.
-const PICTURE_MS: u64 = 40;
-/// A canvas that stands is repeated after this, so that seeking finds something near.
+/// Frame interval in milliseconds: 25 frames per second.
+const FRAME_MS: u64 = 40;
+/// Interval in milliseconds at which an unchanged canvas is repeated, for the precision of seeking.
 const REPEAT_MS: u64 = 2_000;
-/// Five seconds of moving picture from keyframe to keyframe.
+/// Longest GOP in frames: five seconds.
 const KEYFRAME_EVERY: u32 = 125;
 
+/// Runs the job; returns the `done` report.
 pub fn run(manifest: &Path, output: &Path) -> Result<Value, Error> {
     let manifest = Manifest::read(manifest)?;
     let copied = manifest
-        .only_clip()
+        .full_canvas_clip()
         .map(|clip| open(&clip.path))
         .transpose()?
         .filter(is_h264);
@@ -38,73 +41,77 @@ pub fn run(manifest: &Path, output: &Path) -> Result<Value, Error> {
         "composed"
     };
     let mut file = create(output)?;
-    let pictures = match copied {
-        Some(input) => Pictures::Copied(CopiedPictures::add(&mut file, input)?),
-        None if manifest.pictures.is_empty() && manifest.stills.is_empty() => Pictures::None,
-        None => Pictures::Composed(ComposedPictures::add(&mut file, &manifest)?),
+    let video = match copied {
+        Some(input) => Video::Copied(CopiedVideo::add(&mut file, input)?),
+        None if manifest.video.is_empty() && manifest.stills.is_empty() => Video::None,
+        None => Video::Composed(ComposedVideo::add(&mut file, &manifest)?),
     };
-    let sounds = Sounds::add(&mut file, &manifest)?;
+    let audio = MixedAudio::add(&mut file, &manifest)?;
     let mut options = Dictionary::new();
     options.set("movflags", "+faststart");
     file.write_header_with(options)
         .map_err(Error::output(output))?;
-    fill(&mut file, pictures, sounds, manifest.duration_ms)?;
+    write_media(&mut file, video, audio, manifest.duration_ms)?;
     file.write_trailer().map_err(Error::output(output))?;
     Ok(json!({ "duration_ms": manifest.duration_ms, "video": method }))
 }
 
-/// Writes pictures and sound side by side, a picture's length at a time, so that the muxer never holds more than that.
-fn fill(
+/// Writes video and audio in turn, one frame interval at a time, which bounds the muxer's
+/// interleaving queue.
+fn write_media(
     file: &mut Output,
-    mut pictures: Pictures,
-    mut sounds: Sounds,
+    mut video: Video,
+    mut audio: MixedAudio,
     duration_ms: u64,
 ) -> Result<(), Error> {
     let mut progress = Progress::default();
-    for time_ms in (0..duration_ms).step_by(PICTURE_MS as usize) {
-        pictures.advance(file, time_ms)?;
-        sounds.advance(file, time_ms + PICTURE_MS)?;
-        progress.tell(time_ms, duration_ms);
+    for time_ms in (0..duration_ms).step_by(FRAME_MS as usize) {
+        video.advance(file, time_ms)?;
+        audio.advance(file, time_ms + FRAME_MS)?;
+        progress.update(time_ms, duration_ms);
     }
-    pictures.finish(file, duration_ms)?;
-    sounds.finish(file)
+    video.finish(file, duration_ms)?;
+    audio.finish(file)
 }
 
-enum Pictures {
+/// Video of the MP4.
+enum Video {
     None,
-    Composed(ComposedPictures),
-    Copied(CopiedPictures),
+    Composed(ComposedVideo),
+    Copied(CopiedVideo),
 }
 
-impl Pictures {
+impl Video {
+    /// Writes the video up to `time_ms`.
     fn advance(&mut self, file: &mut Output, time_ms: u64) -> Result<(), Error> {
         match self {
-            Pictures::None => Ok(()),
-            Pictures::Composed(composed) => composed.advance(file, time_ms),
-            Pictures::Copied(copied) => copied.advance(file, time_ms),
+            Video::None => Ok(()),
+            Video::Composed(composed) => composed.advance(file, time_ms),
+            Video::Copied(copied) => copied.advance(file, time_ms),
         }
     }
 
     fn finish(self, file: &mut Output, duration_ms: u64) -> Result<(), Error> {
         match self {
-            Pictures::None => Ok(()),
-            Pictures::Composed(mut composed) => composed.finish(file, duration_ms),
-            Pictures::Copied(mut copied) => copied.advance(file, u64::MAX),
+            Video::None => Ok(()),
+            Video::Composed(mut composed) => composed.finish(file, duration_ms),
+            Video::Copied(mut copied) => copied.advance(file, u64::MAX),
         }
     }
 }
 
-struct ComposedPictures {
+/// Video composed from tracks and stills, encoded as H264.
+struct ComposedVideo {
     composer: Composer,
-    encoder: PictureEncoder,
-    /// The canvas that is on, and when it was last encoded.
+    encoder: VideoEncoder,
+    /// Current canvas, and the time in milliseconds at which it was last encoded.
     canvas: Option<(ffmpeg_next::frame::Video, u64)>,
 }
 
-impl ComposedPictures {
-    fn add(file: &mut Output, manifest: &Manifest) -> Result<ComposedPictures, Error> {
-        let encoder = PictureEncoder::add(file, WIDTH, HEIGHT, KEYFRAME_EVERY)?;
-        Ok(ComposedPictures {
+impl ComposedVideo {
+    fn add(file: &mut Output, manifest: &Manifest) -> Result<ComposedVideo, Error> {
+        let encoder = VideoEncoder::add(file, WIDTH, HEIGHT, KEYFRAME_EVERY)?;
+        Ok(ComposedVideo {
             composer: Composer::new(manifest),
             encoder,
             canvas: None,
@@ -112,14 +119,14 @@ impl ComposedPictures {
     }
 
     fn advance(&mut self, file: &mut Output, time_ms: u64) -> Result<(), Error> {
-        let fresh = self.composer.at(time_ms)?;
-        let stale = self
+        let changed = self.composer.at(time_ms)?;
+        let is_repeat_due = self
             .canvas
             .as_ref()
             .is_none_or(|(_, encoded)| time_ms - encoded >= REPEAT_MS);
-        let canvas = match (fresh, self.canvas.take()) {
+        let canvas = match (changed, self.canvas.take()) {
             (Some(canvas), _) => canvas,
-            (None, Some((canvas, _))) if stale => canvas,
+            (None, Some((canvas, _))) if is_repeat_due => canvas,
             (None, kept) => {
                 self.canvas = kept;
                 return Ok(());
@@ -130,9 +137,10 @@ impl ComposedPictures {
         Ok(())
     }
 
-    /// The last picture is encoded once more at the end, or the file would end with its last change.
+    /// Encodes the canvas once more at the end; without it the video would end with the last
+    /// change.
     fn finish(&mut self, file: &mut Output, duration_ms: u64) -> Result<(), Error> {
-        let end = duration_ms.saturating_sub(PICTURE_MS);
+        let end = duration_ms.saturating_sub(FRAME_MS);
         if let Some((canvas, encoded)) = self.canvas.take()
             && encoded < end
         {
@@ -142,17 +150,20 @@ impl ComposedPictures {
     }
 }
 
-struct CopiedPictures {
+/// H264 video copied from one clip.
+struct CopiedVideo {
     input: Input,
+    /// Stream index in the input.
     from: usize,
+    /// Stream index in the output.
     to: usize,
     time_base: Rational,
-    /// Read, and not due yet.
-    waiting: Option<Packet>,
+    /// Packet that was read ahead and is not due.
+    pending: Option<Packet>,
 }
 
-impl CopiedPictures {
-    fn add(file: &mut Output, input: Input) -> Result<CopiedPictures, Error> {
+impl CopiedVideo {
+    fn add(file: &mut Output, input: Input) -> Result<CopiedVideo, Error> {
         let source = input
             .streams()
             .best(media::Type::Video)
@@ -161,21 +172,22 @@ impl CopiedPictures {
         let mut stream = file.add_stream(ffmpeg_next::encoder::find(Id::None))?;
         stream.set_parameters(source.parameters());
         stream.set_time_base(time_base);
-        // SAFETY: the stream lives as long as the file, and its parameters were just set. A tag belongs to its container: let the muxer choose.
+        // A codec tag belongs to its container: the muxer chooses its own.
+        // SAFETY: the stream lives as long as the file, and its parameters were just set.
         unsafe { (*stream.parameters().as_mut_ptr()).codec_tag = 0 };
         let to = stream.index();
-        Ok(CopiedPictures {
+        Ok(CopiedVideo {
             input,
             from,
             to,
             time_base,
-            waiting: None,
+            pending: None,
         })
     }
 
     fn advance(&mut self, file: &mut Output, time_ms: u64) -> Result<(), Error> {
         loop {
-            let Some(packet) = self.waiting.take().or_else(|| self.read()) else {
+            let Some(packet) = self.pending.take().or_else(|| self.read()) else {
                 return Ok(());
             };
             let due = packet
@@ -183,7 +195,7 @@ impl CopiedPictures {
                 .unwrap_or(0)
                 .rescale(self.time_base, MILLISECONDS);
             if due > i64::try_from(time_ms).unwrap_or(i64::MAX) {
-                self.waiting = Some(packet);
+                self.pending = Some(packet);
                 return Ok(());
             }
             write(packet, self.to, self.time_base, file)?;
@@ -208,32 +220,35 @@ fn is_h264(input: &Input) -> bool {
         .is_some_and(|stream| stream.parameters().id() == Id::H264)
 }
 
-/// The mix of all voices; silence where nobody speaks.
-struct Sounds {
+/// Mix of all audio tracks, encoded as AAC; silence in gaps.
+struct MixedAudio {
     mixer: Mixer,
-    encoder: Option<SoundEncoder>,
+    /// `None` if the lesson has no audio track.
+    encoder: Option<AudioEncoder>,
+    /// Encoded samples since the start of the lesson.
     position: i64,
 }
 
-impl Sounds {
-    fn add(file: &mut Output, manifest: &Manifest) -> Result<Sounds, Error> {
-        let encoder = if manifest.sounds.is_empty() {
+impl MixedAudio {
+    fn add(file: &mut Output, manifest: &Manifest) -> Result<MixedAudio, Error> {
+        let encoder = if manifest.audio.is_empty() {
             None
         } else {
-            Some(SoundEncoder::add(file)?)
+            Some(AudioEncoder::add(file)?)
         };
-        Ok(Sounds {
-            mixer: Mixer::new(&manifest.sounds),
+        Ok(MixedAudio {
+            mixer: Mixer::new(&manifest.audio),
             encoder,
             position: 0,
         })
     }
 
+    /// Encodes audio up to `until_ms`.
     fn advance(&mut self, file: &mut Output, until_ms: u64) -> Result<(), Error> {
         let Some(encoder) = &mut self.encoder else {
             return Ok(());
         };
-        let until = (until_ms * u64::from(RATE) / 1000) as i64;
+        let until = (until_ms * u64::from(SAMPLE_RATE) / 1000) as i64;
         let (mut left, mut right) = (
             vec![0.0; encoder.frame_size()],
             vec![0.0; encoder.frame_size()],

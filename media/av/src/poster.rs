@@ -1,4 +1,4 @@
-//! One picture of a file as JPEG.
+//! Subcommand `poster`: one frame of a file as JPEG.
 
 use std::path::Path;
 
@@ -9,21 +9,17 @@ use serde_json::{Value, json};
 
 use crate::compose::scale;
 use crate::error::Error;
-use crate::picture::{MILLISECONDS, Reader};
+use crate::video::{MILLISECONDS, VideoReader};
 
-/// Twice the width of a card in the list, for sharp screens.
+/// Width in pixels: twice the width of a card in the lesson list, for high-density screens.
 const WIDTH: u32 = 640;
 
+/// Runs the job; returns the `done` report.
 pub fn run(input: &Path, output: &Path, at_seconds: f64) -> Result<Value, Error> {
-    let picture = find(input, (at_seconds.max(0.0) * 1000.0) as i64)?;
+    let frame = find_frame(input, (at_seconds.max(0.0) * 1000.0) as i64)?;
     let height =
-        (u64::from(WIDTH) * u64::from(picture.height()) / u64::from(picture.width().max(1))) as u32;
-    let scaled = scale(
-        &mut None,
-        &picture,
-        WIDTH,
-        (height & !1).clamp(2, 4 * WIDTH),
-    )?;
+        (u64::from(WIDTH) * u64::from(frame.height()) / u64::from(frame.width().max(1))) as u32;
+    let scaled = scale(&mut None, &frame, WIDTH, (height & !1).clamp(2, 4 * WIDTH))?;
     let jpeg = encode(scaled)?;
     std::fs::write(output, &jpeg).map_err(|error| {
         Error::output(output)(ffmpeg_next::Error::Other {
@@ -33,37 +29,39 @@ pub fn run(input: &Path, output: &Path, at_seconds: f64) -> Result<Value, Error>
     Ok(json!({ "width": WIDTH, "height": height & !1, "size_bytes": jpeg.len() }))
 }
 
-/// The first picture at or after `at_ms` from the file's first, or else its last.
-fn find(input: &Path, at_ms: i64) -> Result<frame::Video, Error> {
-    let mut reader = Reader::open(input)?;
+/// Returns the first frame at or after `at_ms`, relative to the first frame, or else the last
+/// frame.
+fn find_frame(input: &Path, at_ms: i64) -> Result<frame::Video, Error> {
+    let mut reader = VideoReader::open(input)?;
     let (mut begin, mut found) = (None, None);
-    while let Some((time, picture)) = reader.next()? {
-        let enough = time - *begin.get_or_insert(time) >= at_ms;
-        found = Some(picture);
-        if enough {
+    while let Some((time, frame)) = reader.next()? {
+        let is_wanted = time - *begin.get_or_insert(time) >= at_ms;
+        found = Some(frame);
+        if is_wanted {
             break;
         }
     }
-    found.ok_or_else(|| Error::Missing {
+    found.ok_or_else(|| Error::NoStream {
         path: input.to_owned(),
-        what: "picture",
+        what: "video",
     })
 }
 
-fn encode(mut picture: frame::Video) -> Result<Vec<u8>, Error> {
-    let codec = encoder::find(Id::MJPEG).ok_or(Error::Lacks("a JPEG encoder"))?;
+fn encode(mut frame: frame::Video) -> Result<Vec<u8>, Error> {
+    let codec = encoder::find(Id::MJPEG).ok_or(Error::MissingCodec("a JPEG encoder"))?;
     let mut encoder = codec::context::Context::new_with_codec(codec)
         .encoder()
         .video()?;
-    encoder.set_width(picture.width());
-    encoder.set_height(picture.height());
-    // The full-range twin of 4:2:0; the values were scaled as limited range, which costs a little contrast and no second pass.
+    encoder.set_width(frame.width());
+    encoder.set_height(frame.height());
+    // JPEG is full range. The frame has limited-range values; a conversion would cost a second pass
+    // and gain a little contrast.
     encoder.set_format(Pixel::YUVJ420P);
     encoder.set_time_base(MILLISECONDS);
-    picture.set_format(Pixel::YUVJ420P);
-    picture.set_pts(Some(0));
+    frame.set_format(Pixel::YUVJ420P);
+    frame.set_pts(Some(0));
     let mut encoder = encoder.open()?;
-    encoder.send_frame(&picture)?;
+    encoder.send_frame(&frame)?;
     encoder.send_eof()?;
     let mut packet = Packet::empty();
     encoder.receive_packet(&mut packet)?;

@@ -1,4 +1,4 @@
-//! What a file holds.
+//! Subcommand `probe`: container format, duration and streams of a file.
 
 use std::path::Path;
 
@@ -7,18 +7,19 @@ use ffmpeg_next::{Stream, media};
 use serde_json::{Value, json};
 
 use crate::error::Error;
-use crate::picture::open;
+use crate::input::open;
 
-/// libav counts a file's duration in microseconds; negative means unknown.
+/// Runs the job; returns the `done` report.
 pub fn run(file: &Path) -> Result<Value, Error> {
     let input = open(file)?;
     let streams: Vec<Value> = input.streams().map(|stream| describe(&stream)).collect();
     if streams.is_empty() {
-        return Err(Error::Missing {
+        return Err(Error::NoStream {
             path: file.to_owned(),
             what: "stream",
         });
     }
+    // libav gives the duration in microseconds; negative means unknown.
     let duration_ms = (input.duration() >= 0).then(|| input.duration() / 1000);
     Ok(json!({ "format": input.format().name(), "duration_ms": duration_ms, "streams": streams }))
 }

@@ -1,5 +1,7 @@
-//! A video that HLS cannot carry (VP8), as fragmented MP4 with H264: an init part, then a fragment from each keyframe to the next, on the
-//! times of the input.
+//! Subcommand `rendition`: transcodes video that HLS cannot carry (VP8) to fragmented MP4 with
+//! H264.
+//!
+//! The output has one fragment per GOP and keeps the timestamps of the input.
 
 use std::path::Path;
 
@@ -8,34 +10,35 @@ use ffmpeg_next::{Dictionary, format::context::Output, frame};
 use serde_json::{Value, json};
 
 use crate::compose::scale;
-use crate::encode::{PictureEncoder, create};
+use crate::encode::{VideoEncoder, create};
 use crate::error::Error;
-use crate::picture::Reader;
 use crate::report::Progress;
+use crate::video::VideoReader;
 
-/// A keyframe is made this often: fragments become segments of a playlist.
+/// Keyframe interval in milliseconds: each fragment becomes a segment of a playlist.
 const SEGMENT_MS: i64 = 2_000;
-/// Never reached by pictures that come in time.
+/// Longest GOP in frames: a fallback that regular frame rates never reach.
 const KEYFRAME_EVERY: u32 = 250;
 
+/// Runs the job; returns the `done` report.
 pub fn run(input: &Path, output: &Path) -> Result<Value, Error> {
-    let mut reader = Reader::open(input)?;
+    let mut reader = VideoReader::open(input)?;
     let Some((start, first)) = reader.next()? else {
-        return Err(Error::Missing {
+        return Err(Error::NoStream {
             path: input.to_owned(),
-            what: "picture",
+            what: "video",
         });
     };
     let mut file = create(output)?;
     let (width, height) = (first.width().max(2) & !1, first.height().max(2) & !1);
-    let mut encoder = PictureEncoder::add(&mut file, width, height, KEYFRAME_EVERY)?;
+    let mut encoder = VideoEncoder::add(&mut file, width, height, KEYFRAME_EVERY)?;
     let mut options = Dictionary::new();
-    // `frag_discont` makes the muxer take the first fragment's time as it is, instead of starting from zero.
+    // `frag_discont` keeps the time of the first fragment; the muxer would start from zero.
     options.set(
         "movflags",
         "frag_keyframe+empty_moov+default_base_moof+frag_discont",
     );
-    // The clock rate of the recorder's own segments.
+    // Timescale of the recorder's own segments.
     options.set("video_track_timescale", "90000");
     options.set("avoid_negative_ts", "disabled");
     file.write_header_with(options)
@@ -53,11 +56,12 @@ pub fn run(input: &Path, output: &Path) -> Result<Value, Error> {
     Ok(json!({ "start_ms": start, "end_ms": end, "width": width, "height": height }))
 }
 
-/// Returns the time of the last picture. Pictures of another size are scaled to the first one's.
+/// Transcodes all frames, scaled to the size of the first. Returns the time of the last one in
+/// milliseconds.
 fn transcode(
-    reader: &mut Reader,
+    reader: &mut VideoReader,
     first: (i64, frame::Video),
-    encoder: &mut PictureEncoder,
+    encoder: &mut VideoEncoder,
     file: &mut Output,
     width: u32,
     height: u32,
@@ -66,9 +70,9 @@ fn transcode(
     let mut progress = Progress::default();
     let (mut last, mut keyframe) = (i64::MIN, first.0);
     let mut next = Some(first);
-    while let Some((time, picture)) = next {
+    while let Some((time, frame)) = next {
         if time > last {
-            let mut scaled = scale(&mut scaler, &picture, width, height)?;
+            let mut scaled = scale(&mut scaler, &frame, width, height)?;
             if time - keyframe >= SEGMENT_MS {
                 scaled.set_kind(ffmpeg_next::picture::Type::I);
                 keyframe = time;
@@ -76,8 +80,8 @@ fn transcode(
             encoder.encode(scaled, time, file)?;
             last = time;
         }
-        // How much is left is unknown; a lesson lasts about 45 minutes.
-        progress.tell(time.max(0) as u64, 45 * 60 * 1000);
+        // The total is unknown; a lesson lasts about 45 minutes.
+        progress.update(time.max(0) as u64, 45 * 60 * 1000);
         next = reader.next()?;
     }
     Ok(last)

@@ -1,4 +1,4 @@
-//! `tongke-av` on what the recorder writes, and on what nobody should give it.
+//! `tongke-av` on recorder output and on invalid files.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -10,7 +10,7 @@ use tongke_record::{Codec, Event, Packet, Recorder};
 const FRAME: Duration = Duration::from_nanos(66_666_667);
 const MS: fn(u64) -> Duration = Duration::from_millis;
 
-/// A folder that is removed with the test.
+/// Temporary folder that is removed with the test.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -33,7 +33,7 @@ impl Drop for Folder {
     }
 }
 
-/// What the recorder makes of a track: its init part and all fragments.
+/// Records a track; returns its init segment and all fragments.
 fn recorded(codec: Codec, sent: &[SentPacket]) -> Vec<u8> {
     let mut recorder = Recorder::new();
     recorder.add_track(1, 1, codec);
@@ -84,8 +84,8 @@ fn last_line(output: &Output) -> serde_json::Value {
     serde_json::from_str(text.lines().last().expect("there is always a last line")).unwrap()
 }
 
-/// What ffmpeg's detectors say on standard error.
-fn analysed(file: &Path, filters: &[&str]) -> String {
+/// Runs ffmpeg filters; returns their output on standard error.
+fn analyse(file: &Path, filters: &[&str]) -> String {
     let output = Command::new("ffmpeg")
         .args(["-hide_banner", "-i"])
         .arg(file)
@@ -110,12 +110,12 @@ fn seconds_after(text: &str, label: &str) -> Vec<f64> {
         .collect()
 }
 
-/// Camera from 2 s on, voice from 3 s on, in a lesson of 12 s.
-fn lesson(folder: &Folder) {
+/// Writes a lesson of 12 s: camera from 2 s on, audio from 3 s on, a room's VP8 camera from 4 s on.
+fn write_lesson(folder: &Folder) {
     let camera = packets(&streams::h264_baseline(), 90_000, FRAME, MS(2_000));
     folder.file("camera.mp4", &recorded(Codec::H264, &camera));
-    let voice = packets(&streams::opus(), 48_000, MS(20), MS(3_000));
-    folder.file("voice.mp4", &recorded(Codec::Opus, &voice));
+    let audio = packets(&streams::opus(), 48_000, MS(20), MS(3_000));
+    folder.file("voice.mp4", &recorded(Codec::Opus, &audio));
     let room = packets(&streams::vp8(), 90_000, FRAME, MS(4_000));
     folder.file("room.ivf", &recorded(Codec::Vp8, &room));
 }
@@ -127,13 +127,13 @@ const STAGE: &str = r#"{"duration_ms":12000,"pictures":{"lead":[{"path":"camera.
     "scenes":[{"from_ms":0,"main":"lead"},{"from_ms":5000,"main":"lead","beside":"room"},{"from_ms":8000,"main":"room","inset":"lead"}]}"#;
 
 #[test]
-fn a_lesson_becomes_one_file_with_everything_at_its_time() {
+fn a_lesson_becomes_one_mp4_with_video_and_audio_in_sync() {
     for (name, manifest, video) in [
         ("copied", ONE_CAMERA, "copied"),
         ("composed", STAGE, "composed"),
     ] {
         let folder = Folder::new(name);
-        lesson(&folder);
+        write_lesson(&folder);
         folder.file("manifest.json", manifest.as_bytes());
         let output = av(
             &[
@@ -152,10 +152,10 @@ fn a_lesson_becomes_one_file_with_everything_at_its_time() {
         );
         assert_eq!(last_line(&output)["done"]["video"], video);
         let file = folder.0.join("lesson.mp4");
-        let heard = analysed(&file, &["-af", "silencedetect=n=-40dB:d=0.5"]);
+        let report = analyse(&file, &["-af", "silencedetect=n=-40dB:d=0.5"]);
         let (silences, sounds) = (
-            seconds_after(&heard, "silence_start:"),
-            seconds_after(&heard, "silence_end:"),
+            seconds_after(&report, "silence_start:"),
+            seconds_after(&report, "silence_end:"),
         );
         assert!(
             silences[0].abs() < 0.1 && (sounds[0] - 3.0).abs() < 0.05,
@@ -165,15 +165,15 @@ fn a_lesson_becomes_one_file_with_everything_at_its_time() {
             (silences[1] - 9.0).abs() < 0.1 && (sounds[1] - 12.0).abs() < 0.1,
             "{silences:?} {sounds:?}"
         );
-        let moved = first_picture(&file);
-        assert!((moved - 2.0).abs() < 0.05, "the camera comes on at {moved}");
+        let start = first_visible_frame(&file);
+        assert!((start - 2.0).abs() < 0.05, "the camera starts at {start}");
     }
 }
 
-/// When the picture is first neither absent nor black.
-fn first_picture(file: &Path) -> f64 {
-    let seen = analysed(file, &["-vf", "blackdetect=d=0.5"]);
-    let black = seconds_after(&seen, "black_end:");
+/// Time in seconds of the first frame that is not black.
+fn first_visible_frame(file: &Path) -> f64 {
+    let report = analyse(file, &["-vf", "blackdetect=d=0.5"]);
+    let black = seconds_after(&report, "black_end:");
     let output = Command::new("ffprobe")
         .args([
             "-v",
@@ -198,15 +198,15 @@ fn first_picture(file: &Path) -> f64 {
     black.first().copied().unwrap_or(first)
 }
 
-/// Two pages of a deck, the second with the camera in its corner; the file of a third is gone.
+/// Two pages of a deck, the second with the camera as inset; the image of a third is missing.
 const PAGES: &str = r#"{"duration_ms":8000,"pictures":{"lead":[{"path":"camera.mp4"}]},"sounds":{"voice":[{"path":"voice.mp4"}]},
     "stills":{"page-1":"page-1.webp","page-2":"page-2.webp","page-3":"page-3.webp"},
     "scenes":[{"from_ms":0},{"from_ms":1000,"main":"page-1"},{"from_ms":3000,"main":"page-2","inset":"lead"},{"from_ms":6000,"main":"page-3"},{"from_ms":7000,"main":"page-1"}]}"#;
 
 #[test]
-fn a_page_of_a_deck_is_the_picture_while_it_is_shown() {
+fn pages_of_a_deck_fill_the_video_while_they_are_shown() {
     let folder = Folder::new("pages");
-    lesson(&folder);
+    write_lesson(&folder);
     for (name, colour) in [("page-1.webp", "white"), ("page-2.webp", "yellow")] {
         let source = format!("color={colour}:size=1600x900");
         let made = Command::new("ffmpeg")
@@ -238,10 +238,10 @@ fn a_page_of_a_deck_is_the_picture_while_it_is_shown() {
     );
     assert!(output.status.success(), "{}", last_line(&output));
     let file = folder.0.join("lesson.mp4");
-    let seen = analysed(&file, &["-vf", "blackdetect=d=0.3:pix_th=0.05"]);
+    let report = analyse(&file, &["-vf", "blackdetect=d=0.3:pix_th=0.05"]);
     let edges = [
-        seconds_after(&seen, "black_start:"),
-        seconds_after(&seen, "black_end:"),
+        seconds_after(&report, "black_start:"),
+        seconds_after(&report, "black_end:"),
     ]
     .concat();
     let wanted = [0.0, 6.0, 1.0, 7.0];
@@ -251,11 +251,11 @@ fn a_page_of_a_deck_is_the_picture_while_it_is_shown() {
                 .iter()
                 .zip(wanted)
                 .all(|(edge, wanted)| (edge - wanted).abs() < 0.1),
-        "black before the first page and where the picture is gone: {edges:?}"
+        "black before the first page and in place of the missing page: {edges:?}"
     );
-    // Mean of blue-difference chroma over the picture: white has none, yellow little blue.
+    // Mean blue-difference chroma (U): 128 for white, low for yellow.
     let blue = |from: &str| {
-        let told = analysed(
+        let report = analyse(
             &file,
             &[
                 "-vf",
@@ -264,7 +264,7 @@ fn a_page_of_a_deck_is_the_picture_while_it_is_shown() {
                 ),
             ],
         );
-        seconds_after(&told.replace('=', " "), "lavfi.signalstats.UAVG")[0]
+        seconds_after(&report.replace('=', " "), "lavfi.signalstats.UAVG")[0]
     };
     assert!(
         (blue("start=1.5:end=2.5") - 128.0).abs() < 3.0,
@@ -272,14 +272,14 @@ fn a_page_of_a_deck_is_the_picture_while_it_is_shown() {
     );
     assert!(
         blue("start=4:end=5") < 60.0,
-        "the second is yellow, the camera only in its corner"
+        "the second is yellow with the camera as inset"
     );
 }
 
 #[test]
-fn the_index_stands_in_front_of_the_media() {
+fn the_moov_box_precedes_the_media_data() {
     let folder = Folder::new("faststart");
-    lesson(&folder);
+    write_lesson(&folder);
     folder.file("manifest.json", ONE_CAMERA.as_bytes());
     av(
         &[
@@ -297,9 +297,9 @@ fn the_index_stands_in_front_of_the_media() {
 }
 
 #[test]
-fn a_vp8_camera_becomes_playable_on_its_own_times() {
+fn a_vp8_camera_is_transcoded_with_its_timestamps() {
     let folder = Folder::new("rendition");
-    lesson(&folder);
+    write_lesson(&folder);
     let output = av(
         &["rendition", "--input", "room.ivf", "--output", "room.mp4"],
         &folder,
@@ -319,9 +319,9 @@ fn a_vp8_camera_becomes_playable_on_its_own_times() {
 }
 
 #[test]
-fn the_voices_of_a_lesson_become_one_track_on_its_clock() {
+fn the_audio_tracks_of_a_lesson_are_mixed_to_one_in_lesson_time() {
     let folder = Folder::new("voices");
-    lesson(&folder);
+    write_lesson(&folder);
     folder.file("manifest.json", STAGE.as_bytes());
     let output = av(
         &[
@@ -350,18 +350,18 @@ fn the_voices_of_a_lesson_become_one_track_on_its_clock() {
             && fragments.iter().all(|fragment| fragment.keyframe_start),
         "{fragments:?}"
     );
-    let heard = analysed(
+    let report = analyse(
         &folder.0.join("voices.mp4"),
         &["-af", "silencedetect=n=-40dB:d=0.5"],
     );
-    let sounds = seconds_after(&heard, "silence_end:");
+    let sounds = seconds_after(&report, "silence_end:");
     assert!((sounds[0] - 3.0).abs() < 0.02, "{sounds:?}");
 }
 
 #[test]
 fn a_poster_is_a_jpeg() {
     let folder = Folder::new("poster");
-    lesson(&folder);
+    write_lesson(&folder);
     let output = av(
         &[
             "poster",
@@ -383,9 +383,9 @@ fn a_poster_is_a_jpeg() {
 }
 
 #[test]
-fn a_recording_cut_at_any_place_is_used_up_to_there() {
+fn a_truncated_recording_is_used_up_to_the_truncation() {
     let folder = Folder::new("cut");
-    lesson(&folder);
+    write_lesson(&folder);
     let whole = std::fs::read(folder.0.join("camera.mp4")).unwrap();
     for part in 3..8 {
         folder.file("camera.mp4", &whole[..whole.len() * part / 8]);
@@ -401,14 +401,14 @@ fn a_recording_cut_at_any_place_is_used_up_to_there() {
             &folder,
         );
         assert!(output.status.success(), "{part}/8: {}", last_line(&output));
-        analysed(&folder.0.join("lesson.mp4"), &[]);
+        analyse(&folder.0.join("lesson.mp4"), &[]);
     }
 }
 
 #[test]
-fn broken_input_is_told_apart_and_never_crashes() {
+fn invalid_input_is_rejected_with_an_error_code_and_never_crashes() {
     let folder = Folder::new("broken");
-    lesson(&folder);
+    write_lesson(&folder);
     let camera = std::fs::read(folder.0.join("camera.mp4")).unwrap();
     folder.file("empty", b"");
     folder.file("text", b"this is no film");

@@ -1,35 +1,25 @@
-//! Decoded pictures by lesson time.
+//! Video decoder: frames of a file or a track by lesson time.
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 
 use ffmpeg_next::codec::context::Context;
 use ffmpeg_next::format::context::Input;
-use ffmpeg_next::{
-    Dictionary, Packet, Rational, Rescale, decoder, format, frame, media, threading,
-};
+use ffmpeg_next::{Packet, Rational, Rescale, decoder, frame, media, threading};
 
 use crate::error::Error;
+use crate::input::open;
 use crate::manifest::Clip;
 
+/// Time base of lesson time.
 pub const MILLISECONDS: Rational = Rational(1, 1000);
 
-/// A picture above this is refused: nothing in a lesson is larger than 4K, and a header can claim anything.
-const PIXELS_LIMIT: u64 = 4096 * 2304;
+/// Largest accepted frame in pixels. Nothing in a lesson exceeds 4K, and a header can claim any
+/// size.
+const MAX_PIXELS: u64 = 4096 * 2304;
 
-/// Containers of recordings and of pages, and those in which teachers bring films and sound. None of them names further files.
-const FORMATS: &str = "mov,webp_pipe,ivf,matroska,ogg,mp3,wav,avi,asf,flv,mpegts,mpeg,aac,flac,amr";
-
-/// Opens a file of ours and nothing else: no network, no playlists that name further files.
-pub fn open(path: &Path) -> Result<Input, Error> {
-    let mut options = Dictionary::new();
-    options.set("protocol_whitelist", "file");
-    options.set("format_whitelist", FORMATS);
-    format::input_with_dictionary(path, options).map_err(Error::broken(path))
-}
-
-/// The pictures of one file.
-pub struct Reader {
+/// Decoder of the best video stream of one file.
+pub struct VideoReader {
     path: PathBuf,
     input: Input,
     stream: usize,
@@ -38,12 +28,13 @@ pub struct Reader {
     drained: bool,
 }
 
-impl Reader {
-    pub fn open(path: &Path) -> Result<Reader, Error> {
+impl VideoReader {
+    /// Opens a file; fails if it has no video stream.
+    pub fn open(path: &Path) -> Result<VideoReader, Error> {
         let input = open(path)?;
-        let missing = || Error::Missing {
+        let missing = || Error::NoStream {
             path: path.to_owned(),
-            what: "picture",
+            what: "video",
         };
         let stream = input
             .streams()
@@ -53,7 +44,7 @@ impl Reader {
         let mut context = Context::from_parameters(stream.parameters())?;
         context.set_threading(threading::Config::kind(threading::Type::Frame));
         let decoder = context.decoder().video().map_err(Error::broken(path))?;
-        Ok(Reader {
+        Ok(VideoReader {
             path: path.to_owned(),
             input,
             stream: index,
@@ -63,18 +54,20 @@ impl Reader {
         })
     }
 
-    /// The next picture and its lesson time in milliseconds. Damaged ones are passed over: a lesson with a scratch is still a lesson.
+    /// Returns the next frame and its lesson time in milliseconds; `None` at the end of the file.
+    ///
+    /// Skips damaged frames, because a lesson with missing frames is still useful.
     pub fn next(&mut self) -> Result<Option<(i64, frame::Video)>, Error> {
         loop {
-            let mut picture = frame::Video::empty();
-            if self.decoder.receive_frame(&mut picture).is_ok() {
-                if u64::from(picture.width()) * u64::from(picture.height()) > PIXELS_LIMIT {
+            let mut frame = frame::Video::empty();
+            if self.decoder.receive_frame(&mut frame).is_ok() {
+                if u64::from(frame.width()) * u64::from(frame.height()) > MAX_PIXELS {
                     return Err(Error::broken(&self.path)(ffmpeg_next::Error::InvalidData));
                 }
-                let Some(time) = picture.timestamp() else {
+                let Some(time) = frame.timestamp() else {
                     continue;
                 };
-                return Ok(Some((time.rescale(self.time_base, MILLISECONDS), picture)));
+                return Ok(Some((time.rescale(self.time_base, MILLISECONDS), frame)));
             }
             if self.drained {
                 return Ok(None);
@@ -84,61 +77,64 @@ impl Reader {
                 self.drained = true;
                 let _ = self.decoder.send_eof();
             } else if packet.stream() == self.stream {
-                let _ = self.decoder.send_packet(&packet); // damaged: the next keyframe mends it
+                let _ = self.decoder.send_packet(&packet); // a damaged packet: decoding recovers at the next keyframe
             }
         }
     }
 }
 
-/// The pictures of one track, moving forward in time.
-pub struct Track {
+/// Frames of one track in order of lesson time.
+pub struct VideoTrack {
     clips: VecDeque<Clip>,
-    reader: Option<Reader>,
-    shown: Option<frame::Video>,
-    /// Decoded ahead: shown from its time on.
+    reader: Option<VideoReader>,
+    current: Option<frame::Video>,
+    /// Frame decoded ahead, and its lesson time in milliseconds.
     next: Option<(i64, frame::Video)>,
-    /// Changes with every new picture.
+    /// Number of the current frame.
     serial: u64,
 }
 
-impl Track {
-    pub fn new(clips: &[Clip]) -> Track {
-        Track {
+impl VideoTrack {
+    /// Creates a track from its clips, which are in order.
+    pub fn new(clips: &[Clip]) -> VideoTrack {
+        VideoTrack {
             clips: clips.to_vec().into(),
             reader: None,
-            shown: None,
+            current: None,
             next: None,
             serial: 0,
         }
     }
 
-    /// The picture on the screen at this time: the last one before it, held through gaps. With it a number that changes when it does.
+    /// Returns the current frame at `time_ms` and its number, which changes with the frame.
+    ///
+    /// The last frame before a gap is held through it. Times must not decrease.
     pub fn at(&mut self, time_ms: i64) -> Result<Option<(u64, &frame::Video)>, Error> {
         loop {
             if self.next.is_none() {
                 self.next = self.decode()?;
             }
-            let Some((_, picture)) = self.next.take_if(|(time, _)| *time <= time_ms) else {
+            let Some((_, frame)) = self.next.take_if(|(time, _)| *time <= time_ms) else {
                 break;
             };
-            self.shown = Some(picture);
+            self.current = Some(frame);
             self.serial += 1;
         }
-        Ok(self.shown.as_ref().map(|picture| (self.serial, picture)))
+        Ok(self.current.as_ref().map(|frame| (self.serial, frame)))
     }
 
     fn decode(&mut self) -> Result<Option<(i64, frame::Video)>, Error> {
         loop {
             if let Some(reader) = &mut self.reader
-                && let Some(picture) = reader.next()?
+                && let Some(frame) = reader.next()?
             {
-                return Ok(Some(picture));
+                return Ok(Some(frame));
             }
             let Some(clip) = self.clips.pop_front() else {
                 self.reader = None;
                 return Ok(None);
             };
-            self.reader = Some(Reader::open(&clip.path)?);
+            self.reader = Some(VideoReader::open(&clip.path)?);
         }
     }
 }

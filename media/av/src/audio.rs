@@ -1,4 +1,4 @@
-//! Decoded sound by lesson time, mixed.
+//! Audio decoder and mixer by lesson time.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::Path;
@@ -10,31 +10,38 @@ use ffmpeg_next::software::resampling;
 use ffmpeg_next::{ChannelLayout, Packet, Rational, Rescale, decoder, frame, media};
 
 use crate::error::Error;
+use crate::input::open;
 use crate::manifest::Clip;
-use crate::picture::open;
 
-pub const RATE: u32 = 48_000;
-const SAMPLES: Rational = Rational(1, RATE as i32);
+/// Sample rate of the mix in Hz.
+pub const SAMPLE_RATE: u32 = 48_000;
+const SAMPLES: Rational = Rational(1, SAMPLE_RATE as i32);
 
-/// A frame this close to the end of the last one continues it: rounding of times must not click.
-const SEAM: i64 = RATE as i64 / 50;
+/// Distance in samples up to which a block continues the last one (20 ms): rounded timestamps would
+/// cause clicks.
+const MAX_JITTER: i64 = SAMPLE_RATE as i64 / 50;
 
-/// A frame that lies this far ahead is damaged: a lesson lasts at most a day.
-const HORIZON: i64 = 24 * 3600 * RATE as i64;
+/// Largest valid position in samples. A later timestamp is damaged: a lesson lasts at most a day.
+const MAX_POSITION: i64 = 24 * 3600 * SAMPLE_RATE as i64;
 
-/// All voices of the lesson as one stereo stream.
+/// Mixer of all audio tracks of a lesson to one stereo stream.
 pub struct Mixer {
-    tracks: Vec<Track>,
+    tracks: Vec<AudioTrack>,
 }
 
 impl Mixer {
-    pub fn new(sounds: &BTreeMap<String, Vec<Clip>>) -> Mixer {
+    /// Creates a mixer of the tracks, given as clips by track name.
+    pub fn new(tracks: &BTreeMap<String, Vec<Clip>>) -> Mixer {
         Mixer {
-            tracks: sounds.values().map(|clips| Track::new(clips)).collect(),
+            tracks: tracks
+                .values()
+                .map(|clips| AudioTrack::new(clips))
+                .collect(),
         }
     }
 
-    /// The mix of `left.len()` samples from `position` on. Positions must not go back.
+    /// Mixes `left.len()` samples from `position` on, in samples since the start of the lesson.
+    /// Positions must not decrease.
     pub fn mix(&mut self, position: i64, left: &mut [f32], right: &mut [f32]) -> Result<(), Error> {
         left.fill(0.0);
         right.fill(0.0);
@@ -43,13 +50,13 @@ impl Mixer {
         }
         left.iter_mut()
             .chain(right)
-            .for_each(|sample| *sample = limited(*sample));
+            .for_each(|sample| *sample = soft_clip(*sample));
         Ok(())
     }
 }
 
-/// Bends what several voices together push beyond full scale, instead of clipping it.
-fn limited(sample: f32) -> f32 {
+/// Soft clipper: compresses peaks of the mix above the knee, where hard clipping would distort.
+fn soft_clip(sample: f32) -> f32 {
     const KNEE: f32 = 0.8;
     let over = sample.abs() - KNEE;
     if over <= 0.0 {
@@ -59,83 +66,87 @@ fn limited(sample: f32) -> f32 {
     }
 }
 
-/// Decoded sound that has not been used up: where it lies, and its samples.
-struct Piece {
+/// Decoded stereo samples that are not fully mixed yet.
+struct AudioBlock {
+    /// Samples since the start of the lesson.
     position: i64,
     left: Vec<f32>,
     right: Vec<f32>,
 }
 
-impl Piece {
+impl AudioBlock {
     fn end(&self) -> i64 {
         self.position + self.left.len() as i64
     }
 }
 
-struct Track {
+/// Decoded blocks of one track in order of lesson time.
+struct AudioTrack {
     clips: VecDeque<Clip>,
-    reader: Option<Reader>,
-    pieces: VecDeque<Piece>,
+    reader: Option<AudioReader>,
+    blocks: VecDeque<AudioBlock>,
+    /// End of the last decoded block in samples.
     end: i64,
 }
 
-impl Track {
-    fn new(clips: &[Clip]) -> Track {
-        Track {
+impl AudioTrack {
+    fn new(clips: &[Clip]) -> AudioTrack {
+        AudioTrack {
             clips: clips.to_vec().into(),
             reader: None,
-            pieces: VecDeque::new(),
+            blocks: VecDeque::new(),
             end: i64::MIN / 2,
         }
     }
 
+    /// Adds the samples of this track to the buffers, which begin at `position`.
     fn add_to(&mut self, position: i64, left: &mut [f32], right: &mut [f32]) -> Result<(), Error> {
         let until = position + left.len() as i64;
         while self.end < until {
-            let Some(mut piece) = self.decode()? else {
+            let Some(mut block) = self.decode()? else {
                 break;
             };
-            if (piece.position - self.end).abs() < SEAM {
-                piece.position = self.end;
+            if (block.position - self.end).abs() < MAX_JITTER {
+                block.position = self.end;
             }
-            if piece.position > HORIZON || piece.end() <= position {
+            if block.position > MAX_POSITION || block.end() <= position {
                 continue;
             }
-            self.end = piece.end();
-            self.pieces.push_back(piece);
+            self.end = block.end();
+            self.blocks.push_back(block);
         }
         while self
-            .pieces
+            .blocks
             .front()
-            .is_some_and(|piece| piece.end() <= position)
+            .is_some_and(|block| block.end() <= position)
         {
-            self.pieces.pop_front();
+            self.blocks.pop_front();
         }
-        for piece in &self.pieces {
-            add(piece, position, &piece.left, left);
-            add(piece, position, &piece.right, right);
+        for block in &self.blocks {
+            add(block, position, &block.left, left);
+            add(block, position, &block.right, right);
         }
         Ok(())
     }
 
-    fn decode(&mut self) -> Result<Option<Piece>, Error> {
+    fn decode(&mut self) -> Result<Option<AudioBlock>, Error> {
         loop {
             if let Some(reader) = &mut self.reader
-                && let Some(piece) = reader.next()?
+                && let Some(block) = reader.next()?
             {
-                return Ok(Some(piece));
+                return Ok(Some(block));
             }
             let Some(clip) = self.clips.pop_front() else {
                 return Ok(None);
             };
-            self.reader = Some(Reader::open(&clip.path)?);
+            self.reader = Some(AudioReader::open(&clip.path)?);
         }
     }
 }
 
-/// Adds the part of a piece that falls into the buffer at `position`.
-fn add(piece: &Piece, position: i64, samples: &[f32], out: &mut [f32]) {
-    let offset = piece.position - position;
+/// Adds the samples of one channel that overlap the buffer at `position`.
+fn add(block: &AudioBlock, position: i64, samples: &[f32], out: &mut [f32]) {
+    let offset = block.position - position;
     let (skip, at) = ((-offset).max(0) as usize, offset.max(0) as usize);
     let (Some(samples), Some(out)) = (samples.get(skip..), out.get_mut(at..)) else {
         return;
@@ -145,8 +156,8 @@ fn add(piece: &Piece, position: i64, samples: &[f32], out: &mut [f32]) {
         .for_each(|(sum, sample)| *sum += sample);
 }
 
-/// The sound of one file as stereo at [`RATE`].
-struct Reader {
+/// Decoder of the best audio stream of one file, resampled to stereo at [`SAMPLE_RATE`].
+struct AudioReader {
     input: Input,
     stream: usize,
     time_base: Rational,
@@ -155,12 +166,12 @@ struct Reader {
     drained: bool,
 }
 
-impl Reader {
-    fn open(path: &Path) -> Result<Reader, Error> {
+impl AudioReader {
+    fn open(path: &Path) -> Result<AudioReader, Error> {
         let input = open(path)?;
-        let missing = || Error::Missing {
+        let missing = || Error::NoStream {
             path: path.to_owned(),
-            what: "sound",
+            what: "audio",
         };
         let stream = input
             .streams()
@@ -169,7 +180,7 @@ impl Reader {
         let (index, time_base) = (stream.index(), stream.time_base());
         let context = Context::from_parameters(stream.parameters())?;
         let decoder = context.decoder().audio().map_err(Error::broken(path))?;
-        Ok(Reader {
+        Ok(AudioReader {
             input,
             stream: index,
             time_base,
@@ -179,7 +190,7 @@ impl Reader {
         })
     }
 
-    fn next(&mut self) -> Result<Option<Piece>, Error> {
+    fn next(&mut self) -> Result<Option<AudioBlock>, Error> {
         loop {
             let mut decoded = frame::Audio::empty();
             if self.decoder.receive_frame(&mut decoded).is_ok() {
@@ -196,12 +207,12 @@ impl Reader {
                 self.drained = true;
                 let _ = self.decoder.send_eof();
             } else if packet.stream() == self.stream {
-                let _ = self.decoder.send_packet(&packet); // damaged: silence for its length
+                let _ = self.decoder.send_packet(&packet); // a damaged packet: silence in its place
             }
         }
     }
 
-    fn resample(&mut self, time: i64, mut decoded: frame::Audio) -> Result<Piece, Error> {
+    fn resample(&mut self, time: i64, mut decoded: frame::Audio) -> Result<AudioBlock, Error> {
         if decoded.channel_layout().is_empty() {
             decoded.set_channel_layout(ChannelLayout::default(decoded.channels().into()));
         }
@@ -213,13 +224,13 @@ impl Reader {
                 decoded.rate(),
                 Sample::F32(Type::Planar),
                 ChannelLayout::STEREO,
-                RATE,
+                SAMPLE_RATE,
             )?),
         };
         let mut stereo = frame::Audio::empty();
         resampler.run(&decoded, &mut stereo)?;
         let count = stereo.samples();
-        Ok(Piece {
+        Ok(AudioBlock {
             position: time.rescale(self.time_base, SAMPLES),
             left: stereo.plane::<f32>(0)[..count].to_vec(),
             right: stereo.plane::<f32>(1)[..count].to_vec(),
@@ -232,26 +243,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn many_voices_bend_and_do_not_clip() {
-        assert_eq!(limited(0.5), 0.5);
-        assert!(limited(3.0) <= 1.0 && limited(3.0) > limited(1.0));
-        assert_eq!(limited(-2.0), -limited(2.0));
+    fn many_speakers_at_once_are_compressed_and_not_clipped() {
+        assert_eq!(soft_clip(0.5), 0.5);
+        assert!(soft_clip(3.0) <= 1.0 && soft_clip(3.0) > soft_clip(1.0));
+        assert_eq!(soft_clip(-2.0), -soft_clip(2.0));
     }
 
     #[test]
-    fn a_piece_adds_only_where_it_lies() {
-        let piece = Piece {
+    fn a_block_is_added_only_where_it_overlaps_the_buffer() {
+        let block = AudioBlock {
             position: 10,
             left: vec![1.0; 4],
             right: vec![],
         };
         let mut out = [0.0; 6];
-        add(&piece, 8, &piece.left, &mut out);
+        add(&block, 8, &block.left, &mut out);
         assert_eq!(out, [0.0, 0.0, 1.0, 1.0, 1.0, 1.0]);
-        add(&piece, 12, &piece.left, &mut out);
+        add(&block, 12, &block.left, &mut out);
         assert_eq!(out, [1.0, 1.0, 1.0, 1.0, 1.0, 1.0]);
-        add(&piece, 100, &piece.left, &mut out);
-        add(&piece, 0, &piece.left, &mut out);
+        add(&block, 100, &block.left, &mut out);
+        add(&block, 0, &block.left, &mut out);
         assert_eq!(out, [1.0; 6]);
     }
 }
