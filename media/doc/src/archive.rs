@@ -1,24 +1,27 @@
-//! Zip archives: listed, never unpacked, and what the list says is not trusted.
+//! Zip archives: listed, never unpacked. The names and sizes of the list are not trusted.
 
 use encoding_rs::GB18030;
 use serde::Serialize;
 
+use crate::content::Notes;
 use crate::error::Error;
 use crate::limits::PATH_CHARS;
 use crate::package::Package;
-use crate::words::Notes;
 
-/// A file in an archive.
+/// File in an archive.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub struct Entry {
+    /// Sanitized relative path.
     pub path: String,
-    /// As the archive claims, unpacked.
+    /// Unpacked size in bytes that the archive claims.
     pub size: u64,
 }
 
-/// A ratio that no courseware reaches: text packs 5 to 1, and only long runs of one byte go beyond 100 to 1.
-const BOMB: u64 = 100;
+/// Compression ratio that marks a zip bomb. Text compresses 5 to 1; only long runs of one byte
+/// exceed 100 to 1.
+const MAX_RATIO: u64 = 100;
 
+/// Lists the files of an archive; adds notes for suspicious entries.
 pub fn read(
     package: &mut Package,
     packed_bytes: u64,
@@ -29,8 +32,8 @@ pub fn read(
         if encrypted {
             notes.insert("encrypted_entries");
         }
-        let name = name_of(&name);
-        let path = clean(&name);
+        let name = decode_name(&name);
+        let path = sanitize_path(&name);
         if path != name.trim_end_matches('/') {
             notes.insert("unsafe_paths");
         }
@@ -41,24 +44,25 @@ pub fn read(
     let claimed = entries
         .iter()
         .fold(0_u64, |sum, entry| sum.saturating_add(entry.size));
-    if claimed / BOMB > packed_bytes {
+    if claimed / MAX_RATIO > packed_bytes {
         notes.insert("suspicious_ratio");
     }
     Ok(entries)
 }
 
-/// APPNOTE D.1 knows UTF-8 and code page 437; Chinese Windows writes GBK and says nothing.
-fn name_of(raw: &[u8]) -> String {
+/// Decodes a file name. APPNOTE D.1 allows UTF-8 and code page 437; Chinese Windows writes GBK
+/// without a flag.
+fn decode_name(raw: &[u8]) -> String {
     match std::str::from_utf8(raw) {
         Ok(name) => name.to_owned(),
         Err(_) => GB18030.decode_without_bom_handling(raw).0.into_owned(),
     }
 }
 
-/// A relative path without `..`, drive letters, backslashes and control characters.
-fn clean(name: &str) -> String {
+/// Returns a relative path without `..`, drive letters, backslashes and control characters.
+fn sanitize_path(name: &str) -> String {
     let name = name.replace('\\', "/");
-    let is_step = |step: &&str| {
+    let is_component = |step: &&str| {
         !step.is_empty()
             && *step != "."
             && *step != ".."
@@ -66,7 +70,7 @@ fn clean(name: &str) -> String {
     };
     let path = name
         .split('/')
-        .filter(is_step)
+        .filter(is_component)
         .collect::<Vec<_>>()
         .join("/");
     path.chars()
@@ -80,17 +84,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn paths_stay_inside() {
-        assert_eq!(clean("../../etc/passwd"), "etc/passwd");
-        assert_eq!(clean("C:\\Windows\\a.dll"), "Windows/a.dll");
-        assert_eq!(clean("/abs/./x\u{0}y"), "abs/xy");
-        assert_eq!(clean("八年级/勾股定理.pptx"), "八年级/勾股定理.pptx");
+    fn sanitized_paths_stay_inside_the_archive() {
+        assert_eq!(sanitize_path("../../etc/passwd"), "etc/passwd");
+        assert_eq!(sanitize_path("C:\\Windows\\a.dll"), "Windows/a.dll");
+        assert_eq!(sanitize_path("/abs/./x\u{0}y"), "abs/xy");
+        assert_eq!(
+            sanitize_path("八年级/勾股定理.pptx"),
+            "八年级/勾股定理.pptx"
+        );
     }
 
     #[test]
-    fn names_of_chinese_windows_are_read() {
+    fn gbk_names_of_chinese_windows_are_decoded() {
         assert_eq!(
-            name_of(&encoding_rs::GBK.encode("课件/第一课.doc").0),
+            decode_name(&encoding_rs::GBK.encode("课件/第一课.doc").0),
             "课件/第一课.doc"
         );
     }

@@ -1,73 +1,76 @@
-//! The cells of a spreadsheet, each where it stands: what a page shows as a table. Bounded; what is beyond is in the original, and that is told.
+//! Cell grid of a spreadsheet, for the table that the client shows.
 //!
-//! Cells are texts. Formats, formulas and charts are not here: LibreOffice's pages show them.
+//! The size is bounded; a sheet with more cells is marked as truncated. Cells are text. Formats,
+//! formulas and charts are not included: the rendered pages show them.
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use crate::content::single_line;
 use crate::limits::{GRID_BYTES, GRID_CELL_CHARS, GRID_COLUMNS, GRID_ROWS, GRID_SHEETS};
-use crate::words::line;
 
-/// What a cell takes besides its text, in memory and on the line: a million cells of one letter are many.
+/// Overhead of a cell in bytes besides its text, in memory and in the JSON file.
 const CELL_BYTES: usize = 8;
 
-/// The sheets of a book, in its order.
+/// Sheets of a workbook in order.
 #[derive(Default)]
 pub struct Grid {
     sheets: Vec<Sheet>,
-    /// Of all cells so far.
+    /// Size of all cells so far.
     bytes: usize,
-    /// Sheets beyond the last: their cells are dropped.
+    /// True after [`GRID_SHEETS`] sheets: further cells are dropped.
     is_full: bool,
 }
 
+/// Cells of one sheet.
 #[derive(Default, Serialize)]
 pub struct Sheet {
     name: String,
-    /// By row and column, both from 0. A sheet of two cells has two, wherever they stand.
+    /// Non-empty cells by row and column, both from 0.
     rows: BTreeMap<u32, BTreeMap<u32, String>>,
-    /// It has more than is here.
-    cut: bool,
+    /// True if cells were dropped.
+    #[serde(rename = "cut")]
+    truncated: bool,
 }
 
 impl Grid {
-    /// Begins the next sheet.
-    pub fn sheet(&mut self, name: &str) {
+    /// Begins the next sheet; sheets beyond the limit are dropped.
+    pub fn begin_sheet(&mut self, name: &str) {
         self.is_full = self.sheets.len() >= GRID_SHEETS;
         match self.is_full {
-            true => self.cut(),
+            true => self.mark_truncated(),
             false => self.sheets.push(Sheet {
-                name: line(name).unwrap_or_default(),
+                name: single_line(name).unwrap_or_default(),
                 ..Sheet::default()
             }),
         }
     }
 
-    /// Adds a cell to the sheet that was begun last; what is said twice is what was said last.
-    pub fn cell(&mut self, row: u32, column: u32, text: &str) {
+    /// Sets a cell of the current sheet. The last of several values for one cell applies.
+    pub fn set_cell(&mut self, row: u32, column: u32, text: &str) {
         if text.trim().is_empty() {
             return;
         }
         if self.is_full || row >= GRID_ROWS || column >= GRID_COLUMNS || self.bytes >= GRID_BYTES {
-            return self.cut();
+            return self.mark_truncated();
         }
-        let (text, Some(sheet)) = (shortened(text), self.sheets.last_mut()) else {
+        let (text, Some(sheet)) = (clean_cell(text), self.sheets.last_mut()) else {
             return;
         };
         self.bytes += text.len() + CELL_BYTES;
         sheet.rows.entry(row).or_default().insert(column, text);
     }
 
-    /// Says that the sheet that was begun last has more.
-    pub fn cut(&mut self) {
+    /// Marks the current sheet as truncated.
+    pub fn mark_truncated(&mut self) {
         if let Some(sheet) = self.sheets.last_mut() {
-            sheet.cut = true;
+            sheet.truncated = true;
         }
     }
 
-    /// Repeats a row of the sheet that was begun last, so many times below itself.
-    pub fn repeat(&mut self, row: u32, times: u32) {
+    /// Copies a row of the current sheet to the `times` rows below it.
+    pub fn repeat_row(&mut self, row: u32, times: u32) {
         if self.is_full {
             return;
         }
@@ -81,12 +84,12 @@ impl Grid {
         };
         for n in 1..=times.min(GRID_ROWS) {
             for (column, text) in &cells {
-                self.cell(row.saturating_add(n), *column, text);
+                self.set_cell(row.saturating_add(n), *column, text);
             }
         }
     }
 
-    /// The sheets, if any of them has a cell.
+    /// Returns the sheets; `None` if no sheet has a cell.
     pub fn into_sheets(self) -> Option<Vec<Sheet>> {
         self.sheets
             .iter()
@@ -95,7 +98,8 @@ impl Grid {
     }
 }
 
-fn shortened(text: &str) -> String {
+/// Text of a cell without control characters, at most [`GRID_CELL_CHARS`] long.
+fn clean_cell(text: &str) -> String {
     let clean = text
         .trim()
         .chars()
@@ -107,20 +111,20 @@ fn shortened(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn one(grid: Grid) -> Sheet {
+    fn only_sheet(grid: Grid) -> Sheet {
         grid.into_sheets().expect("cells").remove(0)
     }
 
     #[test]
-    fn cells_stand_where_they_stood_and_two_far_ones_cost_two() {
+    fn cells_keep_their_place_and_the_grid_is_sparse() {
         let mut grid = Grid::default();
-        grid.sheet("期中 成绩");
-        grid.cell(0, 0, " 姓名\u{0} ");
-        grid.cell(GRID_ROWS - 1, GRID_COLUMNS - 1, "95");
-        grid.cell(1, 0, "");
-        let sheet = one(grid);
+        grid.begin_sheet("期中 成绩");
+        grid.set_cell(0, 0, " 姓名\u{0} ");
+        grid.set_cell(GRID_ROWS - 1, GRID_COLUMNS - 1, "95");
+        grid.set_cell(1, 0, "");
+        let sheet = only_sheet(grid);
         assert_eq!(
-            (sheet.name.as_str(), sheet.rows.len(), sheet.cut),
+            (sheet.name.as_str(), sheet.rows.len(), sheet.truncated),
             ("期中 成绩", 2, false)
         );
         assert_eq!(
@@ -133,48 +137,48 @@ mod tests {
     }
 
     #[test]
-    fn what_is_beyond_the_limits_is_told_and_not_kept() {
+    fn cells_beyond_the_limits_are_dropped_and_marked() {
         for (row, column) in [(GRID_ROWS, 0), (0, GRID_COLUMNS), (u32::MAX, u32::MAX)] {
             let mut grid = Grid::default();
-            grid.sheet("表");
-            grid.cell(0, 0, "x");
-            grid.cell(row, column, "far");
-            let sheet = one(grid);
-            assert!(sheet.cut && sheet.rows.len() == 1);
+            grid.begin_sheet("表");
+            grid.set_cell(0, 0, "x");
+            grid.set_cell(row, column, "far");
+            let sheet = only_sheet(grid);
+            assert!(sheet.truncated && sheet.rows.len() == 1);
         }
         let mut grid = Grid::default();
         for n in 0..=GRID_SHEETS {
-            grid.sheet(&n.to_string());
+            grid.begin_sheet(&n.to_string());
             for row in 0..GRID_ROWS {
-                grid.cell(row, 0, &"长".repeat(GRID_CELL_CHARS + 1));
+                grid.set_cell(row, 0, &"长".repeat(GRID_CELL_CHARS + 1));
             }
         }
         assert!(grid.bytes < GRID_BYTES + 4 * GRID_CELL_CHARS);
         let sheets = grid.into_sheets().expect("cells");
         assert_eq!(sheets.len(), GRID_SHEETS);
         assert!(
-            sheets.iter().any(|sheet| sheet.cut)
+            sheets.iter().any(|sheet| sheet.truncated)
                 && sheets[0].rows[&0][&0].chars().count() == GRID_CELL_CHARS
         );
     }
 
     #[test]
-    fn a_row_is_repeated_as_far_as_there_is_room() {
+    fn a_row_is_repeated_up_to_the_limit() {
         let mut grid = Grid::default();
-        grid.sheet("表");
-        grid.cell(3, 1, "同上");
-        grid.repeat(3, 2);
-        grid.repeat(5, u32::MAX);
-        let sheet = one(grid);
-        assert!(sheet.cut && sheet.rows.len() == (GRID_ROWS - 3) as usize);
+        grid.begin_sheet("表");
+        grid.set_cell(3, 1, "同上");
+        grid.repeat_row(3, 2);
+        grid.repeat_row(5, u32::MAX);
+        let sheet = only_sheet(grid);
+        assert!(sheet.truncated && sheet.rows.len() == (GRID_ROWS - 3) as usize);
         assert_eq!(sheet.rows[&(GRID_ROWS - 1)][&1], "同上");
     }
 
     #[test]
-    fn a_book_without_cells_is_no_table() {
+    fn a_workbook_without_cells_has_no_sheets() {
         let mut grid = Grid::default();
-        grid.sheet("空");
-        grid.cell(0, 0, "  ");
+        grid.begin_sheet("空");
+        grid.set_cell(0, 0, "  ");
         assert!(grid.into_sheets().is_none());
     }
 }

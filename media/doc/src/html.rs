@@ -1,4 +1,5 @@
-//! The text of a web page. Nothing of it is run or fetched, and no tree is built: depth costs nothing.
+//! Text of an HTML file. Nothing is executed or fetched. No tree is built, so nesting costs no
+//! memory.
 
 use std::cell::RefCell;
 
@@ -8,19 +9,20 @@ use html5ever::tokenizer::{
     BufferQueue, Tag, TagKind, Token, TokenSink, TokenSinkResult, Tokenizer,
 };
 
-use crate::words::{Content, line};
+use crate::content::{Content, single_line};
 
+/// Reads text, title, author and headings.
 pub fn read(page: &str, content: &mut Content) {
     let sink = Sink(RefCell::new(State {
         content,
-        skipping: 0,
+        skip_depth: 0,
         heading: None,
         title: None,
     }));
     let tokenizer = Tokenizer::new(sink, Default::default());
     let queue = BufferQueue::default();
     queue.push_back(StrTendril::from(page));
-    // It stops after each script for somebody who would run it.
+    // The tokenizer returns after each script so that a browser could run it.
     while !queue.is_empty() {
         let _ = tokenizer.feed(&queue);
     }
@@ -31,8 +33,8 @@ struct Sink<'a>(RefCell<State<'a>>);
 
 struct State<'a> {
     content: &'a mut Content,
-    /// Inside how many elements that show no text.
-    skipping: usize,
+    /// Number of open elements without visible text.
+    skip_depth: usize,
     heading: Option<(usize, String)>,
     title: Option<String>,
 }
@@ -57,11 +59,11 @@ impl State<'_> {
         let name: &str = &tag.name;
         match name {
             "script" => {
-                self.skipping += 1;
+                self.skip_depth += 1;
                 return TokenSinkResult::RawData(RawKind::ScriptData);
             }
             "style" => {
-                self.skipping += 1;
+                self.skip_depth += 1;
                 return TokenSinkResult::RawData(RawKind::Rawtext);
             }
             "title" => {
@@ -89,20 +91,20 @@ impl State<'_> {
                 .map(|found| &*found.value)
         };
         if value("name").is_some_and(|name| name.eq_ignore_ascii_case("author")) {
-            self.content.author = value("content").and_then(line);
+            self.content.author = value("content").and_then(single_line);
         }
     }
 
     fn end(&mut self, name: &str) {
         match name {
-            "script" | "style" => self.skipping = self.skipping.saturating_sub(1),
-            "title" => self.content.title = self.title.take().as_deref().and_then(line),
+            "script" | "style" => self.skip_depth = self.skip_depth.saturating_sub(1),
+            "title" => self.content.title = self.title.take().as_deref().and_then(single_line),
             _ => {}
         }
         if heading_level(name).is_some()
             && let Some((level, text)) = self.heading.take()
         {
-            self.content.heading(level, &text, None);
+            self.content.push_heading(level, &text, None);
         }
         if is_block(name) {
             self.content.text.end_line();
@@ -110,16 +112,16 @@ impl State<'_> {
     }
 
     fn text(&mut self, text: &str) {
-        if self.skipping > 0 {
+        if self.skip_depth > 0 {
             return;
         }
         if let Some(title) = &mut self.title {
             return title.push_str(text);
         }
-        if let Some((_, said)) = &mut self.heading {
-            said.push_str(text);
+        if let Some((_, heading)) = &mut self.heading {
+            heading.push_str(text);
         }
-        // Line ends in the source are spaces; a text of spaces only is the layout of the source.
+        // Line breaks in the source are spaces; white space alone is indentation of the source.
         if !text.trim().is_empty() {
             self.content.text.push(&text.replace(['\n', '\r'], " "));
         }
@@ -169,7 +171,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_page_gives_its_words_and_not_its_scripts() {
+    fn html_yields_its_text_and_not_its_scripts() {
         let page = "<html><head><title>春 &amp; 夏</title><meta name=author content='李老师'><script>alert('<p>坏</p>')</script><style>p{}</style></head>\
                     <body><h1>四<b>季</b></h1>\n<p>春天\n来了</p><div><div><p>夏天</p></div></div></body></html>";
         let mut content = Content::default();
@@ -181,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn an_open_script_ends_with_the_page() {
+    fn an_unclosed_script_ends_with_the_file() {
         let mut content = Content::default();
         read("<p>前</p><script>never closed", &mut content);
         assert_eq!(content.text.as_str(), "前");

@@ -1,4 +1,4 @@
-//! Asks the right reader for everything a file says, and writes it down.
+//! Inspection of a file: selects the reader by file type and writes result.json and its files.
 
 use std::fs::File;
 use std::io::Read;
@@ -10,68 +10,72 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::archive::{self, Entry};
-use crate::draw::{self, Page};
+use crate::content::{Content, truncated};
 use crate::error::Error;
-use crate::kind::{self, Kind};
+use crate::file_type::{self, FileType};
+use crate::image_file::{self, StrippedImage};
 use crate::limits::{FILE_BYTES, PAGE_TEXT_BYTES, SHEET_PAGES};
 use crate::package::Package;
-use crate::picture::{self, Picture};
-use crate::words::{Content, start_of};
-use crate::{html, odf, office, ole, pdf, plain, report, separated, sheets, slides, word};
+use crate::render::{self, Page};
+use crate::{csv, docx, excel, html, libreoffice, odf, ole, pdf, plain_text, pptx, report};
 
-/// What is asked.
+/// Parameters of an inspection.
 pub struct Inspection {
+    /// File to inspect.
     pub input: PathBuf,
-    /// An existing folder.
+    /// Existing folder for the results.
     pub out_dir: PathBuf,
-    /// What the uploader called it.
+    /// File name that the uploader gave.
     pub name: Option<String>,
+    /// Time limit in seconds.
     pub seconds: u64,
-    /// Without it only words are looked for: what can be had in a moment.
-    pub pages: Option<Drawing>,
+    /// Rendering of pages; `None` extracts text only, which is fast.
+    pub pages: Option<RenderOptions>,
 }
 
-/// How pages are drawn.
-pub struct Drawing {
+/// Options for rendering pages.
+pub struct RenderOptions {
+    /// Largest number of pages to render.
     pub pages_max: usize,
-    /// LibreOffice.
+    /// Path of LibreOffice's `soffice.bin`.
     pub soffice: PathBuf,
 }
 
-/// result.json.
+/// Content of result.json.
 #[derive(Serialize)]
 struct Report {
     #[serde(rename = "type")]
-    kind: &'static str,
+    file_type: &'static str,
     mime: &'static str,
     #[serde(flatten)]
-    words: Words,
-    /// Pages that the document has; fewer may have been drawn.
+    text: TextReport,
+    /// Number of pages of the document; fewer may have been rendered.
     page_count: usize,
     pages: Vec<Page>,
-    image: Option<Picture>,
+    image: Option<StrippedImage>,
     entries: Vec<Entry>,
 }
 
+/// Text, metadata and outline in result.json.
 #[derive(Serialize)]
-struct Words {
+struct TextReport {
     title: Option<String>,
     author: Option<String>,
-    outline: Vec<crate::words::Heading>,
-    /// The file with the whole text.
+    outline: Vec<crate::content::Heading>,
+    /// Name of the file with the whole text.
     text: Option<&'static str>,
-    /// The file with the cells of a spreadsheet.
+    /// Name of the file with the cells of a spreadsheet.
     sheets: Option<&'static str>,
     notes: Vec<&'static str>,
 }
 
-/// Everything that a reader may find.
+/// Everything that was extracted from a file.
 #[derive(Default)]
-struct Found {
+struct Extraction {
     content: Content,
     page_count: usize,
     pages: Vec<Page>,
-    image: Option<Picture>,
+    image: Option<StrippedImage>,
     entries: Vec<Entry>,
 }
 
@@ -79,138 +83,170 @@ const TEXT: &str = "text.txt";
 const SHEETS: &str = "sheets.json";
 const RESULT: &str = "result.json";
 
-/// Writes result.json and what it names; returns the short answer.
+/// Writes result.json and the files that it names; returns the `done` report.
 pub fn run(inspection: &Inspection) -> Result<Value, Error> {
-    let clock = Clock::start(inspection.seconds);
-    let kind = kind::detect(&inspection.input)?;
+    let deadlines = Deadlines::start(inspection.seconds);
+    let file_type = file_type::detect(&inspection.input)?;
     report::progress(0.02);
-    let mut found = find(inspection, kind, &clock)?;
-    let kind = refine(kind, inspection.name.as_deref());
-    if is_mislabelled(kind, inspection.name.as_deref()) {
-        found.content.notes.insert("mislabelled");
+    let mut extraction = extract(inspection, file_type, &deadlines)?;
+    let file_type = refine_by_name(file_type, inspection.name.as_deref());
+    if is_mislabelled(file_type, inspection.name.as_deref()) {
+        extraction.content.notes.insert("mislabelled");
     }
-    let pages = found.pages.len();
-    write(&inspection.out_dir, kind, found)?;
-    Ok(json!({ "type": kind.name(), "mime": kind.mime(), "result": RESULT, "pages": pages }))
+    let pages = extraction.pages.len();
+    write_results(&inspection.out_dir, file_type, extraction)?;
+    Ok(
+        json!({ "type": file_type.name(), "mime": file_type.mime(), "result": RESULT, "pages": pages }),
+    )
 }
 
-/// Three fifths of the time are LibreOffice's, the rest is for drawing; a little is left to write down what there is. Where only words are
-/// asked for, they have half, and a page that takes as long as all before it the rest.
-struct Clock {
+/// Deadlines of the phases of an inspection.
+///
+/// LibreOffice has 60 % of the time and rendering ends at 95 %; the rest is for writing the
+/// results. Text extraction alone stops at 50 %: its last page may take as long as all pages before
+/// it.
+struct Deadlines {
     read_until: Instant,
     convert_until: Instant,
-    draw_until: Instant,
+    render_until: Instant,
 }
 
-impl Clock {
-    fn start(seconds: u64) -> Clock {
-        let after =
-            |hundredths: u64| Instant::now() + Duration::from_millis(seconds * 10 * hundredths);
-        Clock {
+impl Deadlines {
+    fn start(seconds: u64) -> Deadlines {
+        let after = |percent: u64| Instant::now() + Duration::from_millis(seconds * 10 * percent);
+        Deadlines {
             read_until: after(50),
             convert_until: after(60),
-            draw_until: after(95),
+            render_until: after(95),
         }
     }
 }
 
-fn find(inspection: &Inspection, kind: Kind, clock: &Clock) -> Result<Found, Error> {
-    match kind {
-        Kind::Docx | Kind::Pptx | Kind::Xlsx | Kind::Odt | Kind::Odp | Kind::Ods => office_file(
+fn extract(
+    inspection: &Inspection,
+    file_type: FileType,
+    deadlines: &Deadlines,
+) -> Result<Extraction, Error> {
+    match file_type {
+        FileType::Docx
+        | FileType::Pptx
+        | FileType::Xlsx
+        | FileType::Odt
+        | FileType::Odp
+        | FileType::Ods => office_file(
             inspection,
-            kind,
-            in_package(&inspection.input, kind)?,
-            clock,
+            file_type,
+            read_package(&inspection.input, file_type)?,
+            deadlines,
         ),
-        Kind::Doc | Kind::Ppt | Kind::Xls | Kind::Wps | Kind::Dps | Kind::Et => {
-            office_file(inspection, kind, ole::read(&inspection.input, kind)?, clock)
+        FileType::Doc
+        | FileType::Ppt
+        | FileType::Xls
+        | FileType::Wps
+        | FileType::Dps
+        | FileType::Et => office_file(
+            inspection,
+            file_type,
+            ole::read(&inspection.input, file_type)?,
+            deadlines,
+        ),
+        FileType::Rtf => office_file(inspection, file_type, Content::default(), deadlines),
+        FileType::Pdf => pdf_file(inspection, deadlines),
+        FileType::Text | FileType::Markdown | FileType::Html => text_file(inspection, file_type),
+        FileType::Png | FileType::Jpeg | FileType::Gif | FileType::WebP | FileType::Bmp => {
+            image_file(inspection, file_type)
         }
-        Kind::Rtf => office_file(inspection, kind, Content::default(), clock),
-        Kind::Pdf => portable(inspection, clock),
-        Kind::Text | Kind::Markdown | Kind::Html => text_file(inspection, kind),
-        Kind::Png | Kind::Jpeg | Kind::Gif | Kind::WebP | Kind::Bmp => {
-            picture_file(inspection, kind)
-        }
-        Kind::Zip => zip_file(&inspection.input),
-        Kind::Audio(_) | Kind::Video(_) => Ok(Found::default()),
-        Kind::Heic => Err(Error::Unsupported(
+        FileType::Zip => zip_file(&inspection.input),
+        FileType::Audio(_) | FileType::Video(_) => Ok(Extraction::default()),
+        FileType::Heic => Err(Error::Unsupported(
             "pictures in HEIC cannot be shown: save it as JPEG",
         )),
-        Kind::Unknown => Err(Error::Unsupported(
+        FileType::Unknown => Err(Error::Unsupported(
             "this is no kind of file that can be shown",
         )),
     }
 }
 
-fn in_package(input: &Path, kind: Kind) -> Result<Content, Error> {
-    Package::open(input)?.check()?;
+fn read_package(input: &Path, file_type: FileType) -> Result<Content, Error> {
+    Package::open(input)?.validate()?;
     let mut package = Package::open(input)?;
-    match kind {
-        Kind::Docx => word::read(&mut package),
-        Kind::Pptx => slides::read(&mut package),
-        Kind::Xlsx => sheets::read_package(input, &mut package),
+    match file_type {
+        FileType::Docx => docx::read(&mut package),
+        FileType::Pptx => pptx::read(&mut package),
+        FileType::Xlsx => excel::read_xlsx(input, &mut package),
         _ => odf::read(&mut package),
     }
 }
 
-/// An office file: what we read ourselves, and the pages that LibreOffice makes of it.
+/// Renders an office file, whose content is already read, to pages with LibreOffice.
 fn office_file(
     inspection: &Inspection,
-    kind: Kind,
+    file_type: FileType,
     content: Content,
-    clock: &Clock,
-) -> Result<Found, Error> {
-    let Some(drawing) = &inspection.pages else {
-        return Ok(Found {
+    deadlines: &Deadlines,
+) -> Result<Extraction, Error> {
+    let Some(options) = &inspection.pages else {
+        return Ok(Extraction {
             content,
-            ..Found::default()
+            ..Extraction::default()
         });
     };
     report::progress(0.1);
     let work = inspection.out_dir.join(".work");
     std::fs::create_dir_all(&work).map_err(Error::output(&work))?;
-    let is_sheet = matches!(kind, Kind::Xlsx | Kind::Xls | Kind::Et | Kind::Ods);
-    let pages = drawing
+    let is_sheet = matches!(
+        file_type,
+        FileType::Xlsx | FileType::Xls | FileType::Et | FileType::Ods
+    );
+    let pages = options
         .pages_max
         .min(if is_sheet { SHEET_PAGES } else { usize::MAX });
-    let pdf = office::to_pdf(&office::Order {
+    let pdf = libreoffice::to_pdf(&libreoffice::Conversion {
         input: &inspection.input,
-        kind,
-        program: &drawing.soffice,
+        file_type,
+        program: &options.soffice,
         folder: &work,
         pages,
-        deadline: clock.convert_until,
+        deadline: deadlines.convert_until,
     });
-    let data = pdf.and_then(|pdf| pdf.map(|pdf| read_whole(&pdf)).transpose());
+    let data = pdf.and_then(|pdf| pdf.map(|pdf| read_file(&pdf)).transpose());
     std::fs::remove_dir_all(&work).map_err(Error::output(&work))?;
     report::progress(0.5);
-    let is_untitled_deck = matches!(kind, Kind::Ppt | Kind::Dps) && content.outline.is_empty();
-    let mut found = Found {
+    let is_untitled_deck =
+        matches!(file_type, FileType::Ppt | FileType::Dps) && content.outline.is_empty();
+    let mut extraction = Extraction {
         content,
-        ..Found::default()
+        ..Extraction::default()
     };
     match data? {
-        Some(data) => add_pages(inspection, drawing, data, &mut found, (0.5, 1.0), clock)?,
-        None if found.content.text.is_empty() && found.content.outline.is_empty() => {
+        Some(data) => add_pages(
+            inspection,
+            options,
+            data,
+            &mut extraction,
+            (0.5, 1.0),
+            deadlines,
+        )?,
+        None if extraction.content.text.is_empty() && extraction.content.outline.is_empty() => {
             return Err(Error::Broken("no program could open it".into()));
         }
-        None => drop(found.content.notes.insert("no_pages")),
+        None => drop(extraction.content.notes.insert("no_pages")),
     }
     if is_untitled_deck {
-        head_by_first_lines(&mut found);
+        title_slides_by_first_line(&mut extraction);
     }
-    // LibreOffice was asked for no more.
-    if found.pages.len() >= pages {
-        found.content.notes.insert("pages_cut");
+    // LibreOffice converts no more pages than requested.
+    if extraction.pages.len() >= pages {
+        extraction.content.notes.insert("pages_cut");
     }
-    Ok(found)
+    Ok(extraction)
 }
 
-/// In place of LibreOffice's "Slide 1".
-fn head_by_first_lines(found: &mut Found) {
-    found.content.outline.clear();
-    for page in &found.pages {
-        found.content.heading(
+/// Replaces the outline of a deck by the first line of each page. LibreOffice exports "Slide 1".
+fn title_slides_by_first_line(extraction: &mut Extraction) {
+    extraction.content.outline.clear();
+    for page in &extraction.pages {
+        extraction.content.push_heading(
             1,
             page.text.lines().next().unwrap_or_default(),
             Some(page.n),
@@ -218,147 +254,162 @@ fn head_by_first_lines(found: &mut Found) {
     }
 }
 
-fn portable(inspection: &Inspection, clock: &Clock) -> Result<Found, Error> {
-    let (mut found, data) = (Found::default(), read_whole(&inspection.input)?);
+fn pdf_file(inspection: &Inspection, deadlines: &Deadlines) -> Result<Extraction, Error> {
+    let (mut extraction, data) = (Extraction::default(), read_file(&inspection.input)?);
     match &inspection.pages {
-        Some(drawing) => add_pages(inspection, drawing, data, &mut found, (0.05, 1.0), clock)?,
+        Some(options) => add_pages(
+            inspection,
+            options,
+            data,
+            &mut extraction,
+            (0.05, 1.0),
+            deadlines,
+        )?,
         None => {
             let opened = pdf::open(Arc::new(data))?;
-            pdf::describe(&opened, &mut found.content);
-            pdf::read(
+            pdf::read_metadata(&opened, &mut extraction.content);
+            pdf::read_text(
                 &opened,
-                &draw::settings(),
-                clock.read_until,
-                &mut found.content,
+                &render::interpreter_settings(),
+                deadlines.read_until,
+                &mut extraction.content,
             );
         }
     }
-    Ok(found)
+    Ok(extraction)
 }
 
-/// Draws a PDF's pages and takes from it what the file itself did not say.
+/// Renders the pages of a PDF and adds its metadata and text where the original file had none.
 fn add_pages(
     inspection: &Inspection,
-    drawing: &Drawing,
+    options: &RenderOptions,
     data: Vec<u8>,
-    found: &mut Found,
+    extraction: &mut Extraction,
     progress: (f64, f64),
-    clock: &Clock,
+    deadlines: &Deadlines,
 ) -> Result<(), Error> {
     let data = Arc::new(data);
     let opened = pdf::open(data.clone())?;
-    found.page_count = opened.pages().len();
-    let wanted = found.page_count.min(drawing.pages_max);
-    let mut said = Content::default();
-    pdf::describe(&opened, &mut said);
+    extraction.page_count = opened.pages().len();
+    let wanted = extraction.page_count.min(options.pages_max);
+    let mut pdf_content = Content::default();
+    pdf::read_metadata(&opened, &mut pdf_content);
     drop(opened);
-    let order = draw::Order {
+    let task = render::RenderTask {
         data,
-        wanted,
+        page_count: wanted,
         out_dir: &inspection.out_dir,
-        deadline: clock.draw_until,
+        deadline: deadlines.render_until,
         progress,
     };
-    found.pages = draw::pages(&order, &mut found.content.notes)?;
-    if found.page_count > found.pages.len() {
-        found.content.notes.insert("pages_cut");
+    extraction.pages = render::render_pages(&task, &mut extraction.content.notes)?;
+    if extraction.page_count > extraction.pages.len() {
+        extraction.content.notes.insert("pages_cut");
     }
-    let content = &mut found.content;
-    content.title = content.title.take().or(said.title);
-    content.author = content.author.take().or(said.author);
-    content.notes.append(&mut said.notes);
+    let content = &mut extraction.content;
+    content.title = content.title.take().or(pdf_content.title);
+    content.author = content.author.take().or(pdf_content.author);
+    content.notes.append(&mut pdf_content.notes);
     if content.outline.is_empty() {
-        content.outline = said.outline;
+        content.outline = pdf_content.outline;
     }
-    if content.slides.len() == found.pages.len() {
-        for (page, slide) in found.pages.iter_mut().zip(&content.slides) {
-            page.text = start_of(slide.trim(), PAGE_TEXT_BYTES).to_owned();
+    if content.slides.len() == extraction.pages.len() {
+        for (page, slide) in extraction.pages.iter_mut().zip(&content.slides) {
+            page.text = truncated(slide.trim(), PAGE_TEXT_BYTES).to_owned();
         }
     }
     if content.text.is_empty() {
-        for page in &found.pages {
+        for page in &extraction.pages {
             content.text.push(&page.text);
             content.text.push("\n\n");
         }
     }
-    place_headings(content, &found.pages);
+    locate_headings(content, &extraction.pages);
     Ok(())
 }
 
-/// Finds the page of each heading that does not know it: the first, from the last one's on, that says it.
-fn place_headings(content: &mut Content, pages: &[Page]) {
-    let squeezed = |text: &str| {
+/// Sets the missing page numbers of headings: the first page from the previous heading on that
+/// contains the text.
+fn locate_headings(content: &mut Content, pages: &[Page]) {
+    let without_spaces = |text: &str| {
         text.chars()
             .filter(|character| !character.is_whitespace())
             .collect::<String>()
     };
-    let texts: Vec<String> = pages.iter().map(|page| squeezed(&page.text)).collect();
-    let mut from = 0;
+    let texts: Vec<String> = pages
+        .iter()
+        .map(|page| without_spaces(&page.text))
+        .collect();
+    let mut first = 0;
     for heading in &mut content.outline {
-        let wanted = squeezed(&heading.text);
-        let place = || {
+        let wanted = without_spaces(&heading.text);
+        let find_page = || {
             texts
                 .iter()
-                .skip(from)
+                .skip(first)
                 .position(|text| text.contains(&wanted))
-                .map(|ahead| from + ahead + 1)
+                .map(|ahead| first + ahead + 1)
         };
         heading.page = heading
             .page
             .filter(|page| *page <= pages.len())
-            .or_else(place);
-        from = heading.page.map_or(from, |page| page - 1);
+            .or_else(find_page);
+        first = heading.page.map_or(first, |page| page - 1);
     }
 }
 
-fn text_file(inspection: &Inspection, kind: Kind) -> Result<Found, Error> {
-    let bytes = read_whole(&inspection.input)?;
+fn text_file(inspection: &Inspection, file_type: FileType) -> Result<Extraction, Error> {
+    let bytes = read_file(&inspection.input)?;
     let mut content = Content::default();
-    // Only its name tells a table from other texts with commas.
-    if kind != Kind::Html
+    // The name alone distinguishes a table from other text with commas.
+    if file_type != FileType::Html
         && matches!(
             extension(inspection.name.as_deref()).as_deref(),
             Some("csv" | "tsv")
         )
     {
-        separated::read(&plain::decode(&bytes), &mut content.grid);
+        csv::read(&plain_text::decode(&bytes), &mut content.grid);
     }
-    match kind {
-        Kind::Html => html::read(&plain::decode_html(&bytes), &mut content),
-        Kind::Markdown => plain::read_markdown(&bytes, &mut content),
-        _ => plain::read(&bytes, &mut content),
+    match file_type {
+        FileType::Html => html::read(&plain_text::decode_html(&bytes), &mut content),
+        FileType::Markdown => plain_text::read_markdown(&bytes, &mut content),
+        _ => plain_text::read(&bytes, &mut content),
     }
-    Ok(Found {
+    Ok(Extraction {
         content,
-        ..Found::default()
+        ..Extraction::default()
     })
 }
 
-fn picture_file(inspection: &Inspection, kind: Kind) -> Result<Found, Error> {
+fn image_file(inspection: &Inspection, file_type: FileType) -> Result<Extraction, Error> {
     if inspection.pages.is_none() {
-        return Ok(Found::default());
+        return Ok(Extraction::default());
     }
-    let (image, page) = picture::read(&read_whole(&inspection.input)?, kind, &inspection.out_dir)?;
-    Ok(Found {
+    let (image, page) = image_file::read(
+        &read_file(&inspection.input)?,
+        file_type,
+        &inspection.out_dir,
+    )?;
+    Ok(Extraction {
         page_count: 1,
         pages: vec![page],
         image: Some(image),
-        ..Found::default()
+        ..Extraction::default()
     })
 }
 
-fn zip_file(input: &Path) -> Result<Found, Error> {
+fn zip_file(input: &Path) -> Result<Extraction, Error> {
     let packed = std::fs::metadata(input).map_err(Error::input(input))?.len();
     let mut content = Content::default();
     let entries = archive::read(&mut Package::open(input)?, packed, &mut content.notes)?;
-    Ok(Found {
+    Ok(Extraction {
         content,
         entries,
-        ..Found::default()
+        ..Extraction::default()
     })
 }
 
-fn read_whole(path: &Path) -> Result<Vec<u8>, Error> {
+fn read_file(path: &Path) -> Result<Vec<u8>, Error> {
     let file = File::open(path).map_err(Error::input(path))?;
     let mut bytes = Vec::new();
     file.take(FILE_BYTES + 1)
@@ -378,29 +429,31 @@ fn extension(name: Option<&str>) -> Option<String> {
     Some(extension.to_lowercase())
 }
 
-/// Plain text and Markdown are the same bytes; here the name may say which is meant.
-fn refine(kind: Kind, name: Option<&str>) -> Kind {
-    match (kind, extension(name).as_deref()) {
-        (Kind::Text | Kind::Markdown, Some("md" | "markdown")) => Kind::Markdown,
-        (Kind::Markdown, Some(_)) => Kind::Text,
-        (kind, _) => kind,
+/// Distinguishes plain text and Markdown by the file name, because the bytes are ambiguous.
+fn refine_by_name(file_type: FileType, name: Option<&str>) -> FileType {
+    match (file_type, extension(name).as_deref()) {
+        (FileType::Text | FileType::Markdown, Some("md" | "markdown")) => FileType::Markdown,
+        (FileType::Markdown, Some(_)) => FileType::Text,
+        (file_type, _) => file_type,
     }
 }
 
-fn is_mislabelled(kind: Kind, name: Option<&str>) -> bool {
-    extension(name)
-        .is_some_and(|extension| Kind::is_promised(&extension) && !kind.goes_by(&extension))
+/// Returns true if the extension belongs to another file type.
+fn is_mislabelled(file_type: FileType, name: Option<&str>) -> bool {
+    extension(name).is_some_and(|extension| {
+        FileType::is_known_extension(&extension) && !file_type.has_extension(&extension)
+    })
 }
 
-fn write(out_dir: &Path, kind: Kind, found: Found) -> Result<(), Error> {
-    let Found {
+fn write_results(out_dir: &Path, file_type: FileType, extraction: Extraction) -> Result<(), Error> {
+    let Extraction {
         mut content,
         page_count,
         pages,
         image,
         entries,
-    } = found;
-    if content.text.is_cut() {
+    } = extraction;
+    if content.text.is_truncated() {
         content.notes.insert("text_cut");
     }
     let save = |name: &str, bytes: &[u8]| {
@@ -418,7 +471,7 @@ fn write(out_dir: &Path, kind: Kind, found: Found) -> Result<(), Error> {
             &serde_json::to_vec(sheets).expect("strings and numbers are JSON"),
         )?;
     }
-    let words = Words {
+    let text = TextReport {
         title: content.title,
         author: content.author,
         outline: content.outline,
@@ -427,9 +480,9 @@ fn write(out_dir: &Path, kind: Kind, found: Found) -> Result<(), Error> {
         notes: content.notes.into_iter().collect(),
     };
     let report = Report {
-        kind: kind.name(),
-        mime: kind.mime(),
-        words,
+        file_type: file_type.name(),
+        mime: file_type.mime(),
+        text,
         page_count,
         pages,
         image,
@@ -444,18 +497,21 @@ fn write(out_dir: &Path, kind: Kind, found: Found) -> Result<(), Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::words::Heading;
+    use crate::content::Heading;
 
     #[test]
-    fn names_that_promise_something_else_are_told() {
-        assert!(is_mislabelled(Kind::Jpeg, Some("第一课.pptx")));
-        assert!(!is_mislabelled(Kind::Pptx, Some("第一课.PPTX")));
-        assert!(!is_mislabelled(Kind::Text, Some("no extension at all")));
-        assert_eq!(refine(Kind::Text, Some("教案.md")), Kind::Markdown);
+    fn files_with_the_wrong_extension_are_marked() {
+        assert!(is_mislabelled(FileType::Jpeg, Some("第一课.pptx")));
+        assert!(!is_mislabelled(FileType::Pptx, Some("第一课.PPTX")));
+        assert!(!is_mislabelled(FileType::Text, Some("no extension at all")));
+        assert_eq!(
+            refine_by_name(FileType::Text, Some("教案.md")),
+            FileType::Markdown
+        );
     }
 
     #[test]
-    fn headings_find_their_pages_in_order() {
+    fn headings_are_located_on_pages_in_order() {
         let page = |n, text: &str| Page {
             n,
             width: 1,
@@ -473,7 +529,7 @@ mod tests {
             outline: vec![heading("导入"), heading("练 习"), heading("没有")],
             ..Content::default()
         };
-        place_headings(
+        locate_headings(
             &mut content,
             &[page(1, "目录 导入 练习"), page(2, "练\n习")],
         );

@@ -1,33 +1,33 @@
-//! The parts of `tongke-doc`; the program's head comment says which is which.
+//! Library of `tongke-doc`. The module docs of `main.rs` list the parts.
 
 mod archive;
-mod draw;
+mod content;
+mod csv;
+mod docx;
 mod error;
-mod glyphs;
+mod excel;
+pub mod file_type;
 mod grid;
 mod html;
+mod image_file;
 pub mod inspect;
-pub mod kind;
-mod legacy;
+mod libreoffice;
 mod limits;
 mod odf;
-mod office;
+mod office_binary;
 mod ole;
 mod package;
 mod pdf;
-mod picture;
-mod plain;
+mod pdf_text;
+mod plain_text;
+mod pptx;
+mod render;
 pub mod report;
-mod separated;
-mod sheets;
-mod slides;
-mod strip;
+mod strip_metadata;
 pub mod supervise;
-mod word;
-mod words;
 mod xml;
 
 pub mod fuzzing;
 
 pub use error::Error;
-pub use inspect::{Drawing, Inspection};
+pub use inspect::{Inspection, RenderOptions};

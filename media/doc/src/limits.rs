@@ -1,44 +1,52 @@
-//! What one file may cost. Memory, processor time, output and wall time are limited from outside as well; these stop earlier and say why.
+//! Resource limits for one file.
+//!
+//! The server also limits memory, CPU time, output and wall time of the process. These limits stop
+//! earlier and name the cause.
 
-/// A document that is read whole: PDF, text, pictures, the older binary formats.
+/// Size of a file that is read into memory (PDF, text, images, binary Office formats), in bytes.
 pub const FILE_BYTES: u64 = 512 << 20;
-/// Everything in an office package, unpacked. Real decks stay below: their pictures are packed already.
+/// Unpacked size of an office package, in bytes. Real decks stay below: their images are compressed
+/// already.
 pub const PACKAGE_BYTES: u64 = 1 << 30;
-/// One XML part. A sheet with a million filled cells is about half of it.
+/// Unpacked size of one XML part, in bytes. A sheet with a million filled cells has about half of
+/// it.
 pub const XML_BYTES: u64 = 128 << 20;
 /// Parts of an office package; files in an archive.
 pub const ENTRIES: u64 = 20_000;
-/// Nested elements. Word's deepest tables in tables stay below 100.
+/// Depth of nested elements. The deepest nested tables of Word stay below 100.
 pub const XML_DEPTH: usize = 256;
-/// A stream of an older binary file that is read as text.
+/// Size of a stream of a binary Office file, in bytes.
 pub const STREAM_BYTES: u64 = 256 << 20;
-/// Text that is kept for the search: about eight million characters.
+/// Text kept for the search index, in bytes: about eight million characters.
 pub const TEXT_BYTES: usize = 16 << 20;
-/// Text of one page; a page of a book has 3 KB.
+/// Text of one page, in bytes; a page of a book has 3 KB.
 pub const PAGE_TEXT_BYTES: usize = 64 << 10;
-/// Headings.
+/// Headings of an outline.
 pub const OUTLINE: usize = 2000;
-/// Characters of a title, an author, a heading.
+/// Characters of a title, an author or a heading.
 pub const LINE_CHARS: usize = 300;
 /// Characters of a path in an archive.
 pub const PATH_CHARS: usize = 500;
-/// A picture's pixels: a 100-megapixel camera. It takes 400 MB decoded.
-pub const PIXELS: u64 = 100_000_000;
-/// The large picture of a page: wide enough for a classroom's 1080p projector, in the height of a long page.
+/// Pixels of an image: a 100-megapixel camera. Decoded they take 400 MB.
+pub const IMAGE_PIXELS: u64 = 100_000_000;
+/// Bounding box of the large image of a page in pixels: a 1080p projector, a long page.
 pub const LARGE: (u32, u32) = (1600, 2400);
-/// The small one, for lists.
+/// Bounding box of the small image of a page in pixels, for lists.
 pub const SMALL: (u32, u32) = (400, 600);
-/// Time that one page may take to be drawn. Ordinary ones take 0.1 s.
+/// Time to render one page, in seconds. Ordinary pages take 0.1 s.
 pub const PAGE_SECONDS: u64 = 15;
-/// Pages that may take longer than that before the rest is left undrawn: each leaves a busy thread behind.
+/// Pages that may exceed that time; rendering stops after them, because each leaves a busy thread.
 pub const SLOW_PAGES: usize = 2;
-/// Sheets, rows and columns of a table as a page shows it: what somebody scrolls through in a browser.
+/// Sheets of a spreadsheet that the client shows as a table.
 pub const GRID_SHEETS: usize = 50;
+/// Rows of such a sheet.
 pub const GRID_ROWS: u32 = 1000;
+/// Columns of such a sheet.
 pub const GRID_COLUMNS: u32 = 100;
-/// Characters of one cell of it: a paragraph.
+/// Characters of one cell of such a sheet: a paragraph.
 pub const GRID_CELL_CHARS: usize = 500;
-/// All its cells: a village school's line takes a second or two for it, packed.
+/// All cells of a spreadsheet, in bytes: compressed, one or two seconds on the link of a village
+/// school.
 pub const GRID_BYTES: usize = 1 << 20;
-/// Pages of a sheet that are drawn: a preview. Its text is complete without them.
+/// Rendered pages of a spreadsheet: a preview. The text is complete without them.
 pub const SHEET_PAGES: usize = 60;

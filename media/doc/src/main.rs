@@ -1,17 +1,24 @@
-//! `tongke-doc`: says what a file of the shared library is and what is in it. It runs as a child with limits, one file per process.
+//! `tongke-doc`: detects the type of a file of the resource library and extracts text, outline and
+//! pages. The server runs one sandboxed child per file.
 //!
-//! Standard output is lines of JSON: `{"progress":0.4}` while it works, then one `{"done":{…}}` or `{"error":{"code":…,"message":…}}`.
-//! The exit status is 0 for done, 2 for a file that cannot be used (trying again is useless), 1 for everything else.
+//! Standard output is JSON lines: `{"progress":0.4}` during the job, then one `{"done":{…}}` or
+//! `{"error":{"code":…,"message":…}}`. The exit status is 0 for done, 2 for an unusable file (a
+//! retry is useless), 1 for every other error.
 //!
 //! ```text
-//! type      what a file is, by its bytes               kind     magic bytes and structure
-//! words     its text and outline, quickly              inspect  which reader is asked, result.json
-//! inspect   its text, outline and pages
-//!   package, xml    zip and XML, bounded                 word, slides, sheets, odf   office packages
-//!   ole             the older binary formats             office   LibreOffice: office file → PDF
-//!   pdf, glyphs     PDF: outline, text, pages            draw     pages as WebP
-//!   plain, html     text in any encoding                 picture, strip   upright, without EXIF
-//!   separated       CSV                                  grid     cells where they stand, for the page's table
+//! subcommands
+//!   type      file type by magic bytes          file_type    magic bytes and structure
+//!   words     text and outline, fast            inspect      selects the reader, writes result.json
+//!   inspect   text, outline and pages           supervise    runs the job in a child process
+//! readers
+//!   package, xml          bounded zip and XML   docx, pptx, excel, odf   office packages
+//!   ole, office_binary    Office 97 to 2003     libreoffice  office file → PDF
+//!   pdf, pdf_text         outline, page text    render       PDF pages → WebP
+//!   plain_text, html      text, Markdown, HTML  image_file, strip_metadata   images without EXIF
+//!   csv, grid             cells of tables       archive      file list of a zip
+//! results
+//!   content               text and headings     limits       resource limits for one file
+//!   report                JSON lines            error        error codes
 //! ```
 
 use std::path::PathBuf;
@@ -21,11 +28,11 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use serde_json::{Value, json};
 
-use tongke_doc::{Drawing, Error, Inspection, inspect, kind, report, supervise};
+use tongke_doc::{Error, Inspection, RenderOptions, file_type, inspect, report, supervise};
 
-/// Enough for every recursion of the libraries that read documents; what needs more is an attack.
-const STACK: usize = 64 << 20;
-/// `type` reads a few kilobytes.
+/// Stack size in bytes: enough for the recursion of every parser library on valid documents.
+const STACK_BYTES: usize = 64 << 20;
+/// Time limit of `type`, which reads a few kilobytes.
 const TYPE_SECONDS: u64 = 20;
 
 #[derive(Parser)]
@@ -33,49 +40,52 @@ const TYPE_SECONDS: u64 = 20;
 struct Cli {
     #[command(subcommand)]
     job: Job,
-    /// Work in this process. Without it a child does the work, so that its crash too ends in a plain answer.
+    /// Runs the job in this process. Without it a child runs the job, so that a crash ends in a
+    /// report.
     #[arg(long, global = true, hide = true)]
     inside: bool,
 }
 
 #[derive(Subcommand)]
 enum Job {
-    /// Says what a file is, by its bytes.
+    /// Detects the type of a file by its bytes.
     Type { input: PathBuf },
-    /// Writes text and result.json of a file into a folder: what can be said of it before its pages are drawn.
-    Words(Words),
+    /// Writes text and result.json of a file into a folder, without pages.
+    #[command(name = "words")]
+    Text(TextArgs),
     /// Writes text, pages and result.json of a file into a folder.
-    Inspect(Inspect),
+    Inspect(InspectArgs),
 }
 
 #[derive(Args)]
-struct Words {
+struct TextArgs {
     #[command(flatten)]
-    file: File,
+    file: FileArgs,
     #[arg(long, default_value_t = 10)]
     seconds: u64,
 }
 
 #[derive(Args)]
-struct Inspect {
+struct InspectArgs {
     #[command(flatten)]
-    file: File,
+    file: FileArgs,
     #[arg(long, default_value_t = 500)]
     pages_max: usize,
     #[arg(long, default_value_t = 240)]
     seconds: u64,
-    /// LibreOffice's program.
+    /// Path of LibreOffice's program.
     #[arg(long, default_value = "/usr/lib/libreoffice/program/soffice.bin")]
     soffice: PathBuf,
 }
 
-/// Which file, and where to.
+/// Input file and output folder.
 #[derive(Args)]
-struct File {
+struct FileArgs {
     input: PathBuf,
-    /// An existing folder.
+    /// Existing folder for the results.
     out_dir: PathBuf,
-    /// What the uploader called it, which may begin with anything: only to say when the name promises something else.
+    /// File name that the uploader gave; marks files with the wrong extension. May begin with a
+    /// hyphen.
     #[arg(long, allow_hyphen_values = true)]
     name: Option<String>,
 }
@@ -86,7 +96,7 @@ fn main() -> ExitCode {
         return supervise::run(Duration::from_secs(seconds(&cli.job)));
     }
     let worker = std::thread::Builder::new()
-        .stack_size(STACK)
+        .stack_size(STACK_BYTES)
         .spawn(move || run(cli.job));
     let outcome = match worker.map(std::thread::JoinHandle::join) {
         Ok(Ok(outcome)) => outcome,
@@ -99,18 +109,17 @@ fn main() -> ExitCode {
 fn seconds(job: &Job) -> u64 {
     match job {
         Job::Type { .. } => TYPE_SECONDS,
-        Job::Words(words) => words.seconds,
-        Job::Inspect(inspect) => inspect.seconds,
+        Job::Text(args) => args.seconds,
+        Job::Inspect(args) => args.seconds,
     }
 }
 
 fn run(job: Job) -> Result<Value, Error> {
     match job {
-        Job::Type { input } => {
-            kind::detect(&input).map(|kind| json!({ "type": kind.name(), "mime": kind.mime() }))
-        }
-        Job::Words(Words { file, seconds }) => {
-            let File {
+        Job::Type { input } => file_type::detect(&input)
+            .map(|file_type| json!({ "type": file_type.name(), "mime": file_type.mime() })),
+        Job::Text(TextArgs { file, seconds }) => {
+            let FileArgs {
                 input,
                 out_dir,
                 name,
@@ -123,13 +132,13 @@ fn run(job: Job) -> Result<Value, Error> {
                 pages: None,
             })
         }
-        Job::Inspect(Inspect {
+        Job::Inspect(InspectArgs {
             file,
             pages_max,
             seconds,
             soffice,
         }) => {
-            let File {
+            let FileArgs {
                 input,
                 out_dir,
                 name,
@@ -139,7 +148,7 @@ fn run(job: Job) -> Result<Value, Error> {
                 out_dir,
                 name,
                 seconds,
-                pages: Some(Drawing { pages_max, soffice }),
+                pages: Some(RenderOptions { pages_max, soffice }),
             })
         }
     }

@@ -1,14 +1,15 @@
-//! OpenDocument (ISO 26300): texts, presentations and sheets share one content.xml.
+//! OpenDocument packages (ISO/IEC 26300): text, presentations and spreadsheets, all in content.xml.
 
 use memchr::memmem;
 
+use crate::content::{Content, single_line};
+use crate::docx::Properties;
 use crate::error::Error;
 use crate::limits::{GRID_COLUMNS, GRID_ROWS};
 use crate::package::Package;
-use crate::word::Properties;
-use crate::words::{Content, line};
 use crate::xml::{Attributes, Visitor, walk};
 
+/// Reads text, outline and metadata of a package.
 pub fn read(package: &mut Package) -> Result<Content, Error> {
     if let Some(manifest) = package.read("META-INF/manifest.xml")?
         && memmem::find(&manifest, b"encryption-data").is_some()
@@ -17,12 +18,12 @@ pub fn read(package: &mut Package) -> Result<Content, Error> {
     }
     let mut content = Content::default();
     if let Some(part) = package.read("meta.xml")? {
-        let mut found = Properties::default();
-        walk(&part, &mut found)?;
-        content.title = line(&found.title);
-        content.author = line(&found.author);
+        let mut properties = Properties::default();
+        walk(&part, &mut properties)?;
+        content.title = single_line(&properties.title);
+        content.author = single_line(&properties.author);
     }
-    body(&package.demand("content.xml")?, &mut content)?;
+    read_body(&package.require("content.xml")?, &mut content)?;
     if package
         .names()
         .iter()
@@ -33,51 +34,57 @@ pub fn read(package: &mut Package) -> Result<Content, Error> {
     Ok(content)
 }
 
-/// Adds what content.xml says.
-pub fn body(part: &[u8], content: &mut Content) -> Result<(), Error> {
+/// Adds the content of content.xml.
+pub fn read_body(part: &[u8], content: &mut Content) -> Result<(), Error> {
     walk(
         part,
         &mut Body {
             content,
-            said: String::new(),
+            paragraph: String::new(),
             level: None,
             slide: None,
-            in_paragraph: 0,
+            paragraph_depth: 0,
             in_notes: false,
-            sheets: None,
+            cursor: None,
         },
     )
 }
 
 struct Body<'a> {
     content: &'a mut Content,
-    said: String,
+    /// Text of the open paragraph.
+    paragraph: String,
+    /// Level of the open heading.
     level: Option<usize>,
     slide: Option<Slide>,
-    /// Frames stand inside paragraphs and hold paragraphs again.
-    in_paragraph: usize,
+    /// Number of open paragraphs: frames inside a paragraph contain paragraphs.
+    paragraph_depth: usize,
     in_notes: bool,
-    /// In a spreadsheet: where its reader is.
-    sheets: Option<Place>,
+    /// Position in a spreadsheet.
+    cursor: Option<Cursor>,
 }
 
-/// The cell that comes next, both from 0, and what is in the one that is being read.
+/// Position of the current cell in a sheet, and its text.
 #[derive(Default)]
-struct Place {
+struct Cursor {
+    /// Row from 0.
     row: u32,
+    /// Column from 0.
     column: u32,
-    /// How often the row, and the cell, stand there one after another.
+    /// Repetitions of the current row (`number-rows-repeated`).
     rows: u32,
+    /// Repetitions of the current cell (`number-columns-repeated`).
     columns: u32,
+    /// Text of the current cell.
     cell: String,
-    /// A remark beside a cell is no part of it.
-    in_remark: bool,
+    /// True inside a comment, which is not part of the cell.
+    in_annotation: bool,
 }
 
 #[derive(Default)]
 struct Slide {
-    said: String,
-    /// Its first line is its title: the presentation class is optional and often missing.
+    text: String,
+    /// First line: the presentation class of a title is optional and often missing.
     title: String,
 }
 
@@ -86,25 +93,25 @@ impl Visitor for Body<'_> {
         match name {
             "p" | "h" => {
                 self.end_paragraph();
-                self.in_paragraph += 1;
-                self.level = (name == "h").then(|| level(attributes));
+                self.paragraph_depth += 1;
+                self.level = (name == "h").then(|| outline_level(attributes));
             }
-            "tab" => self.said.push('\t'),
-            "line-break" => self.said.push('\n'),
-            "s" => self.said.push(' '),
-            "spreadsheet" => self.sheets = Some(Place::default()),
+            "tab" => self.paragraph.push('\t'),
+            "line-break" => self.paragraph.push('\n'),
+            "s" => self.paragraph.push(' '),
+            "spreadsheet" => self.cursor = Some(Cursor::default()),
             "table" => self.start_sheet(attributes),
-            "table-row" => self.at(|place| {
-                place.rows = repeated(attributes, "number-rows-repeated");
-                place.column = 0;
+            "table-row" => self.update_cursor(|cursor| {
+                cursor.rows = repetitions(attributes, "number-rows-repeated");
+                cursor.column = 0;
             }),
-            "table-cell" | "covered-table-cell" => self.at(|place| {
-                place.columns = repeated(attributes, "number-columns-repeated");
-                place.cell.clear();
+            "table-cell" | "covered-table-cell" => self.update_cursor(|cursor| {
+                cursor.columns = repetitions(attributes, "number-columns-repeated");
+                cursor.cell.clear();
             }),
-            "annotation" => self.at(|place| place.in_remark = true),
+            "annotation" => self.update_cursor(|cursor| cursor.in_annotation = true),
             "notes" => self.in_notes = true,
-            // draw:page; style:page and others are empty or elsewhere.
+            // draw:page; other elements of this local name are empty or not in content.xml.
             "page" => self.slide = Some(Slide::default()),
             _ => {}
         }
@@ -114,14 +121,14 @@ impl Visitor for Body<'_> {
         match name {
             "p" | "h" => {
                 self.end_paragraph();
-                self.in_paragraph = self.in_paragraph.saturating_sub(1);
+                self.paragraph_depth = self.paragraph_depth.saturating_sub(1);
             }
             "table-row" => {
                 self.content.text.end_line();
                 self.end_row();
             }
             "table-cell" | "covered-table-cell" => self.end_cell(),
-            "annotation" => self.at(|place| place.in_remark = false),
+            "annotation" => self.update_cursor(|cursor| cursor.in_annotation = false),
             "notes" => self.in_notes = false,
             "page" => self.end_slide(),
             _ => {}
@@ -129,21 +136,22 @@ impl Visitor for Body<'_> {
     }
 
     fn text(&mut self, text: &str) {
-        if self.in_paragraph > 0 {
-            self.said += text;
+        if self.paragraph_depth > 0 {
+            self.paragraph += text;
         }
     }
 }
 
-fn level(attributes: &Attributes) -> usize {
+/// Outline level of a heading from 1.
+fn outline_level(attributes: &Attributes) -> usize {
     attributes
         .get("outline-level")
         .and_then(|level| level.parse().ok())
         .unwrap_or(1)
 }
 
-/// At least once.
-fn repeated(attributes: &Attributes, name: &str) -> u32 {
+/// Value of a repetition attribute, at least 1.
+fn repetitions(attributes: &Attributes, name: &str) -> u32 {
     attributes
         .get(name)
         .and_then(|times| times.parse().ok())
@@ -153,81 +161,81 @@ fn repeated(attributes: &Attributes, name: &str) -> u32 {
 
 impl Body<'_> {
     fn end_paragraph(&mut self) {
-        if self.said.trim().is_empty() {
-            self.said.clear();
+        if self.paragraph.trim().is_empty() {
+            self.paragraph.clear();
             return;
         }
         if let Some(level) = self.level.take() {
-            self.content.heading(level, &self.said, None);
+            self.content.push_heading(level, &self.paragraph, None);
         }
-        self.content.text.push(&self.said);
+        self.content.text.push(&self.paragraph);
         self.content.text.end_line();
-        if let Some(place) = self.sheets.as_mut().filter(|place| !place.in_remark) {
-            if !place.cell.is_empty() {
-                place.cell.push('\n');
+        if let Some(cursor) = self.cursor.as_mut().filter(|cursor| !cursor.in_annotation) {
+            if !cursor.cell.is_empty() {
+                cursor.cell.push('\n');
             }
-            place.cell += &self.said;
+            cursor.cell += &self.paragraph;
         }
         if let Some(slide) = self.slide.as_mut().filter(|_| !self.in_notes) {
             if slide.title.is_empty() {
-                slide.title.clone_from(&self.said);
+                slide.title.clone_from(&self.paragraph);
             }
-            slide.said += &self.said;
-            slide.said.push('\n');
+            slide.text += &self.paragraph;
+            slide.text.push('\n');
         }
-        self.said.clear();
+        self.paragraph.clear();
     }
 
-    fn at(&mut self, change: impl FnOnce(&mut Place)) {
-        if let Some(place) = &mut self.sheets {
-            change(place);
+    fn update_cursor(&mut self, change: impl FnOnce(&mut Cursor)) {
+        if let Some(cursor) = &mut self.cursor {
+            change(cursor);
         }
     }
 
     fn start_sheet(&mut self, attributes: &Attributes) {
-        let Some(place) = &mut self.sheets else {
+        let Some(cursor) = &mut self.cursor else {
             return;
         };
-        *place = Place::default();
+        *cursor = Cursor::default();
         let name = attributes.get("name").unwrap_or_default();
-        self.content.heading(1, &name, None);
-        self.content.grid.sheet(&name);
+        self.content.push_heading(1, &name, None);
+        self.content.grid.begin_sheet(&name);
     }
 
     fn end_cell(&mut self) {
-        let Some(place) = &mut self.sheets else {
+        let Some(cursor) = &mut self.cursor else {
             return;
         };
-        // One more than there is room for tells that there is more.
-        let room = if place.row < GRID_ROWS {
-            GRID_COLUMNS.saturating_sub(place.column) + 1
+        // One cell beyond the limit marks the sheet as truncated.
+        let limit = if cursor.row < GRID_ROWS {
+            GRID_COLUMNS.saturating_sub(cursor.column) + 1
         } else {
             1
         };
-        for n in 0..place.columns.min(room) {
+        for n in 0..cursor.columns.min(limit) {
             self.content
                 .grid
-                .cell(place.row, place.column.saturating_add(n), &place.cell);
+                .set_cell(cursor.row, cursor.column.saturating_add(n), &cursor.cell);
         }
-        place.column = place.column.saturating_add(place.columns);
-        place.cell.clear();
+        cursor.column = cursor.column.saturating_add(cursor.columns);
+        cursor.cell.clear();
     }
 
     fn end_row(&mut self) {
-        let Some(place) = &mut self.sheets else {
+        let Some(cursor) = &mut self.cursor else {
             return;
         };
         self.content
             .grid
-            .repeat(place.row, place.rows.saturating_sub(1));
-        place.row = place.row.saturating_add(place.rows);
+            .repeat_row(cursor.row, cursor.rows.saturating_sub(1));
+        cursor.row = cursor.row.saturating_add(cursor.rows);
     }
 
     fn end_slide(&mut self) {
         if let Some(slide) = self.slide.take() {
             self.content
-                .heading(1, &slide.title, Some(self.content.slides.len() + 1));
-            self.content.slides.push(slide.said);
+                .push_heading(1, &slide.title, Some(self.content.slides.len() + 1));
+            self.content.slides.push(slide.text);
         }
     }
 }
@@ -237,12 +245,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn cells_that_stand_several_times_are_written_once_and_shown_each_time() {
+    fn repeated_cells_are_set_in_every_place() {
         let part = r#"<o:c xmlns:o="o" xmlns:t="t" xmlns:x="x"><o:spreadsheet><t:table t:name="课表"><t:table-row><t:table-cell/><t:table-cell><x:p>周一</x:p></t:table-cell></t:table-row>
             <t:table-row t:number-rows-repeated="2"><t:table-cell t:number-columns-repeated="2"><o:annotation><x:p>代课</x:p></o:annotation><x:p>语文</x:p></t:table-cell></t:table-row>
             <t:table-row t:number-rows-repeated="4000000000"><t:table-cell t:number-columns-repeated="16384"/></t:table-row></t:table></o:spreadsheet></o:c>"#;
         let mut content = Content::default();
-        body(part.as_bytes(), &mut content).expect("read");
+        read_body(part.as_bytes(), &mut content).expect("read");
         let sheets = serde_json::to_value(content.grid.into_sheets()).expect("JSON");
         assert_eq!(
             sheets,
@@ -252,11 +260,11 @@ mod tests {
     }
 
     #[test]
-    fn slides_have_texts_and_titles_and_notes_are_only_found() {
+    fn speaker_notes_are_in_the_text_but_not_on_the_slide() {
         let part = r#"<o:c xmlns:o="o" xmlns:t="t" xmlns:d="d"><d:page><d:frame><t:p>水的<t:span>循环</t:span></t:p><t:p>蒸发<t:s/>降水</t:p></d:frame>
             <o:notes><t:p>提醒：播放视频</t:p></o:notes></d:page></o:c>"#;
         let mut content = Content::default();
-        body(part.as_bytes(), &mut content).expect("read");
+        read_body(part.as_bytes(), &mut content).expect("read");
         assert_eq!(content.slides, ["水的循环\n蒸发 降水\n"]);
         assert_eq!(
             (content.outline[0].text.as_str(), content.outline[0].page),

@@ -1,4 +1,5 @@
-//! The OLE containers of Office 97 to 2003 and of WPS Office: which format is inside, who wrote it, what it says.
+//! OLE compound files (MS-CFB) of Office 97 to 2003 and of WPS Office: type detection, metadata,
+//! text.
 
 use std::fs::File;
 use std::io::{Read, Seek};
@@ -6,44 +7,44 @@ use std::path::Path;
 
 use cfb::CompoundFile;
 
+use crate::content::Content;
 use crate::error::Error;
-use crate::kind::Kind;
-use crate::legacy;
+use crate::excel;
+use crate::file_type::FileType;
 use crate::limits::STREAM_BYTES;
-use crate::sheets;
-use crate::words::Content;
+use crate::office_binary;
 
-/// Which format a container holds, by its streams.
-pub fn kind(path: &Path) -> Result<Kind, Error> {
+/// Detects the format by the streams of the container.
+pub fn detect(path: &Path) -> Result<FileType, Error> {
     let mut container = open(path)?;
-    let program = stream(&mut container, "\u{1}CompObj")?.unwrap_or_default();
-    let made_by = |names: &[&str]| {
+    let comp_obj = read_stream(&mut container, "\u{1}CompObj")?.unwrap_or_default();
+    let written_by = |names: &[&str]| {
         names
             .iter()
-            .any(|name| memchr::memmem::find(&program, name.as_bytes()).is_some())
+            .any(|name| memchr::memmem::find(&comp_obj, name.as_bytes()).is_some())
     };
     let has = |name: &str| container.is_stream(name);
     Ok(match () {
-        // ECMA-376 packages are encrypted inside one of these (MS-OFFCRYPTO §2.3).
+        // An encrypted OOXML package is a stream of a compound file (MS-OFFCRYPTO §2.3).
         () if has("EncryptedPackage") => return Err(Error::Encrypted),
-        () if has("WordDocument") && made_by(&["KWPS", "WPS.Doc"]) => Kind::Wps,
-        () if has("WordDocument") => Kind::Doc,
-        () if has("PowerPoint Document") && made_by(&["KWPP", "WPP."]) => Kind::Dps,
-        () if has("PowerPoint Document") => Kind::Ppt,
-        () if (has("Workbook") || has("Book")) && made_by(&["KET.", "ET."]) => Kind::Et,
-        () if has("Workbook") || has("Book") => Kind::Xls,
-        // Microsoft Works, the other owner of the ending.
-        () if has("MatOST") || has("MN0") => Kind::Wps,
-        () => Kind::Unknown,
+        () if has("WordDocument") && written_by(&["KWPS", "WPS.Doc"]) => FileType::Wps,
+        () if has("WordDocument") => FileType::Doc,
+        () if has("PowerPoint Document") && written_by(&["KWPP", "WPP."]) => FileType::Dps,
+        () if has("PowerPoint Document") => FileType::Ppt,
+        () if (has("Workbook") || has("Book")) && written_by(&["KET.", "ET."]) => FileType::Et,
+        () if has("Workbook") || has("Book") => FileType::Xls,
+        // Microsoft Works also uses the extension .wps.
+        () if has("MatOST") || has("MN0") => FileType::Wps,
+        () => FileType::Unknown,
     })
 }
 
-/// What it says, as far as we read it ourselves; LibreOffice knows more.
-pub fn read(path: &Path, kind: Kind) -> Result<Content, Error> {
+/// Reads metadata and text of a document, presentation or workbook. LibreOffice renders the rest.
+pub fn read(path: &Path, file_type: FileType) -> Result<Content, Error> {
     let mut container = open(path)?;
     let mut content = Content::default();
-    if let Some(summary) = stream(&mut container, "\u{5}SummaryInformation")? {
-        (content.title, content.author) = legacy::summary(&summary);
+    if let Some(summary) = read_stream(&mut container, "\u{5}SummaryInformation")? {
+        (content.title, content.author) = office_binary::summary_information(&summary);
     }
     if ["Macros", "_VBA_PROJECT_CUR"]
         .iter()
@@ -51,40 +52,40 @@ pub fn read(path: &Path, kind: Kind) -> Result<Content, Error> {
     {
         content.notes.insert("macros");
     }
-    match kind {
-        Kind::Doc | Kind::Wps => document(&mut container, &mut content)?,
-        Kind::Ppt | Kind::Dps => presentation(&mut container, &mut content)?,
+    match file_type {
+        FileType::Doc | FileType::Wps => read_doc(&mut container, &mut content)?,
+        FileType::Ppt | FileType::Dps => read_ppt(&mut container, &mut content)?,
         _ => {
             drop(container);
-            sheets::read_binary(path, &mut content)?;
+            excel::read_xls(path, &mut content)?;
         }
     }
     Ok(content)
 }
 
-fn document(container: &mut CompoundFile<File>, content: &mut Content) -> Result<(), Error> {
-    // A text of Microsoft Works has no such stream.
-    let Some(main) = stream(container, "WordDocument")? else {
+fn read_doc(container: &mut CompoundFile<File>, content: &mut Content) -> Result<(), Error> {
+    // A Microsoft Works document has no such stream.
+    let Some(main) = read_stream(container, "WordDocument")? else {
         return Ok(());
     };
-    let head = legacy::document_head(&main)
+    let fib = office_binary::fib_base(&main)
         .ok_or_else(|| Error::Broken("its first block is damaged".into()))?;
-    if head.encrypted {
+    if fib.encrypted {
         return Err(Error::Encrypted);
     }
-    let table = stream(container, head.table)?
-        .ok_or_else(|| Error::Broken(format!("it lacks {}", head.table)))?;
-    legacy::document_text(&main, &table, &mut content.text);
+    let table = read_stream(container, fib.table_stream)?
+        .ok_or_else(|| Error::Broken(format!("it lacks {}", fib.table_stream)))?;
+    office_binary::read_doc_text(&main, &table, &mut content.text);
     Ok(())
 }
 
-fn presentation(container: &mut CompoundFile<File>, content: &mut Content) -> Result<(), Error> {
-    let user = stream(container, "Current User")?.unwrap_or_default();
-    if legacy::is_encrypted_presentation(&user) {
+fn read_ppt(container: &mut CompoundFile<File>, content: &mut Content) -> Result<(), Error> {
+    let user = read_stream(container, "Current User")?.unwrap_or_default();
+    if office_binary::is_encrypted_ppt(&user) {
         return Err(Error::Encrypted);
     }
-    let records = stream(container, "PowerPoint Document")?.unwrap_or_default();
-    legacy::presentation_text(&records, content);
+    let records = read_stream(container, "PowerPoint Document")?.unwrap_or_default();
+    office_binary::read_ppt_text(&records, content);
     Ok(())
 }
 
@@ -92,7 +93,8 @@ fn open(path: &Path) -> Result<CompoundFile<File>, Error> {
     cfb::open(path).map_err(Error::broken)
 }
 
-fn stream<F: Read + Seek>(
+/// Reads a stream; `None` if the container lacks it.
+fn read_stream<F: Read + Seek>(
     container: &mut CompoundFile<F>,
     name: &str,
 ) -> Result<Option<Vec<u8>>, Error> {

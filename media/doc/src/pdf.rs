@@ -1,4 +1,5 @@
-//! PDF through hayro: title, author, outline, and the text of each page. Drawing is next door.
+//! PDF reader on top of hayro: title, author, outline and the text of each page. Module `render`
+//! renders the pages.
 
 use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -19,16 +20,17 @@ use hayro::hayro_syntax::page::Page;
 use hayro::hayro_syntax::{DecryptionError, LoadPdfError, Pdf};
 use hayro::kurbo::{Affine, BezPath, Point, Rect};
 
+use crate::content::{Content, single_line};
 use crate::error::Error;
-use crate::glyphs::{Glyph, Lines};
 use crate::limits::OUTLINE;
-use crate::words::{Content, line};
+use crate::pdf_text::{Glyph, PageText};
 
-/// Levels of an outline that are followed.
-const LEVELS: usize = 8;
-/// Nodes of a name tree that are looked at for one destination.
-const NAMES: usize = 20_000;
+/// Depth of an outline that is read.
+const OUTLINE_DEPTH: usize = 8;
+/// Nodes of a name tree that are visited for one destination.
+const NAME_TREE_NODES: usize = 20_000;
 
+/// Parses a PDF; fails if it has no pages.
 pub fn open(data: Arc<Vec<u8>>) -> Result<Pdf, Error> {
     let pdf = Pdf::new(data).map_err(|error| match error {
         LoadPdfError::Decryption(
@@ -43,22 +45,22 @@ pub fn open(data: Arc<Vec<u8>>) -> Result<Pdf, Error> {
     }
 }
 
-/// Title, author and outline.
-pub fn describe(pdf: &Pdf, content: &mut Content) {
+/// Reads title, author and outline.
+pub fn read_metadata(pdf: &Pdf, content: &mut Content) {
     let metadata = pdf.metadata();
     content.title = metadata
         .title
         .as_deref()
-        .and_then(|bytes| line(&text_string(bytes)));
+        .and_then(|bytes| single_line(&decode_text_string(bytes)));
     content.author = metadata
         .author
         .as_deref()
-        .and_then(|bytes| line(&text_string(bytes)));
-    outline(pdf, content);
+        .and_then(|bytes| single_line(&decode_text_string(bytes)));
+    read_outline(pdf, content);
 }
 
-/// What a page says.
-pub fn text<'a>(
+/// Extracts the text of a page.
+pub fn page_text<'a>(
     pdf: &'a Pdf,
     page: &Page<'a>,
     cache: &InterpreterCache<'a>,
@@ -68,33 +70,39 @@ pub fn text<'a>(
     let area = Rect::new(0.0, 0.0, f64::from(width), f64::from(height));
     let upright = page.initial_transform(true).to_kurbo();
     let mut context = Context::new(upright, area, cache, pdf.xref(), settings.clone());
-    let mut listener = Listener::default();
-    interpret_page(page, &mut context, &mut listener);
-    listener.0.into_text()
+    let mut collector = TextCollector::default();
+    interpret_page(page, &mut context, &mut collector);
+    collector.0.into_text()
 }
 
-/// What all pages say, as far as there is time. A page on which reading panics says nothing.
-pub fn read(pdf: &Pdf, settings: &InterpreterSettings, deadline: Instant, content: &mut Content) {
+/// Extracts the text of all pages until the deadline. A page whose interpretation panics has none.
+pub fn read_text(
+    pdf: &Pdf,
+    settings: &InterpreterSettings,
+    deadline: Instant,
+    content: &mut Content,
+) {
     for page in pdf.pages().iter().take_while(|_| Instant::now() < deadline) {
-        let said = catch_unwind(AssertUnwindSafe(|| {
-            text(pdf, page, &Default::default(), settings)
+        let text = catch_unwind(AssertUnwindSafe(|| {
+            page_text(pdf, page, &Default::default(), settings)
         }));
-        content.text.push(&said.unwrap_or_default());
+        content.text.push(&text.unwrap_or_default());
         content.text.push("\n\n");
     }
 }
 
+/// Output device that collects glyphs and ignores graphics.
 #[derive(Default)]
-struct Listener(Lines);
+struct TextCollector(PageText);
 
-impl Device<'_> for Listener {
+impl Device<'_> for TextCollector {
     fn draw_glyph_run(&mut self, run: &GlyphRun<'_, '_>, props: DrawProps<'_>, _: &DrawMode) {
         let glyph = |glyph: &hayro::hayro_interpret::font::PositionedGlyph| {
             let text = match glyph.as_unicode()? {
                 BfString::Char(character) => character.to_string(),
                 BfString::String(text) => text,
             };
-            Some(placed(
+            Some(positioned(
                 props.transform * glyph.transform(),
                 advance(glyph),
                 text,
@@ -112,7 +120,7 @@ impl Device<'_> for Listener {
     fn pop_transparency_group(&mut self) {}
 }
 
-/// In thousandths of the font's height; Chinese characters are as wide as high.
+/// Advance width in thousandths of the font size; 1000 if unknown, as of Chinese characters.
 fn advance(glyph: &hayro::hayro_interpret::font::Glyph) -> f64 {
     use hayro::hayro_interpret::font::Glyph;
     let known = match glyph {
@@ -122,7 +130,7 @@ fn advance(glyph: &hayro::hayro_interpret::font::Glyph) -> f64 {
     known.map_or(1000.0, f64::from)
 }
 
-fn placed(transform: Affine, advance: f64, text: String) -> Glyph {
+fn positioned(transform: Affine, advance: f64, text: String) -> Glyph {
     let [a, b, c, d, _, _] = transform.as_coeffs();
     let at = transform * Point::ZERO;
     Glyph {
@@ -134,8 +142,8 @@ fn placed(transform: Affine, advance: f64, text: String) -> Glyph {
     }
 }
 
-/// ISO 32000-1 §12.3.3. A list of siblings may point back at itself: every item is visited once.
-fn outline(pdf: &Pdf, content: &mut Content) {
+/// Reads the outline (ISO 32000-1 §12.3.3). Lists may be cyclic: every item is visited once.
+fn read_outline(pdf: &Pdf, content: &mut Content) {
     let Some(catalog) = pdf.xref().get::<Dict>(pdf.xref().root_id()) else {
         return;
     };
@@ -147,9 +155,9 @@ fn outline(pdf: &Pdf, content: &mut Content) {
     };
     let pages: Vec<Option<ObjectIdentifier>> =
         pdf.pages().iter().map(|page| page.raw().obj_id()).collect();
-    let (mut seen, mut waiting) = (HashSet::new(), vec![(first, 1)]);
-    while let Some((at, level)) = waiting.pop() {
-        if !seen.insert((at.obj_number, at.gen_number)) || seen.len() > OUTLINE {
+    let (mut visited, mut stack) = (HashSet::new(), vec![(first, 1)]);
+    while let Some((at, level)) = stack.pop() {
+        if !visited.insert((at.obj_number, at.gen_number)) || visited.len() > OUTLINE {
             continue;
         }
         let Some(item) = pdf.xref().get::<Dict>(at.into()) else {
@@ -157,19 +165,20 @@ fn outline(pdf: &Pdf, content: &mut Content) {
         };
         let title = item
             .get::<PdfString>("Title")
-            .map(|title| text_string(title.as_bytes()))
+            .map(|title| decode_text_string(title.as_bytes()))
             .unwrap_or_default();
-        content.heading(level, &title, page_of(pdf, &catalog, &item, &pages));
-        waiting.extend(item.get_ref("Next").map(|next| (next, level)));
-        waiting.extend(
+        content.push_heading(level, &title, page_of(pdf, &catalog, &item, &pages));
+        stack.extend(item.get_ref("Next").map(|next| (next, level)));
+        stack.extend(
             item.get_ref("First")
-                .filter(|_| level < LEVELS)
+                .filter(|_| level < OUTLINE_DEPTH)
                 .map(|child| (child, level + 1)),
         );
     }
 }
 
-/// ISO 32000-1 §12.3.2: a destination is an array, or the name of one, or an action that has one.
+/// Page number from 1 of an outline item. Its destination is an array, a name of one, or part of an
+/// action (ISO 32000-1 §12.3.2).
 fn page_of(
     pdf: &Pdf,
     catalog: &Dict,
@@ -186,7 +195,7 @@ fn page_of(
                 .get::<Dict>("Dests")?
                 .get::<Object>(name_bytes(&name))?,
         )?,
-        Object::String(name) => as_array(named(pdf, catalog, name.as_bytes())?)?,
+        Object::String(name) => as_array(named_destination(pdf, catalog, name.as_bytes())?)?,
         _ => return None,
     };
     let target: ObjRef = array.raw_iter().next()?.as_obj_ref()?;
@@ -201,6 +210,7 @@ fn name_bytes<'a>(name: &'a Name<'a>) -> &'a [u8] {
     name.as_str().as_bytes()
 }
 
+/// Array of a destination, or of the dictionary that has it in `D`.
 fn as_array(object: Object) -> Option<Array> {
     match object {
         Object::Array(array) => Some(array),
@@ -209,11 +219,12 @@ fn as_array(object: Object) -> Option<Array> {
     }
 }
 
-/// ISO 32000-1 §7.9.6, walked without trusting its limits or its shape.
-fn named<'a>(pdf: &'a Pdf, catalog: &Dict<'a>, wanted: &[u8]) -> Option<Object<'a>> {
-    let mut waiting = vec![catalog.get::<Dict>("Names")?.get::<Dict>("Dests")?];
-    for _ in 0..NAMES {
-        let node = waiting.pop()?;
+/// Looks up a destination in the name tree (ISO 32000-1 §7.9.6). Ignores the limits of its nodes,
+/// which may be wrong, and bounds the number of visited nodes.
+fn named_destination<'a>(pdf: &'a Pdf, catalog: &Dict<'a>, wanted: &[u8]) -> Option<Object<'a>> {
+    let mut stack = vec![catalog.get::<Dict>("Names")?.get::<Dict>("Dests")?];
+    for _ in 0..NAME_TREE_NODES {
+        let node = stack.pop()?;
         if let Some(names) = node.get::<Array>("Names") {
             let mut pairs = names.flex_iter();
             while let Some(name) = pairs.next::<PdfString>() {
@@ -225,17 +236,18 @@ fn named<'a>(pdf: &'a Pdf, catalog: &Dict<'a>, wanted: &[u8]) -> Option<Object<'
         }
         if let Some(kids) = node.get::<Array>("Kids") {
             let kids = kids.raw_iter().filter_map(|kid| kid.as_obj_ref());
-            waiting.extend(
+            stack.extend(
                 kids.filter_map(|kid| pdf.xref().get::<Dict>(kid.into()))
-                    .take(NAMES),
+                    .take(NAME_TREE_NODES),
             );
         }
     }
     None
 }
 
-/// ISO 32000-1 §7.9.2.2; and, against it, the GBK that Chinese programs write.
-pub fn text_string(bytes: &[u8]) -> String {
+/// Decodes a text string (ISO 32000-1 §7.9.2.2), UTF-8 and, against the standard, the GBK of
+/// Chinese programs.
+pub fn decode_text_string(bytes: &[u8]) -> String {
     match bytes {
         [0xfe, 0xff, rest @ ..] => UTF_16BE.decode_without_bom_handling(rest).0.into_owned(),
         [0xef, 0xbb, 0xbf, rest @ ..] => String::from_utf8_lossy(rest).into_owned(),
@@ -251,7 +263,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn titles_come_in_three_encodings() {
+    fn titles_are_decoded_from_three_encodings() {
         let utf_16: Vec<u8> = [0xfe, 0xff]
             .into_iter()
             .chain("课本".encode_utf16().flat_map(u16::to_be_bytes))
@@ -261,7 +273,7 @@ mod tests {
             "课本".as_bytes(),
             &encoding_rs::GBK.encode("课本").0,
         ] {
-            assert_eq!(text_string(bytes), "课本");
+            assert_eq!(decode_text_string(bytes), "课本");
         }
     }
 }

@@ -1,5 +1,8 @@
-//! Runs the work in a child of its own and answers for it, however it ends: libraries that read hostile files may overflow their stack,
-//! be refused memory or never return, and none of that can be caught from within. The sandbox's limits hold for the child as well.
+//! Supervisor: runs the job in a child process and reports its outcome.
+//!
+//! A library that parses a hostile file may overflow its stack, run out of memory or loop forever.
+//! None of that can be caught inside the process. The limits of the sandbox also apply to the
+//! child.
 
 use std::io::{BufRead, BufReader, Read};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -12,37 +15,40 @@ use serde_json::Value;
 use crate::error::Error;
 use crate::report;
 
-/// What is kept of its complaints: they tell memory from a crash.
-const COMPLAINTS: usize = 4 << 10;
+/// Bytes of standard error that are kept: they distinguish an allocation failure from a crash.
+const STDERR_BYTES: usize = 4 << 10;
 
-/// Runs this program again with the same arguments and `--inside`, for at most so long.
-pub fn run(limit: Duration) -> ExitCode {
+/// Runs this program with the same arguments and `--inside`; kills it after `time_limit`.
+pub fn run(time_limit: Duration) -> ExitCode {
     let mut child = match spawn() {
         Ok(child) => child,
         Err(cause) => return report::outcome(&Err(Error::Start(cause))),
     };
-    let lines = lines(&mut child);
-    let complaints = complaints(&mut child);
-    let said = follow(&lines, Instant::now() + limit);
-    // What it has started dies with it.
+    let reports = read_reports(&mut child);
+    let stderr = read_stderr(&mut child);
+    let last = forward_progress(&reports, Instant::now() + time_limit);
+    // Its own children die with it (PR_SET_PDEATHSIG).
     let _ = child.kill();
     let status = child.wait();
-    match (said, status) {
-        (Followed::Said(last), _) => repeat(&last),
-        (Followed::TooLong, _) => report::outcome(&Err(Error::TooSlow)),
-        (Followed::Ended, Ok(status)) => {
-            report::outcome(&Err(judge(status, &complaints.recv().unwrap_or_default())))
-        }
-        (Followed::Ended, Err(cause)) => report::outcome(&Err(Error::Start(cause))),
+    match (last, status) {
+        (LastReport::Final(last), _) => forward_outcome(&last),
+        (LastReport::TimedOut, _) => report::outcome(&Err(Error::TooSlow)),
+        (LastReport::Missing, Ok(status)) => report::outcome(&Err(error_from_exit(
+            status,
+            &stderr.recv().unwrap_or_default(),
+        ))),
+        (LastReport::Missing, Err(cause)) => report::outcome(&Err(Error::Start(cause))),
     }
 }
 
-enum Followed {
+/// Last report of the child.
+enum LastReport {
     /// Its `done` or `error` line.
-    Said(Value),
-    /// It ended without one.
-    Ended,
-    TooLong,
+    Final(Value),
+    /// The child exited without a final report.
+    Missing,
+    /// The child exceeded the time limit.
+    TimedOut,
 }
 
 fn spawn() -> std::io::Result<Child> {
@@ -57,7 +63,7 @@ fn spawn() -> std::io::Result<Child> {
     command.spawn()
 }
 
-/// For `pre_exec`: the child ends when the thread that started it does.
+/// `pre_exec` hook: the kernel kills the child when the parent thread ends.
 pub(crate) fn die_with_parent() -> std::io::Result<()> {
     // SAFETY: prctl(2) takes plain numbers here.
     match unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) } {
@@ -66,12 +72,13 @@ pub(crate) fn die_with_parent() -> std::io::Result<()> {
     }
 }
 
-fn lines(child: &mut Child) -> Receiver<Value> {
+/// Reads JSON lines from the child's standard output in a thread.
+fn read_reports(child: &mut Child) -> Receiver<Value> {
     let (sender, receiver) = channel();
     if let Some(stdout) = child.stdout.take() {
         std::thread::spawn(move || {
-            let said = BufReader::new(stdout).lines().map_while(Result::ok);
-            for value in said.filter_map(|line| serde_json::from_str(&line).ok()) {
+            let lines = BufReader::new(stdout).lines().map_while(Result::ok);
+            for value in lines.filter_map(|line| serde_json::from_str(&line).ok()) {
                 let _ = sender.send(value);
             }
         });
@@ -79,14 +86,15 @@ fn lines(child: &mut Child) -> Receiver<Value> {
     receiver
 }
 
-fn complaints(child: &mut Child) -> Receiver<String> {
+/// Drains the child's standard error in a thread; sends the first [`STDERR_BYTES`] at its end.
+fn read_stderr(child: &mut Child) -> Receiver<String> {
     let (sender, receiver) = channel();
     if let Some(mut stderr) = child.stderr.take() {
         std::thread::spawn(move || {
-            let (mut kept, mut piece) = (Vec::new(), [0; 1024]);
-            while let Ok(count @ 1..) = stderr.read(&mut piece) {
-                let room = COMPLAINTS.saturating_sub(kept.len()).min(count);
-                kept.extend_from_slice(&piece[..room]);
+            let (mut kept, mut chunk) = (Vec::new(), [0; 1024]);
+            while let Ok(count @ 1..) = stderr.read(&mut chunk) {
+                let room = STDERR_BYTES.saturating_sub(kept.len()).min(count);
+                kept.extend_from_slice(&chunk[..room]);
             }
             let _ = sender.send(String::from_utf8_lossy(&kept).into_owned());
         });
@@ -94,20 +102,21 @@ fn complaints(child: &mut Child) -> Receiver<String> {
     receiver
 }
 
-/// Passes its progress on until it says how it ended.
-fn follow(lines: &Receiver<Value>, deadline: Instant) -> Followed {
+/// Forwards progress reports until the final report or the deadline.
+fn forward_progress(reports: &Receiver<Value>, deadline: Instant) -> LastReport {
     loop {
-        match lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-            Ok(said) if said.get("progress").is_some() => report::line(&said),
-            Ok(last) => return Followed::Said(last),
-            Err(RecvTimeoutError::Disconnected) => return Followed::Ended,
-            Err(RecvTimeoutError::Timeout) => return Followed::TooLong,
+        match reports.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            Ok(report) if report.get("progress").is_some() => report::write_line(&report),
+            Ok(last) => return LastReport::Final(last),
+            Err(RecvTimeoutError::Disconnected) => return LastReport::Missing,
+            Err(RecvTimeoutError::Timeout) => return LastReport::TimedOut,
         }
     }
 }
 
-fn repeat(last: &Value) -> ExitCode {
-    report::line(last);
+/// Forwards the final report; returns the matching exit status (see [`Error::is_final`]).
+fn forward_outcome(last: &Value) -> ExitCode {
+    report::write_line(last);
     let Some(code) = last["error"]["code"].as_str() else {
         return ExitCode::SUCCESS;
     };
@@ -118,15 +127,13 @@ fn repeat(last: &Value) -> ExitCode {
     })
 }
 
-/// Why a child ended that said nothing.
-fn judge(status: ExitStatus, complaints: &str) -> Error {
+/// Error of a child that exited without a final report.
+fn error_from_exit(status: ExitStatus, stderr: &str) -> Error {
     match status.signal() {
-        _ if complaints.contains("memory allocation of")
-            || complaints.contains("capacity overflow") =>
-        {
+        _ if stderr.contains("memory allocation of") || stderr.contains("capacity overflow") => {
             Error::TooLarge("it needs more memory than a file may have".into())
         }
-        // The kernel sends SIGKILL where the hard limit on processor time is the soft one.
+        // The kernel sends SIGKILL if the hard limit of RLIMIT_CPU equals the soft one.
         Some(libc::SIGXCPU | libc::SIGKILL) => Error::TooSlow,
         Some(libc::SIGXFSZ) => {
             Error::TooLarge("its pages need more room than a file may have".into())

@@ -1,4 +1,5 @@
-//! Reads one XML part event by event: no recursion, bounded depth, no document type declaration, no entity but the five of XML.
+//! Streaming parser for one XML part: no recursion, bounded depth, no document type declaration, no
+//! entities but the five predefined ones.
 
 use std::borrow::Cow;
 
@@ -9,34 +10,37 @@ use quick_xml::{Reader, XmlVersion};
 use crate::error::Error;
 use crate::limits::XML_DEPTH;
 
-/// Hears what a part says, in order. Names come without their namespace prefix.
+/// Receiver of parse events in document order. Names are local names, without prefix.
 pub trait Visitor {
+    /// Start tag, or the start of an empty element.
     fn start(&mut self, name: &str, attributes: &Attributes);
+    /// End tag, or the end of an empty element.
     fn end(&mut self, name: &str);
+    /// Character data, a CDATA section or a resolved reference.
     fn text(&mut self, text: &str);
 }
 
-/// The attributes of one element.
+/// Attributes of one element.
 pub struct Attributes<'a>(&'a BytesStart<'a>);
 
 impl Attributes<'_> {
-    /// The value of the first attribute of this local name.
+    /// Returns the value of the first attribute with this local name.
     pub fn get(&self, name: &str) -> Option<String> {
         self.find(|key| key.local_name().as_ref() == name)
     }
 
-    /// The value of the attribute of this name with its prefix: `r:id` and `id` are different things.
+    /// Returns the value of the attribute with this prefixed name: `r:id` differs from `id`.
     pub fn get_prefixed(&self, name: &str) -> Option<String> {
         self.find(|key| key.as_ref() == name)
     }
 
-    fn find(&self, is_it: impl Fn(quick_xml::name::QName) -> bool) -> Option<String> {
+    fn find(&self, matches: impl Fn(quick_xml::name::QName) -> bool) -> Option<String> {
         let attribute = self
             .0
             .attributes()
             .with_checks(false)
             .flatten()
-            .find(|attribute| is_it(attribute.key))?;
+            .find(|attribute| matches(attribute.key))?;
         attribute
             .normalized_value(XmlVersion::Implicit1_0)
             .ok()
@@ -44,7 +48,7 @@ impl Attributes<'_> {
     }
 }
 
-/// Reads a whole part.
+/// Parses a whole part.
 pub fn walk(part: &[u8], visitor: &mut impl Visitor) -> Result<(), Error> {
     let text = decode(part);
     let mut reader = Reader::from_str(&text);
@@ -77,7 +81,8 @@ pub fn walk(part: &[u8], visitor: &mut impl Visitor) -> Result<(), Error> {
     }
 }
 
-/// UTF-8, or UTF-16 that says so: nothing else is allowed in office packages (ECMA-376-2 §8.1.4).
+/// Decodes UTF-8, or UTF-16 with a byte order mark: office packages allow no other encoding
+/// (ECMA-376-2 §8.1.4).
 fn decode(part: &[u8]) -> Cow<'_, str> {
     match part {
         [0xff, 0xfe, rest @ ..] => UTF_16LE.decode_without_bom_handling(rest).0,
@@ -87,6 +92,7 @@ fn decode(part: &[u8]) -> Cow<'_, str> {
     }
 }
 
+/// Text of a character or entity reference; empty if the entity is unknown.
 fn resolve(reference: &BytesRef) -> String {
     if let Ok(Some(character)) = reference.resolve_char_ref() {
         return character.to_string();
@@ -101,9 +107,9 @@ mod tests {
     use super::*;
 
     #[derive(Default)]
-    struct Said(String);
+    struct Events(String);
 
-    impl Visitor for Said {
+    impl Visitor for Events {
         fn start(&mut self, name: &str, attributes: &Attributes) {
             self.0 += &format!("<{name} {}>", attributes.get("val").unwrap_or_default());
         }
@@ -115,36 +121,39 @@ mod tests {
         }
     }
 
-    fn said(part: &[u8]) -> Result<String, Error> {
-        let mut said = Said::default();
-        walk(part, &mut said).map(|()| said.0)
+    fn events(part: &[u8]) -> Result<String, Error> {
+        let mut events = Events::default();
+        walk(part, &mut events).map(|()| events.0)
     }
 
     #[test]
-    fn names_lose_their_prefix_and_entities_become_letters() {
+    fn names_lose_their_prefix_and_references_are_resolved() {
         let part = "<w:p xmlns:w='x'><w:s w:val='A&amp;B'/>勾股&lt;&#x5B9A;</w:p>".as_bytes();
-        assert_eq!(said(part).expect("read"), "<p ><s A&B></s>勾股<定</p>");
+        assert_eq!(events(part).expect("read"), "<p ><s A&B></s>勾股<定</p>");
     }
 
     #[test]
-    fn utf_16_is_read() {
+    fn utf_16_with_a_byte_order_mark_is_decoded() {
         let part: Vec<u8> = [0xff, 0xfe]
             .into_iter()
             .chain("<p>课</p>".encode_utf16().flat_map(u16::to_le_bytes))
             .collect();
-        assert_eq!(said(&part).expect("read"), "<p >课</p>");
+        assert_eq!(events(&part).expect("read"), "<p >课</p>");
     }
 
     #[test]
-    fn what_only_an_attack_needs_is_refused() {
+    fn entities_and_excessive_depth_are_rejected() {
         let laughs = b"<!DOCTYPE x [<!ENTITY a 'ha'>]><x>&a;</x>";
-        assert_eq!(said(laughs).expect_err("refused").code(), "hostile");
+        assert_eq!(events(laughs).expect_err("rejected").code(), "hostile");
         assert_eq!(
-            said("<a>".repeat(300).as_bytes())
-                .expect_err("refused")
+            events("<a>".repeat(300).as_bytes())
+                .expect_err("rejected")
                 .code(),
             "hostile"
         );
-        assert_eq!(said(b"<a><b></b>").expect_err("refused").code(), "broken");
+        assert_eq!(
+            events(b"<a><b></b>").expect_err("rejected").code(),
+            "broken"
+        );
     }
 }

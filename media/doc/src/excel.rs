@@ -1,4 +1,5 @@
-//! Excel's formats, through calamine: cells as text and as a table, sheets as outline. Formulas are never computed; their last value is text.
+//! Excel workbooks (.xlsx and BIFF .xls), through calamine: cells as text and as a grid, sheet
+//! names as outline. Formulas are not evaluated; their saved value is used.
 
 use std::fs::File;
 use std::io::BufReader;
@@ -6,33 +7,34 @@ use std::path::Path;
 
 use calamine::{Data, DataRef, ExcelDateTime, Reader, Xls, XlsError, Xlsx};
 
+use crate::content::Content;
+use crate::docx::read_core_properties;
 use crate::error::Error;
 use crate::package::Package;
-use crate::word::properties;
-use crate::words::Content;
 
-/// The package format. Cells are streamed: two cells in opposite corners of a sheet cost two cells.
-pub fn read_package(path: &Path, package: &mut Package) -> Result<Content, Error> {
+/// Reads a SpreadsheetML package (.xlsx, ECMA-376-1). Cells are streamed: two cells in opposite
+/// corners of a sheet cost two cells.
+pub fn read_xlsx(path: &Path, package: &mut Package) -> Result<Content, Error> {
     let mut content = Content::default();
-    properties(package, &mut content)?;
-    let mut book = Xlsx::new(open(path)?).map_err(Error::broken)?;
-    for name in book.sheet_names() {
-        content.heading(1, &name, None);
+    read_core_properties(package, &mut content)?;
+    let mut workbook = Xlsx::new(open(path)?).map_err(Error::broken)?;
+    for name in workbook.sheet_names() {
+        content.push_heading(1, &name, None);
         // A chart sheet has no cells.
-        let Ok(mut cells) = book.worksheet_cells_reader(&name) else {
+        let Ok(mut cells) = workbook.worksheet_cells_reader(&name) else {
             continue;
         };
-        content.grid.sheet(&name);
+        content.grid.begin_sheet(&name);
         let mut row = None;
         while let Some(cell) = cells.next_cell().map_err(Error::broken)? {
             add_cell(
                 &mut content,
                 &mut row,
                 cell.get_position(),
-                &shown(cell.get_value()),
+                &cell_text(cell.get_value()),
             );
-            if content.text.is_cut() {
-                content.grid.cut();
+            if content.text.is_truncated() {
+                content.grid.mark_truncated();
                 return Ok(content);
             }
         }
@@ -48,19 +50,19 @@ pub fn read_package(path: &Path, package: &mut Package) -> Result<Content, Error
     Ok(content)
 }
 
-/// The binary format of Excel 97 to 2003.
-pub fn read_binary(path: &Path, content: &mut Content) -> Result<(), Error> {
-    let mut book = Xls::new(open(path)?).map_err(|error| match error {
+/// Reads a workbook in the binary format of Excel 97 to 2003 (MS-XLS).
+pub fn read_xls(path: &Path, content: &mut Content) -> Result<(), Error> {
+    let mut workbook = Xls::new(open(path)?).map_err(|error| match error {
         XlsError::Password => Error::Encrypted,
         other => Error::broken(other),
     })?;
-    for name in book.sheet_names() {
-        content.heading(1, &name, None);
-        let Ok(range) = book.worksheet_range(&name) else {
+    for name in workbook.sheet_names() {
+        content.push_heading(1, &name, None);
+        let Ok(range) = workbook.worksheet_range(&name) else {
             continue;
         };
-        content.grid.sheet(&name);
-        // Places are told from the first cell that is used.
+        content.grid.begin_sheet(&name);
+        // Positions are relative to the first used cell.
         let (top, left) = range.start().unwrap_or_default();
         let mut row = None;
         for (down, right, value) in range.used_cells() {
@@ -68,7 +70,7 @@ pub fn read_binary(path: &Path, content: &mut Content) -> Result<(), Error> {
                 top.saturating_add(down as u32),
                 left.saturating_add(right as u32),
             );
-            add_cell(content, &mut row, at, &shown(&as_reference(value)));
+            add_cell(content, &mut row, at, &cell_text(&as_data_ref(value)));
         }
         content.text.end_line();
     }
@@ -81,41 +83,44 @@ fn open(path: &Path) -> Result<BufReader<File>, Error> {
         .map_err(Error::input(path))
 }
 
-fn add_cell(content: &mut Content, row: &mut Option<u32>, at: (u32, u32), shown: &str) {
-    if shown.is_empty() {
+/// Adds a cell to text and grid. `row` is the row of the last cell: tabs separate cells of one row.
+fn add_cell(content: &mut Content, row: &mut Option<u32>, at: (u32, u32), text: &str) {
+    if text.is_empty() {
         return;
     }
-    content.grid.cell(at.0, at.1, shown);
+    content.grid.set_cell(at.0, at.1, text);
     match row.replace(at.0) {
         Some(before) if before == at.0 => content.text.push("\t"),
         _ => content.text.end_line(),
     }
-    content.text.push(shown);
+    content.text.push(text);
 }
 
-fn shown(value: &DataRef) -> String {
+/// Text of a cell value; empty for errors and empty cells.
+fn cell_text(value: &DataRef) -> String {
     match value {
         DataRef::Int(number) => number.to_string(),
-        DataRef::Float(number) => plain(*number),
+        DataRef::Float(number) => format_number(*number),
         DataRef::String(text) => text.clone(),
         DataRef::SharedString(text) => (*text).to_owned(),
         DataRef::Bool(value) => value.to_string(),
         DataRef::DateTimeIso(text) | DataRef::DurationIso(text) => text.clone(),
-        DataRef::DateTime(time) => moment(time),
+        DataRef::DateTime(time) => format_date_time(time),
         DataRef::Error(_) | DataRef::Empty => String::new(),
     }
 }
 
-/// To the fifteen places that Excel keeps: 0.1 + 0.2 is 0.3, and a long number of a pupil is whole.
-fn plain(number: f64) -> String {
+/// Formats a number with the 15 significant digits of Excel: 0.1 + 0.2 is 0.3, and a pupil number
+/// of twelve digits stays an integer.
+fn format_number(number: f64) -> String {
     format!("{number:.14e}")
         .parse()
         .unwrap_or(number)
         .to_string()
 }
 
-/// A day, with its time unless that is midnight; a time alone; or how long something took.
-fn moment(time: &ExcelDateTime) -> String {
+/// Formats a date, a date with time, a time of day or a duration.
+fn format_date_time(time: &ExcelDateTime) -> String {
     let (year, month, day, hour, minute, second, _) = time.to_ymd_hms_milli();
     let clock = match second {
         0 => format!("{hour:02}:{minute:02}"),
@@ -131,14 +136,14 @@ fn moment(time: &ExcelDateTime) -> String {
                 (seconds % 60).abs()
             )
         }
-        // Day 0 is no day: a time of any day.
+        // Serial day 0 is not a date: a time of day without date.
         days if (0.0..1.0).contains(&days) => clock,
         days if days.fract() == 0.0 => format!("{year}-{month:02}-{day:02}"),
         _ => format!("{year}-{month:02}-{day:02} {clock}"),
     }
 }
 
-fn as_reference(value: &Data) -> DataRef<'_> {
+fn as_data_ref(value: &Data) -> DataRef<'_> {
     match value {
         Data::Int(number) => DataRef::Int(*number),
         Data::Float(number) => DataRef::Float(*number),
@@ -157,17 +162,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_and_days_are_told_as_a_sheet_shows_them() {
-        for (number, told) in [
+    fn numbers_and_dates_are_formatted_as_in_a_sheet() {
+        for (number, expected) in [
             (0.1 + 0.2, "0.3"),
             (95.0, "95"),
             (88.0 + 1.0 / 3.0, "88.3333333333333"),
             (-0.5, "-0.5"),
             (202601010123.0, "202601010123"),
         ] {
-            assert_eq!(plain(number), told);
+            assert_eq!(format_number(number), expected);
         }
-        let time = |days, kind| moment(&ExcelDateTime::new(days, kind, false));
+        let time = |days, kind| format_date_time(&ExcelDateTime::new(days, kind, false));
         assert_eq!(time(46266.0, ExcelDateTimeType::DateTime), "2026-09-01");
         assert_eq!(
             time(46266.0 + 500.0 / 1440.0, ExcelDateTimeType::DateTime),

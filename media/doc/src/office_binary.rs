@@ -1,9 +1,12 @@
-//! The records inside the older binary formats: MS-DOC's piece table, MS-PPT's text atoms, MS-OLEPS' property sets.
-//! Every offset comes from the file and is looked up with `get`: a wrong one ends the reading, never the program.
+//! Binary Office formats of Office 97 to 2003: piece table of MS-DOC, text atoms of MS-PPT,
+//! property sets of MS-OLEPS.
+//!
+//! Every offset comes from the file and is bounds-checked: an invalid one ends parsing without a
+//! panic.
 
 use encoding_rs::{BIG5, EUC_KR, Encoding, GB18030, SHIFT_JIS, UTF_8, UTF_16LE, WINDOWS_1252};
 
-use crate::words::{Content, Text, line};
+use crate::content::{Content, Text, single_line};
 
 fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
     Some(u16::from_le_bytes(
@@ -19,21 +22,23 @@ fn slice(bytes: &[u8], at: usize, length: usize) -> Option<&[u8]> {
     bytes.get(at..at.checked_add(length)?)
 }
 
-/// What MS-DOC §2.5.2 (FibBase) says of the rest.
-pub struct Head {
+/// File information block of a Word document (FibBase, MS-DOC §2.5.2).
+pub struct FibBase {
+    /// `fEncrypted`.
     pub encrypted: bool,
-    /// The stream with the piece table.
-    pub table: &'static str,
+    /// Name of the stream with the piece table (`fWhichTblStm`).
+    pub table_stream: &'static str,
 }
 
-pub fn document_head(main: &[u8]) -> Option<Head> {
+/// Parses the FibBase at the start of the WordDocument stream; `None` if its magic number is wrong.
+pub fn fib_base(main: &[u8]) -> Option<FibBase> {
     const WORD_97: u16 = 0xa5ec;
     const WORD_95: u16 = 0xa5dc;
     let magic = u16_at(main, 0)?;
     let flags = u16_at(main, 0x0a)?;
-    (magic == WORD_97 || magic == WORD_95).then_some(Head {
+    (magic == WORD_97 || magic == WORD_95).then_some(FibBase {
         encrypted: flags & 0x0100 != 0,
-        table: if flags & 0x0200 != 0 {
+        table_stream: if flags & 0x0200 != 0 {
             "1Table"
         } else {
             "0Table"
@@ -41,8 +46,11 @@ pub fn document_head(main: &[u8]) -> Option<Head> {
     })
 }
 
-/// MS-DOC §2.4.1: the text is in pieces, each of 8-bit or 16-bit characters somewhere in the main stream.
-pub fn document_text(main: &[u8], table: &[u8], text: &mut Text) -> Option<()> {
+/// Reads the text of a Word document (MS-DOC §2.4.1).
+///
+/// The piece table lists runs of 8-bit or 16-bit characters in the main stream. `None` if an offset
+/// is invalid; the text up to there is kept.
+pub fn read_doc_text(main: &[u8], table: &[u8], text: &mut Text) -> Option<()> {
     let (at, length) = (u32_at(main, 0x01a2)?, u32_at(main, 0x01a6)?);
     let pieces = piece_table(slice(table, at, length)?)?;
     let count = pieces.len().checked_sub(4)? / 12;
@@ -50,7 +58,7 @@ pub fn document_text(main: &[u8], table: &[u8], text: &mut Text) -> Option<()> {
     for piece in 0..count {
         let characters = u32_at(pieces, piece * 4 + 4)?.checked_sub(u32_at(pieces, piece * 4)?)?;
         let place = u32_at(pieces, (count + 1) * 4 + piece * 8 + 2)?;
-        let said = match place & 0x4000_0000 {
+        let piece_text = match place & 0x4000_0000 {
             0 => {
                 UTF_16LE
                     .decode_without_bom_handling(slice(main, place, characters.checked_mul(2)?)?)
@@ -66,15 +74,16 @@ pub fn document_text(main: &[u8], table: &[u8], text: &mut Text) -> Option<()> {
                     .0
             }
         };
-        text.push(&without_fields(&said, &mut fields));
-        if text.is_cut() {
+        text.push(&strip_fields(&piece_text, &mut fields));
+        if text.is_truncated() {
             break;
         }
     }
     Some(())
 }
 
-/// MS-DOC §2.9.38: after any number of property blocks (1) comes the table (2).
+/// Finds the piece table in a Clx: property blocks (type 1), then the table (type 2) (MS-DOC
+/// §2.9.38).
 fn piece_table(mut clx: &[u8]) -> Option<&[u8]> {
     loop {
         match clx.first()? {
@@ -85,10 +94,13 @@ fn piece_table(mut clx: &[u8]) -> Option<&[u8]> {
     }
 }
 
-/// Word's control characters: fields are code (0x13) and result (0x14) up to 0x15; only results are text.
-fn without_fields(said: &str, in_code: &mut usize) -> String {
-    let mut text = String::with_capacity(said.len());
-    for character in said.chars() {
+/// Replaces control characters of Word and removes field codes.
+///
+/// A field is its code (after 0x13) and its result (after 0x14), ended by 0x15; only the result is
+/// text. `in_code` is the number of open field codes, kept between pieces.
+fn strip_fields(piece: &str, in_code: &mut usize) -> String {
+    let mut text = String::with_capacity(piece.len());
+    for character in piece.chars() {
         match character {
             '\u{13}' => *in_code += 1,
             '\u{14}' | '\u{15}' => *in_code = in_code.saturating_sub(1),
@@ -102,59 +114,62 @@ fn without_fields(said: &str, in_code: &mut usize) -> String {
     text
 }
 
-/// MS-PPT §2.3.2: the current user's header token.
-pub fn is_encrypted_presentation(user: &[u8]) -> bool {
+/// Returns true if the header token of the Current User stream means encryption (MS-PPT §2.3.2).
+pub fn is_encrypted_ppt(user: &[u8]) -> bool {
     u32_at(user, 12) == Some(0xf3d1_c4df)
 }
 
-/// MS-PPT §2.3.1: a stream of records; containers are walked into, masters are not the author's words.
-pub fn presentation_text(records: &[u8], content: &mut Content) {
-    const MASTER: u16 = 0x03f8;
-    const LIST: u16 = 0x0ff0;
-    const HEADER: u16 = 0x0f9f;
-    const CHARACTERS: u16 = 0x0fa0;
-    const BYTES: u16 = 0x0fa8;
+/// Reads the text of the PowerPoint Document stream, a tree of records (MS-PPT §2.3.1). Slide
+/// masters are skipped: their text is not the author's.
+pub fn read_ppt_text(records: &[u8], content: &mut Content) {
+    // Record types (MS-PPT §2.13.24).
+    const MAIN_MASTER: u16 = 0x03f8;
+    const SLIDE_LIST_WITH_TEXT: u16 = 0x0ff0;
+    const TEXT_HEADER_ATOM: u16 = 0x0f9f;
+    const TEXT_CHARS_ATOM: u16 = 0x0fa0;
+    const TEXT_BYTES_ATOM: u16 = 0x0fa8;
     let (mut at, mut in_title) = (0, false);
-    while let (Some(head), Some(kind), Some(length)) = (
+    while let (Some(version), Some(record_type), Some(length)) = (
         u16_at(records, at),
         u16_at(records, at + 2),
         u32_at(records, at + 4),
     ) {
         let body = slice(records, at + 8, length).unwrap_or_default();
-        let said = match kind {
-            CHARACTERS => UTF_16LE.decode_without_bom_handling(body).0,
-            BYTES => WINDOWS_1252.decode_without_bom_handling(body).0,
+        let text = match record_type {
+            TEXT_CHARS_ATOM => UTF_16LE.decode_without_bom_handling(body).0,
+            TEXT_BYTES_ATOM => WINDOWS_1252.decode_without_bom_handling(body).0,
             _ => "".into(),
         };
-        if kind == HEADER {
-            // MS-PPT §2.13.33: 0 is a title, 6 a centred one.
+        if record_type == TEXT_HEADER_ATOM {
+            // TextTypeEnum: 0 is a title, 6 a centred title (MS-PPT §2.13.33).
             in_title = matches!(u32_at(body, 0), Some(0 | 6));
-        } else if !said.is_empty() {
+        } else if !text.is_empty() {
             if in_title {
-                content.heading(1, &said, None);
+                content.push_heading(1, &text, None);
             }
-            content.text.push(&said.replace(['\r', '\u{b}'], "\n"));
+            content.text.push(&text.replace(['\r', '\u{b}'], "\n"));
             content.text.end_line();
             in_title = false;
         }
-        // The list's instance 1 is of masters.
-        let foreign = kind == MASTER || kind == LIST && head >> 4 == 1;
-        let is_container = head & 0xf == 0xf && !foreign;
+        // Instance 1 of the list is the list of masters.
+        let is_master =
+            record_type == MAIN_MASTER || record_type == SLIDE_LIST_WITH_TEXT && version >> 4 == 1;
+        let is_container = version & 0xf == 0xf && !is_master;
         at = at
             .saturating_add(8)
             .saturating_add(if is_container { 0 } else { length });
     }
 }
 
-/// Title and author of a SummaryInformation stream (MS-OLEPS §2.21).
-pub fn summary(set: &[u8]) -> (Option<String>, Option<String>) {
+/// Reads title and author of a SummaryInformation stream (MS-OLEPS §2.21).
+pub fn summary_information(set: &[u8]) -> (Option<String>, Option<String>) {
     const CODE_PAGE: usize = 1;
     const TITLE: usize = 2;
     const AUTHOR: usize = 4;
     let Some(section) = u32_at(set, 44).and_then(|at| set.get(at..)) else {
         return (None, None);
     };
-    let place = |wanted: usize| {
+    let value_of = |wanted: usize| {
         let count = u32_at(section, 4)?.min(64);
         let entry = (0..count)
             .map(|n| 8 + n * 8)
@@ -162,20 +177,20 @@ pub fn summary(set: &[u8]) -> (Option<String>, Option<String>) {
         section.get(u32_at(section, entry + 4)?..)
     };
     let encoding = code_page(
-        place(CODE_PAGE)
+        value_of(CODE_PAGE)
             .and_then(|value| u16_at(value, 4))
             .unwrap_or_default(),
     );
     let text = |wanted| {
-        place(wanted)
-            .and_then(|value| property(value, encoding))
-            .and_then(|text| line(&text))
+        value_of(wanted)
+            .and_then(|value| string_property(value, encoding))
+            .and_then(|text| single_line(&text))
     };
     (text(TITLE), text(AUTHOR))
 }
 
-/// MS-OLEPS §2.15: the two kinds of string.
-fn property(value: &[u8], encoding: &'static Encoding) -> Option<String> {
+/// Decodes a string property: VT_LPSTR (0x1e) or VT_LPWSTR (0x1f) (MS-OLEPS §2.15).
+fn string_property(value: &[u8], encoding: &'static Encoding) -> Option<String> {
     let length = u32_at(value, 4)?;
     let decoded = match u32_at(value, 0)? {
         0x1e => encoding.decode(slice(value, 8, length)?).0,
@@ -185,6 +200,7 @@ fn property(value: &[u8], encoding: &'static Encoding) -> Option<String> {
     Some(decoded.trim_end_matches('\0').to_owned())
 }
 
+/// Encoding of a Windows code page.
 fn code_page(number: u16) -> &'static Encoding {
     match number {
         936 | 54936 => GB18030,
@@ -201,7 +217,7 @@ fn code_page(number: u16) -> &'static Encoding {
 mod tests {
     use super::*;
 
-    /// A main stream whose piece table (in the table stream) has one 8-bit and one 16-bit piece.
+    /// Main and table stream of a document whose piece table has one 8-bit and one 16-bit piece.
     fn document() -> (Vec<u8>, Vec<u8>) {
         let chinese: Vec<u8> = "教案\r\u{13} PAGE \u{14}7\u{15}"
             .encode_utf16()
@@ -228,26 +244,26 @@ mod tests {
     }
 
     #[test]
-    fn an_old_lesson_plan_is_read_piece_by_piece() {
+    fn a_word_97_lesson_plan_is_read_piece_by_piece() {
         let (main, table) = document();
         let mut text = Text::default();
-        document_text(&main, &table, &mut text).expect("read");
+        read_doc_text(&main, &table, &mut text).expect("read");
         assert_eq!(text.as_str(), "Plan 教案\n7");
     }
 
     #[test]
-    fn a_cut_document_is_no_panic() {
+    fn a_truncated_document_causes_no_panic() {
         let (main, table) = document();
         for length in 0..main.len() {
-            document_text(&main[..length], &table, &mut Text::default());
+            read_doc_text(&main[..length], &table, &mut Text::default());
         }
         for length in 0..table.len() {
-            document_text(&main, &table[..length], &mut Text::default());
+            read_doc_text(&main, &table[..length], &mut Text::default());
         }
     }
 
     #[test]
-    fn titles_of_an_old_deck_are_its_outline() {
+    fn titles_of_a_powerpoint_97_deck_are_its_outline() {
         let atom = |kind: u16, body: &[u8]| {
             [
                 &[0, 0],
@@ -271,7 +287,7 @@ mod tests {
         records.extend_from_slice(&(list.len() as u32).to_le_bytes());
         records.extend_from_slice(&list);
         let mut content = Content::default();
-        presentation_text(&records, &mut content);
+        read_ppt_text(&records, &mut content);
         assert_eq!(content.text.as_str(), "分数的加法\n1/2 + 1/3");
         assert_eq!(content.outline.len(), 1);
     }

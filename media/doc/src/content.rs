@@ -1,4 +1,4 @@
-//! What every reader gathers: bounded, clean text and headings.
+//! Content that a reader extracts from a file: bounded, clean text and headings.
 
 use std::collections::BTreeSet;
 
@@ -7,37 +7,45 @@ use serde::Serialize;
 use crate::grid::Grid;
 use crate::limits::{LINE_CHARS, OUTLINE, TEXT_BYTES};
 
-/// What a reader found in a file.
+/// Text, metadata and outline of a file.
 #[derive(Default)]
 pub struct Content {
+    /// Title from the metadata, or else from the first heading.
     pub title: Option<String>,
+    /// Author from the metadata.
     pub author: Option<String>,
+    /// Headings in document order.
     pub outline: Vec<Heading>,
+    /// Whole text.
     pub text: Text,
-    /// The text of each slide that is shown, in order; empty where the format has no pages of its own.
+    /// Text of each visible slide in order; empty for formats without pages of their own.
     pub slides: Vec<String>,
+    /// Codes of everything that was omitted or looked suspicious.
     pub notes: Notes,
-    /// The cells of a spreadsheet.
+    /// Cells of a spreadsheet.
     pub grid: Grid,
 }
 
-/// Codes of what was left out or found strange.
+/// Codes in the `notes` field of result.json.
 pub type Notes = BTreeSet<&'static str>;
 
-/// A line of the outline.
+/// Entry of the outline.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Heading {
-    /// From 1.
+    /// Level from 1.
     pub level: usize,
+    /// One line of text.
     pub text: String,
-    /// From 1.
+    /// Page number from 1.
     pub page: Option<usize>,
 }
 
 impl Content {
-    /// Adds a heading if it has any text.
-    pub fn heading(&mut self, level: usize, text: &str, page: Option<usize>) {
-        let Some(text) = line(text) else { return };
+    /// Appends a heading unless its text is empty.
+    pub fn push_heading(&mut self, level: usize, text: &str, page: Option<usize>) {
+        let Some(text) = single_line(text) else {
+            return;
+        };
         match self.outline.len() < OUTLINE {
             true => self.outline.push(Heading {
                 level: level.clamp(1, 9),
@@ -49,41 +57,44 @@ impl Content {
     }
 }
 
-/// Text with an end: what is beyond it is dropped, and that is known.
+/// Text of bounded size. Text beyond [`TEXT_BYTES`] is dropped and [`Text::is_truncated`] is set.
 #[derive(Default)]
 pub struct Text {
-    said: String,
-    cut: bool,
+    text: String,
+    truncated: bool,
 }
 
 impl Text {
-    /// Appends without what no reader wants: control characters, noncharacters, the byte order mark.
+    /// Appends text without control characters, noncharacters and byte order marks.
     pub fn push(&mut self, text: &str) {
-        if self.said.len() + text.len() > TEXT_BYTES {
-            self.cut = true;
+        if self.text.len() + text.len() > TEXT_BYTES {
+            self.truncated = true;
             return;
         }
-        self.said
+        self.text
             .extend(text.chars().filter(|character| is_text(*character)));
     }
 
-    /// Ends a paragraph. Two ends make one empty line, more make no more.
+    /// Ends a line. Two calls make one empty line, further calls have no effect.
     pub fn end_line(&mut self) {
-        if !self.said.is_empty() && !self.said.ends_with("\n\n") {
-            self.said.push('\n');
+        if !self.text.is_empty() && !self.text.ends_with("\n\n") {
+            self.text.push('\n');
         }
     }
 
+    /// Returns true if there is no text but white space.
     pub fn is_empty(&self) -> bool {
-        self.said.trim().is_empty()
+        self.text.trim().is_empty()
     }
 
-    pub fn is_cut(&self) -> bool {
-        self.cut
+    /// Returns true if text was dropped.
+    pub fn is_truncated(&self) -> bool {
+        self.truncated
     }
 
+    /// Text without leading and trailing white space.
     pub fn as_str(&self) -> &str {
-        self.said.trim()
+        self.text.trim()
     }
 }
 
@@ -92,8 +103,8 @@ fn is_text(character: char) -> bool {
         || matches!(character, '\n' | '\t')
 }
 
-/// One clean line of bounded length; `None` if nothing is left.
-pub fn line(text: &str) -> Option<String> {
+/// Joins text to one clean line of at most [`LINE_CHARS`] characters; `None` if nothing is left.
+pub fn single_line(text: &str) -> Option<String> {
     let words = text.split(|character: char| character.is_whitespace() || character.is_control());
     let mut line = String::new();
     for word in words.filter(|word| !word.is_empty()) {
@@ -113,8 +124,8 @@ pub fn line(text: &str) -> Option<String> {
     (!line.trim().is_empty()).then_some(line)
 }
 
-/// The longest beginning of at most so many bytes.
-pub fn start_of(text: &str, bytes: usize) -> &str {
+/// Returns the longest prefix of at most `bytes` bytes.
+pub fn truncated(text: &str, bytes: usize) -> &str {
     &text[..text.floor_char_boundary(bytes)]
 }
 
@@ -125,27 +136,27 @@ mod tests {
     #[test]
     fn a_title_is_one_clean_line() {
         assert_eq!(
-            line(" 勾股\u{b}定理\r\n 第一课时\0 ").as_deref(),
+            single_line(" 勾股\u{b}定理\r\n 第一课时\0 ").as_deref(),
             Some("勾股 定理 第一课时")
         );
-        assert_eq!(line("\u{feff} \n"), None);
+        assert_eq!(single_line("\u{feff} \n"), None);
         assert_eq!(
-            line(&"长".repeat(5000)).map(|line| line.chars().count()),
+            single_line(&"长".repeat(5000)).map(|line| line.chars().count()),
             Some(LINE_CHARS)
         );
     }
 
     #[test]
-    fn text_beyond_the_limit_is_dropped_and_told() {
+    fn text_beyond_the_limit_is_dropped_and_marked() {
         let mut text = Text::default();
         text.push("第一行");
         text.push(&"x".repeat(TEXT_BYTES));
-        assert!(text.is_cut());
+        assert!(text.is_truncated());
         assert_eq!(text.as_str(), "第一行");
     }
 
     #[test]
-    fn a_cut_never_splits_a_character() {
-        assert_eq!(start_of("课课", 4), "课");
+    fn truncation_never_splits_a_character() {
+        assert_eq!(truncated("课课", 4), "课");
     }
 }

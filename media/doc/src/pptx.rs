@@ -1,24 +1,29 @@
-//! PowerPoint's package (ECMA-376): slides in the order they are shown, their titles, the speaker's notes.
+//! PresentationML packages (.pptx, ECMA-376-1): slides in show order, their titles, speaker notes.
 
+use crate::content::Content;
+use crate::docx::read_core_properties;
 use crate::error::Error;
 use crate::package::Package;
-use crate::word::properties;
-use crate::words::Content;
 use crate::xml::{Attributes, Visitor, walk};
 
 const MAIN: &str = "ppt/presentation.xml";
 
+/// Reads text, outline and metadata of a presentation.
 pub fn read(package: &mut Package) -> Result<Content, Error> {
     let mut content = Content::default();
-    properties(package, &mut content)?;
+    read_core_properties(package, &mut content)?;
     let mut order = Order::default();
-    walk(&package.demand(MAIN)?, &mut order)?;
-    let links = links(package, MAIN)?;
-    let targets = order
-        .ids
-        .iter()
-        .filter_map(|id| links.iter().find(|link| link.id == *id));
-    for target in targets.map(|link| link.target.clone()).collect::<Vec<_>>() {
+    walk(&package.require(MAIN)?, &mut order)?;
+    let relationships = read_relationships(package, MAIN)?;
+    let targets = order.ids.iter().filter_map(|id| {
+        relationships
+            .iter()
+            .find(|relationship| relationship.id == *id)
+    });
+    for target in targets
+        .map(|relationship| relationship.target.clone())
+        .collect::<Vec<_>>()
+    {
         add_slide(package, &target, &mut content)?;
     }
     if content.title.is_none() {
@@ -38,50 +43,55 @@ fn add_slide(package: &mut Package, name: &str, content: &mut Content) -> Result
     let Some(part) = package.read(name)? else {
         return Ok(());
     };
-    let slide = slide(&part)?;
+    let slide = parse_slide(&part)?;
     if slide.hidden {
         content.notes.insert("hidden_slides");
         return Ok(());
     }
-    // Many decks put their titles into plain boxes.
+    // Many decks have their titles in text boxes without a placeholder.
     let title = if slide.title.trim().is_empty() {
-        slide.said.lines().next().unwrap_or_default()
+        slide.text.lines().next().unwrap_or_default()
     } else {
         &slide.title
     };
-    content.heading(1, title, Some(content.slides.len() + 1));
-    content.text.push(&slide.said);
+    content.push_heading(1, title, Some(content.slides.len() + 1));
+    content.text.push(&slide.text);
     content.text.end_line();
-    content.slides.push(slide.said);
-    let notes = links(package, name)?
+    content.slides.push(slide.text);
+    let notes = read_relationships(package, name)?
         .into_iter()
-        .find(|link| link.is("notesSlide"));
+        .find(|relationship| relationship.is_type("notesSlide"));
     if let Some(part) = notes
-        .map(|link| package.read(&link.target))
+        .map(|notes| package.read(&notes.target))
         .transpose()?
         .flatten()
     {
-        content.text.push(&self::slide(&part)?.said);
+        content.text.push(&parse_slide(&part)?.text);
         content.text.end_line();
     }
     Ok(())
 }
 
-/// What one slide says.
-pub fn slide(part: &[u8]) -> Result<Slide, Error> {
+/// Parses one slide or notes part.
+pub fn parse_slide(part: &[u8]) -> Result<Slide, Error> {
     let mut slide = Slide::default();
     walk(part, &mut slide)?;
     Ok(slide)
 }
 
+/// Text of one slide.
 #[derive(Default)]
 pub struct Slide {
-    pub said: String,
+    /// Text of all shapes, one paragraph per line.
+    pub text: String,
+    /// Text of the title placeholder.
     pub title: String,
+    /// True if the slide is not part of the show.
     pub hidden: bool,
     in_title: bool,
     in_text: bool,
-    skipping: usize,
+    /// Number of open elements whose text is skipped.
+    skip_depth: usize,
 }
 
 impl Visitor for Slide {
@@ -92,13 +102,13 @@ impl Visitor for Slide {
             "ph" => {
                 let kind = attributes.get("type");
                 self.in_title = matches!(kind.as_deref(), Some("title" | "ctrTitle"));
-                // The number of the slide is no text of it.
-                self.skipping += usize::from(matches!(kind.as_deref(), Some("sldNum")));
+                // The slide number is not content.
+                self.skip_depth += usize::from(matches!(kind.as_deref(), Some("sldNum")));
             }
             "t" => self.in_text = true,
-            "br" => self.said.push('\n'),
-            "tc" if !self.said.ends_with(['\n', '\t']) => self.said.push('\t'),
-            "Fallback" => self.skipping += 1,
+            "br" => self.text.push('\n'),
+            "tc" if !self.text.ends_with(['\n', '\t']) => self.text.push('\t'),
+            "Fallback" => self.skip_depth += 1,
             _ => {}
         }
     }
@@ -106,13 +116,13 @@ impl Visitor for Slide {
     fn end(&mut self, name: &str) {
         match name {
             "t" => self.in_text = false,
-            "Fallback" => self.skipping = self.skipping.saturating_sub(1),
+            "Fallback" => self.skip_depth = self.skip_depth.saturating_sub(1),
             "sp" => {
                 self.in_title = false;
-                self.skipping = 0;
+                self.skip_depth = 0;
             }
-            "p" if !self.said.ends_with('\n') && !self.said.is_empty() => {
-                self.said.push('\n');
+            "p" if !self.text.ends_with('\n') && !self.text.is_empty() => {
+                self.text.push('\n');
                 self.title += if self.in_title { " " } else { "" };
             }
             _ => {}
@@ -120,14 +130,14 @@ impl Visitor for Slide {
     }
 
     fn text(&mut self, text: &str) {
-        if self.in_text && self.skipping == 0 {
-            self.said += text;
+        if self.in_text && self.skip_depth == 0 {
+            self.text += text;
             self.title += if self.in_title { text } else { "" };
         }
     }
 }
 
-/// The slides' relationship ids in the order they are shown.
+/// Relationship ids of the slides in show order (`sldIdLst`).
 #[derive(Default)]
 struct Order {
     ids: Vec<String>,
@@ -144,46 +154,51 @@ impl Visitor for Order {
     fn text(&mut self, _: &str) {}
 }
 
-/// A relationship from one part to another (ECMA-376-2 §6.5).
-struct Link {
+/// Relationship of a part to another part (ECMA-376-2 §6.5).
+struct Relationship {
     id: String,
-    kind: String,
+    /// URI of the relationship type.
+    type_uri: String,
+    /// Name of the target part in the package.
     target: String,
 }
 
-impl Link {
-    fn is(&self, kind: &str) -> bool {
-        self.kind.rsplit('/').next() == Some(kind)
+impl Relationship {
+    /// Compares the last segment of the type: the URIs differ between the transitional and strict
+    /// variants of the standard.
+    fn is_type(&self, name: &str) -> bool {
+        self.type_uri.rsplit('/').next() == Some(name)
     }
 }
 
-struct Links<'a> {
+struct Relationships<'a> {
     folder: &'a str,
-    found: Vec<Link>,
+    found: Vec<Relationship>,
 }
 
-fn links(package: &mut Package, part: &str) -> Result<Vec<Link>, Error> {
+/// Reads the relationships of a part; none if it has no relationships part.
+fn read_relationships(package: &mut Package, part: &str) -> Result<Vec<Relationship>, Error> {
     let (folder, file) = part.rsplit_once('/').unwrap_or(("", part));
-    let Some(links) = package.read(&format!("{folder}/_rels/{file}.rels"))? else {
+    let Some(part) = package.read(&format!("{folder}/_rels/{file}.rels"))? else {
         return Ok(Vec::new());
     };
-    let mut visitor = Links {
+    let mut visitor = Relationships {
         folder,
         found: Vec::new(),
     };
-    walk(&links, &mut visitor)?;
+    walk(&part, &mut visitor)?;
     Ok(visitor.found)
 }
 
-impl Visitor for Links<'_> {
+impl Visitor for Relationships<'_> {
     fn start(&mut self, name: &str, attributes: &Attributes) {
         let get = |name| attributes.get(name).unwrap_or_default();
-        // What lies outside the package is never fetched.
+        // External targets are never fetched.
         if name == "Relationship" && get("TargetMode") != "External" {
-            let target = within(self.folder, &get("Target"));
-            self.found.push(Link {
+            let target = resolve_target(self.folder, &get("Target"));
+            self.found.push(Relationship {
                 id: get("Id"),
-                kind: get("Type"),
+                type_uri: get("Type"),
                 target,
             });
         }
@@ -193,8 +208,10 @@ impl Visitor for Links<'_> {
     fn text(&mut self, _: &str) {}
 }
 
-/// The name of a part that another part in `folder` points to. It is only ever looked up among the package's names.
-fn within(folder: &str, target: &str) -> String {
+/// Resolves a relationship target relative to `folder` to a part name (ECMA-376-2 §6.5.3).
+///
+/// The name is only looked up in the package, never on disk.
+fn resolve_target(folder: &str, target: &str) -> String {
     let (start, target) = match target.strip_prefix('/') {
         Some(absolute) => ("", absolute),
         None => (folder, target),
@@ -215,26 +232,32 @@ mod tests {
     use super::*;
 
     #[test]
-    fn targets_are_names_in_the_package() {
-        assert_eq!(within("ppt", "slides/slide1.xml"), "ppt/slides/slide1.xml");
+    fn relationship_targets_resolve_to_part_names() {
         assert_eq!(
-            within("ppt/slides", "../notesSlides/n1.xml"),
+            resolve_target("ppt", "slides/slide1.xml"),
+            "ppt/slides/slide1.xml"
+        );
+        assert_eq!(
+            resolve_target("ppt/slides", "../notesSlides/n1.xml"),
             "ppt/notesSlides/n1.xml"
         );
         assert_eq!(
-            within("ppt", "/ppt/slides/slide2.xml"),
+            resolve_target("ppt", "/ppt/slides/slide2.xml"),
             "ppt/slides/slide2.xml"
         );
-        assert_eq!(within("ppt", "../../../../etc/passwd"), "etc/passwd");
+        assert_eq!(
+            resolve_target("ppt", "../../../../etc/passwd"),
+            "etc/passwd"
+        );
     }
 
     #[test]
-    fn a_slide_has_a_title_and_its_number_is_no_text() {
+    fn a_slide_has_a_title_and_its_number_is_not_text() {
         let part = r#"<p:sld xmlns:p="p" xmlns:a="a"><p:sp><p:nvPr><p:ph type="ctrTitle"/></p:nvPr><a:p><a:r><a:t>光合</a:t></a:r><a:r><a:t>作用</a:t></a:r></a:p></p:sp>
             <p:sp><a:p><a:r><a:t>叶绿体</a:t></a:r></a:p></p:sp><p:sp><p:nvPr><p:ph type="sldNum"/></p:nvPr><a:p><a:fld><a:t>3</a:t></a:fld></a:p></p:sp></p:sld>"#;
-        let slide = slide(part.as_bytes()).expect("read");
+        let slide = parse_slide(part.as_bytes()).expect("read");
         assert_eq!(
-            (slide.title.trim(), slide.said.trim(), slide.hidden),
+            (slide.title.trim(), slide.text.trim(), slide.hidden),
             ("光合作用", "光合作用\n叶绿体", false)
         );
     }

@@ -1,5 +1,8 @@
-//! LibreOffice turns office files into PDF: without a window, in a folder that is thrown away, within the same sandbox. It says success
-//! when it failed, so only the file counts; and it opens anything as something, so the type is known before it is asked.
+//! Conversion of office files to PDF with LibreOffice: headless, in a temporary folder, inside the
+//! same sandbox.
+//!
+//! LibreOffice exits with success even if the conversion failed, so only the output file counts. It
+//! opens any file as some type, so the caller detects the type first.
 
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -9,47 +12,52 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::error::Error;
-use crate::kind::Kind;
+use crate::file_type::FileType;
 use crate::supervise::die_with_parent;
 
-/// Its own word for "start me again": a new profile has been set up.
-const AGAIN: i32 = 81;
-/// How often we look whether it has ended.
-const GLANCE: Duration = Duration::from_millis(20);
+/// Exit status that requests a restart after a new profile was created.
+const RESTART_STATUS: i32 = 81;
+/// Poll interval for the exit of the process.
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
-/// Which file is drawn, by which program, in which folder.
-pub struct Order<'a> {
+/// Conversion of one file.
+pub struct Conversion<'a> {
+    /// Office file.
     pub input: &'a Path,
-    pub kind: Kind,
+    /// Detected type of the file.
+    pub file_type: FileType,
+    /// Path of `soffice.bin`.
     pub program: &'a Path,
-    /// An existing folder of its own.
+    /// Existing, empty working folder.
     pub folder: &'a Path,
-    /// Pages from the first.
+    /// Number of pages to convert, from the first.
     pub pages: usize,
+    /// Time at which the process is killed.
     pub deadline: Instant,
 }
 
-/// The PDF, or `None` when LibreOffice could not make one.
-pub fn to_pdf(order: &Order) -> Result<Option<PathBuf>, Error> {
-    let Some((extension, filter)) = filter(order.kind) else {
+/// Converts a file; returns the path of the PDF, or `None` if LibreOffice cannot open the file.
+pub fn to_pdf(conversion: &Conversion) -> Result<Option<PathBuf>, Error> {
+    let Some((extension, filter)) = import_and_export(conversion.file_type) else {
         return Ok(None);
     };
-    let folder = order
+    let folder = conversion
         .folder
         .canonicalize()
-        .map_err(Error::input(order.folder))?;
+        .map_err(Error::input(conversion.folder))?;
     let input = folder.join(format!("input.{extension}"));
-    let original = order
+    let original = conversion
         .input
         .canonicalize()
-        .map_err(Error::input(order.input))?;
+        .map_err(Error::input(conversion.input))?;
     std::os::unix::fs::symlink(original, &input).map_err(Error::output(&input))?;
     prepare(&folder)?;
     for _ in 0..2 {
-        match run(order, &folder, &input, filter) {
-            Ok(Some(status)) if status.code() == Some(AGAIN) => {}
+        match run(conversion, &folder, &input, filter) {
+            Ok(Some(status)) if status.code() == Some(RESTART_STATUS) => {}
             Ok(_) => break,
-            // An operator may do without it: texts are found all the same, and the card says why there are no pages.
+            // LibreOffice is optional: text is extracted without it, and the result notes the
+            // missing pages.
             Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(cause) => return Err(Error::Start(cause)),
         }
@@ -59,45 +67,45 @@ pub fn to_pdf(order: &Order) -> Result<Option<PathBuf>, Error> {
     Ok(is_there.then_some(pdf))
 }
 
-/// The ending that it expects and its name for the way to PDF.
-fn filter(kind: Kind) -> Option<(&'static str, &'static str)> {
+/// File extension for import and name of the PDF export filter.
+fn import_and_export(file_type: FileType) -> Option<(&'static str, &'static str)> {
     const WRITER: &str = "writer_pdf_Export";
     const IMPRESS: &str = "impress_pdf_Export";
     const CALC: &str = "calc_pdf_Export";
-    match kind {
-        Kind::Docx => Some(("docx", WRITER)),
-        Kind::Doc => Some(("doc", WRITER)),
-        Kind::Wps => Some(("wps", WRITER)),
-        Kind::Odt => Some(("odt", WRITER)),
-        Kind::Rtf => Some(("rtf", WRITER)),
-        Kind::Pptx => Some(("pptx", IMPRESS)),
-        Kind::Ppt | Kind::Dps => Some(("ppt", IMPRESS)),
-        Kind::Odp => Some(("odp", IMPRESS)),
-        Kind::Xlsx => Some(("xlsx", CALC)),
-        Kind::Xls | Kind::Et => Some(("xls", CALC)),
-        Kind::Ods => Some(("ods", CALC)),
+    match file_type {
+        FileType::Docx => Some(("docx", WRITER)),
+        FileType::Doc => Some(("doc", WRITER)),
+        FileType::Wps => Some(("wps", WRITER)),
+        FileType::Odt => Some(("odt", WRITER)),
+        FileType::Rtf => Some(("rtf", WRITER)),
+        FileType::Pptx => Some(("pptx", IMPRESS)),
+        FileType::Ppt | FileType::Dps => Some(("ppt", IMPRESS)),
+        FileType::Odp => Some(("odp", IMPRESS)),
+        FileType::Xlsx => Some(("xlsx", CALC)),
+        FileType::Xls | FileType::Et => Some(("xls", CALC)),
+        FileType::Ods => Some(("ods", CALC)),
         _ => None,
     }
 }
 
-/// Runs it once. `None`: it was stopped at the deadline.
+/// Runs LibreOffice once; `None` if it was killed at the deadline.
 fn run(
-    order: &Order,
+    conversion: &Conversion,
     folder: &Path,
     input: &Path,
     filter: &str,
 ) -> std::io::Result<Option<ExitStatus>> {
     let options = json!({
-        "PageRange": { "type": "string", "value": format!("1-{}", order.pages) },
-        // Ninety dots per inch and a third are what a page of 1600 pixels shows.
+        "PageRange": { "type": "string", "value": format!("1-{}", conversion.pages) },
+        // A slide of 13.33 inches has 120 dpi at 1600 pixels.
         "ReduceImageResolution": { "type": "boolean", "value": "true" },
         "MaxImageResolution": { "type": "long", "value": "150" },
     });
-    let mut command = Command::new(order.program);
+    let mut command = Command::new(conversion.program);
     command
         .arg(format!(
             "-env:UserInstallation={}",
-            url(&folder.join("profile"))
+            file_url(&folder.join("profile"))
         ))
         .args([
             "--headless",
@@ -119,7 +127,7 @@ fn run(
         .env("LC_ALL", "C.UTF-8")
         .env("SAL_USE_VCLPLUGIN", "svp")
         .env("FONTCONFIG_FILE", folder.join("fonts.conf"))
-        // Address space is limited, and each arena of the allocator takes 64 MiB of it.
+        // Each malloc arena reserves 64 MiB of the limited address space.
         .env("MALLOC_ARENA_MAX", "2")
         .stdin(Stdio::null())
         .stdout(Stdio::null())
@@ -131,23 +139,24 @@ fn run(
         if let Some(status) = child.try_wait()? {
             return Ok(Some(status));
         }
-        if Instant::now() >= order.deadline {
+        if Instant::now() >= conversion.deadline {
             child.kill()?;
             child.wait()?;
             return Ok(None);
         }
-        std::thread::sleep(GLANCE);
+        std::thread::sleep(POLL_INTERVAL);
     }
 }
 
-/// What it keeps of its own, not the programs and fonts that it maps: a thirty-page deck takes a quarter of this. A sheet that asks for billions of
-/// cells comes to an end here, before the machine does.
-const OWN_BYTES: u64 = 800_000_000;
+/// Limit of private memory in bytes (RLIMIT_DATA), without mapped programs and fonts. A deck of
+/// thirty pages takes a quarter; a sheet with billions of cells fails here before the machine runs
+/// out.
+const DATA_BYTES: u64 = 800_000_000;
 
 fn limit_memory() -> std::io::Result<()> {
     let limit = libc::rlimit {
-        rlim_cur: OWN_BYTES,
-        rlim_max: OWN_BYTES,
+        rlim_cur: DATA_BYTES,
+        rlim_max: DATA_BYTES,
     };
     // SAFETY: the limit is readable for the call.
     match unsafe { libc::setrlimit(libc::RLIMIT_DATA, &raw const limit) } {
@@ -156,6 +165,7 @@ fn limit_memory() -> std::io::Result<()> {
     }
 }
 
+/// Writes the user profile and the font configuration.
 fn prepare(folder: &Path) -> Result<(), Error> {
     let user = folder.join("profile/user");
     std::fs::create_dir_all(&user).map_err(Error::output(&user))?;
@@ -168,7 +178,8 @@ fn prepare(folder: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// No macros, no links to other files or servers, no update of fields from elsewhere; and Chinese as the language of what says none.
+/// User settings: no macros, no links to other files or servers, no update of linked fields. The
+/// default language is Chinese.
 fn settings() -> String {
     const SETTINGS: &[(&str, &str, &str)] = &[
         ("Common/Security/Scripting", "MacroSecurityLevel", "3"),
@@ -188,7 +199,7 @@ fn settings() -> String {
         ("Writer/Content/Update", "Link", "0"),
         ("WriterWeb/Content/Update", "Link", "0"),
         ("Calc/Content/Update", "Link", "2"),
-        // Formulas keep the value that they were saved with.
+        // Formulas keep their saved value.
         ("Calc/Formula/Load", "OOXMLRecalcMode", "1"),
         ("Calc/Formula/Load", "ODFRecalcMode", "1"),
         ("Linguistic/General", "DefaultLocale_CJK", "zh-CN"),
@@ -206,11 +217,12 @@ fn settings() -> String {
     )
 }
 
-/// Chinese documents name the fonts of Windows and macOS; each is drawn in the free one of its style.
+/// Font substitution: Chinese documents name fonts of Windows and macOS; each maps to a free font
+/// of the same style.
 const FONTS: &str = include_str!("fonts.conf");
 
-/// A file's URL; what is no plain letter is escaped byte by byte (RFC 3986 §2.1).
-fn url(path: &Path) -> String {
+/// File URL with percent-encoding (RFC 3986 §2.1).
+fn file_url(path: &Path) -> String {
     let escape = |byte: &u8| match byte {
         b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'-' | b'_' | b'.' | b'~' => {
             char::from(*byte).to_string()
@@ -231,7 +243,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_folder_with_any_name_has_a_url() {
-        assert_eq!(url(Path::new("/tmp/a b/课")), "file:///tmp/a%20b/%E8%AF%BE");
+    fn paths_are_percent_encoded_in_urls() {
+        assert_eq!(
+            file_url(Path::new("/tmp/a b/课")),
+            "file:///tmp/a%20b/%E8%AF%BE"
+        );
     }
 }

@@ -1,40 +1,44 @@
-//! Text from a page's glyphs: a PDF places glyphs, and words and lines are a matter of their distances.
+//! Text extraction from positioned glyphs: a PDF has no words or lines, so they follow from
+//! distances.
 
 use crate::limits::PAGE_TEXT_BYTES;
 
-/// A glyph on the upright page; y grows downwards. Lengths are in points.
+/// Glyph on the upright page in points; y grows downwards.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Glyph {
+    /// Origin on the baseline.
     pub x: f64,
+    /// Baseline.
     pub y: f64,
-    /// Height of the font.
+    /// Font size.
     pub size: f64,
-    /// How far the pen moves to the right.
+    /// Advance width.
     pub advance: f64,
+    /// Characters that the glyph stands for.
     pub text: String,
 }
 
-/// The text of a page, in the order it was drawn: writers draw in reading order, and columns stay whole.
+/// Text of a page in drawing order. Writers draw in reading order, which keeps columns together.
 #[derive(Default)]
-pub struct Lines {
-    said: String,
+pub struct PageText {
+    text: String,
     last: Option<Glyph>,
-    /// Where the run began that was added last: bold is often the same run drawn twice.
-    run: Option<(f64, f64, String)>,
+    /// Origin and text of the last run: some writers draw a run twice for bold.
+    last_run: Option<(f64, f64, String)>,
 }
 
-impl Lines {
-    /// Adds glyphs that were drawn together.
+impl PageText {
+    /// Adds a run of glyphs.
     pub fn add_run(&mut self, glyphs: Vec<Glyph>) {
         let whole: String = glyphs.iter().map(|glyph| glyph.text.as_str()).collect();
         let Some(first) = glyphs.first() else { return };
-        let again = self.run.as_ref().is_some_and(|(x, y, text)| {
+        let is_repeat = self.last_run.as_ref().is_some_and(|(x, y, text)| {
             *text == whole
                 && (first.x - x).abs() < first.size * 0.1
                 && (first.y - y).abs() < first.size * 0.1
         });
-        self.run = Some((first.x, first.y, whole));
-        if again {
+        self.last_run = Some((first.x, first.y, whole));
+        if is_repeat {
             return;
         }
         for glyph in glyphs {
@@ -43,22 +47,22 @@ impl Lines {
     }
 
     fn add(&mut self, glyph: Glyph) {
-        if self.said.len() + glyph.text.len() > PAGE_TEXT_BYTES
+        if self.text.len() + glyph.text.len() > PAGE_TEXT_BYTES
             || glyph.text.chars().any(char::is_control)
         {
             return;
         }
         if let Some(last) = &self.last {
-            self.said.push_str(between(last, &glyph));
+            self.text.push_str(separator(last, &glyph));
         }
-        self.said.push_str(&glyph.text);
+        self.text.push_str(&glyph.text);
         self.last = Some(glyph);
     }
 
-    /// Lines without spaces at their ends.
+    /// Returns the text as trimmed, non-empty lines.
     pub fn into_text(self) -> String {
         let lines: Vec<&str> = self
-            .said
+            .text
             .lines()
             .map(str::trim)
             .filter(|line| !line.is_empty())
@@ -67,9 +71,10 @@ impl Lines {
     }
 }
 
-fn between(last: &Glyph, next: &Glyph) -> &'static str {
+/// Separator between two glyphs: none, space, tab or line break.
+fn separator(last: &Glyph, next: &Glyph) -> &'static str {
     let size = last.size.max(next.size);
-    // Superscripts stay within half a line; the next line is more than one away.
+    // A superscript is less than 0.6 of the font size away, the next line at least one.
     let is_same_line = (next.y - last.y).abs() < size * 0.6;
     if !is_same_line {
         return "\n";
@@ -78,15 +83,17 @@ fn between(last: &Glyph, next: &Glyph) -> &'static str {
     if gap < -size * 1.5 || gap > size * 4.0 {
         return "\t";
     }
-    // Chinese is set without spaces and often stretched to fill the line; next to digits and letters a quarter is left free.
-    let wanted = match (is_wide(&last.text), is_wide(&next.text)) {
+    // Chinese has no spaces and is often stretched to justify a line. Writers leave a quarter of
+    // the font size between Chinese characters and Latin letters or digits.
+    let min_gap = match (is_wide(&last.text), is_wide(&next.text)) {
         (true, true) => 0.7,
         (false, false) => 0.2,
         _ => 0.35,
     };
-    if gap > size * wanted { " " } else { "" }
+    if gap > size * min_gap { " " } else { "" }
 }
 
+/// Returns true for full-width characters: CJK ideographs, kana, punctuation.
 fn is_wide(text: &str) -> bool {
     text.chars().all(|character| matches!(character, '\u{2e80}'..='\u{9fff}' | '\u{f900}'..='\u{faff}' | '\u{ff00}'..='\u{ffef}' | '\u{20000}'..='\u{3ffff}'))
 }
@@ -107,13 +114,13 @@ mod tests {
     }
 
     fn text(runs: &[Vec<Glyph>]) -> String {
-        let mut lines = Lines::default();
-        runs.iter().cloned().for_each(|run| lines.add_run(run));
-        lines.into_text()
+        let mut page = PageText::default();
+        runs.iter().cloned().for_each(|run| page.add_run(run));
+        page.into_text()
     }
 
     #[test]
-    fn words_and_lines_are_a_matter_of_distance() {
+    fn words_and_lines_follow_from_distances() {
         assert_eq!(
             text(&[
                 run(0.0, 0.0, "page"),
@@ -125,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn stretched_chinese_stays_one_word() {
+    fn justified_chinese_stays_one_word() {
         assert_eq!(
             text(&[
                 run(0.0, 0.0, "勾"),
@@ -137,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_drawn_twice_for_bold_is_read_once() {
+    fn a_run_drawn_twice_for_bold_is_extracted_once() {
         assert_eq!(
             text(&[run(0.0, 0.0, "粗体"), run(0.3, 0.0, "粗体")]),
             "粗体"
@@ -145,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn places_that_are_no_numbers_end_lines() {
+    fn nan_coordinates_end_the_line() {
         assert_eq!(
             text(&[run(0.0, 0.0, "a"), run(f64::NAN, f64::NAN, "b")]),
             "a\nb"

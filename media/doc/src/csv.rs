@@ -1,54 +1,56 @@
-//! Comma-separated values (RFC 4180), and what programs write in their place: semicolons, tabs. Every text is a table of some kind.
+//! Comma-separated values (RFC 4180), also with semicolons or tabs. Parsing cannot fail: any text
+//! is a table with at least one column.
 
 use crate::grid::Grid;
 
-/// Adds a table, as one sheet without a name.
+/// Reads a table into one sheet without a name.
 pub fn read(text: &str, grid: &mut Grid) {
-    let separator = separator(text);
-    grid.sheet("");
+    let separator = detect_separator(text);
+    grid.begin_sheet("");
     let (mut row, mut column) = (0u32, 0u32);
-    let mut said = String::new();
-    let mut letters = text.chars().peekable();
+    let mut cell = String::new();
+    let mut characters = text.chars().peekable();
     let mut quoted = false;
-    while let Some(letter) = letters.next() {
-        match letter {
-            // Inside of quotation marks two of them are one.
-            '"' if quoted && letters.next_if_eq(&'"').is_some() => said.push('"'),
+    while let Some(character) = characters.next() {
+        match character {
+            // A doubled quote inside quotes is an escaped quote (RFC 4180 §2.7).
+            '"' if quoted && characters.next_if_eq(&'"').is_some() => cell.push('"'),
             '"' if quoted => quoted = false,
-            '"' if said.is_empty() => quoted = true,
-            _ if quoted => said.push(letter),
+            '"' if cell.is_empty() => quoted = true,
+            _ if quoted => cell.push(character),
             '\n' => {
-                grid.cell(row, column, &said);
-                said.clear();
+                grid.set_cell(row, column, &cell);
+                cell.clear();
                 (row, column) = (row.saturating_add(1), 0);
             }
-            letter if letter == separator => {
-                grid.cell(row, column, &said);
-                said.clear();
+            character if character == separator => {
+                grid.set_cell(row, column, &cell);
+                cell.clear();
                 column = column.saturating_add(1);
             }
-            _ => said.push(letter),
+            _ => cell.push(character),
         }
     }
-    grid.cell(row, column, &said);
+    grid.set_cell(row, column, &cell);
 }
 
-/// The one that the first line with any of them has most of, outside of quotation marks: above the head of a table there is often its title.
-fn separator(text: &str) -> char {
-    // Of two that are as many the later is taken: a tab is hardly ever part of what somebody wrote, a comma often is.
-    const MARKS: [char; 3] = [',', ';', '\t'];
+/// Detects the most frequent separator outside of quotes in the first line that has one. Lines
+/// before it, such as a title above the header, have none.
+fn detect_separator(text: &str) -> char {
+    // A tie goes to the later one: text often contains commas and hardly ever tabs.
+    const SEPARATORS: [char; 3] = [',', ';', '\t'];
     text.lines()
         .find_map(|line| {
-            let count = |mark: &char| {
+            let count = |separator: &char| {
                 line.split('"')
                     .step_by(2)
-                    .map(|bare| bare.matches(*mark).count())
+                    .map(|unquoted| unquoted.matches(*separator).count())
                     .sum::<usize>()
             };
-            MARKS
+            SEPARATORS
                 .into_iter()
                 .max_by_key(count)
-                .filter(|mark| count(mark) > 0)
+                .filter(|separator| count(separator) > 0)
         })
         .unwrap_or(',')
 }
@@ -66,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_of_marks_is_a_table() {
+    fn a_list_of_grades_is_a_table() {
         assert_eq!(
             rows("姓名,语文,数学\r\n张小明,95,\"88,5\"\r\n\r\n李小红,,99"),
             json!({ "0": { "0": "姓名", "1": "语文", "2": "数学" }, "1": { "0": "张小明", "1": "95", "2": "88,5" }, "3": { "0": "李小红", "2": "99" } })
@@ -90,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_is_broken_is_still_a_text() {
+    fn malformed_input_is_still_a_table() {
         assert_eq!(
             rows("\"never closed, \n x"),
             json!({ "0": { "0": "never closed, \n x" } })

@@ -1,4 +1,5 @@
-//! Pages as pictures: drawn by hayro in a thread of their own, so that a page that panics or never ends costs only itself.
+//! Page rendering: hayro renders the pages of a PDF in a separate thread, so a page that panics or
+//! hangs affects no other page.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -15,63 +16,72 @@ use hayro::{PixmapSettings, RenderCache, RenderSettings, render};
 use image::RgbaImage;
 use serde::Serialize;
 
+use crate::content::Notes;
 use crate::error::Error;
 use crate::limits::{LARGE, PAGE_SECONDS, SLOW_PAGES, SMALL};
-use crate::words::Notes;
 use crate::{pdf, report};
 
-/// A page and its pictures' file names; without them it could not be drawn.
+/// Page of a document with the file names of its images; `None` if it could not be rendered.
 #[derive(Debug, Serialize)]
 pub struct Page {
-    /// From 1.
+    /// Page number from 1.
     pub n: usize,
+    /// Width of the large image in pixels.
     pub width: u32,
+    /// Height of the large image in pixels.
     pub height: u32,
+    /// File name of the image that fits [`LARGE`].
     pub large: Option<String>,
+    /// File name of the image that fits [`SMALL`].
     pub small: Option<String>,
+    /// Text of the page.
     pub text: String,
 }
 
-/// Lossy WebP: text stays sharp, and a page of a deck takes 30 to 80 KB.
-const QUALITY: f32 = 80.0;
+/// Quality of lossy WebP: text stays sharp, and a page of a deck has 30 to 80 KB.
+const WEBP_QUALITY: f32 = 80.0;
 
-/// What is drawn, where to, and until when.
-pub struct Order<'a> {
+/// Rendering task.
+pub struct RenderTask<'a> {
+    /// PDF file.
     pub data: Arc<Vec<u8>>,
-    /// How many pages from the first.
-    pub wanted: usize,
+    /// Number of pages to render, from the first.
+    pub page_count: usize,
+    /// Folder of the images.
     pub out_dir: &'a Path,
+    /// Time at which rendering stops.
     pub deadline: Instant,
-    /// Between which values the progress goes meanwhile.
+    /// Progress values at start and end.
     pub progress: (f64, f64),
 }
 
-/// Draws the pages of a PDF.
-pub fn pages(order: &Order, notes: &mut Notes) -> Result<Vec<Page>, Error> {
+/// Renders the pages of a PDF; adds notes for pages that failed or were left out.
+pub fn render_pages(task: &RenderTask, notes: &mut Notes) -> Result<Vec<Page>, Error> {
     let mut pages: Vec<Page> = Vec::new();
     let mut slow = 0;
-    let mut drawn = start(order, 0);
-    while pages.len() < order.wanted {
-        let patience = order
+    let mut rendered = start(task, 0);
+    while pages.len() < task.page_count {
+        let timeout = task
             .deadline
             .saturating_duration_since(Instant::now())
             .min(Duration::from_secs(PAGE_SECONDS));
-        match drawn.recv_timeout(patience) {
+        match rendered.recv_timeout(timeout) {
             Ok(page) => pages.push(page?),
             Err(RecvTimeoutError::Disconnected) => break,
             Err(RecvTimeoutError::Timeout) => {
-                pages.push(Page::undrawn(pages.len() + 1, String::new()));
+                pages.push(Page::unrendered(pages.len() + 1, String::new()));
                 slow += 1;
-                if slow > SLOW_PAGES || Instant::now() >= order.deadline {
+                if slow > SLOW_PAGES || Instant::now() >= task.deadline {
                     notes.insert("pages_cut");
                     break;
                 }
-                // Nobody listens to the one that is stuck any more: it ends with its page, or with the process.
-                drawn = start(order, pages.len());
+                // The stuck thread ends with its page, when its channel is closed, or with the
+                // process.
+                rendered = start(task, pages.len());
             }
         }
-        let (from, to) = order.progress;
-        report::progress(from + (to - from) * pages.len() as f64 / order.wanted as f64);
+        let (from, to) = task.progress;
+        report::progress(from + (to - from) * pages.len() as f64 / task.page_count as f64);
     }
     if pages.iter().any(|page| page.large.is_none()) {
         notes.insert("page_failed");
@@ -79,37 +89,42 @@ pub fn pages(order: &Order, notes: &mut Notes) -> Result<Vec<Page>, Error> {
     Ok(pages)
 }
 
-/// Draws from the page with this index on, in a new thread.
-fn start(order: &Order, from: usize) -> Receiver<Result<Page, Error>> {
+/// Starts a thread that renders the pages from index `from` on.
+fn start(task: &RenderTask, from: usize) -> Receiver<Result<Page, Error>> {
     let (sender, receiver) = sync_channel(1);
-    let (data, out_dir, wanted) = (order.data.clone(), order.out_dir.to_owned(), order.wanted);
+    let (data, out_dir, page_count) = (task.data.clone(), task.out_dir.to_owned(), task.page_count);
     let work = move || {
-        // It was opened before; were it not, the sender would be dropped, and the pages end.
+        // The caller has opened it before. An error would drop the sender and end the pages.
         if let Ok(pdf) = pdf::open(data) {
-            draw_all(&pdf, from..wanted.min(pdf.pages().len()), &out_dir, &sender);
+            render_range(
+                &pdf,
+                from..page_count.min(pdf.pages().len()),
+                &out_dir,
+                &sender,
+            );
         }
     };
-    // As much stack as the first thread has: forms nest.
+    // Same stack size as the first thread: forms nest.
     let _ = std::thread::Builder::new().stack_size(64 << 20).spawn(work);
     receiver
 }
 
-fn draw_all(
+fn render_range(
     pdf: &Pdf,
-    wanted: std::ops::Range<usize>,
+    range: std::ops::Range<usize>,
     out_dir: &Path,
     to: &SyncSender<Result<Page, Error>>,
 ) {
-    let settings = settings();
+    let settings = interpreter_settings();
     let mut cache = RenderCache::new();
-    for index in wanted {
+    for index in range {
         let page = catch_unwind(AssertUnwindSafe(|| {
-            draw(pdf, index, &cache, &settings, out_dir)
+            render_page(pdf, index, &cache, &settings, out_dir)
         }));
         let page = page.unwrap_or_else(|_| {
-            // What it left behind is in nobody knows what state.
+            // A panic may have left the cache in an inconsistent state.
             cache = RenderCache::new();
-            Ok(Page::undrawn(index + 1, String::new()))
+            Ok(Page::unrendered(index + 1, String::new()))
         });
         if to.send(page).is_err() {
             return;
@@ -117,7 +132,7 @@ fn draw_all(
     }
 }
 
-fn draw<'a>(
+fn render_page<'a>(
     pdf: &'a Pdf,
     index: usize,
     cache: &RenderCache<'a>,
@@ -125,39 +140,34 @@ fn draw<'a>(
     out_dir: &Path,
 ) -> Result<Page, Error> {
     let page = &pdf.pages()[index];
-    let text = pdf::text(pdf, page, &Default::default(), settings);
+    let text = pdf::page_text(pdf, page, &Default::default(), settings);
     let (width, height) = page.render_dimensions();
     let scale = (LARGE.0 as f32 / width).min(LARGE.1 as f32 / height);
-    // A page a thousand times as long as wide is a line of one pixel.
+    // A page thousands of times as long as wide would be less than one pixel wide.
     if !scale.is_finite() || width * scale < 1.0 || height * scale < 1.0 {
-        return Ok(Page::undrawn(index + 1, text));
+        return Ok(Page::unrendered(index + 1, text));
     }
     let to_size = PixmapSettings {
         x_scale: scale,
         y_scale: scale,
         bg_color: WHITE,
     };
-    let drawn = render(page, cache, settings, &RenderSettings::default(), &to_size);
-    let (width, height) = (u32::from(drawn.width()), u32::from(drawn.height()));
-    // Premultiplied, but on white nothing is transparent.
-    match RgbaImage::from_raw(width, height, drawn.data_as_u8_slice().to_vec()) {
-        Some(picture) => Page::save(index + 1, &picture, text, out_dir),
-        None => Ok(Page::undrawn(index + 1, text)),
+    let pixmap = render(page, cache, settings, &RenderSettings::default(), &to_size);
+    let (width, height) = (u32::from(pixmap.width()), u32::from(pixmap.height()));
+    // The pixels are premultiplied; on a white background all of them are opaque.
+    match RgbaImage::from_raw(width, height, pixmap.data_as_u8_slice().to_vec()) {
+        Some(image) => Page::save(index + 1, &image, text, out_dir),
+        None => Ok(Page::unrendered(index + 1, text)),
     }
 }
 
 impl Page {
-    /// Writes a picture in both sizes.
-    pub fn save(
-        n: usize,
-        picture: &RgbaImage,
-        text: String,
-        out_dir: &Path,
-    ) -> Result<Page, Error> {
+    /// Writes the image of a page in both sizes.
+    pub fn save(n: usize, image: &RgbaImage, text: String, out_dir: &Path) -> Result<Page, Error> {
         let (large, small) = (format!("p{n}-l.webp"), format!("p{n}-s.webp"));
-        write_webp(&fitted(picture, LARGE), &out_dir.join(&large))?;
-        write_webp(&fitted(picture, SMALL), &out_dir.join(&small))?;
-        let (width, height) = fit(picture.dimensions(), LARGE);
+        write_webp(&shrink_to_fit(image, LARGE), &out_dir.join(&large))?;
+        write_webp(&shrink_to_fit(image, SMALL), &out_dir.join(&small))?;
+        let (width, height) = fit(image.dimensions(), LARGE);
         Ok(Page {
             n,
             width,
@@ -168,7 +178,7 @@ impl Page {
         })
     }
 
-    fn undrawn(n: usize, text: String) -> Page {
+    fn unrendered(n: usize, text: String) -> Page {
         Page {
             n,
             width: 0,
@@ -180,7 +190,7 @@ impl Page {
     }
 }
 
-/// The size that fits into a box, never larger than it is.
+/// Size inside a bounding box with the same aspect ratio, never enlarged.
 fn fit((width, height): (u32, u32), into: (u32, u32)) -> (u32, u32) {
     let scale = (f64::from(into.0) / f64::from(width))
         .min(f64::from(into.1) / f64::from(height))
@@ -189,51 +199,52 @@ fn fit((width, height): (u32, u32), into: (u32, u32)) -> (u32, u32) {
     (scaled(width), scaled(height))
 }
 
-fn fitted(picture: &RgbaImage, into: (u32, u32)) -> std::borrow::Cow<'_, RgbaImage> {
-    let (width, height) = fit(picture.dimensions(), into);
-    match picture.dimensions() == (width, height) {
-        true => std::borrow::Cow::Borrowed(picture),
-        false => std::borrow::Cow::Owned(image::imageops::thumbnail(picture, width, height)),
+fn shrink_to_fit(image: &RgbaImage, into: (u32, u32)) -> std::borrow::Cow<'_, RgbaImage> {
+    let (width, height) = fit(image.dimensions(), into);
+    match image.dimensions() == (width, height) {
+        true => std::borrow::Cow::Borrowed(image),
+        false => std::borrow::Cow::Owned(image::imageops::thumbnail(image, width, height)),
     }
 }
 
-/// Writes lossy WebP. There is no encoder for it in pure Rust under a licence that we may use.
-pub fn write_webp(picture: &RgbaImage, path: &Path) -> Result<(), Error> {
-    let (width, height) = picture.dimensions();
-    let mut packed = std::ptr::null_mut();
+/// Writes lossy WebP with libwebp: no pure Rust encoder has a suitable licence.
+pub fn write_webp(image: &RgbaImage, path: &Path) -> Result<(), Error> {
+    let (width, height) = image.dimensions();
+    let mut encoded = std::ptr::null_mut();
     // SAFETY: the buffer holds width × height × 4 bytes (RgbaImage's invariant) and is only read.
     let size = unsafe {
         libwebp_sys::WebPEncodeRGBA(
-            picture.as_ptr(),
+            image.as_ptr(),
             width as i32,
             height as i32,
             width as i32 * 4,
-            QUALITY,
-            &mut packed,
+            WEBP_QUALITY,
+            &mut encoded,
         )
     };
-    if packed.is_null() || size == 0 {
+    if encoded.is_null() || size == 0 {
         return Err(Error::TooLarge("a page could not be packed as WebP".into()));
     }
-    // SAFETY: libwebp says where the bytes are and how many; they are freed once, after the last use.
+    // SAFETY: libwebp returned the pointer and the size; the buffer is freed once, after its last
+    // use.
     let written = unsafe {
-        let written = std::fs::write(path, std::slice::from_raw_parts(packed, size));
-        libwebp_sys::WebPFree(packed.cast());
+        let written = std::fs::write(path, std::slice::from_raw_parts(encoded, size));
+        libwebp_sys::WebPFree(encoded.cast());
         written
     };
     written.map_err(Error::output(path))
 }
 
-/// How pages are read and drawn.
-pub fn settings() -> InterpreterSettings {
+/// Settings of the PDF interpreter.
+pub fn interpreter_settings() -> InterpreterSettings {
     InterpreterSettings {
-        font_resolver: Arc::new(font),
+        font_resolver: Arc::new(resolve_font),
         ..InterpreterSettings::default()
     }
 }
 
-/// Fonts that a PDF names but does not bring: Chinese ones from this machine, others as hayro has them.
-fn font(query: &FontQuery) -> Option<(FontData, u32)> {
+/// Font for text whose font is not embedded: a Chinese system font, or a standard font of hayro.
+fn resolve_font(query: &FontQuery) -> Option<(FontData, u32)> {
     match query {
         FontQuery::Standard(standard) => Some(standard.get_font_data()),
         FontQuery::Fallback(wanted) => {
@@ -257,9 +268,10 @@ fn font(query: &FontQuery) -> Option<(FontData, u32)> {
     }
 }
 
+/// First installed Chinese font.
 fn chinese_font() -> Option<(FontData, u32)> {
-    /// With the index of the simplified Chinese face in the collection.
-    const PLACES: &[(&str, u32)] = &[
+    /// Font files, and the index of the simplified Chinese face in the collection.
+    const FONT_FILES: &[(&str, u32)] = &[
         ("/usr/share/fonts/truetype/wqy/wqy-microhei.ttc", 0),
         ("/usr/share/fonts/opentype/noto/NotoSansCJK-Regular.ttc", 2),
         ("/usr/share/fonts/truetype/wqy/wqy-zenhei.ttc", 0),
@@ -268,7 +280,8 @@ fn chinese_font() -> Option<(FontData, u32)> {
     let load = |(path, index): &(&str, u32)| {
         Some((Arc::new(std::fs::read(path).ok()?) as FontData, *index))
     };
-    FONT.get_or_init(|| PLACES.iter().find_map(load)).clone()
+    FONT.get_or_init(|| FONT_FILES.iter().find_map(load))
+        .clone()
 }
 
 #[cfg(test)]
@@ -276,7 +289,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pictures_fit_and_never_grow() {
+    fn images_fit_into_the_box_and_are_never_enlarged() {
         assert_eq!(fit((3200, 1800), LARGE), (1600, 900));
         assert_eq!(fit((100, 50), LARGE), (100, 50));
         assert_eq!(fit((10, 100_000), SMALL), (1, 600));

@@ -1,4 +1,4 @@
-//! Text files in the encodings that Chinese schools have: UTF-8, UTF-16, GBK and GB18030; others as far as they can be guessed.
+//! Plain text and Markdown in UTF-8, UTF-16, GBK and GB18030; other encodings are guessed.
 
 use std::borrow::Cow;
 
@@ -6,36 +6,36 @@ use chardetng::{EncodingDetector, Iso2022JpDetection, Utf8Detection};
 use encoding_rs::{Encoding, GB18030, GBK, UTF_8, UTF_16BE, UTF_16LE};
 use pulldown_cmark::{Event, Parser, Tag, TagEnd};
 
-use crate::kind::Kind;
-use crate::words::Content;
+use crate::content::Content;
+use crate::file_type::FileType;
 
-/// Whether the beginning of a file is text, and which.
-pub fn kind(head: &[u8]) -> Kind {
-    let (text, _) = encoding(head).decode_with_bom_removal(head);
+/// Detects plain text, Markdown or HTML by the beginning of a file; `Unknown` if it is not text.
+pub fn detect(head: &[u8]) -> FileType {
+    let (text, _) = detect_encoding(head).decode_with_bom_removal(head);
     let is_control = |character: char| {
         character.is_control() && !matches!(character, '\n' | '\r' | '\t' | '\u{c}' | '\u{1b}')
     };
-    // Some bytes may be damaged, and the last character may be cut.
-    let damaged = text
+    // One in a hundred characters may be invalid, and the last one may be truncated.
+    let invalid = text
         .chars()
         .filter(|character| *character == '\u{fffd}')
         .count();
-    if damaged > 1 + text.chars().count() / 100 || text.chars().any(is_control) {
-        return Kind::Unknown;
+    if invalid > 1 + text.chars().count() / 100 || text.chars().any(is_control) {
+        return FileType::Unknown;
     }
     match () {
-        () if is_html(&text) => Kind::Html,
-        () if is_markdown(&text) => Kind::Markdown,
-        () => Kind::Text,
+        () if is_html(&text) => FileType::Html,
+        () if is_markdown(&text) => FileType::Markdown,
+        () => FileType::Text,
     }
 }
 
-/// The whole text.
+/// Decodes text in a detected encoding.
 pub fn decode(bytes: &[u8]) -> Cow<'_, str> {
-    encoding(bytes).decode_with_bom_removal(bytes).0
+    detect_encoding(bytes).decode_with_bom_removal(bytes).0
 }
 
-/// Adds a plain text.
+/// Reads plain text.
 pub fn read(bytes: &[u8], content: &mut Content) {
     for line in decode(bytes).lines() {
         content.text.push(line);
@@ -43,7 +43,7 @@ pub fn read(bytes: &[u8], content: &mut Content) {
     }
 }
 
-/// Adds a Markdown text: as it is written, with its headings as outline.
+/// Reads Markdown: the source as text, its headings as outline.
 pub fn read_markdown(bytes: &[u8], content: &mut Content) {
     read(bytes, content);
     let mut heading: Option<(usize, String)> = None;
@@ -54,12 +54,12 @@ pub fn read_markdown(bytes: &[u8], content: &mut Content) {
             }
             Event::End(TagEnd::Heading(_)) => {
                 if let Some((level, text)) = heading.take() {
-                    content.heading(level, &text, None);
+                    content.push_heading(level, &text, None);
                 }
             }
             Event::Text(text) | Event::Code(text) => {
-                if let Some((_, said)) = &mut heading {
-                    *said += &text;
+                if let Some((_, heading)) = &mut heading {
+                    *heading += &text;
                 }
             }
             _ => {}
@@ -72,24 +72,25 @@ pub fn read_markdown(bytes: &[u8], content: &mut Content) {
         .map(|heading| heading.text.clone());
 }
 
-fn encoding(bytes: &[u8]) -> &'static Encoding {
+fn detect_encoding(bytes: &[u8]) -> &'static Encoding {
     if let Some((encoding, _)) = Encoding::for_bom(bytes) {
         return encoding;
     }
-    if let Some(encoding) = utf_16(bytes) {
+    if let Some(encoding) = detect_utf_16(bytes) {
         return encoding;
     }
     let mut detector = EncodingDetector::new(Iso2022JpDetection::Deny);
     detector.feed(bytes, false);
     match detector.guess(Some(b"cn"), Utf8Detection::Allow) {
-        // The same decoder, under the name of the larger set.
+        // GB18030 is a superset of GBK.
         encoding if encoding == GBK => GB18030,
         encoding => encoding,
     }
 }
 
-/// UTF-16 without a mark: text has spaces, digits or line ends, whose other byte is zero. Other text has no zeros.
-fn utf_16(bytes: &[u8]) -> Option<&'static Encoding> {
+/// Detects UTF-16 without a byte order mark: spaces, digits and line ends have one zero byte, which
+/// other encodings never have.
+fn detect_utf_16(bytes: &[u8]) -> Option<&'static Encoding> {
     let zeros = |offset: usize| {
         bytes
             .iter()
@@ -107,9 +108,9 @@ fn utf_16(bytes: &[u8]) -> Option<&'static Encoding> {
     };
     let sample = &bytes[..bytes.len().min(4096) & !1];
     let text = encoding.decode_without_bom_handling_and_without_replacement(sample)?;
-    // Pairs of other bytes land anywhere in Unicode; text stays where people write.
-    let written = |character: &char| matches!(*character, ' '..='\u{24f}' | '\n' | '\r' | '\t' | '\u{2000}'..='\u{30ff}' | '\u{4e00}'..='\u{9fff}' | '\u{ff00}'..='\u{ffef}');
-    (text.chars().filter(written).count() * 10 > text.chars().count() * 9).then_some(encoding)
+    // Random byte pairs decode to any code point; text stays in the blocks of common scripts.
+    let is_common = |character: &char| matches!(*character, ' '..='\u{24f}' | '\n' | '\r' | '\t' | '\u{2000}'..='\u{30ff}' | '\u{4e00}'..='\u{9fff}' | '\u{ff00}'..='\u{ffef}');
+    (text.chars().filter(is_common).count() * 10 > text.chars().count() * 9).then_some(encoding)
 }
 
 fn is_html(text: &str) -> bool {
@@ -125,15 +126,17 @@ fn is_html(text: &str) -> bool {
         || (start.starts_with("<?xml") || start.starts_with("<!--")) && start.contains("<html")
 }
 
-/// A heading alone may be a comment of a script; two different signs are a text in Markdown.
+/// Returns true for at least two different constructs of Markdown: a single "heading" may be a
+/// comment of a script.
 fn is_markdown(text: &str) -> bool {
-    let has = |is_sign: fn(&str) -> bool| text.lines().take(400).any(|line| is_sign(line.trim()));
+    let has =
+        |construct: fn(&str) -> bool| text.lines().take(400).any(|line| construct(line.trim()));
     let heading = |line: &str| {
         line.trim_start_matches('#').starts_with(' ')
             && line.starts_with('#')
             && !line.starts_with("#######")
     };
-    let signs = [
+    let constructs = [
         has(heading),
         has(|line| line.starts_with("```")),
         has(|line| line.starts_with("- ") || line.starts_with("* ")),
@@ -142,10 +145,10 @@ fn is_markdown(text: &str) -> bool {
         has(|line| line.matches("**").count() >= 2),
         has(|line| line.starts_with("> ")),
     ];
-    signs.iter().filter(|sign| **sign).count() >= 2
+    constructs.iter().filter(|found| **found).count() >= 2
 }
 
-/// An HTML file says its encoding itself, in its first kilobyte.
+/// Decodes HTML. Uses the charset declared in the first kilobyte unless the bytes contradict it.
 pub fn decode_html(bytes: &[u8]) -> Cow<'_, str> {
     let head = String::from_utf8_lossy(&bytes[..bytes.len().min(1024)]).to_ascii_lowercase();
     let label = head
@@ -159,7 +162,7 @@ pub fn decode_html(bytes: &[u8]) -> Cow<'_, str> {
     match label.and_then(|label| Encoding::for_label(label.as_bytes())) {
         Some(encoding)
             if Encoding::for_bom(bytes).is_none()
-                && utf_16(bytes).is_none()
+                && detect_utf_16(bytes).is_none()
                 && !is_utf_8(bytes) =>
         {
             encoding.decode_with_bom_removal(bytes).0
@@ -201,7 +204,7 @@ mod tests {
             [vec![0xff, 0xfe], utf_16(u16::to_le_bytes)].concat(),
         ];
         for (number, file) in files.iter().enumerate() {
-            assert_eq!(kind(file), Kind::Text, "file {number}");
+            assert_eq!(detect(file), FileType::Text, "file {number}");
             assert_eq!(
                 text_of(file),
                 POEM.replace("\r\n", "\n").trim(),
@@ -211,24 +214,24 @@ mod tests {
     }
 
     #[test]
-    fn a_cut_at_the_end_of_what_was_looked_at_is_no_damage() {
+    fn a_character_truncated_at_the_end_of_the_sample_is_not_invalid() {
         let long = POEM.repeat(100);
-        assert_eq!(kind(&long.as_bytes()[..1001]), Kind::Text);
+        assert_eq!(detect(&long.as_bytes()[..1001]), FileType::Text);
     }
 
     #[test]
-    fn bytes_are_no_text() {
+    fn random_bytes_are_not_text() {
         let noise: Vec<u8> = (0..4000_u32)
             .map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8)
             .collect();
-        assert_eq!(kind(&noise), Kind::Unknown);
+        assert_eq!(detect(&noise), FileType::Unknown);
     }
 
     #[test]
     fn a_plan_in_markdown_has_an_outline_and_a_script_has_none() {
         let plan = "# 勾股定理\n\n- 目标\n\n## 导入\n\n```\n# 不是标题\n```\n";
-        assert_eq!(kind(plan.as_bytes()), Kind::Markdown);
-        assert_eq!(kind(b"# a comment\nprint(1)\n"), Kind::Text);
+        assert_eq!(detect(plan.as_bytes()), FileType::Markdown);
+        assert_eq!(detect(b"# a comment\nprint(1)\n"), FileType::Text);
         let mut content = Content::default();
         read_markdown(plan.as_bytes(), &mut content);
         assert_eq!(content.title.as_deref(), Some("勾股定理"));
@@ -243,12 +246,12 @@ mod tests {
     }
 
     #[test]
-    fn a_page_may_say_its_encoding() {
+    fn a_declared_charset_applies_unless_the_bytes_contradict_it() {
         let page = "<html><meta charset=\"gb2312\"><p>课件</p></html>";
         assert!(decode_html(&GBK.encode(page).0).contains("课件"));
         assert!(
             decode_html(page.as_bytes()).contains("课件"),
-            "and may be wrong about it"
+            "the declaration is wrong"
         );
     }
 }

@@ -1,25 +1,27 @@
-//! Word's package (ECMA-376): paragraphs, headings by style, notes at the foot.
+//! WordprocessingML packages (.docx, ECMA-376-1): paragraphs, headings by style, footnotes and
+//! endnotes.
 
 use std::collections::HashMap;
 
+use crate::content::{Content, single_line};
 use crate::error::Error;
 use crate::package::Package;
-use crate::words::{Content, line};
 use crate::xml::{Attributes, Visitor, walk};
 
+/// Reads text, outline and metadata of a document.
 pub fn read(package: &mut Package) -> Result<Content, Error> {
     let mut content = Content::default();
-    properties(package, &mut content)?;
+    read_core_properties(package, &mut content)?;
     let levels = match package.read("word/styles.xml")? {
-        Some(part) => levels(&part)?,
+        Some(part) => heading_styles(&part)?,
         None => HashMap::new(),
     };
-    // The main part may have another name; every writer uses this one.
-    let body = package.demand("word/document.xml")?;
-    paragraphs(&body, &levels, &mut content)?;
+    // The standard allows another name of the main part; every known writer uses this one.
+    let body = package.require("word/document.xml")?;
+    read_paragraphs(&body, &levels, &mut content)?;
     for name in ["word/footnotes.xml", "word/endnotes.xml"] {
         if let Some(part) = package.read(name)? {
-            paragraphs(&part, &HashMap::new(), &mut content)?;
+            read_paragraphs(&part, &HashMap::new(), &mut content)?;
         }
     }
     if package
@@ -32,37 +34,39 @@ pub fn read(package: &mut Package) -> Result<Content, Error> {
     Ok(content)
 }
 
-/// Title and author, for all three office packages (ECMA-376-2 §11).
-pub fn properties(package: &mut Package, content: &mut Content) -> Result<(), Error> {
+/// Reads title and author from the core properties of any OOXML package (ECMA-376-2 §11).
+pub fn read_core_properties(package: &mut Package, content: &mut Content) -> Result<(), Error> {
     if let Some(part) = package.read("docProps/core.xml")? {
-        let mut found = Properties::default();
-        walk(&part, &mut found)?;
-        content.title = line(&found.title);
-        content.author = line(&found.author);
+        let mut properties = Properties::default();
+        walk(&part, &mut properties)?;
+        content.title = single_line(&properties.title);
+        content.author = single_line(&properties.author);
     }
     Ok(())
 }
 
-/// Also ODF's meta.xml: the names are Dublin Core's in both.
+/// Dublin Core metadata of docProps/core.xml (OOXML) and meta.xml (ODF).
 #[derive(Default)]
 pub struct Properties {
+    /// `dc:title`.
     pub title: String,
-    /// Who made it; who changed it last where that is not said.
+    /// Author, or else the last editor: ODF has the author in `meta:initial-creator`.
     pub author: String,
-    inside: Vec<String>,
+    /// Names of the open elements.
+    open: Vec<String>,
 }
 
 impl Visitor for Properties {
     fn start(&mut self, name: &str, _: &Attributes) {
-        self.inside.push(name.to_owned());
+        self.open.push(name.to_owned());
     }
 
     fn end(&mut self, _: &str) {
-        self.inside.pop();
+        self.open.pop();
     }
 
     fn text(&mut self, text: &str) {
-        match self.inside.last().map(String::as_str) {
+        match self.open.last().map(String::as_str) {
             Some("title") => self.title += text,
             Some("initial-creator") => self.author = text.to_owned(),
             Some("creator") if self.author.is_empty() => self.author += text,
@@ -71,8 +75,8 @@ impl Visitor for Properties {
     }
 }
 
-/// Levels of the heading styles, by style id.
-pub fn levels(part: &[u8]) -> Result<HashMap<String, usize>, Error> {
+/// Reads the outline levels of the heading styles by style id.
+pub fn heading_styles(part: &[u8]) -> Result<HashMap<String, usize>, Error> {
     let mut styles = Styles::default();
     walk(part, &mut styles)?;
     Ok(styles.levels)
@@ -89,7 +93,7 @@ impl Visitor for Styles {
         match name {
             "style" => self.style = attributes.get("styleId").unwrap_or_default(),
             "name" => {
-                if let Some(level) = attributes.get("val").as_deref().and_then(named_level) {
+                if let Some(level) = attributes.get("val").as_deref().and_then(builtin_level) {
                     self.levels.insert(self.style.clone(), level);
                 }
             }
@@ -106,8 +110,9 @@ impl Visitor for Styles {
     fn text(&mut self, _: &str) {}
 }
 
-/// The built-in names are English in every Word, whatever its language; WPS writes Chinese ones.
-fn named_level(name: &str) -> Option<usize> {
+/// Outline level of a built-in style. Word writes the English names in every language; WPS writes
+/// Chinese ones.
+fn builtin_level(name: &str) -> Option<usize> {
     let name = name.to_lowercase();
     if name == "title" {
         return Some(1);
@@ -118,7 +123,8 @@ fn named_level(name: &str) -> Option<usize> {
     number.parse().ok().filter(|level| (1..=9).contains(level))
 }
 
-/// ECMA-376-1 §17.3.1.20: 0 to 8 are headings, 9 is body text.
+/// Outline level from 1 of `outlineLvl`, where 0 to 8 are headings and 9 is body text (ECMA-376-1
+/// §17.3.1.20).
 fn outline_level(attributes: &Attributes) -> Option<usize> {
     attributes
         .get("val")?
@@ -128,8 +134,8 @@ fn outline_level(attributes: &Attributes) -> Option<usize> {
         .map(|level| level + 1)
 }
 
-/// Adds a part's paragraphs to the text, its headings to the outline.
-pub fn paragraphs(
+/// Adds the paragraphs of a part to the text and its headings to the outline.
+pub fn read_paragraphs(
     part: &[u8],
     levels: &HashMap<String, usize>,
     content: &mut Content,
@@ -139,10 +145,10 @@ pub fn paragraphs(
         &mut Paragraphs {
             levels,
             content,
-            said: String::new(),
+            paragraph: String::new(),
             level: None,
             in_text: false,
-            skipping: 0,
+            skip_depth: 0,
         },
     )
 }
@@ -150,21 +156,23 @@ pub fn paragraphs(
 struct Paragraphs<'a> {
     levels: &'a HashMap<String, usize>,
     content: &'a mut Content,
-    said: String,
+    /// Text of the open paragraph.
+    paragraph: String,
+    /// Outline level of the open paragraph.
     level: Option<usize>,
     in_text: bool,
-    /// Inside how many elements whose text is a second copy, or not to be seen.
-    skipping: usize,
+    /// Number of open elements whose text is a copy or deleted.
+    skip_depth: usize,
 }
 
 impl Visitor for Paragraphs<'_> {
     fn start(&mut self, name: &str, attributes: &Attributes) {
         match name {
-            // The same text box again for older readers; what a reviewer struck out.
-            "Fallback" | "del" | "moveFrom" => self.skipping += 1,
+            // A copy of a text box for older readers; tracked deletions.
+            "Fallback" | "del" | "moveFrom" => self.skip_depth += 1,
             "t" => self.in_text = true,
-            "tab" => self.said.push('\t'),
-            "br" | "cr" => self.said.push('\n'),
+            "tab" => self.paragraph.push('\t'),
+            "br" | "cr" => self.paragraph.push('\n'),
             "pStyle" => {
                 let level = attributes
                     .get("val")
@@ -178,7 +186,7 @@ impl Visitor for Paragraphs<'_> {
 
     fn end(&mut self, name: &str) {
         match name {
-            "Fallback" | "del" | "moveFrom" => self.skipping = self.skipping.saturating_sub(1),
+            "Fallback" | "del" | "moveFrom" => self.skip_depth = self.skip_depth.saturating_sub(1),
             "t" => self.in_text = false,
             "p" => self.end_paragraph(),
             "tc" => self.content.text.push("\t"),
@@ -188,8 +196,8 @@ impl Visitor for Paragraphs<'_> {
     }
 
     fn text(&mut self, text: &str) {
-        if self.in_text && self.skipping == 0 {
-            self.said += text;
+        if self.in_text && self.skip_depth == 0 {
+            self.paragraph += text;
         }
     }
 }
@@ -197,11 +205,11 @@ impl Visitor for Paragraphs<'_> {
 impl Paragraphs<'_> {
     fn end_paragraph(&mut self) {
         if let Some(level) = self.level.take() {
-            self.content.heading(level, &self.said, None);
+            self.content.push_heading(level, &self.paragraph, None);
         }
-        self.content.text.push(&self.said);
+        self.content.text.push(&self.paragraph);
         self.content.text.end_line();
-        self.said.clear();
+        self.paragraph.clear();
     }
 }
 
@@ -210,16 +218,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_lesson_plan_has_an_outline_by_its_styles() {
+    fn the_outline_of_a_lesson_plan_follows_its_styles() {
         let styles = r#"<w:styles xmlns:w="w"><w:style w:styleId="2"><w:name w:val="heading 1"/></w:style>
             <w:style w:styleId="a5"><w:name w:val="我的小节"/><w:pPr><w:outlineLvl w:val="1"/></w:pPr></w:style></w:styles>"#;
         let body = r#"<w:document xmlns:w="w"><w:p><w:pPr><w:pStyle w:val="2"/></w:pPr><w:r><w:t>教学</w:t></w:r><w:r><w:t>目标</w:t></w:r></w:p>
             <w:p><w:pPr><w:pStyle w:val="a5"/></w:pPr><w:r><w:t>知识与技能</w:t></w:r></w:p>
             <w:p><w:del><w:r><w:t>划掉</w:t></w:r></w:del><w:r><w:t>会用勾股定理。</w:t></w:r></w:p></w:document>"#;
         let mut content = Content::default();
-        paragraphs(
+        read_paragraphs(
             body.as_bytes(),
-            &levels(styles.as_bytes()).expect("styles"),
+            &heading_styles(styles.as_bytes()).expect("styles"),
             &mut content,
         )
         .expect("read");
