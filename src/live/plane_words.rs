@@ -15,8 +15,8 @@ impl From<tongke_plane::MediaKind> for MediaKind {
 impl From<Importance> for tongke_plane::Priority {
     fn from(importance: Importance) -> tongke_plane::Priority {
         match importance {
-            Importance::Voice => tongke_plane::Priority::Voice,
-            Importance::Slides => tongke_plane::Priority::Slides,
+            Importance::Voice => tongke_plane::Priority::Audio,
+            Importance::Slides => tongke_plane::Priority::Screen,
             Importance::LeadVideo => tongke_plane::Priority::LeadVideo,
             Importance::Stage => tongke_plane::Priority::Stage,
             Importance::Wall => tongke_plane::Priority::Wall,

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Instant;
 
 use tongke_plane::ids::Ssrc;
-use tongke_plane::publish::nack::{Arrival, NackGenerator};
+use tongke_plane::publish::nack::{Classification, NackGenerator};
 use tongke_plane::publish::reception::ReceptionStats;
 use tongke_plane::rtp::RtpPacket;
 use tongke_plane::units::SeqNo;
@@ -70,11 +70,11 @@ impl Arrivals {
 
     fn came(&mut self, seq: SeqNo, now: Instant) -> Came {
         match self.missing.received(seq, now) {
-            Arrival::Newest => Came::Ahead,
-            Arrival::Jump => Came::Jumped,
-            Arrival::Recovered { requests: 0 } => Came::Late,
-            Arrival::Recovered { .. } => Came::Repaired,
-            Arrival::NotMissing => Came::InVain,
+            Classification::Newest => Came::Ahead,
+            Classification::Jump => Came::Jumped,
+            Classification::Recovered { requests: 0 } => Came::Late,
+            Classification::Recovered { .. } => Came::Repaired,
+            Classification::NotMissing => Came::InVain,
         }
     }
 

@@ -14,7 +14,7 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use common::{arguments, begin_counting, counted, median, number, timed};
-use tongke_plane::subscribe::allocator::{Item, allocate};
+use tongke_plane::subscribe::allocator::{TrackAllocation, allocate};
 use tongke_plane::{Bitrate, Priority};
 
 /// Allocations of one block.
@@ -34,8 +34,10 @@ fn main() {
     begin_counting();
     let mut figures = Vec::new();
     for tracks in track_counts {
-        let (mut items, mut now) = (items(tracks), Instant::now());
-        let mut values: Vec<f64> = (0..rounds).map(|_| block(&mut items, &mut now)).collect();
+        let (mut allocations, mut now) = (allocations(tracks), Instant::now());
+        let mut values: Vec<f64> = (0..rounds)
+            .map(|_| block(&mut allocations, &mut now))
+            .collect();
         figures.push(format!(
             r#""decision_{tracks}_ns":{:.0}"#,
             median(&mut values)
@@ -49,39 +51,40 @@ fn main() {
 }
 
 /// Alternates audio and video tracks; a video track has three layers.
-fn items(tracks: usize) -> Vec<Item<usize>> {
+fn allocations(tracks: usize) -> Vec<TrackAllocation<usize>> {
     const VIDEO_PRIORITIES: [Priority; 4] = [
         Priority::LeadVideo,
-        Priority::Slides,
+        Priority::Screen,
         Priority::Stage,
         Priority::Wall,
     ];
-    let item = |n: usize| match n % 2 {
-        0 => flowing(Item::new(n, Priority::Voice), &[40]),
-        _ => flowing(
-            Item::new(n, VIDEO_PRIORITIES[(n / 2).min(3)]),
+    let allocation = |n: usize| match n % 2 {
+        0 => with_rates(TrackAllocation::new(n, Priority::Audio), &[40]),
+        _ => with_rates(
+            TrackAllocation::new(n, VIDEO_PRIORITIES[(n / 2).min(3)]),
             &[150, 500, 1_500],
         ),
     };
-    (0..tracks).map(item).collect()
+    (0..tracks).map(allocation).collect()
 }
 
-fn flowing(mut item: Item<usize>, kbps: &[u64]) -> Item<usize> {
-    item.layers
+fn with_rates(mut allocation: TrackAllocation<usize>, kbps: &[u64]) -> TrackAllocation<usize> {
+    allocation
+        .layers
         .iter_mut()
         .zip(kbps)
         .for_each(|(layer, kbps)| *layer = Bitrate::kbps(*kbps));
-    item
+    allocation
 }
 
-fn block(items: &mut [Item<usize>], now: &mut Instant) -> f64 {
+fn block(allocations: &mut [TrackAllocation<usize>], now: &mut Instant) -> f64 {
     let mut spent = Duration::ZERO;
     let run = || {
         for n in 0..BLOCK as u64 {
             *now += Duration::from_millis(100);
             // The estimate varies between audio only and all tracks at their best layer.
-            let estimate = Bitrate::kbps(100 + n * 37 % 400 * items.len() as u64);
-            black_box(allocate(estimate, *now, items));
+            let estimate = Bitrate::kbps(100 + n * 37 % 400 * allocations.len() as u64);
+            black_box(allocate(estimate, *now, allocations));
         }
     };
     timed(&mut spent, || counted(run));

@@ -121,7 +121,7 @@ fn receive(
         frame_start: info.frame_start,
         keyframe: info.keyframe,
         red: false,
-        picture: None,
+        picture_ids: None,
         primary_offset: 0,
     };
     number.filter(|_| ring.insert(meta, packet.payload()))

@@ -83,7 +83,7 @@ impl Bench {
                 frame_start: starts,
                 keyframe: starts,
                 red: false,
-                picture: None,
+                picture_ids: None,
                 primary_offset: 0,
             };
             assert!(

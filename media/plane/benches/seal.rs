@@ -20,7 +20,7 @@ use tongke_plane::publish::ring::PacketMeta;
 use tongke_plane::publish::track::Track;
 use tongke_plane::sdp::Codec;
 use tongke_plane::subscribe::arena::SendArena;
-use tongke_plane::subscribe::forward::{Forward, ForwardSpec, PayloadTypes};
+use tongke_plane::subscribe::forwarder::{Forwarder, ForwarderConfig, PayloadTypes};
 use tongke_plane::transport::Path;
 use tongke_plane::transport::srtp::{Profile, Role, RtpSealer, SrtpSession};
 use tongke_plane::units::SeqNo;
@@ -33,7 +33,7 @@ const PAYLOAD: usize = 1_164;
 
 struct Subscriber {
     address: SocketAddr,
-    forward: Forward,
+    forward: Forwarder,
     sealer: RtpSealer,
     twcc: u16,
 }
@@ -93,7 +93,7 @@ fn store_frame(track: &mut Track, frame: u64, now: Instant) {
             frame_start: n == 0,
             keyframe: frame == 0,
             red: false,
-            picture: None,
+            picture_ids: None,
             primary_offset: 0,
         };
         assert!(
@@ -108,7 +108,7 @@ impl Subscriber {
         let mut types = PayloadTypes::default();
         types.set(Codec::H264, 102, Some(103));
         let ssrc = 100 + 2 * n as u32;
-        let spec = ForwardSpec {
+        let spec = ForwarderConfig {
             ssrc,
             rtx_ssrc: ssrc + 1,
             types,
@@ -117,7 +117,7 @@ impl Subscriber {
             first_rtx_seq: 1,
             first_time: 1,
         };
-        let mut forward = Forward::new(PeerIx::new(n), SlotIx::new(0), spec);
+        let mut forward = Forwarder::new(PeerIx::new(n), SlotIx::new(0), spec);
         forward.set_target(Some(0));
         forward.try_switch(track).expect("the ring has a keyframe");
         let profile = Profile::AeadAes128Gcm;

@@ -6,7 +6,7 @@ use crate::ids::{LessonId, PeerId, TrackId};
 use crate::index::ShardIx;
 use crate::sdp::{Codec, PublishedMedia, SubscribedMedia};
 use crate::subscribe::allocator::Priority;
-use crate::subscribe::forward::ForwardSpec;
+use crate::subscribe::forwarder::ForwarderConfig;
 use crate::tap::TapSink;
 use crate::transport::{
     CloseReason, HandshakeProgress, IceCredentials, RemoteParameters, Transport,
@@ -81,7 +81,7 @@ pub enum Command {
 #[derive(Clone, Debug)]
 pub struct SlotSpec {
     pub mid: String,
-    pub forward: ForwardSpec,
+    pub forward: ForwarderConfig,
 }
 
 /// What a slot shows, how much it matters, and how large it is drawn.

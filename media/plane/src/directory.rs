@@ -6,7 +6,7 @@ use crate::ids::{PeerId, Ssrc, TrackId};
 use crate::index::ShardIx;
 use crate::plane::Wanted;
 use crate::sdp::{Codec, OfferedSlot, PublishedMedia};
-use crate::subscribe::forward::PayloadTypes;
+use crate::subscribe::forwarder::PayloadTypes;
 use crate::transport::IceCredentials;
 
 /// All peers and tracks of the process.
@@ -164,7 +164,7 @@ fn best_slot(
     let free = |slot: &&SlotEntry| {
         slot.shows.is_none()
             && slot.offered.kind == track.codec.kind()
-            && slot.types.is_none_or(|t| t.takes(track.codec))
+            && slot.types.is_none_or(|t| t.supports(track.codec))
     };
     let rank = |slot: &SlotEntry| match stream_publisher(&slot.offered.outgoing.stream) {
         Some(peer) if peer == track.peer => 0,

@@ -81,7 +81,7 @@ drop_reasons! {
     RtpPaddingOnly = "rtp_padding_only",
     /// Not a well-formed RTCP packet; the packets before it in the compound were handled.
     RtcpMalformed = "rtcp_malformed",
-    /// The retransmission exceeds the subscriber's budget ([`crate::subscribe::budget`]).
+    /// The retransmission exceeds the subscriber's budget ([`crate::subscribe::resend_budget`]).
     ResendBudget = "resend_budget",
     /// The queue of STUN, DTLS and RTCP datagrams to send was full.
     ControlOverflow = "control_overflow",

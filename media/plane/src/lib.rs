@@ -18,9 +18,9 @@
 //!
 //! [`io`] takes a batch of datagrams (`recvmmsg`, GRO) and gives each to its [`shard`]. SRTP is opened in place, the payload goes into the
 //! [`publish::ring`] of its layer: the only copy in the shard, and at once forward source, retransmission store, keyframe cache and recording
-//! source. After the batch every subscriber of every track with fresh packets gets them through its [`subscribe::forward`]: header and
+//! source. After the batch every subscriber of every track with fresh packets gets them through its [`subscribe::forwarder`]: header and
 //! payload are written into the [`subscribe::arena`], sealed in place, and leave as one GSO message per subscriber and frame. For a narrow line
-//! pictures stay in the ring until it is their turn ([`subscribe::pace`]).
+//! pictures stay in the ring until it is their turn ([`subscribe::pacer`]).
 //!
 //! # Invariants
 //!

@@ -21,7 +21,7 @@ use crate::sdp::{
 };
 use crate::stats::Stats;
 use crate::subscribe::allocator::Priority;
-use crate::subscribe::forward::{ForwardSpec, PayloadTypes};
+use crate::subscribe::forwarder::{ForwarderConfig, PayloadTypes};
 use crate::tap::{self, Tap};
 use crate::transport::{IceCredentials, Identity, Transport};
 
@@ -347,7 +347,7 @@ impl Plane {
         };
         let media = sdp::parse_answer(&answer, &offered(slots))?;
         for (slot, media) in slots.iter_mut().zip(&media) {
-            slot.types = Some(PayloadTypes::of(media));
+            slot.types = Some(PayloadTypes::from_answer(media));
         }
         self.send(
             shard,
@@ -721,7 +721,7 @@ fn player_slot(media: &SubscribedMedia) -> SlotEntry {
     SlotEntry {
         mid: media.mid.clone(),
         offered,
-        types: Some(PayloadTypes::of(media)),
+        types: Some(PayloadTypes::from_answer(media)),
         shows: None,
     }
 }
@@ -729,7 +729,7 @@ fn player_slot(media: &SubscribedMedia) -> SlotEntry {
 fn player_spec(media: &SubscribedMedia) -> SlotSpec {
     let forward = forward_spec(
         &media.outgoing,
-        PayloadTypes::of(media),
+        PayloadTypes::from_answer(media),
         media.extensions.transport_cc,
     );
     SlotSpec {
@@ -742,9 +742,9 @@ fn forward_spec(
     outgoing: &OutgoingStream,
     types: PayloadTypes,
     twcc_id: Option<u8>,
-) -> ForwardSpec {
+) -> ForwarderConfig {
     let mut rng = io::rng();
-    ForwardSpec {
+    ForwarderConfig {
         ssrc: outgoing.ssrc.0,
         rtx_ssrc: outgoing.rtx_ssrc.0,
         types,

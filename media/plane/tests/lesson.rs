@@ -154,7 +154,7 @@ fn peers_on_two_shards_are_one_lesson() {
     for room in rooms {
         sim.show(
             room,
-            &[(audio, Priority::Voice, 0), (lead, Priority::LeadVideo, 0)],
+            &[(audio, Priority::Audio, 0), (lead, Priority::LeadVideo, 0)],
         );
     }
     sim.run(secs(10));
@@ -182,7 +182,7 @@ fn a_village_school_on_a_slow_link_keeps_audio_when_video_no_longer_fits() {
     let room = sim.subscribe(0, BOTH, LinkSpec::GOOD);
     sim.show(
         room,
-        &[(audio, Priority::Voice, 0), (lead, Priority::LeadVideo, 2)],
+        &[(audio, Priority::Audio, 0), (lead, Priority::LeadVideo, 2)],
     );
     sim.run(secs(15));
     assert_eq!(
@@ -225,8 +225,8 @@ fn page_turns_on_a_slow_link_arrive_and_do_not_delay_audio() {
         sim.show(
             room,
             &[
-                (audio, Priority::Voice, 0),
-                (screen, Priority::Slides, 1),
+                (audio, Priority::Audio, 0),
+                (screen, Priority::Screen, 1),
                 (lead, Priority::LeadVideo, 0),
             ],
         );
@@ -238,7 +238,7 @@ fn page_turns_on_a_slow_link_arrive_and_do_not_delay_audio() {
             // A joining client needs a keyframe, which every subscriber receives: the page is sent
             // again.
             let late = sim.subscribe(0, VIDEO, LinkSpec::GOOD);
-            sim.show(late, &[(screen, Priority::Slides, 1)]);
+            sim.show(late, &[(screen, Priority::Screen, 1)]);
         }
         let paused = |event: &Event| matches!(event, Event::SlotLayer { peer, mid, layer: None, .. } if *peer == room && mid == "1");
         let pauses = sim.events[events..]
@@ -339,7 +339,7 @@ fn media_resumes_after_a_link_outage_of_six_seconds() {
     let room = sim.subscribe(0, BOTH, slow);
     sim.show(
         room,
-        &[(audio, Priority::Voice, 0), (lead, Priority::LeadVideo, 2)],
+        &[(audio, Priority::Audio, 0), (lead, Priority::LeadVideo, 2)],
     );
     sim.run(secs(15));
     for link in [
@@ -378,7 +378,7 @@ fn packets_are_forwarded_without_an_allocation() {
         let room = sim.subscribe(0, BOTH, bad);
         sim.show(
             room,
-            &[(audio, Priority::Voice, 0), (lead, Priority::LeadVideo, 2)],
+            &[(audio, Priority::Audio, 0), (lead, Priority::LeadVideo, 2)],
         );
     }
     // Warm-up: queues reach their capacity, and every subscriber has received a retransmission.

@@ -86,7 +86,7 @@ impl Floor {
     fn frame(&mut self, socket: &MediaSocket, packet: &[u8]) {
         let packets = self.scenario.packets();
         for (to, sealer) in &mut self.subscribers {
-            if self.arena.holds_enough() || !self.arena.has_room(packets) {
+            if self.arena.is_batch_full() || !self.arena.has_room(packets) {
                 self.sender.flush(socket, &self.arena);
                 self.arena.clear();
             }

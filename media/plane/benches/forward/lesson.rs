@@ -15,7 +15,7 @@ use tongke_plane::sdp::OutgoingStream;
 use tongke_plane::shard::Shard;
 use tongke_plane::stats::Counters;
 use tongke_plane::subscribe::arena::SendArena;
-use tongke_plane::subscribe::forward::{ForwardSpec, PayloadTypes};
+use tongke_plane::subscribe::forwarder::{ForwarderConfig, PayloadTypes};
 use tongke_plane::tap::{self, Tap};
 use tongke_plane::transport::{IceCredentials, Identity, Path, Transport};
 use tongke_plane::{Codec, LessonId, MediaKind, PeerId, Priority, TrackId};
@@ -415,7 +415,7 @@ fn slot(ssrc: u32) -> SlotSpec {
     let mut types = PayloadTypes::default();
     types.set(Codec::H264, 102, Some(103));
     types.set(Codec::Opus, payload_type(Codec::Opus), None);
-    let forward = ForwardSpec {
+    let forward = ForwarderConfig {
         ssrc,
         rtx_ssrc: ssrc + 1,
         types,

@@ -41,7 +41,7 @@ fn poll_nack(nack: &mut NackGenerator, newest: SeqNo, now: Instant) {
     let count = nack.poll(now, &mut missing).requested;
     assert!(missing[..count].is_sorted() && missing[..count].iter().all(|seq| *seq < newest));
     let _ = nack.poll_timeout();
-    nack.forget_before(SeqNo(newest.0.saturating_sub(2 * MAX_MISSING as u64)));
+    nack.discard_before(SeqNo(newest.0.saturating_sub(2 * MAX_MISSING as u64)));
 }
 
 fn write_feedback(feedback: &mut FeedbackGenerator, now: Instant) {

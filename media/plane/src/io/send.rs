@@ -5,7 +5,7 @@ use std::mem;
 
 use super::address::to_kernel;
 use super::socket::MediaSocket;
-use crate::subscribe::arena::{Message, SendArena};
+use crate::subscribe::arena::{GsoMessage, SendArena};
 
 /// Messages per call: beyond this the system call's own cost no longer shows (measured: 32 and 100 are alike).
 const MESSAGES: usize = 64;
@@ -75,7 +75,7 @@ impl Sender {
         &mut self,
         socket: &MediaSocket,
         arena: &SendArena,
-        batch: &[Message],
+        batch: &[GsoMessage],
         report: &mut SendReport,
     ) {
         if !self.segmented {
@@ -133,7 +133,7 @@ impl Sender {
         }
     }
 
-    fn prepare(&mut self, socket: &MediaSocket, arena: &SendArena, n: usize, message: &Message) {
+    fn prepare(&mut self, socket: &MediaSocket, arena: &SendArena, n: usize, message: &GsoMessage) {
         let bytes = arena.bytes(message);
         let (address, len) = to_kernel(message.to.remote, socket.is_ipv6());
         self.addresses[n] = address;
@@ -163,7 +163,7 @@ impl Sender {
         &mut self,
         socket: &MediaSocket,
         arena: &SendArena,
-        batch: &[Message],
+        batch: &[GsoMessage],
         report: &mut SendReport,
     ) {
         for message in batch {
@@ -194,12 +194,12 @@ impl Sender {
 }
 
 impl SendReport {
-    fn sent(&mut self, message: &Message) {
+    fn sent(&mut self, message: &GsoMessage) {
         self.datagrams += u64::from(message.segments);
         self.bytes += message.len as u64;
     }
 
-    fn failed(&mut self, message: &Message) {
+    fn failed(&mut self, message: &GsoMessage) {
         self.failures += u64::from(message.segments);
     }
 }

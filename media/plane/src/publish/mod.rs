@@ -1,4 +1,4 @@
-//! What comes in: the packets of one publisher, what is missing of them, and what is reported back.
+//! Receiving side of the plane: packet rings, loss detection and feedback to publishers.
 
 pub mod nack;
 pub mod reception;

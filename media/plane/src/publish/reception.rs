@@ -6,26 +6,26 @@ use crate::rtp::rtcp::ReportBlock;
 use crate::units::SeqNo;
 use std::time::Instant;
 
-/// Counts what arrives of one SSRC and makes its report block.
+/// Reception counters of one SSRC, the source of its report blocks.
 #[derive(Clone, Debug)]
 pub struct ReceptionStats {
     ssrc: Ssrc,
     clock_rate: u32,
-    /// First and highest number received; `None` before the first packet.
+    /// First and highest sequence number received; `None` before the first packet.
     range: Option<(SeqNo, SeqNo)>,
     received: u64,
     /// As of the last report: packets expected and received until then.
     prior: (u64, u64),
-    /// Jitter in sixteenths of a tick (A.8).
+    /// Jitter in 1/16 tick (A.8).
     jitter_q4: u32,
-    /// Arrival and RTP timestamp of the packet before.
+    /// Arrival and RTP timestamp of the previous packet.
     transit: Option<(Instant, u32)>,
-    /// The last sender report and when it came.
+    /// Last sender report and its arrival.
     sender_report: Option<(NtpTime, Instant)>,
 }
 
 impl ReceptionStats {
-    /// `clock_rate` is that of the RTP timestamps.
+    /// Creates counters; `clock_rate` is the RTP clock rate in Hz.
     pub fn new(ssrc: Ssrc, clock_rate: u32) -> ReceptionStats {
         ReceptionStats {
             ssrc,
@@ -39,7 +39,8 @@ impl ReceptionStats {
         }
     }
 
-    /// Counts a packet. Retransmissions come as another SSRC (RFC 4588) and do not belong here; duplicates do.
+    /// Counts a packet. Duplicates count; retransmissions do not, because they have their own SSRC
+    /// (RFC 4588).
     pub fn received(&mut self, seq: SeqNo, rtp_time: u32, now: Instant) {
         self.received += 1;
         let (first, highest) = self.range.unwrap_or((seq, seq));
@@ -47,12 +48,12 @@ impl ReceptionStats {
         self.measure_jitter(rtp_time, now);
     }
 
-    /// Remembers a sender report, for LSR and DLSR.
+    /// Stores a sender report for LSR and DLSR.
     pub fn sender_report(&mut self, ntp: NtpTime, now: Instant) {
         self.sender_report = Some((ntp, now));
     }
 
-    /// Makes a report block and begins the next interval; `None` before the first packet.
+    /// Returns a report block and starts the next interval; `None` before the first packet.
     pub fn report(&mut self, now: Instant) -> Option<ReportBlock> {
         let (first, highest) = self.range?;
         let expected = highest - first + 1;
@@ -76,14 +77,14 @@ impl ReceptionStats {
         })
     }
 
-    /// Packets expected and not received since the beginning; negative when duplicates outnumber losses.
+    /// Packets lost since the start; negative if duplicates outnumber losses.
     pub fn lost(&self) -> i64 {
         self.range.map_or(0, |(first, highest)| {
             (highest - first + 1) as i64 - self.received as i64
         })
     }
 
-    /// RFC 3550 A.3: loss of this interval in 1/256; none when duplicates made up for it.
+    /// RFC 3550 A.3: loss in this interval in 1/256; zero if duplicates outnumber losses.
     fn fraction_lost(&self, expected: u64) -> u8 {
         let (expected_before, received_before) = self.prior;
         let expected = expected.saturating_sub(expected_before);
@@ -91,14 +92,16 @@ impl ReceptionStats {
         (lost * 256).checked_div(expected).unwrap_or(0).min(255) as u8
     }
 
-    /// RFC 3550 A.8: J += (|D| − J) / 16, in ticks. Packets of one frame share a timestamp and are compared all the same, as there.
+    /// RFC 3550 A.8: J += (|D| − J) / 16, in ticks. Packets of one frame share a timestamp and are
+    /// still compared, as in the RFC.
     fn measure_jitter(&mut self, rtp_time: u32, now: Instant) {
         if let Some((before, rtp_before)) = self.transit {
             let arrived = (now.saturating_duration_since(before).as_micros() as i64
                 * i64::from(self.clock_rate))
                 / 1_000_000;
             let sent = i64::from(rtp_time.wrapping_sub(rtp_before) as i32);
-            // A timestamp that jumps (a new source behind the same SSRC) is not jitter: capped at ten seconds.
+            // A timestamp jump (another source with the same SSRC) is not jitter; the cap is ten
+            // seconds.
             let apart = (arrived - sent)
                 .unsigned_abs()
                 .min(10 * u64::from(self.clock_rate)) as u32;
@@ -124,13 +127,13 @@ mod tests {
     }
 
     #[test]
-    fn a_quarter_lost_is_said_once_and_counted_for_ever() {
+    fn fraction_lost_covers_one_interval_and_cumulative_lost_all() {
         let (mut stats, now) = (camera(), virtual_time::start());
         for seq in (65_500..65_600).filter(|seq| seq % 4 != 0) {
             stats.received(SeqNo(seq), 0, now);
         }
         let report = stats.report(now).unwrap();
-        // 65 500 itself was lost before anything came, so nobody misses it: 24 of 99.
+        // 65 500 was lost before the first packet, so it is not expected: 24 of 99.
         assert_eq!(
             (report.cumulative_lost, report.fraction_lost),
             (24, (24 * 256 / 99) as u8)
@@ -151,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_steady_stream_has_no_jitter_and_an_unsteady_one_approaches_its_own() {
+    fn a_steady_stream_has_no_jitter_and_an_unsteady_one_converges() {
         let (mut steady, mut unsteady, start) = (camera(), camera(), virtual_time::start());
         for frame in 0..300u32 {
             let now = start + Duration::from_millis(40) * frame;
@@ -163,13 +166,13 @@ mod tests {
             );
         }
         assert_eq!(steady.report(start).unwrap().jitter, 0);
-        // Each packet is 10 ms nearer or farther than the one before: 900 ticks.
+        // Each packet is 10 ms earlier or later than the previous one: 900 ticks.
         let jitter = unsteady.report(start).unwrap().jitter;
         assert!((880..=900).contains(&jitter), "{jitter}");
     }
 
     #[test]
-    fn the_last_sender_report_is_answered_with_the_time_since() {
+    fn a_report_block_has_the_delay_since_the_last_sender_report() {
         let (mut stats, now) = (camera(), virtual_time::start());
         stats.received(SeqNo(1), 0, now);
         stats.sender_report(NtpTime(0x1111_2222_3333_4444), now);

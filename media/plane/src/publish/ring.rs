@@ -1,59 +1,61 @@
-//! The packet ring of one layer: the only copy of a packet inside a shard.
+//! Packet ring of one simulcast layer; holds the only copy of a packet inside a shard.
 //!
-//! One preallocated ring is forward source, retransmission store, keyframe cache and recording source at once. A packet lives in the slot
-//! of its sequence number, so finding it is an index, and the newest packet overwrites the one a whole ring older.
+//! One preallocated ring serves as forwarding source, retransmission store, keyframe cache and
+//! recording source. The slot of a packet is its sequence number modulo the capacity, so a lookup
+//! is an index, and a packet overwrites the one that is a full ring older.
 
 use std::time::Instant;
 
 use crate::rtp::payload::vp8::PictureIds;
 use crate::units::SeqNo;
 
-/// Largest RTP payload that is kept, in bytes. A packet that is larger than this does not fit an Ethernet path after SRTP,
-/// UDP and IPv6 (1500 − 40 − 8 − 16 − 20), and a sender that fragments loses more than it gains.
+/// Maximum RTP payload in bytes. A larger packet does not fit an Ethernet path after SRTP, UDP and
+/// IPv6 (1500 − 40 − 8 − 16 − 20), and fragmented senders lose more than they gain.
 pub const MAX_PAYLOAD: usize = 1_440;
 
-/// Bytes of one slot: the payload, rounded up so that slots start on cache lines.
+/// Size of one slot in bytes: the payload, rounded up so that slots start on cache lines.
 const STRIDE: usize = MAX_PAYLOAD.next_multiple_of(64);
 
-/// What is known of a packet besides its payload: parsed once, when it arrives.
+/// Metadata of a packet, parsed once at reception.
 #[derive(Clone, Copy, Debug)]
 pub struct PacketMeta {
-    /// Sequence number with rollovers counted from the first packet of the layer.
+    /// Sequence number, extended by rollovers since the first packet of the layer.
     pub seq: SeqNo,
-    /// RTP timestamp as the publisher wrote it.
+    /// RTP timestamp of the publisher.
     pub rtp_time: u32,
-    /// When it was received.
+    /// Time of reception.
     pub arrival: Instant,
     /// Payload length in bytes.
     pub len: u16,
-    /// RTP padding bytes that even its size out with its neighbours, so that they travel in one GSO message.
+    /// RTP padding in bytes that gives neighbouring packets one size, so that they form one GSO
+    /// message.
     pub pad: u8,
-    /// Last packet of a frame (video), first of a talkspurt (audio).
+    /// Marker bit: last packet of a frame (video), first of a talkspurt (audio).
     pub marker: bool,
-    /// Part of the first packet of a frame, as far as the codec's payload tells.
+    /// The packet is the first of its frame, as far as the codec's payload header shows it.
     pub frame_start: bool,
-    /// Belongs to a keyframe; always true for audio.
+    /// The packet belongs to a keyframe; always true for audio.
     pub keyframe: bool,
-    /// The payload is RED (RFC 2198), not the bare codec.
+    /// The payload is RED (RFC 2198).
     pub red: bool,
-    /// VP8's picture numbers.
-    pub picture: Option<PictureIds>,
-    /// Offset of the primary encoding inside a RED payload; 0 otherwise.
+    /// PictureID and TL0PICIDX of VP8.
+    pub picture_ids: Option<PictureIds>,
+    /// Offset in bytes of the primary block in a RED payload; 0 otherwise.
     pub primary_offset: u16,
 }
 
-/// Packets of one layer by sequence number.
+/// Packets of one layer, indexed by sequence number.
 pub struct PacketRing {
     slots: Box<[Option<PacketMeta>]>,
     payloads: Box<[u8]>,
     mask: u64,
     newest: Option<SeqNo>,
-    /// First packet of the newest keyframe that is whole from its start.
+    /// First packet of the newest keyframe.
     keyframe: Option<SeqNo>,
 }
 
 impl PacketRing {
-    /// A ring of `capacity` packets, a power of two.
+    /// Creates a ring of `capacity` packets, a power of two.
     pub fn new(capacity: usize) -> PacketRing {
         assert!(
             capacity.is_power_of_two(),
@@ -68,7 +70,7 @@ impl PacketRing {
         }
     }
 
-    /// Stores a packet. Returns false for one that is already there, is older than the ring reaches, or is too large.
+    /// Stores a packet. Returns false if it is a duplicate, older than the ring, or too large.
     pub fn insert(&mut self, meta: PacketMeta, payload: &[u8]) -> bool {
         if payload.len() > MAX_PAYLOAD
             || payload.len() != usize::from(meta.len)
@@ -89,7 +91,7 @@ impl PacketRing {
         true
     }
 
-    /// The packet with that number, while the ring holds it.
+    /// Returns the packet with a sequence number, while the ring holds it.
     pub fn get(&self, seq: SeqNo) -> Option<(&PacketMeta, &[u8])> {
         let at = self.index(seq);
         let meta = self.slots[at].as_ref().filter(|meta| meta.seq == seq)?;
@@ -99,7 +101,7 @@ impl PacketRing {
         ))
     }
 
-    /// Sets the evening-out padding of a packet that is held.
+    /// Sets the padding of a stored packet.
     pub fn set_pad(&mut self, seq: SeqNo, pad: u8) {
         let at = self.index(seq);
         if let Some(meta) = self.slots[at].as_mut().filter(|meta| meta.seq == seq) {
@@ -107,24 +109,25 @@ impl PacketRing {
         }
     }
 
-    /// The newest packet's number.
+    /// Sequence number of the newest packet.
     pub fn newest(&self) -> Option<SeqNo> {
         self.newest
     }
 
-    /// Where the newest keyframe starts, while every packet from there on is held: a late joiner can be served from it.
+    /// Returns the first packet of the newest keyframe if the ring holds every packet since; a late
+    /// joiner starts there.
     pub fn replayable_keyframe(&self) -> Option<SeqNo> {
         let (keyframe, newest) = (self.keyframe?, self.newest?);
         let whole = (keyframe.0..=newest.0).all(|seq| self.get(SeqNo(seq)).is_some());
         (newest - keyframe <= self.mask && whole).then_some(keyframe)
     }
 
-    /// How many packets the ring can hold.
+    /// Maximum number of packets.
     pub fn capacity(&self) -> usize {
         self.slots.len()
     }
 
-    /// Memory that it takes, whether packets are in it or not.
+    /// Allocated memory in bytes.
     pub fn size_bytes(&self) -> usize {
         size_of_val(&*self.slots) + size_of_val(&*self.payloads)
     }
@@ -153,13 +156,13 @@ mod tests {
             frame_start: keyframe_start,
             keyframe: keyframe_start,
             red: false,
-            picture: None,
+            picture_ids: None,
             primary_offset: 0,
         }
     }
 
     #[test]
-    fn a_packet_is_found_until_a_whole_ring_has_passed() {
+    fn a_packet_is_found_until_a_full_ring_has_passed() {
         let (mut ring, now) = (PacketRing::new(8), crate::virtual_time::start());
         for seq in 100..108 {
             assert!(ring.insert(packet(seq, false, now), &[seq as u8; 3]));
@@ -172,16 +175,13 @@ mod tests {
         assert!(ring.get(SeqNo(100)).is_none());
         assert!(
             !ring.insert(packet(100, false, now), &[1; 3]),
-            "older than the ring reaches"
+            "older than the ring"
         );
-        assert!(
-            !ring.insert(packet(108, false, now), &[1; 3]),
-            "already there"
-        );
+        assert!(!ring.insert(packet(108, false, now), &[1; 3]), "duplicate");
     }
 
     #[test]
-    fn a_late_joiner_is_served_only_from_a_keyframe_without_holes() {
+    fn a_late_joiner_starts_only_at_a_keyframe_without_gaps() {
         let (mut ring, now) = (PacketRing::new(16), crate::virtual_time::start());
         assert_eq!(ring.replayable_keyframe(), None);
         ring.insert(packet(10, true, now), &[0; 3]);
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn a_packet_that_is_too_large_is_refused() {
+    fn a_packet_that_is_too_large_is_rejected() {
         let (mut ring, now) = (PacketRing::new(8), crate::virtual_time::start());
         let meta = PacketMeta {
             len: MAX_PAYLOAD as u16 + 1,

@@ -1,7 +1,7 @@
-//! One published track as a shard holds it: its layers with their rings, and how fast each flows.
+//! State of one published track in a shard: its layers, their packet rings and bitrates.
 //!
-//! The shard that owns the publisher fills the rings from the network; a shard that only has subscribers fills the same
-//! structure from its link to the owner ([`crate::shard::relay`]). Forwarding does not know the difference.
+//! The publisher's shard fills the rings from the network. A shard with only subscribers fills the
+//! same structure from its link to the publisher's shard, so forwarding is equal on both.
 
 use std::time::{Duration, Instant};
 
@@ -11,61 +11,72 @@ use crate::publish::ring::{PacketMeta, PacketRing};
 use crate::sdp::Codec;
 use crate::units::{Bitrate, SeqNo};
 
-/// Packets that a video layer keeps: 2 s of 4 Mbit/s, or the largest keyframe plus what follows during a retransmission.
+/// Packets in the ring of a video layer: 2 s at 4 Mbit/s, or the largest keyframe and the packets
+/// during its retransmission.
 const VIDEO_RING: usize = 1_024;
 
-/// Packets that an audio layer keeps: 5 s of 20 ms packets.
+/// Packets in the ring of an audio layer: 5 s of 20 ms packets.
 const AUDIO_RING: usize = 256;
 
-/// Packets of one layer that may be waiting to be forwarded: a whole receive batch of one layer.
+/// Maximum of packets that wait for a forwarding pass on one layer: a complete receive batch.
 pub const MAX_FRESH: usize = 2_048;
 
-/// A layer that began within the meter's first step has no measured rate yet; it is taken for at least this, so that it can be given
-/// to somebody at once.
-const JUST_BEGUN: Bitrate = Bitrate::kbps(20);
+/// Minimum rate of an active layer. A layer that started within the meter's first bucket has no
+/// measured rate yet, but can be allocated at once.
+const MIN_ACTIVE_RATE: Bitrate = Bitrate::kbps(20);
 
-/// A layer whose last packet is no older than this flows: opus sends every 400 ms in silence (DTX).
-const FLOWING: Duration = Duration::from_millis(500);
+/// A layer is active if its last packet is not older: Opus sends every 400 ms during silence (DTX).
+const ACTIVE_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// A screen's layer whose last packet is older than this is not being sent: browsers repeat a page that stands about once a second.
-const RESTING: Duration = Duration::from_millis(2_500);
+/// A screen layer is inactive if its last packet is older: browsers repeat a still page about once
+/// a second.
+const SCREEN_TIMEOUT: Duration = Duration::from_millis(2_500);
 
-/// Sizes that differ by no more than this are evened out with RTP padding: encoders split a frame into parts of almost one size.
-const MAX_EVENING: u16 = 8;
+/// Maximum size difference in bytes that is padded. Encoders split a frame into packets of almost
+/// equal size.
+const MAX_GSO_PADDING: u16 = 8;
 
-/// A publisher's clock as its last sender report tells it (RFC 3550 §6.4.1).
+/// RTP and NTP timestamps of a publisher's last sender report (RFC 3550 §6.4.1).
 #[derive(Clone, Copy, Debug)]
 pub struct ClockReport {
-    /// NTP time, 32.32 fixed point, on the publisher's clock.
+    /// NTP timestamp (32.32 fixed point) of the publisher's clock.
     pub ntp: u64,
-    /// The RTP timestamp of the same instant.
+    /// RTP timestamp of the same instant.
     pub rtp_time: u32,
-    /// When the report arrived.
+    /// Arrival of the report.
     pub arrival: Instant,
 }
 
-/// One layer.
+/// One simulcast layer.
 pub struct Layer {
+    /// Received packets.
     pub ring: PacketRing,
-    /// Packets that arrived since the last forwarding pass, in order of arrival.
+    /// Packets received since the last forwarding pass, in order of arrival.
     pub fresh: Vec<SeqNo>,
+    /// Last sender report.
     pub clock: Option<ClockReport>,
+    /// Bitrate of received payload.
     pub meter: RateMeter,
+    /// Arrival of the newest packet.
     pub last_arrival: Option<Instant>,
-    /// When a keyframe was last asked for.
-    pub keyframe_asked: Option<Instant>,
-    /// Somebody waits for a keyframe.
-    pub keyframe_wanted: bool,
+    /// Time of the last keyframe request to the publisher.
+    pub last_keyframe_request: Option<Instant>,
+    /// A subscriber waits for a keyframe.
+    pub keyframe_requested: bool,
 }
 
-/// A track and its layers, lowest first.
+/// Track and its layers, lowest first.
 pub struct Track {
+    /// Identifier of the track.
     pub id: TrackId,
+    /// Codec of all layers.
     pub codec: Codec,
+    /// Layers, lowest first.
     pub layers: Vec<Layer>,
 }
 
 impl Track {
+    /// Creates a track with empty rings; `layers` is limited to 1–[`MAX_LAYERS`].
     pub fn new(id: TrackId, codec: Codec, layers: usize) -> Track {
         let capacity = if codec == Codec::Opus {
             AUDIO_RING
@@ -78,7 +89,7 @@ impl Track {
         Track { id, codec, layers }
     }
 
-    /// Stores a packet and queues it for forwarding. Returns whether it was new.
+    /// Stores a packet and queues it for forwarding. Returns false if it was rejected.
     pub fn insert(&mut self, layer: u8, meta: PacketMeta, payload: &[u8]) -> bool {
         let Some(layer) = self.layers.get_mut(usize::from(layer)) else {
             return false;
@@ -89,38 +100,40 @@ impl Track {
         layer.meter.count(meta.arrival, payload.len());
         layer.last_arrival = Some(meta.arrival);
         if meta.keyframe && meta.frame_start {
-            layer.keyframe_wanted = false;
+            layer.keyframe_requested = false;
         }
         layer.fresh.push(meta.seq);
         true
     }
 
-    /// Notes that somebody waits for a keyframe of a layer.
-    pub fn want_keyframe(&mut self, layer: u8) {
+    /// Registers that a subscriber waits for a keyframe of a layer.
+    pub fn request_keyframe(&mut self, layer: u8) {
         if let Some(layer) = self.layers.get_mut(usize::from(layer)) {
-            layer.keyframe_wanted = true;
+            layer.keyframe_requested = true;
         }
     }
 
-    /// Begins a layer anew: its publisher's numbers start over.
+    /// Resets a layer whose publisher restarts its sequence numbers.
     pub fn restart_layer(&mut self, layer: u8) {
         if let Some(held) = self.layers.get_mut(usize::from(layer)) {
             *held = Layer::new(held.ring.capacity());
         }
     }
 
-    /// Evens out the sizes of neighbouring fresh packets, so that a frame travels as one GSO message.
-    pub fn even_out(&mut self) {
+    /// Pads fresh packets to the size of their neighbours, so that a frame is sent as one GSO
+    /// message.
+    pub fn pad_for_gso(&mut self) {
         if self.codec == Codec::Opus {
             return;
         }
         for layer in &mut self.layers {
-            even_out(&mut layer.ring, &layer.fresh);
+            pad_for_gso(&mut layer.ring, &layer.fresh);
         }
     }
 
-    /// Whether what waits to be forwarded ends with the end of a frame, on every layer.
-    pub fn has_whole_frames(&self) -> bool {
+    /// Returns true if packets wait for forwarding.
+    /// Returns true if the fresh packets end with a complete frame on every layer.
+    pub fn ends_with_complete_frames(&self) -> bool {
         let newest = |layer: &Layer| {
             layer
                 .fresh
@@ -140,38 +153,41 @@ impl Track {
         }
     }
 
-    /// What each layer takes of a line, lowest first; zero for one that does not flow. A screen comes in `bursts`: nothing for a minute, then
-    /// a page. It is judged by its mean over some seconds and by its busiest one.
-    pub fn demand(&mut self, now: Instant, bursts: bool) -> Demand {
-        let mut demand = Demand::default();
+    /// Returns the bitrate of each layer, lowest first; zero if inactive. With `bursts` (a shared
+    /// screen: pages with long pauses) `rates` is the mean over four seconds and `peaks` the
+    /// busiest second.
+    pub fn layer_rates(&mut self, now: Instant, bursts: bool) -> LayerRates {
+        let mut layer_rates = LayerRates::default();
         for (nth, layer) in self.layers.iter_mut().enumerate() {
             let since = layer
                 .last_arrival
                 .map(|last| now.saturating_duration_since(last));
-            let flows = |within| since.is_some_and(|since| since < within);
-            let least = if flows(FLOWING) {
-                JUST_BEGUN
+            let active_within = |within| since.is_some_and(|since| since < within);
+            let least = if active_within(ACTIVE_TIMEOUT) {
+                MIN_ACTIVE_RATE
             } else {
                 Bitrate::ZERO
             };
             let (rate, peak) = match bursts {
                 false => (layer.meter.rate(now), Bitrate::ZERO),
-                true if flows(RESTING) => (layer.meter.mean(now), layer.meter.peak(now)),
+                true if active_within(SCREEN_TIMEOUT) => {
+                    (layer.meter.mean(now), layer.meter.peak(now))
+                }
                 true => (Bitrate::ZERO, Bitrate::ZERO),
             };
-            demand.rates[nth] = rate.max(least);
-            demand.peaks[nth] = peak.max(demand.rates[nth]);
+            layer_rates.rates[nth] = rate.max(least);
+            layer_rates.peaks[nth] = peak.max(layer_rates.rates[nth]);
         }
-        demand
+        layer_rates
     }
 }
 
-/// What the layers of a track take of a line, lowest first.
+/// Bitrates of a track's layers, lowest first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Demand {
-    /// As they flow now.
+pub struct LayerRates {
+    /// Current rates.
     pub rates: [Bitrate; MAX_LAYERS],
-    /// As they flow at their busiest.
+    /// Rates of the busiest second.
     pub peaks: [Bitrate; MAX_LAYERS],
 }
 
@@ -183,32 +199,33 @@ impl Layer {
             clock: None,
             meter: RateMeter::default(),
             last_arrival: None,
-            keyframe_asked: None,
-            keyframe_wanted: false,
+            last_keyframe_request: None,
+            keyframe_requested: false,
         }
     }
 
-    /// Whether a request for a keyframe should go out now. Requests of all waiting subscribers merge into one per `pace`.
-    pub fn take_keyframe_request(&mut self, now: Instant, pace: Duration) -> bool {
+    /// Returns true if a keyframe request is due. The requests of all waiting subscribers are
+    /// merged into one per `min_interval`.
+    pub fn poll_keyframe_request(&mut self, now: Instant, min_interval: Duration) -> bool {
         let due = self
-            .keyframe_asked
-            .is_none_or(|asked| now.saturating_duration_since(asked) >= pace);
-        if !self.keyframe_wanted || !due {
+            .last_keyframe_request
+            .is_none_or(|asked| now.saturating_duration_since(asked) >= min_interval);
+        if !self.keyframe_requested || !due {
             return false;
         }
-        self.keyframe_asked = Some(now);
+        self.last_keyframe_request = Some(now);
         true
     }
 }
 
-/// Runs of consecutive packets whose sizes differ by a few bytes get padded to the largest of the run.
-fn even_out(ring: &mut PacketRing, fresh: &[SeqNo]) {
+/// Pads runs of consecutive packets with almost equal size to the largest of the run.
+fn pad_for_gso(ring: &mut PacketRing, fresh: &[SeqNo]) {
     let mut start = 0;
     while start < fresh.len() {
         let (mut smallest, mut largest, mut end) = (u16::MAX, 0, start);
         while let Some((meta, _)) = fresh.get(end).and_then(|seq| ring.get(*seq)) {
             let (low, high) = (smallest.min(meta.len), largest.max(meta.len));
-            if high - low > MAX_EVENING {
+            if high - low > MAX_GSO_PADDING {
                 break;
             }
             (smallest, largest, end) = (low, high, end + 1);
@@ -225,85 +242,97 @@ fn even_out(ring: &mut PacketRing, fresh: &[SeqNo]) {
     }
 }
 
-/// How fast a layer flows, counted in quarters of a second.
+/// Bitrate of a layer, measured in buckets of 250 ms.
 #[derive(Default)]
 pub struct RateMeter {
-    window: Option<Instant>,
+    bucket_start: Option<Instant>,
     bytes: u64,
-    /// The last four seconds; a ring.
-    quarters: [u32; LONG],
+    /// Bytes of the last four seconds, a ring of buckets.
+    buckets: [u32; BUCKETS_PER_MEAN],
     at: usize,
-    /// Bytes of the busiest second of this span and of the one before.
-    busiest: [u32; 2],
-    span_began: Option<Instant>,
+    /// Bytes of the busiest second in this and the previous peak window.
+    peak_bytes: [u32; 2],
+    peak_window_start: Option<Instant>,
 }
 
-/// The meter's step: short enough that a stopped layer is noticed within a second.
-const QUARTER: Duration = Duration::from_millis(250);
-/// Quarters of a second, and of the time over which a burst is spread.
-const SECOND: usize = 4;
-const LONG: usize = 16;
+/// Bucket width; a layer that stops is detected within a second.
+const BUCKET: Duration = Duration::from_millis(250);
+/// Buckets of one second, and of the mean over a burst.
+const BUCKETS_PER_SECOND: usize = 4;
+const BUCKETS_PER_MEAN: usize = 16;
 
-/// The busiest second is remembered for one to two of these: a page of a lesson stands for about as long before it is turned.
-const BUSIEST_SPAN: Duration = Duration::from_secs(45);
+/// The busiest second is kept for one to two windows; a page stays for about as long before the
+/// next.
+const PEAK_WINDOW: Duration = Duration::from_secs(45);
 
 impl RateMeter {
     /// Counts `len` bytes that arrived at `now`.
     pub fn count(&mut self, now: Instant, len: usize) {
-        self.turn(now);
+        self.advance(now);
         self.bytes += len as u64;
     }
 
-    /// The rate of the last second; what arrived in the open quarter counts once that has ended.
+    /// Mean over the last second; the open bucket is not included.
     pub fn rate(&mut self, now: Instant) -> Bitrate {
-        self.turn(now);
-        Bitrate::over(self.newest(SECOND), SECOND as u32 * QUARTER)
+        self.advance(now);
+        Bitrate::over(
+            self.newest(BUCKETS_PER_SECOND),
+            BUCKETS_PER_SECOND as u32 * BUCKET,
+        )
     }
 
-    /// The rate over four seconds, in which a page that is turned is spread out.
+    /// Mean over four seconds, which spreads the burst of a page turn.
     pub fn mean(&mut self, now: Instant) -> Bitrate {
-        self.turn(now);
-        Bitrate::over(self.newest(LONG), LONG as u32 * QUARTER)
+        self.advance(now);
+        Bitrate::over(
+            self.newest(BUCKETS_PER_MEAN),
+            BUCKETS_PER_MEAN as u32 * BUCKET,
+        )
     }
 
-    /// The rate of the busiest second of the last minute or so.
+    /// Rate of the busiest second in the last one to two peak windows.
     pub fn peak(&mut self, now: Instant) -> Bitrate {
-        self.turn(now);
-        let [current, before] = self.busiest;
-        Bitrate::over(current.max(before).into(), SECOND as u32 * QUARTER)
+        self.advance(now);
+        let [current, before] = self.peak_bytes;
+        Bitrate::over(
+            current.max(before).into(),
+            BUCKETS_PER_SECOND as u32 * BUCKET,
+        )
     }
 
-    fn newest(&self, quarters: usize) -> u64 {
-        (1..=quarters)
-            .map(|back| u64::from(self.quarters[(self.at + LONG - back) % LONG]))
+    fn newest(&self, buckets: usize) -> u64 {
+        (1..=buckets)
+            .map(|back| {
+                u64::from(self.buckets[(self.at + BUCKETS_PER_MEAN - back) % BUCKETS_PER_MEAN])
+            })
             .sum()
     }
 
-    fn turn(&mut self, now: Instant) {
-        let Some(mut window) = self.window else {
-            (self.window, self.span_began) = (Some(now), Some(now));
+    fn advance(&mut self, now: Instant) {
+        let Some(mut bucket_start) = self.bucket_start else {
+            (self.bucket_start, self.peak_window_start) = (Some(now), Some(now));
             return;
         };
         let mut steps = 0;
-        while now.saturating_duration_since(window) >= QUARTER && steps < LONG {
-            self.end_quarter();
-            window += QUARTER;
+        while now.saturating_duration_since(bucket_start) >= BUCKET && steps < BUCKETS_PER_MEAN {
+            self.end_bucket();
+            bucket_start += BUCKET;
             steps += 1;
         }
-        let stale = now.saturating_duration_since(window) >= QUARTER;
-        self.window = Some(if stale { now } else { window });
+        let stale = now.saturating_duration_since(bucket_start) >= BUCKET;
+        self.bucket_start = Some(if stale { now } else { bucket_start });
         if self
-            .span_began
-            .is_some_and(|began| now.saturating_duration_since(began) >= BUSIEST_SPAN)
+            .peak_window_start
+            .is_some_and(|began| now.saturating_duration_since(began) >= PEAK_WINDOW)
         {
-            (self.busiest, self.span_began) = ([0, self.busiest[0]], Some(now));
+            (self.peak_bytes, self.peak_window_start) = ([0, self.peak_bytes[0]], Some(now));
         }
     }
 
-    fn end_quarter(&mut self) {
-        self.quarters[self.at] = std::mem::take(&mut self.bytes) as u32;
-        self.at = (self.at + 1) % LONG;
-        self.busiest[0] = self.busiest[0].max(self.newest(SECOND) as u32);
+    fn end_bucket(&mut self) {
+        self.buckets[self.at] = std::mem::take(&mut self.bytes) as u32;
+        self.at = (self.at + 1) % BUCKETS_PER_MEAN;
+        self.peak_bytes[0] = self.peak_bytes[0].max(self.newest(BUCKETS_PER_SECOND) as u32);
     }
 }
 
@@ -323,13 +352,13 @@ mod tests {
             frame_start: false,
             keyframe: false,
             red: false,
-            picture: None,
+            picture_ids: None,
             primary_offset: 0,
         }
     }
 
     #[test]
-    fn the_parts_of_a_frame_are_padded_to_one_size_and_the_short_tail_is_left() {
+    fn packets_of_a_frame_are_padded_to_one_size_except_the_short_tail() {
         let (mut track, now) = (
             Track::new(TrackId(1), Codec::H264, 1),
             virtual_time::start(),
@@ -337,7 +366,7 @@ mod tests {
         for (seq, len) in [(1, 1142), (2, 1142), (3, 1143), (4, 400)] {
             assert!(track.insert(0, meta(seq, len, now), &vec![0; usize::from(len)]));
         }
-        track.even_out();
+        track.pad_for_gso();
         let pads: Vec<_> = (1..=4)
             .map(|seq| track.layers[0].ring.get(SeqNo(seq)).map(|(m, _)| m.pad))
             .collect();
@@ -345,7 +374,7 @@ mod tests {
     }
 
     #[test]
-    fn a_layer_that_stops_flowing_reads_zero_after_a_second() {
+    fn a_layer_that_stops_has_rate_zero_after_a_second() {
         let (mut meter, start) = (RateMeter::default(), virtual_time::start());
         for ms in 0..1000 {
             meter.count(start + Duration::from_millis(ms), 125);
@@ -359,7 +388,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_that_is_turned_is_remembered_as_the_busiest_second_and_spread_over_four() {
+    fn a_page_turn_sets_the_peak_rate_and_is_averaged_over_four_seconds() {
         let (mut track, start) = (
             Track::new(TrackId(1), Codec::H264, 1),
             virtual_time::start(),
@@ -370,44 +399,47 @@ mod tests {
         }
         track.layers[0].meter.count(at(10_000), 50_000);
         track.layers[0].last_arrival = Some(at(10_000));
-        let turned = track.demand(at(10_300), true);
+        let turned = track.layer_rates(at(10_300), true);
         assert_eq!(
             (turned.rates[0].as_kbps(), turned.peaks[0].as_kbps()),
             (100, 400)
         );
         track.layers[0].last_arrival = Some(at(40_000));
-        let stands = track.demand(at(40_300), true);
+        let stands = track.layer_rates(at(40_300), true);
         assert!(
-            stands.rates[0] <= JUST_BEGUN && stands.peaks[0].as_kbps() == 400,
+            stands.rates[0] <= MIN_ACTIVE_RATE && stands.peaks[0].as_kbps() == 400,
             "{stands:?}"
         );
         track.layers[0].last_arrival = Some(at(100_000));
-        let later = [50_000, 100_300].map(|ms| track.demand(at(ms), true).peaks[0]);
+        let later = [50_000, 100_300].map(|ms| track.layer_rates(at(ms), true).peaks[0]);
         assert!(
-            later[1] <= JUST_BEGUN,
-            "forgotten after a minute and a half: {later:?}"
+            later[1] <= MIN_ACTIVE_RATE,
+            "expired after a minute and a half: {later:?}"
         );
         assert_eq!(
-            track.demand(at(103_000), true),
-            Demand::default(),
-            "it is not sent any more"
+            track.layer_rates(at(103_000), true),
+            LayerRates::default(),
+            "the layer is inactive"
         );
     }
 
     #[test]
-    fn keyframe_requests_of_many_merge_into_one_per_pace() {
-        let (mut layer, now, pace) = (
+    fn keyframe_requests_of_many_subscribers_are_merged() {
+        let (mut layer, now, min_interval) = (
             Layer::new(8),
             virtual_time::start(),
             Duration::from_millis(500),
         );
-        assert!(!layer.take_keyframe_request(now, pace), "nobody asked");
-        layer.keyframe_wanted = true;
-        assert!(layer.take_keyframe_request(now, pace));
-        assert!(!layer.take_keyframe_request(now + pace / 2, pace));
         assert!(
-            layer.take_keyframe_request(now + pace, pace),
-            "still wanted, so asked again"
+            !layer.poll_keyframe_request(now, min_interval),
+            "no request"
+        );
+        layer.keyframe_requested = true;
+        assert!(layer.poll_keyframe_request(now, min_interval));
+        assert!(!layer.poll_keyframe_request(now + min_interval / 2, min_interval));
+        assert!(
+            layer.poll_keyframe_request(now + min_interval, min_interval),
+            "still pending, so repeated"
         );
     }
 }

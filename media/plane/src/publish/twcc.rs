@@ -1,31 +1,34 @@
-//! Telling a publisher when its packets arrived (draft-holmer-rmcat-transport-wide-cc-extensions-01 §3.1).
+//! Transport-wide congestion control feedback to a publisher
+//! (draft-holmer-rmcat-transport-wide-cc-extensions-01 §3.1).
 
 mod encode;
 
 use crate::ids::Ssrc;
 use crate::rtp::rtcp::{BufferFull, Compound, TICK};
 use crate::units::SeqNo;
-use encode::Message;
+use encode::FeedbackMessage;
 use std::time::{Duration, Instant};
 
-/// Packets whose arrival is remembered until it is reported: 100 ms at 20 Mbit/s are 210, so this is room for a burst and a hole.
-/// A power of two, as the ring is indexed by the low bits.
+/// Packets with a recorded arrival time: 100 ms at 20 Mbit/s are 210, which leaves room for a burst
+/// and a gap. A power of two, because the ring is indexed by the low bits.
 const WINDOW: u64 = 2048;
-/// Feedback every 100 ms, and every 50 ms from a sender of more than 400 packets a second: about 5 % of what it reports on at most.
+/// Feedback interval, and that of a sender with more than 400 packets/s. Feedback is at most about
+/// 5 % of the reported traffic.
 const INTERVAL: Duration = Duration::from_millis(100);
 const BUSY_INTERVAL: Duration = Duration::from_millis(50);
-const BUSY: u64 = 20;
-/// No arrival in this slot of the ring.
-const NOT_YET: i64 = i64::MIN;
+/// Pending packets above which [`BUSY_INTERVAL`] applies.
+const BUSY_PENDING: u64 = 20;
+/// Empty slot of the ring.
+const NOT_RECEIVED_YET: i64 = i64::MIN;
 
-/// Collects arrivals of one transport and makes feedback of them.
+/// Recorded arrivals of one transport, reported by [`FeedbackGenerator::write`].
 #[derive(Debug)]
 pub struct FeedbackGenerator {
-    /// Where the arrival times count from; the draft leaves their zero to the receiver.
+    /// Epoch of the arrival times; the draft leaves it to the receiver.
     epoch: Instant,
-    /// Arrival in ticks of 250 µs since `epoch`, of the packet at `seq % WINDOW`.
+    /// Arrival in ticks of 250 µs since `epoch` at index `seq % WINDOW`.
     arrivals: Box<[i64]>,
-    /// Packets from `from` up to before `to` are to be reported next.
+    /// Packets to report next: `from..to`.
     from: SeqNo,
     to: SeqNo,
     feedback_count: u8,
@@ -34,11 +37,11 @@ pub struct FeedbackGenerator {
 }
 
 impl FeedbackGenerator {
-    /// `epoch` is any moment not after the first packet, such as now.
+    /// Creates a generator. `epoch` is any instant not after the first packet.
     pub fn new(epoch: Instant) -> FeedbackGenerator {
         FeedbackGenerator {
             epoch,
-            arrivals: vec![NOT_YET; WINDOW as usize].into_boxed_slice(),
+            arrivals: vec![NOT_RECEIVED_YET; WINDOW as usize].into_boxed_slice(),
             from: SeqNo(0),
             to: SeqNo(0),
             feedback_count: 0,
@@ -47,49 +50,51 @@ impl FeedbackGenerator {
         }
     }
 
-    /// A packet came: media, retransmission or padding alone, all count. `transport_seq` is its transport-wide number.
+    /// Records a packet: media, retransmission or padding. `transport_seq` is its transport-wide
+    /// sequence number.
     pub fn received(&mut self, transport_seq: u16, now: Instant) {
         if !self.started {
-            // One rollover up, so that a neighbour from before the first packet has a number too.
+            // Begin one rollover up, so that a packet before the first one has a sequence number
+            // too.
             self.restart(SeqNo(1 << 16 | u64::from(transport_seq)));
         }
         let seq = self.to.nearest(transport_seq);
         if seq >= self.to {
             self.advance(seq);
         } else if self.to - seq > WINDOW {
-            return; // Older than anything remembered; its sender has long counted it as lost.
+            return; // Older than the window; its sender has counted it as lost.
         }
-        // Came out of order, after its feedback went out: reported again, from there on.
+        // A reordered packet after its feedback: report again from there.
         self.from = self.from.min(seq);
         let slot = &mut self.arrivals[(seq.0 % WINDOW) as usize];
-        // A duplicate does not change when the packet first came.
-        if *slot == NOT_YET {
+        // A duplicate does not change the arrival time.
+        if *slot == NOT_RECEIVED_YET {
             *slot = ticks(now.saturating_duration_since(self.epoch));
         }
     }
 
-    /// Makes room up to and including `seq`: the slots between are packets that have not come.
+    /// Extends the window to `seq`; skipped packets have not arrived.
     fn advance(&mut self, seq: SeqNo) {
         if seq - self.to >= WINDOW {
             self.restart(seq);
         }
         while self.to <= seq {
-            self.arrivals[(self.to.0 % WINDOW) as usize] = NOT_YET;
+            self.arrivals[(self.to.0 % WINDOW) as usize] = NOT_RECEIVED_YET;
             self.to = self.to.next();
         }
-        // What falls out of the ring can no longer be reported.
+        // Packets outside the ring can no longer be reported.
         self.from = self.from.max(SeqNo(self.to.0.saturating_sub(WINDOW)));
     }
 
     fn restart(&mut self, seq: SeqNo) {
-        self.arrivals.fill(NOT_YET);
+        self.arrivals.fill(NOT_RECEIVED_YET);
         (self.from, self.to, self.started) = (seq, seq, true);
     }
 
-    /// When the next feedback is due; `None` while there is nothing to report.
+    /// Time of the next feedback; `None` if no packet is pending.
     pub fn poll_timeout(&self) -> Option<Instant> {
         let pending = self.to - self.from;
-        let interval = if pending > BUSY {
+        let interval = if pending > BUSY_PENDING {
             BUSY_INTERVAL
         } else {
             INTERVAL
@@ -97,13 +102,13 @@ impl FeedbackGenerator {
         (pending > 0).then(|| self.last_feedback + interval)
     }
 
-    /// Whether [`FeedbackGenerator::write`] has something to write that is due.
+    /// Returns true if feedback is due.
     pub fn is_due(&self, now: Instant) -> bool {
         self.poll_timeout().is_some_and(|due| due <= now)
     }
 
-    /// Writes one message and says whether more is left to report, which then is due at once. `BufferFull`: nothing was written, try an empty
-    /// compound.
+    /// Writes one message; returns true if more packets are pending, which are due at once. On
+    /// [`BufferFull`] nothing was written; retry with an empty compound.
     ///
     /// `sender` is an SSRC of ours, `media` one of the publisher's.
     pub fn write(
@@ -115,11 +120,12 @@ impl FeedbackGenerator {
     ) -> Result<bool, BufferFull> {
         let before = self.from;
         while self.from < self.to {
-            let mut message = Message::new();
+            let mut message = FeedbackMessage::new();
             while self.from < self.to && message.push(self.from, self.arrival(self.from)) {
                 self.from = self.from.next();
             }
-            // A hole so long that a whole message would be of lost packets is left out: it has no arrival to count times from.
+            // Skip a gap longer than a message: without an arrival the message has no reference
+            // time.
             let Some(bytes) = message.finish(self.feedback_count) else {
                 continue;
             };
@@ -137,7 +143,7 @@ impl FeedbackGenerator {
     }
 
     fn arrival(&self, seq: SeqNo) -> Option<i64> {
-        Some(self.arrivals[(seq.0 % WINDOW) as usize]).filter(|ticks| *ticks != NOT_YET)
+        Some(self.arrivals[(seq.0 % WINDOW) as usize]).filter(|ticks| *ticks != NOT_RECEIVED_YET)
     }
 }
 

@@ -6,8 +6,8 @@ use super::Shard;
 use super::peer::Subscriber;
 use crate::command::Event;
 use crate::index::{PeerIx, SlotIx};
-use crate::subscribe::allocator::{self, Item, Priority};
-use crate::subscribe::copies;
+use crate::subscribe::allocator::{self, Priority, TrackAllocation};
+use crate::subscribe::redundancy;
 use crate::units::Bitrate;
 
 impl Shard {
@@ -38,8 +38,8 @@ impl Shard {
             pace,
             ..
         } = subscriber;
-        if std::mem::replace(beginnings, estimator.beginnings()) != estimator.beginnings() {
-            shares.iter_mut().for_each(Item::forgive);
+        if std::mem::replace(beginnings, estimator.path_epoch()) != estimator.path_epoch() {
+            shares.iter_mut().for_each(TrackAllocation::reset_hold);
         }
         for (slot, share) in slots.iter().zip(shares.iter_mut()) {
             (share.layers, share.peaks) = Default::default();
@@ -52,18 +52,18 @@ impl Shard {
             (share.priority, share.max_layer) = (assigned.priority, assigned.max_layer);
             let demand = track
                 .media
-                .demand(now, assigned.priority == Priority::Slides);
+                .layer_rates(now, assigned.priority == Priority::Screen);
             (share.layers, share.peaks) = (demand.rates, demand.peaks);
         }
         let estimate = estimator.estimate().max(floor_without_audio(shares));
-        *plain_audio = copies::do_not_fit(shares, estimate, *plain_audio);
+        *plain_audio = redundancy::exceeds_bandwidth(shares, estimate, *plain_audio);
         if *plain_audio {
-            copies::take_off(shares);
+            redundancy::strip_redundancy(shares);
         }
         let allocation = allocator::allocate(estimate, now, shares);
         estimator.set_wanted(allocation.wanted);
-        pace.set(estimate, shares);
-        let narrow = pace.is_narrow();
+        pace.update(estimate, shares);
+        let narrow = pace.is_active();
         for (position, (slot, share)) in slots.iter_mut().zip(shares).enumerate() {
             let Some(track) = slot.track.and_then(|track| tracks.get_mut(track)) else {
                 continue;
@@ -71,12 +71,12 @@ impl Shard {
             let Some(forward) = track.fanout.get_mut(peer_ix, SlotIx::new(position)) else {
                 continue;
             };
-            forward.set_plain(*plain_audio);
-            forward.set_paced(narrow && share.priority != Priority::Voice);
+            forward.set_strip_red(*plain_audio);
+            forward.set_paced(narrow && share.priority != Priority::Audio);
             if forward.target() != share.layer() {
                 forward.set_target(share.layer());
                 if let Some(layer) = share.layer() {
-                    track.media.want_keyframe(layer);
+                    track.media.request_keyframe(layer);
                 }
             }
             let state = (track.media.id, forward.current());
@@ -101,8 +101,8 @@ impl Shard {
 /// Returns the minimum bandwidth of a subscriber without audio: that of the lowest layer of its most
 /// important video. There is no audio to protect, and without any traffic the estimate could not
 /// recover. Zero for a subscriber with audio.
-fn floor_without_audio(shares: &[Item<SlotIx>]) -> Bitrate {
-    let lowest = |share: &Item<SlotIx>| {
+fn floor_without_audio(shares: &[TrackAllocation<SlotIx>]) -> Bitrate {
+    let lowest = |share: &TrackAllocation<SlotIx>| {
         share
             .layers
             .iter()
@@ -112,7 +112,7 @@ fn floor_without_audio(shares: &[Item<SlotIx>]) -> Bitrate {
     let flowing = shares.iter().filter(|share| lowest(share).is_some());
     let Some(first) = flowing
         .min_by_key(|share| share.priority)
-        .filter(|share| share.priority != Priority::Voice)
+        .filter(|share| share.priority != Priority::Audio)
     else {
         return Bitrate::ZERO;
     };

@@ -12,7 +12,7 @@ use crate::publish::track::{ClockReport, Track};
 use crate::publish::twcc::FeedbackGenerator;
 use crate::sdp::{PublishedMedia, SubscribedMedia};
 use crate::stats::Counters;
-use crate::subscribe::forward::{Forward, PayloadTypes};
+use crate::subscribe::forwarder::{Forwarder, PayloadTypes};
 use crate::transport::{RemoteParameters, Transport};
 
 /// Maximum number of items read from one import queue per batch: one busy track must not starve the
@@ -72,9 +72,9 @@ impl Shard {
             }
             Command::Keyframe { track, layer } => {
                 self.with_track(track, |shard_track| match layer {
-                    Some(layer) => shard_track.media.want_keyframe(layer),
+                    Some(layer) => shard_track.media.request_keyframe(layer),
                     None => (0..shard_track.media.layers.len() as u8)
-                        .for_each(|layer| shard_track.media.want_keyframe(layer)),
+                        .for_each(|layer| shard_track.media.request_keyframe(layer)),
                 })
             }
             Command::Export { track, shard, sink } => {
@@ -219,7 +219,7 @@ impl Shard {
             let slot_ix = SlotIx::new(subscriber.slots.len());
             subscriber.add_slot(Slot::new(
                 spec.mid,
-                Forward::new(peer_ix, slot_ix, spec.forward),
+                Forwarder::new(peer_ix, slot_ix, spec.forward),
             ));
         }
     }
@@ -236,7 +236,10 @@ impl Shard {
         };
         self.peers[peer_ix].transport.set_remote(now, remote);
         for (position, media) in media.iter().enumerate() {
-            let (types, twcc) = (PayloadTypes::of(media), media.extensions.transport_cc);
+            let (types, twcc) = (
+                PayloadTypes::from_answer(media),
+                media.extensions.transport_cc,
+            );
             if let Some(forward) = self.forward_mut(peer_ix, SlotIx::new(position)) {
                 forward.set_types(types, twcc);
             }
@@ -245,7 +248,7 @@ impl Shard {
     }
 
     /// Returns the output stream of an attached or detached slot.
-    fn forward_mut(&mut self, peer_ix: PeerIx, slot_ix: SlotIx) -> Option<&mut Forward> {
+    fn forward_mut(&mut self, peer_ix: PeerIx, slot_ix: SlotIx) -> Option<&mut Forwarder> {
         let Role::Subscriber(subscriber) = &mut self.peers[peer_ix].role else {
             return None;
         };

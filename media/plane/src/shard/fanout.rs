@@ -1,13 +1,13 @@
 //! Fan-out of one track: the output streams to its subscribers.
 
 use crate::index::{PeerIx, SlotIx};
-use crate::subscribe::forward::Forward;
+use crate::subscribe::forwarder::Forwarder;
 
 /// The output streams of one track, sorted by subscriber and slot. A forwarding pass iterates over
 /// them; timers look up one of a thousand by binary search.
 #[derive(Default)]
 pub(super) struct Fanout {
-    streams: Vec<Forward>,
+    streams: Vec<Forwarder>,
 }
 
 impl Fanout {
@@ -16,32 +16,32 @@ impl Fanout {
     }
 
     /// Returns the stream of a subscriber's slot.
-    pub(super) fn get(&self, peer: PeerIx, slot: SlotIx) -> Option<&Forward> {
+    pub(super) fn get(&self, peer: PeerIx, slot: SlotIx) -> Option<&Forwarder> {
         self.find(peer, slot).ok().map(|at| &self.streams[at])
     }
 
-    pub(super) fn get_mut(&mut self, peer: PeerIx, slot: SlotIx) -> Option<&mut Forward> {
+    pub(super) fn get_mut(&mut self, peer: PeerIx, slot: SlotIx) -> Option<&mut Forwarder> {
         self.find(peer, slot).ok().map(|at| &mut self.streams[at])
     }
 
     /// Returns the stream at a position, for a pass that is interrupted and resumed.
-    pub(super) fn nth_mut(&mut self, position: usize) -> Option<&mut Forward> {
+    pub(super) fn nth_mut(&mut self, position: usize) -> Option<&mut Forwarder> {
         self.streams.get_mut(position)
     }
 
-    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Forward> {
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Forwarder> {
         self.streams.iter_mut()
     }
 
     /// Inserts a stream. A slot has exactly one, attached to at most one track.
-    pub(super) fn insert(&mut self, forward: Forward) {
+    pub(super) fn insert(&mut self, forward: Forwarder) {
         let at = self
             .find(forward.peer, forward.slot)
             .unwrap_or_else(|at| at);
         self.streams.insert(at, forward);
     }
 
-    pub(super) fn remove(&mut self, peer: PeerIx, slot: SlotIx) -> Option<Forward> {
+    pub(super) fn remove(&mut self, peer: PeerIx, slot: SlotIx) -> Option<Forwarder> {
         self.find(peer, slot).ok().map(|at| self.streams.remove(at))
     }
 
@@ -51,7 +51,7 @@ impl Fanout {
     }
 
     /// Removes all streams.
-    pub(super) fn drain(&mut self) -> impl Iterator<Item = Forward> {
+    pub(super) fn drain(&mut self) -> impl Iterator<Item = Forwarder> {
         self.streams.drain(..)
     }
 

@@ -12,7 +12,7 @@ use crate::index::TrackIx;
 use crate::publish::track::Track;
 use crate::stats::Counters;
 use crate::subscribe::arena::SendArena;
-use crate::subscribe::forward::Forward;
+use crate::subscribe::forwarder::Forwarder;
 use crate::units::SeqNo;
 
 /// Maximum number of packets that one subscriber gets between two checks of the arena's free space:
@@ -25,7 +25,7 @@ impl Shard {
     pub(super) fn forward_fresh(&mut self, now: Instant, arena: &mut SendArena) -> bool {
         if self.pass == Pass::default() {
             self.frame_due = None;
-            arena.begin();
+            arena.begin_pass();
         }
         while let Some(track_ix) = self.fresh.get(self.pass.track).copied() {
             if self.pass.stream == 0 && self.is_coalescing(now, track_ix) {
@@ -52,7 +52,7 @@ impl Shard {
             self.frame_due = Some(self.frame_due.map_or(until, |due| due.min(until)));
             return true;
         }
-        track.media.even_out();
+        track.media.pad_for_gso();
         false
     }
 
@@ -63,15 +63,15 @@ impl Shard {
             return true;
         };
         while let Some(forward) = track.fanout.nth_mut(self.pass.stream) {
-            if arena.holds_enough() || !arena.has_room(STEP) {
+            if arena.is_batch_full() || !arena.has_room(STEP) {
                 return false;
             }
             if let Some(peer) = self.peers.get_mut(forward.peer) {
                 let written = write_fresh(&track.media, forward, peer, now, arena);
                 Counters::add(&self.counters.packets_forwarded, written);
             }
-            if let Some(layer) = forward.target().filter(|_| forward.waits_for_keyframe()) {
-                track.media.want_keyframe(layer);
+            if let Some(layer) = forward.target().filter(|_| forward.needs_keyframe()) {
+                track.media.request_keyframe(layer);
             }
             self.pass.stream += 1;
         }
@@ -83,14 +83,14 @@ impl Shard {
 /// Writes the packets of this pass for one slot. Returns their number.
 fn write_fresh(
     track: &Track,
-    forward: &mut Forward,
+    forward: &mut Forwarder,
     peer: &mut Peer,
     now: Instant,
     arena: &mut SendArena,
 ) -> u64 {
     if let Some((layer, first)) = forward.try_switch(track) {
         let (held, newest) = (
-            forward.held(),
+            forward.first_held(),
             track.layers[usize::from(layer)]
                 .ring
                 .newest()
@@ -104,7 +104,7 @@ fn write_fresh(
             .map(|seq| write_one(track, forward, peer, layer, seq, now, arena))
             .sum();
     }
-    let (Some(layer), held) = (forward.current(), forward.held()) else {
+    let (Some(layer), held) = (forward.current(), forward.first_held()) else {
         return 0;
     };
     let fresh = track.layers[usize::from(layer)]
@@ -120,7 +120,7 @@ fn write_fresh(
 /// not for this slot.
 fn write_one(
     track: &Track,
-    forward: &mut Forward,
+    forward: &mut Forwarder,
     peer: &mut Peer,
     layer: u8,
     seq: SeqNo,
@@ -141,7 +141,7 @@ fn write_one(
         return 0;
     };
     arena.commit(send.path, len);
-    if send.record(forward.is_numbered(), len, now)
+    if send.record(forward.has_twcc(), len, now)
         && let Role::Subscriber(subscriber) = &mut peer.role
     {
         send.flush_records(&mut subscriber.estimator);

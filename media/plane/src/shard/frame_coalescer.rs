@@ -43,7 +43,7 @@ impl FrameCoalescer {
         let max_delay = (MESSAGE_COST * subscribers as u32).min(MAX_DELAY);
         let enabled =
             max_delay >= MIN_DELAY && self.disabled_until.is_none_or(|until| until <= now);
-        if !enabled || track.codec == Codec::Opus || track.has_whole_frames() {
+        if !enabled || track.codec == Codec::Opus || track.ends_with_complete_frames() {
             self.deadline = None;
             return None;
         }
@@ -77,7 +77,7 @@ mod tests {
                 frame_start: n == 0,
                 keyframe: false,
                 red: false,
-                picture: None,
+                picture_ids: None,
                 primary_offset: 0,
             };
             assert!(track.insert(0, meta, &[0]));

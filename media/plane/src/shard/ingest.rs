@@ -376,7 +376,7 @@ fn describe(
         frame_start: audio || info.frame_start && begins_frame(ring, formats.codec, received),
         keyframe: audio || info.keyframe,
         red,
-        picture: info.vp8,
+        picture_ids: info.vp8,
         // RFC 2198 §3: the primary encoding is the last block.
         primary_offset: (received.payload.len() - plain.len()) as u16,
     })

@@ -12,7 +12,7 @@ use crate::subscribe::arena::SendArena;
 
 /// Video in the order of sending. Audio is never paced.
 const VIDEO: [Priority; 4] = [
-    Priority::Slides,
+    Priority::Screen,
     Priority::LeadVideo,
     Priority::Stage,
     Priority::Wall,
@@ -92,11 +92,11 @@ impl Shard {
                 let Some(forward) = track.fanout.get_mut(peer_ix, SlotIx::new(nth)) else {
                     continue;
                 };
-                while pace.has_any(now) {
+                while pace.can_send(now) {
                     if !arena.has_room(1) {
                         return PacedWrite::ArenaFull;
                     }
-                    let Some((layer, seq)) = forward.take_held(&track.media) else {
+                    let Some((layer, seq)) = forward.pop_held(&track.media) else {
                         break;
                     };
                     let written = forward.write(
@@ -109,16 +109,16 @@ impl Shard {
                     );
                     let Some(len) = written else { continue };
                     arena.commit(send.path, len);
-                    pace.spend(len);
-                    if send.record(forward.is_numbered(), len, now) {
+                    pace.consume(len);
+                    if send.record(forward.has_twcc(), len, now) {
                         send.flush_records(estimator);
                     }
                     Counters::add(&counters.packets_forwarded, 1);
                 }
-                more |= forward.holds_any();
+                more |= forward.has_held();
             }
         }
-        if pace.is_narrow() || more {
+        if pace.is_active() || more {
             PacedWrite::DoneForTick
         } else {
             PacedWrite::Finished

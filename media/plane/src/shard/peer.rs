@@ -11,11 +11,11 @@ use crate::publish::nack::NackGenerator;
 use crate::publish::reception::ReceptionStats;
 use crate::publish::twcc::FeedbackGenerator;
 use crate::sdp::{Codec, ExtensionIds, PublishedMedia};
-use crate::subscribe::allocator::{Item, Priority};
-use crate::subscribe::budget::ResendBudget;
+use crate::subscribe::allocator::{Priority, TrackAllocation};
 use crate::subscribe::estimator::{self, Estimator};
-use crate::subscribe::forward::Forward;
-use crate::subscribe::pace::Pace;
+use crate::subscribe::forwarder::Forwarder;
+use crate::subscribe::pacer::Pacer;
+use crate::subscribe::resend_budget::ResendBudget;
 use crate::transport::Transport;
 use crate::transport::srtp::{Inbound, RtcpSealer};
 use crate::units::Bitrate;
@@ -145,14 +145,14 @@ fn merged(a: ExtensionIds, b: ExtensionIds) -> ExtensionIds {
 pub(super) struct Subscriber {
     pub(super) slots: Vec<Slot>,
     /// Layer allocation of each slot, updated ten times a second. The key is the slot's index.
-    pub(super) shares: Vec<Item<SlotIx>>,
+    pub(super) shares: Vec<TrackAllocation<SlotIx>>,
     pub(super) estimator: Estimator,
     /// [`Estimator::beginnings`] at the last allocation.
     pub(super) beginnings: u32,
     /// True if audio is sent without redundancy (RED).
     pub(super) plain_audio: bool,
     pub(super) resend_budget: ResendBudget,
-    pub(super) pace: Pace,
+    pub(super) pace: Pacer,
 }
 
 /// One m-line of a subscriber.
@@ -162,7 +162,7 @@ pub(super) struct Slot {
     /// The track that the slot is attached to.
     pub(super) track: Option<TrackIx>,
     /// The output stream of a detached slot. An attached slot's stream is in the track's fan-out.
-    pub(super) detached: Option<Forward>,
+    pub(super) detached: Option<Forwarder>,
     /// The state in the last [`SlotLayer`](crate::Event::SlotLayer) event.
     pub(super) reported: Option<(TrackId, Option<u8>)>,
     pub(super) ssrc: u32,
@@ -170,7 +170,7 @@ pub(super) struct Slot {
 
 impl Slot {
     /// Makes an unassigned slot with its output stream.
-    pub(super) fn new(mid: String, forward: Forward) -> Slot {
+    pub(super) fn new(mid: String, forward: Forwarder) -> Slot {
         let ssrc = forward.ssrc();
         Slot {
             mid,
@@ -203,7 +203,7 @@ impl Subscriber {
             beginnings: 0,
             plain_audio: false,
             resend_budget: ResendBudget::default(),
-            pace: Pace::default(),
+            pace: Pacer::default(),
         }
     }
 
@@ -232,6 +232,6 @@ impl Subscriber {
 const INITIAL_ESTIMATE: Bitrate = Bitrate::kbps(2_000);
 
 /// Makes a paused share; its priority comes with the assignment.
-fn initial_share(slot_ix: SlotIx) -> Item<SlotIx> {
-    Item::new(slot_ix, Priority::Wall)
+fn initial_share(slot_ix: SlotIx) -> TrackAllocation<SlotIx> {
+    TrackAllocation::new(slot_ix, Priority::Wall)
 }

@@ -105,21 +105,21 @@ impl Shard {
             Resend::Rtx(wire) => {
                 if !subscriber
                     .resend_budget
-                    .take(now, subscriber.estimator.estimate())
+                    .has_tokens(now, subscriber.estimator.estimate())
                 {
                     return counters.count_drop(DropReason::ResendBudget);
                 }
-                forward.write_resend(media, wire, now, twcc, &mut send.sealer, space)
+                forward.write_rtx(media, wire, now, twcc, &mut send.sealer, space)
             }
         };
         let Some(len) = written else { return };
-        if send.record(forward.is_numbered(), len, now) {
+        if send.record(forward.has_twcc(), len, now) {
             send.flush_records(&mut subscriber.estimator);
         }
         arena.commit(send.path, len);
         if let Resend::Rtx(_) = resend {
-            subscriber.resend_budget.spend(len);
-            subscriber.pace.spend(len);
+            subscriber.resend_budget.consume(len);
+            subscriber.pace.consume(len);
             Counters::add(&counters.packets_resent, 1);
         }
     }

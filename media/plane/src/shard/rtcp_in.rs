@@ -116,7 +116,7 @@ impl Shard {
             .get(peer_ix, slot_ix)
             .and_then(|forward| forward.current().or(forward.target()));
         if let Some(layer) = layer {
-            track.media.want_keyframe(layer);
+            track.media.request_keyframe(layer);
         }
     }
 

@@ -57,14 +57,14 @@ impl Shard {
                 continue;
             };
             if let Some(newest) = held.ring.newest() {
-                receiver.nack.forget_before(SeqNo(
+                receiver.nack.discard_before(SeqNo(
                     newest.0.saturating_sub(held.ring.capacity() as u64 - 1),
                 ));
             }
             let mut missing = [SeqNo(0); NACK_BATCH];
             let polled = receiver.nack.poll(now, &mut missing);
             if polled.given_up > 0 && published.formats.codec != Codec::Opus {
-                held.keyframe_wanted = true;
+                held.keyframe_requested = true;
             }
             // Retransmitted audio would arrive too late; in-band FEC and RED repair it.
             if polled.requested > 0 && published.formats.codec != Codec::Opus {
@@ -185,13 +185,13 @@ impl Shard {
         let mut wanted = Vec::new();
         for track in self.tracks.values_mut() {
             for (layer, held) in track.media.layers.iter_mut().enumerate() {
-                if !held.take_keyframe_request(now, KEYFRAME_INTERVAL) {
+                if !held.poll_keyframe_request(now, KEYFRAME_INTERVAL) {
                     continue;
                 }
                 match &track.origin {
                     Origin::Local { peer, media } => wanted.push((*peer, *media, layer as u8)),
                     Origin::Remote { owner, .. } => {
-                        held.keyframe_wanted = false;
+                        held.keyframe_requested = false;
                         let command = Command::Keyframe {
                             track: track.media.id,
                             layer: Some(layer as u8),

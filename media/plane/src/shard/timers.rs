@@ -12,7 +12,7 @@ use super::{Shard, TICK, TRACK_SILENCE_TIMEOUT};
 use crate::command::Event;
 use crate::index::{IndexSlab, PeerIx, SlotIx, TrackIx};
 use crate::sdp::Codec;
-use crate::subscribe::forward::PADDING_LEN;
+use crate::subscribe::forwarder::PADDING_LEN;
 
 /// A tick runs up to this much early if the thread is awake anyway: the wake-up (25–50 µs of CPU time
 /// on a virtual machine) costs more than the tick.

@@ -115,7 +115,7 @@ impl ShardTrack {
     pub(super) fn restart_layer(&mut self, layer: u8, counters: &Counters) {
         self.media.restart_layer(layer);
         for forward in self.fanout.iter_mut() {
-            forward.source_restarted(layer);
+            forward.layer_restarted(layer);
         }
         self.relay(
             RelayItem {

@@ -1,90 +1,99 @@
-//! Which layer of what goes to a subscriber whose line does not carry everything.
+//! Simulcast layer allocation under a bandwidth limit.
 //!
-//! A pure function of the estimate and of what was decided before, which travels in the items. Everything wanted first gets its lowest
-//! layer, in the order of [`Priority`]; what is then left goes into better layers, in the same order. What does not fit is skipped, so a
-//! shared screen too big for the line does not take the teacher's picture with it.
+//! The allocation is a function of the estimate and of the previous allocation, which is part of
+//! [`TrackAllocation`]. Every track first gets its lowest layer, in the order of [`Priority`]; the
+//! remaining bandwidth upgrades layers in the same order. A track that does not fit is skipped, so
+//! a shared screen that exceeds the bandwidth does not pause the teacher's camera.
 //!
-//! A shared screen comes in bursts: nothing for a minute, then a page. What it takes on average decides whether it is shown at all, for a burst is
-//! [spread out](super::pace); in which layer is decided by its busiest second, which is how long a page takes to arrive.
+//! A shared screen is bursty: a page after a minute without packets. Its mean rate decides whether
+//! it is shown, because the [pacer](super::pacer) spreads the burst. The rate of its busiest second
+//! decides the layer, because it determines how long a page takes to arrive.
 //!
-//! Going down happens at once, as a queue would build up. Going up needs headroom and a while without trouble, which doubles each time an
-//! upgrade did not last: so a layer never flaps, and a picture that had to go stays away until it can stay.
+//! Downgrades are immediate, because a queue would build up. Upgrades need headroom and a hold
+//! time, which doubles after each upgrade that did not last. So layers do not flap, and a paused
+//! video resumes only if it can stay.
 
 use crate::index::MAX_LAYERS;
 use crate::units::Bitrate;
 use std::time::{Duration, Instant};
 
-/// An upgrade has to leave an eighth of the estimate free: measured rates and the estimate itself swing by about a tenth.
+/// An upgrade must leave an eighth of the estimate free: measured rates and the estimate vary by
+/// about a tenth.
 const HEADROOM: f64 = 1.125;
-/// A page that is turned may take this many seconds to arrive, where the busiest second of its layer brings it in one.
-const BURST: f64 = 1.5;
-/// A layer that is shown stays until its bursts take this many times as long: the estimate and pages differ that much.
-const TOLERANCE: f64 = 2.0;
-/// After a downgrade, no upgrade for this long: the estimate has then been through one rise and fall.
-const HOLD: Duration = Duration::from_secs(4);
-/// An upgrade that was taken back within this did not last.
-const LASTING: Duration = Duration::from_secs(12);
-/// The hold doubles this often at most: 4 s · 2² is a quarter of a minute. A picture that had to go comes back while its lesson is still on the same page.
+/// Maximum duration of a page burst, relative to the busiest second of its layer.
+const MAX_BURST: f64 = 1.5;
+/// Factor on [`MAX_BURST`] for a layer that is already sent: the estimate and the pages vary that
+/// much.
+const BURST_TOLERANCE: f64 = 2.0;
+/// Time without upgrades after a downgrade: one increase and decrease of the estimate.
+const HOLD_TIME: Duration = Duration::from_secs(4);
+/// Time after which an upgrade counts as lasting.
+const LASTING_AFTER: Duration = Duration::from_secs(12);
+/// Maximum of doublings of the hold time: 4 s · 2² = 16 s, so that a paused video resumes while the
+/// lesson is on the same page.
 const MAX_DOUBLINGS: u32 = 2;
 
-/// What matters most when a line gets narrow, in falling order. Pages and ink travel as pages, not here: `Slides` is a shared screen.
+/// Allocation priority, highest first. Pages of a deck and ink are not media; `Screen` is a shared
+/// screen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Priority {
-    /// Anybody's voice; it is sent even when nothing else is.
-    Voice,
-    /// A shared screen.
-    Slides,
-    /// The lead teacher's camera.
+    /// Audio of any participant; sent even if it exceeds the estimate.
+    Audio,
+    /// Shared screen.
+    Screen,
+    /// Camera of the lead teacher.
     LeadVideo,
-    /// The room that was called on.
+    /// Room on stage.
     Stage,
-    /// The small pictures of all rooms.
+    /// Thumbnails of all rooms.
     Wall,
 }
 
-/// In the order in which the line is given away.
-const ORDER: [Priority; 5] = [
-    Priority::Voice,
-    Priority::Slides,
+/// Order of the allocation.
+const ALLOCATION_ORDER: [Priority; 5] = [
+    Priority::Audio,
+    Priority::Screen,
     Priority::LeadVideo,
     Priority::Stage,
     Priority::Wall,
 ];
 
-/// One track that a subscriber wants, and what it gets of it. Keep the item from one allocation to the next.
+/// Track wanted by a subscriber, with its allocated layer. The state of one allocation is input of
+/// the next.
 #[derive(Clone, Debug)]
-pub struct Item<K> {
-    /// Whatever the caller knows it by.
+pub struct TrackAllocation<K> {
+    /// Key chosen by the caller.
     pub key: K,
-    /// Its place in the order.
+    /// Priority of the track.
     pub priority: Priority,
-    /// Measured bitrate of each layer, lowest first; zero for a layer that is not being sent.
+    /// Measured bitrate of each layer, lowest first; zero for an inactive layer.
     pub layers: [Bitrate; MAX_LAYERS],
-    /// The same of the busiest second lately; no less than the above.
+    /// Rate of the busiest recent second, at least that of `layers`.
     pub peaks: [Bitrate; MAX_LAYERS],
-    /// The highest layer that is of use: what fits the size of the picture on the page.
+    /// Highest useful layer for the size at which the client shows the track.
     pub max_layer: u8,
     layer: Option<u8>,
-    /// No upgrade before this.
+    /// No upgrade before this time.
     hold_until: Option<Instant>,
     upgraded_at: Option<Instant>,
-    /// Upgrades in a row that did not last.
+    /// Number of consecutive upgrades that did not last.
     doublings: u32,
 }
 
-/// What an allocation came to.
+/// Result of an allocation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Allocation {
-    /// The rate of everything that is sent.
+    /// Total rate of the allocated layers.
     pub used: Bitrate,
-    /// The estimate at which everything would be sent at its best; for [`super::estimator::Estimator::set_wanted`].
+    /// Estimate that would allow the best layer of every track; input of
+    /// [`super::estimator::Estimator::set_wanted`].
     pub wanted: Bitrate,
 }
 
-impl<K> Item<K> {
-    /// A new item, paused; the first allocation may give it any layer.
-    pub fn new(key: K, priority: Priority) -> Item<K> {
-        Item {
+impl<K> TrackAllocation<K> {
+    /// Creates a paused track; its first allocation can select any layer.
+    pub fn new(key: K, priority: Priority) -> TrackAllocation<K> {
+        TrackAllocation {
             key,
             priority,
             layers: [Bitrate::ZERO; MAX_LAYERS],
@@ -97,13 +106,13 @@ impl<K> Item<K> {
         }
     }
 
-    /// What was decided last; `None`: paused.
+    /// Allocated layer; `None` if paused.
     pub fn layer(&self) -> Option<u8> {
         self.layer
     }
 
-    /// Forgets what went wrong before: the line was cut and may be another one now.
-    pub fn forgive(&mut self) {
+    /// Clears hold time and doublings, because the network path may have changed.
+    pub fn reset_hold(&mut self) {
         (self.hold_until, self.upgraded_at, self.doublings) = (None, None, 0);
     }
 
@@ -114,140 +123,156 @@ impl<K> Item<K> {
             .unwrap_or(Bitrate::ZERO)
     }
 
-    /// What has to be free for a layer: its rate, or its bursts spread out.
-    fn need(&self, layer: u8) -> Bitrate {
+    /// Rate that a layer requires: its mean rate, or its bursts spread over [`MAX_BURST`].
+    fn required_rate(&self, layer: u8) -> Bitrate {
         self.rate(Some(layer))
-            .max(self.peaks[usize::from(layer)].scale(1.0 / BURST))
+            .max(self.peaks[usize::from(layer)].scale(1.0 / MAX_BURST))
     }
 
-    /// Layers that are being sent and of use, lowest first.
-    fn usable(&self) -> impl DoubleEndedIterator<Item = u8> {
+    /// Active layers up to `max_layer`, lowest first.
+    fn usable_layers(&self) -> impl DoubleEndedIterator<Item = u8> {
         let top = self.max_layer.min(MAX_LAYERS as u8 - 1);
         (0..=top).filter(|layer| self.rate(Some(*layer)) > Bitrate::ZERO)
     }
 
-    fn decide(&mut self, layer: Option<u8>, now: Instant) {
+    fn set_layer(&mut self, layer: Option<u8>, now: Instant) {
         if layer > self.layer {
             self.upgraded_at = Some(now);
         } else if layer < self.layer {
             let lasted = self
                 .upgraded_at
-                .is_none_or(|upgraded| now >= upgraded + LASTING);
+                .is_none_or(|upgraded| now >= upgraded + LASTING_AFTER);
             self.doublings = if lasted {
                 0
             } else {
                 (self.doublings + 1).min(MAX_DOUBLINGS)
             };
-            self.hold_until = Some(now + HOLD * 2u32.pow(self.doublings));
+            self.hold_until = Some(now + HOLD_TIME * 2u32.pow(self.doublings));
         }
         self.layer = layer;
     }
 
-    fn is_held(&self, now: Instant) -> bool {
+    fn is_on_hold(&self, now: Instant) -> bool {
         self.hold_until.is_some_and(|until| now < until)
     }
 }
 
-/// Decides the layer of every item; ask [`Item::layer`].
-pub fn allocate<K>(estimate: Bitrate, now: Instant, items: &mut [Item<K>]) -> Allocation {
-    let mut line = Line {
+/// Allocates a layer to every track; see [`TrackAllocation::layer`].
+pub fn allocate<K>(
+    estimate: Bitrate,
+    now: Instant,
+    tracks: &mut [TrackAllocation<K>],
+) -> Allocation {
+    let mut budget = Budget {
         estimate,
         used: Bitrate::ZERO,
         reserved: Bitrate::ZERO,
         now,
     };
-    for priority in ORDER {
-        for item in items.iter_mut().filter(|item| item.priority == priority) {
-            line.give_lowest(item);
+    for priority in ALLOCATION_ORDER {
+        for track in tracks.iter_mut().filter(|track| track.priority == priority) {
+            budget.allocate_base_layer(track);
         }
     }
-    // Every running item now counts with its lowest layer; better ones replace that.
-    for priority in ORDER {
-        for item in items.iter_mut().filter(|item| item.priority == priority) {
-            line.give_better(item);
+    // Every running track now counts with its lowest layer; an upgrade replaces that.
+    for priority in ALLOCATION_ORDER {
+        for track in tracks.iter_mut().filter(|track| track.priority == priority) {
+            budget.allocate_upgrade(track);
         }
     }
-    let best = items
-        .iter()
-        .filter_map(|item| item.usable().next_back().map(|layer| item.need(layer)));
+    let best = tracks.iter().filter_map(|track| {
+        track
+            .usable_layers()
+            .next_back()
+            .map(|layer| track.required_rate(layer))
+    });
     let wanted = best
         .fold(Bitrate::ZERO, |sum, rate| sum + rate)
         .scale(HEADROOM);
     Allocation {
-        used: line.used,
+        used: budget.used,
         wanted,
     }
 }
 
-/// What is given away during one allocation.
-struct Line {
+/// Bandwidth during one allocation.
+struct Budget {
     estimate: Bitrate,
     used: Bitrate,
-    /// Kept free for the bursts of a better item, and for one that is on hold: a lesser one must not rise only to fall when they come.
+    /// Reserved for bursts of a higher-priority track and for a track on hold, so that a
+    /// lower-priority track is not upgraded and downgraded again.
     reserved: Bitrate,
     now: Instant,
 }
 
-impl Line {
-    /// The lowest layer or a pause. Running items keep what they have above it until [`Line::give_better`].
-    fn give_lowest<K>(&mut self, item: &mut Item<K>) {
-        let Some(lowest) = item.usable().next() else {
-            // Its source rests: that says nothing about the line, and is held against nobody.
-            item.layer = None;
+impl Budget {
+    /// Allocates the lowest layer or pauses the track. A running track keeps its layer until
+    /// [`Budget::allocate_upgrade`].
+    fn allocate_base_layer<K>(&mut self, track: &mut TrackAllocation<K>) {
+        let Some(lowest) = track.usable_layers().next() else {
+            // An inactive source says nothing about the bandwidth, so it starts no hold time.
+            track.layer = None;
             return;
         };
-        let rate = item.rate(Some(lowest));
-        let fits = match (item.priority, item.layer) {
-            (Priority::Voice, _) => true,
+        let rate = track.rate(Some(lowest));
+        let fits = match (track.priority, track.layer) {
+            (Priority::Audio, _) => true,
             (_, Some(_)) => self.fits(rate),
-            (_, None) => self.fits_with_headroom(rate) && !item.is_held(self.now),
+            (_, None) => self.fits_with_headroom(rate) && !track.is_on_hold(self.now),
         };
         if !fits {
-            if item.layer.is_none() && self.fits_with_headroom(rate) {
+            if track.layer.is_none() && self.fits_with_headroom(rate) {
                 self.reserved = self.reserved + rate;
             }
-            return item.decide(None, self.now);
+            return track.set_layer(None, self.now);
         }
         self.used = self.used + rate;
-        if item.layer.is_none() {
-            item.decide(Some(lowest), self.now);
+        if track.layer.is_none() {
+            track.set_layer(Some(lowest), self.now);
         }
     }
 
-    /// The highest layer that fits instead of the lowest.
-    fn give_better<K>(&mut self, item: &mut Item<K>) {
-        let (Some(current), Some(lowest)) = (item.layer, item.usable().next()) else {
+    /// Allocates the highest layer that fits in place of the lowest.
+    fn allocate_upgrade<K>(&mut self, track: &mut TrackAllocation<K>) {
+        let (Some(current), Some(lowest)) = (track.layer, track.usable_layers().next()) else {
             return;
         };
-        let without = self.used.saturating_sub(item.rate(Some(lowest)));
+        let without = self.used.saturating_sub(track.rate(Some(lowest)));
         self.used = without;
-        let keep = item
-            .usable()
+        let keep = track
+            .usable_layers()
             .rev()
-            .find(|layer| *layer <= current && self.carries(item, *layer));
-        let rise = item
-            .usable()
+            .find(|layer| *layer <= current && self.sustains(track, *layer));
+        let rise = track
+            .usable_layers()
             .rev()
-            .find(|layer| *layer > current && self.fits_with_headroom(item.need(*layer)));
-        // A layer that ended leaves nothing at or below `current`; then whatever is lowest goes on.
+            .find(|layer| *layer > current && self.fits_with_headroom(track.required_rate(*layer)));
+        // If the current layer ended and no layer below it fits, the lowest active one is sent.
         let keep = keep.unwrap_or(lowest);
         let layer = match rise {
-            Some(rise) if !item.is_held(self.now) => rise,
+            Some(rise) if !track.is_on_hold(self.now) => rise,
             Some(rise) => {
-                self.reserved = self.reserved + item.need(rise).saturating_sub(item.need(keep));
+                self.reserved = self.reserved
+                    + track
+                        .required_rate(rise)
+                        .saturating_sub(track.required_rate(keep));
                 keep
             }
             None => keep,
         };
-        self.used = without + item.rate(Some(layer));
-        self.reserved = self.reserved + item.need(layer).saturating_sub(item.rate(Some(layer)));
-        item.decide(Some(layer), self.now);
+        self.used = without + track.rate(Some(layer));
+        self.reserved = self.reserved
+            + track
+                .required_rate(layer)
+                .saturating_sub(track.rate(Some(layer)));
+        track.set_layer(Some(layer), self.now);
     }
 
-    /// Whether a layer that is sent can stay: it fits, and its bursts do not take too long.
-    fn carries<K>(&self, item: &Item<K>, layer: u8) -> bool {
+    /// Returns true if a sent layer can stay: it fits, and its bursts do not take too long.
+    fn sustains<K>(&self, track: &TrackAllocation<K>, layer: u8) -> bool {
         let left = self.estimate.saturating_sub(self.used);
-        self.fits(item.rate(Some(layer))) && item.need(layer) <= left.scale(TOLERANCE)
+        self.fits(track.rate(Some(layer)))
+            && track.required_rate(layer) <= left.scale(BURST_TOLERANCE)
     }
 
     fn fits(&self, rate: Bitrate) -> bool {

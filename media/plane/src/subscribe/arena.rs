@@ -1,50 +1,53 @@
-//! Where outgoing datagrams are built: one reusable buffer, and a list of messages that `sendmmsg` can send as they lie.
+//! Send buffer: one reusable buffer and a list of messages that `sendmmsg` can send in place.
 //!
-//! Packets of one size to one destination that are built one after the other become one message with several segments
-//! (UDP GSO: all segments have one size, only the last may be shorter).
+//! Consecutive datagrams of one size to one destination form one GSO message (UDP_SEGMENT: all
+//! segments have one size, only the last can be shorter).
 
 use crate::transport::Path;
 
-/// Bytes of the buffer: small enough to stay in the second-level cache, large enough for several hundred datagrams.
+/// Size of the buffer in bytes: it fits the second-level cache and several hundred datagrams.
 const ARENA_BYTES: usize = 1 << 20;
 
-/// Largest datagram that is ever built, SRTP trailer included.
+/// Maximum size of a datagram in bytes, SRTP trailer included.
 pub const MAX_DATAGRAM: usize = 1_536;
 
-/// The kernel takes at most 64 segments and 65,507 bytes of UDP payload in one GSO message (udp(7), UDP_MAX_SEGMENTS).
+/// Maximum of segments in a GSO message, and of its UDP payload in bytes (udp(7),
+/// UDP_MAX_SEGMENTS).
 const MAX_SEGMENTS: u32 = 64;
 const MAX_MESSAGE: usize = 65_507;
 
-/// Messages of one flush. The smallest datagram we send is a STUN response; the arena holds fewer than this of any mix we produce.
+/// Capacity for messages, far more than a batch.
 const MAX_MESSAGES: usize = 4_096;
 
-/// So many messages are worth a system call: more would only keep the first of them waiting, and come from memory that has left the
-/// first-level cache by then.
-const ENOUGH_MESSAGES: usize = 16;
+/// Messages of a full batch. More would delay the first of them and exceed the first-level cache.
+const BATCH_MESSAGES: usize = 16;
 
-/// So many are worth the first one after [`SendArena::begin`], and twice as many each one after it: nobody waits longer for those before him
-/// to be written than it takes to send to them.
-const FIRST_MESSAGES: usize = 2;
+/// Messages of the first batch after [`SendArena::begin_pass`]; each further batch doubles, so that
+/// no subscriber waits longer for the packets of earlier ones to be written than it takes to send
+/// to them.
+const FIRST_BATCH_MESSAGES: usize = 2;
 
 /// One `sendmsg`: `segments` datagrams of `segment` bytes each, the last one possibly shorter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Message {
+pub struct GsoMessage {
+    /// Network path of the destination.
     pub to: Path,
-    /// Where the bytes start in the arena.
+    /// Offset in the buffer.
     pub start: usize,
-    /// All bytes of the message.
+    /// Size in bytes.
     pub len: usize,
-    /// Size of each segment but the last, in bytes.
+    /// Size of each segment except the last, in bytes.
     pub segment: usize,
+    /// Number of segments.
     pub segments: u32,
 }
 
-/// Datagrams to be sent, in order.
+/// Datagrams to send, in order.
 pub struct SendArena {
     bytes: Box<[u8]>,
     used: usize,
-    messages: Vec<Message>,
-    enough: usize,
+    messages: Vec<GsoMessage>,
+    batch_size: usize,
 }
 
 impl Default for SendArena {
@@ -54,37 +57,38 @@ impl Default for SendArena {
 }
 
 impl SendArena {
+    /// Allocates the buffer; nothing allocates afterwards.
     pub fn new() -> SendArena {
         SendArena {
             bytes: vec![0; ARENA_BYTES].into_boxed_slice(),
             used: 0,
             messages: Vec::with_capacity(MAX_MESSAGES),
-            enough: ENOUGH_MESSAGES,
+            batch_size: BATCH_MESSAGES,
         }
     }
 
-    /// Whether `datagrams` more of the largest size fit.
+    /// Returns true if `datagrams` more of the maximum size fit.
     pub fn has_room(&self, datagrams: usize) -> bool {
         self.bytes.len() - self.used >= datagrams * MAX_DATAGRAM
             && self.messages.len() + datagrams <= MAX_MESSAGES
     }
 
-    /// Whether it holds enough to be sent before more is built.
-    pub fn holds_enough(&self) -> bool {
-        self.messages.len() >= self.enough
+    /// Returns true if the batch should be sent before more datagrams are written.
+    pub fn is_batch_full(&self) -> bool {
+        self.messages.len() >= self.batch_size
     }
 
-    /// A pass over an audience begins: its first messages leave sooner than a whole batch would be written.
-    pub fn begin(&mut self) {
-        self.enough = FIRST_MESSAGES;
+    /// Begins a pass over the subscribers with a small batch, so that the first ones wait less.
+    pub fn begin_pass(&mut self) {
+        self.batch_size = FIRST_BATCH_MESSAGES;
     }
 
-    /// Space for the next datagram. The caller has asked [`SendArena::has_room`].
+    /// Space for the next datagram; requires [`SendArena::has_room`].
     pub fn space(&mut self) -> &mut [u8] {
         &mut self.bytes[self.used..self.used + MAX_DATAGRAM]
     }
 
-    /// Takes the first `len` bytes of [`SendArena::space`] as a datagram to `to`.
+    /// Appends the first `len` bytes of [`SendArena::space`] as a datagram to `to`.
     pub fn commit(&mut self, to: Path, len: usize) {
         let start = self.used;
         self.used += len;
@@ -97,7 +101,7 @@ impl SendArena {
                 return;
             }
         }
-        self.messages.push(Message {
+        self.messages.push(GsoMessage {
             to,
             start,
             len,
@@ -106,7 +110,7 @@ impl SendArena {
         });
     }
 
-    /// Copies a whole datagram in. Returns false when there is no room.
+    /// Appends a copy of a datagram. Returns false if there is no room.
     pub fn push(&mut self, to: Path, datagram: &[u8]) -> bool {
         if datagram.len() > MAX_DATAGRAM || !self.has_room(1) {
             return false;
@@ -116,16 +120,17 @@ impl SendArena {
         true
     }
 
-    pub fn messages(&self) -> &[Message] {
+    /// Messages to send, in order.
+    pub fn messages(&self) -> &[GsoMessage] {
         &self.messages
     }
 
-    /// The bytes of a message.
-    pub fn bytes(&self, message: &Message) -> &[u8] {
+    /// Content of a message.
+    pub fn bytes(&self, message: &GsoMessage) -> &[u8] {
         &self.bytes[message.start..message.start + message.len]
     }
 
-    /// Every datagram for itself, in order of sending.
+    /// Iterates over the single datagrams in order of sending.
     pub fn datagrams(&self) -> impl Iterator<Item = (Path, &[u8])> {
         self.messages.iter().flat_map(|m| {
             self.bytes(m)
@@ -134,15 +139,16 @@ impl SendArena {
         })
     }
 
+    /// Returns true if there is nothing to send.
     pub fn is_empty(&self) -> bool {
         self.messages.is_empty()
     }
 
-    /// Forgets everything; the buffer stays.
+    /// Discards all messages, and doubles the batch size up to its maximum.
     pub fn clear(&mut self) {
         self.used = 0;
         self.messages.clear();
-        self.enough = (self.enough * 2).min(ENOUGH_MESSAGES);
+        self.batch_size = (self.batch_size * 2).min(BATCH_MESSAGES);
     }
 }
 
@@ -180,7 +186,7 @@ mod tests {
         fn batches(arena: &mut SendArena) -> Vec<Option<u16>> {
             let mut batch = || {
                 let full =
-                    (1..=64).find(|n| arena.push(path(*n), &[1; 100]) && arena.holds_enough());
+                    (1..=64).find(|n| arena.push(path(*n), &[1; 100]) && arena.is_batch_full());
                 arena.clear();
                 full
             };
@@ -192,7 +198,7 @@ mod tests {
             [Some(16); 5],
             "what is no pass goes in whole batches"
         );
-        arena.begin();
+        arena.begin_pass();
         assert_eq!(batches(&mut arena), [2, 4, 8, 16, 16].map(Some));
     }
 

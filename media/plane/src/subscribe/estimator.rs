@@ -1,45 +1,48 @@
-//! How much a subscriber's line carries, as its sender can tell from transport-wide feedback.
+//! Send-side bandwidth estimation for one subscriber, from transport-wide feedback.
 //!
-//! Four things are measured, each in a module of its own: the [standing queue](queue) on the way, the [rate](delivery) that gets through,
-//! what the [loss](loss) is due to, and, by [probes](probe), whether there is room for more. From them the estimate is controlled as in
-//! draft-ietf-rmcat-gcc-02: multiplicative decrease to a part of the rate that gets through, then growth, careful near the rate at which
-//! the line was last full. What differs, and why:
+//! Four quantities are measured, each in its own module: [queuing delay](queuing_delay), [delivery
+//! rate](delivery_rate), the cause of [loss](loss), and, by [probes](probe), spare bandwidth. The
+//! control follows draft-ietf-rmcat-gcc-02: a multiplicative decrease below the delivery rate, then
+//! an increase that is slow near the last known capacity. It differs where rural links require it:
 //!
-//! - Congestion is a standing queue, not a trend of delays: rural radio lines jitter, and a queue that is full has no trend.
-//! - A queue is believed at once only by who fills the line. A quiet picture on a wide line that meets a moment of somebody else's traffic says
-//!   nothing about its width, and to take what gets through for it would pause the picture for seconds.
-//! - A decrease is as deep as the queue, so that it is drained within a second instead of being kept.
-//! - Loss alone is answered only when it depends on the rate. Google's loss controller takes 15 % of random loss for congestion and falls
-//!   to the floor.
+//! - Congestion is a standing queue, not a delay gradient: radio links jitter, and a full queue has
+//!   no gradient.
+//! - Queuing delay counts as congestion immediately only if we send near the estimate. An
+//!   application-limited sender that meets a burst of cross traffic learns nothing about the
+//!   capacity; decreasing to the delivery rate would pause its video for seconds.
+//! - A decrease is as deep as the queue, which then drains within a second.
+//! - Loss alone causes a decrease only if it depends on the rate. Google's loss-based controller
+//!   treats 15 % of random loss as congestion and falls to its minimum.
 //!
-//! Peers without transport-wide feedback (WHEP players) are [judged by their receiver reports](reports).
+//! Peers without transport-wide feedback (WHEP players) are estimated from their [receiver
+//! reports](receiver_reports).
 
 mod control;
-mod delivery;
-mod history;
+mod delivery_rate;
 mod loss;
 mod probe;
-mod queue;
-mod reports;
+mod queuing_delay;
+mod receiver_reports;
+mod sent_history;
 
 use crate::rtp::rtcp::{ReportBlock, TransportFeedback};
 use crate::units::Bitrate;
-use delivery::Delivery;
-use history::{History, Micros, micros};
-use loss::Loss;
+use delivery_rate::DeliveryRate;
+use loss::LossClassifier;
 use probe::Prober;
-use queue::Queue;
-use reports::Reports;
+use queuing_delay::QueuingDelay;
+use receiver_reports::ReportEstimator;
+use sent_history::{Micros, SentHistory, micros};
 use std::time::{Duration, Instant};
 
-/// Bounds of an estimate.
+/// Initial value and bounds of an estimate.
 #[derive(Clone, Copy, Debug)]
 pub struct Config {
-    /// What is assumed before anything is known.
+    /// Initial estimate.
     pub start: Bitrate,
-    /// The estimate never falls below: a voice still fits.
+    /// Minimum estimate; audio fits into it.
     pub min: Bitrate,
-    /// The estimate never rises above.
+    /// Maximum estimate.
     pub max: Bitrate,
 }
 
@@ -53,85 +56,85 @@ impl Default for Config {
     }
 }
 
-/// A request to fill the line for a short while, to learn whether it carries more.
+/// Probe cluster: a request to send at a higher rate for a short time, to find spare bandwidth.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProbePlan {
-    /// What should be sent in all: media, and retransmissions or padding on top.
+    /// Total rate to send: media, and retransmissions or padding on top.
     pub rate: Bitrate,
-    /// Bytes of padding that are missing at this moment, so that the rate is reached.
+    /// Bytes of padding currently missing to reach the rate.
     pub padding_bytes: usize,
-    /// When to stop.
+    /// End of the probe.
     pub until: Instant,
 }
 
-/// Feedback that stays away for this long means that nothing gets through.
-const SILENCE: Micros = micros(Duration::from_millis(1000));
+/// Time without feedback after which the path counts as interrupted.
+const FEEDBACK_TIMEOUT: Micros = micros(Duration::from_millis(1000));
 
-/// The estimate for one transport.
+/// Bandwidth estimator of one transport.
 #[derive(Debug)]
 pub struct Estimator {
     config: Config,
     epoch: Instant,
-    history: History,
-    queue: Queue,
-    delivery: Delivery,
-    loss: Loss,
+    history: SentHistory,
+    queue: QueuingDelay,
+    delivery: DeliveryRate,
+    loss: LossClassifier,
     prober: Prober,
-    reports: Reports,
-    /// The estimate, in bits per second sent.
+    reports: ReportEstimator,
+    /// Estimate in bits per second.
     target: f64,
-    /// What the caller would send if it could.
+    /// Rate that the caller would send without a limit.
     wanted: f64,
     rtt: Option<Micros>,
-    /// The rate at which the line was last full.
+    /// Last known capacity.
     ceiling: Option<f64>,
-    /// Whether the line was ever full: until then the beginning is a quick search.
-    was_full: bool,
-    /// The last decrease for a queue. Packets sent before tell nothing of its effect.
-    cut_at: Option<Micros>,
-    /// Since when there has been a queue without a break, and the estimate from before it.
+    /// True once a capacity was found; until then the estimate grows by fast probing.
+    was_limited: bool,
+    /// Time of the last decrease for a queue; older packets do not show its effect.
+    last_decrease: Option<Micros>,
+    /// Start of the current queue, and the estimate before it.
     queued: Option<(Micros, f64)>,
-    /// The rate from before the onset of loss, until it is clear what it was due to.
+    /// Estimate before the onset of loss, and the end of the loss experiment.
     experiment: Option<(f64, Micros)>,
-    /// The first feedback since a silence.
-    first_feedback: Option<Micros>,
-    /// How often feedback came after a silence.
-    beginnings: u32,
+    /// First feedback since the path (re)started.
+    path_start: Option<Micros>,
+    /// Number of path (re)starts.
+    path_epoch: u32,
     last_feedback: Option<Micros>,
     last_sent: Option<Micros>,
     last_update: Micros,
 }
 
 impl Estimator {
-    /// Begins with the assumption of `config`.
+    /// Creates an estimator with the initial estimate of `config`.
     pub fn new(config: Config, now: Instant) -> Estimator {
         Estimator {
             config,
             epoch: now,
-            history: History::new(),
-            queue: Queue::new(),
-            delivery: Delivery::default(),
-            loss: Loss::default(),
+            history: SentHistory::new(),
+            queue: QueuingDelay::new(),
+            delivery: DeliveryRate::default(),
+            loss: LossClassifier::default(),
             prober: Prober::new(),
-            reports: Reports::default(),
+            reports: ReportEstimator::default(),
             target: config.start.as_bps() as f64,
             wanted: 0.0,
             rtt: None,
             ceiling: None,
-            was_full: false,
-            cut_at: None,
+            was_limited: false,
+            last_decrease: None,
             queued: None,
             experiment: None,
-            first_feedback: None,
-            beginnings: 0,
+            path_start: None,
+            path_epoch: 0,
             last_feedback: None,
             last_sent: None,
             last_update: 0,
         }
     }
 
-    /// Every packet that is sent: media, retransmissions, padding. `transport_seq` is its transport-wide number, if the peer takes those;
-    /// `size_bytes` is that of the datagram.
+    /// Records a sent packet: media, retransmission or padding. `transport_seq` is its
+    /// transport-wide sequence number, if negotiated; `size_bytes` is the size of the datagram.
     pub fn sent(&mut self, transport_seq: Option<u16>, size_bytes: usize, now: Instant) {
         let now = self.micros(now);
         self.last_sent = Some(now);
@@ -139,44 +142,47 @@ impl Estimator {
             self.prober.sent(size_bytes as u64, now);
             self.history.sent(seq, size_bytes as u16, now);
         }
-        // A peer may negotiate transport-wide feedback and never send any.
+        // A peer can negotiate transport-wide feedback and never send it.
         if self.last_feedback.is_none() {
             self.reports.sent(size_bytes as u64, now);
         }
     }
 
-    /// Transport-wide feedback came.
+    /// Processes transport-wide feedback.
     pub fn transport_feedback(&mut self, feedback: &TransportFeedback<'_>, now: Instant) {
         let now = self.micros(now);
         let (queue, prober) = (&mut self.queue, &mut self.prober);
-        let batch = self.history.feedback(feedback, |arrival| {
-            queue.packet(arrival);
-            prober.arrived(arrival);
+        let summary = self.history.process(feedback, |arrival| {
+            queue.record(arrival);
+            prober.received(arrival);
         });
-        if batch.arrived + batch.lost == 0 {
+        if summary.arrived + summary.lost == 0 {
             return;
         }
-        self.heard(now);
-        if let Some(newest) = batch.newest {
-            self.measured_rtt(now - newest.sent);
+        self.on_feedback(now);
+        if let Some(newest) = summary.newest {
+            self.update_rtt(now - newest.sent);
         }
-        self.delivery.add(&batch);
-        self.queue.end_of_batch(
+        self.delivery.add(&summary);
+        self.queue.end_of_feedback(
             now,
-            self.delivery.rate(delivery::LONG).unwrap_or(self.target),
+            self.delivery
+                .rate(delivery_rate::LONG_WINDOW)
+                .unwrap_or(self.target),
         );
-        self.control(&batch, now);
+        self.control(&summary, now);
         self.last_update = now;
     }
 
-    /// A report block about one of our streams came; `rtt` is what [`crate::rtp::ntp::round_trip_time`] makes of it.
+    /// Processes a report block about one of our streams; `rtt` is the result of
+    /// [`crate::rtp::ntp::round_trip_time`].
     pub fn receiver_report(&mut self, block: &ReportBlock, rtt: Option<Duration>, now: Instant) {
         let now = self.micros(now);
         if self.last_feedback.is_some() {
             return;
         }
         if let Some(rtt) = rtt {
-            self.measured_rtt(micros(rtt));
+            self.update_rtt(micros(rtt));
         }
         self.target = self
             .reports
@@ -184,40 +190,44 @@ impl Estimator {
         self.clamp();
     }
 
-    /// A receiver's own estimate came: an upper bound while it is fresh.
+    /// Processes a REMB, which is an upper bound while it is fresh.
     pub fn remb(&mut self, bitrate: Bitrate, now: Instant) {
         let now = self.micros(now);
         self.reports.remb(bitrate.as_bps() as f64, now);
     }
 
-    /// What would be sent if the line carried everything: nothing beyond it is probed for.
+    /// Sets the rate that would be sent without a limit; probes do not exceed it.
     pub fn set_wanted(&mut self, wanted: Bitrate) {
         self.wanted = wanted.as_bps() as f64;
     }
 
-    /// Time passes; call it about ten times a second. Notices feedback that stays away.
+    /// Runs the timers; call it about ten times per second. Decreases the estimate if feedback is
+    /// missing.
     pub fn handle_timeout(&mut self, now: Instant) {
         let now = self.micros(now);
         self.reports.expire(now);
-        self.history.make_room();
-        let (Some(heard), Some(sent)) = (self.last_feedback, self.last_sent) else {
+        self.history.grow();
+        let (Some(last_feedback_at), Some(sent)) = (self.last_feedback, self.last_sent) else {
             return;
         };
-        let patience = SILENCE.max(3 * self.rtt.unwrap_or(0));
-        if sent > heard && now - heard > patience && now - self.last_update > SILENCE / 2 {
-            self.prober.fail(now);
+        let timeout = FEEDBACK_TIMEOUT.max(3 * self.rtt.unwrap_or(0));
+        if sent > last_feedback_at
+            && now - last_feedback_at > timeout
+            && now - self.last_update > FEEDBACK_TIMEOUT / 2
+        {
+            self.prober.abort(now);
             self.target *= 0.75;
             self.last_update = now;
             self.clamp();
         }
     }
 
-    /// The probe under way, or one that begins now; ask ten to a hundred times a second, and more often rather than
-    /// less: padding comes in lumps of what was missing since the last time.
+    /// Returns the current probe, or starts one. Call it ten to a hundred times per second; more
+    /// frequent calls give smoother padding.
     pub fn probe(&mut self, now: Instant) -> Option<ProbePlan> {
         let at = self.micros(now);
         if self.prober.running(at).is_none() && self.wants_probe(at) {
-            self.prober.begin(self.probe_rate(), at);
+            self.prober.start(self.probe_rate(), at);
         }
         let probe = self.prober.running(at)?;
         Some(ProbePlan {
@@ -227,17 +237,17 @@ impl Estimator {
         })
     }
 
-    /// What can be sent in all, retransmissions and RTP headers included.
+    /// Estimated bandwidth, retransmissions and RTP headers included.
     pub fn estimate(&self) -> Bitrate {
         Bitrate::bps(self.target as u64)
     }
 
-    /// How often the line came back after a silence, its first beginning included. What was decided before is of another line.
-    pub fn beginnings(&self) -> u32 {
-        self.beginnings
+    /// Number of path (re)starts, the first included. Callers drop per-path state when it changes.
+    pub fn path_epoch(&self) -> u32 {
+        self.path_epoch
     }
 
-    /// The share of packets lost lately, 0–1.
+    /// Share of packets lost in the last seconds, 0–1.
     pub fn loss(&self) -> f32 {
         if self.last_feedback.is_some() {
             self.loss.recent() as f32
@@ -246,32 +256,32 @@ impl Estimator {
         }
     }
 
-    /// The smoothed round-trip time; `None` before one was measured.
+    /// Smoothed round-trip time; `None` before the first measurement.
     pub fn rtt(&self) -> Option<Duration> {
         self.rtt.map(|rtt| Duration::from_micros(rtt.max(0) as u64))
     }
 
-    /// How long packets wait on the way beyond what the route takes.
+    /// Queuing delay on the path.
     pub fn queue_delay(&self) -> Duration {
         Duration::from_micros(self.queue.delay() as u64)
     }
 
-    /// Feedback after a silence is of a line that may be another one: the search begins anew.
-    fn heard(&mut self, now: Micros) {
+    /// Registers feedback. After a long silence the path may have changed, so its state is reset.
+    fn on_feedback(&mut self, now: Micros) {
         if self
             .last_feedback
-            .is_none_or(|heard| now - heard > 2 * SILENCE)
+            .is_none_or(|last_feedback_at| now - last_feedback_at > 2 * FEEDBACK_TIMEOUT)
         {
-            (self.first_feedback, self.ceiling, self.was_full) = (Some(now), None, false);
-            self.beginnings += 1;
+            (self.path_start, self.ceiling, self.was_limited) = (Some(now), None, false);
+            self.path_epoch += 1;
             self.prober.reset(now);
-            (self.loss, self.delivery) = (Loss::default(), Delivery::default());
+            (self.loss, self.delivery) = (LossClassifier::default(), DeliveryRate::default());
             (self.experiment, self.queued) = (None, None);
         }
         self.last_feedback = Some(now);
     }
 
-    fn measured_rtt(&mut self, sample: Micros) {
+    fn update_rtt(&mut self, sample: Micros) {
         self.rtt = Some(self.rtt.map_or(sample, |rtt| rtt + (sample - rtt) / 8));
     }
 
@@ -284,7 +294,7 @@ impl Estimator {
 
     fn highest(&self) -> f64 {
         self.reports
-            .bound()
+            .remb_bound()
             .unwrap_or(f64::MAX)
             .min(self.config.max.as_bps() as f64)
     }

@@ -1,9 +1,10 @@
-//! What goes out: how much a subscriber's line carries, what to send of it, and how.
+//! Sending side of the plane: bandwidth estimation, layer allocation, pacing and packet rewriting
+//! for subscribers.
 
 pub mod allocator;
 pub mod arena;
-pub mod budget;
-pub mod copies;
 pub mod estimator;
-pub mod forward;
-pub mod pace;
+pub mod forwarder;
+pub mod pacer;
+pub mod redundancy;
+pub mod resend_budget;

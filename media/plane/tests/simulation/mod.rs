@@ -21,7 +21,7 @@ use tongke_plane::sdp::OutgoingStream;
 use tongke_plane::shard::Shard;
 use tongke_plane::stats::{Counters, Stats};
 use tongke_plane::subscribe::arena::SendArena;
-use tongke_plane::subscribe::forward::{ForwardSpec, PayloadTypes};
+use tongke_plane::subscribe::forwarder::{ForwarderConfig, PayloadTypes};
 use tongke_plane::transport::{IceCredentials, Identity, Path, Transport};
 use tongke_plane::{Codec, LessonId, MediaKind, PeerId, Priority, TrackId};
 
@@ -405,7 +405,7 @@ fn slot_spec(peer: PeerId, nth: usize) -> SlotSpec {
     for codec in [Codec::Opus, Codec::H264, Codec::Vp8, Codec::Vp9, Codec::Av1] {
         types.set(codec, payload_type(codec), Some(payload_type(codec) + 1));
     }
-    let forward = ForwardSpec {
+    let forward = ForwarderConfig {
         ssrc: outgoing.ssrc.0,
         rtx_ssrc: outgoing.rtx_ssrc.0,
         types,

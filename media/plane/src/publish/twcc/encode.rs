@@ -1,19 +1,20 @@
-//! The wire form of one feedback message.
+//! Encoder of one feedback message.
 
 use crate::rtp::rtcp::{TICKS_PER_REFERENCE, status};
 use crate::units::SeqNo;
 
-/// Packets in one message: with every delta large, 16 + 2 × 72 + 2 × 500 bytes, so one datagram.
+/// Maximum of packets in one message: with large deltas 16 + 2 × 72 + 2 × 500 bytes, which fits a
+/// datagram.
 const MAX_STATUSES: usize = 500;
 const MAX_LEN: usize = 8 + 2 * MAX_STATUSES.div_ceil(7) + 2 * MAX_STATUSES;
-/// A run chunk counts in 13 bits; messages are shorter than that.
+/// The length of a run-length chunk has 13 bits.
 const _: () = assert!(MAX_STATUSES < 1 << 13);
-/// Statuses in a vector chunk, of one bit and of two.
+/// Symbols in a status vector chunk of one and of two bits.
 const ONE_BIT_SYMBOLS: usize = 14;
 const TWO_BIT_SYMBOLS: usize = 7;
 
-/// A message while packets are added to it.
-pub(super) struct Message {
+/// FeedbackMessage under construction.
+pub(super) struct FeedbackMessage {
     base: SeqNo,
     statuses: [u8; MAX_STATUSES],
     count: usize,
@@ -26,9 +27,9 @@ pub(super) struct Message {
     len: usize,
 }
 
-impl Message {
-    pub(super) fn new() -> Message {
-        Message {
+impl FeedbackMessage {
+    pub(super) fn new() -> FeedbackMessage {
+        FeedbackMessage {
             base: SeqNo(0),
             statuses: [0; MAX_STATUSES],
             count: 0,
@@ -41,8 +42,8 @@ impl Message {
         }
     }
 
-    /// Adds the next packet. False when it has to begin another message: this one is full, or the time since the last arrival does not
-    /// fit into a delta.
+    /// Adds the next packet. Returns false if it needs a new message: this one is full, or the
+    /// delta does not fit 16 bits.
     pub(super) fn push(&mut self, seq: SeqNo, arrival: Option<i64>) -> bool {
         if self.count == MAX_STATUSES {
             return false;
@@ -66,7 +67,8 @@ impl Message {
 
     fn push_delta(&mut self, ticks: i64) -> Option<u8> {
         if self.delta_count == 0 {
-            // §3.1: the first arrival is given as reference time, rounded down, and a delta from there.
+            // §3.1: the reference time is the first arrival rounded down; the first delta is
+            // relative to it.
             self.reference = ticks.div_euclid(TICKS_PER_REFERENCE);
             self.last_ticks = self.reference * TICKS_PER_REFERENCE;
         }
@@ -81,7 +83,8 @@ impl Message {
         })
     }
 
-    /// Encodes the message: everything behind the two SSRCs. `None` when no packet in it came, as then there is no reference time.
+    /// Encodes the message from the base sequence number on; `None` if no packet arrived, because
+    /// then it has no reference time.
     pub(super) fn finish(&mut self, feedback_count: u8) -> Option<&[u8]> {
         if self.delta_count == 0 {
             return None;
@@ -115,14 +118,15 @@ impl Message {
     }
 }
 
-/// The chunk for the front of `statuses` that covers most of them, and how many it covers.
+/// Returns the chunk that covers most of the first `statuses`, and their number.
 fn chunk(statuses: &[u8]) -> (u16, usize) {
     let first = statuses[0];
     let run = statuses
         .iter()
         .take_while(|status| **status == first)
         .count();
-    // A vector is read to its end, so only the last one of a message may be short of statuses.
+    // A decoder reads a vector to its end, so only the last chunk of a message can be partly
+    // filled.
     let narrow = &statuses[..statuses.len().min(ONE_BIT_SYMBOLS)];
     let wide = &statuses[..statuses.len().min(TWO_BIT_SYMBOLS)];
     let fits_narrow = !narrow.contains(&status::LARGE_DELTA);
@@ -135,7 +139,8 @@ fn chunk(statuses: &[u8]) -> (u16, usize) {
     }
 }
 
-/// Packs statuses of `bits` bits from the top; those that are missing at the end read as "not received" and are not counted.
+/// Packs symbols of `bits` bits from the top; unused symbols at the end stay zero and are not
+/// counted.
 fn vector(head: u16, bits: usize, statuses: &[u8]) -> u16 {
     statuses
         .iter()

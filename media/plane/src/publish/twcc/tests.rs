@@ -1,4 +1,4 @@
-//! What is written is read back by the parser that subscribers' feedback goes through.
+//! Round trip through the parser of subscribers' feedback.
 
 use super::*;
 use crate::rtp::rtcp::{self, Rtcp};
@@ -10,7 +10,7 @@ const US: Ssrc = Ssrc(1);
 const THEM: Ssrc = Ssrc(2);
 const MS: Duration = Duration::from_millis(1);
 
-/// Writes everything that is pending and returns `(seq, arrival in ticks)` of all messages together.
+/// Writes all pending feedback; returns `(seq, arrival in ticks)` of all messages.
 fn report(generator: &mut FeedbackGenerator, now: Instant) -> Vec<(u16, Option<i64>)> {
     let mut found = Vec::new();
     loop {
@@ -36,7 +36,7 @@ fn report(generator: &mut FeedbackGenerator, now: Instant) -> Vec<(u16, Option<i
 }
 
 #[test]
-fn a_frame_with_a_hole_in_it_is_reported() {
+fn a_frame_with_a_missing_packet_is_reported() {
     let start = virtual_time::start();
     let mut generator = FeedbackGenerator::new(start);
     for (seq, ms) in [(65_534, 100), (65_535, 101), (2, 102), (3, 500)] {
@@ -57,7 +57,7 @@ fn a_frame_with_a_hole_in_it_is_reported() {
 }
 
 #[test]
-fn a_packet_that_changed_places_has_a_negative_delta() {
+fn a_reordered_packet_has_a_negative_delta() {
     let start = virtual_time::start();
     let mut generator = FeedbackGenerator::new(start);
     for (seq, ms) in [(1, 100), (3, 110), (2, 120), (4, 130)] {
@@ -98,7 +98,7 @@ fn an_hour_of_silence_between_two_packets_takes_two_messages() {
 }
 
 #[test]
-fn a_sender_that_starts_its_numbers_anew_is_followed() {
+fn a_sender_that_restarts_its_sequence_numbers_is_reported() {
     let start = virtual_time::start();
     let mut generator = FeedbackGenerator::new(start);
     generator.received(1, start);
@@ -108,7 +108,7 @@ fn a_sender_that_starts_its_numbers_anew_is_followed() {
 }
 
 #[test]
-fn feedback_goes_out_ten_times_a_second_and_twice_as_often_when_there_is_much() {
+fn feedback_is_sent_ten_times_a_second_and_twice_as_often_under_load() {
     let start = virtual_time::start();
     let mut generator = FeedbackGenerator::new(start);
     assert_eq!(generator.poll_timeout(), None);
@@ -120,7 +120,7 @@ fn feedback_goes_out_ten_times_a_second_and_twice_as_often_when_there_is_much() 
 }
 
 #[test]
-fn a_hole_longer_than_a_message_is_passed_over() {
+fn a_gap_longer_than_a_message_is_skipped() {
     let start = virtual_time::start();
     let mut generator = FeedbackGenerator::new(start);
     generator.received(1, start);
@@ -132,7 +132,7 @@ fn a_hole_longer_than_a_message_is_passed_over() {
 }
 
 #[test]
-fn a_message_without_room_for_it_is_kept() {
+fn feedback_that_does_not_fit_stays_pending() {
     let start = virtual_time::start();
     let mut generator = FeedbackGenerator::new(start);
     generator.received(7, start);
@@ -144,9 +144,10 @@ fn a_message_without_room_for_it_is_kept() {
     assert_eq!(report(&mut generator, start), [(7, Some(0))]);
 }
 
-/// A bad line: bursts of loss, reordering, pauses, floods; every packet that came is reported, with the time it came.
+/// Lossy link with bursts of loss, reordering, pauses and floods: every received packet is reported
+/// with its arrival.
 #[test]
-fn every_packet_of_a_bad_line_is_reported_with_its_arrival() {
+fn every_packet_of_a_lossy_link_is_reported_with_its_arrival() {
     for seed in 0..200 {
         let mut rng = StdRng::seed_from_u64(seed);
         let start = virtual_time::start();

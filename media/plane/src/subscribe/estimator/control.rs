@@ -1,237 +1,261 @@
-//! How the estimate follows from what is measured.
+//! Control of the estimate by the measurements.
 
-use super::history::{Batch, Micros, micros};
-use super::loss::Verdict;
-use super::{Estimator, SILENCE, delivery};
+use super::loss::LossChange;
+use super::sent_history::{FeedbackSummary, Micros, micros};
+use super::{Estimator, FEEDBACK_TIMEOUT, delivery_rate};
 use std::time::Duration;
 
-/// A queue is drained within about this time after a decrease.
-const DRAIN: f64 = 0.8e6;
-/// Part of what gets through that is sent after a decrease, when there is next to no queue.
-const BACK_OFF: f64 = 0.9;
-/// A drain never takes more than this part: voices go on.
-const DEEPEST: f64 = 0.45;
-/// A decrease is in effect for packets that were sent this long after it, when the frame under way is out.
-const SETTLE: Micros = micros(Duration::from_millis(150));
-/// A queue that changes by less than this from message to message stands still.
-const STEADY: Micros = micros(Duration::from_millis(5));
-/// Part of the rate at which the line was full that is sent once its queue is drained.
-const RESUME: f64 = 0.88;
-/// More random loss than this is not made up for by sending more: what gets through becomes useless.
-const MAX_RANDOM: f64 = 0.25;
-/// With more loss than this, whatever it is due to, less is sent.
-const UNBEARABLE: f64 = 0.35;
-/// Nothing is probed before feedback has shown for this long what the line is like.
-const ACQUAINTANCE: Micros = micros(Duration::from_millis(500));
-/// When packets that were sent this long after the last decrease still find a queue that does not shrink, it is not ours.
-const NOT_OURS: Micros = micros(Duration::from_millis(1500));
-/// Less than this part of the estimate is not what fills a line. Then a queue is believed only once it has stood for a while or is long: others
-/// send in bursts, radios repeat, an old PC was busy with something else.
-const NOT_FULL: f64 = 0.7;
-const DOUBT: Micros = micros(Duration::from_millis(200));
-const BEYOND_DOUBT: Micros = micros(Duration::from_millis(400));
-/// The rate at which the line was full is forgotten when it carries this much more.
-const OUTGROWN: f64 = 1.4;
-/// How much more is probed for before the line was ever full, and after: then a token bucket may only make it look wider.
-const STEP_UNKNOWN: f64 = 2.0;
-const STEP_KNOWN: f64 = 1.35;
-/// Time for a token bucket to run dry at the new rate, before the next probe.
-const TRIAL: Micros = micros(Duration::from_millis(1000));
-/// Two observations at the reduced rate, and the round trip: then it is clear what the loss is due to.
+/// A queue is drained in about this time after a decrease, in µs.
+const DRAIN_TIME_US: f64 = 0.8e6;
+/// Share of the delivery rate that is sent after a decrease for a short queue.
+const BACKOFF: f64 = 0.9;
+/// Maximum additional decrease to drain a queue; audio must continue.
+const MAX_DRAIN: f64 = 0.45;
+/// Time until a decrease takes effect: the current frame is sent before.
+const DECREASE_DELAY: Micros = micros(Duration::from_millis(150));
+/// Change of the queuing delay between two feedback messages that still counts as steady.
+const STEADY_CHANGE: Micros = micros(Duration::from_millis(5));
+/// Share of the capacity that is sent once the queue is drained.
+const RESUME_FACTOR: f64 = 0.88;
+/// Maximum of random loss that is compensated by a higher rate; beyond it the media are useless.
+const MAX_COMPENSATED_LOSS: f64 = 0.25;
+/// Loss above which the rate is decreased, independent of the cause.
+const MAX_LOSS: f64 = 0.35;
+/// Time of feedback before the first probe.
+const PROBE_START_DELAY: Micros = micros(Duration::from_millis(500));
+/// A queue that does not shrink for packets sent this long after the last decrease is due to cross
+/// traffic.
+const CROSS_TRAFFIC_TIMEOUT: Micros = micros(Duration::from_millis(1500));
+/// Share of the estimate below which the sender is application-limited. Its queue counts as
+/// congestion only if it lasts or is long: cross traffic is bursty, radios retransmit, and old PCs
+/// are late.
+const APP_LIMITED_SHARE: f64 = 0.7;
+/// Duration and delay above which the queue of an application-limited sender counts.
+const APP_LIMITED_TIME: Micros = micros(Duration::from_millis(200));
+const APP_LIMITED_DELAY: Micros = micros(Duration::from_millis(400));
+/// Factor over the last capacity at which that is dropped.
+const CEILING_EXPIRY: f64 = 1.4;
+/// Probe rate relative to the estimate before a capacity is known, and after; the second is lower
+/// because a token bucket can make the link look faster.
+const PROBE_STEP_UNLIMITED: f64 = 2.0;
+const PROBE_STEP_LIMITED: f64 = 1.35;
+/// Time for a token bucket to empty at the new rate, before the next probe.
+const PROBE_SETTLE_TIME: Micros = micros(Duration::from_millis(1000));
+/// Duration of a loss experiment, plus the round trip: two observations at the reduced rate.
 const EXPERIMENT: Micros = micros(Duration::from_millis(700));
-/// Growth per second: with nothing known, up to near the ceiling, near it.
-const GROWTH_UNKNOWN: f64 = 0.15;
-const GROWTH_BACK: f64 = 0.25;
-const GROWTH_NEAR: f64 = 0.04;
+/// Growth per second: without a known capacity, well below it, and near it.
+const GROWTH_UNLIMITED: f64 = 0.15;
+const GROWTH_BELOW_CEILING: f64 = 0.25;
+const GROWTH_NEAR_CEILING: f64 = 0.04;
 
 impl Estimator {
-    /// Draws the conclusions from one feedback message.
-    pub(super) fn control(&mut self, batch: &Batch, now: Micros) {
-        let gets_through = self.delivery.rate(delivery::LONG).unwrap_or(self.target);
-        // Once there is a queue, the line is as slow as it was then: what gets through later is what we send.
+    /// Updates the estimate after one feedback message.
+    pub(super) fn control(&mut self, summary: &FeedbackSummary, now: Micros) {
+        let delivery_rate = self
+            .delivery
+            .rate(delivery_rate::LONG_WINDOW)
+            .unwrap_or(self.target);
+        // During a queue the delivery rate is our own reduced send rate; use the estimate from
+        // before.
         let rate = self
             .queued
-            .map_or(gets_through, |(_, before)| before.max(gets_through));
+            .map_or(delivery_rate, |(_, before)| before.max(delivery_rate));
         let is_queued = self.queue.delay() > self.queue.threshold(rate);
-        let verdict = self.observe_loss(batch, is_queued);
-        let probed = self
-            .prober
-            .result(batch, self.loss.explanation().random, now);
+        let loss_change = self.observe_loss(summary, is_queued);
+        let probed = self.prober.result(summary, self.loss.model().random, now);
         if is_queued {
-            self.drain(batch, now);
+            self.drain(summary, now);
         } else {
-            self.without_queue(verdict, probed, now);
+            self.control_without_queue(loss_change, probed, now);
         }
         self.clamp();
     }
 
-    fn observe_loss(&mut self, batch: &Batch, is_queued: bool) -> Option<Verdict> {
-        if is_queued || batch.last_sent < self.first_feedback.unwrap_or(0) {
-            self.loss.skip(batch.last_sent);
+    fn observe_loss(&mut self, summary: &FeedbackSummary, is_queued: bool) -> Option<LossChange> {
+        if is_queued || summary.last_sent < self.path_start.unwrap_or(0) {
+            self.loss.discard(summary.last_sent);
             return None;
         }
-        let bytes = batch.arrived_bytes + batch.lost_bytes + batch.unknown_bytes;
+        let bytes = summary.arrived_bytes + summary.lost_bytes + summary.unknown_bytes;
         self.loss.add(
-            batch.last_sent,
+            summary.last_sent,
             bytes,
-            batch.arrived + batch.lost,
-            batch.lost,
-            batch.late,
+            summary.arrived + summary.lost,
+            summary.lost,
+            summary.late,
         )
     }
 
-    /// There is a queue: send less than gets through, by as much as drains it.
-    fn drain(&mut self, batch: &Batch, now: Micros) {
-        self.prober.fail(now);
+    /// Decreases the estimate below the delivery rate, deep enough to drain the queue.
+    fn drain(&mut self, summary: &FeedbackSummary, now: Micros) {
+        self.prober.abort(now);
         self.experiment = None;
         let (since, before) = *self.queued.get_or_insert((now, self.target));
-        if self.is_doubtful(since, before, now) {
+        if self.is_app_limited(since, before, now) {
             return;
         }
-        let newest_sent = batch.newest.map_or(since, |newest| newest.sent);
+        let newest_sent = summary.newest.map_or(since, |newest| newest.sent);
         let since_cut = self
-            .cut_at
+            .last_decrease
             .filter(|cut| *cut >= since)
             .map(|cut| newest_sent - cut);
-        if since_cut.is_some_and(|span| span > NOT_OURS) && self.queue.change() > -STEADY {
-            // Nor was the decrease ours to make.
-            self.queue.rebase();
-            (self.target, self.queued) = (self.target.max(BACK_OFF * before), None);
+        if since_cut.is_some_and(|span| span > CROSS_TRAFFIC_TIMEOUT)
+            && self.queue.change() > -STEADY_CHANGE
+        {
+            // Competing traffic: undo our back-off.
+            self.queue.reset_base();
+            (self.target, self.queued) = (self.target.max(BACKOFF * before), None);
             return;
         }
-        // What was sent after a decrease no longer fills the line, and arrives as slowly as it was sent: that says nothing of the line,
-        // unless the queue grows all the same.
-        let is_filled = since_cut.is_none_or(|span| span < SETTLE) && self.queue.change() > -STEADY;
-        if !is_filled && self.queue.change() < STEADY {
+        // After a decrease the delivery rate equals the send rate and does not show the capacity,
+        // unless the queue still grows.
+        let is_saturated = since_cut.is_none_or(|span| span < DECREASE_DELAY)
+            && self.queue.change() > -STEADY_CHANGE;
+        if !is_saturated && self.queue.change() < STEADY_CHANGE {
             return;
         }
-        // While there is a queue the line delivers all it can. What arrived before is not of this time.
-        let capacity = self.sendable((now - since).clamp(delivery::SHORT, delivery::LONG));
-        // What was sent since the newest packet that arrived is in the queue as well.
-        let unseen =
+        // During a queue the delivery rate is the capacity; older deliveries are not
+        // representative.
+        let capacity = self.sustainable_rate(
+            (now - since).clamp(delivery_rate::SHORT_WINDOW, delivery_rate::LONG_WINDOW),
+        );
+        // Packets sent after the newest received one are in the queue as well.
+        let in_flight_delay =
             (now - newest_sent) as f64 * (self.target / capacity.max(1.0) - 1.0).clamp(0.0, 1.0);
-        let depth = ((self.queue.delay() as f64 + unseen) / DRAIN).min(DEEPEST);
-        let lower = capacity * (BACK_OFF - depth);
+        let depth = ((self.queue.delay() as f64 + in_flight_delay) / DRAIN_TIME_US).min(MAX_DRAIN);
+        let lower = capacity * (BACKOFF - depth);
         if lower < self.target {
-            (self.target, self.cut_at) = (lower, Some(now));
-            (self.ceiling, self.was_full) = (Some(capacity), true);
+            (self.target, self.last_decrease) = (lower, Some(now));
+            (self.ceiling, self.was_limited) = (Some(capacity), true);
         }
     }
 
-    /// Whether a queue that began at `since`, with the estimate `before`, may be nothing but a moment of bad luck.
-    fn is_doubtful(&self, since: Micros, before: f64, now: Micros) -> bool {
+    /// Returns true if the sender is application-limited and the queue, which began at `since` with
+    /// the estimate `before`, is short and new.
+    fn is_app_limited(&self, since: Micros, before: f64, now: Micros) -> bool {
         let is_full = self
             .delivery
-            .offered(delivery::LONG)
-            .is_none_or(|offered| offered > NOT_FULL * before);
-        !is_full && now - since < DOUBT && self.queue.delay() < BEYOND_DOUBT
+            .send_rate(delivery_rate::LONG_WINDOW)
+            .is_none_or(|offered| offered > APP_LIMITED_SHARE * before);
+        !is_full && now - since < APP_LIMITED_TIME && self.queue.delay() < APP_LIMITED_DELAY
     }
 
-    fn without_queue(&mut self, verdict: Option<Verdict>, probed: Option<f64>, now: Micros) {
+    fn control_without_queue(
+        &mut self,
+        loss_change: Option<LossChange>,
+        probed: Option<f64>,
+        now: Micros,
+    ) {
         if self.queued.take().is_some() {
-            self.target = self.target.max(RESUME * self.ceiling.unwrap_or(0.0));
+            self.target = self.target.max(RESUME_FACTOR * self.ceiling.unwrap_or(0.0));
             return;
         }
-        if verdict == Some(Verdict::Onset) && self.experiment.is_none() {
-            self.prober.fail(now);
+        if loss_change == Some(LossChange::Onset) && self.experiment.is_none() {
+            self.prober.abort(now);
             self.experiment = Some((self.target, now + EXPERIMENT + self.rtt.unwrap_or(0)));
-            let through = self.delivery.rate(delivery::LONG).unwrap_or(self.target);
-            self.target = self.target.min(through.max(0.5 * self.target));
+            let delivered = self
+                .delivery
+                .rate(delivery_rate::LONG_WINDOW)
+                .unwrap_or(self.target);
+            self.target = self.target.min(delivered.max(0.5 * self.target));
             return;
         }
         if let Some((before, until)) = self.experiment {
             if now >= until {
-                self.conclude(before);
+                self.end_experiment(before);
             }
             return;
         }
-        if let Some(limit) = self.loss.explanation().limit {
-            (self.ceiling, self.was_full) = (Some(limit), true);
-            self.prober.fail(now);
-            if self.target < BACK_OFF * limit {
+        if let Some(limit) = self.loss.model().limit {
+            (self.ceiling, self.was_limited) = (Some(limit), true);
+            self.prober.abort(now);
+            if self.target < BACKOFF * limit {
                 self.grow(now);
             }
             self.target = self.target.min(limit);
             return;
         }
-        if self.loss.recent() > MAX_RANDOM {
-            let through = self.delivery.rate(delivery::LONG).unwrap_or(self.target);
-            let bearable = if self.loss.recent() > UNBEARABLE {
-                through / (1.0 - MAX_RANDOM)
+        if self.loss.recent() > MAX_COMPENSATED_LOSS {
+            let delivered = self
+                .delivery
+                .rate(delivery_rate::LONG_WINDOW)
+                .unwrap_or(self.target);
+            let tolerable = if self.loss.recent() > MAX_LOSS {
+                delivered / (1.0 - MAX_COMPENSATED_LOSS)
             } else {
                 f64::MAX
             };
-            self.target = self.target.min(bearable);
-            self.prober.fail(now);
+            self.target = self.target.min(tolerable);
+            self.prober.abort(now);
             return;
         }
         if let Some(rate) = probed {
             self.target = self.target.max(0.95 * rate);
-            let trial = if self.was_full {
-                TRIAL + self.rtt.unwrap_or(0)
+            let settle = if self.was_limited {
+                PROBE_SETTLE_TIME + self.rtt.unwrap_or(0)
             } else {
                 0
             };
-            self.prober.wait_until(now + trial);
+            self.prober.wait_until(now + settle);
         }
         self.grow(now);
     }
 
-    /// The experiment is over: when the loss stayed although less was sent, it is not due to the rate.
-    fn conclude(&mut self, before: f64) {
+    /// Ends a loss experiment: loss that stayed at the reduced rate does not depend on the rate.
+    fn end_experiment(&mut self, before: f64) {
         self.experiment = None;
-        if self.loss.explanation().limit.is_none()
-            && self.loss.recent() > 0.5 * self.loss.explanation().random
+        if self.loss.model().limit.is_none() && self.loss.recent() > 0.5 * self.loss.model().random
         {
             self.target = self.target.max(before);
         } else {
-            (self.ceiling, self.was_full) = (Some(self.target), true);
+            (self.ceiling, self.was_limited) = (Some(self.target), true);
         }
     }
 
     fn grow(&mut self, now: Micros) {
-        let seconds = (now - self.last_update).clamp(0, SILENCE) as f64 / 1e6;
+        let seconds = (now - self.last_update).clamp(0, FEEDBACK_TIMEOUT) as f64 / 1e6;
         self.ceiling = self
             .ceiling
-            .filter(|ceiling| self.target < OUTGROWN * ceiling);
+            .filter(|ceiling| self.target < CEILING_EXPIRY * ceiling);
         let growth = match self.ceiling {
-            Some(ceiling) if self.target < 0.85 * ceiling => GROWTH_BACK,
-            Some(ceiling) if self.target < 1.1 * ceiling => GROWTH_NEAR,
-            _ => GROWTH_UNKNOWN,
+            Some(ceiling) if self.target < 0.85 * ceiling => GROWTH_BELOW_CEILING,
+            Some(ceiling) if self.target < 1.1 * ceiling => GROWTH_NEAR_CEILING,
+            _ => GROWTH_UNLIMITED,
         };
-        // draft-ietf-rmcat-gcc-02 §5.5: what was not tried is not known, so not more than half as much again as gets through.
-        let tried = 1.5 * self.sendable(delivery::LONG) + 20e3;
+        // draft-ietf-rmcat-gcc-02 §5.5: the estimate must not exceed 1.5 times the delivery rate,
+        // because a higher one is untested.
+        let limit_untested = 1.5 * self.sustainable_rate(delivery_rate::LONG_WINDOW) + 20e3;
         let grown = self.target * (1.0 + growth * seconds);
-        self.target = self.target.max(grown.min(tried));
+        self.target = self.target.max(grown.min(limit_untested));
     }
 
-    /// The rate of sending at which what got through would get through: random loss is on top.
-    fn sendable(&self, span: Micros) -> f64 {
-        let random = self.loss.explanation().random.min(MAX_RANDOM);
+    /// Send rate for which the delivery rate is the measured one, random loss included.
+    fn sustainable_rate(&self, span: Micros) -> f64 {
+        let random = self.loss.model().random.min(MAX_COMPENSATED_LOSS);
         self.delivery.rate(span).unwrap_or(self.target) / (1.0 - random)
     }
 
     pub(super) fn wants_probe(&self, now: Micros) -> bool {
-        let heard = self
+        let has_feedback = self
             .last_feedback
-            .is_some_and(|heard| now - heard < SILENCE / 2);
-        let acquainted = self
-            .first_feedback
-            .is_some_and(|first| now - first > ACQUAINTANCE);
-        let undisturbed = self.experiment.is_none() && self.queued.is_none();
-        heard
-            && acquainted
+            .is_some_and(|at| now - at < FEEDBACK_TIMEOUT / 2);
+        let is_past_start = self
+            .path_start
+            .is_some_and(|first| now - first > PROBE_START_DELAY);
+        let is_stable = self.experiment.is_none() && self.queued.is_none();
+        has_feedback
+            && is_past_start
             && self.target < self.highest()
-            && undisturbed
-            && self.prober.may_begin(now)
+            && is_stable
+            && self.prober.may_start(now)
             && self.wanted > 1.02 * self.target
     }
 
     pub(super) fn probe_rate(&self) -> f64 {
-        let step = if self.was_full {
-            STEP_KNOWN
+        let step = if self.was_limited {
+            PROBE_STEP_LIMITED
         } else {
-            STEP_UNKNOWN
+            PROBE_STEP_UNLIMITED
         };
         (step * self.target)
             .min(1.1 * self.wanted)

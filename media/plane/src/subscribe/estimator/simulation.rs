@@ -1,4 +1,5 @@
-//! One sender, one line, one receiver, in virtual time. The receiver reports with the real feedback generator over the real wire format.
+//! Simulated sender, link and receiver in virtual time. The receiver uses the real feedback
+//! generator and wire format.
 
 use super::*;
 use crate::ids::Ssrc;
@@ -11,89 +12,92 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use std::collections::VecDeque;
 
-/// A bottleneck: packets wait in its queue, are sent one after another, and travel for the rest of the way.
+/// Bottleneck link: packets wait in its queue, are serialized, and travel with a delay.
 #[derive(Clone, Copy, Debug)]
-pub struct Line {
+pub struct Link {
     pub kbps: f64,
-    /// One way, without the queue.
+    /// One-way delay without queue.
     pub delay_ms: f64,
-    /// Uniformly distributed on top; packets do not overtake each other.
+    /// Uniformly distributed additional delay; packets are not reordered.
     pub jitter_ms: f64,
-    /// Packets lost at random, behind the queue, and feedback on its way back.
+    /// Loss rates of packets behind the queue, and of feedback, 0–1.
     pub loss: f64,
     pub feedback_loss: f64,
-    /// What does not fit into the queue is lost.
-    pub queue_ms: f64,
-    /// Bytes that pass at any rate after a pause, as a token bucket lets them.
+    /// Maximum queue; further packets are lost.
+    pub max_queue_ms: f64,
+    /// Token bucket: bytes that pass at any rate after a pause.
     pub bucket_bytes: f64,
-    /// How much faster the receiver's clock runs, in millionths.
+    /// Clock drift of the receiver in ppm.
     pub drift_ppm: f64,
-    /// The receiver's processor is busy with something else for up to this long, then it looks for up to a quarter of that: an old PC. What
-    /// came meanwhile is taken for having arrived when it looks, and reported from then on.
-    pub absent_ms: f64,
+    /// The receiver's process is not scheduled for up to this long, then runs for up to a quarter
+    /// of it, as on an old PC. Packets count as received when it runs.
+    pub unscheduled_ms: f64,
 }
 
-impl Line {
-    pub fn kbps(kbps: f64) -> Line {
-        Line {
+impl Link {
+    pub fn kbps(kbps: f64) -> Link {
+        Link {
             kbps,
             delay_ms: 40.0,
             jitter_ms: 0.0,
             loss: 0.0,
             feedback_loss: 0.0,
-            queue_ms: 1500.0,
+            max_queue_ms: 1500.0,
             bucket_bytes: 0.0,
             drift_ppm: 0.0,
-            absent_ms: 0.0,
+            unscheduled_ms: 0.0,
         }
     }
 }
 
-/// What the camera sends and whether probes are filled.
+/// Behaviour of the simulated camera.
 #[derive(Clone, Copy, Debug)]
-pub struct Source {
-    /// Bitrates to choose from, as the allocator does; empty: whatever the estimate allows, in frames of equal size.
+pub struct CameraModel {
+    /// Layer bitrates to select from, as the allocator does; empty for an encoder that follows the
+    /// estimate.
     pub layers_kbps: &'static [f64],
     pub max_kbps: f64,
-    pub pads: bool,
-    pub pads_every_ms: u64,
-    /// Whether the receiver reports every packet, or only once a second (RFC 3550).
-    pub reports_every_packet: bool,
+    pub sends_padding: bool,
+    pub padding_interval_ms: u64,
+    /// True if the receiver sends TWCC feedback, false for receiver reports once per second (RFC
+    /// 3550).
+    pub sends_twcc: bool,
 }
 
-pub const ADAPTIVE: Source = Source {
+pub const ADAPTIVE: CameraModel = CameraModel {
     layers_kbps: &[],
     max_kbps: 3_000.0,
-    pads: true,
-    pads_every_ms: 10,
-    reports_every_packet: true,
+    sends_padding: true,
+    padding_interval_ms: 10,
+    sends_twcc: true,
 };
 
 pub struct Simulation {
     pub estimator: Estimator,
-    pub line: Line,
-    source: Source,
+    pub link: Link,
+    camera: CameraModel,
     rng: StdRng,
     start: Instant,
     now: Instant,
     generator: FeedbackGenerator,
     stats: ReceptionStats,
     next_seq: u64,
-    /// When the bottleneck has sent everything it holds; a bucket lets this lag behind.
+    /// Time at which the bottleneck has sent its queue; a token bucket lets it lag behind.
     busy_until: f64,
     last_arrival: f64,
-    /// Until when the receiver looks, and when it looks again.
-    looks_until: f64,
-    looks_again: f64,
+    /// End of the receiver's current time slice, and start of the next.
+    scheduled_until: f64,
+    next_schedule: f64,
     arriving: VecDeque<(f64, u64)>,
     reports: VecDeque<(f64, Vec<u8>)>,
-    /// Of the time since the last [`Simulation::measure`]: estimates, queue delays in ms, bytes sent and delivered.
+    /// Samples since the start of [`Simulation::run`]: estimates, queue delays in ms, bytes
+    /// delivered.
     estimates: Vec<f64>,
     queues: Vec<f64>,
     delivered_bytes: f64,
 }
 
-/// What happened in a stretch of time.
+/// Measurements of one run.
 #[derive(Clone, Copy, Debug)]
 pub struct Measured {
     pub mean_kbps: f64,
@@ -104,14 +108,14 @@ pub struct Measured {
 }
 
 impl Simulation {
-    pub fn new(line: Line, source: Source, seed: u64) -> Simulation {
+    pub fn new(link: Link, camera: CameraModel, seed: u64) -> Simulation {
         let start = virtual_time::start();
         let mut estimator = Estimator::new(Config::default(), start);
-        estimator.set_wanted(Bitrate::kbps(source.max_kbps as u64));
+        estimator.set_wanted(Bitrate::kbps(camera.max_kbps as u64));
         Simulation {
             estimator,
-            line,
-            source,
+            link,
+            camera,
             rng: StdRng::seed_from_u64(seed),
             start,
             now: start,
@@ -120,8 +124,8 @@ impl Simulation {
             next_seq: 65_000,
             busy_until: 0.0,
             last_arrival: 0.0,
-            looks_until: 0.0,
-            looks_again: 0.0,
+            scheduled_until: 0.0,
+            next_schedule: 0.0,
             arriving: VecDeque::new(),
             reports: VecDeque::new(),
             estimates: Vec::new(),
@@ -130,7 +134,7 @@ impl Simulation {
         }
     }
 
-    /// Runs for `seconds` and tells what happened.
+    /// Runs for `seconds` and returns the measurements.
     pub fn run(&mut self, seconds: f64) -> Measured {
         (self.estimates, self.queues, self.delivered_bytes) = (Vec::new(), Vec::new(), 0.0);
         let end = self.ms() + seconds * 1000.0;
@@ -149,7 +153,9 @@ impl Simulation {
                 frame += 33.0;
                 self.send_frame();
             }
-            if (now as u64).is_multiple_of(self.source.pads_every_ms) && self.source.pads {
+            if (now as u64).is_multiple_of(self.camera.padding_interval_ms)
+                && self.camera.sends_padding
+            {
                 self.send_padding();
             }
         }
@@ -173,8 +179,8 @@ impl Simulation {
 
     fn rate(&self) -> f64 {
         let estimate = self.estimator.estimate().as_bps() as f64 / 1000.0;
-        match self.source.layers_kbps {
-            [] => estimate.min(self.source.max_kbps),
+        match self.camera.layers_kbps {
+            [] => estimate.min(self.camera.max_kbps),
             layers => layers
                 .iter()
                 .copied()
@@ -183,7 +189,7 @@ impl Simulation {
         }
     }
 
-    /// A frame of video, whose size varies by a third, and a packet of sound.
+    /// Sends a video frame, whose size varies by a third, and an audio packet.
     fn send_frame(&mut self) {
         self.send(120.0);
         let mut left = self.rate() * 33.0 / 8.0 * self.rng.random_range(0.67..1.33) - 120.0;
@@ -205,40 +211,41 @@ impl Simulation {
     fn send(&mut self, bytes: f64) {
         let seq = self.next_seq;
         self.next_seq += 1;
-        let transport_seq = self.source.reports_every_packet.then_some(seq as u16);
+        let transport_seq = self.camera.sends_twcc.then_some(seq as u16);
         self.estimator.sent(transport_seq, bytes as usize, self.now);
         let now = self.ms();
-        let bucket_ms = self.line.bucket_bytes * 8.0 / self.line.kbps;
-        if self.busy_until - now > self.line.queue_ms {
+        let bucket_ms = self.link.bucket_bytes * 8.0 / self.link.kbps;
+        if self.busy_until - now > self.link.max_queue_ms {
             return;
         }
-        self.busy_until = self.busy_until.max(now - bucket_ms) + bytes * 8.0 / self.line.kbps;
-        if self.rng.random_bool(self.line.loss) {
+        self.busy_until = self.busy_until.max(now - bucket_ms) + bytes * 8.0 / self.link.kbps;
+        if self.rng.random_bool(self.link.loss) {
             return;
         }
-        let jitter = if self.line.jitter_ms > 0.0 {
-            self.rng.random_range(0.0..self.line.jitter_ms)
+        let jitter = if self.link.jitter_ms > 0.0 {
+            self.rng.random_range(0.0..self.link.jitter_ms)
         } else {
             0.0
         };
         let arrival =
-            (self.busy_until.max(now) + self.line.delay_ms + jitter).max(self.last_arrival);
+            (self.busy_until.max(now) + self.link.delay_ms + jitter).max(self.last_arrival);
         self.last_arrival = arrival;
         self.delivered_bytes += bytes;
         self.arriving.push_back((arrival, seq));
     }
 
-    /// Whether the receiver has its processor.
-    fn looks(&mut self, now: f64) -> bool {
-        if self.line.absent_ms > 0.0 && now >= self.looks_again {
-            self.looks_until = now + self.rng.random_range(0.0..self.line.absent_ms / 4.0);
-            self.looks_again = self.looks_until + self.rng.random_range(0.0..self.line.absent_ms);
+    /// Returns true if the receiver's process is scheduled.
+    fn is_scheduled(&mut self, now: f64) -> bool {
+        if self.link.unscheduled_ms > 0.0 && now >= self.next_schedule {
+            self.scheduled_until = now + self.rng.random_range(0.0..self.link.unscheduled_ms / 4.0);
+            self.next_schedule =
+                self.scheduled_until + self.rng.random_range(0.0..self.link.unscheduled_ms);
         }
-        self.line.absent_ms == 0.0 || now <= self.looks_until
+        self.link.unscheduled_ms == 0.0 || now <= self.scheduled_until
     }
 
     fn deliver(&mut self, now: f64) {
-        if self.looks(now) {
+        if self.is_scheduled(now) {
             self.receive(now);
         }
         while self.reports.front().is_some_and(|(at, _)| *at <= now) {
@@ -255,20 +262,24 @@ impl Simulation {
     fn receive(&mut self, now: f64) {
         while self.arriving.front().is_some_and(|(at, _)| *at <= now) {
             let (at, seq) = self.arriving.pop_front().unwrap();
-            let at = if self.line.absent_ms > 0.0 { now } else { at };
-            let by_their_clock = at * (1.0 + self.line.drift_ppm / 1e6);
+            let at = if self.link.unscheduled_ms > 0.0 {
+                now
+            } else {
+                at
+            };
+            let by_their_clock = at * (1.0 + self.link.drift_ppm / 1e6);
             let arrived = self.start + Duration::from_micros((by_their_clock * 1000.0) as u64);
             self.generator.received(seq as u16, arrived);
             self.stats.received(SeqNo(seq), 0, arrived);
         }
-        if !self.source.reports_every_packet {
-            self.report_once_a_second(now);
+        if !self.camera.sends_twcc {
+            self.send_receiver_report(now);
         } else if self.generator.is_due(self.now) {
-            self.report(now);
+            self.send_feedback(now);
         }
     }
 
-    fn report(&mut self, now: f64) {
+    fn send_feedback(&mut self, now: f64) {
         let mut buffer = [0; 1400];
         let mut out = Compound::new(&mut buffer);
         while self
@@ -276,17 +287,17 @@ impl Simulation {
             .write(Ssrc(1), Ssrc(2), &mut out, self.now)
             .unwrap()
         {}
-        if !self.rng.random_bool(self.line.feedback_loss) {
+        if !self.rng.random_bool(self.link.feedback_loss) {
             self.reports
-                .push_back((now + self.line.delay_ms, out.bytes().to_vec()));
+                .push_back((now + self.link.delay_ms, out.bytes().to_vec()));
         }
     }
 
-    fn report_once_a_second(&mut self, now: f64) {
+    fn send_receiver_report(&mut self, now: f64) {
         if !(now as u64).is_multiple_of(1000) {
             return;
         }
-        let rtt_ms = 2.0 * self.line.delay_ms + (self.busy_until - now).max(0.0);
+        let rtt_ms = 2.0 * self.link.delay_ms + (self.busy_until - now).max(0.0);
         if let Some(block) = self.stats.report(self.now) {
             self.estimator.receiver_report(
                 &block,

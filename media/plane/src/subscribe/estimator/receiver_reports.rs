@@ -1,43 +1,45 @@
-//! The estimate for peers without transport-wide feedback: from receiver reports (RFC 3550 §6.4) and REMB.
+//! Bandwidth estimation without transport-wide feedback, from receiver reports (RFC 3550 §6.4) and
+//! REMB.
 //!
-//! A report comes every second or so and says little: what was lost, and the round trip. A longer round trip is a queue. Loss without one is
-//! tried out: less is sent for a few reports, and when as much is lost as before, it is random and is let pass from then on.
+//! A report arrives about once per second with loss and round-trip time only. A longer round trip
+//! is a queue. Loss without a queue starts an experiment: the rate is reduced for a few reports,
+//! and loss that stays is random and ignored from then on.
 
-use super::history::{Micros, micros};
+use super::sent_history::{Micros, micros};
 use crate::ids::Ssrc;
 use crate::rtp::rtcp::ReportBlock;
 use std::time::Duration;
 
-/// A round trip this much longer than the shortest is a queue.
-const QUEUED: Micros = micros(Duration::from_millis(120));
-/// The shortest round trip is remembered this long.
-const BASE_SPAN: Micros = micros(Duration::from_secs(30));
-/// An estimate of the receiver's holds this long; it repeats it every second.
-const REMB_SPAN: Micros = micros(Duration::from_secs(8));
-/// Streams whose reports are told apart; of more, the first ones speak for all.
-const STREAMS: usize = 16;
-/// Loss beyond what is known to be random by this much is tried out.
-const EXCESS: f64 = 0.08;
-/// Reports until the effect of sending less shows: the first one is partly of the time before.
-const EXPERIMENT: u8 = 3;
-/// Part that is sent of what gets through while there is a queue, and for as long as an experiment lasts.
-const BACK_OFF: f64 = 0.85;
+/// Increase over the shortest round trip that counts as a queue.
+const QUEUE_THRESHOLD: Micros = micros(Duration::from_millis(120));
+/// Lifetime of the shortest round trip.
+const RTT_LIFETIME: Micros = micros(Duration::from_secs(30));
+/// Lifetime of a REMB; receivers repeat it every second.
+const REMB_LIFETIME: Micros = micros(Duration::from_secs(8));
+/// Maximum of streams with separate reports; further streams are ignored.
+const MAX_STREAMS: usize = 16;
+/// Loss above the random loss that starts an experiment.
+const EXCESS_LOSS: f64 = 0.08;
+/// Reports until a reduced rate shows its effect; the first one still covers the time before.
+const EXPERIMENT_REPORTS: u8 = 3;
+/// Share of the delivered rate that is sent during a queue or an experiment.
+const BACKOFF: f64 = 0.85;
 /// Growth per second.
 const GROWTH: f64 = 0.08;
 
 #[derive(Debug, Default)]
-pub(super) struct Reports {
-    streams: [Option<Stream>; STREAMS],
+pub(super) struct ReportEstimator {
+    streams: [Option<Stream>; MAX_STREAMS],
     sent_bytes: u64,
-    /// Since when `sent_bytes` counts, and the rate of the second before.
+    /// Start of `sent_bytes`, and the rate of the previous second.
     sent_since: Option<Micros>,
     sent_rate: f64,
-    /// Shortest round trip and when it was seen.
+    /// Shortest round trip and its time.
     shortest_rtt: Option<(Micros, Micros)>,
     last_change: Micros,
     loss: f64,
-    /// The share that is lost whatever is sent.
-    random: f64,
+    /// Rate of random loss, 0–1.
+    random_loss: f64,
     experiment: Option<Experiment>,
     remb: Option<(f64, Micros)>,
 }
@@ -48,7 +50,7 @@ struct Stream {
     highest_seq: u32,
 }
 
-/// Less is sent, to see what that does to the loss.
+/// Reduced rate, to observe its effect on the loss.
 #[derive(Clone, Copy, Debug)]
 struct Experiment {
     loss_before: f64,
@@ -56,7 +58,7 @@ struct Experiment {
     reports_left: u8,
 }
 
-impl Reports {
+impl ReportEstimator {
     pub(super) fn sent(&mut self, bytes: u64, now: Micros) {
         let since = *self.sent_since.get_or_insert(now);
         self.sent_bytes += bytes;
@@ -70,13 +72,13 @@ impl Reports {
         self.remb = Some((rate, now));
     }
 
-    /// Forgets an estimate of the receiver's that it did not repeat.
+    /// Drops a REMB that the receiver did not repeat.
     pub(super) fn expire(&mut self, now: Micros) {
-        self.remb = self.remb.filter(|(_, since)| now - since < REMB_SPAN);
+        self.remb = self.remb.filter(|(_, since)| now - since < REMB_LIFETIME);
     }
 
-    /// The receiver's own estimate, while it is fresh.
-    pub(super) fn bound(&self) -> Option<f64> {
+    /// Latest REMB in bit/s, while it is fresh.
+    pub(super) fn remb_bound(&self) -> Option<f64> {
         self.remb.map(|(rate, _)| rate)
     }
 
@@ -84,7 +86,7 @@ impl Reports {
         self.loss
     }
 
-    /// What a report makes of the estimate `target`.
+    /// Returns the estimate after a report; `target` is the estimate before.
     pub(super) fn report(
         &mut self,
         block: &ReportBlock,
@@ -93,41 +95,42 @@ impl Reports {
         now: Micros,
     ) -> f64 {
         let is_queued = rtt.is_some_and(|rtt| self.is_queued(rtt, now));
-        // A stream that hardly sends says nothing about the line.
+        // A stream with few packets says nothing about the bandwidth.
         if self.new_packets(block) < 10 || self.sent_rate == 0.0 {
             return target;
         }
         let share = f64::from(block.fraction_lost) / 256.0;
         self.loss += (share - self.loss) / 2.0;
         let seconds = (now - self.last_change).clamp(0, 2_000_000) as f64 / 1e6;
-        // Reports of several streams come together: one of them moves the estimate.
+        // ReportEstimator of several streams arrive together; only one of them changes the
+        // estimate.
         if seconds < 0.2 {
             return target;
         }
         self.last_change = now;
-        let reduced = target.min(self.sent_rate * (1.0 - share) * BACK_OFF);
+        let reduced = target.min(self.sent_rate * (1.0 - share) * BACKOFF);
         if is_queued {
             self.experiment = None;
             return reduced;
         }
         if let Some(experiment) = self.experiment.take() {
-            return self.go_on(experiment, target);
+            return self.continue_experiment(experiment, target);
         }
-        if self.loss > self.random + EXCESS {
+        if self.loss > self.random_loss + EXCESS_LOSS {
             let before = Experiment {
                 loss_before: self.loss,
                 target_before: target,
-                reports_left: EXPERIMENT,
+                reports_left: EXPERIMENT_REPORTS,
             };
             self.experiment = Some(before);
             return reduced;
         }
-        // Less loss than thought random: the next increase of it is tried out again.
-        self.random = self.random.min(self.loss + EXCESS);
+        // The loss is lower than assumed random_loss: a later increase starts a new experiment.
+        self.random_loss = self.random_loss.min(self.loss + EXCESS_LOSS);
         target.max((target * (1.0 + GROWTH * seconds)).min(1.5 * self.sent_rate + 20e3))
     }
 
-    fn go_on(&mut self, experiment: Experiment, target: f64) -> f64 {
+    fn continue_experiment(&mut self, experiment: Experiment, target: f64) -> f64 {
         if experiment.reports_left > 0 {
             self.experiment = Some(Experiment {
                 reports_left: experiment.reports_left - 1,
@@ -138,11 +141,11 @@ impl Reports {
         if self.loss < 0.6 * experiment.loss_before {
             return target;
         }
-        self.random = self.loss;
+        self.random_loss = self.loss;
         experiment.target_before
     }
 
-    /// How many packets the report is about.
+    /// Number of packets that the report covers.
     fn new_packets(&mut self, block: &ReportBlock) -> u32 {
         let known = self
             .streams
@@ -166,8 +169,8 @@ impl Reports {
     fn is_queued(&mut self, rtt: Micros, now: Micros) -> bool {
         let shortest = self
             .shortest_rtt
-            .filter(|(shortest, since)| *shortest < rtt && now - since < BASE_SPAN);
+            .filter(|(shortest, since)| *shortest < rtt && now - since < RTT_LIFETIME);
         let (shortest, _) = *self.shortest_rtt.insert(shortest.unwrap_or((rtt, now)));
-        rtt > shortest + QUEUED
+        rtt > shortest + QUEUE_THRESHOLD
     }
 }
