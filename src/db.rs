@@ -161,32 +161,3 @@ pub fn placeholders(from: usize, count: usize) -> String {
         .collect::<Vec<_>>()
         .join(", ")
 }
-
-/// Lets a type with `Display` and `FromStr` be bound to and read from a TEXT column.
-#[macro_export]
-macro_rules! stored_as_text {
-    ($name:ident) => {
-        impl sqlx::Type<sqlx::Any> for $name {
-            fn type_info() -> sqlx::any::AnyTypeInfo {
-                <String as sqlx::Type<sqlx::Any>>::type_info()
-            }
-        }
-
-        impl sqlx::Encode<'_, sqlx::Any> for $name {
-            fn encode_by_ref(
-                &self,
-                buffer: &mut <sqlx::Any as sqlx::Database>::ArgumentBuffer,
-            ) -> Result<sqlx::encode::IsNull, sqlx::error::BoxDynError> {
-                sqlx::Encode::<sqlx::Any>::encode(self.to_string(), buffer)
-            }
-        }
-
-        impl<'r> sqlx::Decode<'r, sqlx::Any> for $name {
-            fn decode(
-                value: <sqlx::Any as sqlx::Database>::ValueRef<'r>,
-            ) -> Result<Self, sqlx::error::BoxDynError> {
-                Ok(<String as sqlx::Decode<sqlx::Any>>::decode(value)?.parse()?)
-            }
-        }
-    };
-}

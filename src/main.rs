@@ -1,14 +1,25 @@
 //! Tongke 同课: live lessons across schools. The map of the server:
 //!
-//! - `cli` `config` `app` `listen` `http` `extract` `error`: parse, load, start, stop; every URL; error → answer
-//! - `identity` `schools` `timetable`: who, where, when
-//! - `live`: a lesson while it is on. `recording`: a subscriber like any other
-//! - `library`: courseware and plans, shared. `search`: one box for whatever can be found
-//! - `db` `storage` `bus` `jobs`: the only modules that know which engine is behind them
-//! - `worker`: runs `tongke-av` and `tongke-doc` in a sandbox. `download`: answers with a stored object. `assets` `metrics` `demo` `memory`; `load`: a load generator for any WHIP and WHEP server
+//! ```text
+//! top       memory cli demo app testing
+//! http      assets http
+//! features  identity schools timetable library live recording search
+//! engines   db storage bus jobs index_queue worker download metrics listen
+//! ground    ids string_enum error config extract
+//! ```
 //!
-//! Dependencies point one way: main → http → features → {jobs storage db bus} → {config error}. Features speak through ids, jobs and
-//! events, never by reaching into each other's tables.
+//! A module may import the modules to its left in its own row, and all modules of the rows below;
+//! `tests/architecture.rs` reads this map and fails on any other import.
+//!
+//! - `cli` `app` `listen` `http`: command line; start, stop and wiring; sockets and TLS; every URL
+//! - `identity` `schools` `timetable`: who, where, when
+//! - `library`: courseware and plans, shared · `live`: a lesson while it is on · `recording`: a subscriber
+//!   of the lesson that writes it to disk and object storage · `search`: one box over all of them
+//! - `db` `storage` `bus` `jobs` `index_queue`: the only modules that know which engine is behind them
+//! - `worker`: runs `tongke-av` and `tongke-doc` in a sandbox · `download`: responses with stored objects
+//!
+//! Features communicate through ids, jobs and events. A query may join another feature's tables; only
+//! the owning feature writes them.
 
 mod app;
 mod assets;

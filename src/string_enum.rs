@@ -1,4 +1,5 @@
-//! Enumerations with one spelling in JSON, in the database and in the API's description.
+//! Enumerations with one spelling in JSON, in the database and in the API's description, and the
+//! column type of everything that is stored as text.
 
 /// Declares an enumeration of string values, bindable to a TEXT column.
 #[macro_export]
@@ -35,5 +36,34 @@ macro_rules! string_enum {
         }
 
         $crate::stored_as_text!($name);
+    };
+}
+
+/// Implements binding to and reading from a TEXT column for a type with `Display` and `FromStr`.
+#[macro_export]
+macro_rules! stored_as_text {
+    ($name:ident) => {
+        impl sqlx::Type<sqlx::Any> for $name {
+            fn type_info() -> sqlx::any::AnyTypeInfo {
+                <String as sqlx::Type<sqlx::Any>>::type_info()
+            }
+        }
+
+        impl sqlx::Encode<'_, sqlx::Any> for $name {
+            fn encode_by_ref(
+                &self,
+                buffer: &mut <sqlx::Any as sqlx::Database>::ArgumentBuffer,
+            ) -> Result<sqlx::encode::IsNull, sqlx::error::BoxDynError> {
+                sqlx::Encode::<sqlx::Any>::encode(self.to_string(), buffer)
+            }
+        }
+
+        impl<'r> sqlx::Decode<'r, sqlx::Any> for $name {
+            fn decode(
+                value: <sqlx::Any as sqlx::Database>::ValueRef<'r>,
+            ) -> Result<Self, sqlx::error::BoxDynError> {
+                Ok(<String as sqlx::Decode<sqlx::Any>>::decode(value)?.parse()?)
+            }
+        }
     };
 }
