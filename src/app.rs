@@ -29,10 +29,10 @@ use crate::timetable::{self, Interrupted, Timetable};
 use crate::worker::Worker;
 use crate::{demo, metrics};
 
-/// Recordings and jobs are told to stop and get at least this long to do it.
-const AT_LEAST: Duration = Duration::from_secs(1);
+/// Minimum shutdown time of each part, even after the limit has passed.
+const MIN_SHUTDOWN: Duration = Duration::from_secs(1);
 
-/// Why the server did not start or run on.
+/// Fatal errors of the server, at start or later.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
     #[error("cannot use the data directory {}: {cause}", path.display())]
@@ -121,15 +121,16 @@ pub async fn open(config: Config) -> Result<Services, ServeError> {
     })
 }
 
-/// Lessons that were on when the server died go on, and their recordings with them: the pages are already asking for them.
-async fn go_on(
+/// Resumes the lessons that were live when the server died, with their recordings. Clients are
+/// reconnecting already.
+async fn resume_lessons(
     config: &Config,
     lessons: &Lessons,
     recordings: &Recordings,
     interrupted: Vec<Interrupted>,
 ) -> Result<(), DbError> {
     for lesson in interrupted {
-        tracing::warn!(lesson.id = %lesson.id, "this lesson was on when the server stopped; it goes on");
+        tracing::warn!(lesson.id = %lesson.id, "resuming a lesson that was live when the server stopped");
         let past = recordings.timeline(lesson.id).await?;
         let recording = if config.recording.enabled {
             recordings.go_on(lesson.id, lesson.began_at).await?;
@@ -163,7 +164,7 @@ async fn open_recordings(
         };
         reporting.set_recording(lesson, state);
     });
-    let going_on: Vec<LessonId> = interrupted
+    let resumed: Vec<LessonId> = interrupted
         .iter()
         .filter(|_| config.recording.enabled)
         .map(|lesson| lesson.id)
@@ -175,7 +176,7 @@ async fn open_recordings(
         jobs.clone(),
         source,
         report,
-        &going_on,
+        &resumed,
     )
     .await?;
     recordings.register_exports(
@@ -185,11 +186,12 @@ async fn open_recordings(
     if config.recording.enabled {
         recordings.listen(bus.subscribe());
     }
-    go_on(config, lessons, &recordings, interrupted).await?;
+    resume_lessons(config, lessons, &recordings, interrupted).await?;
     Ok(recordings)
 }
 
-/// The media plane as the configuration has it. Browsers are told addresses of this machine that others can reach.
+/// Configuration of the media plane. Without `[media] advertise` the ICE candidates are this machine's
+/// reachable addresses.
 fn plane_config(config: &Config) -> tongke_plane::Config {
     let media = &config.media;
     let advertise = match (media.advertise.is_empty(), media.listen.is_unspecified()) {
@@ -210,10 +212,10 @@ fn plane_config(config: &Config) -> tongke_plane::Config {
     }
 }
 
-/// Runs the server until it is told to stop.
+/// Runs the server until SIGTERM or SIGINT.
 pub async fn serve(config: Config, with_demo: bool) -> Result<(), ServeError> {
     let listener = listen::bind(config.server.listen)?;
-    let _lock = take_data_dir(&config).await?;
+    let _lock = lock_data_dir(&config).await?;
     let services = open(config).await?;
     let tls = listen::tls(&services.config).await?;
     services.jobs.start().await?;
@@ -227,11 +229,12 @@ pub async fn serve(config: Config, with_demo: bool) -> Result<(), ServeError> {
     run(services, listener, tls).await
 }
 
-/// A server that was killed may leave a child that is about to become a job's program, and holds what its parent held until it is.
-const LAST_ONE_LETS_GO: Duration = Duration::from_secs(5);
+/// A killed server's child inherits the lock until its `exec`; the start retries for this long.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The data directory, ours alone: a second server would take this one's running jobs for a crash's.
-async fn take_data_dir(config: &Config) -> Result<std::fs::File, ServeError> {
+/// Creates and locks the data directory. A second server would treat this one's running jobs as
+/// interrupted by a crash.
+async fn lock_data_dir(config: &Config) -> Result<std::fs::File, ServeError> {
     let path = config.server.data_dir.clone();
     let failed = |cause| ServeError::DataDir {
         path: path.clone(),
@@ -243,7 +246,7 @@ async fn take_data_dir(config: &Config) -> Result<std::fs::File, ServeError> {
     loop {
         match lock.try_lock() {
             Ok(()) => return Ok(lock),
-            Err(std::fs::TryLockError::WouldBlock) if begun.elapsed() < LAST_ONE_LETS_GO => {
+            Err(std::fs::TryLockError::WouldBlock) if begun.elapsed() < LOCK_TIMEOUT => {
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
             Err(std::fs::TryLockError::WouldBlock) => return Err(ServeError::Running(path)),
@@ -252,7 +255,7 @@ async fn take_data_dir(config: &Config) -> Result<std::fs::File, ServeError> {
     }
 }
 
-/// Passwords' hashes, keys and recordings are nobody else's on this machine.
+/// Creates the directory with mode 0700: it holds password hashes, keys and recordings.
 fn create_private_dir(path: &std::path::Path) -> io::Result<()> {
     use std::os::unix::fs::DirBuilderExt;
     std::fs::DirBuilder::new()
@@ -261,12 +264,12 @@ fn create_private_dir(path: &std::path::Path) -> io::Result<()> {
         .create(path)
 }
 
-/// With nobody to run the house yet, prints the link that makes the first administrator.
+/// Prints the setup link while there is no administrator.
 async fn invite_administrator(services: &Services) -> Result<(), ServeError> {
     if identity::administrator_exists(&services.db).await? {
         return Ok(());
     }
-    let token = identity::fresh_link(&services.db, Timestamp::now()).await?;
+    let token = identity::create_setup_link(&services.db, Timestamp::now()).await?;
     println!("还没有管理员。请在 24 小时内打开此链接创建管理员（仅可使用一次）：");
     println!("No administrator yet. Open this link within 24 hours to create one (it works once):");
     println!("    {}/setup/{token}", services.config.public_url());
@@ -280,34 +283,35 @@ async fn run(
 ) -> Result<(), ServeError> {
     let limit = Duration::from_secs(services.config.server.shutdown_seconds);
     let handle = Handle::new();
-    let stopping = tokio::spawn(stop_when_told(services.clone(), handle.clone(), limit));
+    let stopping = tokio::spawn(shut_down_on_signal(services.clone(), handle.clone(), limit));
     tracing::info!(url = services.config.public_url(), "listening");
     println!("Tongke 同课  {}", services.config.public_url());
     let router = http::router(services.clone());
     let served = listen::serve(&services.config, listener, tls, handle, router).await;
     served.map_err(ServeError::Http)?;
-    // The accept loop ended because it was told to; what finishes lessons and jobs ends within its own limit.
+    // The accept loop ended on a signal; the shutdown task has a limit of its own.
     let _ = stopping.await;
     services.db.close().await;
     tracing::info!("stopped");
     Ok(())
 }
 
-/// On SIGTERM or SIGINT: no new requests, lessons end, recordings and jobs finish, all within the limit. A second signal ends at once.
-async fn stop_when_told(services: Services, handle: Handle<SocketAddr>, limit: Duration) {
-    told_to_stop().await;
+/// Graceful shutdown on SIGTERM or SIGINT: stops accepting requests, ends lessons, finishes recordings
+/// and jobs, within the limit. A second signal exits immediately.
+async fn shut_down_on_signal(services: Services, handle: Handle<SocketAddr>, limit: Duration) {
+    termination_signal().await;
     tracing::info!(
         limit_seconds = limit.as_secs(),
         "stopping: lessons end and recordings finish"
     );
     tokio::spawn(async {
-        told_to_stop().await;
-        tracing::warn!("told to stop again: stopping at once");
+        termination_signal().await;
+        tracing::warn!("second signal: exiting without finishing");
         std::process::exit(1);
     });
     let began = Instant::now();
     handle.graceful_shutdown(Some(limit));
-    // The recordings are finished by what hears of the end on the bus.
+    // The recorder receives the end of each lesson from the bus.
     if tokio::time::timeout(limit, services.live.lessons.shutdown())
         .await
         .is_err()
@@ -316,25 +320,25 @@ async fn stop_when_told(services: Services, handle: Handle<SocketAddr>, limit: D
     }
     services
         .library
-        .stop(limit.saturating_sub(began.elapsed()).max(AT_LEAST))
+        .stop(limit.saturating_sub(began.elapsed()).max(MIN_SHUTDOWN))
         .await;
     services
         .recordings
-        .stop(limit.saturating_sub(began.elapsed()).max(AT_LEAST))
+        .stop(limit.saturating_sub(began.elapsed()).max(MIN_SHUTDOWN))
         .await;
-    // A job that is stopped runs again at the next start, so it gets what is left.
+    // An interrupted job runs again at the next start.
     services
         .jobs
-        .stop(limit.saturating_sub(began.elapsed()).max(AT_LEAST))
+        .stop(limit.saturating_sub(began.elapsed()).max(MIN_SHUTDOWN))
         .await;
     services
         .search
-        .stop(limit.saturating_sub(began.elapsed()).max(AT_LEAST))
+        .stop(limit.saturating_sub(began.elapsed()).max(MIN_SHUTDOWN))
         .await;
     handle.shutdown();
 }
 
-async fn told_to_stop() {
+async fn termination_signal() {
     let mut terminate =
         signal(SignalKind::terminate()).expect("the process may install signal handlers");
     let mut interrupt =
@@ -350,14 +354,14 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn what_a_killed_server_left_behind_on_the_data_directory_is_waited_for() {
+    async fn a_start_waits_for_the_lock_of_a_killed_server() {
         let folder = tempfile::tempdir().expect("a folder");
         let mut config = Config::default();
         config.server.data_dir = folder.path().to_owned();
-        let held = take_data_dir(&config).await.expect("nobody has it");
-        let next = tokio::spawn(async move { take_data_dir(&config).await.is_ok() });
+        let held = lock_data_dir(&config).await.expect("the lock is free");
+        let next = tokio::spawn(async move { lock_data_dir(&config).await.is_ok() });
         tokio::time::sleep(Duration::from_millis(200)).await;
-        assert!(!next.is_finished(), "it is still another's");
+        assert!(!next.is_finished(), "the lock is still held");
         drop(held);
         assert!(next.await.expect("no panic"));
     }

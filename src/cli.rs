@@ -1,4 +1,4 @@
-//! The command line. `tongke` alone serves.
+//! Command line. `tongke` without a command serves.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -21,12 +21,12 @@ pub struct Cli {
 pub enum Command {
     /// Run the server (also without a command).
     Serve(Serve),
-    /// Look at the configuration.
+    /// Inspect the configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
     /// Print a fresh one-time link that creates the first administrator.
     AdminLink(Source),
-    /// Look after the search index.
+    /// Maintain the search index.
     #[command(subcommand)]
     Search(SearchCommand),
     /// Publish to and play from any WHIP and WHEP server, and measure it.
@@ -35,17 +35,17 @@ pub enum Command {
 
 #[derive(Debug, Subcommand)]
 pub enum ConfigCommand {
-    /// Read the configuration and say what is wrong with it.
+    /// Validate the configuration.
     Check(Source),
 }
 
 #[derive(Debug, Subcommand)]
 pub enum SearchCommand {
-    /// Build the search index anew while the server runs and answers from the old one.
+    /// Rebuild the search index while the server answers from the old one.
     Rebuild(Source),
 }
 
-/// Where settings come from.
+/// Sources of the configuration.
 #[derive(Clone, Debug, Default, Args)]
 pub struct Source {
     /// Configuration file (deploy/config.toml is the manual). Without it the defaults run.
@@ -69,7 +69,7 @@ pub struct Serve {
 }
 
 impl Source {
-    /// The configuration with what the command line overrides.
+    /// Loads the configuration and applies the command line's overrides.
     pub fn load(&self) -> Result<Config, LoadError> {
         let mut config = Config::load(self.config.as_deref())?;
         if let Some(data) = &self.data {
@@ -80,7 +80,7 @@ impl Source {
 }
 
 impl Serve {
-    /// The configuration with what the command line overrides.
+    /// Loads the configuration and applies the command line's overrides.
     pub fn load(&self) -> Result<Config, LoadError> {
         let mut config = self.source.load()?;
         if let Some(listen) = self.listen {
@@ -97,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_command_line_is_sound() {
+    fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
     }
 

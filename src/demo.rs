@@ -1,8 +1,9 @@
-//! The demonstration (`--demo`): one county with a core school and two village schools, and lessons in today's timetable so that one
-//! is running at any hour, and a few sheets and a deck on the shelf. Passwords are random per data directory; they are printed and kept in `demo.json` (mode 0600), nowhere else.
+//! Demo data (`--demo`): one county with a core school and two village schools, a timetable with a
+//! lesson running at any hour, a few sheets and a deck in the library. Passwords are random per data
+//! directory, printed and kept in `demo.json` (mode 0600), nowhere else.
 
+mod community;
 mod deck;
-mod house;
 mod lessons;
 mod shelf;
 #[cfg(test)]
@@ -19,14 +20,14 @@ use serde::{Deserialize, Serialize};
 use crate::error::Error;
 use crate::http::Services;
 
-/// How often it is checked that a lesson is running.
+/// Interval of the check that a lesson is running.
 const CHECK_EVERY: Duration = Duration::from_secs(60);
 
-/// Why the demonstration cannot be set up.
+/// Errors of setting up the demo data.
 #[derive(Debug, thiserror::Error)]
 pub enum DemoError {
-    #[error("the data directory holds a real house; choose an empty one with --data")]
-    RealHouse,
+    #[error("the data directory is in real use; choose an empty one with --data")]
+    InUse,
     #[error("cannot write demo.json: {0}")]
     Write(#[from] io::Error),
     #[error(transparent)]
@@ -39,7 +40,7 @@ impl From<crate::db::DbError> for DemoError {
     }
 }
 
-/// What `demo.json` holds: all that a visitor, or a browser test, needs.
+/// Contents of `demo.json`: everything that a visitor or a browser test needs.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Handout {
     pub base_url: String,
@@ -69,24 +70,24 @@ pub struct Lesson {
     pub title: String,
 }
 
-/// Sets the house up, or takes it up again, and keeps a lesson running by the clock.
+/// Creates or completes the demo data and keeps a lesson running by the clock.
 pub async fn start(services: &Services) -> Result<(), DemoError> {
     let path = services.config.server.data_dir.join("demo.json");
     let before = read(&path);
-    if before.is_none() && house::is_inhabited(services).await? {
-        return Err(DemoError::RealHouse);
+    if before.is_none() && community::is_in_use(services).await? {
+        return Err(DemoError::InUse);
     }
-    let house = house::set_up(services, before.unwrap_or_default()).await?;
-    shelf::fill(services, &house).await?;
-    let mut handout = house.handout.clone();
-    handout.lesson = lessons::plan_today(services, &house, Timestamp::now()).await?;
+    let community = community::set_up(services, before.unwrap_or_default()).await?;
+    shelf::fill(services, &community).await?;
+    let mut handout = community.handout.clone();
+    handout.lesson = lessons::plan_today(services, &community, Timestamp::now()).await?;
     write(&path, &handout)?;
     print(&handout);
     let services = services.clone();
     tokio::spawn(async move {
         loop {
             tokio::time::sleep(CHECK_EVERY).await;
-            match lessons::plan_today(&services, &house, Timestamp::now()).await {
+            match lessons::plan_today(&services, &community, Timestamp::now()).await {
                 Ok(lesson) if lesson.id == handout.lesson.id => {}
                 Ok(lesson) => {
                     handout.lesson = lesson;
@@ -107,7 +108,7 @@ fn read(path: &Path) -> Option<Handout> {
     serde_json::from_slice(&std::fs::read(path).ok()?).ok()
 }
 
-/// Whole or not at all, and readable by us alone.
+/// Writes the file atomically, with mode 0600.
 fn write(path: &Path, handout: &Handout) -> io::Result<()> {
     let new = path.with_extension("new");
     let _ = std::fs::remove_file(&new);

@@ -1,4 +1,5 @@
-//! Every URL in one place ([`access::TABLE`]), and what surrounds all of them.
+//! Router of the whole server: routes of every feature, the access table ([`access::TABLE`]) and the
+//! layers around them.
 
 pub mod access;
 mod health;
@@ -37,7 +38,7 @@ use crate::storage::Storage;
 use crate::timetable::Timetable;
 use crate::{assets, identity, library, live, recording, schools, search, timetable};
 
-/// State of every feature, and of the routes that belong to none. Cloning shares it.
+/// State of every feature, and of the routes that belong to none. Clones share it.
 #[derive(Clone)]
 pub struct Services {
     pub config: Arc<Config>,
@@ -76,17 +77,17 @@ fn routes(services: &Services) -> OpenApiRouter {
         .merge(live::routes().with_state(services.live.clone()))
 }
 
-/// The whole HTTP service.
+/// Builds the HTTP service.
 pub fn router(services: Services) -> Router {
     let (router, api) = routes(&services).split_for_parts();
     let api = Bytes::from(api.to_json().expect("the description is plain data"));
-    // Media is compressed already; gzip would only cost time.
+    // Media is compressed already.
     let compressible = DefaultPredicate::new()
         .and(NotForContentType::const_new("video/"))
         .and(NotForContentType::const_new("audio/"))
         .and(NotForContentType::const_new("application/octet-stream"));
     let around = ServiceBuilder::new()
-        // Outside of `observe`, which writes an error's body anew in the reader's language.
+        // Outside of `observe`, which replaces an error's body by its translation.
         .layer(
             CompressionLayer::new()
                 .quality(CompressionLevel::Fastest)
@@ -96,14 +97,14 @@ pub fn router(services: Services) -> Router {
             services.clone(),
             layers::observe,
         ))
-        .layer(CatchPanicLayer::custom(layers::panicked))
+        .layer(CatchPanicLayer::custom(layers::respond_to_panic))
         .layer(middleware::from_fn_with_state(
             services.clone(),
-            layers::bound,
+            layers::limit_time,
         ))
         .layer(middleware::from_fn_with_state(
             services.clone(),
-            layers::enforce,
+            layers::authorize,
         ))
         .layer(DefaultBodyLimit::max(services.config.limits.body_bytes));
     router

@@ -28,9 +28,9 @@ pub trait Source: Send + Sync {
 /// A source and the kind it serves, as a feature registers it.
 pub type IndexSource = (Kind, Arc<dyn Source>);
 
-/// Between tries of a document that its feature cannot tell, at first and at most.
+/// Retry delay of a document that its source cannot read: first and maximum.
 const RETRY_MS: i64 = 1_000;
-const RETRY_MOST_MS: i64 = 600_000;
+const RETRY_MAX_MS: i64 = 600_000;
 
 /// Queues a created, changed or deleted entity, in the transaction that changes it.
 pub async fn enqueue(connection: &mut AnyConnection, kind: Kind, id: Uuid) -> Result<(), DbError> {
@@ -68,7 +68,7 @@ async fn insert(
     .map(drop)
 }
 
-/// A change to be taken up.
+/// A queued change.
 #[derive(Clone, Debug, sqlx::FromRow)]
 pub struct Pending {
     pub kind: Kind,
@@ -77,7 +77,7 @@ pub struct Pending {
     attempts: i64,
 }
 
-/// The changes that are due, oldest first.
+/// Returns the due changes, oldest first.
 pub async fn due(db: &Db, most: u32) -> Result<Vec<Pending>, DbError> {
     let query = format!(
         "SELECT kind, id, stamp, attempts FROM search_pending WHERE due_at <= $1 ORDER BY due_at, id LIMIT {most}"
@@ -88,7 +88,7 @@ pub async fn due(db: &Db, most: u32) -> Result<Vec<Pending>, DbError> {
         .await
 }
 
-/// The index has these, unless they changed again meanwhile.
+/// Deletes indexed changes, except those queued again since `due` read them.
 pub async fn done(db: &Db, changes: &[Pending]) -> Result<(), DbError> {
     let mut tx = db.begin().await?;
     for change in changes {
@@ -102,11 +102,11 @@ pub async fn done(db: &Db, changes: &[Pending]) -> Result<(), DbError> {
     tx.commit().await
 }
 
-/// The change could not be told; it is tried again later, and its row says why.
+/// Reschedules a failed change with exponential backoff and stores the error in its row.
 pub async fn failed(db: &Db, change: &Pending, error: &str) -> Result<(), DbError> {
     let pause = RETRY_MS
         .saturating_mul(1 << change.attempts.clamp(0, 20))
-        .min(RETRY_MOST_MS);
+        .min(RETRY_MAX_MS);
     sqlx::query("UPDATE search_pending SET attempts = attempts + 1, due_at = $4, error = $5 WHERE kind = $1 AND id = $2 AND stamp = $3")
         .bind(change.kind)
         .bind(&change.id)
@@ -118,14 +118,14 @@ pub async fn failed(db: &Db, change: &Pending, error: &str) -> Result<(), DbErro
         .map(drop)
 }
 
-/// What must not be shown although the index has it.
+/// Returns the entities that results leave out until the index has their new access groups.
 pub async fn hidden(db: &Db) -> Result<Vec<(Kind, String)>, DbError> {
     sqlx::query_as("SELECT kind, id FROM search_pending WHERE hidden = 1")
         .fetch_all(db.pool())
         .await
 }
 
-/// How many changes wait, and how many of them have failed.
+/// Returns the number of queued changes, and of those with an error.
 pub async fn count(db: &Db) -> Result<(i64, i64), DbError> {
     sqlx::query_as("SELECT COUNT(*), COUNT(error) FROM search_pending")
         .fetch_one(db.pool())

@@ -65,7 +65,7 @@ use config::{Config, LogFormat};
 fn main() -> ExitCode {
     memory::keep_large_blocks_apart();
     let cli = Cli::parse();
-    // One provider for everything; the first call wins, and this is the first.
+    // Process-wide crypto provider of rustls.
     let _ = rustls::crypto::ring::default_provider().install_default();
     if let Some(Command::Load(arguments)) = cli.command {
         return tongke_load::run(arguments);
@@ -87,7 +87,7 @@ fn main() -> ExitCode {
             Some(Command::Load(_)) => Ok(()),
         }
     });
-    // Whatever still runs has had its time.
+    // Remaining tasks exceeded the shutdown limit.
     runtime.shutdown_background();
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -109,9 +109,9 @@ async fn serve(arguments: Serve) -> Outcome {
     Ok(app::serve(config, arguments.demo).await?)
 }
 
-/// Log lines go to standard error; standard output has what a person must read (addresses, links).
+/// Sends log lines to standard error; standard output is for URLs and setup links.
 fn start_log(config: &Config) -> Outcome {
-    // rtc-dtls warns of every ClientHello extension that it does not know, a dozen per browser; a level of its own may still be set.
+    // rtc-dtls warns of every unknown ClientHello extension, a dozen per browser.
     let filter = EnvFilter::try_new(format!("rtc_dtls=error,{}", config.log.level))
         .map_err(|error| format!("[log] level: {error}"))?;
     let log = tracing_subscriber::fmt()
@@ -122,7 +122,7 @@ fn start_log(config: &Config) -> Outcome {
         LogFormat::Text => log.init(),
         LogFormat::Json => log.json().init(),
     }
-    // A bug that stops one request or job is told where all else is told.
+    // Panics go to the log like other errors.
     std::panic::set_hook(Box::new(|panic| {
         let backtrace = std::backtrace::Backtrace::capture();
         tracing::error!(%backtrace, "{panic}");
@@ -140,7 +140,7 @@ fn check(source: &Source) -> Outcome {
 }
 
 async fn admin_link(source: &Source) -> Outcome {
-    let (config, db) = open_house(source).await?;
+    let (config, db) = open_database(source).await?;
     if identity::administrator_exists(&db).await? {
         return Err(
             "there is an administrator already; they can add others on the administration page"
@@ -150,18 +150,18 @@ async fn admin_link(source: &Source) -> Outcome {
     println!(
         "{}/setup/{}",
         config.public_url(),
-        identity::fresh_link(&db, Timestamp::now()).await?
+        identity::create_setup_link(&db, Timestamp::now()).await?
     );
     Ok(())
 }
 
 async fn rebuild_search(source: &Source) -> Outcome {
-    let (_, db) = open_house(source).await?;
-    Ok(search::follow(&db, |told| println!("{told}")).await?)
+    let (_, db) = open_database(source).await?;
+    Ok(search::follow(&db, |line| println!("{line}")).await?)
 }
 
-/// The database of a house that exists, beside its server.
-async fn open_house(source: &Source) -> Result<(Config, db::Db), Box<dyn std::error::Error>> {
+/// Opens the database of an existing installation; its server may be running.
+async fn open_database(source: &Source) -> Result<(Config, db::Db), Box<dyn std::error::Error>> {
     let config = source.load()?;
     if config.database.url.is_empty() && !config.server.data_dir.exists() {
         let path = config.server.data_dir.display();

@@ -1,7 +1,8 @@
-//! What tests share: the server's parts over both databases, people of every role, and requests as a page makes them.
+//! Test fixtures: servers over both databases, people of every role, and a client that keeps its
+//! cookie.
 //!
-//! PostgreSQL is a real one: that of `TONGKE_TEST_POSTGRES`, else a throwaway cluster that ends with the test process. A machine
-//! without PostgreSQL fails the tests; it never skips them.
+//! PostgreSQL is a real one: that of `TONGKE_TEST_POSTGRES`, else a throwaway cluster that ends with
+//! the test process. Without PostgreSQL the tests fail; they are never skipped.
 
 use std::io::{BufRead, BufReader};
 use std::net::Ipv4Addr;
@@ -24,7 +25,7 @@ use crate::identity::{NewPerson, Role, add_person};
 use crate::ids::{ClassroomId, PersonId, SchoolId};
 use crate::schools::{self, NewClassroom, NewSchool, SchoolRole};
 
-/// The server's parts with a data directory of their own.
+/// Services with a data directory of their own, and one school.
 pub struct House {
     pub services: Services,
     pub school: SchoolId,
@@ -32,7 +33,7 @@ pub struct House {
     folder: TempDir,
 }
 
-/// An empty house on SQLite, and one on PostgreSQL.
+/// An empty server on SQLite, and one on PostgreSQL.
 pub async fn houses() -> [House; 2] {
     [
         house_on_sqlite().await,
@@ -53,7 +54,7 @@ async fn house(url: Option<String>) -> House {
     .await
 }
 
-/// An empty house on SQLite, configured otherwise.
+/// An empty server on SQLite with a changed configuration.
 pub async fn house_with(change: impl FnOnce(&mut Config)) -> House {
     let folder = tempfile::tempdir().expect("a folder");
     let mut config = Config::default();
@@ -102,11 +103,11 @@ pub async fn databases() -> Vec<(Db, TempDir)> {
     ]
 }
 
-/// The password of everybody in a test's house.
+/// Password of every person of a test.
 pub const PASSWORD: &str = "a good passphrase";
 
 impl House {
-    /// Where the house keeps its files.
+    /// Data directory.
     pub fn folder(&self) -> &std::path::Path {
         self.folder.path()
     }
@@ -133,7 +134,7 @@ impl House {
             .expect("added")
     }
 
-    /// A browser that nobody signed in on.
+    /// A client without a session.
     pub fn page(&self) -> Page {
         Page {
             router: self.router.clone(),
@@ -142,7 +143,7 @@ impl House {
         }
     }
 
-    /// A browser with a new person of that role signed in.
+    /// A client with the session of a new person of that role.
     pub async fn signed_in(&self, login: &str, role: Role) -> (Page, PersonId) {
         let id = self.person(login, role).await;
         (self.sign_in(login).await, id)
@@ -156,7 +157,7 @@ impl House {
         page
     }
 
-    /// A classroom's device that showed its pass.
+    /// A client with the session of a new classroom.
     pub async fn device(&self, name: &str) -> (Page, ClassroomId) {
         let id = self.classroom(name).await;
         let pass = schools::new_pass(&self.services.db, id)
@@ -171,7 +172,7 @@ impl House {
     }
 }
 
-/// A browser: keeps its cookie.
+/// An HTTP client that keeps its cookie.
 #[derive(Clone)]
 pub struct Page {
     router: Router,
@@ -222,7 +223,7 @@ impl Page {
         self.raw(request.body(body).expect("a request")).await
     }
 
-    /// Sends a request as it is; keeps the cookie of the answer.
+    /// Sends a request unchanged and keeps the cookie of the response.
     pub async fn raw(&mut self, request: Request<Body>) -> (StatusCode, Value) {
         let response = self
             .router
@@ -248,12 +249,12 @@ impl Page {
     }
 }
 
-/// The address of a new, empty PostgreSQL database.
+/// Creates an empty PostgreSQL database and returns its URL.
 async fn fresh_postgres() -> String {
     let server = postgres().to_owned();
     let name = format!("test_{:032x}", rand::random::<u128>());
     sqlx::any::install_default_drivers();
-    let pool = connect_patiently(&server).await;
+    let pool = connect_with_retry(&server).await;
     let create = format!("CREATE DATABASE {name}");
     sqlx::query(sqlx::AssertSqlSafe(create))
         .execute(&pool)
@@ -269,7 +270,7 @@ async fn fresh_postgres() -> String {
     format!("{front}/{name}?{query}")
 }
 
-async fn connect_patiently(url: &str) -> sqlx::AnyPool {
+async fn connect_with_retry(url: &str) -> sqlx::AnyPool {
     let options = sqlx::any::AnyPoolOptions::new().max_connections(1);
     for _ in 0..100 {
         if let Ok(pool) = options.clone().connect(url).await {
@@ -289,7 +290,8 @@ fn postgres() -> &'static str {
     URL.get_or_init(|| std::env::var("TONGKE_TEST_POSTGRES").unwrap_or_else(|_| start_cluster()))
 }
 
-/// Starts a cluster that ends, and is removed, when its standard input closes: with this process, however it ends.
+/// Starts a cluster that stops and is deleted when its standard input closes, however this process
+/// ends.
 fn start_cluster() -> String {
     static CLUSTER: OnceLock<Child> = OnceLock::new();
     let mut child = Command::new("sh")

@@ -1,4 +1,4 @@
-//! A small deck in the OpenDocument format (ODF 1.2), so that a visitor can teach with one: five slides for the lesson that runs now.
+//! Five slides for the running demo lesson, as an OpenDocument presentation (ODF 1.2).
 
 use std::io::{Cursor, Write};
 
@@ -7,7 +7,7 @@ use zip::{CompressionMethod, ZipWriter};
 
 use crate::error::{Error, Result};
 
-/// Colour of the ground, title, lines.
+/// Background colour, title, lines of text.
 type Slide = (&'static str, &'static str, &'static [&'static str]);
 
 const SLIDES: [Slide; 5] = [
@@ -55,9 +55,9 @@ const SLIDES: [Slide; 5] = [
 
 const MIMETYPE: &str = "application/vnd.oasis.opendocument.presentation";
 
-/// The file's bytes.
+/// Returns the bytes of the file.
 pub fn odp() -> Result<Vec<u8>> {
-    // ODF 1.2 part 3 §3.3: the first entry names the type, uncompressed, so that it can be read at a fixed place.
+    // ODF 1.2 part 3 §3.3: the entry `mimetype` comes first and uncompressed, for detection by magic.
     let entries = [
         ("mimetype", MIMETYPE.to_owned()),
         ("META-INF/manifest.xml", manifest()),
@@ -91,7 +91,7 @@ fn content() -> String {
     let grounds: String = SLIDES
         .iter()
         .enumerate()
-        .map(|(n, (ground, ..))| ground_style(n, ground))
+        .map(|(n, (ground, ..))| background_style(n, ground))
         .collect();
     format!(
         r##"<?xml version="1.0" encoding="UTF-8"?>
@@ -109,7 +109,7 @@ fn content() -> String {
     )
 }
 
-fn ground_style(n: usize, colour: &str) -> String {
+fn background_style(n: usize, colour: &str) -> String {
     format!(
         r#"<style:style style:name="ground{n}" style:family="drawing-page"><style:drawing-page-properties draw:fill="solid" draw:fill-color="{colour}"/></style:style>"#
     )
@@ -142,7 +142,7 @@ fn paragraph(style: &str, text: &str) -> String {
     format!(r#"<text:p text:style-name="{style}">{text}</text:p>"#)
 }
 
-/// A text box as wide as the page, from a height in centimetres on.
+/// A text box as wide as the page; `y` and `height` in centimetres.
 fn frame(y: f32, height: f32, content: &str) -> String {
     format!(
         r#"<draw:frame draw:style-name="box" svg:x="2cm" svg:y="{y}cm" svg:width="24cm" svg:height="{height}cm"><draw:text-box>{content}</draw:text-box></draw:frame>"#

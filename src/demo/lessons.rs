@@ -1,4 +1,4 @@
-//! Today's lessons of the demonstration: six periods in a row, one of them now.
+//! Today's demo lessons: six consecutive periods, one of them running.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -9,13 +9,13 @@ use crate::ids::LessonId;
 use crate::timetable::{self, Cast, NewLesson};
 
 use super::Lesson;
-use super::house::House;
+use super::community::Community;
 
-/// The demonstration's day has 32 periods of this length, so that one is running at any hour.
+/// Length of a demo period; 32 of them cover the day, so that one is running at any hour.
 const PERIOD_MINUTES: i64 = 45;
 const PERIODS_A_DAY: i64 = 24 * 60 / PERIOD_MINUTES;
 
-/// The lesson that runs now, then those around it: title, subject, which lead.
+/// Title, subject and index of the lead: the running lesson, then those around it.
 const NOW: (&str, &str, usize) = ("富饶的西沙群岛", "语文", 0);
 const AROUND: [(&str, &str, usize); 5] = [
     ("认识分数", "数学", 1),
@@ -25,9 +25,13 @@ const AROUND: [(&str, &str, usize); 5] = [
     ("大自然的声音", "语文", 0),
 ];
 
-/// Makes sure that a lesson which is not over runs now, and says which.
-pub async fn plan_today(services: &Services, house: &House, now: Timestamp) -> Result<Lesson> {
-    if let Some(lesson) = running(services, house, now).await? {
+/// Plans today's lessons unless one is running, and returns the running one.
+pub async fn plan_today(
+    services: &Services,
+    community: &Community,
+    now: Timestamp,
+) -> Result<Lesson> {
+    if let Some(lesson) = running(services, community, now).await? {
         return Ok(lesson);
     }
     let zone = services.config.time_zone();
@@ -50,9 +54,11 @@ pub async fn plan_today(services: &Services, house: &House, now: Timestamp) -> R
         } else {
             around.next().expect("six periods, one of them now")
         };
-        let id =
-            timetable::add_lesson(&services.db, lesson(house, what, place, starts_at, ends_at))
-                .await?;
+        let id = timetable::add_lesson(
+            &services.db,
+            lesson(community, what, place, starts_at, ends_at),
+        )
+        .await?;
         if runs {
             current = Some(Lesson {
                 id: id.to_string(),
@@ -63,11 +69,15 @@ pub async fn plan_today(services: &Services, house: &House, now: Timestamp) -> R
     current.ok_or_else(|| Error::internal("one of the periods is now"))
 }
 
-async fn running(services: &Services, house: &House, now: Timestamp) -> Result<Option<Lesson>> {
+async fn running(
+    services: &Services,
+    community: &Community,
+    now: Timestamp,
+) -> Result<Option<Lesson>> {
     let row: Option<(LessonId, String)> = sqlx::query_as(
         "SELECT id, title FROM lessons WHERE lead_id = $1 AND phase <> 'ended' AND starts_at <= $2 AND ends_at > $2 ORDER BY id",
     )
-    .bind(house.leads[NOW.2])
+    .bind(community.leads[NOW.2])
     .bind(millis(now))
     .fetch_optional(services.db.pool())
     .await?;
@@ -77,11 +87,11 @@ async fn running(services: &Services, house: &House, now: Timestamp) -> Result<O
     }))
 }
 
-/// Six periods of the day that began at `midnight`, around `now`: the place in the row, start, end.
+/// Returns position, start and end of six periods around `now`, on the day that began at `midnight`.
 fn periods(midnight: Timestamp, now: Timestamp) -> Vec<(usize, Timestamp, Timestamp)> {
     let length = SignedDuration::from_mins(PERIOD_MINUTES);
     let present = now.duration_since(midnight).as_mins() / PERIOD_MINUTES;
-    // Two before, three after, moved to stay within the day.
+    // Two before and three after, shifted to stay within the day.
     let first = (present - 2).clamp(0, PERIODS_A_DAY - 6);
     (0..6)
         .map(|place| {
@@ -92,7 +102,7 @@ fn periods(midnight: Timestamp, now: Timestamp) -> Vec<(usize, Timestamp, Timest
 }
 
 fn lesson(
-    house: &House,
+    community: &Community,
     (title, subject, lead): (&str, &str, usize),
     place: usize,
     starts_at: Timestamp,
@@ -108,10 +118,10 @@ fn lesson(
         starts_at,
         ends_at,
         cast: Cast {
-            lead: house.leads[lead],
-            assistants: vec![house.assistant],
-            lead_room: Some(house.rooms[0]),
-            listening: house.rooms[1..].to_vec(),
+            lead: community.leads[lead],
+            assistants: vec![community.assistant],
+            lead_room: Some(community.rooms[0]),
+            listening: community.rooms[1..].to_vec(),
         },
     }
 }

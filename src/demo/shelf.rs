@@ -1,14 +1,14 @@
-//! The demonstration's shelf: a few lesson plans, exercises and a deck, written for it.
+//! Library of the demo: a few lesson plans, exercises and a deck, written for it.
 
 use crate::error::Result;
 use crate::http::Services;
 use crate::ids::PersonId;
 use crate::library::{Description, ResourceKind, Visibility};
 
+use super::community::Community;
 use super::deck;
-use super::house::House;
 
-/// File name, type, subject, unit, whose, who sees it, and the text.
+/// File name, kind, subject, unit, index of the owner, visibility and text.
 type Sheet = (
     &'static str,
     ResourceKind,
@@ -67,9 +67,9 @@ const SHEETS: [Sheet; 5] = [
     ),
 ];
 
-/// Fills the shelf unless somebody of the demonstration shared something before.
-pub async fn fill(services: &Services, house: &House) -> Result<()> {
-    let people = [house.leads[0], house.leads[1], house.assistant];
+/// Adds the resources unless a demo account owns any.
+pub async fn fill(services: &Services, community: &Community) -> Result<()> {
+    let people = [community.leads[0], community.leads[1], community.assistant];
     if has_something(services, &people).await? {
         return Ok(());
     }

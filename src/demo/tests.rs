@@ -1,4 +1,4 @@
-//! The demonstration, made and taken up again.
+//! Demo data, created and completed after a restart.
 
 use super::*;
 use crate::testing::house_on_sqlite;
@@ -18,7 +18,7 @@ async fn the_demonstration_is_the_same_after_a_restart() {
             .expect("written"),
     );
     assert_eq!(mode & 0o777, 0o600);
-    start(&house.services).await.expect("taken up");
+    start(&house.services).await.expect("completed");
     let second = handout(&house.services);
     assert_eq!(
         second.lesson.id, first.lesson.id,
@@ -66,7 +66,7 @@ async fn the_demonstration_is_the_same_after_a_restart() {
 #[tokio::test]
 async fn on_another_day_there_are_that_days_lessons() {
     let house = house_on_sqlite().await;
-    let demo = house::set_up(&house.services, Handout::default())
+    let demo = community::set_up(&house.services, Handout::default())
         .await
         .expect("set up");
     let now = Timestamp::now();
@@ -88,11 +88,11 @@ async fn on_another_day_there_are_that_days_lessons() {
 }
 
 #[tokio::test]
-async fn a_real_house_is_never_made_a_demonstration() {
+async fn a_database_in_real_use_gets_no_demo_data() {
     let house = house_on_sqlite().await;
     house.person("wang", crate::identity::Role::Teacher).await;
     assert!(matches!(
         start(&house.services).await,
-        Err(DemoError::RealHouse)
+        Err(DemoError::InUse)
     ));
 }

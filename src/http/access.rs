@@ -1,18 +1,19 @@
-//! Who may call what: one row per method and path. A route without a row is refused, so a new route cannot be forgotten.
+//! Access control per route: one row for each method and path. A route without a row is rejected, so
+//! that none is forgotten.
 
 use axum::http::Method;
 
 use crate::error::{Error, Result};
 use crate::identity::{Actor, Role};
 
-/// Who may call a route. What somebody may do in one lesson is decided by the handler, from `timetable::role_in`.
+/// Callers of a route. Rights in one lesson are checked by the handler with `timetable::role_in`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
     /// Anybody.
     Everyone,
     /// Addresses in `[server] metrics_from`, and administrators.
     Scraper,
-    /// A bearer token of its own, checked by the handler; no session, no Origin (WHIP and WHEP programs, on any page).
+    /// A WHIP or WHEP bearer token, checked by the handler; no session and no check of `Origin`.
     Bearer,
     /// Any person or classroom.
     SignedIn,
@@ -76,7 +77,7 @@ pub const TABLE: &[(&str, &str, Access)] = &[
     ("DELETE", "/api/lessons/{id}", Planner),
     ("GET", "/api/jobs/{id}", SignedIn),
     ("DELETE", "/api/jobs/{id}", SignedIn),
-    // A lesson while it is on.
+    // Live lessons.
     ("GET", "/api/lessons/{id}/live", SignedIn),
     ("GET", "/api/lessons/{id}/tokens", SignedIn),
     ("POST", "/api/lessons/{id}/tokens", SignedIn),
@@ -101,7 +102,7 @@ pub const TABLE: &[(&str, &str, Access)] = &[
     ("GET", "/api/lessons/{id}/recording", SignedIn),
     ("POST", "/api/lessons/{id}/export", SignedIn),
     ("GET", "/media/{lesson_id}/{*path}", SignedIn),
-    // The library. What somebody may see and change of it is decided by `library::access`; what is public is everybody's.
+    // The library. `library::access` decides per resource; public resources need no session.
     ("OPTIONS", "/api/uploads", Everyone),
     ("GET", "/api/uploads", Planner),
     ("POST", "/api/uploads", Planner),
@@ -153,7 +154,7 @@ pub const TABLE: &[(&str, &str, Access)] = &[
     ("PUT", "/api/schools/{id}/library", Administrator),
 ];
 
-/// The rule of a route; an error for a method that the path does not take.
+/// Returns the rule of a route; an error for a method that the path does not support.
 pub fn rule(method: &Method, path: &str) -> Result<Access> {
     let method = if method == Method::HEAD {
         "GET"
@@ -171,7 +172,8 @@ pub fn rule(method: &Method, path: &str) -> Result<Access> {
 }
 
 impl Access {
-    /// Lets `actor` pass or says why not. `Bearer` and `Scraper` are decided elsewhere and let everybody pass here.
+    /// Returns an error if `actor` may not call the route. `Bearer` and `Scraper` are checked elsewhere
+    /// and pass here.
     pub fn check(self, actor: Option<&Actor>) -> Result<()> {
         let role = match actor {
             Some(Actor::Person(person)) => Some(person.role),

@@ -1,4 +1,4 @@
-//! For machines that watch over the server: alive, ready, metrics.
+//! Liveness, readiness and Prometheus metrics.
 
 use axum::extract::State;
 use axum::http::{StatusCode, header};
@@ -15,18 +15,18 @@ use super::Services;
 
 pub fn routes() -> OpenApiRouter<Services> {
     OpenApiRouter::new()
-        .routes(routes!(alive))
-        .routes(routes!(ready))
-        .routes(routes!(measurements))
+        .routes(routes!(get_liveness))
+        .routes(routes!(get_readiness))
+        .routes(routes!(get_metrics))
 }
 
-/// The process answers.
+/// Liveness: the process responds.
 #[utoipa::path(get, path = "/healthz", tag = "health", responses((status = 200, body = String)))]
-async fn alive() -> &'static str {
+async fn get_liveness() -> &'static str {
     "ok"
 }
 
-/// What the server needs to give lessons, each `ok` or what is wrong.
+/// State of each dependency: `ok` or `unavailable`.
 #[derive(Serialize, ToSchema)]
 struct Ready {
     database: &'static str,
@@ -34,9 +34,9 @@ struct Ready {
     media: &'static str,
 }
 
-/// The server can give lessons: database and object store answer, and every media thread runs.
+/// Readiness: database and object store respond, and every media thread runs.
 #[utoipa::path(get, path = "/readyz", tag = "health", responses((status = 200, body = Ready), (status = 503, body = Ready)))]
-async fn ready(State(services): State<Services>) -> Response {
+async fn get_readiness(State(services): State<Services>) -> Response {
     let (database, storage) = tokio::join!(services.db.probe(), services.storage.probe());
     if let Err(error) = &database {
         tracing::warn!(%error, "not ready: the database does not answer");
@@ -44,7 +44,7 @@ async fn ready(State(services): State<Services>) -> Response {
     if let Err(error) = &storage {
         tracing::warn!(%error, "not ready: the object store does not answer");
     }
-    let word = |ok| if ok { "ok" } else { "unavailable" };
+    let state = |ok| if ok { "ok" } else { "unavailable" };
     let parts = [
         database.is_ok(),
         storage.is_ok(),
@@ -55,7 +55,7 @@ async fn ready(State(services): State<Services>) -> Response {
     } else {
         StatusCode::SERVICE_UNAVAILABLE
     };
-    let [database, storage, media] = parts.map(word);
+    let [database, storage, media] = parts.map(state);
     (
         status,
         Json(Ready {
@@ -67,13 +67,13 @@ async fn ready(State(services): State<Services>) -> Response {
         .into_response()
 }
 
-/// Everything measured, in Prometheus' text format.
+/// All metrics in the Prometheus text format.
 #[utoipa::path(get, path = "/metrics", tag = "health", responses((status = 200, body = String, content_type = "text/plain")))]
-async fn measurements(State(services): State<Services>) -> Result<Response> {
-    let measured = metrics::render(&services.metrics, &services.plane.stats());
+async fn get_metrics(State(services): State<Services>) -> Result<Response> {
+    let text = metrics::render(&services.metrics, &services.plane.stats());
     let content_type = (
         header::CONTENT_TYPE,
         "text/plain; version=0.0.4; charset=utf-8",
     );
-    Ok(([content_type], measured).into_response())
+    Ok(([content_type], text).into_response())
 }

@@ -1,4 +1,5 @@
-//! How a piece of work is going: `/api/jobs`. A lesson's jobs are for those who take part in the lesson, a person's for that person.
+//! Progress and cancellation of background jobs: `/api/jobs`. Participants of a lesson see its jobs; a
+//! person sees their own.
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -14,12 +15,12 @@ use crate::timetable::{LessonRole, role_in};
 use super::Services;
 
 pub fn routes() -> OpenApiRouter<Services> {
-    OpenApiRouter::new().routes(routes!(one, cancel))
+    OpenApiRouter::new().routes(routes!(get_job, cancel_job))
 }
 
-/// A job.
+/// Returns a job.
 #[utoipa::path(get, path = "/api/jobs/{id}", tag = "jobs", params(("id" = JobId, Path)), responses((status = 200, body = Job), (status = 404, body = crate::error::Body)))]
-async fn one(
+async fn get_job(
     State(services): State<Services>,
     actor: Actor,
     Path(id): Path<JobId>,
@@ -27,41 +28,41 @@ async fn one(
     find(&services, &actor, id).await.map(|(job, _)| Json(job))
 }
 
-/// Cancels a job: for the lesson's lead, for the person whose it is, and for administrators.
+/// Cancels a job. Allowed for the lesson's lead, the job's owner and administrators.
 #[utoipa::path(delete, path = "/api/jobs/{id}", tag = "jobs", params(("id" = JobId, Path)), responses((status = 204), (status = 403, body = crate::error::Body), (status = 404, body = crate::error::Body)))]
-async fn cancel(
+async fn cancel_job(
     State(services): State<Services>,
     actor: Actor,
     Path(id): Path<JobId>,
 ) -> Result<StatusCode> {
-    let (job, may) = find(&services, &actor, id).await?;
-    if may != May::Cancel {
+    let (job, right) = find(&services, &actor, id).await?;
+    if right != Right::Cancel {
         return Err(Error::forbidden());
     }
     services.jobs.cancel(job.id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// What somebody may do with a job.
+/// Right of the actor to a job.
 #[derive(PartialEq, Eq)]
-enum May {
+enum Right {
     See,
     Cancel,
 }
 
-async fn find(services: &Services, actor: &Actor, id: JobId) -> Result<(Job, May)> {
+async fn find(services: &Services, actor: &Actor, id: JobId) -> Result<(Job, Right)> {
     let missing = || Error::not_found("没有找到这个任务。", "There is no such job.");
     let job = services.jobs.get(id).await?.ok_or_else(missing)?;
     if actor.is_administrator() || job.person_id.is_some_and(|person| person.0 == actor.id()) {
-        return Ok((job, May::Cancel));
+        return Ok((job, Right::Cancel));
     }
     let role = match job.lesson_id {
         Some(lesson) => role_in(&services.db, lesson, actor).await?,
         None => LessonRole::None,
     };
     match role {
-        LessonRole::Lead => Ok((job, May::Cancel)),
+        LessonRole::Lead => Ok((job, Right::Cancel)),
         LessonRole::None => Err(missing()),
-        _ => Ok((job, May::See)),
+        _ => Ok((job, Right::See)),
     }
 }

@@ -1,5 +1,5 @@
-//! What surrounds every route, from the outside in: [`observe`] (id, log, metrics, headers, the error's language), [`bound`]
-//! (time) and [`enforce`] (origin, session, access).
+//! Middleware around every route, from the outside in: [`observe`] (request id, log, metrics, headers,
+//! translated errors), [`limit_time`] and [`authorize`] (origin, session, access table).
 
 use std::time::{Duration, Instant};
 
@@ -18,12 +18,12 @@ use crate::identity::session;
 use super::Services;
 use super::access::{self, Access};
 
-/// The page runs its own scripts only; hls.js plays from `blob:`; nobody may frame it.
+/// Allows only our own scripts and no framing; hls.js needs `blob:` for media.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'self'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
     img-src 'self' data: blob:; media-src 'self' blob:; font-src 'self' data:; connect-src 'self'; worker-src 'self' blob:; \
     object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 
-/// On every answer. No referrer: addresses hold classroom passes.
+/// Headers of every response. `no-referrer` because URLs contain classroom passes.
 const HEADERS: [(HeaderName, &str); 5] = [
     (header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY),
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
@@ -38,15 +38,15 @@ const HEADERS: [(HeaderName, &str); 5] = [
     ),
 ];
 
-/// Half a year (RFC 6797). Only with a certificate that was given to us: an installation that makes its own wants its visitors to be asked,
-/// and this header forbids that. Without TLS of our own it is the proxy's to say (§7.2: never over plain HTTP).
+/// HSTS for half a year (RFC 6797), with a configured certificate only: users must be able to accept a
+/// self-signed one, which HSTS forbids (§12.1). Behind a proxy the header is the proxy's (§7.2).
 const STRICT_TRANSPORT: HeaderValue = HeaderValue::from_static("max-age=15552000");
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Outermost: names the request, times it, tells its errors once and in the reader's language.
+/// Outermost layer: request id, duration, one log line per error, translated error body.
 pub async fn observe(State(services): State<Services>, request: Request, next: Next) -> Response {
-    // A path may hold a pass or a token; its pattern does not.
+    // The path pattern, not the path: a path may contain a pass or a token.
     let path = request
         .extensions()
         .get::<MatchedPath>()
@@ -65,7 +65,7 @@ pub async fn observe(State(services): State<Services>, request: Request, next: N
         if let Error::Internal(cause) = &error {
             tracing::error!(error = %cause, "a request failed");
         }
-        response = in_language(response, &error, language);
+        response = translate(response, &error, language);
     }
     record(&method, path, &response, began.elapsed());
     let headers = response.headers_mut();
@@ -84,12 +84,12 @@ pub async fn observe(State(services): State<Services>, request: Request, next: N
     response
 }
 
-/// The error's body in the reader's language; headers that the handler or a layer set stay.
-fn in_language(response: Response, error: &Error, language: Language) -> Response {
+/// Replaces the body by the translated error and keeps the headers of the handler and inner layers.
+fn translate(response: Response, error: &Error, language: Language) -> Response {
     let (parts, _) = response.into_parts();
     let mut rendered = error.render(language);
     for (name, value) in &parts.headers {
-        // The compression layer inside has packed the body that is thrown away here.
+        // These described the body that is replaced.
         if ![
             header::CONTENT_LENGTH,
             header::CONTENT_TYPE,
@@ -120,13 +120,18 @@ fn record(method: &Method, path: String, response: &Response, took: Duration) {
         .record(took.as_secs_f64());
 }
 
-/// An upload is answered when its last byte has come; its handler watches that bytes keep coming.
-const AS_LONG_AS_IT_TAKES: [&str; 2] = ["/api/uploads", "/api/uploads/{id}"];
+/// Routes without a time limit: an upload responds after its last byte, and its handler has an idle
+/// timeout.
+const UNLIMITED: [&str; 2] = ["/api/uploads", "/api/uploads/{id}"];
 
-/// An answer must begin within the limit; a body may stream for longer.
-pub async fn bound(State(services): State<Services>, request: Request, next: Next) -> Response {
+/// Limits the time to the response's head; a body may stream for longer.
+pub async fn limit_time(
+    State(services): State<Services>,
+    request: Request,
+    next: Next,
+) -> Response {
     let path = request.extensions().get::<MatchedPath>();
-    if path.is_some_and(|path| AS_LONG_AS_IT_TAKES.contains(&path.as_str())) {
+    if path.is_some_and(|path| UNLIMITED.contains(&path.as_str())) {
         return next.run(request).await;
     }
     let limit = Duration::from_secs(services.config.limits.request_seconds);
@@ -140,13 +145,13 @@ pub async fn bound(State(services): State<Services>, request: Request, next: Nex
     }
 }
 
-/// A handler that panicked: told without details; the panic itself is in the log.
-pub fn panicked(_: Box<dyn std::any::Any + Send>) -> axum::http::Response<Body> {
+/// Response of a handler that panicked; the panic hook logs the details.
+pub fn respond_to_panic(_: Box<dyn std::any::Any + Send>) -> axum::http::Response<Body> {
     Error::internal("a handler panicked").into_response()
 }
 
-/// Innermost: finds out who calls and whether they may.
-pub async fn enforce(
+/// Innermost layer: authenticates the caller and checks the access table.
+pub async fn authorize(
     State(services): State<Services>,
     mut request: Request,
     next: Next,
@@ -154,13 +159,13 @@ pub async fn enforce(
     let Some(path) = request.extensions().get::<MatchedPath>().cloned() else {
         return next.run(request).await;
     };
-    match admit(&services, &mut request, path.as_str()).await {
+    match check_access(&services, &mut request, path.as_str()).await {
         Ok(()) => next.run(request).await,
         Err(error) => error.into_response(),
     }
 }
 
-async fn admit(services: &Services, request: &mut Request, path: &str) -> Result<()> {
+async fn check_access(services: &Services, request: &mut Request, path: &str) -> Result<()> {
     let access = access::rule(request.method(), path)?;
     let peer = request
         .extensions()
@@ -196,8 +201,8 @@ async fn admit(services: &Services, request: &mut Request, path: &str) -> Result
     Ok(())
 }
 
-/// A page of another site may not act with our visitor's cookie: what changes something, or opens a WebSocket, comes from our own pages.
-/// Programs send no Origin, and no browser lets a page leave it out.
+/// CSRF protection: an unsafe method or a WebSocket upgrade needs our own `Origin` or none. Programs
+/// send none; a browser always sends it (Fetch standard, "Origin" header).
 fn check_origin(services: &Services, request: &Request) -> Result<()> {
     let headers = request.headers();
     let reads = matches!(
@@ -226,7 +231,7 @@ fn host_of(origin: &str) -> Option<&str> {
     origin.split_once("://").map(|(_, host)| host)
 }
 
-/// HTTP/1 names the host in a header, HTTP/2 in the address.
+/// Host of the request: `Host` in HTTP/1, `:authority` in HTTP/2.
 fn own_host<'a>(request: &'a Request, headers: &'a HeaderMap) -> Option<&'a str> {
     let named = headers
         .get(header::HOST)

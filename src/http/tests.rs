@@ -1,4 +1,4 @@
-//! Every route against every role, and what surrounds the routes.
+//! Every route with every role, and the layers around the routes.
 
 use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
@@ -10,7 +10,7 @@ use crate::config::TlsMode;
 use crate::identity::Role;
 use crate::testing::{House, Page, house_on_sqlite, house_with};
 
-/// Ids that name nothing: whether the caller may pass is decided before they are looked up.
+/// Fills a path with unknown ids: access is checked before they are looked up.
 fn filled(path: &str) -> String {
     let id = "01900000-0000-7000-8000-000000000000";
     let parts = path
@@ -19,7 +19,7 @@ fn filled(path: &str) -> String {
     parts.collect::<Vec<_>>().join("/")
 }
 
-/// Methods and paths of the API's description.
+/// Methods and paths of the OpenAPI description.
 fn described(house: &House) -> Vec<(String, String)> {
     let api = serde_json::to_value(routes(&house.services).into_openapi()).expect("plain data");
     let paths = api["paths"].as_object().expect("paths").clone();
@@ -35,7 +35,7 @@ fn described(house: &House) -> Vec<(String, String)> {
 }
 
 #[tokio::test]
-async fn every_route_has_a_rule_and_every_rule_is_written_once() {
+async fn every_route_has_exactly_one_access_rule() {
     let house = house_on_sqlite().await;
     for (method, path) in described(&house) {
         // OpenAPI has no notation for a variable that takes the rest of a path.
@@ -49,7 +49,7 @@ async fn every_route_has_a_rule_and_every_rule_is_written_once() {
         let exists = described
             .iter()
             .any(|(m, p)| m == method && p.replace("{*", "{") == path.replace("{*", "{"));
-        // The description does not hold itself, nor the preflight of other sites' players, which a layer of WHIP and WHEP answers.
+        // OpenAPI lists neither itself nor CORS preflights, which a layer of WHIP and WHEP handles.
         let is_plain = *path == "/api/openapi.json" || *method == "OPTIONS";
         assert!(
             exists || is_plain,
@@ -79,11 +79,11 @@ async fn visitors(house: &House) -> Visitors {
 }
 
 #[tokio::test]
-async fn every_route_refuses_every_role_that_has_no_business_there() {
+async fn every_route_rejects_every_role_without_access() {
     let house = house_on_sqlite().await;
     let visitors = visitors(&house).await;
     let described = described(&house);
-    // Signing out comes last: it ends the visitors' sessions.
+    // Sign-out comes last: it closes the visitors' sessions.
     let is_sign_out =
         |(method, path, _): &&(&str, &str, Access)| *method == "DELETE" && *path == "/api/session";
     let rows = TABLE
@@ -109,7 +109,7 @@ async fn every_route_refuses_every_role_that_has_no_business_there() {
             let (status, body) = page.clone().send(method, &filled(path), None).await;
             match expected {
                 Some(refusal) => assert_eq!(status, refusal, "{who}: {method} {path}: {body}"),
-                // Somebody who may pass can still be told that there is no such thing, or that it is not theirs.
+                // Past the access table, a handler may still answer 404 or 403.
                 None if *access == Access::Bearer => {
                     assert_ne!(status, StatusCode::FORBIDDEN, "{who}: {method} {path}")
                 }
@@ -127,7 +127,7 @@ async fn every_route_refuses_every_role_that_has_no_business_there() {
     }
 }
 
-/// How each visitor is refused, `None` if not: administrator, teacher, observer, classroom, nobody.
+/// Rejection of each visitor, `None` for access: administrator, teacher, observer, classroom, anonymous.
 fn expected(access: Access) -> [Option<StatusCode>; 5] {
     let (out, no) = (Some(StatusCode::UNAUTHORIZED), Some(StatusCode::FORBIDDEN));
     match access {
@@ -136,13 +136,13 @@ fn expected(access: Access) -> [Option<StatusCode>; 5] {
         Access::Person => [None, None, None, no, out],
         Access::Planner => [None, None, no, no, out],
         Access::Administrator => [None, no, no, no, out],
-        // The requests of this test come from no address.
+        // Requests of this test have no peer address.
         Access::Scraper => [None, no, no, no, no],
     }
 }
 
 #[tokio::test]
-async fn errors_speak_the_readers_language() {
+async fn errors_are_translated_to_the_readers_language() {
     let house = house_on_sqlite().await;
     let mut page = house.page();
     let (status, body) = page.get("/api/today").await;
@@ -172,7 +172,7 @@ async fn errors_speak_the_readers_language() {
 }
 
 #[tokio::test]
-async fn an_error_told_to_a_browser_that_unpacks_is_whole() {
+async fn an_error_behind_the_compression_layer_is_complete() {
     use tower::ServiceExt;
     let house = house_on_sqlite().await;
     let request = request("GET", "/api/today")
@@ -196,11 +196,11 @@ async fn an_error_told_to_a_browser_that_unpacks_is_whole() {
 }
 
 #[tokio::test]
-async fn pages_belong_to_the_front_end_and_programs_addresses_do_not() {
+async fn unknown_paths_serve_the_front_end_except_below_api_prefixes() {
     let house = house_on_sqlite().await;
     let mut page = house.page();
     for path in ["/", "/signin", "/lessons/x/live", "/room/some-pass"] {
-        // 503 is the page that says that this build has no front end.
+        // 503 is the page of a build without the front end.
         let (status, _) = page.get(path).await;
         assert!(matches!(status.as_u16(), 200 | 503), "{path}: {status}");
     }
@@ -227,7 +227,7 @@ fn request(method: &str, path: &str) -> axum::http::request::Builder {
 }
 
 #[tokio::test]
-async fn another_site_cannot_act_in_a_visitors_name() {
+async fn requests_from_another_origin_are_rejected() {
     let house = house_on_sqlite().await;
     let (mut page, _) = house.signed_in("wang", Role::Teacher).await;
     let cookie = page.cookie.clone().expect("signed in");
@@ -273,7 +273,7 @@ async fn another_site_cannot_act_in_a_visitors_name() {
 }
 
 #[tokio::test]
-async fn requests_that_make_no_sense_are_refused_with_a_reason() {
+async fn malformed_requests_are_rejected_with_a_reason() {
     let house = house_on_sqlite().await;
     let mut page = house.page();
     let json = |body: String| {
@@ -307,7 +307,7 @@ async fn requests_that_make_no_sense_are_refused_with_a_reason() {
 }
 
 #[tokio::test]
-async fn a_handler_that_panics_harms_nobody_and_tells_nothing() {
+async fn a_panicking_handler_answers_500_without_details() {
     use axum::{Router, middleware, routing::get};
     use tower::ServiceExt;
     async fn panics() -> &'static str {
@@ -317,7 +317,7 @@ async fn a_handler_that_panics_harms_nobody_and_tells_nothing() {
     let router = Router::new()
         .route("/", get(panics))
         .layer(tower_http::catch_panic::CatchPanicLayer::custom(
-            super::layers::panicked,
+            super::layers::respond_to_panic,
         ))
         .layer(middleware::from_fn_with_state(
             house.services.clone(),
@@ -335,7 +335,7 @@ async fn a_handler_that_panics_harms_nobody_and_tells_nothing() {
 }
 
 #[tokio::test]
-async fn health_and_measurements_are_told() {
+async fn health_and_metrics_are_served() {
     let house = house_on_sqlite().await;
     let (mut admin, _) = house.signed_in("admin", Role::Administrator).await;
     assert_eq!(admin.get("/healthz").await.0, StatusCode::OK);
@@ -371,7 +371,7 @@ async fn the_api_describes_itself() {
 }
 
 #[tokio::test]
-async fn only_a_given_certificate_binds_browsers_to_tls() {
+async fn hsts_needs_a_configured_certificate() {
     for (mode, bound) in [
         (TlsMode::Off, false),
         (TlsMode::SelfSigned, false),

@@ -1,4 +1,4 @@
-//! The one who makes a request, as handlers take it.
+//! Authenticated principal of a request, as an axum extractor.
 
 use axum::extract::{FromRequestParts, OptionalFromRequestParts};
 use axum::http::request::Parts;
@@ -11,7 +11,8 @@ use crate::ids::{ClassroomId, PersonId, SchoolId};
 
 use super::Role;
 
-/// Who makes a request. As a handler's argument it demands a session (401 otherwise); `Option<Actor>` does not.
+/// Authenticated principal of a request. The extractor `Actor` requires a session (401 otherwise);
+/// `Option<Actor>` does not.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Actor {
     Person(Person),
@@ -27,7 +28,7 @@ pub struct Person {
     pub school: Option<SchoolRef>,
 }
 
-/// A classroom's device that showed its pass.
+/// A classroom's device, authenticated by its pass.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Classroom {
     pub id: ClassroomId,
@@ -76,7 +77,7 @@ impl Actor {
     }
 }
 
-/// The session was looked up once, by the layer around all routes.
+/// Reads the actor that the session layer put into the request's extensions.
 impl<S: Sync> FromRequestParts<S> for Actor {
     type Rejection = Error;
 

@@ -11,7 +11,7 @@ use crate::error;
 use crate::ids::PersonId;
 use crate::index_queue::{IndexSource, Kind, Source};
 
-use super::{Role, known};
+use super::{Role, profile};
 
 /// The source of people.
 pub fn index_source(db: &Db) -> IndexSource {
@@ -23,7 +23,7 @@ struct People(Db);
 impl Source for People {
     fn document(&self, id: Uuid) -> BoxFuture<'_, error::Result<Option<Document>>> {
         Box::pin(async move {
-            let found = known(&self.0, PersonId(id)).await?;
+            let found = profile(&self.0, PersonId(id)).await?;
             Ok(found.map(|person| Document {
                 title: person.name,
                 school_id: person.school.as_ref().map(|school| school.id.0),
@@ -44,7 +44,7 @@ impl Source for People {
     }
 }
 
-/// The next people after one, in order of their ids.
+/// Returns the ids after `after` in ascending order, at most `most`.
 async fn ids_after(db: &Db, after: Option<PersonId>, most: u32) -> Result<Vec<PersonId>, DbError> {
     let query = format!(
         "SELECT id FROM people WHERE removed_at IS NULL AND id > $1 ORDER BY id LIMIT {most}"
@@ -57,14 +57,14 @@ async fn ids_after(db: &Db, after: Option<PersonId>, most: u32) -> Result<Vec<Pe
     Ok(ids.into_iter().map(|(id,)| id).collect())
 }
 
-/// The circle of all people, classrooms' devices excepted.
+/// Access groups of every person with an account; classrooms are excluded.
 pub fn all_people() -> Vec<Visibility> {
     [Role::Administrator, Role::Teacher, Role::Observer]
         .map(with_role)
         .into()
 }
 
-/// The circle of everybody with a role.
+/// Access group of all people with a role.
 pub fn with_role(role: Role) -> Visibility {
     Visibility::Role(role.as_str().into())
 }

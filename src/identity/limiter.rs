@@ -1,4 +1,4 @@
-//! Slows guessing: failed sign-ins are counted per name and address, and per address.
+//! Rate limit of failed sign-ins, per login and address and per address.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -8,22 +8,22 @@ use std::time::{Duration, Instant};
 use crate::config::Limits;
 use crate::error::{Error, Result};
 
-/// What is remembered at a time; beyond it the oldest window is forgotten, which costs an attacker that many addresses.
+/// Windows kept at a time. An attacker needs this many addresses to evict one; the oldest goes first.
 const MAX_WINDOWS: usize = 20_000;
-/// A school behind one address has many people: it may fail this many times as often as one name.
+/// Factor of the limit per address over the limit per login: a whole school shares one address.
 const PER_ADDRESS: u32 = 10;
 
-/// Counts failures in fixed windows. Cloning shares the counts.
+/// Counts failures in fixed windows. Clones share the counts.
 #[derive(Clone)]
 pub struct Limiter {
     tries: u32,
     window: Duration,
-    windows: Arc<Mutex<HashMap<Source, Window>>>,
+    windows: Arc<Mutex<HashMap<WindowKey, Window>>>,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash)]
-struct Source {
-    /// `None` counts for the whole address.
+struct WindowKey {
+    /// `None` for the window of the whole address.
     login: Option<String>,
     address: IpAddr,
 }
@@ -43,11 +43,11 @@ impl Limiter {
         }
     }
 
-    /// Counts a try before it is made; a success is taken back with [`Limiter::succeeded`].
-    pub fn count(&self, login: &str, address: IpAddr, now: Instant) -> Result<()> {
+    /// Counts an attempt before the password is verified; [`Limiter::succeeded`] reverts it.
+    pub fn check(&self, login: &str, address: IpAddr, now: Instant) -> Result<()> {
         let mut windows = self.windows.lock().expect("never poisoned");
         self.make_room(&mut windows, now);
-        for (source, allowed) in self.sources(login, address) {
+        for (source, allowed) in self.keys(login, address) {
             let window = windows.entry(source).or_insert(Window {
                 opened: now,
                 failures: 0,
@@ -68,25 +68,25 @@ impl Limiter {
         Ok(())
     }
 
-    /// The try was right: this name starts anew, and the address is not charged.
+    /// Resets the window of the login and refunds the attempt to the address.
     pub fn succeeded(&self, login: &str, address: IpAddr) {
         let mut windows = self.windows.lock().expect("never poisoned");
-        let [(own, _), (whole, _)] = self.sources(login, address);
+        let [(own, _), (whole, _)] = self.keys(login, address);
         windows.remove(&own);
         if let Some(window) = windows.get_mut(&whole) {
             window.failures = window.failures.saturating_sub(1);
         }
     }
 
-    fn sources(&self, login: &str, address: IpAddr) -> [(Source, u32); 2] {
-        let own = Source {
+    fn keys(&self, login: &str, address: IpAddr) -> [(WindowKey, u32); 2] {
+        let own = WindowKey {
             login: Some(login.to_owned()),
             address,
         };
         [
             (own, self.tries),
             (
-                Source {
+                WindowKey {
                     login: None,
                     address,
                 },
@@ -95,7 +95,7 @@ impl Limiter {
         ]
     }
 
-    fn make_room(&self, windows: &mut HashMap<Source, Window>, now: Instant) {
+    fn make_room(&self, windows: &mut HashMap<WindowKey, Window>, now: Instant) {
         if windows.len() + 2 <= MAX_WINDOWS {
             return;
         }
@@ -126,43 +126,43 @@ mod tests {
     }
 
     #[test]
-    fn guessing_one_name_is_stopped_for_that_address_only_and_for_a_while() {
+    fn failures_block_one_login_from_one_address_until_the_window_ends() {
         let (limiter, now) = (limiter(3), Instant::now());
         for _ in 0..3 {
-            limiter.count("wang", HOME, now).expect("within the limit");
+            limiter.check("wang", HOME, now).expect("within the limit");
         }
         let error = limiter
-            .count("wang", HOME, now + Duration::from_secs(10))
+            .check("wang", HOME, now + Duration::from_secs(10))
             .unwrap_err();
         assert!(
             matches!(error, Error::TooMany { retry_after } if retry_after == Duration::from_secs(50)),
             "{error}"
         );
         limiter
-            .count("wang", ELSEWHERE, now)
+            .check("wang", ELSEWHERE, now)
             .expect("the teacher at home is not locked out");
         limiter
-            .count("chen", HOME, now)
+            .check("chen", HOME, now)
             .expect("nor is another name");
         limiter
-            .count("wang", HOME, now + Duration::from_secs(60))
+            .check("wang", HOME, now + Duration::from_secs(60))
             .expect("a new window");
     }
 
     #[test]
-    fn one_address_cannot_try_endless_names() {
+    fn failures_with_many_logins_block_the_address() {
         let (limiter, now) = (limiter(1), Instant::now());
         let refused = (0..20)
-            .filter(|n| limiter.count(&format!("name{n}"), HOME, now).is_err())
+            .filter(|n| limiter.check(&format!("name{n}"), HOME, now).is_err())
             .count();
         assert_eq!(refused, 10);
     }
 
     #[test]
-    fn signing_in_rightly_costs_nothing() {
+    fn successful_sign_ins_are_not_counted() {
         let (limiter, now) = (limiter(2), Instant::now());
         for _ in 0..50 {
-            limiter.count("wang", HOME, now).expect("never refused");
+            limiter.check("wang", HOME, now).expect("never refused");
             limiter.succeeded("wang", HOME);
         }
     }
@@ -172,8 +172,8 @@ mod tests {
         let (limiter, now) = (limiter(2), Instant::now());
         for n in 0..(MAX_WINDOWS as u32 + 500) {
             let address = IpAddr::V4(std::net::Ipv4Addr::from(n));
-            // Each at its own time, so that eviction has an oldest one.
-            let _ = limiter.count("x", address, now + Duration::from_micros(u64::from(n)));
+            // Distinct times, so that eviction has a unique oldest window.
+            let _ = limiter.check("x", address, now + Duration::from_micros(u64::from(n)));
             if n > MAX_WINDOWS as u32 / 2 + 20 {
                 break;
             }

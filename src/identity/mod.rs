@@ -1,11 +1,11 @@
-//! Who is asking: people with passwords, classrooms with passes, and the sessions of both.
+//! Authentication: people with passwords, classrooms with passes, and the sessions of both.
 
 mod actor;
 mod index_source;
-mod known;
 mod limiter;
 mod password;
 mod people;
+mod profile;
 pub mod secret;
 pub mod session;
 mod setup;
@@ -22,16 +22,16 @@ use crate::db::Db;
 
 pub use actor::{Actor, SchoolRef};
 pub use index_source::{all_people, index_source, with_role};
-pub use known::known;
 pub use limiter::Limiter;
 pub use password::Hasher;
 pub use people::{NewPerson, add_person};
-pub use setup::{administrator_exists, fresh_link};
+pub use profile::profile;
+pub use setup::{administrator_exists, create_setup_link};
 
 crate::string_enum! {
-    /// What a person may do in the house. What they may do in a lesson is [`crate::timetable::LessonRole`].
+    /// Server-wide role of a person. The role in a lesson is the timetable's `LessonRole`.
     Role {
-        /// Runs the house: schools, people, rooms, timetable.
+        /// Manages schools, people, classrooms and the timetable.
         Administrator = "administrator",
         /// Teaches, and plans lessons of their own.
         Teacher = "teacher",
@@ -40,7 +40,7 @@ crate::string_enum! {
     }
 }
 
-/// State of this feature: accounts, sessions and the sign-in limits. Cloning shares it.
+/// State of this feature: accounts, sessions and the sign-in limits. Clones share it.
 #[derive(Clone)]
 pub struct Identity {
     pub config: Arc<Config>,
@@ -61,7 +61,7 @@ impl Identity {
     }
 }
 
-/// Sign-in, set-up and people.
+/// Routes of sign-in, set-up and people.
 pub fn routes() -> OpenApiRouter<Identity> {
     OpenApiRouter::new()
         .merge(signin::routes())

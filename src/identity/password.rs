@@ -1,4 +1,4 @@
-//! Passwords: argon2id, off the async threads, a few at a time.
+//! Password hashing with argon2id (RFC 9106) on blocking threads, with bounded concurrency.
 
 use std::sync::{Arc, LazyLock};
 
@@ -8,16 +8,16 @@ use tokio::sync::Semaphore;
 
 use crate::error::{Error, Result};
 
-/// Each hash takes 19 MiB and tens of milliseconds of a core: as many at a time as leave the media threads alone.
+/// Concurrent hashes. Each takes 19 MiB and tens of milliseconds of a core that media threads need.
 const CONCURRENT: usize = 2;
-/// NIST SP 800-63B §5.1.1.2: at least 8 characters; the upper bound keeps a request from buying CPU time.
+/// NIST SP 800-63B §5.1.1.2: at least 8 characters; the upper bound limits the CPU time of one request.
 pub const LENGTH: std::ops::RangeInclusive<usize> = 8..=128;
 
-/// Verified against when there is no such person, so that an unknown name takes as long as a wrong password.
+/// Hash verified for unknown logins, so that their response takes as long as for a wrong password.
 static NOBODY: LazyLock<String> =
     LazyLock::new(|| hash_now(&super::secret::token()).expect("argon2's defaults are valid"));
 
-/// Hashes and verifies. Cloning shares the bound.
+/// Hashes and verifies passwords. Clones share the concurrency limit.
 #[derive(Clone)]
 pub struct Hasher {
     slots: Arc<Semaphore>,
@@ -32,14 +32,14 @@ impl Default for Hasher {
 }
 
 impl Hasher {
-    /// The PHC string to keep.
+    /// Returns the hash as a PHC string.
     pub async fn hash(&self, password: String) -> Result<String> {
         self.work(move || hash_now(&password))
             .await?
             .map_err(|cause| Error::internal(cause.to_string()))
     }
 
-    /// Whether the password fits the hash; takes as long when there is no hash.
+    /// Returns true if the password matches; takes constant time without a hash, too.
     pub async fn verify(&self, password: String, hash: Option<String>) -> Result<bool> {
         self.work(move || {
             let known = hash.is_some();
@@ -81,12 +81,12 @@ fn hash_now(password: &str) -> Result<String, argon2::password_hash::Error> {
         .map(|hash| hash.to_string())
 }
 
-/// Makes the hash that unknown names are verified against, so that the first of them does not take longer.
+/// Computes the hash for unknown logins before the first request needs it.
 pub fn prepare() {
     std::thread::spawn(|| LazyLock::force(&NOBODY).len());
 }
 
-/// Refuses a password that is too short or too long.
+/// Rejects a password outside [`LENGTH`].
 pub fn check(field: &'static str, password: &str) -> Result<()> {
     if LENGTH.contains(&password.chars().count()) {
         return Ok(());
@@ -103,7 +103,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn only_the_right_password_fits_and_nobody_has_none() {
+    async fn only_the_right_password_matches_and_no_hash_never_does() {
         let hasher = Hasher::default();
         let hash = hasher.hash("春风又绿江南岸".into()).await.expect("hashes");
         assert!(hash.starts_with("$argon2id$"));

@@ -1,4 +1,4 @@
-//! People, as administrators keep them: `/api/people`.
+//! Accounts of people: `/api/people`.
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -18,17 +18,17 @@ use super::{Actor, Role, SchoolRef, password, secret, session};
 
 pub fn routes() -> OpenApiRouter<Identity> {
     OpenApiRouter::new()
-        .routes(routes!(list, add))
-        .routes(routes!(change, remove))
-        .routes(routes!(new_password))
+        .routes(routes!(list_people, create_person))
+        .routes(routes!(update_person, delete_person))
+        .routes(routes!(reset_password))
 }
 
-/// A person as lists show them.
+/// A person as an item of a list.
 #[derive(Debug, Serialize, ToSchema)]
-struct Item {
+struct PersonItem {
     id: PersonId,
     name: String,
-    /// Told to administrators only.
+    /// Present for administrators only.
     login: Option<String>,
     role: Role,
     school_id: Option<SchoolId>,
@@ -49,13 +49,13 @@ const SELECT: &str = "SELECT p.id, p.name, p.login, p.role, p.school_id, o.name 
     FROM people p LEFT JOIN schools o ON o.id = p.school_id WHERE p.removed_at IS NULL";
 
 impl Row {
-    fn item(self, with_login: bool) -> Item {
+    fn item(self, with_login: bool) -> PersonItem {
         let school = self
             .school_id
             .zip(self.school_name)
             .map(|(id, name)| SchoolRef { id, name });
         let login = self.login.filter(|_| with_login);
-        Item {
+        PersonItem {
             id: self.id,
             name: self.name,
             login,
@@ -67,19 +67,19 @@ impl Row {
 }
 
 #[derive(Serialize, ToSchema)]
-struct Items {
-    items: Vec<Item>,
+struct PersonList {
+    items: Vec<PersonItem>,
 }
 
-/// Everybody. Teachers see it too, to name assistants.
-#[utoipa::path(get, path = "/api/people", tag = "people", responses((status = 200, body = Items)))]
-async fn list(State(identity): State<Identity>, actor: Actor) -> Result<Json<Items>> {
+/// Lists all people. Teachers need the list to name assistants.
+#[utoipa::path(get, path = "/api/people", tag = "people", responses((status = 200, body = PersonList)))]
+async fn list_people(State(identity): State<Identity>, actor: Actor) -> Result<Json<PersonList>> {
     let query = format!("{SELECT} ORDER BY p.name, p.id LIMIT {MAX_ROWS}");
     let rows: Vec<Row> = sqlx::query_as(sqlx::AssertSqlSafe(query))
         .fetch_all(identity.db.pool())
         .await?;
     let with_login = actor.is_administrator();
-    Ok(Json(Items {
+    Ok(Json(PersonList {
         items: rows.into_iter().map(|row| row.item(with_login)).collect(),
     }))
 }
@@ -90,22 +90,22 @@ struct AddPerson {
     name: String,
     login: String,
     role: Role,
-    /// Absent: one is made and told once.
+    /// Without it, the server generates a password and returns it once.
     password: Option<String>,
 }
 
-/// The new person; the password that was made for them is told this once.
+/// The new person, with the generated password: only this response contains it.
 #[derive(Serialize, ToSchema)]
 struct Added {
     #[serde(flatten)]
-    item: Item,
+    item: PersonItem,
     #[serde(skip_serializing_if = "Option::is_none")]
     initial_password: Option<String>,
 }
 
 /// Adds a person.
 #[utoipa::path(post, path = "/api/people", tag = "people", request_body = AddPerson, responses((status = 201, body = Added), (status = 422, body = crate::error::Body)))]
-async fn add(
+async fn create_person(
     State(identity): State<Identity>,
     Json(form): Json<AddPerson>,
 ) -> Result<(StatusCode, Json<Added>)> {
@@ -130,7 +130,7 @@ async fn add(
     ))
 }
 
-async fn find(identity: &Identity, id: PersonId) -> Result<Item> {
+async fn find(identity: &Identity, id: PersonId) -> Result<PersonItem> {
     let query = format!("{SELECT} AND p.id = $1");
     let row: Option<Row> = sqlx::query_as(sqlx::AssertSqlSafe(query))
         .bind(id)
@@ -143,7 +143,7 @@ fn no_person() -> Error {
     Error::not_found("没有找到这个人。", "There is no such person.")
 }
 
-/// A person to be added.
+/// Input of [`add_person`].
 pub struct NewPerson {
     pub school: Option<SchoolId>,
     pub name: String,
@@ -152,7 +152,7 @@ pub struct NewPerson {
 }
 
 impl NewPerson {
-    /// Trims and checks what was typed.
+    /// Trims and validates every field.
     pub fn check(self) -> Result<Self> {
         Ok(Self {
             name: line("name", &self.name, 1..=40)?,
@@ -177,7 +177,7 @@ pub async fn add_person(
     Ok(id)
 }
 
-/// Sign-in names are typed on any keyboard: lower-case letters, digits and `._-@`.
+/// Accepts ASCII letters, digits and `._-@`: a login is typed on any keyboard.
 fn check_login(login: &str) -> Result<String> {
     let login = line("login", login, 2..=64)?.to_lowercase();
     if login
@@ -193,7 +193,7 @@ fn check_login(login: &str) -> Result<String> {
     ))
 }
 
-/// The row of a person that was checked.
+/// Inserts the row of a validated person.
 pub async fn insert(
     tx: &mut Transaction<'static, Any>,
     person: &NewPerson,
@@ -240,12 +240,12 @@ struct ChangePerson {
 }
 
 /// Changes a person.
-#[utoipa::path(patch, path = "/api/people/{id}", tag = "people", request_body = ChangePerson, params(("id" = PersonId, Path)), responses((status = 200, body = Item), (status = 404, body = crate::error::Body)))]
-async fn change(
+#[utoipa::path(patch, path = "/api/people/{id}", tag = "people", request_body = ChangePerson, params(("id" = PersonId, Path)), responses((status = 200, body = PersonItem), (status = 404, body = crate::error::Body)))]
+async fn update_person(
     State(identity): State<Identity>,
     Path(id): Path<PersonId>,
     Json(form): Json<ChangePerson>,
-) -> Result<Json<Item>> {
+) -> Result<Json<PersonItem>> {
     let present = find(&identity, id).await?;
     let name = form
         .name
@@ -278,7 +278,7 @@ async fn change(
     Ok(Json(find(&identity, id).await?))
 }
 
-/// Refuses when nobody but `leaving` runs the house.
+/// Rejects a change that would leave the server without an administrator.
 async fn keep_an_administrator(
     tx: &mut Transaction<'static, Any>,
     leaving: PersonId,
@@ -301,9 +301,12 @@ async fn keep_an_administrator(
     Ok(())
 }
 
-/// Removes a person: they cannot sign in any more; lessons that they taught keep their name.
+/// Removes a person. They can no longer sign in; past lessons keep their name.
 #[utoipa::path(delete, path = "/api/people/{id}", tag = "people", params(("id" = PersonId, Path)), responses((status = 204), (status = 404, body = crate::error::Body), (status = 409, body = crate::error::Body)))]
-async fn remove(State(identity): State<Identity>, Path(id): Path<PersonId>) -> Result<StatusCode> {
+async fn delete_person(
+    State(identity): State<Identity>,
+    Path(id): Path<PersonId>,
+) -> Result<StatusCode> {
     let mut tx = identity.db.begin().await?;
     keep_an_administrator(&mut tx, id).await?;
     let removed = sqlx::query(
@@ -327,13 +330,13 @@ async fn remove(State(identity): State<Identity>, Path(id): Path<PersonId>) -> R
 
 #[derive(Serialize, ToSchema)]
 struct InitialPassword {
-    /// Told this once.
+    /// Only this response contains it.
     initial_password: String,
 }
 
-/// Gives a person who forgot theirs a new password and ends their sessions.
+/// Sets a new generated password and closes the person's sessions.
 #[utoipa::path(post, path = "/api/people/{id}/password", tag = "people", params(("id" = PersonId, Path)), responses((status = 200, body = InitialPassword), (status = 404, body = crate::error::Body)))]
-async fn new_password(
+async fn reset_password(
     State(identity): State<Identity>,
     Path(id): Path<PersonId>,
 ) -> Result<Json<InitialPassword>> {

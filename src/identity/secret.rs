@@ -1,25 +1,26 @@
-//! Secrets that we make and only ever keep as hashes: session tokens, classroom passes, one-time links.
+//! Random secrets that the server stores as hashes only: session tokens, classroom passes, setup
+//! links.
 
 use ring::digest;
 
-/// Crockford's base 32 in lower case: nothing that a person could misread.
+/// Crockford's base 32 in lower case: no characters that look alike.
 const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
-/// 160 bits: beyond guessing even against every classroom at once.
+/// 160 bits of entropy at 5 bits per character.
 const TOKEN_CHARS: usize = 32;
-/// 60 bits for a password that a person types once and then changes; tries are limited.
+/// 60 bits of entropy for an initial password; sign-in attempts are rate limited.
 const PASSWORD_CHARS: usize = 12;
 
-/// A fresh token of 160 random bits.
+/// Generates a token of 160 random bits.
 pub fn token() -> String {
     random_text(TOKEN_CHARS)
 }
 
-/// A fresh password for a person's first sign-in.
+/// Generates an initial password.
 pub fn password() -> String {
     random_text(PASSWORD_CHARS)
 }
 
-/// What the database keeps of a token. A token has 160 bits of its own, so one round of SHA-256 is enough.
+/// SHA-256 of a token, as stored. No salt or stretching: the token has 160 random bits.
 pub fn hash(token: &str) -> String {
     hex::encode(digest::digest(&digest::SHA256, token.as_bytes()))
 }
@@ -36,7 +37,7 @@ fn random_text(chars: usize) -> String {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn tokens_are_long_and_never_twice_the_same() {
+    fn tokens_are_long_and_unique() {
         let (one, other) = (super::token(), super::token());
         assert_eq!(one.len(), 32);
         assert_ne!(one, other);

@@ -10,40 +10,40 @@ use crate::ids::{ClassroomId, PersonId};
 use super::actor::{Actor, Classroom, Person, SchoolRef};
 use super::{Role, secret};
 
-/// The cookie's name.
+/// Name of the session cookie.
 const COOKIE: &str = "tongke_session";
-/// A person's session ends this long after its last use.
-const PERSON_LASTS: SignedDuration = SignedDuration::from_hours(30 * 24);
-/// A classroom's device is set up once; it is ended by replacing the pass.
-const CLASSROOM_LASTS: SignedDuration = SignedDuration::from_hours(365 * 24);
-/// The end of a session moves when it would move by at least this, so that reading is not always writing.
+/// Idle timeout of a person's session.
+const PERSON_IDLE_TIMEOUT: SignedDuration = SignedDuration::from_hours(30 * 24);
+/// Idle timeout of a classroom's session. A device is set up once; a new pass ends its session.
+const CLASSROOM_IDLE_TIMEOUT: SignedDuration = SignedDuration::from_hours(365 * 24);
+/// Minimum extension of a session's expiry: most requests read the row without writing it.
 const SLIDE_STEP: SignedDuration = SignedDuration::from_hours(24);
 
-/// Sessions that one person or classroom has at a time: every device of a school day, and then some. The oldest make room.
-const MOST: i64 = 100;
+/// Concurrent sessions of one person or classroom; a new session evicts the oldest.
+const MAX_SESSIONS: i64 = 100;
 
-/// Who gets a session.
+/// Owner of a session.
 #[derive(Clone, Copy, Debug)]
-pub enum Holder {
+pub enum Owner {
     Person(PersonId),
     Classroom(ClassroomId),
 }
 
-impl Holder {
-    fn lasts(self) -> SignedDuration {
+impl Owner {
+    fn idle_timeout(self) -> SignedDuration {
         match self {
-            Self::Person(_) => PERSON_LASTS,
-            Self::Classroom(_) => CLASSROOM_LASTS,
+            Self::Person(_) => PERSON_IDLE_TIMEOUT,
+            Self::Classroom(_) => CLASSROOM_IDLE_TIMEOUT,
         }
     }
 }
 
 /// Opens a session and returns its token.
-pub async fn open(db: &Db, holder: Holder, now: Timestamp) -> Result<String, DbError> {
+pub async fn open(db: &Db, owner: Owner, now: Timestamp) -> Result<String, DbError> {
     let token = secret::token();
-    let (person, classroom) = match holder {
-        Holder::Person(id) => (Some(id), None),
-        Holder::Classroom(id) => (None, Some(id)),
+    let (person, classroom) = match owner {
+        Owner::Person(id) => (Some(id), None),
+        Owner::Classroom(id) => (None, Some(id)),
     };
     sqlx::query("DELETE FROM sessions WHERE expires_at <= $1")
         .bind(millis(now))
@@ -56,7 +56,7 @@ pub async fn open(db: &Db, holder: Holder, now: Timestamp) -> Result<String, DbE
     .bind(person)
     .bind(classroom)
     .bind(millis(now))
-    .bind(millis(now + holder.lasts()))
+    .bind(millis(now + owner.idle_timeout()))
     .execute(db.pool())
     .await?;
     sqlx::query(
@@ -65,13 +65,13 @@ pub async fn open(db: &Db, holder: Holder, now: Timestamp) -> Result<String, DbE
     )
     .bind(person)
     .bind(classroom)
-    .bind(MOST)
+    .bind(MAX_SESSIONS)
     .execute(db.pool())
     .await?;
     Ok(token)
 }
 
-/// Ends a session.
+/// Closes a session.
 pub async fn close(db: &Db, token: &str) -> Result<(), DbError> {
     sqlx::query("DELETE FROM sessions WHERE token_hash = $1")
         .bind(secret::hash(token))
@@ -92,7 +92,7 @@ pub async fn close_of_classroom(
         .map(drop)
 }
 
-/// Ends all sessions of a person but the one with `keep`.
+/// Closes all sessions of a person except the one with token `keep`.
 pub async fn close_others(db: &Db, person: PersonId, keep: Option<&str>) -> Result<(), DbError> {
     sqlx::query("DELETE FROM sessions WHERE person_id = $1 AND token_hash <> $2")
         .bind(person)
@@ -114,7 +114,7 @@ struct Row {
     school_name: Option<String>,
 }
 
-/// Whose session the token is, if it is one. A session in use lasts on.
+/// Returns the owner of a session and extends its expiry; `None` if the token is unknown or expired.
 pub async fn find(db: &Db, token: &str, now: Timestamp) -> Result<Option<Actor>, DbError> {
     let hash = secret::hash(token);
     let row: Option<Row> = sqlx::query_as(
@@ -159,9 +159,9 @@ impl Row {
 
 async fn slide(db: &Db, hash: &str, row: &Row, now: Timestamp) -> Result<(), DbError> {
     let lasts = if row.person_id.is_some() {
-        PERSON_LASTS
+        PERSON_IDLE_TIMEOUT
     } else {
-        CLASSROOM_LASTS
+        CLASSROOM_IDLE_TIMEOUT
     };
     let end = millis(now + lasts);
     if end - row.expires_at < SLIDE_STEP.as_millis() as i64 {
@@ -175,7 +175,7 @@ async fn slide(db: &Db, hash: &str, row: &Row, now: Timestamp) -> Result<(), DbE
     Ok(())
 }
 
-/// The session token that a request carries.
+/// Session token in the request's `Cookie` header.
 pub fn token_of(headers: &HeaderMap) -> Option<&str> {
     let pairs = headers
         .get_all(header::COOKIE)
@@ -188,17 +188,18 @@ pub fn token_of(headers: &HeaderMap) -> Option<&str> {
         .map(|(_, value)| value)
 }
 
-/// The `Set-Cookie` that hands a page its session. `secure` under TLS. It outlives a person's session, whose end slides on the server.
+/// `Set-Cookie` value of a session; `secure` under TLS. Its Max-Age exceeds the idle timeout, which the
+/// server enforces.
 pub fn cookie(token: &str, secure: bool) -> HeaderValue {
-    let max_age = CLASSROOM_LASTS.as_secs();
+    let max_age = CLASSROOM_IDLE_TIMEOUT.as_secs();
     header_value(format!(
         "{COOKIE}={token}; Path=/; HttpOnly; SameSite=Lax; Max-Age={max_age}{}",
         suffix(secure)
     ))
 }
 
-/// The `Set-Cookie` that takes it back.
-pub fn no_cookie(secure: bool) -> HeaderValue {
+/// `Set-Cookie` value that deletes the session cookie.
+pub fn deletion_cookie(secure: bool) -> HeaderValue {
     header_value(format!(
         "{COOKIE}=; Path=/; HttpOnly; SameSite=Lax; Max-Age=0{}",
         suffix(secure)
@@ -213,7 +214,7 @@ fn header_value(text: String) -> HeaderValue {
     HeaderValue::try_from(text).expect("a token is plain ASCII")
 }
 
-/// Whose pass it is.
+/// Returns the classroom with that pass.
 pub async fn classroom_of_pass(db: &Db, pass: &str) -> Result<Option<ClassroomId>, DbError> {
     let row: Option<(ClassroomId,)> =
         sqlx::query_as("SELECT id FROM classrooms WHERE pass_hash = $1 AND removed_at IS NULL")

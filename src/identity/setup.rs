@@ -1,4 +1,5 @@
-//! The first administrator: made once, through a link that only the server's log shows. No default password exists anywhere.
+//! Creation of the first administrator through a one-time link that the server prints at start. There
+//! is no default password.
 
 use std::time::Instant;
 
@@ -14,18 +15,18 @@ use crate::extract::{Client, Json, now};
 
 use super::Identity;
 use super::people::{NewPerson, insert};
-use super::session::Holder;
-use super::signin::{Me, SignedIn, give_session};
+use super::session::Owner;
+use super::signin::{Me, SignedIn, open_session};
 use super::{Role, secret};
 
-/// A link that nobody used by then is void.
-const LINK_LASTS: SignedDuration = SignedDuration::from_hours(24);
+/// Lifetime of a setup link.
+const LINK_LIFETIME: SignedDuration = SignedDuration::from_hours(24);
 
 pub fn routes() -> OpenApiRouter<Identity> {
-    OpenApiRouter::new().routes(routes!(needed, set_up))
+    OpenApiRouter::new().routes(routes!(get_setup_state, create_first_administrator))
 }
 
-/// Whether the house has somebody to run it.
+/// Returns true if at least one administrator exists.
 pub async fn administrator_exists(db: &Db) -> Result<bool, DbError> {
     let found: Option<(i64,)> =
         sqlx::query_as("SELECT 1 FROM people WHERE role = $1 AND removed_at IS NULL LIMIT 1")
@@ -35,8 +36,8 @@ pub async fn administrator_exists(db: &Db) -> Result<bool, DbError> {
     Ok(found.is_some())
 }
 
-/// Makes the one-time link's token; earlier links are void.
-pub async fn fresh_link(db: &Db, now: Timestamp) -> Result<String, DbError> {
+/// Creates the token of a setup link and revokes earlier ones.
+pub async fn create_setup_link(db: &Db, now: Timestamp) -> Result<String, DbError> {
     let token = secret::token();
     let mut tx = db.begin().await?;
     sqlx::query("DELETE FROM setup_links")
@@ -45,7 +46,7 @@ pub async fn fresh_link(db: &Db, now: Timestamp) -> Result<String, DbError> {
     sqlx::query("INSERT INTO setup_links (token_hash, created_at, expires_at) VALUES ($1, $2, $3)")
         .bind(secret::hash(&token))
         .bind(millis(now))
-        .bind(millis(now + LINK_LASTS))
+        .bind(millis(now + LINK_LIFETIME))
         .execute(&mut *tx)
         .await?;
     tx.commit().await?;
@@ -57,31 +58,31 @@ struct Needed {
     needed: bool,
 }
 
-/// Whether the first administrator is still to be made.
+/// Reports if the first administrator is still missing.
 #[utoipa::path(get, path = "/api/setup", tag = "session", responses((status = 200, body = Needed)))]
-async fn needed(State(identity): State<Identity>) -> Result<Json<Needed>> {
+async fn get_setup_state(State(identity): State<Identity>) -> Result<Json<Needed>> {
     Ok(Json(Needed {
         needed: !administrator_exists(&identity.db).await?,
     }))
 }
 
 #[derive(Deserialize, ToSchema)]
-struct SetUp {
-    /// From the one-time link.
+struct FirstAdministrator {
+    /// Token of the setup link.
     token: String,
     name: String,
     login: String,
     password: String,
 }
 
-/// Makes the first administrator and signs them in.
-#[utoipa::path(post, path = "/api/setup", tag = "session", request_body = SetUp, responses((status = 200, body = Me), (status = 404, body = crate::error::Body), (status = 422, body = crate::error::Body)))]
-async fn set_up(
+/// Creates the first administrator and signs them in.
+#[utoipa::path(post, path = "/api/setup", tag = "session", request_body = FirstAdministrator, responses((status = 200, body = Me), (status = 404, body = crate::error::Body), (status = 422, body = crate::error::Body)))]
+async fn create_first_administrator(
     State(identity): State<Identity>,
     Client(address): Client,
-    Json(form): Json<SetUp>,
+    Json(form): Json<FirstAdministrator>,
 ) -> Result<SignedIn> {
-    identity.limiter.count("", address, Instant::now())?;
+    identity.limiter.check("", address, Instant::now())?;
     let person = NewPerson {
         school: None,
         name: form.name,
@@ -91,7 +92,7 @@ async fn set_up(
     let person = person.check()?;
     super::password::check("password", &form.password)?;
     if !is_valid(&identity.db, &form.token, now()).await? {
-        return Err(void_link());
+        return Err(invalid_link());
     }
     let hash = identity.hasher.hash(form.password).await?;
 
@@ -102,7 +103,7 @@ async fn set_up(
         .execute(&mut *tx)
         .await?;
     if used.rows_affected() == 0 {
-        return Err(void_link());
+        return Err(invalid_link());
     }
     let id = insert(&mut tx, &person, &hash).await?;
     sqlx::query("DELETE FROM setup_links")
@@ -110,10 +111,10 @@ async fn set_up(
         .await?;
     tx.commit().await?;
     identity.limiter.succeeded("", address);
-    give_session(&identity, Holder::Person(id)).await
+    open_session(&identity, Owner::Person(id)).await
 }
 
-/// Looked at before the password is hashed, which is dear; who may use the link is decided by the delete that follows.
+/// Cheap check before the expensive hash; the DELETE that follows decides races.
 async fn is_valid(db: &Db, token: &str, now: Timestamp) -> Result<bool, DbError> {
     let found: Option<(String,)> = sqlx::query_as(
         "SELECT token_hash FROM setup_links WHERE token_hash = $1 AND expires_at > $2",
@@ -125,7 +126,7 @@ async fn is_valid(db: &Db, token: &str, now: Timestamp) -> Result<bool, DbError>
     Ok(found.is_some())
 }
 
-fn void_link() -> Error {
+fn invalid_link() -> Error {
     Error::not_found(
         "这个初始化链接无效或已过期。请在服务器上运行 tongke admin-link 获取新链接。",
         "This link is not valid any more. Run `tongke admin-link` on the server for a new one.",

@@ -1,4 +1,4 @@
-//! Signing in and out: `/api/session`.
+//! Sign-in and sign-out: `/api/session`.
 
 use std::time::Instant;
 
@@ -14,17 +14,17 @@ use crate::ids::{ClassroomId, PersonId};
 
 use super::Identity;
 use super::actor::{Actor, SchoolRef};
-use super::session::{self, Holder};
+use super::session::{self, Owner};
 use super::{Role, password};
 
 pub fn routes() -> OpenApiRouter<Identity> {
     OpenApiRouter::new()
-        .routes(routes!(me, sign_in, sign_out))
-        .routes(routes!(show_pass))
+        .routes(routes!(get_session, sign_in, sign_out))
+        .routes(routes!(sign_in_with_pass))
         .routes(routes!(change_password))
 }
 
-/// Who is signed in.
+/// The signed-in person or classroom.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Me {
@@ -59,12 +59,12 @@ impl From<Actor> for Me {
     }
 }
 
-/// `Me` with the cookie that makes it so.
+/// `Me` with the session cookie.
 pub type SignedIn = ([(HeaderName, HeaderValue); 1], Json<Me>);
 
-/// Who am I.
+/// Returns the signed-in person or classroom.
 #[utoipa::path(get, path = "/api/session", tag = "session", responses((status = 200, body = Me), (status = 401, body = crate::error::Body)))]
-async fn me(actor: Actor) -> Json<Me> {
+async fn get_session(actor: Actor) -> Json<Me> {
     Json(actor.into())
 }
 
@@ -74,7 +74,7 @@ struct SignIn {
     password: String,
 }
 
-/// A person signs in.
+/// Signs a person in.
 #[utoipa::path(post, path = "/api/session", tag = "session", request_body = SignIn, responses((status = 200, body = Me), (status = 401, body = crate::error::Body), (status = 429, body = crate::error::Body)))]
 async fn sign_in(
     State(identity): State<Identity>,
@@ -85,7 +85,7 @@ async fn sign_in(
     if login.chars().count() > 64 || form.password.chars().count() > *password::LENGTH.end() {
         return Err(Error::WrongSignIn);
     }
-    identity.limiter.count(&login, address, Instant::now())?;
+    identity.limiter.check(&login, address, Instant::now())?;
     let found: Option<(PersonId, String)> = sqlx::query_as(
         "SELECT id, password_hash FROM people WHERE login = $1 AND removed_at IS NULL",
     )
@@ -93,13 +93,13 @@ async fn sign_in(
     .fetch_optional(identity.db.pool())
     .await?;
     let (id, hash) = found.unzip();
-    let fits = identity.hasher.verify(form.password, hash).await?;
-    let Some(id) = id.filter(|_| fits) else {
+    let matches = identity.hasher.verify(form.password, hash).await?;
+    let Some(id) = id.filter(|_| matches) else {
         tracing::info!(%address, "a sign-in failed");
         return Err(Error::WrongSignIn);
     };
     identity.limiter.succeeded(&login, address);
-    give_session(&identity, Holder::Person(id)).await
+    open_session(&identity, Owner::Person(id)).await
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -107,17 +107,21 @@ struct Pass {
     pass: String,
 }
 
-/// A classroom's device shows its pass. Tries are not counted: 160 bits need no such help, and a school's rooms share an address.
+/// Signs a classroom's device in. Attempts are not limited: a pass has 160 random bits, and the rooms of
+/// a school share an address.
 #[utoipa::path(post, path = "/api/session/pass", tag = "session", request_body = Pass, responses((status = 200, body = Me), (status = 401, body = crate::error::Body)))]
-async fn show_pass(State(identity): State<Identity>, Json(form): Json<Pass>) -> Result<SignedIn> {
+async fn sign_in_with_pass(
+    State(identity): State<Identity>,
+    Json(form): Json<Pass>,
+) -> Result<SignedIn> {
     let id = session::classroom_of_pass(&identity.db, form.pass.trim())
         .await?
         .ok_or(Error::WrongPass)?;
-    give_session(&identity, Holder::Classroom(id)).await
+    open_session(&identity, Owner::Classroom(id)).await
 }
 
-/// Opens a session and answers with its cookie.
-pub async fn give_session(identity: &Identity, holder: Holder) -> Result<SignedIn> {
+/// Opens a session and returns its cookie.
+pub async fn open_session(identity: &Identity, holder: Owner) -> Result<SignedIn> {
     let token = session::open(&identity.db, holder, now()).await?;
     let actor = session::find(&identity.db, &token, now())
         .await?
@@ -139,7 +143,7 @@ async fn sign_out(
         StatusCode::NO_CONTENT,
         [(
             header::SET_COOKIE,
-            session::no_cookie(identity.config.is_secure()),
+            session::deletion_cookie(identity.config.is_secure()),
         )],
     ))
 }
@@ -150,7 +154,7 @@ struct ChangePassword {
     new: String,
 }
 
-/// A person changes their own password; their other sessions end.
+/// Changes the person's own password and closes their other sessions.
 #[utoipa::path(put, path = "/api/session/password", tag = "session", request_body = ChangePassword, responses((status = 204), (status = 422, body = crate::error::Body)))]
 async fn change_password(
     State(identity): State<Identity>,
@@ -164,7 +168,7 @@ async fn change_password(
     };
     password::check("new", &form.new)?;
     let limited = person.id.to_string();
-    identity.limiter.count(&limited, address, Instant::now())?;
+    identity.limiter.check(&limited, address, Instant::now())?;
     let (hash,): (String,) = sqlx::query_as("SELECT password_hash FROM people WHERE id = $1")
         .bind(person.id)
         .fetch_one(identity.db.pool())

@@ -1,10 +1,10 @@
-//! Doors: who gets in, how, and how they are put out again; on both databases.
+//! Sign-in, sessions and accounts, on both databases.
 
 use axum::http::StatusCode;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
-use super::{Role, fresh_link, session};
+use super::{Role, create_setup_link, session};
 use crate::testing::{PASSWORD, houses};
 
 #[tokio::test]
@@ -30,7 +30,7 @@ async fn a_teacher_signs_in_and_out() {
 }
 
 #[tokio::test]
-async fn a_wrong_password_and_an_unknown_name_read_the_same() {
+async fn a_wrong_password_and_an_unknown_login_get_the_same_answer() {
     for house in houses().await {
         house.person("wang", Role::Teacher).await;
         let mut page = house.page();
@@ -66,7 +66,7 @@ async fn a_wrong_password_and_an_unknown_name_read_the_same() {
 }
 
 #[tokio::test]
-async fn guessing_is_slowed_and_told_so() {
+async fn repeated_failures_are_rate_limited_with_an_explanation() {
     for house in houses().await {
         house.person("wang", Role::Teacher).await;
         let mut page = house.page();
@@ -97,7 +97,7 @@ async fn guessing_is_slowed_and_told_so() {
 }
 
 #[tokio::test]
-async fn a_classroom_comes_in_by_its_pass_until_the_pass_is_replaced() {
+async fn a_classroom_signs_in_with_its_pass_until_the_pass_is_replaced() {
     for house in houses().await {
         let (mut device, id) = house.device("柳林村小学三年级").await;
         let (_, me) = device.get("/api/session").await;
@@ -139,14 +139,14 @@ async fn a_classroom_comes_in_by_its_pass_until_the_pass_is_replaced() {
 }
 
 #[tokio::test]
-async fn the_first_administrator_is_made_once_by_a_link_that_only_the_server_tells() {
+async fn the_first_administrator_is_created_once_through_the_printed_link() {
     for house in houses().await {
         let mut page = house.page();
         assert_eq!(page.get("/api/setup").await.1, json!({ "needed": true }));
-        let void = fresh_link(&house.services.db, Timestamp::now())
+        let void = create_setup_link(&house.services.db, Timestamp::now())
             .await
             .expect("made");
-        let token = fresh_link(&house.services.db, Timestamp::now())
+        let token = create_setup_link(&house.services.db, Timestamp::now())
             .await
             .expect("made");
         let form = |token: &str, password: &str| json!({ "token": token, "name": "周敏", "login": "zhoumin", "password": password });
@@ -186,10 +186,12 @@ async fn the_first_administrator_is_made_once_by_a_link_that_only_the_server_tel
 }
 
 #[tokio::test]
-async fn a_link_that_nobody_used_for_a_day_is_void() {
+async fn a_setup_link_expires_after_a_day() {
     for house in houses().await {
         let made = Timestamp::now() - SignedDuration::from_hours(24);
-        let token = fresh_link(&house.services.db, made).await.expect("made");
+        let token = create_setup_link(&house.services.db, made)
+            .await
+            .expect("made");
         let form =
             json!({ "token": token, "name": "周敏", "login": "zhoumin", "password": PASSWORD });
         assert_eq!(
@@ -200,7 +202,7 @@ async fn a_link_that_nobody_used_for_a_day_is_void() {
 }
 
 #[tokio::test]
-async fn changing_the_password_ends_the_other_sessions() {
+async fn changing_the_password_closes_the_other_sessions() {
     for house in houses().await {
         let (mut here, _) = house.signed_in("wang", Role::Teacher).await;
         let mut elsewhere = house.sign_in("wang").await;
@@ -233,12 +235,12 @@ async fn changing_the_password_ends_the_other_sessions() {
 }
 
 #[tokio::test]
-async fn a_session_in_use_lasts_on_and_an_unused_one_ends() {
+async fn a_used_session_is_extended_and_an_idle_one_expires() {
     for house in houses().await {
         let person = house.person("wang", Role::Teacher).await;
         let (db, begun) = (&house.services.db, Timestamp::now());
         let days = |n: i64| begun + SignedDuration::from_hours(24 * n);
-        let token = session::open(db, session::Holder::Person(person), begun)
+        let token = session::open(db, session::Owner::Person(person), begun)
             .await
             .expect("opened");
         assert!(
@@ -261,7 +263,7 @@ async fn a_session_in_use_lasts_on_and_an_unused_one_ends() {
                 .is_none()
         );
         let room = house.classroom("三年级").await;
-        let token = session::open(db, session::Holder::Classroom(room), begun)
+        let token = session::open(db, session::Owner::Classroom(room), begun)
             .await
             .expect("opened");
         assert!(
@@ -274,21 +276,21 @@ async fn a_session_in_use_lasts_on_and_an_unused_one_ends() {
 }
 
 #[tokio::test]
-async fn the_oldest_sessions_make_room() {
+async fn a_new_session_evicts_the_oldest() {
     for house in houses().await {
         let (db, begun) = (&house.services.db, Timestamp::now());
         let (person, room) = (
             house.person("wang", Role::Teacher).await,
             house.classroom("三年级").await,
         );
-        let device = session::open(db, session::Holder::Classroom(room), begun)
+        let device = session::open(db, session::Owner::Classroom(room), begun)
             .await
             .expect("opened");
         let mut tokens = Vec::new();
         for second in 0..103 {
             let at = begun + SignedDuration::from_secs(second);
             tokens.push(
-                session::open(db, session::Holder::Person(person), at)
+                session::open(db, session::Owner::Person(person), at)
                     .await
                     .expect("opened"),
             );
@@ -314,7 +316,7 @@ async fn the_oldest_sessions_make_room() {
 }
 
 #[tokio::test]
-async fn an_administrator_keeps_people_and_cannot_lock_the_house() {
+async fn an_administrator_manages_people_and_the_last_one_stays() {
     for house in houses().await {
         let (mut admin, me) = house.signed_in("admin", Role::Administrator).await;
         let new = json!({ "school_id": house.school, "name": "李小燕", "login": "LiXiaoyan", "role": "teacher" });
@@ -377,7 +379,7 @@ async fn an_administrator_keeps_people_and_cannot_lock_the_house() {
 }
 
 #[tokio::test]
-async fn bad_forms_name_the_field() {
+async fn invalid_forms_name_the_field() {
     for house in houses().await {
         let (mut admin, _) = house.signed_in("admin", Role::Administrator).await;
         let nowhere = crate::ids::SchoolId::fresh();

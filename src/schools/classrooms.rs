@@ -16,19 +16,19 @@ use crate::ids::{ClassroomId, SchoolId};
 
 pub fn routes() -> OpenApiRouter<Schools> {
     OpenApiRouter::new()
-        .routes(routes!(list, add))
-        .routes(routes!(change, remove))
-        .routes(routes!(make_pass, take_pass))
+        .routes(routes!(list_classrooms, create_classroom))
+        .routes(routes!(update_classroom, delete_classroom))
+        .routes(routes!(create_pass, revoke_pass))
 }
 
-/// A classroom as lists show it.
+/// A classroom as an item of a list.
 #[derive(Debug, Serialize, ToSchema)]
-struct Item {
+struct ClassroomItem {
     id: ClassroomId,
     school_id: SchoolId,
     name: String,
     school: SchoolRef,
-    /// Whether its device can come in.
+    /// True if the classroom has a pass, so that its device can sign in.
     has_pass: bool,
 }
 
@@ -45,7 +45,7 @@ const SELECT: &str = "SELECT c.id, c.name, c.school_id, o.name AS school_name,
         CASE WHEN c.pass_hash IS NULL THEN CAST(0 AS BIGINT) ELSE CAST(1 AS BIGINT) END AS has_pass
     FROM classrooms c JOIN schools o ON o.id = c.school_id WHERE c.removed_at IS NULL";
 
-impl From<Row> for Item {
+impl From<Row> for ClassroomItem {
     fn from(row: Row) -> Self {
         let school = SchoolRef {
             id: row.school_id,
@@ -62,30 +62,30 @@ impl From<Row> for Item {
 }
 
 #[derive(Serialize, ToSchema)]
-struct Items {
-    items: Vec<Item>,
+struct ClassroomList {
+    items: Vec<ClassroomItem>,
 }
 
-/// Every classroom. Teachers see it too, to plan lessons.
-#[utoipa::path(get, path = "/api/classrooms", tag = "schools", responses((status = 200, body = Items)))]
-async fn list(State(schools): State<Schools>) -> Result<Json<Items>> {
+/// Lists all classrooms. Teachers need the list to plan lessons.
+#[utoipa::path(get, path = "/api/classrooms", tag = "schools", responses((status = 200, body = ClassroomList)))]
+async fn list_classrooms(State(schools): State<Schools>) -> Result<Json<ClassroomList>> {
     let query = format!("{SELECT} ORDER BY o.name, c.name, c.id LIMIT {MAX_ROWS}");
     let rows: Vec<Row> = sqlx::query_as(sqlx::AssertSqlSafe(query))
         .fetch_all(schools.db.pool())
         .await?;
-    Ok(Json(Items {
-        items: rows.into_iter().map(Item::from).collect(),
+    Ok(Json(ClassroomList {
+        items: rows.into_iter().map(ClassroomItem::from).collect(),
     }))
 }
 
-/// What a classroom is made of.
+/// Input of [`add_classroom`].
 #[derive(Deserialize, ToSchema)]
 pub struct NewClassroom {
     pub school_id: SchoolId,
     pub name: String,
 }
 
-/// Adds a classroom; it has no pass yet.
+/// Adds a classroom, without a pass.
 pub async fn add_classroom(db: &Db, new: NewClassroom) -> Result<ClassroomId> {
     let id = ClassroomId::fresh();
     sqlx::query("INSERT INTO classrooms (id, school_id, name, created_at) VALUES ($1, $2, $3, $4)")
@@ -111,22 +111,22 @@ fn refused(error: DbError) -> Error {
 }
 
 /// Adds a classroom.
-#[utoipa::path(post, path = "/api/classrooms", tag = "schools", request_body = NewClassroom, responses((status = 201, body = Item), (status = 422, body = crate::error::Body)))]
-async fn add(
+#[utoipa::path(post, path = "/api/classrooms", tag = "schools", request_body = NewClassroom, responses((status = 201, body = ClassroomItem), (status = 422, body = crate::error::Body)))]
+async fn create_classroom(
     State(schools): State<Schools>,
     Json(form): Json<NewClassroom>,
-) -> Result<(StatusCode, Json<Item>)> {
+) -> Result<(StatusCode, Json<ClassroomItem>)> {
     let id = add_classroom(&schools.db, form).await?;
     Ok((StatusCode::CREATED, Json(find(&schools.db, id).await?)))
 }
 
-async fn find(db: &Db, id: ClassroomId) -> Result<Item> {
+async fn find(db: &Db, id: ClassroomId) -> Result<ClassroomItem> {
     let query = format!("{SELECT} AND c.id = $1");
     let row: Option<Row> = sqlx::query_as(sqlx::AssertSqlSafe(query))
         .bind(id)
         .fetch_optional(db.pool())
         .await?;
-    row.map(Item::from).ok_or_else(no_classroom)
+    row.map(ClassroomItem::from).ok_or_else(no_classroom)
 }
 
 fn no_classroom() -> Error {
@@ -140,12 +140,12 @@ struct ChangeClassroom {
 }
 
 /// Changes a classroom.
-#[utoipa::path(patch, path = "/api/classrooms/{id}", tag = "schools", request_body = ChangeClassroom, params(("id" = ClassroomId, Path)), responses((status = 200, body = Item), (status = 404, body = crate::error::Body)))]
-async fn change(
+#[utoipa::path(patch, path = "/api/classrooms/{id}", tag = "schools", request_body = ChangeClassroom, params(("id" = ClassroomId, Path)), responses((status = 200, body = ClassroomItem), (status = 404, body = crate::error::Body)))]
+async fn update_classroom(
     State(schools): State<Schools>,
     Path(id): Path<ClassroomId>,
     Json(form): Json<ChangeClassroom>,
-) -> Result<Json<Item>> {
+) -> Result<Json<ClassroomItem>> {
     let name = form
         .name
         .map(|name| line("name", &name, 1..=40))
@@ -162,9 +162,12 @@ async fn change(
     Ok(Json(find(&schools.db, id).await?))
 }
 
-/// Removes a classroom: its device is signed out; lessons that it took part in keep its name.
+/// Removes a classroom and signs its device out; past lessons keep its name.
 #[utoipa::path(delete, path = "/api/classrooms/{id}", tag = "schools", params(("id" = ClassroomId, Path)), responses((status = 204), (status = 404, body = crate::error::Body)))]
-async fn remove(State(schools): State<Schools>, Path(id): Path<ClassroomId>) -> Result<StatusCode> {
+async fn delete_classroom(
+    State(schools): State<Schools>,
+    Path(id): Path<ClassroomId>,
+) -> Result<StatusCode> {
     let mut tx = schools.db.begin().await?;
     set_pass(&mut tx, id, None).await?;
     sqlx::query("UPDATE classrooms SET removed_at = $2 WHERE id = $1")
@@ -178,25 +181,25 @@ async fn remove(State(schools): State<Schools>, Path(id): Path<ClassroomId>) -> 
 
 /// A classroom's pass.
 #[derive(Serialize, ToSchema)]
-struct Pass {
-    /// Told this once.
+struct NewPass {
+    /// Only this response contains it.
     pass: String,
-    /// The address that the room's device opens.
+    /// Sign-in URL for the classroom's device.
     url: String,
 }
 
-/// Gives the classroom a new pass; the old one and the devices that used it are void.
-#[utoipa::path(post, path = "/api/classrooms/{id}/pass", tag = "schools", params(("id" = ClassroomId, Path)), responses((status = 200, body = Pass), (status = 404, body = crate::error::Body)))]
-async fn make_pass(
+/// Creates a new pass, revokes the old one and signs its devices out.
+#[utoipa::path(post, path = "/api/classrooms/{id}/pass", tag = "schools", params(("id" = ClassroomId, Path)), responses((status = 200, body = NewPass), (status = 404, body = crate::error::Body)))]
+async fn create_pass(
     State(schools): State<Schools>,
     Path(id): Path<ClassroomId>,
-) -> Result<Json<Pass>> {
+) -> Result<Json<NewPass>> {
     let pass = new_pass(&schools.db, id).await?;
     let url = format!("{}/room/{pass}", schools.config.public_url());
-    Ok(Json(Pass { pass, url }))
+    Ok(Json(NewPass { pass, url }))
 }
 
-/// The new pass of a classroom.
+/// Replaces the pass of a classroom and returns the new one.
 pub async fn new_pass(db: &Db, id: ClassroomId) -> Result<String> {
     let pass = secret::token();
     let mut tx = db.begin().await?;
@@ -205,9 +208,9 @@ pub async fn new_pass(db: &Db, id: ClassroomId) -> Result<String> {
     Ok(pass)
 }
 
-/// Takes the classroom's pass away and signs its device out.
+/// Revokes the pass and signs its devices out.
 #[utoipa::path(delete, path = "/api/classrooms/{id}/pass", tag = "schools", params(("id" = ClassroomId, Path)), responses((status = 204), (status = 404, body = crate::error::Body)))]
-async fn take_pass(
+async fn revoke_pass(
     State(schools): State<Schools>,
     Path(id): Path<ClassroomId>,
 ) -> Result<StatusCode> {

@@ -14,8 +14,8 @@ use crate::ids::CommunityId;
 
 pub fn routes() -> OpenApiRouter<Schools> {
     OpenApiRouter::new()
-        .routes(routes!(list, add))
-        .routes(routes!(change, remove))
+        .routes(routes!(list_communities, create_community))
+        .routes(routes!(update_community, delete_community))
 }
 
 /// A community of schools in a county.
@@ -27,24 +27,24 @@ pub struct Community {
 }
 
 #[derive(Serialize, ToSchema)]
-struct Communities {
+struct CommunityList {
     items: Vec<Community>,
 }
 
-/// Every community.
-#[utoipa::path(get, path = "/api/communities", tag = "schools", responses((status = 200, body = Communities)))]
-async fn list(State(schools): State<Schools>) -> Result<Json<Communities>> {
+/// Lists all communities.
+#[utoipa::path(get, path = "/api/communities", tag = "schools", responses((status = 200, body = CommunityList)))]
+async fn list_communities(State(schools): State<Schools>) -> Result<Json<CommunityList>> {
     let query = format!(
         "SELECT id, name, county FROM communities ORDER BY county, name, id LIMIT {MAX_ROWS}"
     );
-    Ok(Json(Communities {
+    Ok(Json(CommunityList {
         items: sqlx::query_as(sqlx::AssertSqlSafe(query))
             .fetch_all(schools.db.pool())
             .await?,
     }))
 }
 
-/// What a community is made of.
+/// Input of [`add_community`].
 #[derive(Deserialize, ToSchema)]
 pub struct NewCommunity {
     pub name: String,
@@ -70,7 +70,7 @@ pub async fn add_community(db: &Db, new: NewCommunity) -> Result<Community> {
 
 /// Adds a community.
 #[utoipa::path(post, path = "/api/communities", tag = "schools", request_body = NewCommunity, responses((status = 201, body = Community), (status = 422, body = crate::error::Body)))]
-async fn add(
+async fn create_community(
     State(schools): State<Schools>,
     Json(form): Json<NewCommunity>,
 ) -> Result<(StatusCode, Json<Community>)> {
@@ -88,7 +88,7 @@ struct ChangeCommunity {
 
 /// Changes a community.
 #[utoipa::path(patch, path = "/api/communities/{id}", tag = "schools", request_body = ChangeCommunity, params(("id" = CommunityId, Path)), responses((status = 200, body = Community), (status = 404, body = crate::error::Body)))]
-async fn change(
+async fn update_community(
     State(schools): State<Schools>,
     Path(id): Path<CommunityId>,
     Json(form): Json<ChangeCommunity>,
@@ -116,9 +116,12 @@ fn no_community() -> Error {
     Error::not_found("没有找到这个教育共同体。", "There is no such community.")
 }
 
-/// Removes a community that no school belongs to.
+/// Removes a community without schools.
 #[utoipa::path(delete, path = "/api/communities/{id}", tag = "schools", params(("id" = CommunityId, Path)), responses((status = 204), (status = 404, body = crate::error::Body), (status = 409, body = crate::error::Body)))]
-async fn remove(State(schools): State<Schools>, Path(id): Path<CommunityId>) -> Result<StatusCode> {
+async fn delete_community(
+    State(schools): State<Schools>,
+    Path(id): Path<CommunityId>,
+) -> Result<StatusCode> {
     let removed = sqlx::query("DELETE FROM communities WHERE id = $1")
         .bind(id)
         .execute(schools.db.pool())

@@ -12,7 +12,7 @@ use crate::identity::all_people;
 use crate::ids::SchoolId;
 use crate::index_queue::{IndexSource, Kind, Source};
 
-use super::known;
+use super::profile;
 
 /// The source of schools.
 pub fn index_source(db: &Db) -> IndexSource {
@@ -24,7 +24,7 @@ struct Schools(Db);
 impl Source for Schools {
     fn document(&self, id: Uuid) -> BoxFuture<'_, error::Result<Option<Document>>> {
         Box::pin(async move {
-            let found = known(&self.0, SchoolId(id)).await?;
+            let found = profile(&self.0, SchoolId(id)).await?;
             Ok(found.map(|school| Document {
                 title: school.name,
                 keywords: school.community.into_iter().chain(school.county).collect(),
@@ -44,7 +44,7 @@ impl Source for Schools {
     }
 }
 
-/// The next schools after one, in order of their ids.
+/// Returns the ids after `after` in ascending order, at most `most`.
 async fn ids_after(db: &Db, after: Option<SchoolId>, most: u32) -> Result<Vec<SchoolId>, DbError> {
     let query = format!(
         "SELECT id FROM schools WHERE removed_at IS NULL AND id > $1 ORDER BY id LIMIT {most}"

@@ -1,9 +1,9 @@
-//! County → community → school → classroom.
+//! Counties, their education communities, schools and classrooms.
 
 mod classrooms;
 mod communities;
 mod index_source;
-mod known;
+mod profile;
 mod school;
 #[cfg(test)]
 mod tests;
@@ -19,10 +19,10 @@ use crate::db::Db;
 pub use classrooms::{NewClassroom, add_classroom, new_pass};
 pub use communities::{NewCommunity, add_community};
 pub use index_source::index_source;
-pub use known::{community_of, known};
+pub use profile::{community_of, profile};
 pub use school::{Membership, NewSchool, SchoolRole, add_school};
 
-/// State of this feature. Cloning shares it.
+/// State of this feature. Clones share it.
 #[derive(Clone)]
 pub struct Schools {
     pub config: Arc<Config>,

@@ -1,4 +1,4 @@
-//! Schools and their place in a community: `/api/schools`.
+//! Schools and their membership in a community: `/api/schools`.
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -14,19 +14,19 @@ use crate::ids::{CommunityId, SchoolId};
 use crate::index_queue::{self, Kind};
 
 crate::string_enum! {
-    /// A school's part in its community.
+    /// Role of a school in its community.
     SchoolRole { Core = "core", Member = "member" }
 }
 
 crate::string_enum! {
-    /// How a member belongs: 紧密型 or 联盟型.
+    /// Grade of membership: close 紧密型 or allied 联盟型.
     Membership { Close = "close", Allied = "allied" }
 }
 
 pub fn routes() -> OpenApiRouter<Schools> {
     OpenApiRouter::new()
-        .routes(routes!(list, add))
-        .routes(routes!(change, remove))
+        .routes(routes!(list_schools, create_school))
+        .routes(routes!(update_school, delete_school))
 }
 
 /// A school.
@@ -36,7 +36,7 @@ pub struct School {
     pub community_id: Option<CommunityId>,
     pub name: String,
     pub role: SchoolRole,
-    /// Of a member school only.
+    /// `None` for a core school.
     pub membership: Option<Membership>,
 }
 
@@ -47,9 +47,9 @@ struct SchoolList {
     items: Vec<School>,
 }
 
-/// Every school.
+/// Lists all schools.
 #[utoipa::path(get, path = "/api/schools", tag = "schools", responses((status = 200, body = SchoolList)))]
-async fn list(State(schools): State<Schools>) -> Result<Json<SchoolList>> {
+async fn list_schools(State(schools): State<Schools>) -> Result<Json<SchoolList>> {
     let query = format!(
         "SELECT {COLUMNS} FROM schools WHERE removed_at IS NULL ORDER BY role, name, id LIMIT {MAX_ROWS}"
     );
@@ -60,7 +60,7 @@ async fn list(State(schools): State<Schools>) -> Result<Json<SchoolList>> {
     }))
 }
 
-/// What a school is made of.
+/// Input of [`add_school`].
 #[derive(Deserialize, ToSchema)]
 pub struct NewSchool {
     pub community_id: Option<CommunityId>,
@@ -69,7 +69,7 @@ pub struct NewSchool {
     pub membership: Option<Membership>,
 }
 
-/// A core school has no membership; a member of a community has one.
+/// Rejects a membership grade for a core school.
 fn check_membership(role: SchoolRole, membership: Option<Membership>) -> Result<()> {
     match (role, membership) {
         (SchoolRole::Core, Some(_)) => Err(Error::field(
@@ -122,7 +122,7 @@ fn refused(error: DbError) -> Error {
 
 /// Adds a school.
 #[utoipa::path(post, path = "/api/schools", tag = "schools", request_body = NewSchool, responses((status = 201, body = School), (status = 422, body = crate::error::Body)))]
-async fn add(
+async fn create_school(
     State(schools): State<Schools>,
     Json(form): Json<NewSchool>,
 ) -> Result<(StatusCode, Json<School>)> {
@@ -146,7 +146,7 @@ struct ChangeSchool {
 
 /// Changes a school.
 #[utoipa::path(patch, path = "/api/schools/{id}", tag = "schools", request_body = ChangeSchool, params(("id" = SchoolId, Path)), responses((status = 200, body = School), (status = 404, body = crate::error::Body)))]
-async fn change(
+async fn update_school(
     State(schools): State<Schools>,
     Path(id): Path<SchoolId>,
     Json(form): Json<ChangeSchool>,
@@ -193,9 +193,12 @@ fn no_school() -> Error {
     Error::not_found("没有找到这所学校。", "There is no such school.")
 }
 
-/// Removes a school that has neither people nor classrooms any more.
+/// Removes a school without people and classrooms.
 #[utoipa::path(delete, path = "/api/schools/{id}", tag = "schools", params(("id" = SchoolId, Path)), responses((status = 204), (status = 404, body = crate::error::Body), (status = 409, body = crate::error::Body)))]
-async fn remove(State(schools): State<Schools>, Path(id): Path<SchoolId>) -> Result<StatusCode> {
+async fn delete_school(
+    State(schools): State<Schools>,
+    Path(id): Path<SchoolId>,
+) -> Result<StatusCode> {
     let mut tx = schools.db.begin().await?;
     let (in_use,): (i64,) = sqlx::query_as(
         "SELECT (SELECT COUNT(*) FROM people WHERE school_id = $1 AND removed_at IS NULL)

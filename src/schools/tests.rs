@@ -13,7 +13,7 @@ async fn added(page: &mut Page, path: &str, form: Value) -> String {
 }
 
 #[tokio::test]
-async fn a_county_grows_and_shrinks_in_order() {
+async fn communities_schools_and_classrooms_are_added_and_removed_in_order() {
     for house in houses().await {
         let (mut admin, _) = house.signed_in("admin", Role::Administrator).await;
         let community = added(
@@ -62,7 +62,7 @@ async fn a_county_grows_and_shrinks_in_order() {
             .await;
         assert_eq!(changed["name"], "三年级一班");
 
-        // What is in use cannot go.
+        // A referenced school or community is not deleted.
         for (path, code) in [
             (format!("/api/communities/{community}"), "community_in_use"),
             (format!("/api/schools/{school}"), "school_in_use"),
@@ -89,7 +89,7 @@ async fn a_county_grows_and_shrinks_in_order() {
 }
 
 #[tokio::test]
-async fn forms_that_cannot_be_are_refused() {
+async fn invalid_forms_are_rejected() {
     for house in houses().await {
         let (mut admin, _) = house.signed_in("admin", Role::Administrator).await;
         let nowhere = "01900000-0000-7000-8000-000000000000";

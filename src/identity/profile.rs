@@ -1,4 +1,4 @@
-//! People as others know them: by name and school, without what concerns signing in.
+//! Public profile of a person: name and school, without credentials.
 
 use jiff::Timestamp;
 
@@ -7,16 +7,16 @@ use crate::ids::{PersonId, SchoolId};
 
 use super::SchoolRef;
 
-/// A person as others know them.
+/// Public profile of a person.
 #[derive(Clone, Debug)]
-pub struct Known {
+pub struct Profile {
     pub name: String,
     pub school: Option<SchoolRef>,
     pub created_at: Timestamp,
 }
 
-/// One person; `None` when they were removed.
-pub async fn known(db: &Db, id: PersonId) -> Result<Option<Known>, DbError> {
+/// Returns a profile; `None` after the person was removed.
+pub async fn profile(db: &Db, id: PersonId) -> Result<Option<Profile>, DbError> {
     let row: Option<(String, Option<SchoolId>, Option<String>, i64)> = sqlx::query_as(
         "SELECT p.name, p.school_id, o.name, p.created_at FROM people p LEFT JOIN schools o ON o.id = p.school_id
          WHERE p.id = $1 AND p.removed_at IS NULL",
@@ -24,7 +24,7 @@ pub async fn known(db: &Db, id: PersonId) -> Result<Option<Known>, DbError> {
     .bind(id)
     .fetch_optional(db.pool())
     .await?;
-    Ok(row.map(|(name, school, school_name, created_at)| Known {
+    Ok(row.map(|(name, school, school_name, created_at)| Profile {
         name,
         school: school
             .zip(school_name)

@@ -1,4 +1,4 @@
-//! The demonstration's schools, people and rooms. Names are as in a real county; the people are invented.
+//! Schools, people, classrooms and timetable of the demo. All names are invented.
 
 use crate::db::DbError;
 use crate::error::Result;
@@ -10,9 +10,9 @@ use crate::timetable::{self, AddSeries, PeriodForm, TermForm};
 
 use super::{DemoError, Handout, Room, SignIn};
 
-/// The house with what its lessons need.
+/// Ids that the demo lessons refer to.
 #[derive(Clone)]
-pub struct House {
+pub struct Community {
     pub handout: Handout,
     /// 王雪梅 and 陈志远.
     pub leads: [PersonId; 2],
@@ -28,7 +28,7 @@ const SCHOOLS: [(&str, SchoolRole, Option<Membership>); 3] = [
     ("石桥村小学", SchoolRole::Member, Some(Membership::Allied)),
 ];
 
-/// Name, sign-in name, role, which school, and the role as a visitor reads it.
+/// Name, login, role, index of the school, and the role as shown to a visitor.
 const PEOPLE: [(&str, &str, Role, Option<usize>, &str); 5] = [
     (
         "王雪梅",
@@ -70,23 +70,23 @@ const PERIODS: [(&str, &str, &str); 6] = [
     ("第六节", "14:50", "15:30"),
 ];
 
-/// Name, subject, weekday, which period, which lead.
+/// Name, subject, weekday, index of the period, index of the lead.
 const SERIES: [(&str, &str, i8, usize, usize); 3] = [
     ("三年级语文专递课堂", "语文", 1, 1, 0),
     ("三年级数学专递课堂", "数学", 3, 2, 1),
     ("三年级语文专递课堂（阅读）", "语文", 4, 0, 0),
 ];
 
-/// Whether anybody lives here already.
-pub async fn is_inhabited(services: &Services) -> Result<bool, DbError> {
+/// Returns true if the database has people already.
+pub async fn is_in_use(services: &Services) -> Result<bool, DbError> {
     let found: Option<(i64,)> = sqlx::query_as("SELECT CAST(1 AS BIGINT) FROM people LIMIT 1")
         .fetch_optional(services.db.pool())
         .await?;
     Ok(found.is_some())
 }
 
-/// Makes what is missing, and gives a password or pass anew to those whose secret `before` does not know.
-pub async fn set_up(services: &Services, before: Handout) -> Result<House, DemoError> {
+/// Adds missing rows, and replaces the password or pass of everyone whose secret `before` lacks.
+pub async fn set_up(services: &Services, before: Handout) -> Result<Community, DemoError> {
     let base_url = services.config.public_url();
     let schools = set_up_schools(services).await?;
     let mut handout = Handout {
@@ -129,14 +129,14 @@ pub async fn set_up(services: &Services, before: Handout) -> Result<House, DemoE
             url: format!("{base_url}/room/{pass}"),
         });
     }
-    let house = House {
+    let community = Community {
         handout,
         leads: [people[0], people[1]],
         assistant: people[2],
         rooms: [rooms[0], rooms[1], rooms[2]],
     };
-    set_up_timetable(services, &house).await?;
-    Ok(house)
+    set_up_timetable(services, &community).await?;
+    Ok(community)
 }
 
 async fn set_up_schools(services: &Services) -> Result<Vec<SchoolId>> {
@@ -240,8 +240,8 @@ async fn room(
     Ok((id, schools::new_pass(&services.db, id).await?))
 }
 
-/// A term around today, the periods of the day and a few series, unless there is a term already.
-async fn set_up_timetable(services: &Services, house: &House) -> Result<()> {
+/// Creates a term around today, periods and a few series, unless a term exists.
+async fn set_up_timetable(services: &Services, community: &Community) -> Result<()> {
     let present: Option<(String,)> = sqlx::query_as("SELECT id FROM terms LIMIT 1")
         .fetch_optional(services.db.pool())
         .await?;
@@ -278,10 +278,10 @@ async fn set_up_timetable(services: &Services, house: &House) -> Result<()> {
             term_id: term.id,
             weekday,
             period_id: periods[period],
-            lead_id: house.leads[lead],
-            assistant_ids: vec![house.assistant],
-            lead_classroom_id: Some(house.rooms[0]),
-            classroom_ids: house.rooms[1..].to_vec(),
+            lead_id: community.leads[lead],
+            assistant_ids: vec![community.assistant],
+            lead_classroom_id: Some(community.rooms[0]),
+            classroom_ids: community.rooms[1..].to_vec(),
         };
         timetable::insert_series(&services.db, series, &zone).await?;
     }

@@ -1,21 +1,21 @@
-//! Schools as others know them.
+//! Public profile of a school, and its community.
 
 use jiff::Timestamp;
 
 use crate::db::{Db, DbError, time};
 use crate::ids::{CommunityId, SchoolId};
 
-/// A school as others know it.
+/// Public profile of a school.
 #[derive(Clone, Debug)]
-pub struct Known {
+pub struct Profile {
     pub name: String,
     pub community: Option<String>,
     pub county: Option<String>,
     pub created_at: Timestamp,
 }
 
-/// One school; `None` when it was removed.
-pub async fn known(db: &Db, id: SchoolId) -> Result<Option<Known>, DbError> {
+/// Returns a profile; `None` after the school was removed.
+pub async fn profile(db: &Db, id: SchoolId) -> Result<Option<Profile>, DbError> {
     let row: Option<(String, Option<String>, Option<String>, i64)> = sqlx::query_as(
         "SELECT o.name, c.name, c.county, o.created_at FROM schools o LEFT JOIN communities c ON c.id = o.community_id
          WHERE o.id = $1 AND o.removed_at IS NULL",
@@ -23,7 +23,7 @@ pub async fn known(db: &Db, id: SchoolId) -> Result<Option<Known>, DbError> {
     .bind(id)
     .fetch_optional(db.pool())
     .await?;
-    Ok(row.map(|(name, community, county, created_at)| Known {
+    Ok(row.map(|(name, community, county, created_at)| Profile {
         name,
         community,
         county,
@@ -31,7 +31,7 @@ pub async fn known(db: &Db, id: SchoolId) -> Result<Option<Known>, DbError> {
     }))
 }
 
-/// The community that a school belongs to.
+/// Returns the community of a school.
 pub async fn community_of(db: &Db, id: SchoolId) -> Result<Option<CommunityId>, DbError> {
     let row: Option<(Option<CommunityId>,)> =
         sqlx::query_as("SELECT community_id FROM schools WHERE id = $1 AND removed_at IS NULL")
