@@ -36,6 +36,7 @@ mod identity;
 mod ids;
 mod index_queue;
 mod jobs;
+mod lesson_types;
 mod library;
 mod listen;
 mod live;

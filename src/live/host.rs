@@ -21,10 +21,10 @@ use tongke_plane::{Event, Track};
 use super::lesson::{Conn, Effect, Identity, Lesson, Now};
 use super::media::{Media, Owner};
 use super::protocol::{
-    ByeReason, Envelope, Kind, ParticipantId, Phase, Purpose, RecordingState, ShownDeck, ToPage,
+    ByeReason, Envelope, ParticipantId, Phase, Purpose, RecordingState, ShownDeck, ToPage,
 };
 use super::refused::Refused;
-use crate::bus::{self, Bus, LessonEvent, ParticipantRef, TimelineKind};
+use crate::bus::{self, Bus, LessonEvent, ParticipantRef, TimelineEntry};
 use crate::db::Db;
 use crate::error::Language;
 use crate::ids::LessonId;
@@ -297,7 +297,7 @@ impl Host {
                 Effect::Dismiss { conn, reason } => self.dismiss(conn, reason),
                 Effect::DropMedia { participant } => self.drop_media(&participant),
                 Effect::PhaseChanged { phase, at } => self.phase_changed(phase, at).await,
-                Effect::Note { kind, body } => self.note(kind, Timestamp::now(), body),
+                Effect::AppendTimeline(entry) => self.append_timeline(Timestamp::now(), entry),
             }
         }
     }
@@ -310,7 +310,7 @@ impl Host {
                 LessonEvent::Started { lesson, at },
             ),
             Phase::Ended => {
-                self.note(TimelineKind::Ended, at, serde_json::json!({}));
+                self.append_timeline(at, TimelineEntry::Ended {});
                 (
                     timetable::mark_ended(&self.around.db, lesson, at).await,
                     LessonEvent::Ended { lesson, at },
@@ -332,12 +332,11 @@ impl Host {
         }
     }
 
-    fn note(&self, kind: TimelineKind, at: Timestamp, body: serde_json::Value) {
+    fn append_timeline(&self, at: Timestamp, entry: TimelineEntry) {
         self.around.bus.publish(LessonEvent::Timeline {
             lesson: self.around.id,
             at,
-            kind,
-            body,
+            entry,
         });
     }
 
@@ -347,15 +346,10 @@ impl Host {
             return;
         };
         let Ok(id) = who.parse() else { return };
-        let kind = match member.public.kind {
-            Kind::Person => bus::ParticipantKind::Person,
-            Kind::Classroom => bus::ParticipantKind::Classroom,
-            Kind::Encoder => bus::ParticipantKind::Encoder,
-        };
         let participant = ParticipantRef {
             id,
             name: member.public.name.clone(),
-            kind,
+            kind: member.public.kind,
         };
         let lesson = self.around.id;
         self.around.bus.publish(LessonEvent::TrackPublished {

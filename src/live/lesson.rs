@@ -22,14 +22,13 @@ use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use serde_json::Value;
 use tongke_plane::ids::{PeerId, TrackId};
 
-use crate::bus::TimelineKind;
+use crate::bus::{TimelineEntry, TimelineParticipant};
 
 use super::protocol::{
-    ByeReason, ChatLine, Kind, Lesson as Document, MediaKind, Participant, ParticipantId, Phase,
-    Purpose, RecordingState, Role, ShownDeck, Source, ToPage,
+    ByeReason, ChatLine, Lesson as Document, MediaKind, Participant, ParticipantId,
+    ParticipantKind, Phase, Purpose, RecordingState, Role, ShownDeck, Source, ToPage,
 };
 
 /// How long a participant that was lost keeps its place, counted from when it was last heard.
@@ -62,7 +61,7 @@ pub struct Identity {
     pub name: String,
     pub school: Option<String>,
     pub role: Role,
-    pub kind: Kind,
+    pub kind: ParticipantKind,
 }
 
 /// One socket of a page. Never reused within a lesson.
@@ -92,8 +91,8 @@ pub enum Effect {
     DropMedia { participant: ParticipantId },
     /// The lesson began or ended, for the timetable and the recorder.
     PhaseChanged { phase: Phase, at: Timestamp },
-    /// A line of the timeline.
-    Note { kind: TimelineKind, body: Value },
+    /// Appends an entry to the recorded timeline.
+    AppendTimeline(TimelineEntry),
 }
 
 /// Why an input was refused; nothing has changed.
@@ -266,15 +265,31 @@ impl Lesson {
         });
     }
 
-    /// The timeline is the recording's: before the lesson begins there is none.
-    fn note(&mut self, kind: TimelineKind, body: Value) {
+    /// Appends to the timeline, which belongs to the recording: it is empty before the lesson begins.
+    fn append_timeline(&mut self, entry: TimelineEntry) {
         if self.phase == Phase::Live {
-            self.effects.push_back(Effect::Note { kind, body });
+            self.effects.push_back(Effect::AppendTimeline(entry));
         }
     }
 }
 
 impl Member {
+    fn timeline_participant(&self) -> TimelineParticipant {
+        let Participant {
+            id,
+            name,
+            role,
+            school,
+            ..
+        } = self.public.clone();
+        TimelineParticipant {
+            id,
+            name,
+            role,
+            school,
+        }
+    }
+
     fn sources(&self) -> Vec<Source> {
         self.tracks
             .iter()

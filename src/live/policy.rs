@@ -20,7 +20,7 @@ use std::collections::HashMap;
 use tongke_plane::ids::TrackId;
 
 use super::lesson::{Lesson, Member, MemberTrack};
-use super::protocol::{Kind, MediaKind, ParticipantId, Purpose, Role, Source};
+use super::protocol::{MediaKind, ParticipantId, ParticipantKind, Purpose, Role, Source};
 
 /// Height of a wall tile for a page that has not said how large it shows it: the lowest layer of a 720p simulcast camera.
 pub const WALL_HEIGHT: u16 = 180;
@@ -106,7 +106,7 @@ fn collect(lesson: &Lesson, viewer: &Viewer<'_>) -> Vec<Want> {
 fn seat(lesson: &Lesson, owner: &str) -> u8 {
     match lesson.member(owner).map(|m| (m.public.role, m.public.kind)) {
         Some((Role::Lead, _)) => 0,
-        Some((Role::LeadRoom, Kind::Encoder)) => 2,
+        Some((Role::LeadRoom, ParticipantKind::Encoder)) => 2,
         Some((Role::LeadRoom, _)) => 1,
         _ => 3,
     }

@@ -28,6 +28,8 @@
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::lesson_types::{ParticipantKind, Phase, Role};
+
 /// The version both sides must speak; a page from an older server is told to reload.
 pub const VERSION: u32 = 3;
 
@@ -233,7 +235,7 @@ pub struct Participant {
     /// Name of its school, where it has one.
     pub school: Option<String>,
     pub role: Role,
-    pub kind: Kind,
+    pub kind: ParticipantKind,
     /// False while its socket is gone and the grace has not run out.
     pub present: bool,
     pub hand: bool,
@@ -326,35 +328,6 @@ pub enum Purpose {
 pub enum MediaKind {
     Audio,
     Video,
-}
-
-/// What a participant is in this lesson.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Role {
-    Lead,
-    Assistant,
-    /// The device in the room the lead teaches from.
-    LeadRoom,
-    Listening,
-    Observer,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Kind {
-    Person,
-    Classroom,
-    /// A foreign program that joined by WHIP.
-    Encoder,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Phase {
-    Planned,
-    Live,
-    Ended,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize)]

@@ -16,7 +16,7 @@ use super::Live;
 use super::host::{Command, Page};
 use super::lesson::Identity;
 use super::no_such_lesson;
-use super::protocol::{Kind, Role};
+use super::protocol::{ParticipantKind, Role};
 use crate::error::{Error, Language};
 use crate::extract::{Path, Query, Socket};
 use crate::identity::{Actor, session};
@@ -120,8 +120,8 @@ async fn role_of(live: &Live, id: LessonId, held: LessonRole) -> Result<Role, Er
 
 fn identity(actor: &Actor, role: Role) -> Identity {
     let kind = match actor {
-        Actor::Person(_) => Kind::Person,
-        Actor::Classroom(_) => Kind::Classroom,
+        Actor::Person(_) => ParticipantKind::Person,
+        Actor::Classroom(_) => ParticipantKind::Classroom,
     };
     let school = actor.school().map(|school| school.name.clone());
     Identity {

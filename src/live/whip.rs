@@ -20,7 +20,7 @@ use utoipa_axum::routes as paths;
 use super::Live;
 use super::host::Command;
 use super::lesson::Identity;
-use super::protocol::{Kind, Role};
+use super::protocol::{ParticipantKind, Role};
 use super::tokens::{self, Granted, TokenKind};
 use crate::error::{Error, Result, Text};
 use crate::extract::Path;
@@ -186,7 +186,7 @@ fn encoder(granted: &Granted) -> Identity {
         name: granted.label.clone(),
         school: None,
         role: Role::LeadRoom,
-        kind: Kind::Encoder,
+        kind: ParticipantKind::Encoder,
     }
 }
 

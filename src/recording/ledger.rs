@@ -50,7 +50,7 @@ pub enum Note {
         lesson: LessonId,
         number: i64,
         at_ms: i64,
-        kind: &'static str,
+        kind: String,
         body: String,
     },
     /// The lesson's recording is complete; `written` is told when the catalogue says so.
@@ -210,7 +210,7 @@ async fn write_one(
         .bind(*lesson)
         .bind(*number)
         .bind(*at_ms)
-        .bind(*kind)
+        .bind(kind)
         .bind(body),
         Note::End { lesson, state, duration_ms, .. } => {
             sqlx::query("UPDATE recordings SET state = $2, duration_ms = $3 WHERE lesson_id = $1 AND duration_ms IS NULL")

@@ -46,7 +46,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::task::TaskTracker;
 use tongke_plane::ids::TrackId;
 
-use crate::bus::{LessonEvent, TimelineEvent, TimelineKind};
+use crate::bus::{LessonEvent, TimelineEntry, TimelineEvent};
 use crate::config::Config;
 use crate::db::{Db, DbError, millis};
 use crate::ids::{LessonId, TrackKey};
@@ -238,12 +238,7 @@ impl Recordings {
                 self.published(lesson, Published::new(&track, participant, purpose));
             }
             LessonEvent::TrackGone { lesson, track } => self.track_gone(lesson, track),
-            LessonEvent::Timeline {
-                lesson,
-                at,
-                kind,
-                body,
-            } => self.event(lesson, at, kind, &body),
+            LessonEvent::Timeline { lesson, at, entry } => self.event(lesson, at, &entry),
             LessonEvent::Ended { lesson, at } => self.ended(lesson, at),
         }
     }
@@ -356,25 +351,20 @@ impl Recordings {
     }
 
     /// A line of the timeline.
-    pub fn event(
-        &self,
-        lesson: LessonId,
-        at: Timestamp,
-        kind: TimelineKind,
-        body: &serde_json::Value,
-    ) {
+    pub fn event(&self, lesson: LessonId, at: Timestamp, entry: &TimelineEntry) {
         let mut lessons = self.lessons();
         let Some(open) = lessons.open.get_mut(&lesson) else {
             return;
         };
         open.events += 1;
         let at_ms = (millis(at) - millis(open.started)).max(0);
+        let (kind, body) = entry.to_columns();
         self.note(Note::Event {
             lesson,
             number: open.events,
             at_ms,
-            kind: kind.as_str(),
-            body: body.to_string(),
+            kind,
+            body,
         });
     }
 

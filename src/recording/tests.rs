@@ -17,7 +17,7 @@ use super::Recordings;
 use super::catalogue::{Codec, Kind, Recorded};
 use super::media::MediaFile;
 use super::source::{Published, Source, Tap};
-use crate::bus::{ParticipantKind, ParticipantRef, Purpose, TimelineKind};
+use crate::bus::{ParticipantKind, ParticipantRef, Purpose, TimelineChat, TimelineEntry};
 use crate::config::{self, Config};
 use crate::db::{Db, sqlite_url};
 use crate::ids::LessonId;
@@ -492,16 +492,22 @@ async fn where_the_camera_was_off_the_programme_shows_a_still_picture_and_the_tr
     assert!(seen.windows(2).all(|pair| pair[1] > pair[0]), "{seen:?}");
 }
 
+fn chat(text: &str) -> TimelineEntry {
+    TimelineEntry::Chat(TimelineChat {
+        at_ms: None,
+        id: "p1".into(),
+        name: "王老师".into(),
+        text: text.into(),
+    })
+}
+
 #[tokio::test]
 async fn a_crash_at_any_moment_costs_at_most_the_open_fragment() {
     let office = Office::open().await;
     office.teach();
-    office.recordings.event(
-        office.lesson,
-        Timestamp::now(),
-        TimelineKind::Chat,
-        &serde_json::json!({ "text": "你好" }),
-    );
+    office
+        .recordings
+        .event(office.lesson, Timestamp::now(), &chat("你好"));
     office
         .until("segments", |recorded| segments(recorded).count() >= 4)
         .await;
@@ -534,13 +540,9 @@ async fn a_lesson_that_goes_on_after_a_crash_has_one_recording_with_a_gap() {
     let office = Office::open().await;
     let began = Timestamp::now();
     office.teach();
-    let chat = |text| serde_json::json!({ "text": text });
-    office.recordings.event(
-        office.lesson,
-        Timestamp::now(),
-        TimelineKind::Chat,
-        &chat("你好"),
-    );
+    office
+        .recordings
+        .event(office.lesson, Timestamp::now(), &chat("你好"));
     office
         .until("segments", |recorded| segments(recorded).count() >= 4)
         .await;
@@ -561,12 +563,9 @@ async fn a_lesson_that_goes_on_after_a_crash_has_one_recording_with_a_gap() {
 
     office.recordings.go_on(office.lesson, began).await.unwrap();
     office.teach_from(MS(12_000));
-    office.recordings.event(
-        office.lesson,
-        Timestamp::now(),
-        TimelineKind::Chat,
-        &chat("接着讲"),
-    );
+    office
+        .recordings
+        .event(office.lesson, Timestamp::now(), &chat("接着讲"));
     office
         .until("both parts", |recorded| recorded.tracks.len() == 4)
         .await;
@@ -577,7 +576,7 @@ async fn a_lesson_that_goes_on_after_a_crash_has_one_recording_with_a_gap() {
     let said = office.recordings.timeline(office.lesson).await.unwrap();
     assert_eq!(
         said.iter()
-            .map(|event| event.body.clone())
+            .map(|event| event.entry.clone())
             .collect::<Vec<_>>(),
         [chat("你好"), chat("接着讲")]
     );
@@ -658,10 +657,12 @@ async fn both_databases_keep_the_same_catalogue() {
         let storage = Storage::local(folder.path().join("objects")).unwrap();
         let office = Office::open_on(db, folder, storage).await;
         office.teach();
-        let body = serde_json::json!({ "on_stage": [office.lead] });
+        let stage = TimelineEntry::Stage {
+            on_stage: vec![office.lead.to_string()],
+        };
         office
             .recordings
-            .event(office.lesson, Timestamp::now(), TimelineKind::Stage, &body);
+            .event(office.lesson, Timestamp::now(), &stage);
         office.end().await;
         let recorded = office
             .until("storing", |recorded| {
@@ -672,7 +673,7 @@ async fn both_databases_keep_the_same_catalogue() {
         let events = super::timeline::read(&office.db, office.lesson)
             .await
             .unwrap();
-        assert_eq!((events.len(), &events[0].body), (1, &body));
+        assert_eq!((events.len(), &events[0].entry), (1, &stage));
         // Recovery runs over a finished recording and changes nothing.
         let spool =
             super::spool::Spool::open(office.folder.path().join("spool"), u64::MAX).unwrap();
@@ -684,6 +685,43 @@ async fn both_databases_keep_the_same_catalogue() {
                 .is_empty()
         );
         assert_eq!(office.recorded().await.tracks, recorded.tracks);
+    }
+}
+
+#[tokio::test]
+async fn unreadable_rows_of_the_timeline_are_skipped_and_the_others_kept() {
+    for (db, folder) in crate::testing::databases().await {
+        let storage = Storage::local(folder.path().join("objects")).unwrap();
+        let office = Office::open_on(db, folder, storage).await;
+        office.teach();
+        office
+            .recordings
+            .event(office.lesson, Timestamp::now(), &chat("你好"));
+        office.end().await;
+        for (number, kind, body) in [
+            (101, "quiz", "{}"),
+            (102, "page", "{"),
+            (103, "page", "null"),
+        ] {
+            sqlx::query("INSERT INTO timeline_events (lesson_id, number, at_ms, kind, body) VALUES ($1, $2, 0, $3, $4)")
+                .bind(office.lesson)
+                .bind(number)
+                .bind(kind)
+                .bind(body)
+                .execute(office.db.pool())
+                .await
+                .unwrap();
+        }
+        let events = super::timeline::read(&office.db, office.lesson)
+            .await
+            .unwrap();
+        assert_eq!(
+            events
+                .into_iter()
+                .map(|event| event.entry)
+                .collect::<Vec<_>>(),
+            [chat("你好")]
+        );
     }
 }
 

@@ -6,24 +6,29 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::bus::{TimelineEvent, TimelineKind};
+use crate::bus::{TimelineDeck, TimelineEntry, TimelineEvent};
 use crate::db::{Db, DbError};
 use crate::ids::{DeckId, LessonId};
 
 /// All of a lesson, in order.
 pub async fn read(db: &Db, lesson: LessonId) -> Result<Vec<TimelineEvent>, DbError> {
-    let rows: Vec<(i64, TimelineKind, String)> = sqlx::query_as(
+    let rows: Vec<(i64, String, String)> = sqlx::query_as(
         "SELECT at_ms, kind, body FROM timeline_events WHERE lesson_id = $1 ORDER BY at_ms, number",
     )
     .bind(lesson)
     .fetch_all(db.pool())
     .await?;
-    let event = |(at_ms, kind, body): (i64, TimelineKind, String)| TimelineEvent {
-        at_ms,
-        kind,
-        body: serde_json::from_str(&body).unwrap_or_default(),
+    let total = rows.len();
+    let event = |(at_ms, kind, body): (i64, String, String)| {
+        let entry = TimelineEntry::from_columns(&kind, &body).ok()?;
+        Some(TimelineEvent { at_ms, entry })
     };
-    Ok(rows.into_iter().map(event).collect())
+    let events: Vec<TimelineEvent> = rows.into_iter().filter_map(event).collect();
+    if events.len() < total {
+        let skipped = total - events.len();
+        tracing::warn!(lesson.id = %lesson, skipped, "unreadable timeline rows were skipped");
+    }
+    Ok(events)
 }
 
 /// The number of its last line; 0 without any.
@@ -40,14 +45,13 @@ pub async fn last_number(db: &Db, lesson: LessonId) -> Result<i64, DbError> {
 /// Who is on stage from when on.
 pub fn stage(events: &[TimelineEvent]) -> Vec<(i64, HashSet<Uuid>)> {
     let changes = events.iter().filter_map(|event| {
-        let on_stage = event.body.get("on_stage")?.as_array()?;
-        Some((
-            event.at_ms,
-            on_stage
-                .iter()
-                .filter_map(|id| id.as_str()?.parse().ok())
-                .collect(),
-        ))
+        let (TimelineEntry::Started { on_stage, .. } | TimelineEntry::Stage { on_stage }) =
+            &event.entry
+        else {
+            return None;
+        };
+        let ids = on_stage.iter().filter_map(|id| id.parse().ok());
+        Some((event.at_ms, ids.collect()))
     });
     changes.collect()
 }
@@ -68,21 +72,27 @@ pub fn shown(events: &[TimelineEvent]) -> Vec<ShownPage> {
     let mut pages: Vec<ShownPage> = Vec::new();
     let mut deck = None;
     for event in events {
-        match event.kind {
-            TimelineKind::Deck => deck = event.body["deck"].as_str().and_then(|id| id.parse().ok()),
-            TimelineKind::Page => {}
-            TimelineKind::Ended => deck = None,
+        let page = match &event.entry {
+            TimelineEntry::Deck(TimelineDeck::Shown { deck: id, page, .. }) => {
+                deck = id.parse().ok();
+                Some(*page)
+            }
+            TimelineEntry::Page { page } => Some(*page),
+            TimelineEntry::Deck(TimelineDeck::Hidden { .. }) | TimelineEntry::Ended {} => {
+                deck = None;
+                None
+            }
             _ => continue,
-        }
+        };
         if let Some(last) = pages.last_mut().filter(|last| last.to_ms.is_none()) {
             last.to_ms = Some(event.at_ms);
         }
-        if let (Some(deck), Some(page)) = (deck, event.body["page"].as_i64()) {
+        if let (Some(deck), Some(page)) = (deck, page) {
             pages.push(ShownPage {
                 from_ms: event.at_ms,
                 to_ms: None,
                 deck,
-                page,
+                page: i64::from(page),
             });
         }
     }
@@ -102,36 +112,43 @@ pub fn contents(shown: &[ShownPage]) -> Vec<(DeckId, i64)> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::{Value, json};
-
     use super::*;
 
-    fn event(at_ms: i64, kind: TimelineKind, body: Value) -> TimelineEvent {
-        TimelineEvent { at_ms, kind, body }
+    fn shown_deck(deck: DeckId, pages: u32) -> TimelineEntry {
+        TimelineEntry::Deck(TimelineDeck::Shown {
+            deck: deck.to_string(),
+            page: 1,
+            pages,
+            title: "分数的意义".into(),
+        })
     }
 
     #[test]
     fn each_page_is_shown_from_its_turn_to_the_next() {
         let [fractions, practice] = [DeckId::fresh(), DeckId::fresh()];
+        let hand = TimelineEntry::Hand {
+            id: "c1".into(),
+            raised: true,
+        };
+        let started = TimelineEntry::Started {
+            on_stage: Vec::new(),
+            participants: Vec::new(),
+        };
         let events = [
-            event(0, TimelineKind::Started, json!({})),
-            event(
-                5_000,
-                TimelineKind::Deck,
-                json!({ "deck": fractions, "pages": 3, "page": 1 }),
+            (0, started),
+            (5_000, shown_deck(fractions, 3)),
+            (20_000, TimelineEntry::Page { page: 2 }),
+            (21_000, hand),
+            (25_000, TimelineEntry::Page { page: 3 }),
+            (25_000, TimelineEntry::Page { page: 1 }),
+            (
+                30_000,
+                TimelineEntry::Deck(TimelineDeck::Hidden { deck: () }),
             ),
-            event(20_000, TimelineKind::Page, json!({ "page": 2 })),
-            event(21_000, TimelineKind::Chat, json!({ "text": "好" })),
-            event(25_000, TimelineKind::Page, json!({ "page": 3 })),
-            event(25_000, TimelineKind::Page, json!({ "page": 1 })),
-            event(30_000, TimelineKind::Deck, json!({ "deck": null })),
-            event(
-                40_000,
-                TimelineKind::Deck,
-                json!({ "deck": practice, "pages": 1, "page": 1 }),
-            ),
-            event(60_000, TimelineKind::Ended, json!({})),
-        ];
+            (40_000, shown_deck(practice, 1)),
+            (60_000, TimelineEntry::Ended {}),
+        ]
+        .map(|(at_ms, entry)| TimelineEvent { at_ms, entry });
         let all = shown(&events);
         let told: Vec<_> = all
             .iter()

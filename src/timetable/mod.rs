@@ -21,6 +21,7 @@ use utoipa_axum::router::OpenApiRouter;
 use crate::config::Config;
 use crate::db::Db;
 use crate::ids::LessonId;
+pub use crate::lesson_types::Phase;
 
 pub use calendar::{day_bounds, today};
 pub use card::{LessonCard, Which, card, cards, count_recorded, recorded, recorded_after};
@@ -32,11 +33,6 @@ pub use planned::{NewLesson, add_lesson};
 pub use role::{LessonRole, role_in};
 pub use series::{AddSeries, insert_series};
 pub use terms::{PeriodForm, TermForm, insert_period, insert_term};
-
-crate::string_enum! {
-    /// Where a lesson stands.
-    Phase { Planned = "planned", Live = "live", Ended = "ended" }
-}
 
 crate::string_enum! {
     /// How a lesson's recording stands.

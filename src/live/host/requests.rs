@@ -13,7 +13,7 @@ use crate::library;
 use crate::live::lesson::{Conn, Entry, Identity, Now, Refusal};
 use crate::live::media::Owner;
 use crate::live::protocol::{
-    ByeReason, Envelope, FromPage, Kind, MediaKind, Purpose, ShownDeck, ToPage,
+    ByeReason, Envelope, FromPage, MediaKind, ParticipantKind, Purpose, ShownDeck, ToPage,
 };
 use crate::live::refused::Refused;
 
@@ -193,7 +193,7 @@ impl Host {
     ) -> Result<(PeerId, String), Refused> {
         let (peer, answer, tracks) = self.media.publish(who, purpose, sdp)?;
         let recorded_as = match (self.lesson.member(who).map(|m| m.public.kind), purpose) {
-            (Some(Kind::Encoder), _) => bus::Purpose::Whip,
+            (Some(ParticipantKind::Encoder), _) => bus::Purpose::Whip,
             (_, Purpose::Camera) => bus::Purpose::Camera,
             (_, Purpose::Screen) => bus::Purpose::Screen,
         };
@@ -289,7 +289,7 @@ impl Host {
                 if self
                     .lesson
                     .member(&who)
-                    .is_some_and(|m| m.public.kind == Kind::Encoder)
+                    .is_some_and(|m| m.public.kind == ParticipantKind::Encoder)
                 {
                     self.lesson.leave(&who);
                 }

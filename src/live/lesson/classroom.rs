@@ -1,9 +1,7 @@
 //! What happens in class: hands, stage, switches, chat, beginning and end. Every rule about who may do what is here.
 
-use serde_json::json;
-
-use super::{CHAT_KEPT, Conn, Effect, Lesson, Now, Refusal};
-use crate::bus::TimelineKind;
+use super::{CHAT_KEPT, Conn, Effect, Lesson, Member, Now, Refusal};
+use crate::bus::{TimelineChat, TimelineEntry};
 use crate::live::protocol::{
     ByeReason, ChatLine, ParticipantId, Phase, Purpose, RecordingState, Role, ToPage,
 };
@@ -99,8 +97,12 @@ impl Lesson {
             text: text.to_owned(),
         };
         // Its own time too: by that, pages know a line again after a restart of the server.
-        let body = json!({ "id": line.participant, "name": line.name, "text": line.text, "at_ms": line.at_ms });
-        self.note(TimelineKind::Chat, body);
+        self.append_timeline(TimelineEntry::Chat(TimelineChat {
+            at_ms: Some(line.at_ms),
+            id: line.participant.clone(),
+            name: line.name.clone(),
+            text: line.text.clone(),
+        }));
         self.chat.push_back(line.clone());
         if self.chat.len() > CHAT_KEPT {
             self.chat.pop_front();
@@ -127,15 +129,14 @@ impl Lesson {
             phase: Phase::Live,
             at: now.wall,
         });
-        let here: Vec<_> = self
-            .members
-            .iter()
-            .map(|m| json!({ "id": m.public.id, "name": m.public.name, "school": m.public.school, "role": m.public.role }))
-            .collect();
-        self.note(
-            TimelineKind::Started,
-            json!({ "participants": here, "on_stage": self.on_stage }),
-        );
+        self.append_timeline(TimelineEntry::Started {
+            on_stage: self.on_stage.clone(),
+            participants: self
+                .members
+                .iter()
+                .map(Member::timeline_participant)
+                .collect(),
+        });
         if self.deck.is_some() {
             self.note_deck();
         }
@@ -207,7 +208,9 @@ impl Lesson {
 
     pub(super) fn announce_stage(&mut self, except: Option<Conn>) {
         let on_stage: Vec<ParticipantId> = self.on_stage.clone();
-        self.note(TimelineKind::Stage, json!({ "on_stage": on_stage }));
+        self.append_timeline(TimelineEntry::Stage {
+            on_stage: on_stage.clone(),
+        });
         self.announce(except, |revision| ToPage::Stage { revision, on_stage });
     }
 
@@ -219,10 +222,10 @@ impl Lesson {
         }
         public.hand = at_ms.is_some();
         public.hand_at_ms = at_ms;
-        self.note(
-            TimelineKind::Hand,
-            json!({ "id": id, "raised": at_ms.is_some() }),
-        );
+        self.append_timeline(TimelineEntry::Hand {
+            id: id.to_owned(),
+            raised: at_ms.is_some(),
+        });
         self.announce_changed(at, None);
     }
 

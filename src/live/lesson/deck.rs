@@ -1,10 +1,8 @@
 //! What is taught with: one deck at a time, one page of it, the same for everybody. The pictures of its pages are none of the lesson's
 //! business; each page of a browser has them already, so that a turn is one small message.
 
-use serde_json::json;
-
 use super::{Lesson, Refusal};
-use crate::bus::TimelineKind;
+use crate::bus::{TimelineDeck, TimelineEntry};
 use crate::live::protocol::{Phase, Role, ShownDeck, ToPage};
 
 impl Lesson {
@@ -25,7 +23,7 @@ impl Lesson {
         check_page(page, deck.pages)?;
         if deck.page != page {
             deck.page = page;
-            self.note(TimelineKind::Page, json!({ "page": page }));
+            self.append_timeline(TimelineEntry::Page { page });
             self.announce(None, |revision| ToPage::Page { revision, page });
         }
         Ok(())
@@ -42,18 +40,16 @@ impl Lesson {
 
     /// What the timeline says of a deck; also when the bell rings over one that was laid open before.
     pub(super) fn note_deck(&mut self) {
-        let body = match &self.deck {
-            Some(ShownDeck {
-                id,
-                title,
-                pages,
-                page,
-            }) => {
-                json!({ "deck": id, "title": title, "pages": pages, "page": page })
-            }
-            None => json!({ "deck": null }),
+        let change = match self.deck.clone() {
+            Some(deck) => TimelineDeck::Shown {
+                deck: deck.id,
+                page: deck.page,
+                pages: deck.pages,
+                title: deck.title,
+            },
+            None => TimelineDeck::Hidden { deck: () },
         };
-        self.note(TimelineKind::Deck, body);
+        self.append_timeline(TimelineEntry::Deck(change));
     }
 
     fn set_deck(&mut self, deck: Option<ShownDeck>) {

@@ -3,11 +3,10 @@
 use std::collections::HashMap;
 use std::time::Instant;
 
-use serde_json::json;
 use tongke_plane::ids::{PeerId, TrackId};
 
 use super::{Conn, Effect, Entry, GRACE, Identity, Lesson, Member, MemberTrack, Now, Refusal};
-use crate::bus::TimelineKind;
+use crate::bus::TimelineEntry;
 use crate::live::protocol::{
     ByeReason, MediaKind, Participant, Phase, Purpose, Role, Tile, ToPage, VERSION,
 };
@@ -78,18 +77,16 @@ impl Lesson {
             camera: publishes,
             sources: Vec::new(),
         };
-        self.note(
-            TimelineKind::Joined,
-            json!({ "id": public.id, "name": public.name, "school": public.school, "role": public.role }),
-        );
-        self.members.push(Member {
+        let member = Member {
             public: public.clone(),
             conn,
             tracks: Vec::new(),
             view: HashMap::new(),
             resume: String::new(),
             lost_since: None,
-        });
+        };
+        self.append_timeline(TimelineEntry::Joined(member.timeline_participant()));
+        self.members.push(member);
         let (id, role) = (public.id.clone(), public.role);
         self.announce(conn, |revision| ToPage::Joined {
             revision,
@@ -167,7 +164,7 @@ impl Lesson {
             participant: id.clone(),
         });
         self.leave_stage(&id);
-        self.note(TimelineKind::Left, json!({ "id": id }));
+        self.append_timeline(TimelineEntry::Left { id: id.clone() });
         self.announce(None, |revision| ToPage::Left {
             revision,
             participant: id,
@@ -194,7 +191,10 @@ impl Lesson {
         member.public.sources = sources;
         let shares = member.shares_screen();
         if shares != shared_before {
-            self.note(TimelineKind::Screen, json!({ "id": id, "on": shares }));
+            self.append_timeline(TimelineEntry::Screen {
+                id: id.to_owned(),
+                on: shares,
+            });
         }
         self.announce_changed(at, None);
     }

@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use super::{CHAT_KEPT, Conn, Lesson, Now, ParticipantId};
-use crate::bus::{TimelineEvent, TimelineKind};
+use crate::bus::{TimelineDeck, TimelineEntry, TimelineEvent};
 use crate::live::protocol::{ChatLine, Role, ShownDeck};
 
 /// A place on the stage is kept for this long: pages knock every five seconds, and a school's line may have gone down with the server's.
@@ -44,47 +44,53 @@ impl Lesson {
 }
 
 fn chat_line(event: &TimelineEvent) -> Option<ChatLine> {
-    let body = Some(&event.body).filter(|_| event.kind == TimelineKind::Chat)?;
-    let text = |field: &str| body.get(field)?.as_str().map(str::to_owned);
-    let at_ms = body.get("at_ms")?.as_u64()?;
-    Some(ChatLine {
-        participant: text("id")?,
-        name: text("name")?,
-        at_ms,
-        text: text("text")?,
-    })
-}
-
-/// The deck that was shown last, unless it was put away, on the page that it was turned to.
-fn shown_deck(past: &[TimelineEvent]) -> Option<ShownDeck> {
-    let laid_open = past
-        .iter()
-        .rfind(|event| event.kind == TimelineKind::Deck)?;
-    let turned = past
-        .iter()
-        .rfind(|event| matches!(event.kind, TimelineKind::Deck | TimelineKind::Page))?;
-    let number = |event: &TimelineEvent, field: &str| {
-        event
-            .body
-            .get(field)?
-            .as_u64()
-            .and_then(|n| n.try_into().ok())
+    let TimelineEntry::Chat(chat) = &event.entry else {
+        return None;
     };
-    let body = &laid_open.body;
-    Some(ShownDeck {
-        id: body.get("deck")?.as_str()?.to_owned(),
-        title: body.get("title")?.as_str()?.to_owned(),
-        pages: number(laid_open, "pages")?,
-        page: number(turned, "page")?,
+    Some(ChatLine {
+        participant: chat.id.clone(),
+        name: chat.name.clone(),
+        at_ms: chat.at_ms?,
+        text: chat.text.clone(),
     })
 }
 
-/// Who was on stage from this event on, if it says so.
+/// Returns the deck that was shown last, on the page that it was turned to, unless it was hidden.
+fn shown_deck(past: &[TimelineEvent]) -> Option<ShownDeck> {
+    let mut shown: Option<ShownDeck> = None;
+    for event in past {
+        match &event.entry {
+            TimelineEntry::Deck(TimelineDeck::Shown {
+                deck,
+                page,
+                pages,
+                title,
+            }) => {
+                shown = Some(ShownDeck {
+                    id: deck.clone(),
+                    title: title.clone(),
+                    pages: *pages,
+                    page: *page,
+                });
+            }
+            TimelineEntry::Deck(TimelineDeck::Hidden { .. }) => shown = None,
+            TimelineEntry::Page { page } => {
+                if let Some(deck) = &mut shown {
+                    deck.page = *page;
+                }
+            }
+            _ => {}
+        }
+    }
+    shown
+}
+
+/// Returns the participants on stage as of this event, if the event states them.
 fn on_stage(event: &TimelineEvent) -> Option<Vec<ParticipantId>> {
-    let ids = event.body.get("on_stage")?.as_array()?;
-    Some(
-        ids.iter()
-            .filter_map(|id| Some(id.as_str()?.to_owned()))
-            .collect(),
-    )
+    match &event.entry {
+        TimelineEntry::Started { on_stage, .. } | TimelineEntry::Stage { on_stage } => {
+            Some(on_stage.clone())
+        }
+        _ => None,
+    }
 }

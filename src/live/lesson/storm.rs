@@ -115,7 +115,7 @@ fn deliver(class: &mut Class, pages: &mut BTreeMap<Conn, Mirror>) {
                     .for_each(|(_, page)| apply(&mut page.document, &mut page.revision, &message));
             }
             Effect::Dismiss { conn, .. } => drop(pages.remove(&conn)),
-            Effect::DropMedia { .. } | Effect::PhaseChanged { .. } | Effect::Note { .. } => {}
+            Effect::DropMedia { .. } | Effect::PhaseChanged { .. } | Effect::AppendTimeline(_) => {}
         }
     }
 }

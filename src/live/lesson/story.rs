@@ -3,11 +3,10 @@
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use serde_json::json;
 use tongke_plane::ids::{PeerId, TrackId};
 
 use super::*;
-use crate::bus::TimelineEvent;
+use crate::bus::{TimelineDeck, TimelineEvent};
 use crate::live::policy::{self, Importance};
 use crate::live::protocol::Tile;
 
@@ -20,14 +19,10 @@ pub(crate) struct Class {
 }
 
 fn written(effect: Effect) -> Option<TimelineEvent> {
-    let Effect::Note { kind, body } = effect else {
+    let Effect::AppendTimeline(entry) = effect else {
         return None;
     };
-    Some(TimelineEvent {
-        at_ms: 0,
-        kind,
-        body,
-    })
+    Some(TimelineEvent { at_ms: 0, entry })
 }
 
 impl Class {
@@ -91,9 +86,9 @@ impl Class {
         self.next_conn += 1;
         let conn = Conn(self.next_conn);
         let kind = if matches!(role, Role::Listening | Role::LeadRoom) {
-            Kind::Classroom
+            ParticipantKind::Classroom
         } else {
-            Kind::Person
+            ParticipantKind::Person
         };
         let who = Identity {
             id: id.into(),
@@ -394,22 +389,15 @@ fn the_timeline_begins_with_the_lesson_and_names_who_is_there() {
     let mut class = Class::of_two_rooms();
     class.lesson.say("wang", "大家好", class.now).unwrap();
     assert!(
-        !has(&class.drain(), |e| matches!(e, Effect::Note { .. })),
+        !has(&class.drain(), |e| matches!(e, Effect::AppendTimeline(_))),
         "before the bell nothing is recorded"
     );
     class.lesson.start("wang", class.now).unwrap();
-    let Some(Effect::Note { body, .. }) = class.drain().into_iter().find(|e| {
-        matches!(
-            e,
-            Effect::Note {
-                kind: TimelineKind::Started,
-                ..
-            }
-        )
-    }) else {
-        panic!("the lesson's start is a line of the timeline");
-    };
-    assert_eq!(body["participants"].as_array().unwrap().len(), 3);
+    let started = class.drain().into_iter().find_map(|e| match e {
+        Effect::AppendTimeline(TimelineEntry::Started { participants, .. }) => Some(participants),
+        _ => None,
+    });
+    assert_eq!(started.expect("the start is on the timeline").len(), 3);
     class.lesson.end("wang", class.now).unwrap();
     let over = Effect::PhaseChanged {
         phase: Phase::Ended,
@@ -437,17 +425,15 @@ fn the_lead_turns_the_pages_and_who_joins_late_is_on_the_same_page() {
     );
     class.lesson.show_deck("wang", deck(1)).unwrap();
     class.lesson.start("wang", class.now).unwrap();
-    let noted = |effects: &[Effect], kind| {
-        effects.iter().find_map(|e| match e {
-            Effect::Note { kind: k, body } if *k == kind => Some(body.clone()),
-            _ => None,
-        })
-    };
-    let at_the_bell =
-        noted(&class.drain(), TimelineKind::Deck).expect("the recording begins with what is shown");
-    assert_eq!(
-        (&at_the_bell["title"], &at_the_bell["page"]),
-        (&json!("分数的意义"), &json!(1))
+    let shown = TimelineEntry::Deck(TimelineDeck::Shown {
+        deck: "d7".into(),
+        page: 1,
+        pages: 3,
+        title: "分数的意义".into(),
+    });
+    assert!(
+        class.drain().contains(&Effect::AppendTimeline(shown)),
+        "the recording begins with the shown deck"
     );
     class.lesson.turn_page("wang", 3).unwrap();
     assert_eq!(class.lesson.turn_page("wang", 4), Err(Refusal::NoSuchPage));
@@ -455,10 +441,8 @@ fn the_lead_turns_the_pages_and_who_joins_late_is_on_the_same_page() {
         class.lesson.turn_page("shiqiao", 2),
         Err(Refusal::NotAllowed)
     );
-    assert_eq!(
-        noted(&class.drain(), TimelineKind::Page),
-        Some(json!({ "page": 3 }))
-    );
+    let turned = TimelineEntry::Page { page: 3 };
+    assert!(class.drain().contains(&Effect::AppendTimeline(turned)));
     class.lesson.turn_page("li", 3).unwrap();
     assert_eq!(
         class.drain(),
@@ -468,10 +452,8 @@ fn the_lead_turns_the_pages_and_who_joins_late_is_on_the_same_page() {
     class.enter("dashu", Role::Listening);
     assert_eq!(class.lesson.document(class.now).deck, Some(deck(3)));
     class.lesson.hide_deck("li").unwrap();
-    assert_eq!(
-        noted(&class.drain(), TimelineKind::Deck),
-        Some(json!({ "deck": null }))
-    );
+    let hidden = TimelineEntry::Deck(TimelineDeck::Hidden { deck: () });
+    assert!(class.drain().contains(&Effect::AppendTimeline(hidden)));
     assert_eq!(class.lesson.document(class.now).deck, None);
 }
 
@@ -558,7 +540,7 @@ fn an_encoder_has_no_page_and_goes_with_its_connection() {
         name: "录播主机".into(),
         school: None,
         role: Role::LeadRoom,
-        kind: Kind::Encoder,
+        kind: ParticipantKind::Encoder,
     };
     class.lesson.join_encoder(who).unwrap();
     class.publish("enc", Purpose::Camera);
