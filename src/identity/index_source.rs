@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use futures_util::future::BoxFuture;
-use tongke_search::{Document, Visibility};
+use tongke_search::{AclGroup, Document};
 use uuid::Uuid;
 
 use crate::db::{Db, DbError, millis};
@@ -28,7 +28,7 @@ impl Source for People {
                 title: person.name,
                 school_id: person.school.as_ref().map(|school| school.id.0),
                 school: person.school.map(|school| school.name),
-                visibility: all_people(),
+                acl: all_people(),
                 created_at: millis(person.created_at),
                 updated_at: millis(person.created_at),
                 ..Document::default()
@@ -58,13 +58,13 @@ async fn ids_after(db: &Db, after: Option<PersonId>, most: u32) -> Result<Vec<Pe
 }
 
 /// Access groups of every person with an account; classrooms are excluded.
-pub fn all_people() -> Vec<Visibility> {
+pub fn all_people() -> Vec<AclGroup> {
     [Role::Administrator, Role::Teacher, Role::Observer]
         .map(with_role)
         .into()
 }
 
 /// Access group of all people with a role.
-pub fn with_role(role: Role) -> Visibility {
-    Visibility::Role(role.as_str().into())
+pub fn with_role(role: Role) -> AclGroup {
+    AclGroup::Role(role.as_str().into())
 }

@@ -11,7 +11,7 @@ use crate::ids::LessonId;
 use crate::index_queue::Source;
 use crate::library;
 use crate::timetable::{self, LessonCard};
-use tongke_search::{Document, Facet, Visibility};
+use tongke_search::{AclGroup, Document, Facet};
 
 pub struct Recordings(pub Db);
 
@@ -58,8 +58,8 @@ fn document(lesson: LessonCard) -> Document {
     let took_part = std::iter::once(lesson.lead.id.0)
         .chain(assistants)
         .chain(classrooms);
-    let mut visibility: Vec<Visibility> = took_part.map(Visibility::One).collect();
-    visibility.extend([Role::Administrator, Role::Observer].map(with_role));
+    let mut acl: Vec<AclGroup> = took_part.map(AclGroup::Individual).collect();
+    acl.extend([Role::Administrator, Role::Observer].map(with_role));
     let rooms = lesson
         .classrooms
         .iter()
@@ -88,7 +88,7 @@ fn document(lesson: LessonCard) -> Document {
             .into_iter()
             .filter(|(_, value)| !value.is_empty())
             .collect(),
-        visibility,
+        acl,
         created_at: millis(lesson.starts_at),
         updated_at: millis(lesson.ends_at),
         ..Document::default()

@@ -28,7 +28,7 @@ impl Source for Schools {
             Ok(found.map(|school| Document {
                 title: school.name,
                 keywords: school.community.into_iter().chain(school.county).collect(),
-                visibility: all_people(),
+                acl: all_people(),
                 created_at: millis(school.created_at),
                 updated_at: millis(school.created_at),
                 ..Document::default()

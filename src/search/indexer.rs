@@ -117,7 +117,7 @@ impl Search {
     /// Documents show the names of their author and school: a new name changes them too.
     async fn mark_mentions(&self, renamed: Vec<Uuid>) -> Result<(), TurnError> {
         for id in renamed {
-            let keys = self.live().mentioning(id)?;
+            let keys = self.live().referencing(id)?;
             let mut tx = self.inner.db.begin().await?;
             for key in keys {
                 if let Ok(kind) = key.kind.parse() {

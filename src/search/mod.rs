@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! a feature ── mark, in its own transaction ──▶ search_pending ──▶ indexer ── asks the kind's Source ──▶ index ──▶ rows deleted
-//! /api/search ── circles of the reader ──▶ index ──▶ hits, counts, suggestions: nothing that the reader may not see
+//! /api/search ── groups of the reader ──▶ index ──▶ hits, counts, suggestions: nothing that the reader may not see
 //! ```
 //!
 //! The index is derived data. It is committed before the rows that ordered it are deleted, and writing a document twice is the same as once, so a
@@ -26,7 +26,7 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use tongke_search::{Facet, Index, Shelf, Synonyms, Writer};
+use tongke_search::{Facet, Generations, Index, Synonyms, Writer};
 
 use crate::config::Config;
 use crate::db::{Db, DbError};
@@ -60,7 +60,7 @@ pub struct Search {
 
 struct Inner {
     db: Db,
-    shelf: Shelf,
+    shelf: Generations,
     heap_bytes: usize,
     /// The index that answers.
     live: RwLock<Index>,
@@ -78,15 +78,17 @@ impl Search {
     /// Opens the index, or orders a new one where there is none that can be read. Every feature registers
     /// its sources with [`Search::register`].
     pub async fn open(config: &Config, db: Db) -> Result<Self, OpenError> {
-        let shelf = Shelf::new(config.server.data_dir.join("search"));
+        let shelf = Generations::new(config.server.data_dir.join("search"));
         let live = match shelf.current() {
             Some(index) => index,
             None => {
                 rebuild::order(&db).await?;
-                shelf.begin()?
+                shelf.create()?
             }
         };
-        shelf.clear(&live).map_err(tongke_search::Error::from)?;
+        shelf
+            .remove_others(&live)
+            .map_err(tongke_search::Error::from)?;
         let heap_bytes = config.search.heap_bytes;
         let engine = Engine::new(Writer::start(&live, heap_bytes)?);
         let mut synonyms_file = SynonymsFile::new(synonyms_path(config));
@@ -117,7 +119,7 @@ impl Search {
 
     /// Keeps the index up to date until [`Search::stop`].
     pub fn start(&self) {
-        tokio::task::spawn_blocking(tongke_search::prepare);
+        tokio::task::spawn_blocking(tongke_search::load_dictionary);
         let search = self.clone();
         self.inner
             .tasks

@@ -1,6 +1,6 @@
 //! What the one who asks may see.
 
-use tongke_search::{Key, Visibility};
+use tongke_search::{AclGroup, Key};
 
 use crate::db::{Db, DbError};
 use crate::identity::Actor;
@@ -8,12 +8,12 @@ use crate::schools;
 
 use crate::index_queue;
 
-/// The role of classrooms in [`Visibility::Role`], beside those of people.
+/// The role of classrooms in [`AclGroup::Role`], beside those of people.
 const CLASSROOM: &str = "classroom";
 
-/// The circles of a reader, and what is hidden from everybody.
+/// The groups of a reader, and what is hidden from everybody.
 pub struct Sight {
-    pub circles: Vec<Visibility>,
+    pub groups: Vec<AclGroup>,
     pub hidden: Vec<Key>,
 }
 
@@ -25,35 +25,35 @@ impl Sight {
             .into_iter()
             .filter_map(|(kind, id)| Some(Key::new(kind.as_str(), id.parse().ok()?)))
             .collect();
-        let mut circles = vec![Visibility::Public];
+        let mut groups = vec![AclGroup::Public];
         if let Some(actor) = actor {
-            circles.extend(circles_of(db, actor).await?);
+            groups.extend(groups_of(db, actor).await?);
         }
-        Ok(Self { circles, hidden })
+        Ok(Self { groups, hidden })
     }
 
-    pub fn as_reader(&self) -> tongke_search::Reader<'_> {
-        tongke_search::Reader {
-            circles: &self.circles,
+    pub fn as_viewer(&self) -> tongke_search::Viewer<'_> {
+        tongke_search::Viewer {
+            groups: &self.groups,
             hidden: &self.hidden,
         }
     }
 }
 
-async fn circles_of(db: &Db, actor: &Actor) -> Result<Vec<Visibility>, DbError> {
+async fn groups_of(db: &Db, actor: &Actor) -> Result<Vec<AclGroup>, DbError> {
     let role = match actor {
         Actor::Person(person) => person.role.as_str(),
         Actor::Classroom(_) => CLASSROOM,
     };
-    let mut circles = vec![
-        Visibility::County,
-        Visibility::Role(role.into()),
-        Visibility::One(actor.id()),
+    let mut groups = vec![
+        AclGroup::County,
+        AclGroup::Role(role.into()),
+        AclGroup::Individual(actor.id()),
     ];
     if let Some(school) = actor.school() {
-        circles.push(Visibility::School(school.id.0));
+        groups.push(AclGroup::School(school.id.0));
         let community = schools::community_of(db, school.id).await?;
-        circles.extend(community.map(|community| Visibility::Community(community.0)));
+        groups.extend(community.map(|community| AclGroup::Community(community.0)));
     }
-    Ok(circles)
+    Ok(groups)
 }

@@ -115,7 +115,7 @@ impl Search {
 
     async fn begin(&self, order: Order) -> Result<Rebuild, TurnError> {
         tracing::info!("the search index is being built anew");
-        let index = self.inner.shelf.begin()?;
+        let index = self.inner.shelf.create()?;
         let writer = Arc::new(Writer::start(&index, self.inner.heap_bytes)?);
         let rebuild = Rebuild {
             order,
@@ -182,10 +182,10 @@ impl Search {
 
     /// From now on the new index answers, after a crash too.
     async fn replace(&self, engine: &mut Engine, rebuild: Rebuild) -> Result<(), TurnError> {
-        self.inner.shelf.adopt(&rebuild.index)?;
+        self.inner.shelf.activate(&rebuild.index)?;
         *self.inner.live.write() = rebuild.index.clone();
         engine.writer = rebuild.writer;
-        if let Err(error) = self.inner.shelf.clear(&rebuild.index) {
+        if let Err(error) = self.inner.shelf.remove_others(&rebuild.index) {
             tracing::warn!(%error, "the old search index could not be removed");
         }
         sqlx::query("DELETE FROM search_rebuilds WHERE id <= $1")

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use axum::extract::State;
 use axum::http::StatusCode;
 use serde::Serialize;
-use tongke_search::{Answer, DEEPEST, Hit, Index, Key, Narrowed, Order, Question};
+use tongke_search::{
+    Filters, Hit, Index, Key, MAX_RESULT_WINDOW, SearchQuery, SearchResults, SortOrder,
+};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
@@ -38,7 +40,7 @@ crate::string_enum! {
     Sort { Relevance = "relevance", Newest = "newest", MostUsed = "most_used", BestRated = "best_rated" }
 }
 
-impl From<Sort> for Order {
+impl From<Sort> for SortOrder {
     fn from(sort: Sort) -> Self {
         match sort {
             Sort::Relevance => Self::Relevance,
@@ -110,11 +112,11 @@ struct Snippet {
     page: Option<usize>,
 }
 
-impl From<tongke_search::Marked> for Marked {
-    fn from(marked: tongke_search::Marked) -> Self {
+impl From<tongke_search::Highlighted> for Marked {
+    fn from(marked: tongke_search::Highlighted) -> Self {
         Self {
             text: marked.text,
-            marks: marked.marks,
+            marks: marked.ranges,
         }
     }
 }
@@ -135,7 +137,7 @@ impl From<Hit> for ResultHit {
                 .excerpts
                 .into_iter()
                 .map(|(page, excerpt)| Snippet {
-                    marked: excerpt.marked.into(),
+                    marked: excerpt.highlighted.into(),
                     page,
                 })
                 .collect(),
@@ -153,8 +155,8 @@ impl From<Hit> for ResultHit {
     }
 }
 
-impl From<Answer> for Results {
-    fn from(answer: Answer) -> Self {
+impl From<SearchResults> for Results {
+    fn from(answer: SearchResults) -> Self {
         let counted = |values: Vec<(String, u32)>| {
             values
                 .into_iter()
@@ -163,14 +165,14 @@ impl From<Answer> for Results {
         };
         Self {
             total: answer.total,
-            reachable: answer.total.min(DEEPEST),
+            reachable: answer.total.min(MAX_RESULT_WINDOW),
             hits: answer.hits.into_iter().map(ResultHit::from).collect(),
             facets: answer
                 .facets
                 .into_iter()
                 .map(|(facet, values)| (facet.name(), counted(values)))
                 .collect(),
-            approximate: answer.is_loose,
+            approximate: answer.is_approximate,
         }
     }
 }
@@ -179,8 +181,8 @@ impl From<Answer> for Results {
 #[derive(Debug, Default, PartialEq)]
 struct Asked {
     line: String,
-    narrowed: Narrowed,
-    order: Order,
+    narrowed: Filters,
+    order: SortOrder,
     page: usize,
     size: usize,
 }
@@ -193,7 +195,7 @@ impl Asked {
             ..Self::default()
         };
         for (name, value) in pairs {
-            match (name.as_str(), Facet::named(&name)) {
+            match (name.as_str(), Facet::from_name(&name)) {
                 ("q", _) => asked.line = value,
                 ("sort", _) => asked.order = sort(&value)?,
                 ("page", _) => asked.page = value.parse().unwrap_or(1).max(1),
@@ -208,13 +210,15 @@ impl Asked {
     }
 
     fn skip(&self) -> usize {
-        (self.page - 1).saturating_mul(self.size).min(DEEPEST)
+        (self.page - 1)
+            .saturating_mul(self.size)
+            .min(MAX_RESULT_WINDOW)
     }
 }
 
-fn sort(word: &str) -> Result<Order> {
+fn sort(word: &str) -> Result<SortOrder> {
     let unknown = |_| Error::field("sort", "没有这种排序方式。", "There is no such order.");
-    word.parse::<Sort>().map(Order::from).map_err(unknown)
+    word.parse::<Sort>().map(SortOrder::from).map_err(unknown)
 }
 
 /// Looks for resources, recordings, people and schools. Facets may be given several times: any of the values will do.
@@ -244,13 +248,13 @@ async fn search(
             order,
             ..
         } = asked;
-        index.search(&Question {
-            line: &line,
-            reader: sight.as_reader(),
-            narrowed,
-            order,
-            skip,
-            take,
+        index.search(&SearchQuery {
+            text: &line,
+            viewer: sight.as_viewer(),
+            filters: narrowed,
+            sort: order,
+            offset: skip,
+            limit: take,
             synonyms: &synonyms,
         })
     });
@@ -283,7 +287,7 @@ async fn suggest(
     let line = Asked::of(pairs)?.line;
     let sight = Sight::of(&search.inner.db, actor.as_ref()).await?;
     let found = search
-        .ask(move |index| index.suggest(&line, sight.as_reader(), SUGGESTIONS))
+        .ask(move |index| index.suggest(&line, sight.as_viewer(), SUGGESTIONS))
         .await?;
     let suggestion = |found: tongke_search::Suggestion| Suggestion {
         kind: found.key.kind,
@@ -311,7 +315,7 @@ async fn similar(
     let sight = Sight::of(&search.inner.db, actor.as_ref()).await?;
     let key = Key::new(kind.as_str(), id);
     let found = search
-        .ask(move |index| index.similar(&key, sight.as_reader(), SIMILAR))
+        .ask(move |index| index.similar(&key, sight.as_viewer(), SIMILAR))
         .await?;
     let missing = || Error::not_found("没有找到这项内容。", "There is no such thing.");
     Ok(Json(Similar {
@@ -364,7 +368,7 @@ async fn index_state(search: &Search) -> Result<IndexState> {
             done: order.done,
         });
     Ok(IndexState {
-        documents: search.live().documents(),
+        documents: search.live().document_count(),
         pending,
         failing,
         rebuild,

@@ -16,7 +16,7 @@ use crate::ids::{ClassroomId, LessonId, PersonId};
 use crate::index_queue::{enqueue, enqueue_hidden};
 use crate::testing::{House, Page, house_on_sqlite, houses};
 use crate::timetable::{Cast, NewLesson, RecordingState, add_lesson, set_recording};
-use tongke_search::{Document, Visibility};
+use tongke_search::{AclGroup, Document};
 
 fn encoded(text: &str) -> String {
     text.bytes().map(|b| format!("%{b:02X}")).collect()
@@ -264,16 +264,16 @@ impl Source for Shelf {
                 return Err(Error::internal("the shelf fell over"));
             }
             let everybody = self.everybody.load(Ordering::Relaxed);
-            let visibility = if everybody {
-                vec![Visibility::County]
+            let acl = if everybody {
+                vec![AclGroup::County]
             } else {
-                vec![Visibility::One(Uuid::from_u128(1))]
+                vec![AclGroup::Individual(Uuid::from_u128(1))]
             };
             let pages = vec!["封面".into(), "第二页讲蒸发".into()];
             let document = Document {
                 title: "水的循环教学设计".into(),
                 pages,
-                visibility,
+                acl,
                 ..Document::default()
             };
             Ok((id == BOOK).then_some(document))
@@ -414,19 +414,19 @@ async fn a_crash_heals_by_itself() {
     let house = house_on_sqlite().await;
     let (_, _) = house.signed_in("admin", Role::Administrator).await;
     house.services.search.catch_up().await;
-    let before = house.services.search.live().documents();
+    let before = house.services.search.live().document_count();
     // The index was committed and the row not deleted.
     changed(&house, Kind::School, house.school.0, false).await;
     house.services.search.catch_up().await;
-    assert_eq!(house.services.search.live().documents(), before);
+    assert_eq!(house.services.search.live().document_count(), before);
     // The folder is lost, or what names the index is damaged.
     std::fs::write(house.folder().join("search/current"), "1-of nowhere").expect("written");
     let again = Search::open(&house.services.config, house.services.db.clone())
         .await
         .expect("opens all the same");
-    assert_eq!(again.live().documents(), 0);
+    assert_eq!(again.live().document_count(), 0);
     again.catch_up().await;
-    assert_eq!(again.live().documents(), before);
+    assert_eq!(again.live().document_count(), before);
 }
 
 #[tokio::test]

@@ -21,8 +21,8 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 use tongke_search::{
-    Change, Document, Facet, Index, Key, Narrowed, Order, Question, Reader, Synonyms, Visibility,
-    Writer,
+    AclGroup, Change, Document, Facet, Filters, Index, Key, SearchQuery, SortOrder, Synonyms,
+    Viewer, Writer,
 };
 use uuid::Uuid;
 
@@ -43,7 +43,7 @@ fn main() {
     let scratch = tempfile::tempdir().expect("a scratch folder");
     let kept = std::env::var_os("SEARCH_INDEX").map(PathBuf::from);
     let folder = kept.as_deref().unwrap_or(scratch.path());
-    tongke_search::prepare();
+    tongke_search::load_dictionary();
     let (index, writer, index_seconds) = built(folder, resources);
 
     let (latencies, changes) = while_indexing(&index, writer, resources, || {
@@ -75,7 +75,7 @@ fn main() {
 /// The index of all resources, and the seconds that it took to build; `None` when it was there.
 fn built(folder: &Path, resources: usize) -> (Index, Writer, Option<f64>) {
     if let Ok(index) = Index::open(folder)
-        && index.documents() == resources as u64
+        && index.document_count() == resources as u64
     {
         let writer = Writer::start(&index, HEAP_BYTES).expect("a thread");
         return (index, writer, None);
@@ -132,11 +132,15 @@ fn while_indexing<T>(
     let outcome = work();
     stop.store(true, Ordering::Relaxed);
     indexing.join().expect("the writer goes on");
-    assert_eq!(index.documents(), resources as u64, "a change replaces");
+    assert_eq!(
+        index.document_count(),
+        resources as u64,
+        "a change replaces"
+    );
     (outcome, written.load(Ordering::Relaxed))
 }
 
-/// Makes a question from a resource that exists.
+/// Makes a query from a resource that exists.
 type Make = fn(&mut StdRng, &Document) -> String;
 
 /// Asked beside the questions, and not counted as such.
@@ -211,14 +215,14 @@ fn ask_everything(index: &Index, resources: usize) -> Vec<(&'static str, Vec<f64
             )
             .into()
         }),
-        ("nothing, narrowed", |_, _| String::new()),
+        ("nothing, filters", |_, _| String::new()),
         ("suggestions", |random, resource| {
             let typed = random.random_range(1..5);
             cut(random, &resource.title, typed)
         }),
         ("more like this", |_, _| String::new()),
     ];
-    let circles = teacher();
+    let groups = teacher();
     let mut random = StdRng::seed_from_u64(SEED + 2);
     let mut latencies: Vec<(&'static str, Vec<f64>)> =
         kinds.iter().map(|(name, _)| (*name, Vec::new())).collect();
@@ -227,25 +231,25 @@ fn ask_everything(index: &Index, resources: usize) -> Vec<(&'static str, Vec<f64
         let number = random.random_range(0..resources);
         let resource = resource(number);
         let line = make(&mut random, &resource);
-        let narrowed: Narrowed = match name.ends_with("narrowed") {
+        let filters: Filters = match name.ends_with("filters") {
             true => [(
                 Facet::Subject,
                 vec![resource.facets[&Facet::Subject].clone()],
             )]
             .into(),
-            false => Narrowed::new(),
+            false => Filters::new(),
         };
         let began = Instant::now();
         match *name {
             "suggestions" => drop(black_box(
-                index.suggest(&line, reader(&circles), 8).expect("answered"),
+                index.suggest(&line, viewer(&groups), 8).expect("answered"),
             )),
             "more like this" => drop(black_box(
                 index
-                    .similar(&key(number), reader(&circles), 10)
+                    .similar(&key(number), viewer(&groups), 10)
                     .expect("answered"),
             )),
-            _ => drop(black_box(ask(index, &line, narrowed))),
+            _ => drop(black_box(ask(index, &line, filters))),
         }
         latencies[n % kinds.len()]
             .1
@@ -256,44 +260,42 @@ fn ask_everything(index: &Index, resources: usize) -> Vec<(&'static str, Vec<f64
     latencies
 }
 
-fn ask(index: &Index, line: &str, narrowed: Narrowed) -> tongke_search::Answer {
+fn ask(index: &Index, line: &str, filters: Filters) -> tongke_search::SearchResults {
     static SYNONYMS: std::sync::LazyLock<Synonyms> = std::sync::LazyLock::new(|| {
         Synonyms::parse(include_str!("../../../deploy/synonyms.txt")).0
     });
-    let circles = teacher();
-    let question = Question {
-        line,
-        reader: reader(&circles),
-        narrowed,
-        order: Order::Relevance,
-        skip: 0,
-        take: 20,
+    let groups = teacher();
+    let query = SearchQuery {
+        text: line,
+        viewer: viewer(&groups),
+        filters,
+        sort: SortOrder::Relevance,
+        offset: 0,
+        limit: 20,
         synonyms: &SYNONYMS,
     };
-    index
-        .search(&question)
-        .expect("every question has an answer")
+    index.search(&query).expect("every query has an answer")
 }
 
-fn reader(circles: &[Visibility]) -> Reader<'_> {
-    Reader {
-        circles,
+fn viewer(groups: &[AclGroup]) -> Viewer<'_> {
+    Viewer {
+        groups,
         hidden: &[],
     }
 }
 
 /// A teacher of the first school, who sees what is public, the county's, and their school's.
-fn teacher() -> Vec<Visibility> {
-    let circles = [
-        Visibility::Public,
-        Visibility::County,
-        Visibility::Role("teacher".into()),
+fn teacher() -> Vec<AclGroup> {
+    let groups = [
+        AclGroup::Public,
+        AclGroup::County,
+        AclGroup::Role("teacher".into()),
     ];
-    circles
+    groups
         .into_iter()
         .chain([
-            Visibility::School(Uuid::from_u128(1)),
-            Visibility::Community(Uuid::from_u128(1)),
+            AclGroup::School(Uuid::from_u128(1)),
+            AclGroup::Community(Uuid::from_u128(1)),
         ])
         .collect()
 }
@@ -306,10 +308,7 @@ fn recall(index: &Index, resources: usize) -> f64 {
         let number = random.random_range(0..resources);
         let resource = resource(number);
         let piece = cut(&mut random, &resource.body, 2 + asked % 7);
-        if !resource
-            .visibility
-            .iter()
-            .any(|circle| teacher().contains(circle))
+        if !resource.acl.iter().any(|group| teacher().contains(group))
             || !piece.chars().any(char::is_alphanumeric)
         {
             continue;
@@ -324,13 +323,13 @@ fn recall(index: &Index, resources: usize) -> f64 {
     found as f64 / asked as f64
 }
 
-/// Whether the resource is among all that a line finds. The list is narrowed by a value that few share, so that all of it fits on a page; what is
+/// Whether the resource is among all that a line finds. The list is filters by a value that few share, so that all of it fits on a page; what is
 /// found only because nothing was found does not count.
 fn finds(index: &Index, line: &str, number: usize) -> bool {
-    let narrowed: Narrowed = [(Facet::Licence, vec![own_mark(number)])].into();
-    let answer = ask(index, line, narrowed);
+    let filters: Filters = [(Facet::Licence, vec![own_mark(number)])].into();
+    let answer = ask(index, line, filters);
     assert!(answer.total <= answer.hits.len(), "the list fits on a page");
-    !answer.is_loose && answer.hits.iter().any(|hit| hit.key == key(number))
+    !answer.is_approximate && answer.hits.iter().any(|hit| hit.key == key(number))
 }
 
 /// `length` characters from a random place.
@@ -361,7 +360,7 @@ fn key(number: usize) -> Key {
     Key::new("resource", Uuid::from_u128(number as u128 + 1))
 }
 
-/// Few resources share it, so that a narrowed list is short.
+/// Few resources share it, so that a filters list is short.
 fn own_mark(number: usize) -> String {
     format!("许可{}", number % 5000)
 }
@@ -422,11 +421,11 @@ fn resource(number: usize) -> Document {
             pick(&mut random, &["pptx", "docx", "pdf", "mp4"]).to_owned(),
         ),
     ];
-    let visibility = match random.random_range(0..20) {
-        0 => Visibility::School(Uuid::from_u128(school)),
-        1 => Visibility::Community(Uuid::from_u128(school % 20)),
-        2..4 => Visibility::Public,
-        _ => Visibility::County,
+    let acl = match random.random_range(0..20) {
+        0 => AclGroup::School(Uuid::from_u128(school)),
+        1 => AclGroup::Community(Uuid::from_u128(school % 20)),
+        2..4 => AclGroup::Public,
+        _ => AclGroup::County,
     };
     Document {
         title: format!("{grade}{subject}《{topic}》第{lesson}课时{kind}"),
@@ -446,7 +445,7 @@ fn resource(number: usize) -> Document {
         pages,
         keywords: vec![topic.to_owned(), kind.to_owned()],
         facets: facets.into(),
-        visibility: vec![visibility],
+        acl: vec![acl],
         created_at: 1_700_000_000_000 + number as i64 * 60_000,
         updated_at: 1_700_000_000_000 + number as i64 * 60_000,
         uses: random.random_range(0..500),
@@ -722,7 +721,7 @@ const ENGLISH: &[&str] = &[
     "listen",
     "carefully",
     "answer",
-    "question",
+    "query",
     "partner",
     "practice",
     "dialogue",

@@ -1,7 +1,8 @@
-//! From the documents that were found to a page of results: how many there are, how many each facet has, and the best of them.
+//! Filters, facet counts and selection of the top documents.
 //!
-//! A facet that the list is narrowed by still counts its other values: whoever chose 数学 sees how many 语文 would give. So narrowing happens
-//! here and not while matching: a document that fails one facet only counts for that one.
+//! A facet with a filter still counts its other values: a client that filters by 数学 sees how many
+//! documents 语文 has. Therefore filters apply here and not while matching: a document that fails one
+//! facet's filter is counted for that facet only.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BinaryHeap};
@@ -11,39 +12,43 @@ use tantivy::fastfield::Column;
 use tantivy::{DocAddress, DocId, Result};
 
 use crate::document::Facet;
-use crate::facts::{FACETS, Library};
-use crate::ground::Ground;
 use crate::schema::{CREATED, RATING, USES};
+use crate::segment_cache::{FACETS, SegmentCache};
+use crate::segment_view::SegmentView;
 
-/// What comes first.
+/// Order of results.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Order {
+pub enum SortOrder {
+    /// Highest score first; newest first without a query text.
     #[default]
     Relevance,
+    /// Latest creation time first.
     Newest,
+    /// Highest number of uses first.
     MostUsed,
+    /// Highest mean rating first.
     BestRated,
 }
 
-/// Values by which a list is narrowed: one of each facet's.
-pub type Narrowed = BTreeMap<Facet, Vec<String>>;
+/// Accepted values of each facet; a document needs one of them. An empty list accepts all.
+pub type Filters = BTreeMap<Facet, Vec<String>>;
 
-/// How many documents each facet's values have, by number; [`Library`] knows the words.
-pub type Counts = [Vec<u32>; FACETS];
+/// Number of documents by facet and value ordinal; [`SegmentCache`] maps ordinals to values.
+pub(crate) type FacetCounts = [Vec<u32>; FACETS];
 
-/// Takes from `found` what fails `narrowed`, and counts.
-pub fn narrow(
-    grounds: &[Ground<'_>],
+/// Removes documents that fail the filters from `found`, and counts facet values.
+pub(crate) fn filter_and_count(
+    views: &[SegmentView<'_>],
     found: &mut [FixedBitSet],
-    narrowed: &Narrowed,
-    library: &Library,
-) -> Counts {
-    let mut counts = library.no_counts();
-    for (ground, found) in grounds.iter().zip(found) {
-        let chosen: Vec<(Facet, FixedBitSet)> = narrowed
+    filters: &Filters,
+    cache: &SegmentCache,
+) -> FacetCounts {
+    let mut counts = cache.zero_counts();
+    for (view, found) in views.iter().zip(found) {
+        let chosen: Vec<(Facet, FixedBitSet)> = filters
             .iter()
             .filter(|(_, values)| !values.is_empty())
-            .map(|(facet, values)| (*facet, having(ground, found, *facet, values, library)))
+            .map(|(facet, values)| (*facet, with_values(view, found, *facet, values, cache)))
             .collect();
         let all_but = |other: Option<Facet>| {
             let mut left = found.clone();
@@ -56,8 +61,8 @@ pub fn narrow(
         for facet in Facet::ALL {
             let counts = &mut counts[facet as usize];
             match chosen.iter().any(|(chosen, _)| *chosen == facet) {
-                true => count(ground, facet, all_but(Some(facet)).ones(), counts),
-                false => count(ground, facet, docs.iter().copied(), counts),
+                true => count(view, facet, all_but(Some(facet)).ones(), counts),
+                false => count(view, facet, docs.iter().copied(), counts),
             }
         }
         *found = passing;
@@ -65,38 +70,43 @@ pub fn narrow(
     counts
 }
 
-/// Those of `found` that have one of the values.
-fn having(
-    ground: &Ground<'_>,
+/// Subset of `found` with one of the values.
+fn with_values(
+    view: &SegmentView<'_>,
     found: &FixedBitSet,
     facet: Facet,
     values: &[String],
-    library: &Library,
+    cache: &SegmentCache,
 ) -> FixedBitSet {
-    let among = library.are_among(facet, values);
-    let mut having = ground.none();
-    let numbered = ground.facts.values(facet);
-    let docs = found.ones().filter(|doc| among[numbered[*doc] as usize]);
+    let among = cache.value_mask(facet, values);
+    let mut having = view.empty_set();
+    let ordinals = view.cached.ordinals(facet);
+    let docs = found.ones().filter(|doc| among[ordinals[*doc] as usize]);
     docs.for_each(|doc| having.insert(doc));
     having
 }
 
-fn count(ground: &Ground<'_>, facet: Facet, docs: impl Iterator<Item = usize>, counts: &mut [u32]) {
-    let numbered = ground.facts.values(facet);
-    docs.for_each(|doc| counts[numbered[doc] as usize] += 1);
+fn count(
+    view: &SegmentView<'_>,
+    facet: Facet,
+    docs: impl Iterator<Item = usize>,
+    counts: &mut [u32],
+) {
+    let ordinals = view.cached.ordinals(facet);
+    docs.for_each(|doc| counts[ordinals[doc] as usize] += 1);
 }
 
-/// A document in the order that was asked for; of two equals the older entry of the index comes first.
+/// Document with its sort key; of equal ones the earlier index entry comes first.
 #[derive(Clone, Copy, Debug, PartialEq)]
-struct Ranked {
+struct RankedDoc {
     rank: f64,
     address: DocAddress,
 }
 
-impl Eq for Ranked {}
+impl Eq for RankedDoc {}
 
-impl Ord for Ranked {
-    /// The worse, the greater: the heap's top is the one to go.
+impl Ord for RankedDoc {
+    /// Reversed: the maximum of the heap is the worst document, which is evicted first.
     fn cmp(&self, other: &Self) -> Ordering {
         other
             .rank
@@ -105,26 +115,26 @@ impl Ord for Ranked {
     }
 }
 
-impl PartialOrd for Ranked {
+impl PartialOrd for RankedDoc {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 
-/// The `most` documents that come first by `rank`, which takes a segment's number and a document of it.
-pub fn best(
+/// Selects the first `limit` documents by `rank`, a function of segment ordinal and document.
+pub(crate) fn top_docs(
     found: &[FixedBitSet],
-    most: usize,
+    limit: usize,
     mut rank: impl FnMut(usize, DocId) -> f64,
 ) -> Vec<DocAddress> {
-    let mut best = BinaryHeap::with_capacity(most.min(1024));
+    let mut best = BinaryHeap::with_capacity(limit.min(1024));
     for (ordinal, docs) in found.iter().enumerate() {
         for doc in docs.ones().map(|doc| doc as DocId) {
-            let ranked = Ranked {
+            let ranked = RankedDoc {
                 rank: rank(ordinal, doc),
                 address: DocAddress::new(ordinal as u32, doc),
             };
-            if best.len() < most {
+            if best.len() < limit {
                 best.push(ranked);
             } else if let Some(mut worst) = best.peek_mut()
                 && ranked < *worst
@@ -139,30 +149,30 @@ pub fn best(
         .collect()
 }
 
-/// What a list follows from that is not ordered by relevance.
-pub enum Sorted {
+/// Columns of a sort order other than relevance.
+pub(crate) enum SortColumns {
     Time(Vec<Column<i64>>),
     Count(Vec<Column<u64>>),
     Mean(Vec<Column<f64>>),
 }
 
-impl Sorted {
-    /// `None` for [`Order::Relevance`], which no column has.
-    pub fn by(order: Order, grounds: &[Ground<'_>]) -> Result<Option<Self>> {
-        let columns = || grounds.iter().map(|ground| ground.segment.fast_fields());
+impl SortColumns {
+    /// Returns `None` for [`SortOrder::Relevance`], which has no column.
+    pub(crate) fn by(order: SortOrder, views: &[SegmentView<'_>]) -> Result<Option<Self>> {
+        let columns = || views.iter().map(|view| view.segment.fast_fields());
         Ok(Some(match order {
-            Order::Relevance => return Ok(None),
-            Order::Newest => Self::Time(
+            SortOrder::Relevance => return Ok(None),
+            SortOrder::Newest => Self::Time(
                 columns()
                     .map(|columns| columns.i64(CREATED))
                     .collect::<Result<_>>()?,
             ),
-            Order::MostUsed => Self::Count(
+            SortOrder::MostUsed => Self::Count(
                 columns()
                     .map(|columns| columns.u64(USES))
                     .collect::<Result<_>>()?,
             ),
-            Order::BestRated => Self::Mean(
+            SortOrder::BestRated => Self::Mean(
                 columns()
                     .map(|columns| columns.f64(RATING))
                     .collect::<Result<_>>()?,
@@ -170,7 +180,7 @@ impl Sorted {
         }))
     }
 
-    pub fn rank(&self, ordinal: usize, doc: DocId) -> f64 {
+    pub(crate) fn rank(&self, ordinal: usize, doc: DocId) -> f64 {
         match self {
             Self::Time(columns) => columns[ordinal].first(doc).unwrap_or_default() as f64,
             Self::Count(columns) => columns[ordinal].first(doc).unwrap_or_default() as f64,

@@ -1,18 +1,21 @@
-//! What a feature tells the index of one thing that can be found.
+//! Documents as features submit them to the index.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// Names one thing: its kind's word and its id.
+/// Primary key of a document: kind and id.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Key {
+    /// Kind of the document, as the server names it: `resource`, `person`.
     pub kind: String,
+    /// Id, unique within the kind.
     pub id: Uuid,
 }
 
 impl Key {
+    /// Creates the key of a document.
     pub fn new(kind: impl Into<String>, id: Uuid) -> Self {
         Self {
             kind: kind.into(),
@@ -20,9 +23,9 @@ impl Key {
         }
     }
 
-    /// The key that was written as `word`.
-    pub fn parse(word: &str) -> Option<Self> {
-        let (kind, id) = word.split_once(':')?;
+    /// Parses `kind:id`, the form that [`Display`](std::fmt::Display) writes.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (kind, id) = text.split_once(':')?;
         Some(Self::new(kind, id.parse().ok()?))
     }
 }
@@ -33,41 +36,45 @@ impl std::fmt::Display for Key {
     }
 }
 
-/// One thing as it is found. Texts are given as they were written; the index folds them.
+/// One searchable document. Texts are submitted as written; the index normalizes them.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Document {
-    /// The title; of a person or a school, the name.
+    /// Title of a document; name of a person or a school.
     pub title: String,
-    /// Who made it, by name and id.
+    /// Name of the author.
     pub author: Option<String>,
+    /// Id of the author.
     pub author_id: Option<Uuid>,
-    /// The author's school.
+    /// Name of the author's school.
     pub school: Option<String>,
+    /// Id of the author's school.
     pub school_id: Option<Uuid>,
-    /// The text that does not stand on a page.
+    /// Text that belongs to no page.
     pub body: String,
-    /// The text of each page, from page 1 on. A hit in one of them names its page.
+    /// Text of each page, starting with page 1. A hit in one of them reports its page.
     pub pages: Vec<String>,
-    /// Other words that it should be found by; not shown.
+    /// Additional search terms, not displayed.
     pub keywords: Vec<String>,
-    /// What lists are narrowed by. The values can be searched for as well.
+    /// Facet values. They are searchable text as well.
     pub facets: BTreeMap<Facet, String>,
-    /// Whoever is one of these may find it; nobody else learns that it exists.
-    pub visibility: Vec<Visibility>,
-    /// Milliseconds since 1970.
+    /// Members of any of these groups may find the document; to others it does not exist.
+    #[serde(rename = "visibility")]
+    pub acl: Vec<AclGroup>,
+    /// Creation time in milliseconds since 1970.
     pub created_at: i64,
+    /// Time of the last change in milliseconds since 1970.
     pub updated_at: i64,
-    /// How often it was used.
+    /// Number of uses.
     pub uses: u64,
-    /// Mean rating; 0 without any.
+    /// Mean rating; 0 without any rating.
     pub rating: f64,
 }
 
-/// What lists are narrowed by.
+/// Document attribute that results are filtered and counted by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Facet {
-    /// Its kind; set by the index.
+    /// Kind of the key; set by the index.
     Kind,
     /// 学段
     Stage,
@@ -83,13 +90,16 @@ pub enum Facet {
     Unit,
     /// 类型: `courseware`, `lesson_plan`, `exercise`, `micro_lesson`, `recording`, `other`.
     ResourceType,
+    /// 授权方式
     Licence,
+    /// 文件格式: `pptx`, `pdf`.
     FileType,
     /// Name of the school; set by the index.
     School,
 }
 
 impl Facet {
+    /// All facets, in the order of their discriminants.
     pub const ALL: [Facet; 11] = [
         Facet::Kind,
         Facet::Stage,
@@ -104,6 +114,7 @@ impl Facet {
         Facet::School,
     ];
 
+    /// Name in URLs and JSON, and of the index column.
     pub fn name(self) -> &'static str {
         match self {
             Facet::Kind => "kind",
@@ -120,37 +131,40 @@ impl Facet {
         }
     }
 
-    pub fn named(name: &str) -> Option<Self> {
+    /// Looks a facet up by its [`name`](Facet::name).
+    pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|facet| facet.name() == name)
     }
 }
 
-/// A circle of readers. A document is shown to a reader when one of its circles is one of theirs.
+/// Group of viewers in access control. A viewer sees a document when both share at least one group.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum Visibility {
-    /// Everybody.
+pub enum AclGroup {
+    /// Everyone, without signing in.
     Public,
-    /// Everybody who is signed in.
+    /// Every signed-in account of the county.
     County,
-    /// The schools of a community.
+    /// Accounts of all schools of a community.
     Community(Uuid),
+    /// Accounts of a school.
     School(Uuid),
     /// One person, or one classroom.
-    One(Uuid),
-    /// Everybody with that role in the house.
+    #[serde(rename = "One")]
+    Individual(Uuid),
+    /// Accounts with a role.
     Role(String),
 }
 
-impl Visibility {
-    /// The word of the circle in the index.
-    pub fn word(&self) -> String {
+impl AclGroup {
+    /// Index term of the group.
+    pub(crate) fn term(&self) -> String {
         match self {
-            Visibility::Public => "public".into(),
-            Visibility::County => "county".into(),
-            Visibility::Community(id) => format!("community:{id}"),
-            Visibility::School(id) => format!("school:{id}"),
-            Visibility::One(id) => format!("one:{id}"),
-            Visibility::Role(role) => format!("role:{role}"),
+            AclGroup::Public => "public".into(),
+            AclGroup::County => "county".into(),
+            AclGroup::Community(id) => format!("community:{id}"),
+            AclGroup::School(id) => format!("school:{id}"),
+            AclGroup::Individual(id) => format!("one:{id}"),
+            AclGroup::Role(role) => format!("role:{role}"),
         }
     }
 }

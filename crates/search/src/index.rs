@@ -1,4 +1,4 @@
-//! One index in one folder: a writer fills it, and any number of readers ask it at the same time.
+//! An index in one folder: a single writer, and any number of concurrent readers.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,38 +10,42 @@ use tantivy::{DocAddress, IndexReader, ReloadPolicy, Searcher, TantivyDocument, 
 use uuid::Uuid;
 
 use crate::document::{Document, Key};
-use crate::facts::Library;
-use crate::schema::{Card, Fields};
+use crate::schema::{Fields, StoredDocument};
+use crate::segment_cache::SegmentCache;
 
-/// Why the index could not do it.
+/// Error of the index.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// Error of tantivy.
     #[error("the search index failed: {0}")]
     Index(#[from] tantivy::TantivyError),
+    /// I/O error in the index folder.
     #[error("the folder of the search index cannot be used: {0}")]
     Folder(#[from] std::io::Error),
+    /// Termination of the writer's thread.
     #[error("the search index's writer has stopped")]
     Stopped,
 }
 
+/// Result of an index operation.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// An index. Cloning shares it.
+/// Handle of an index. Clones share it.
 #[derive(Clone)]
 pub struct Index {
     pub(crate) inner: Arc<Inner>,
 }
 
 pub(crate) struct Inner {
-    pub folder: PathBuf,
-    pub fields: Fields,
-    pub index: tantivy::Index,
-    pub reader: IndexReader,
-    pub library: Library,
+    pub(crate) folder: PathBuf,
+    pub(crate) fields: Fields,
+    pub(crate) index: tantivy::Index,
+    pub(crate) reader: IndexReader,
+    pub(crate) cache: SegmentCache,
 }
 
 impl Index {
-    /// An empty index in an empty folder.
+    /// Creates an empty index in an empty folder.
     pub fn create(folder: &Path) -> Result<Self> {
         std::fs::create_dir_all(folder)?;
         let fields = Fields::new();
@@ -49,7 +53,7 @@ impl Index {
         Self::new(folder, fields, index)
     }
 
-    /// The index in a folder, as its last commit left it.
+    /// Opens the index in a folder in the state of its last commit.
     pub fn open(folder: &Path) -> Result<Self> {
         let fields = Fields::new();
         let index = tantivy::Index::open_in_dir(folder)?;
@@ -60,8 +64,8 @@ impl Index {
     }
 
     fn new(folder: &Path, fields: Fields, index: tantivy::Index) -> Result<Self> {
-        Fields::register(&index);
-        // The writer reloads the reader when it has committed; nothing has to watch the folder.
+        Fields::register_tokenizers(&index);
+        // The writer reloads the reader after each commit, so no file watcher is needed.
         let reader = index
             .reader_builder()
             .reload_policy(ReloadPolicy::Manual)
@@ -71,40 +75,41 @@ impl Index {
             fields,
             index,
             reader,
-            library: Library::default(),
+            cache: SegmentCache::default(),
         };
         Ok(Self {
             inner: Arc::new(inner),
         })
     }
 
+    /// Folder of the index.
     pub fn folder(&self) -> &Path {
         &self.inner.folder
     }
 
-    /// How many documents can be found.
-    pub fn documents(&self) -> u64 {
+    /// Number of documents in the last commit.
+    pub fn document_count(&self) -> u64 {
         self.inner.reader.searcher().num_docs()
     }
 
-    /// The document as it was last committed.
+    /// Returns the last committed version of a document, without access control.
     pub fn get(&self, key: &Key) -> Result<Option<Document>> {
         Ok(self
-            .cards(self.inner.fields.key_term(key))?
+            .stored_documents(self.inner.fields.key_term(key))?
             .pop()
-            .map(|card| card.document))
+            .map(|stored| stored.document))
     }
 
-    /// Whatever names the author or school with that id.
-    pub fn mentioning(&self, id: Uuid) -> Result<Vec<Key>> {
-        let cards = self.cards(Term::from_field_text(
-            self.inner.fields.mentions,
+    /// Keys of all documents whose author or school has this id, without access control.
+    pub fn referencing(&self, id: Uuid) -> Result<Vec<Key>> {
+        let found = self.stored_documents(Term::from_field_text(
+            self.inner.fields.references,
             &id.to_string(),
         ))?;
-        Ok(cards.into_iter().map(|card| card.key).collect())
+        Ok(found.into_iter().map(|stored| stored.key).collect())
     }
 
-    fn cards(&self, term: Term) -> Result<Vec<Card>> {
+    fn stored_documents(&self, term: Term) -> Result<Vec<StoredDocument>> {
         let searcher = self.inner.reader.searcher();
         let found = searcher.search(
             &TermQuery::new(term, IndexRecordOption::Basic),
@@ -112,28 +117,33 @@ impl Index {
         )?;
         found
             .into_iter()
-            .filter_map(|address| self.card(&searcher, address).transpose())
+            .filter_map(|address| self.stored_document(&searcher, address).transpose())
             .collect()
     }
 
-    pub(crate) fn card(&self, searcher: &Searcher, address: DocAddress) -> Result<Option<Card>> {
+    pub(crate) fn stored_document(
+        &self,
+        searcher: &Searcher,
+        address: DocAddress,
+    ) -> Result<Option<StoredDocument>> {
         let stored: TantivyDocument = searcher.doc(address)?;
-        Ok(self.inner.fields.card(&stored))
+        Ok(self.inner.fields.decode(&stored))
     }
 
-    /// Makes the last commit visible. What has to be learnt of new segments is learnt before, in the writer's thread, so that no question waits for it.
+    /// Makes the last commit visible. New segments are loaded into the cache first, on the writer's thread,
+    /// so that no query waits for that.
     pub(crate) fn reload(&self) -> Result<()> {
         let Inner {
             index,
             reader,
-            library,
+            cache,
             ..
         } = &*self.inner;
         for segment in index.searchable_segments()? {
-            library.learn(&segment)?;
+            cache.warm(&segment)?;
         }
         reader.reload()?;
-        library.keep(
+        cache.retain(
             &reader
                 .searcher()
                 .segment_readers()

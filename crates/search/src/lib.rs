@@ -1,32 +1,32 @@
-//! Search for Chinese schools: finds whatever stands in a text, shows it only to those who may see it, and ranks it by its words.
+//! Full-text search for Chinese schools: exact substring matching, word-based ranking, facets and access control.
 //!
-//! - `document`: what a feature tells of a thing that can be found, and who may find it
-//! - `text` `words` `pinyin`: folding and cutting, the same for what is indexed and what is asked
-//! - `schema`: fields, and a document laid out in them. `shelf` `index` `writer`: where it is kept, read and written
-//! - `asked` `synonyms`: what was typed, understood
-//! - `facts` `ground`: what one segment has, and what of it the reader may see. `matching`: which documents have what was asked.
-//!   `ranking`: which of them are better. `collect`: the best, narrowed and counted
-//! - `find` `marks`: questions and answers, with the places that are worth showing
+//! - `document`: a document as a feature submits it, and the ACL groups that may find it
+//! - `text` `tokenizer` `pinyin`: normalization and tokenization, the same for documents and queries
+//! - `schema`: index fields and the mapping of a document to them. `generations` `index` `writer`: storage, reading, writing
+//! - `parsed_query` `synonyms`: query parsing and expansion
+//! - `segment_cache` `segment_view`: cached per-segment data, and one viewer's visible part of a segment
+//! - `matching` `ranking` `collect`: matching documents, BM25 scores, filters, facet counts and the top documents
+//! - `search` `highlight`: the query API (search, suggest, more like this), highlights and excerpts
 //!
-//! The crate knows no database, no web and no features: a kind is a word, a reader a set of circles. That is what lets it be measured
-//! (`cargo bench --bench search`) and fuzzed by itself.
+//! The crate depends on no database, no web framework and no feature: a kind is a string, a viewer is a set of
+//! ACL groups. Therefore it can be benchmarked (`cargo bench --bench search`) and tested alone.
 
-mod asked;
 mod collect;
 mod document;
-mod facts;
-mod find;
-mod ground;
+mod generations;
+mod highlight;
 mod index;
-mod marks;
 mod matching;
+mod parsed_query;
 mod pinyin;
 mod ranking;
 mod schema;
-mod shelf;
+mod search;
+mod segment_cache;
+mod segment_view;
 mod synonyms;
 mod text;
-mod words;
+mod tokenizer;
 mod writer;
 
 #[cfg(test)]
@@ -34,12 +34,12 @@ mod model_tests;
 #[cfg(test)]
 mod tests;
 
-pub use collect::{Narrowed, Order};
-pub use document::{Document, Facet, Key, Visibility};
-pub use find::{Answer, DEEPEST, Hit, Question, Reader, Suggestion};
+pub use collect::{Filters, SortOrder};
+pub use document::{AclGroup, Document, Facet, Key};
+pub use generations::Generations;
+pub use highlight::{Excerpt, Highlighted};
 pub use index::{Error, Index, Result};
-pub use marks::{Excerpt, Marked};
-pub use shelf::Shelf;
+pub use search::{Hit, MAX_RESULT_WINDOW, SearchQuery, SearchResults, Suggestion, Viewer};
 pub use synonyms::Synonyms;
-pub use words::prepare;
+pub use tokenizer::load_dictionary;
 pub use writer::{Change, Writer};

@@ -1,196 +1,222 @@
-//! Which documents have what was asked. No score is made here and no document is read: sets are narrowed, the rarest part first, until only
-//! those are left that have everything.
+//! Matching by set operations: the visible documents are intersected with clause after clause, the
+//! rarest first. No score is computed and no stored document is read.
 //!
-//! A phrase of up to three characters is one entry. A longer one is the intersection of its triples; whether these also follow each other is looked up
-//! only in documents that do not have the phrase as a word of its own.
+//! A phrase of up to three characters is one term. A longer phrase is the intersection of its
+//! trigrams; positions are checked only in documents that do not have the phrase as a dictionary
+//! word.
 
 use fixedbitset::FixedBitSet;
 use tantivy::query::{FuzzyTermQuery, PhraseQuery, Query};
 use tantivy::schema::Field;
 use tantivy::{DocId, DocSet, Result, SeekDangerResult, Term};
 
-use crate::asked::{Asked, Part, Word, slips, written};
-use crate::ground::Ground;
-use crate::pinyin::LETTERS;
-use crate::schema::Characters;
-use crate::words::Cut;
+use crate::parsed_query::{Clause, ParsedQuery, PhraseTerm, max_edits, phrase_text};
+use crate::pinyin::MAX_SPELLING_LEN;
+use crate::schema::NgramFields;
+use crate::segment_view::SegmentView;
+use crate::tokenizer::Analyzer;
 
-/// Of more parts than this some may be missing: whoever types a sentence does not expect all of it.
-const ALL_OF: usize = 5;
+/// Number of clauses that are all required. Of more than these some may be missing, as nobody
+/// expects all words of a sentence to match.
+const MAX_REQUIRED: usize = 5;
 
-/// How much a document has to have of what was asked.
+/// Required share of the clauses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Demand {
-    /// All of it, as it was typed.
+pub(crate) enum MatchMode {
+    /// All clauses; of more than [`MAX_REQUIRED`], seven in ten.
     Strict,
-    /// Half of it, misspelt words included. Whether this is tried depends only on what the reader may see: a word's presence in a document
-    /// of others must not change their results.
-    Loose,
+    /// Half of the clauses, typos included. The choice of this mode depends on visible documents
+    /// only: a word's presence in a hidden document must not change the results.
+    Relaxed,
 }
 
-impl Demand {
-    fn of(self, parts: usize) -> usize {
-        match parts {
-            parts if self == Demand::Loose => parts.div_ceil(2),
-            parts if parts > ALL_OF => (parts * 7).div_ceil(10),
-            parts => parts,
+impl MatchMode {
+    fn required(self, clauses: usize) -> usize {
+        match clauses {
+            clauses if self == MatchMode::Relaxed => clauses.div_ceil(2),
+            clauses if clauses > MAX_REQUIRED => (clauses * 7).div_ceil(10),
+            clauses => clauses,
         }
     }
 }
 
-/// A set of documents by letters that are not written as they stand.
+/// Approximate match of a word of letters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Guess {
-    /// An entry begins so.
-    Begun(Field),
-    /// An entry differs by a few letters.
-    Misspelt(Field),
+pub(crate) enum Expansion {
+    /// Terms of a pinyin field that start with the letters.
+    Prefix(Field),
+    /// Terms within the edit distance of [`max_edits`].
+    Fuzzy(Field),
 }
 
-impl Ground<'_> {
-    /// What the reader may see of what they asked for.
-    pub fn matching(&self, asked: &Asked, demand: Demand) -> Result<FixedBitSet> {
-        let needed = demand.of(asked.parts.len());
-        let mut parts = Vec::with_capacity(asked.parts.len());
-        for part in &asked.parts {
-            parts.push((self.most(part)?, part));
+impl SegmentView<'_> {
+    /// Visible documents that match a query.
+    pub(crate) fn matching(&self, parsed: &ParsedQuery, mode: MatchMode) -> Result<FixedBitSet> {
+        let needed = mode.required(parsed.clauses.len());
+        let mut clauses = Vec::with_capacity(parsed.clauses.len());
+        for clause in &parsed.clauses {
+            clauses.push((self.doc_freq_bound(clause)?, clause));
         }
-        parts.sort_by_key(|(most, _)| *most);
-        let parts: Vec<&Part> = parts.into_iter().map(|(_, part)| part).collect();
-        if needed < parts.len() {
-            self.some_of(&parts, demand, needed)
+        clauses.sort_by_key(|(bound, _)| *bound);
+        let clauses: Vec<&Clause> = clauses.into_iter().map(|(_, clause)| clause).collect();
+        if needed < clauses.len() {
+            self.matching_some(&clauses, mode, needed)
         } else {
-            self.all_of(&parts, demand)
+            self.matching_all(&clauses, mode)
         }
     }
 
-    fn all_of(&self, parts: &[&Part], demand: Demand) -> Result<FixedBitSet> {
-        let mut found = self.seen.clone();
-        for part in parts {
+    fn matching_all(&self, clauses: &[&Clause], mode: MatchMode) -> Result<FixedBitSet> {
+        let mut found = self.visible.clone();
+        for clause in clauses {
             if found.is_clear() {
                 break;
             }
-            found = self.has(part, demand, &found)?;
+            found = self.matching_clause(clause, mode, &found)?;
         }
         Ok(found)
     }
 
-    /// What has `needed` of the parts. It has one at least of the first few, the rarest: nothing else is looked at for the others.
-    fn some_of(&self, parts: &[&Part], demand: Demand, needed: usize) -> Result<FixedBitSet> {
-        let (first, others) = parts.split_at(parts.len() - needed + 1);
-        let mut counts = vec![0_u8; self.seen.len()];
-        let mut found = self.none();
-        for part in first {
-            let having = self.has(part, demand, &self.seen)?;
-            having.ones().for_each(|doc| counts[doc] += 1);
-            found.union_with(&having);
+    /// Documents with at least `needed` of the clauses. Each has one of the rarest few; only those
+    /// are checked for the others.
+    fn matching_some(
+        &self,
+        clauses: &[&Clause],
+        mode: MatchMode,
+        needed: usize,
+    ) -> Result<FixedBitSet> {
+        let (first, others) = clauses.split_at(clauses.len() - needed + 1);
+        let mut counts = vec![0_u8; self.visible.len()];
+        let mut found = self.empty_set();
+        for clause in first {
+            let matched = self.matching_clause(clause, mode, &self.visible)?;
+            matched.ones().for_each(|doc| counts[doc] += 1);
+            found.union_with(&matched);
         }
-        for part in others {
-            self.has(part, demand, &found)?
+        for clause in others {
+            self.matching_clause(clause, mode, &found)?
                 .ones()
                 .for_each(|doc| counts[doc] += 1);
         }
-        let few: Vec<usize> = found
+        let failing: Vec<usize> = found
             .ones()
             .filter(|doc| usize::from(counts[*doc]) < needed)
             .collect();
-        few.into_iter().for_each(|doc| found.remove(doc));
+        failing.into_iter().for_each(|doc| found.remove(doc));
         Ok(found)
     }
 
-    /// No more documents than this have the part; a bound that costs next to nothing to know.
-    fn most(&self, part: &Part) -> Result<u32> {
-        let mut most = if part.letters().is_some() {
+    /// Upper bound of the number of documents with a clause, without reading a posting list.
+    fn doc_freq_bound(&self, clause: &Clause) -> Result<u32> {
+        let mut bound = if clause.letters().is_some() {
             u32::MAX
         } else {
             0
         };
-        for phrase in std::iter::once(&part.phrase).chain(&part.synonyms) {
+        for phrase in std::iter::once(&clause.phrase).chain(&clause.synonyms) {
             let mut rarest = u32::MAX;
-            for term in entries_of(&self.fields.all, &written(phrase)) {
-                rarest = rarest.min(self.frequency(&term)?);
+            for term in lookup_terms(&self.fields.all, &phrase_text(phrase)) {
+                rarest = rarest.min(self.doc_freq(&term)?);
             }
-            most = most.saturating_add(rarest);
+            bound = bound.saturating_add(rarest);
         }
-        Ok(most)
+        Ok(bound)
     }
 
-    /// Those of `within` that have a part, wherever it stands and however it is written.
-    fn has(&self, part: &Part, demand: Demand, within: &FixedBitSet) -> Result<FixedBitSet> {
-        let mut found = self.phrase(&self.fields.all, &part.phrase, within)?;
-        for synonym in &part.synonyms {
+    /// Documents of `within` that match a clause.
+    fn matching_clause(
+        &self,
+        clause: &Clause,
+        mode: MatchMode,
+        within: &FixedBitSet,
+    ) -> Result<FixedBitSet> {
+        let mut found = self.matching_phrase(&self.fields.all, &clause.phrase, within)?;
+        for synonym in &clause.synonyms {
             let mut others = within.clone();
             others.difference_with(&found);
-            found.union_with(&self.phrase(&self.fields.all, synonym, &others)?);
+            found.union_with(&self.matching_phrase(&self.fields.all, synonym, &others)?);
         }
-        if let Some(letters) = part.letters() {
-            let mut guessed = self.none();
-            for guess in self.guesses(demand) {
-                self.add_guess(guess, letters, &mut guessed)?;
+        if let Some(letters) = clause.letters() {
+            let mut expanded = self.empty_set();
+            for expansion in self.expansions(mode) {
+                self.add_expansion(expansion, letters, &mut expanded)?;
             }
-            guessed.intersect_with(within);
-            found.union_with(&guessed);
-        }
-        Ok(found)
-    }
-
-    /// What the reader may see whose title or name has what was typed so far.
-    pub fn begun(&self, asked: &Asked) -> Result<FixedBitSet> {
-        let mut found = self.seen.clone();
-        for part in &asked.parts {
-            let mut having = self.none();
-            if let Some(letters) = part.letters() {
-                self.add_begun(self.fields.title_words, letters, &mut having)?;
-                self.add_guess(Guess::Begun(self.fields.title_sound), letters, &mut having)?;
-                having.intersect_with(&found);
-            }
-            // One letter begins something; in the middle of a word it says nothing.
-            if part.letters().is_none_or(|letters| letters.len() > 1) {
-                having.union_with(&self.phrase(&self.fields.title, &part.phrase, &found)?);
-            }
-            found = having;
+            expanded.intersect_with(within);
+            found.union_with(&expanded);
         }
         Ok(found)
     }
 
-    fn guesses(&self, demand: Demand) -> Vec<Guess> {
-        let sounds = [
-            Guess::Begun(self.fields.title_sound),
-            Guess::Begun(self.fields.other_sound),
+    /// Visible documents whose title contains or continues the input, for suggestions.
+    pub(crate) fn matching_titles(&self, parsed: &ParsedQuery) -> Result<FixedBitSet> {
+        let mut found = self.visible.clone();
+        for clause in &parsed.clauses {
+            let mut matched = self.empty_set();
+            if let Some(letters) = clause.letters() {
+                self.add_prefix(self.fields.title_words, letters, &mut matched)?;
+                self.add_expansion(
+                    Expansion::Prefix(self.fields.title_pinyin),
+                    letters,
+                    &mut matched,
+                )?;
+                matched.intersect_with(&found);
+            }
+            // A single letter matches prefixes only; inside a word it carries no information.
+            if clause.letters().is_none_or(|letters| letters.len() > 1) {
+                matched.union_with(&self.matching_phrase(
+                    &self.fields.title,
+                    &clause.phrase,
+                    &found,
+                )?);
+            }
+            found = matched;
+        }
+        Ok(found)
+    }
+
+    fn expansions(&self, mode: MatchMode) -> Vec<Expansion> {
+        let pinyin = [
+            Expansion::Prefix(self.fields.title_pinyin),
+            Expansion::Prefix(self.fields.other_pinyin),
         ];
-        let slips = (demand == Demand::Loose).then_some(Guess::Misspelt(self.fields.letters));
-        sounds.into_iter().chain(slips).collect()
+        let fuzzy = (mode == MatchMode::Relaxed).then_some(Expansion::Fuzzy(self.fields.letters));
+        pinyin.into_iter().chain(fuzzy).collect()
     }
 
-    /// Adds the documents that letters may stand for.
-    pub fn add_guess(&self, guess: Guess, letters: &str, docs: &mut FixedBitSet) -> Result<()> {
-        match guess {
-            Guess::Begun(field) if letters.bytes().all(|b| b.is_ascii_lowercase()) => {
-                self.add_begun(field, &letters[..letters.len().min(LETTERS)], docs)
+    /// Adds the documents that match an expansion of the letters.
+    pub(crate) fn add_expansion(
+        &self,
+        expansion: Expansion,
+        letters: &str,
+        docs: &mut FixedBitSet,
+    ) -> Result<()> {
+        match expansion {
+            Expansion::Prefix(field) if letters.bytes().all(|b| b.is_ascii_lowercase()) => {
+                self.add_prefix(field, &letters[..letters.len().min(MAX_SPELLING_LEN)], docs)
             }
-            Guess::Misspelt(field) if slips(letters) > 0 => {
-                let right = Term::from_field_text(field, letters);
-                self.add_query(&FuzzyTermQuery::new(right, slips(letters), true), docs)
+            Expansion::Fuzzy(field) if max_edits(letters) > 0 => {
+                let term = Term::from_field_text(field, letters);
+                self.add_query(&FuzzyTermQuery::new(term, max_edits(letters), true), docs)
             }
             _ => Ok(()),
         }
     }
 
-    /// Those of `within` that have a phrase as it stands.
-    pub fn phrase(
+    /// Documents of `within` that contain a phrase.
+    pub(crate) fn matching_phrase(
         &self,
-        texts: &Characters,
-        phrase: &[Word],
+        fields: &NgramFields,
+        phrase: &[PhraseTerm],
         within: &FixedBitSet,
     ) -> Result<FixedBitSet> {
-        let text = written(phrase);
-        let terms = entries_of(texts, &text);
+        let text = phrase_text(phrase);
+        let terms = lookup_terms(fields, &text);
         if terms.is_empty() {
-            return Ok(self.none());
+            return Ok(self.empty_set());
         }
         let mut found = within.clone();
         for term in self.rarest_first(&terms)? {
-            self.keep(term, &mut found)?;
+            self.retain_term(term, &mut found)?;
             if found.is_clear() {
                 return Ok(found);
             }
@@ -198,51 +224,53 @@ impl Ground<'_> {
         if terms.len() == 1 {
             return Ok(found);
         }
-        let mut known = self.none();
-        for words in &texts.words {
-            self.add(&Term::from_field_text(*words, &text), &mut known)?;
+        let mut confirmed = self.empty_set();
+        for words in &fields.words {
+            self.add_term(&Term::from_field_text(*words, &text), &mut confirmed)?;
         }
-        let mut unsure = found.clone();
-        unsure.difference_with(&known);
-        found.intersect_with(&known);
-        self.add_in_sequence(&terms, &unsure, &mut found)?;
+        let mut unverified = found.clone();
+        unverified.difference_with(&confirmed);
+        found.intersect_with(&confirmed);
+        self.add_consecutive(&terms, &unverified, &mut found)?;
         Ok(found)
     }
 
     fn rarest_first<'t>(&self, terms: &'t [Term]) -> Result<Vec<&'t Term>> {
         let mut frequencies = Vec::with_capacity(terms.len());
         for term in terms {
-            frequencies.push((self.frequency(term)?, term));
+            frequencies.push((self.doc_freq(term)?, term));
         }
         frequencies.sort_by_key(|(frequency, _)| *frequency);
         Ok(frequencies.into_iter().map(|(_, term)| term).collect())
     }
 
-    /// Adds those of `unsure` in which the triples follow each other.
-    fn add_in_sequence(
+    /// Adds the documents of `unverified` in which the trigrams are consecutive.
+    fn add_consecutive(
         &self,
-        triples: &[Term],
-        unsure: &FixedBitSet,
+        trigrams: &[Term],
+        unverified: &FixedBitSet,
         found: &mut FixedBitSet,
     ) -> Result<()> {
-        if unsure.is_clear() {
+        if unverified.is_clear() {
             return Ok(());
         }
-        // Every third covers the phrase; the last one may overlap.
-        let last = triples.len() - 1;
-        let covering = triples
+        // Every third trigram covers the phrase; the last one may overlap.
+        let last = trigrams.len() - 1;
+        let covering = trigrams
             .iter()
             .cloned()
             .enumerate()
             .filter(|(n, _)| n % 3 == 0 || *n == last);
         let query = PhraseQuery::new_with_offset(covering.collect());
-        let mut places = query.weight(self.unscored())?.scorer(self.segment, 1.0)?;
-        let mut next = places.doc();
-        for doc in unsure.ones() {
+        let mut scorer = query
+            .weight(self.scoring_disabled())?
+            .scorer(self.segment, 1.0)?;
+        let mut next = scorer.doc();
+        for doc in unverified.ones() {
             if (doc as DocId) < next {
                 continue;
             }
-            match places.seek_danger(doc as DocId) {
+            match scorer.seek_danger(doc as DocId) {
                 SeekDangerResult::Found => found.insert(doc),
                 SeekDangerResult::SeekLowerBound(bound) => next = bound,
             }
@@ -251,28 +279,29 @@ impl Ground<'_> {
     }
 }
 
-/// The pairs of a text; of one character, that.
-pub fn terms(texts: &Characters, text: &str) -> Vec<Term> {
-    let pairs = entries(texts.pairs, Cut::Pairs, text);
-    if pairs.is_empty() {
-        entries(texts.singles, Cut::Singles, text)
+/// Bigrams of a text; the unigram of a single character.
+pub(crate) fn ngram_terms(fields: &NgramFields, text: &str) -> Vec<Term> {
+    let bigrams = analyzed_terms(fields.bigrams, Analyzer::Bigrams, text);
+    if bigrams.is_empty() {
+        analyzed_terms(fields.unigrams, Analyzer::Unigrams, text)
     } else {
-        pairs
+        bigrams
     }
 }
 
-/// The fewest and rarest entries that a document has which has the text.
-fn entries_of(texts: &Characters, text: &str) -> Vec<Term> {
-    let triples = entries(texts.triples, Cut::Triples, text);
-    if triples.is_empty() {
-        terms(texts, text)
+/// Terms to look a text up by: trigrams if it has three characters, otherwise [`ngram_terms`].
+fn lookup_terms(fields: &NgramFields, text: &str) -> Vec<Term> {
+    let trigrams = analyzed_terms(fields.trigrams, Analyzer::Trigrams, text);
+    if trigrams.is_empty() {
+        ngram_terms(fields, text)
     } else {
-        triples
+        trigrams
     }
 }
 
-fn entries(field: Field, cut: Cut, text: &str) -> Vec<Term> {
-    cut.tokens(text)
+fn analyzed_terms(field: Field, analyzer: Analyzer, text: &str) -> Vec<Term> {
+    analyzer
+        .tokens(text)
         .into_iter()
         .map(|(_, token)| Term::from_field_text(field, &token))
         .collect()

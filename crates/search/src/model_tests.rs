@@ -1,4 +1,4 @@
-//! The index against a model that reads every text from its beginning to its end: what is found, how it is narrowed, and who sees it. The texts are made
+//! The index against a model that reads every text from its beginning to its end: what is found, how it is filters, and who sees it. The texts are made
 //! of few characters, so that phrases overlap, repeat and nearly fit.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,10 +8,10 @@ use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 use uuid::Uuid;
 
-use crate::text::{fold, is_single};
+use crate::text::{fold, is_cjk};
 use crate::{
-    Change, Document, Facet, Index, Key, Narrowed, Order, Question, Reader, Synonyms, Visibility,
-    Writer,
+    AclGroup, Change, Document, Facet, Filters, Index, Key, SearchQuery, SortOrder, Synonyms,
+    Viewer, Writer,
 };
 
 const ALPHABET: &[char] = &[
@@ -19,7 +19,7 @@ const ALPHABET: &[char] = &[
 ];
 const SUBJECTS: &[&str] = &["数学", "语文", "英语"];
 
-/// Texts of the index and the question alike: characters, and a space where two runs of letters would otherwise run together.
+/// Texts of the index and the query alike: characters, and a space where two runs of letters would otherwise run together.
 fn plain(text: &str) -> String {
     let (mut plain, mut gap) = (String::new(), false);
     for c in fold(text).chars() {
@@ -27,11 +27,7 @@ fn plain(text: &str) -> String {
             gap = true;
             continue;
         }
-        let runs_on = plain
-            .chars()
-            .next_back()
-            .is_some_and(|last| !is_single(last))
-            && !is_single(c);
+        let runs_on = plain.chars().next_back().is_some_and(|last| !is_cjk(last)) && !is_cjk(c);
         if gap && runs_on {
             plain.push(' ');
         }
@@ -48,11 +44,11 @@ fn text(random: &mut StdRng, most: usize) -> String {
 }
 
 fn document(random: &mut StdRng) -> Document {
-    let circles = [
-        Visibility::Public,
-        Visibility::County,
-        Visibility::School(Uuid::nil()),
-        Visibility::One(Uuid::nil()),
+    let groups = [
+        AclGroup::Public,
+        AclGroup::County,
+        AclGroup::School(Uuid::nil()),
+        AclGroup::Individual(Uuid::nil()),
     ];
     Document {
         title: text(random, 6),
@@ -65,8 +61,8 @@ fn document(random: &mut StdRng) -> Document {
             (*SUBJECTS.choose(random).expect("not empty")).to_owned(),
         )]
         .into(),
-        visibility: (0..random.random_range(1..3))
-            .map(|_| circles.choose(random).expect("not empty").clone())
+        acl: (0..random.random_range(1..3))
+            .map(|_| groups.choose(random).expect("not empty").clone())
             .collect(),
         ..Document::default()
     }
@@ -112,36 +108,32 @@ fn what_is_found_is_what_a_reader_of_everything_would_find() {
             if wanted.is_empty() {
                 continue;
             }
-            let circles = [Visibility::County, Visibility::School(Uuid::nil())];
-            let circles = &circles[..random.random_range(0..=2)];
-            let seen = |document: &Document| {
-                document
-                    .visibility
-                    .iter()
-                    .any(|circle| circles.contains(circle))
-            };
+            let groups = [AclGroup::County, AclGroup::School(Uuid::nil())];
+            let groups = &groups[..random.random_range(0..=2)];
+            let seen =
+                |document: &Document| document.acl.iter().any(|group| groups.contains(group));
             let found: BTreeMap<u128, &Document> = shelf
                 .iter()
                 .filter(|(_, d)| seen(d) && has(d, &wanted))
                 .map(|(n, d)| (*n, d))
                 .collect();
             let subject = *SUBJECTS.choose(&mut random).expect("not empty");
-            let narrowed: Narrowed = [(Facet::Subject, vec![subject.to_owned()])].into();
-            let question = Question {
-                line: &format!("“{line}”"),
-                reader: Reader {
-                    circles,
+            let filters: Filters = [(Facet::Subject, vec![subject.to_owned()])].into();
+            let query = SearchQuery {
+                text: &format!("“{line}”"),
+                viewer: Viewer {
+                    groups,
                     hidden: &[],
                 },
-                narrowed,
-                order: *[Order::Relevance, Order::Newest]
+                filters,
+                sort: *[SortOrder::Relevance, SortOrder::Newest]
                     .choose(&mut random)
                     .expect("not empty"),
-                skip: 0,
-                take: 400,
+                offset: 0,
+                limit: 400,
                 synonyms: &Synonyms::default(),
             };
-            let answer = index.search(&question).expect("answered");
+            let answer = index.search(&query).expect("answered");
             let shown: BTreeSet<u128> =
                 answer.hits.iter().map(|hit| hit.key.id.as_u128()).collect();
             let expected: BTreeSet<u128> = found
@@ -160,5 +152,5 @@ fn what_is_found_is_what_a_reader_of_everything_would_find() {
             assert_eq!(counted, counts, "{line:?}, seed {seed}");
         }
     }
-    assert_eq!(index.documents(), shelf.len() as u64);
+    assert_eq!(index.document_count(), shelf.len() as u64);
 }

@@ -1,29 +1,34 @@
-//! What characters sound like, for people who type 分数 as `fenshu` or `fs`, begun anywhere in a title and not finished yet.
+//! Pinyin search: 分数 is found by `fenshu`, `fens` or `fs`, from any character of a title on.
 
 use std::collections::BTreeSet;
 
 use pinyin::ToPinyinMulti;
 
-use crate::text::pieces;
+use crate::text::lexemes;
 
-/// Letters kept of a spelling. Whoever has typed more is found by these and is shown the right ones first.
-pub const LETTERS: usize = 12;
-/// Initials kept.
-pub const INITIALS: usize = 6;
-/// Spellings kept from one character on: 重庆 is chongqing and zhongqing, and a row of such characters must not multiply without end.
-const SPELLINGS: usize = 6;
+/// Length that spellings are truncated to in the index. A longer input matches by this prefix, and
+/// ranking sorts the results.
+pub(crate) const MAX_SPELLING_LEN: usize = 12;
+/// Number of initials kept.
+pub(crate) const MAX_INITIALS: usize = 6;
+/// Limit on spellings from one character on: 重庆 is chongqing and zhongqing, and combinations of
+/// such characters must not multiply without bound.
+const MAX_SPELLINGS: usize = 6;
 
-/// The beginnings by which a folded text is found: full spellings and initials, from each of its characters on.
-pub fn keys(text: &str) -> Vec<String> {
+/// Index terms for prefix search: full spellings and initials, starting at each character of a
+/// folded text.
+pub(crate) fn prefix_keys(text: &str) -> Vec<String> {
     let mut keys = BTreeSet::new();
-    for run in crate::words::runs(text)
+    for run in crate::tokenizer::runs(text)
         .into_iter()
-        .filter(|run| run.single)
+        .filter(|run| run.is_cjk)
     {
         let readings: Vec<Vec<&'static str>> = run.text.chars().map(readings).collect();
         for from in 0..readings.len() {
-            keys.extend(spelled(&readings[from..], LETTERS, |syllable| syllable));
-            keys.extend(spelled(&readings[from..], INITIALS, |syllable| {
+            keys.extend(spellings(&readings[from..], MAX_SPELLING_LEN, |syllable| {
+                syllable
+            }));
+            keys.extend(spellings(&readings[from..], MAX_INITIALS, |syllable| {
                 &syllable[..1]
             }));
         }
@@ -32,7 +37,7 @@ pub fn keys(text: &str) -> Vec<String> {
     keys.into_iter().collect()
 }
 
-/// How a character is read, most common first.
+/// Readings of a character, most common first.
 fn readings(c: char) -> Vec<&'static str> {
     let mut readings: Vec<&'static str> = Vec::new();
     for reading in c
@@ -41,7 +46,7 @@ fn readings(c: char) -> Vec<&'static str> {
         .flatten()
         .map(|reading| reading.plain())
     {
-        // Some rare readings are written with letters beyond a to z; nobody types them.
+        // Some rare readings are spelled with letters beyond a to z; nobody types them.
         if !reading.is_empty()
             && reading.bytes().all(|b| b.is_ascii_lowercase())
             && !readings.contains(&reading)
@@ -52,7 +57,7 @@ fn readings(c: char) -> Vec<&'static str> {
     readings
 }
 
-fn spelled(
+fn spellings(
     readings: &[Vec<&'static str>],
     letters: usize,
     part: fn(&'static str) -> &'static str,
@@ -68,7 +73,7 @@ fn spelled(
                 .map(|before| before.clone() + part(reading))
         });
         let distinct: BTreeSet<String> = longer.collect();
-        spellings = distinct.into_iter().take(SPELLINGS).collect();
+        spellings = distinct.into_iter().take(MAX_SPELLINGS).collect();
     }
     spellings
         .iter_mut()
@@ -76,11 +81,12 @@ fn spelled(
     spellings
 }
 
-/// How many characters from the start of a folded text sound like `typed`: as a spelling that may be unfinished, or by their initials.
-pub fn heard(text: &str, typed: &str) -> Option<usize> {
-    let readings: Vec<Vec<&'static str>> = pieces(text)
-        .take_while(|piece| piece.single)
-        .filter_map(|piece| piece.text.chars().next())
+/// Number of leading characters of a folded text that `typed` spells: as a possibly unfinished
+/// spelling, or by their initials.
+pub(crate) fn matched_chars(text: &str, typed: &str) -> Option<usize> {
+    let readings: Vec<Vec<&'static str>> = lexemes(text)
+        .take_while(|lexeme| lexeme.is_cjk)
+        .filter_map(|lexeme| lexeme.text.chars().next())
         .map(readings)
         .collect();
     let by_initials = typed.chars().count() <= readings.len()
@@ -92,10 +98,10 @@ pub fn heard(text: &str, typed: &str) -> Option<usize> {
     if by_initials {
         return Some(typed.len());
     }
-    spelled_out(&readings, typed, 0)
+    match_spelling(&readings, typed, 0)
 }
 
-fn spelled_out(readings: &[Vec<&'static str>], typed: &str, characters: usize) -> Option<usize> {
+fn match_spelling(readings: &[Vec<&'static str>], typed: &str, characters: usize) -> Option<usize> {
     if typed.is_empty() {
         return Some(characters).filter(|characters| *characters > 0);
     }
@@ -103,7 +109,7 @@ fn spelled_out(readings: &[Vec<&'static str>], typed: &str, characters: usize) -
     first
         .iter()
         .find_map(|reading| match typed.strip_prefix(reading) {
-            Some(left) => spelled_out(rest, left, characters + 1),
+            Some(left) => match_spelling(rest, left, characters + 1),
             None => reading.starts_with(typed).then_some(characters + 1),
         })
 }
@@ -113,11 +119,11 @@ mod tests {
     use super::*;
 
     fn is_found(text: &str, typed: &str) -> bool {
-        keys(text).iter().any(|key| key.starts_with(typed))
+        prefix_keys(text).iter().any(|key| key.starts_with(typed))
     }
 
     #[test]
-    fn a_title_is_found_by_its_sound_and_by_initials() {
+    fn a_title_is_found_by_pinyin_and_by_initials() {
         for typed in ["fenshu", "fensh", "fs", "fsdyy", "yiyi", "deyiyi", "sdyy"] {
             assert!(is_found("分数的意义", typed), "{typed}");
         }
@@ -129,17 +135,17 @@ mod tests {
         assert!(is_found("重庆路小学", "chongqing") && is_found("重庆路小学", "zhongqing"));
         assert!(is_found("单雄信", "shan") && is_found("曾老师", "zenglaoshi"));
         assert!(
-            keys("长乐重行数得了着和都").len() < 200,
-            "readings do not multiply without end"
+            prefix_keys("长乐重行数得了着和都").len() < 200,
+            "combinations of readings are bounded"
         );
     }
 
     #[test]
-    fn what_was_heard_is_counted_in_characters() {
-        assert_eq!(heard("分数的意义", "fs"), Some(2));
-        assert_eq!(heard("分数的意义", "fenshu"), Some(2));
-        assert_eq!(heard("分数的意义", "fens"), Some(2));
-        assert_eq!(heard("分数的意义", "shu"), None);
-        assert_eq!(heard("unit 2", "u"), None);
+    fn matched_spellings_are_counted_in_characters() {
+        assert_eq!(matched_chars("分数的意义", "fs"), Some(2));
+        assert_eq!(matched_chars("分数的意义", "fenshu"), Some(2));
+        assert_eq!(matched_chars("分数的意义", "fens"), Some(2));
+        assert_eq!(matched_chars("分数的意义", "shu"), None);
+        assert_eq!(matched_chars("unit 2", "u"), None);
     }
 }

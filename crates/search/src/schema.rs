@@ -1,4 +1,4 @@
-//! The index's fields, and how a document is laid out in them.
+//! Index schema and the mapping of documents to it.
 
 use std::collections::BTreeMap;
 
@@ -11,93 +11,97 @@ use tantivy::{Index, Term};
 
 use crate::document::{Document, Facet, Key};
 use crate::text::fold;
-use crate::words::Cut;
+use crate::tokenizer::Analyzer;
 
-/// Raised with every change of fields, of cutting or of folding: an index of another format is built anew.
-pub const FORMAT: u32 = 3;
+/// Version of the schema, the tokenization and the folding. An index of another version is rebuilt.
+pub(crate) const FORMAT_VERSION: u32 = 3;
 
-/// Characters of a document that are indexed, a thick book; whatever follows is not found.
-pub const MOST_CHARS: usize = 500_000;
+/// Maximum number of characters indexed per document, about a thick book; the rest is not
+/// searchable.
+pub(crate) const MAX_INDEXED_CHARS: usize = 500_000;
 
-/// Where texts are looked for by their characters.
+/// N-gram fields of one set of texts.
 #[derive(Clone, Debug)]
-pub struct Characters {
-    pub singles: Field,
-    pub pairs: Field,
-    /// With their places, by which longer phrases are put together.
-    pub triples: Field,
-    /// Where the words of the same texts are: what is there need not be put together of pairs.
+pub(crate) struct NgramFields {
+    pub unigrams: Field,
+    pub bigrams: Field,
+    /// With positions, for phrases of more than three characters.
+    pub trigrams: Field,
+    /// Word fields of the same texts; a match there saves the position check.
     pub words: Vec<Field>,
 }
 
-/// All fields.
+/// All fields. Names inside the index are historical; changing one would require a rebuild.
 #[derive(Clone, Debug)]
-pub struct Fields {
+pub(crate) struct Fields {
     pub schema: Schema,
-    /// Kind and id.
+    /// [`Key`] as text.
     pub key: Field,
-    /// [`Card`] as JSON.
-    pub card: Field,
-    /// The title as it was written; beside the key, all that a suggestion shows.
-    pub shown: Field,
-    /// Who may find it.
-    pub circles: Field,
-    /// Ids of the author and the school, whose change changes this document too.
-    pub mentions: Field,
-    /// All texts together: what is asked for is found here, once and for all fields. The others only rank what was found.
-    pub all: Characters,
-    pub title: Characters,
+    /// [`StoredDocument`] as JSON.
+    pub stored: Field,
+    /// Title as written; suggestions read it and the key only.
+    pub stored_title: Field,
+    /// Terms of the [`AclGroup`](crate::AclGroup)s.
+    pub groups: Field,
+    /// Ids of the author and the school; their renaming changes this document too.
+    pub references: Field,
+    /// All texts. Matching uses this one set; the other fields are for ranking and suggestions.
+    pub all: NgramFields,
+    pub title: NgramFields,
     pub title_words: Field,
     pub body_words: Field,
-    /// Author, school, keywords and facets.
+    /// Words of author, school, keywords and facets.
     pub other_words: Field,
-    /// All runs of letters of all texts.
+    /// Runs of letters and digits of all texts, for fuzzy search.
     pub letters: Field,
-    /// How the title sounds, and how the author and the school do.
-    pub title_sound: Field,
-    pub other_sound: Field,
+    /// Pinyin of the title, and of author and school.
+    pub title_pinyin: Field,
+    pub other_pinyin: Field,
 }
 
-/// Names of the columns that suggestions are read from.
-pub const KEY: &str = "key";
-pub const SHOWN: &str = "shown";
+/// Columns that suggestions read.
+pub(crate) const KEY: &str = "key";
+pub(crate) const TITLE: &str = "shown";
 
-/// Names of the columns that results are sorted by.
-pub const CREATED: &str = "created_at";
-pub const USES: &str = "uses";
-pub const RATING: &str = "rating";
+/// Columns that results are sorted by.
+pub(crate) const CREATED: &str = "created_at";
+pub(crate) const USES: &str = "uses";
+pub(crate) const RATING: &str = "rating";
 
-/// What is kept of a document to show it.
+/// Stored form of a document, for displaying results.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Card {
+pub(crate) struct StoredDocument {
     pub key: Key,
     pub document: Document,
 }
 
 impl Fields {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut schema = Schema::builder();
         let [title_words, body_words, other_words] = ["title_words", "body_words", "other_words"]
             .map(|name| {
-                schema.add_text_field(name, indexed(Cut::Words, IndexRecordOption::WithFreqs))
+                schema.add_text_field(
+                    name,
+                    text_options(Analyzer::Words, IndexRecordOption::WithFreqs),
+                )
             });
-        let all = characters(
+        let all = ngram_fields(
             &mut schema,
             "all",
             [title_words, body_words, other_words].into(),
         );
-        let title = characters(&mut schema, "title", vec![title_words]);
-        let basic = |schema: &mut SchemaBuilder, name: &str, cut: Cut| {
-            schema.add_text_field(name, indexed(cut, IndexRecordOption::Basic))
+        let title = ngram_fields(&mut schema, "title", vec![title_words]);
+        let basic = |schema: &mut SchemaBuilder, name: &str, analyzer: Analyzer| {
+            schema.add_text_field(name, text_options(analyzer, IndexRecordOption::Basic))
         };
-        let letters = basic(&mut schema, "letters", Cut::Letters);
-        let title_sound = basic(&mut schema, "title_sound", Cut::Pinyin);
-        let other_sound = basic(&mut schema, "other_sound", Cut::Pinyin);
+        let letters = basic(&mut schema, "letters", Analyzer::AlphanumericRuns);
+        let title_pinyin = basic(&mut schema, "title_sound", Analyzer::Pinyin);
+        let other_pinyin = basic(&mut schema, "other_sound", Analyzer::Pinyin);
         let key = schema.add_text_field(KEY, STRING.set_fast("raw"));
-        let circles = schema.add_text_field("circles", STRING);
-        let mentions = schema.add_text_field("mentions", STRING);
-        let card = schema.add_text_field("card", STORED);
-        let shown = schema.add_text_field(SHOWN, TextOptions::default().set_fast("raw"));
+        let groups = schema.add_text_field("circles", STRING);
+        let references = schema.add_text_field("mentions", STRING);
+        let stored = schema.add_text_field("card", STORED);
+        let stored_title = schema.add_text_field(TITLE, TextOptions::default().set_fast("raw"));
         for facet in Facet::ALL {
             schema.add_text_field(facet.name(), TextOptions::default().set_fast("raw"));
         }
@@ -108,90 +112,95 @@ impl Fields {
         Self {
             schema: schema.build(),
             key,
-            card,
-            shown,
-            circles,
-            mentions,
+            stored,
+            stored_title,
+            groups,
+            references,
             all,
             title,
             title_words,
             body_words,
             other_words,
             letters,
-            title_sound,
-            other_sound,
+            title_pinyin,
+            other_pinyin,
         }
     }
 
-    /// Teaches an index how to cut.
-    pub fn register(index: &Index) {
-        for cut in Cut::ALL {
-            index.tokenizers().register(cut.name(), cut);
+    /// Registers the analyzers with an index.
+    pub(crate) fn register_tokenizers(index: &Index) {
+        for analyzer in Analyzer::ALL {
+            index.tokenizers().register(analyzer.name(), analyzer);
         }
     }
 
-    pub fn key_term(&self, key: &Key) -> Term {
+    pub(crate) fn key_term(&self, key: &Key) -> Term {
         Term::from_field_text(self.key, &key.to_string())
     }
 
-    /// A document as tantivy takes it. Every column gets a value: a column without holes is read several times faster.
-    pub fn lay_out(&self, key: &Key, document: &Document) -> TantivyDocument {
-        let document = bounded(document);
-        let mut laid = TantivyDocument::default();
-        laid.add_text(self.key, key.to_string());
+    /// Converts a document. Every column gets a value, as tantivy reads a full column several times
+    /// faster.
+    pub(crate) fn to_tantivy(&self, key: &Key, document: &Document) -> TantivyDocument {
+        let document = truncated(document);
+        let mut fields = TantivyDocument::default();
+        fields.add_text(self.key, key.to_string());
         document
-            .visibility
+            .acl
             .iter()
-            .for_each(|circle| laid.add_text(self.circles, circle.word()));
+            .for_each(|group| fields.add_text(self.groups, group.term()));
         [document.author_id, document.school_id]
             .into_iter()
             .flatten()
-            .for_each(|id| laid.add_text(self.mentions, id.to_string()));
+            .for_each(|id| fields.add_text(self.references, id.to_string()));
         let facets = all_facets(key, &document);
         for facet in Facet::ALL {
             let column = self
                 .schema
                 .get_field(facet.name())
                 .expect("every facet has a column");
-            laid.add_text(column, facets.get(&facet).map_or("", String::as_str));
+            fields.add_text(column, facets.get(&facet).map_or("", String::as_str));
         }
-        self.add_texts(&mut laid, &document);
-        let column = |name| self.schema.get_field(name).expect("a column of ours");
-        laid.add_i64(column(CREATED), document.created_at);
-        laid.add_u64(column(USES), document.uses);
-        laid.add_f64(column(RATING), document.rating);
-        let card = Card {
+        self.add_texts(&mut fields, &document);
+        let column = |name| {
+            self.schema
+                .get_field(name)
+                .expect("the schema has this column")
+        };
+        fields.add_i64(column(CREATED), document.created_at);
+        fields.add_u64(column(USES), document.uses);
+        fields.add_f64(column(RATING), document.rating);
+        let stored = StoredDocument {
             key: key.clone(),
             document,
         };
-        laid.add_text(
-            self.card,
-            serde_json::to_string(&card).expect("a card is plain data"),
+        fields.add_text(
+            self.stored,
+            serde_json::to_string(&stored).expect("a stored document is plain data"),
         );
-        laid
+        fields
     }
 
-    fn add_texts(&self, laid: &mut TantivyDocument, document: &Document) {
-        laid.add_text(self.shown, &document.title);
+    fn add_texts(&self, fields: &mut TantivyDocument, document: &Document) {
+        fields.add_text(self.stored_title, &document.title);
         let title = fold(&document.title);
         for field in [
-            self.title.singles,
-            self.title.pairs,
-            self.title.triples,
-            self.title_sound,
+            self.title.unigrams,
+            self.title.bigrams,
+            self.title.trigrams,
+            self.title_pinyin,
         ] {
-            laid.add_text(field, &title);
+            fields.add_text(field, &title);
         }
         let mut add = |words: Field, text: &str| {
             let text = fold(text);
             for field in [
                 words,
-                self.all.singles,
-                self.all.pairs,
-                self.all.triples,
+                self.all.unigrams,
+                self.all.bigrams,
+                self.all.trigrams,
                 self.letters,
             ] {
-                laid.add_text(field, &text);
+                fields.add_text(field, &text);
             }
         };
         add(self.title_words, &document.title);
@@ -205,38 +214,41 @@ impl Fields {
             .chain(&document.keywords)
             .chain(document.facets.values());
         others.for_each(|text| add(self.other_words, text));
-        people.for_each(|text| laid.add_text(self.other_sound, fold(text)));
+        people.for_each(|text| fields.add_text(self.other_pinyin, fold(text)));
     }
 
-    /// The card of a stored document.
-    pub fn card(&self, stored: &TantivyDocument) -> Option<Card> {
-        serde_json::from_str(stored.get_first(self.card)?.as_str()?).ok()
+    /// Decodes the stored form; `None` if it is not valid.
+    pub(crate) fn decode(&self, stored: &TantivyDocument) -> Option<StoredDocument> {
+        serde_json::from_str(stored.get_first(self.stored)?.as_str()?).ok()
     }
 }
 
-fn characters(schema: &mut SchemaBuilder, name: &str, words: Vec<Field>) -> Characters {
-    let mut field = |cut: Cut, option| {
-        schema.add_text_field(&format!("{name}_{}", cut.name()), indexed(cut, option))
+fn ngram_fields(schema: &mut SchemaBuilder, name: &str, words: Vec<Field>) -> NgramFields {
+    let mut field = |analyzer: Analyzer, option| {
+        schema.add_text_field(
+            &format!("{name}_{}", analyzer.name()),
+            text_options(analyzer, option),
+        )
     };
-    Characters {
-        singles: field(Cut::Singles, IndexRecordOption::WithFreqs),
-        pairs: field(Cut::Pairs, IndexRecordOption::WithFreqs),
-        triples: field(Cut::Triples, IndexRecordOption::WithFreqsAndPositions),
+    NgramFields {
+        unigrams: field(Analyzer::Unigrams, IndexRecordOption::WithFreqs),
+        bigrams: field(Analyzer::Bigrams, IndexRecordOption::WithFreqs),
+        trigrams: field(Analyzer::Trigrams, IndexRecordOption::WithFreqsAndPositions),
         words,
     }
 }
 
-fn indexed(cut: Cut, option: IndexRecordOption) -> TextOptions {
+fn text_options(analyzer: Analyzer, option: IndexRecordOption) -> TextOptions {
     let with_lengths = option != IndexRecordOption::Basic;
     let indexing = TextFieldIndexing::default()
-        .set_tokenizer(cut.name())
+        .set_tokenizer(analyzer.name())
         .set_index_option(option)
         .set_fieldnorms(with_lengths);
     TextOptions::default().set_indexing_options(indexing)
 }
 
-/// The facets with those that the index knows by itself.
-pub fn all_facets(key: &Key, document: &Document) -> BTreeMap<Facet, String> {
+/// Facets of the document, with those that the index derives.
+pub(crate) fn all_facets(key: &Key, document: &Document) -> BTreeMap<Facet, String> {
     let mut facets = document.facets.clone();
     facets.insert(Facet::Kind, key.kind.clone());
     facets.extend(
@@ -248,9 +260,9 @@ pub fn all_facets(key: &Key, document: &Document) -> BTreeMap<Facet, String> {
     facets
 }
 
-/// The document with no more text than is indexed.
-fn bounded(document: &Document) -> Document {
-    let mut left = MOST_CHARS;
+/// Copy of the document with at most [`MAX_INDEXED_CHARS`] of text.
+fn truncated(document: &Document) -> Document {
+    let mut left = MAX_INDEXED_CHARS;
     let mut take = |text: &str| {
         let taken: String = text.chars().take(left).collect();
         left -= taken.chars().count();

@@ -6,8 +6,8 @@ use tempfile::TempDir;
 use uuid::Uuid;
 
 use crate::{
-    Answer, Change, Document, Facet, Index, Key, Narrowed, Order, Question, Reader, Synonyms,
-    Visibility, Writer,
+    AclGroup, Change, Document, Facet, Filters, Index, Key, SearchQuery, SearchResults, SortOrder,
+    Synonyms, Viewer, Writer,
 };
 
 /// An index with its folder.
@@ -39,12 +39,12 @@ fn document(title: &str, body: &str) -> Document {
     Document {
         title: title.into(),
         body: body.into(),
-        visibility: vec![Visibility::County],
+        acl: vec![AclGroup::County],
         ..Document::default()
     }
 }
 
-const TEACHER: &[Visibility] = &[Visibility::Public, Visibility::County];
+const TEACHER: &[AclGroup] = &[AclGroup::Public, AclGroup::County];
 
 impl House {
     fn put(&self, n: u128, document: Document) {
@@ -53,27 +53,33 @@ impl House {
             .expect("written");
     }
 
-    fn ask(&self, line: &str, circles: &[Visibility], narrowed: Narrowed, order: Order) -> Answer {
-        let reader = Reader {
-            circles,
+    fn ask(
+        &self,
+        line: &str,
+        groups: &[AclGroup],
+        filters: Filters,
+        order: SortOrder,
+    ) -> SearchResults {
+        let viewer = Viewer {
+            groups,
             hidden: &[],
         };
-        let question = Question {
-            line,
-            reader,
-            narrowed,
-            order,
-            skip: 0,
-            take: 20,
+        let query = SearchQuery {
+            text: line,
+            viewer,
+            filters,
+            sort: order,
+            offset: 0,
+            limit: 20,
             synonyms: &self.synonyms,
         };
         self.index
-            .search(&question)
-            .expect("every question has an answer")
+            .search(&query)
+            .expect("every query has an answer")
     }
 
     fn titles(&self, line: &str) -> Vec<String> {
-        let answer = self.ask(line, TEACHER, Narrowed::new(), Order::Relevance);
+        let answer = self.ask(line, TEACHER, Filters::new(), SortOrder::Relevance);
         assert_eq!(answer.total, answer.hits.len());
         answer
             .hits
@@ -82,13 +88,13 @@ impl House {
             .collect()
     }
 
-    fn suggested(&self, line: &str, circles: &[Visibility]) -> Vec<String> {
-        let reader = Reader {
-            circles,
+    fn suggested(&self, line: &str, groups: &[AclGroup]) -> Vec<String> {
+        let viewer = Viewer {
+            groups,
             hidden: &[],
         };
         self.index
-            .suggest(line, reader, 8)
+            .suggest(line, viewer, 8)
             .expect("answered")
             .into_iter()
             .map(|suggestion| suggestion.title.text)
@@ -190,14 +196,14 @@ fn marks_scripts_and_formulas_are_typed_in_every_way() {
         ("PPT课件", &["圆"]),
         ("ppt 第3页", &["圆"]),
     ] {
-        let found = house.ask(line, TEACHER, Narrowed::new(), Order::Relevance);
+        let found = house.ask(line, TEACHER, Filters::new(), SortOrder::Relevance);
         let titles: Vec<&str> = found
             .hits
             .iter()
             .map(|hit| hit.document.title.as_str())
             .collect();
         assert_eq!(titles, expected, "{line}");
-        assert!(!found.is_loose, "{line}");
+        assert!(!found.is_approximate, "{line}");
     }
 }
 
@@ -219,9 +225,9 @@ fn what_the_filters_leave_out_is_not_replaced_by_what_is_merely_like_it() {
             ..document("whether 一词的用法", "")
         },
     );
-    let narrowed: Narrowed = [(Facet::Subject, vec!["语文".to_owned()])].into();
-    let answer = house.ask("weather", TEACHER, narrowed, Order::Relevance);
-    assert_eq!((answer.total, answer.is_loose), (0, false));
+    let filters: Filters = [(Facet::Subject, vec!["语文".to_owned()])].into();
+    let answer = house.ask("weather", TEACHER, filters, SortOrder::Relevance);
+    assert_eq!((answer.total, answer.is_approximate), (0, false));
     assert_eq!(
         counted(&answer, Facet::Subject),
         [("数学".to_owned(), 1)].into()
@@ -260,14 +266,14 @@ fn every_substring_of_a_text_finds_it() {
 #[test]
 fn a_hit_names_its_page_and_shows_the_place() {
     let house = shelf();
-    let answer = house.ask("蒸发", TEACHER, Narrowed::new(), Order::Relevance);
+    let answer = house.ask("蒸发", TEACHER, Filters::new(), SortOrder::Relevance);
     let hit = &answer.hits[0];
     assert_eq!(hit.page(), Some(2));
-    assert_eq!(hit.excerpts[0].1.marked.text, "水的循环：蒸发");
-    assert_eq!(hit.excerpts[0].1.marked.marks, [(5, 7)]);
+    assert_eq!(hit.excerpts[0].1.highlighted.text, "水的循环：蒸发");
+    assert_eq!(hit.excerpts[0].1.highlighted.ranges, [(5, 7)]);
     assert_eq!(
         house
-            .ask("地球", TEACHER, Narrowed::new(), Order::Relevance)
+            .ask("地球", TEACHER, Filters::new(), SortOrder::Relevance)
             .hits[0]
             .page(),
         None,
@@ -290,7 +296,7 @@ fn a_phrase_does_not_run_from_one_page_into_the_next() {
 }
 
 /// Numbers of a facet.
-fn counted(answer: &Answer, facet: Facet) -> BTreeMap<String, u32> {
+fn counted(answer: &SearchResults, facet: Facet) -> BTreeMap<String, u32> {
     answer.facets[&facet].iter().cloned().collect()
 }
 
@@ -322,12 +328,12 @@ fn facets_count_what_choosing_them_would_give() {
             },
         );
     }
-    let narrowed: Narrowed = [
+    let filters: Filters = [
         (Facet::Subject, vec!["数学".to_owned()]),
         (Facet::Grade, vec!["三年级".to_owned()]),
     ]
     .into();
-    let answer = house.ask("复习", TEACHER, narrowed, Order::Relevance);
+    let answer = house.ask("复习", TEACHER, filters, SortOrder::Relevance);
     assert_eq!(answer.total, 1);
     assert_eq!(
         counted(&answer, Facet::Subject),
@@ -337,22 +343,24 @@ fn facets_count_what_choosing_them_would_give() {
         counted(&answer, Facet::Grade),
         [("三年级".into(), 1), ("四年级".into(), 1)].into()
     );
-    let unknown: Narrowed = [(Facet::Subject, vec!["没有这一科".to_owned()])].into();
+    let unknown: Filters = [(Facet::Subject, vec!["没有这一科".to_owned()])].into();
     assert_eq!(
-        house.ask("复习", TEACHER, unknown, Order::Relevance).total,
+        house
+            .ask("复习", TEACHER, unknown, SortOrder::Relevance)
+            .total,
         0
     );
     let order = |order| {
         house
-            .ask("", TEACHER, Narrowed::new(), order)
+            .ask("", TEACHER, Filters::new(), order)
             .hits
             .iter()
             .map(|hit| hit.document.uses)
             .collect::<Vec<_>>()
     };
-    assert_eq!(order(Order::Newest), [3, 2, 1, 0]);
-    assert_eq!(order(Order::MostUsed), [3, 2, 1, 0]);
-    assert_eq!(order(Order::BestRated), [0, 1, 2, 3]);
+    assert_eq!(order(SortOrder::Newest), [3, 2, 1, 0]);
+    assert_eq!(order(SortOrder::MostUsed), [3, 2, 1, 0]);
+    assert_eq!(order(SortOrder::BestRated), [0, 1, 2, 3]);
     assert_eq!(
         house.titles("三年级 语文").len(),
         1,
@@ -364,18 +372,21 @@ fn facets_count_what_choosing_them_would_give() {
 fn what_a_reader_may_not_see_is_nowhere() {
     let house = house();
     let (own, other, friend) = (Uuid::from_u128(1), Uuid::from_u128(2), Uuid::from_u128(3));
-    let circles = [
-        vec![Visibility::Public],
-        vec![Visibility::School(own)],
-        vec![Visibility::School(other)],
-        vec![Visibility::Community(own)],
-        vec![Visibility::One(friend), Visibility::Role("observer".into())],
+    let groups = [
+        vec![AclGroup::Public],
+        vec![AclGroup::School(own)],
+        vec![AclGroup::School(other)],
+        vec![AclGroup::Community(own)],
+        vec![
+            AclGroup::Individual(friend),
+            AclGroup::Role("observer".into()),
+        ],
         vec![],
     ];
-    for (n, visibility) in circles.iter().enumerate() {
+    for (n, acl) in groups.iter().enumerate() {
         let facets = [(Facet::Unit, format!("单元{n}"))].into();
         let secret = Document {
-            visibility: visibility.clone(),
+            acl: acl.clone(),
             facets,
             ..document(
                 &format!("机密教案第{n}号 secret"),
@@ -384,17 +395,17 @@ fn what_a_reader_may_not_see_is_nowhere() {
         };
         house.put(n as u128, secret);
     }
-    let readers: [&[Visibility]; 5] = [
+    let readers: [&[AclGroup]; 5] = [
         &[],
-        &[Visibility::Public, Visibility::County],
+        &[AclGroup::Public, AclGroup::County],
         &[
-            Visibility::Public,
-            Visibility::County,
-            Visibility::School(own),
-            Visibility::Community(other),
+            AclGroup::Public,
+            AclGroup::County,
+            AclGroup::School(own),
+            AclGroup::Community(other),
         ],
-        &[Visibility::One(friend)],
-        &[Visibility::Role("observer".into()), Visibility::One(own)],
+        &[AclGroup::Individual(friend)],
+        &[AclGroup::Role("observer".into()), AclGroup::Individual(own)],
     ];
     let lines = [
         "",
@@ -409,9 +420,9 @@ fn what_a_reader_may_not_see_is_nowhere() {
         "单元2",
     ];
     for reader in readers {
-        let may_see = |n: usize| circles[n].iter().any(|circle| reader.contains(circle));
+        let may_see = |n: usize| groups[n].iter().any(|group| reader.contains(group));
         for line in lines {
-            let answer = house.ask(line, reader, Narrowed::new(), Order::Relevance);
+            let answer = house.ask(line, reader, Filters::new(), SortOrder::Relevance);
             let shown: Vec<usize> = answer
                 .hits
                 .iter()
@@ -424,32 +435,32 @@ fn what_a_reader_may_not_see_is_nowhere() {
             assert_eq!(answer.total, shown.len());
             for unit in counted(&answer, Facet::Unit).keys() {
                 assert!(
-                    (0..circles.len()).any(|n| may_see(n) && *unit == format!("单元{n}")),
+                    (0..groups.len()).any(|n| may_see(n) && *unit == format!("单元{n}")),
                     "{line:?} counts {unit} for {reader:?}"
                 );
             }
             let suggested = house.suggested(line, reader);
             assert!(
-                suggested.iter().all(|title| (0..circles.len())
+                suggested.iter().all(|title| (0..groups.len())
                     .any(|n| may_see(n) && title.contains(&format!("第{n}号")))),
                 "{line:?}"
             );
         }
         let all = house
-            .ask("机密", reader, Narrowed::new(), Order::Relevance)
+            .ask("机密", reader, Filters::new(), SortOrder::Relevance)
             .total;
         assert_eq!(
             all,
-            (0..circles.len()).filter(|n| may_see(*n)).count(),
+            (0..groups.len()).filter(|n| may_see(*n)).count(),
             "and all that they may see is there"
         );
-        for n in 0..circles.len() {
+        for n in 0..groups.len() {
             let similar = house
                 .index
                 .similar(
                     &key(n as u128),
-                    Reader {
-                        circles: reader,
+                    Viewer {
+                        groups: reader,
                         hidden: &[],
                     },
                     10,
@@ -468,20 +479,20 @@ fn what_a_reader_may_not_see_is_nowhere() {
         }
     }
     let hidden = [key(0)];
-    let reader = Reader {
-        circles: TEACHER,
+    let viewer = Viewer {
+        groups: TEACHER,
         hidden: &hidden,
     };
-    let question = Question {
-        line: "机密",
-        reader,
-        narrowed: Narrowed::new(),
-        order: Order::Relevance,
-        skip: 0,
-        take: 9,
+    let query = SearchQuery {
+        text: "机密",
+        viewer,
+        filters: Filters::new(),
+        sort: SortOrder::Relevance,
+        offset: 0,
+        limit: 9,
         synonyms: &house.synonyms,
     };
-    let answer = house.index.search(&question).expect("answered");
+    let answer = house.index.search(&query).expect("answered");
     assert_eq!(
         (answer.total, counted(&answer, Facet::Unit).len()),
         (0, 0),
@@ -526,8 +537,8 @@ fn what_is_like_a_lesson_is_found_and_not_the_lesson_itself() {
         .index
         .similar(
             &key(1),
-            Reader {
-                circles: TEACHER,
+            Viewer {
+                groups: TEACHER,
                 hidden: &[],
             },
             5,
@@ -552,15 +563,15 @@ fn a_change_replaces_and_a_removal_removes() {
         .apply(vec![Change::Remove(key(1)), Change::Remove(key(99))])
         .expect("written");
     assert!(house.titles("改名").is_empty());
-    assert_eq!(house.index.documents(), 4);
+    assert_eq!(house.index.document_count(), 4);
 }
 
 #[test]
 fn the_index_is_as_its_last_commit_left_it() {
     let folder = tempfile::tempdir().expect("a folder");
-    let shelf = crate::Shelf::new(folder.path().join("search"));
+    let shelf = crate::Generations::new(folder.path().join("search"));
     assert!(shelf.current().is_none());
-    let index = shelf.begin().expect("made");
+    let index = shelf.create().expect("made");
     Writer::start(&index, 15_000_000)
         .expect("a thread")
         .apply(vec![Change::Put(key(1), Box::new(document("在", "")))])
@@ -569,12 +580,12 @@ fn the_index_is_as_its_last_commit_left_it() {
         shelf.current().is_none(),
         "a generation counts when it is adopted"
     );
-    shelf.adopt(&index).expect("named");
-    assert_eq!(shelf.current().expect("there").documents(), 1);
-    let next = shelf.begin().expect("made");
-    shelf.adopt(&next).expect("named");
-    shelf.clear(&next).expect("removed");
-    assert_eq!(shelf.current().expect("there").documents(), 0);
+    shelf.activate(&index).expect("named");
+    assert_eq!(shelf.current().expect("there").document_count(), 1);
+    let next = shelf.create().expect("made");
+    shelf.activate(&next).expect("named");
+    shelf.remove_others(&next).expect("removed");
+    assert_eq!(shelf.current().expect("there").document_count(), 0);
     assert!(!index.folder().exists());
     std::fs::write(folder.path().join("search/current"), "0-ffff").expect("written");
     assert!(shelf.current().is_none(), "another format is built anew");
@@ -600,7 +611,7 @@ fn whatever_a_keyboard_can_produce_has_an_answer() {
         let line: String = (0..random(24))
             .map(|_| alphabet[random(alphabet.len())])
             .collect();
-        let answer = house.ask(&line, TEACHER, Narrowed::new(), Order::Relevance);
+        let answer = house.ask(&line, TEACHER, Filters::new(), SortOrder::Relevance);
         assert!(answer.total >= answer.hits.len(), "{line:?}");
         house.suggested(&line, TEACHER);
     }

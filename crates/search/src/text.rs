@@ -1,8 +1,10 @@
-//! One form for every way of writing the same thing: width, case, accents, traditional or simplified.
+//! Text normalization ("folding"): one form for all variants of width, case, accent and script
+//! (traditional, simplified).
 //!
-//! Every character is folded by itself, never by its neighbours. A piece cut out of a text therefore folds to a piece of the folded text,
-//! which is what finding any substring rests on. Conversion by phrases (乾坤 but 干燥) was turned down for that reason: what is indexed and
-//! what is asked for go through the same table, so it need not be good Chinese, only the same on both sides.
+//! Each character folds independently of its neighbours. Therefore a substring of a text folds to a
+//! substring of the folded text, which substring search relies on. Phrase-based conversion (乾坤 but
+//! 干燥) was rejected for that reason: documents and queries share one table, so it has to be
+//! consistent, not idiomatic Chinese.
 
 use std::iter::once;
 use std::sync::LazyLock;
@@ -11,35 +13,36 @@ use hanconv::RawDictionary;
 use unicode_normalization::UnicodeNormalization;
 use unicode_normalization::char::is_combining_mark;
 
-/// The blocks with nearly all characters in use; beyond them the two scripts do not differ.
-const TABLE: std::ops::Range<u32> = 0x3400..0xA000;
+/// CJK blocks with nearly all characters in use; outside of them the two scripts do not differ.
+const CJK_RANGE: std::ops::Range<u32> = 0x3400..0xA000;
 
-/// A run of letters and digits longer than this is cut: nobody types more, and encoded data would swell the index.
-const LONGEST_RUN: usize = 32;
+/// Maximum length of a run; longer ones are split. Nobody types more, and encoded data would
+/// inflate the index.
+const MAX_RUN_CHARS: usize = 32;
 
-/// What is one unit of meaning for the index: a single Chinese character, or a run of letters and digits.
+/// Smallest unit of the index: one CJK character, or a run of letters and digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Piece<'a> {
+pub(crate) struct Lexeme<'a> {
     pub text: &'a str,
-    /// Where it begins in the folded text, in bytes.
-    pub at: usize,
-    /// One character that stands for itself; otherwise a run of letters and digits.
-    pub single: bool,
+    /// Byte offset in the folded text.
+    pub offset: usize,
+    /// True for a CJK character, false for a run of letters and digits.
+    pub is_cjk: bool,
 }
 
 /// Folds a whole text.
-pub fn fold(text: &str) -> String {
+pub(crate) fn fold(text: &str) -> String {
     let mut folded = String::with_capacity(text.len());
     text.chars().for_each(|c| fold_char(c, |c| folded.push(c)));
     folded
 }
 
 /// Folds one character into none, one or several.
-pub fn fold_char(c: char, mut emit: impl FnMut(char)) {
+pub(crate) fn fold_char(c: char, mut emit: impl FnMut(char)) {
     if c.is_ascii() {
         return emit(c.to_ascii_lowercase());
     }
-    if TABLE.contains(&u32::from(c)) {
+    if CJK_RANGE.contains(&u32::from(c)) {
         return emit(simplified(c));
     }
     for part in once(c).nfkd().filter(|part| !is_combining_mark(*part)) {
@@ -49,74 +52,77 @@ pub fn fold_char(c: char, mut emit: impl FnMut(char)) {
 
 fn simplified(c: char) -> char {
     static SIMPLIFIED: LazyLock<Vec<char>> = LazyLock::new(|| {
-        let mut table: Vec<char> = TABLE
+        let mut table: Vec<char> = CJK_RANGE
             .map(|code| char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER))
             .collect();
         for (traditional, simple) in RawDictionary::TSCharacters.iter() {
             if let (Some(from), Some(to)) = (traditional.chars().next(), simple.chars().next())
-                && TABLE.contains(&u32::from(from))
+                && CJK_RANGE.contains(&u32::from(from))
             {
-                table[(u32::from(from) - TABLE.start) as usize] = to;
+                table[(u32::from(from) - CJK_RANGE.start) as usize] = to;
             }
         }
         table
     });
-    if TABLE.contains(&u32::from(c)) {
-        SIMPLIFIED[(u32::from(c) - TABLE.start) as usize]
+    if CJK_RANGE.contains(&u32::from(c)) {
+        SIMPLIFIED[(u32::from(c) - CJK_RANGE.start) as usize]
     } else {
         c
     }
 }
 
-/// The pieces of a folded text, in order; punctuation and space separate runs and are nothing themselves.
-pub fn pieces(folded: &str) -> impl Iterator<Item = Piece<'_>> {
+/// Splits a folded text into lexemes. Punctuation and white space separate runs and are dropped.
+pub(crate) fn lexemes(folded: &str) -> impl Iterator<Item = Lexeme<'_>> {
     let mut rest = folded.char_indices().peekable();
     std::iter::from_fn(move || {
         loop {
             let (at, c) = rest.next()?;
-            if is_single(c) {
-                return Some(Piece {
+            if is_cjk(c) {
+                return Some(Lexeme {
                     text: &folded[at..at + c.len_utf8()],
-                    at,
-                    single: true,
+                    offset: at,
+                    is_cjk: true,
                 });
             }
             if !c.is_alphanumeric() {
                 continue;
             }
             let (mut end, mut length) = (at + c.len_utf8(), 1);
-            while let Some((next, c)) = rest.next_if(|(_, c)| length < LONGEST_RUN && in_run(*c)) {
+            while let Some((next, c)) =
+                rest.next_if(|(_, c)| length < MAX_RUN_CHARS && is_run_char(*c))
+            {
                 (end, length) = (next + c.len_utf8(), length + 1);
             }
-            return Some(Piece {
+            return Some(Lexeme {
                 text: &folded[at..end],
-                at,
-                single: false,
+                offset: at,
+                is_cjk: false,
             });
         }
     })
 }
 
-/// The characters of a folded text that are pieces or parts of them, in order, each as a piece of its own.
-pub fn characters(folded: &str) -> impl Iterator<Item = Piece<'_>> {
+/// Splits a folded text into single characters, each a lexeme. Punctuation and white space are
+/// dropped.
+pub(crate) fn characters(folded: &str) -> impl Iterator<Item = Lexeme<'_>> {
     let searched = folded
         .char_indices()
-        .filter(|(_, c)| is_single(*c) || c.is_alphanumeric());
-    searched.map(|(at, c)| Piece {
+        .filter(|(_, c)| is_cjk(*c) || c.is_alphanumeric());
+    searched.map(|(at, c)| Lexeme {
         text: &folded[at..at + c.len_utf8()],
-        at,
-        single: is_single(c),
+        offset: at,
+        is_cjk: is_cjk(c),
     })
 }
 
-/// A character that is searched for by itself: Chinese, and kana, which are written without spaces too.
-pub fn is_single(c: char) -> bool {
+/// True for characters of scripts without spaces between words: Chinese and kana.
+pub(crate) fn is_cjk(c: char) -> bool {
     matches!(c, '\u{3400}'..='\u{4DBF}' | '\u{4E00}'..='\u{9FFF}' | '\u{20000}'..='\u{3FFFF}' | '\u{3007}' | '\u{3041}'..='\u{30FF}')
 }
 
-/// A letter or digit that is written in runs.
-pub fn in_run(c: char) -> bool {
-    c.is_alphanumeric() && !is_single(c)
+/// True for letters and digits outside of [`is_cjk`].
+pub(crate) fn is_run_char(c: char) -> bool {
+    c.is_alphanumeric() && !is_cjk(c)
 }
 
 #[cfg(test)]
@@ -124,7 +130,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ways_of_writing_the_same_fold_to_the_same() {
+    fn variants_of_a_text_fold_to_the_same_form() {
         for (written, folded) in [
             ("數學課件", "数学课件"),
             ("ＰＰＴ２０１６", "ppt2016"),
@@ -139,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_piece_of_a_text_folds_to_a_piece_of_the_folded_text() {
+    fn a_substring_folds_to_a_substring_of_the_folded_text() {
         let text = "《分數的意義》第３課：Ｕｎｉｔ ２ café ①";
         let whole = fold(text);
         let chars: Vec<char> = text.chars().collect();
@@ -152,9 +158,9 @@ mod tests {
     }
 
     #[test]
-    fn characters_stand_alone_and_letters_run_together() {
-        let found: Vec<(String, bool)> = pieces("第3课:用ppt2016讲 h2o。")
-            .map(|piece| (piece.text.to_owned(), piece.single))
+    fn cjk_characters_are_single_and_letters_form_runs() {
+        let found: Vec<(String, bool)> = lexemes("第3课:用ppt2016讲 h2o。")
+            .map(|lexeme| (lexeme.text.to_owned(), lexeme.is_cjk))
             .collect();
         let expected = [
             ("第", true),
@@ -170,8 +176,8 @@ mod tests {
             expected.map(|(text, single)| (text.to_owned(), single))
         );
         assert_eq!(
-            pieces(&"x".repeat(70))
-                .map(|piece| piece.text.len())
+            lexemes(&"x".repeat(70))
+                .map(|lexeme| lexeme.text.len())
                 .collect::<Vec<_>>(),
             [32, 32, 6]
         );

@@ -1,4 +1,4 @@
-//! What of the library can be found, and by whom: the same rule as [`crate::library::access`], told to the index as circles of readers.
+//! What of the library can be found, and by whom: the same rule as [`crate::library::access`], expressed as ACL groups of the index.
 
 use std::collections::BTreeMap;
 
@@ -132,7 +132,7 @@ async fn ids(db: &Db, table: &str, after: Option<Uuid>, most: u32) -> Result<Vec
 
 impl Row {
     fn document(self, reviewers: Vec<PersonId>, pages: Vec<String>, text: String) -> Document {
-        let mut readers = circles(
+        let mut readers = groups(
             self.owner_id,
             self.school_id,
             self.community_id,
@@ -142,7 +142,7 @@ impl Row {
         readers.extend(
             reviewers
                 .into_iter()
-                .map(|reviewer| tongke_search::Visibility::One(reviewer.0)),
+                .map(|reviewer| tongke_search::AclGroup::Individual(reviewer.0)),
         );
         // What stands on pages is found with its page; the whole text only where the pages do not have most of it.
         let on_pages: usize = pages.iter().map(String::len).sum();
@@ -179,7 +179,7 @@ impl Row {
                 .into_iter()
                 .filter(|(_, value)| !value.is_empty())
                 .collect::<BTreeMap<_, _>>(),
-            visibility: readers,
+            acl: readers,
             created_at: self.created_at,
             updated_at: self.updated_at,
             uses: self.uses.max(0) as u64,
@@ -193,32 +193,31 @@ impl Row {
 }
 
 /// [`crate::library::access::SEES`] in the words of the index.
-fn circles(
+fn groups(
     owner: PersonId,
     school: Option<SchoolId>,
     community: Option<CommunityId>,
     visibility: Visibility,
     published: bool,
-) -> Vec<tongke_search::Visibility> {
-    let mut circles = vec![
-        tongke_search::Visibility::One(owner.0),
-        tongke_search::Visibility::Role(Role::Administrator.as_str().to_owned()),
+) -> Vec<tongke_search::AclGroup> {
+    let mut groups = vec![
+        tongke_search::AclGroup::Individual(owner.0),
+        tongke_search::AclGroup::Role(Role::Administrator.as_str().to_owned()),
     ];
-    let of_school = school.map(|school| tongke_search::Visibility::School(school.0));
+    let of_school = school.map(|school| tongke_search::AclGroup::School(school.0));
     match visibility {
         _ if !published => {}
         Visibility::Private => {}
-        Visibility::School => circles.extend(of_school),
+        Visibility::School => groups.extend(of_school),
         Visibility::Community => {
-            circles.extend(of_school);
-            circles.extend(
-                community.map(|community| tongke_search::Visibility::Community(community.0)),
-            );
+            groups.extend(of_school);
+            groups
+                .extend(community.map(|community| tongke_search::AclGroup::Community(community.0)));
         }
-        Visibility::County => circles.push(tongke_search::Visibility::County),
-        Visibility::Public => circles.push(tongke_search::Visibility::Public),
+        Visibility::County => groups.push(tongke_search::AclGroup::County),
+        Visibility::Public => groups.push(tongke_search::AclGroup::Public),
     }
-    circles
+    groups
 }
 
 fn in_chinese(kind: ResourceKind) -> &'static str {
@@ -260,7 +259,7 @@ impl Source for Collections {
             .fetch_optional(self.0.pool())
             .await?;
             Ok(row.map(|row| Document {
-                visibility: circles(
+                acl: groups(
                     row.owner_id,
                     row.school_id,
                     row.community_id,

@@ -1,33 +1,38 @@
-//! Where the index is kept: one folder per generation, and a file that names the current one.
+//! Index storage: one folder per generation, and a file that names the current one.
 //!
-//! A rebuilt index grows beside the current one and takes its place by one rename: a crash at any moment leaves one of the two whole.
+//! A rebuild writes a new generation beside the current one and replaces it with one atomic rename.
+//! After a crash at any moment one complete generation is current.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use crate::index::{Index, Result};
-use crate::schema::FORMAT;
+use crate::schema::FORMAT_VERSION;
 
-/// Names the folder of the current generation.
+/// File that contains the name of the current generation's folder.
 const CURRENT: &str = "current";
 
-/// The folder with all generations.
+/// Folder that contains all generations of an index.
 #[derive(Clone, Debug)]
-pub struct Shelf {
+pub struct Generations {
     folder: PathBuf,
 }
 
-impl Shelf {
+impl Generations {
+    /// Uses `folder`, which is created with the first generation.
     pub fn new(folder: PathBuf) -> Self {
         Self { folder }
     }
 
-    /// The current index; `None` when there is none that this program can read. It is derived data: whoever gets `None` builds it anew.
+    /// Opens the current generation. Returns `None` when there is none that this program can read; the caller
+    /// rebuilds it, as the index is derived data.
     pub fn current(&self) -> Option<Index> {
         let name = fs::read_to_string(self.folder.join(CURRENT)).ok()?;
-        if !name.starts_with(&format!("{FORMAT}-")) || Path::new(&name).components().count() != 1 {
-            tracing::info!(name, "the search index has another format");
+        if !name.starts_with(&format!("{FORMAT_VERSION}-"))
+            || Path::new(&name).components().count() != 1
+        {
+            tracing::info!(name, "the search index has another format version");
             return None;
         }
         match Index::open(&self.folder.join(&name)) {
@@ -39,14 +44,14 @@ impl Shelf {
         }
     }
 
-    /// A new, empty generation.
-    pub fn begin(&self) -> Result<Index> {
-        let name = format!("{FORMAT}-{:016x}", rand::random::<u64>());
+    /// Creates a new, empty generation. It becomes current with [`activate`](Self::activate).
+    pub fn create(&self) -> Result<Index> {
+        let name = format!("{FORMAT_VERSION}-{:016x}", rand::random::<u64>());
         Index::create(&self.folder.join(name))
     }
 
     /// Makes a generation the current one, durably.
-    pub fn adopt(&self, index: &Index) -> Result<()> {
+    pub fn activate(&self, index: &Index) -> Result<()> {
         let name = index
             .folder()
             .file_name()
@@ -60,8 +65,8 @@ impl Shelf {
         Ok(File::open(&self.folder)?.sync_all()?)
     }
 
-    /// Removes all generations but `kept`. Questions that are still being answered from one of them keep its files open.
-    pub fn clear(&self, kept: &Index) -> io::Result<()> {
+    /// Deletes all generations except `kept`. Queries that still run on one of them keep its files open.
+    pub fn remove_others(&self, kept: &Index) -> io::Result<()> {
         for entry in fs::read_dir(&self.folder)? {
             let path = entry?.path();
             if path.is_dir() && path != kept.folder() {
