@@ -1,4 +1,5 @@
-//! The DTLS 1.2 server of one peer, around `rtc-dtls`: which profile, whose certificate, how much memory.
+//! DTLS 1.2 server of one peer, based on `rtc-dtls`. It selects the SRTP profile, verifies the
+//! certificate and bounds the memory.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -7,29 +8,31 @@ use bytes::{Bytes, BytesMut};
 use rtc_dtls::endpoint::{Endpoint, EndpointEvent};
 use rtc_shared::error::Error;
 
+use super::dormant::DormantDtls;
 use super::flight::{ASSOCIATION, Handshake, drain};
-use super::hello::{Held, Progress, records};
+use super::hello::{ClientHelloBuffer, Progress, records};
 use super::identity::{Fingerprint, Identity};
-use super::resting::Resting;
 use super::srtp::SrtpSession;
 use super::step::{HandshakeProgress, HandshakeStep, Outcome};
 use crate::drop_reason::DropReason;
 
-/// Handshake bytes taken from a peer before it is authenticated. The two flights of a client are about 3 kB; seven
-/// retransmissions of both stay below half of this.
+/// Maximum number of handshake bytes from an unauthenticated peer. The two flights of a client have
+/// about 3 kB; seven retransmissions of both stay below half of this.
 const HANDSHAKE_BUDGET: usize = 48 * 1024;
 
-/// Plain handshake bytes taken after the handshake: a client that missed our last flight repeats its own, about 1.5 kB.
+/// Maximum number of unencrypted handshake bytes after the handshake: a client that missed the
+/// server's last flight repeats its own, about 1.5 kB.
 const REPEAT_BUDGET: usize = 16 * 1024;
 
-/// A client that missed our last flight has repeated its own long before this, and the connection may rest.
-const REST_AFTER: Duration = Duration::from_secs(10);
+/// Delay before an established connection becomes dormant. A client that missed the server's last
+/// flight has repeated its own long before.
+const DORMANT_AFTER: Duration = Duration::from_secs(10);
 
-/// What came of a datagram or a timer.
+/// Result of a datagram or a timer.
 pub(super) enum Event {
-    /// The handshake is complete and the certificate is the described one.
+    /// The handshake is complete and the certificate matches the description.
     Open(Box<SrtpSession>),
-    /// The peer said goodbye, or raised a fatal alert.
+    /// The peer sent close_notify or a fatal alert.
     PeerClosed,
     /// The handshake cannot succeed any more.
     Failed,
@@ -39,29 +42,30 @@ pub(super) struct Dtls {
     identity: Arc<Identity>,
     expected: Option<Fingerprint>,
     state: State,
-    /// How many more unauthenticated handshake bytes are taken.
+    /// Number of unauthenticated handshake bytes that are still accepted.
     budget: usize,
     outgoing: Vec<Bytes>,
-    /// A step to be run elsewhere.
+    /// A handshake step to run on another thread.
     step: Option<Box<HandshakeStep>>,
 }
 
 enum State {
-    /// Waiting for a whole ClientHello and for the peer's fingerprint, whichever comes last.
-    Listening(Held),
+    /// Waiting for a complete ClientHello and for the peer's fingerprint.
+    Listening(ClientHelloBuffer),
     /// Waiting for the client's next flight.
     Waiting(Box<Handshake>),
-    /// A step is being run elsewhere. Datagrams that come meanwhile, as many as the budget allows, wait for its end.
+    /// A step runs on another thread. Datagrams that arrive meanwhile are buffered within the
+    /// budget.
     Stepping(Vec<Vec<u8>>),
-    /// Complete, and to be laid to rest at that moment.
+    /// Established; becomes dormant at the given time.
     Open(Box<Endpoint>, Instant),
-    Resting(Resting),
+    Dormant(DormantDtls),
     Closed,
 }
 
 impl Dtls {
     pub(super) fn new(identity: Arc<Identity>) -> Dtls {
-        let state = State::Listening(Held::default());
+        let state = State::Listening(ClientHelloBuffer::default());
         Dtls {
             identity,
             expected: None,
@@ -72,21 +76,26 @@ impl Dtls {
         }
     }
 
-    /// Tells whose certificate to expect. A ClientHello that came before is answered now. Ignored once known: a description
-    /// never changes the identity of a peer whose handshake has begun.
-    pub(super) fn expect(&mut self, now: Instant, fingerprint: Fingerprint) -> Option<Event> {
+    /// Sets the fingerprint of the expected certificate, and answers a buffered ClientHello. Later
+    /// calls are ignored: a description never changes the identity of a peer whose handshake has
+    /// begun.
+    pub(super) fn set_fingerprint(
+        &mut self,
+        now: Instant,
+        fingerprint: Fingerprint,
+    ) -> Option<Event> {
         self.expected.get_or_insert(fingerprint);
         self.start(now)
     }
 
-    /// Feeds one datagram from a path that passed a check.
+    /// Handles one datagram from a path that passed a check.
     pub(super) fn read(
         &mut self,
         now: Instant,
         datagram: &[u8],
     ) -> Result<Option<Event>, DropReason> {
         let records = records(datagram).ok_or(DropReason::DtlsMalformed)?;
-        let is_open = matches!(self.state, State::Open(..) | State::Resting(_));
+        let is_open = matches!(self.state, State::Open(..) | State::Dormant(_));
         let unauthenticated = if is_open {
             records
                 .iter()
@@ -101,13 +110,13 @@ impl Dtls {
             .checked_sub(unauthenticated)
             .ok_or(DropReason::DtlsBudget)?;
         match &mut self.state {
-            State::Listening(held) => match held.push(datagram) {
+            State::Listening(buffer) => match buffer.push(datagram) {
                 Progress::Incomplete => Ok(None),
                 Progress::TooMuch => Err(DropReason::DtlsBudget),
-                Progress::Whole => Ok(self.start(now)),
+                Progress::Complete => Ok(self.start(now)),
             },
             State::Waiting(_) => {
-                self.go_on(now, datagram);
+                self.continue_handshake(now, datagram);
                 Ok(None)
             }
             State::Stepping(meanwhile) => {
@@ -115,94 +124,99 @@ impl Dtls {
                 Ok(None)
             }
             State::Open(..) => self.read_open(now, datagram),
-            State::Resting(_) => Ok(self.read_resting(now, datagram)),
+            State::Dormant(_) => Ok(self.read_dormant(now, datagram)),
             State::Closed => Err(DropReason::TransportClosed),
         }
     }
 
-    /// Takes the step that should be run now.
+    /// Returns the step to run.
     pub(super) fn take_step(&mut self) -> Option<Box<HandshakeStep>> {
         self.step.take()
     }
 
-    /// A step has been run.
-    pub(super) fn stepped(&mut self, now: Instant, progress: HandshakeProgress) -> Option<Event> {
+    /// Handles the result of a step.
+    pub(super) fn handle_step(
+        &mut self,
+        now: Instant,
+        progress: HandshakeProgress,
+    ) -> Option<Event> {
         let State::Stepping(meanwhile) = &mut self.state else {
             return None;
         };
         let meanwhile = std::mem::take(meanwhile);
         self.outgoing.extend(progress.outgoing);
         match progress.outcome {
-            Outcome::Waits(handshake) if meanwhile.is_empty() => {
+            Outcome::Waiting(handshake) if meanwhile.is_empty() => {
                 self.state = State::Waiting(handshake);
                 None
             }
-            Outcome::Waits(handshake) => {
+            Outcome::Waiting(handshake) => {
                 self.step = Some(Box::new(HandshakeStep::next(now, handshake, meanwhile)));
                 None
             }
             Outcome::Open(endpoint, session) => {
                 (self.state, self.budget) =
-                    (State::Open(endpoint, now + REST_AFTER), REPEAT_BUDGET);
-                let ended = meanwhile
+                    (State::Open(endpoint, now + DORMANT_AFTER), REPEAT_BUDGET);
+                let closed = meanwhile
                     .iter()
                     .find_map(|datagram| self.read_open(now, datagram).ok().flatten());
-                ended.or(Some(Event::Open(session)))
+                closed.or(Some(Event::Open(session)))
             }
-            Outcome::PeerClosed => Some(self.end(Event::PeerClosed)),
-            Outcome::Failed => Some(self.end(Event::Failed)),
+            Outcome::PeerClosed => Some(self.close_with(Event::PeerClosed)),
+            Outcome::Failed => Some(self.close_with(Event::Failed)),
         }
     }
 
-    /// Takes the next datagram to send.
+    /// Returns the datagrams to send.
     pub(super) fn take_outgoing(&mut self) -> Vec<Bytes> {
         std::mem::take(&mut self.outgoing)
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         match &self.state {
-            State::Waiting(handshake) => Some(handshake.repeat_at()),
-            State::Open(_, rest_at) => Some(*rest_at),
-            State::Listening(_) | State::Stepping(_) | State::Resting(_) | State::Closed => None,
+            State::Waiting(handshake) => Some(handshake.retransmit_at()),
+            State::Open(_, dormant_at) => Some(*dormant_at),
+            State::Listening(_) | State::Stepping(_) | State::Dormant(_) | State::Closed => None,
         }
     }
 
-    /// Repeats our flight when it is overdue; giving up is the transport's decision. Lays to rest what has been open for a while.
+    /// Repeats the server's flight if it is overdue, or makes an established connection dormant.
+    /// The handshake timeout is up to the transport.
     pub(super) fn handle_timeout(&mut self, now: Instant) {
         match &mut self.state {
-            State::Waiting(handshake) => handshake.repeat_if_due(now, &mut self.outgoing),
-            State::Open(endpoint, rest_at) if *rest_at <= now => {
-                match Resting::of(endpoint, &self.identity, now) {
-                    Some(resting) => self.state = State::Resting(resting),
-                    None => *rest_at = now + REST_AFTER,
+            State::Waiting(handshake) => handshake.retransmit_if_due(now, &mut self.outgoing),
+            State::Open(endpoint, dormant_at) if *dormant_at <= now => {
+                match DormantDtls::export(endpoint, &self.identity, now) {
+                    Some(dormant) => self.state = State::Dormant(dormant),
+                    None => *dormant_at = now + DORMANT_AFTER,
                 }
             }
             _ => {}
         }
     }
 
-    /// Queues close_notify; a handshake whose step is being run elsewhere just ends.
+    /// Queues a close_notify alert. A handshake whose step is running is dropped.
     pub(super) fn close(&mut self, now: Instant) {
         match &mut self.state {
-            State::Waiting(handshake) => {
-                self.outgoing.extend(goodbye(&mut handshake.endpoint, now))
-            }
-            State::Open(endpoint, _) => self.outgoing.extend(goodbye(endpoint, now)),
-            State::Resting(resting) => self.outgoing.extend(resting.close(&self.identity, now)),
+            State::Waiting(handshake) => self
+                .outgoing
+                .extend(close_notify(&mut handshake.endpoint, now)),
+            State::Open(endpoint, _) => self.outgoing.extend(close_notify(endpoint, now)),
+            State::Dormant(dormant) => self.outgoing.extend(dormant.close(&self.identity, now)),
             State::Listening(_) | State::Stepping(_) | State::Closed => {}
         }
         self.state = State::Closed;
     }
 
-    /// Begins the handshake when both the ClientHello and the fingerprint are there.
+    /// Starts the handshake once both the ClientHello and the fingerprint are known.
     fn start(&mut self, now: Instant) -> Option<Event> {
-        let (State::Listening(held), Some(expected)) = (&mut self.state, self.expected) else {
+        let (State::Listening(buffer), Some(expected)) = (&mut self.state, self.expected) else {
             return None;
         };
-        let profile = held.whole()?;
-        let flight = held.take();
+        let profile = buffer.profile()?;
+        let flight = buffer.take();
         let Some(profile) = profile else {
-            return Some(self.end(Event::Failed));
+            return Some(self.close_with(Event::Failed));
         };
         self.state = State::Stepping(Vec::new());
         self.step = Some(Box::new(HandshakeStep::first(
@@ -215,7 +229,7 @@ impl Dtls {
         None
     }
 
-    fn go_on(&mut self, now: Instant, datagram: &[u8]) {
+    fn continue_handshake(&mut self, now: Instant, datagram: &[u8]) {
         if let State::Waiting(handshake) =
             std::mem::replace(&mut self.state, State::Stepping(Vec::new()))
         {
@@ -227,8 +241,9 @@ impl Dtls {
         }
     }
 
-    /// After the handshake rtc-dtls discards whatever is not authentic, but for repeats of the client's last flight, so an
-    /// error can only be the peer's own alert.
+    /// Reads a datagram after the handshake. rtc-dtls then discards everything that is not
+    /// authentic, except repetitions of the client's last flight, so an error can only be an alert
+    /// of the peer.
     fn read_open(&mut self, now: Instant, datagram: &[u8]) -> Result<Option<Event>, DropReason> {
         let State::Open(endpoint, _) = &mut self.state else {
             return Ok(None);
@@ -241,30 +256,30 @@ impl Dtls {
                     .iter()
                     .any(|event| matches!(event, EndpointEvent::PeerClosed)) =>
             {
-                Ok(Some(self.end(Event::PeerClosed)))
+                Ok(Some(self.close_with(Event::PeerClosed)))
             }
             Ok(_) => Ok(None),
-            Err(Error::ErrAlertFatalOrClose) => Ok(Some(self.end(Event::PeerClosed))),
+            Err(Error::ErrAlertFatalOrClose) => Ok(Some(self.close_with(Event::PeerClosed))),
             Err(_) => Err(DropReason::DtlsMalformed),
         }
     }
 
-    fn read_resting(&mut self, now: Instant, datagram: &[u8]) -> Option<Event> {
-        let State::Resting(resting) = &self.state else {
+    fn read_dormant(&mut self, now: Instant, datagram: &[u8]) -> Option<Event> {
+        let State::Dormant(dormant) = &self.state else {
             return None;
         };
-        let answer = resting.read(&self.identity, now, datagram)?;
-        self.outgoing.extend(answer);
-        Some(self.end(Event::PeerClosed))
+        let response = dormant.read(&self.identity, now, datagram)?;
+        self.outgoing.extend(response);
+        Some(self.close_with(Event::PeerClosed))
     }
 
-    fn end(&mut self, event: Event) -> Event {
+    fn close_with(&mut self, event: Event) -> Event {
         self.state = State::Closed;
         event
     }
 }
 
-fn goodbye(endpoint: &mut Endpoint, now: Instant) -> Vec<Bytes> {
+fn close_notify(endpoint: &mut Endpoint, now: Instant) -> Vec<Bytes> {
     endpoint.stop(now, ASSOCIATION);
     drain(endpoint)
 }

@@ -1,4 +1,5 @@
-//! One peer's endpoint: STUN to the agent, DTLS to the handshake, deadlines, and what comes of them.
+//! Transport of one peer: passes STUN to the ICE agent and DTLS to the handshake, and enforces
+//! timeouts.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -12,14 +13,14 @@ use super::{
 };
 use crate::drop_reason::DropReason;
 
-/// One peer's endpoint, from its first connectivity check to its close.
+/// Transport of one peer, from its first connectivity check to its close.
 pub struct Transport {
     agent: Agent,
     dtls: Dtls,
     outputs: VecDeque<Output>,
     started: Instant,
-    /// When the peer last showed that it is alive; before its first check, never.
-    last_heard: Option<Instant>,
+    /// Time of the last authentic packet; none before the first check.
+    last_alive: Option<Instant>,
     phase: Phase,
 }
 
@@ -31,46 +32,51 @@ enum Phase {
 }
 
 impl Transport {
-    /// A peer that knows `local` from our description. We send nothing before it checks connectivity: we are ICE-lite.
+    /// Makes the transport of a peer that gets `local` in the server's description. As an ICE-lite
+    /// agent it sends nothing before the client's first check.
     pub fn new(identity: Arc<Identity>, local: IceCredentials, now: Instant) -> Transport {
         Transport {
             agent: Agent::new(local),
             dtls: Dtls::new(identity),
             outputs: VecDeque::new(),
             started: now,
-            last_heard: None,
+            last_alive: None,
             phase: Phase::Connecting,
         }
     }
 
-    /// Tells what the peer's offer or answer said. Until then its checks are answered, as their MESSAGE-INTEGRITY is made with
-    /// our password, and its ClientHello is held: an answer that loses the race against its own handshake costs nothing.
+    /// Sets the parameters of the peer's offer or answer. Before that, its checks are answered,
+    /// because their MESSAGE-INTEGRITY depends on the server's password only, and its ClientHello
+    /// is buffered: an answer that arrives after the first DTLS flight costs nothing.
     ///
-    /// A later description (an ICE restart) changes the ICE credentials only; the first fingerprint stays.
+    /// A later description (an ICE restart) changes only the ICE credentials; the first fingerprint
+    /// stays.
     pub fn set_remote(&mut self, now: Instant, remote: RemoteParameters) {
         if self.phase == Phase::Closed {
             return;
         }
         self.set_remote_ice(remote.ice);
-        let event = self.dtls.expect(now, remote.fingerprint);
-        self.follow(event);
+        let event = self.dtls.set_fingerprint(now, remote.fingerprint);
+        self.handle_dtls_event(event);
     }
 
-    /// Tells the peer's new ICE credentials alone, as the trickle fragment of a WHIP client does (RFC 9725 §4.3.2).
+    /// Sets only the peer's ICE credentials, as the trickle fragment of a WHIP client does (RFC
+    /// 9725 §4.3.2).
     pub fn set_remote_ice(&mut self, remote: IceCredentials) {
         self.agent.set_remote_ufrag(remote.ufrag);
     }
 
-    /// Begins an ICE restart (RFC 8445 §9) with new credentials of ours. The old ones stay valid until the first valid check
-    /// with the new ones; DTLS, SRTP and the path stay as they are. The peer's new credentials come through
-    /// [`Transport::set_remote`] or [`Transport::set_remote_ice`].
+    /// Starts an ICE restart (RFC 8445 §9) with new credentials of the server. The old ones stay
+    /// valid until the first valid check with the new ones. DTLS, SRTP and the path stay as they
+    /// are. [`Transport::set_remote`] or [`Transport::set_remote_ice`] sets the peer's new
+    /// credentials.
     pub fn restart_ice(&mut self, now: Instant, local: IceCredentials) {
         self.outputs
             .extend(self.agent.restart(local).map(Output::from));
         self.note_alive(now);
     }
 
-    /// Feeds one STUN or DTLS datagram (first byte 0–3 or 20–63, RFC 7983 §7).
+    /// Handles one STUN or DTLS datagram (first byte 0–3 or 20–63, RFC 7983 §7).
     pub fn handle(&mut self, now: Instant, path: Path, datagram: &[u8]) -> Result<(), DropReason> {
         match datagram.first() {
             _ if self.phase == Phase::Closed => Err(DropReason::TransportClosed),
@@ -80,18 +86,18 @@ impl Transport {
         }
     }
 
-    /// Takes the next thing to do; call it until `None` after every other call.
+    /// Returns the next output. Call it until it returns None after every other call.
     pub fn poll_output(&mut self) -> Option<Output> {
         self.outputs.pop_front()
     }
 
-    /// Takes back what became of [`Output::Handshake`].
+    /// Handles the result of an [`Output::Handshake`].
     pub fn handle_handshake(&mut self, now: Instant, progress: HandshakeProgress) {
-        let event = self.dtls.stepped(now, progress);
-        self.follow(event);
+        let event = self.dtls.handle_step(now, progress);
+        self.handle_dtls_event(event);
     }
 
-    /// When [`Transport::handle_timeout`] is due.
+    /// Returns the time at which [`Transport::handle_timeout`] is due.
     pub fn poll_timeout(&self) -> Option<Instant> {
         if self.phase == Phase::Closed {
             return None;
@@ -107,53 +113,55 @@ impl Transport {
         .min()
     }
 
-    /// Retransmits what is overdue, ends what has expired.
+    /// Retransmits overdue DTLS flights, and closes the transport after a timeout.
     pub fn handle_timeout(&mut self, now: Instant) {
-        let is_over = |deadline: Option<Instant>| deadline.is_some_and(|deadline| deadline <= now);
+        let has_passed =
+            |deadline: Option<Instant>| deadline.is_some_and(|deadline| deadline <= now);
         if self.phase == Phase::Closed {
             return;
         }
-        if is_over(self.silence_deadline()) || is_over(self.consent_deadline()) {
-            return self.end(now, CloseReason::ConsentExpired);
+        if has_passed(self.silence_deadline()) || has_passed(self.consent_deadline()) {
+            return self.close_with(now, CloseReason::ConsentExpired);
         }
-        if is_over(self.handshake_deadline()) {
-            return self.end(now, CloseReason::HandshakeTimeout);
+        if has_passed(self.handshake_deadline()) {
+            return self.close_with(now, CloseReason::HandshakeTimeout);
         }
         self.dtls.handle_timeout(now);
         self.flush();
     }
 
-    /// Notes that the peer is alive because a packet of its SRTP session was authentic.
+    /// Resets the silence timeout after an authentic SRTP or SRTCP packet.
     pub fn note_alive(&mut self, now: Instant) {
-        self.last_heard = self.last_heard.max(Some(now));
+        self.last_alive = self.last_alive.max(Some(now));
     }
 
-    /// Queues close_notify and [`Output::Closed`].
+    /// Queues a close_notify alert and [`Output::Closed`].
     pub fn close(&mut self, now: Instant) {
-        self.end(now, CloseReason::Local);
+        self.close_with(now, CloseReason::Local);
     }
 
-    /// The path media goes to, once the peer has passed a check.
+    /// Returns the path for media, once the peer has passed a check.
     pub fn path(&self) -> Option<Path> {
         self.agent.selected()
     }
 
-    /// Whether the peer passed a check on `path`: media from elsewhere need not even be decrypted.
+    /// Returns true if the peer passed a check on `path`. Media from other paths need not be
+    /// decrypted.
     pub fn has_path(&self, path: Path) -> bool {
         self.agent.has_path(path)
     }
 
-    /// Our current credentials.
+    /// Returns the server's current ICE credentials.
     pub fn local(&self) -> &IceCredentials {
         self.agent.local()
     }
 
     fn handle_stun(&mut self, now: Instant, path: Path, datagram: &[u8]) -> Result<(), DropReason> {
         let checked = self.agent.check(now, path, datagram);
-        if let Some(answer) = checked.answer {
+        if let Some(response) = checked.response {
             self.outputs.push_back(Output::Transmit {
                 path,
-                datagram: answer.into(),
+                datagram: response.into(),
             });
         }
         if checked.result.is_ok() {
@@ -173,12 +181,12 @@ impl Transport {
             Ok(event) => (event, Ok(())),
             Err(reason) => (None, Err(reason)),
         };
-        self.follow(event);
+        self.handle_dtls_event(event);
         result
     }
 
-    /// Sends what DTLS produced, then takes up what happened.
-    fn follow(&mut self, event: Option<dtls::Event>) {
+    /// Queues the output of DTLS and then handles its event.
+    fn handle_dtls_event(&mut self, event: Option<dtls::Event>) {
         self.flush();
         let reason = match event {
             None => return,
@@ -193,7 +201,7 @@ impl Transport {
         self.outputs.push_back(Output::Closed(reason));
     }
 
-    fn end(&mut self, now: Instant, reason: CloseReason) {
+    fn close_with(&mut self, now: Instant, reason: CloseReason) {
         if self.phase == Phase::Closed {
             return;
         }
@@ -203,7 +211,8 @@ impl Transport {
         self.outputs.push_back(Output::Closed(reason));
     }
 
-    /// Hands out what DTLS wants done. It only ever answers a peer that has passed a check, so there is a path.
+    /// Queues the outputs of DTLS. It only responds to a peer that has passed a check, so there is
+    /// a path.
     fn flush(&mut self) {
         let datagrams = self.dtls.take_outgoing();
         if let Some(path) = self.agent.selected() {
@@ -222,7 +231,7 @@ impl Transport {
     }
 
     fn silence_deadline(&self) -> Option<Instant> {
-        self.last_heard.map(|heard| heard + SILENCE_TIMEOUT)
+        self.last_alive.map(|alive| alive + SILENCE_TIMEOUT)
     }
 
     fn consent_deadline(&self) -> Option<Instant> {

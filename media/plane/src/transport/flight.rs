@@ -1,7 +1,8 @@
-//! A handshake in progress, and when its flights are repeated.
+//! A handshake in progress, and the retransmission of its flights.
 //!
-//! Flights are repeated here, not by rtc-dtls. Its server stops its timer when a repeated ClientHello comes in, and does not
-//! answer it either: one lost datagram of ours and a browser that asks again (BoringSSL does after 50 ms) would wait for ever.
+//! rtc-dtls is not used for retransmission. Its server stops its timer when a repeated ClientHello
+//! arrives, and does not answer it either: one lost datagram of the server and a client that
+//! repeats its ClientHello (BoringSSL does after 50 ms) would wait forever.
 
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::sync::Arc;
@@ -16,27 +17,30 @@ use rtc_shared::error::Error;
 use super::hello::{Record, records};
 use super::srtp::Profile;
 
-/// rtc-dtls names an association by its address. A constant one keeps it while ICE moves the peer from path to path.
+/// Address of the association. rtc-dtls identifies an association by its address; a constant one
+/// survives path changes by ICE.
 pub(super) const ASSOCIATION: SocketAddr =
     SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 65_535));
 
-/// When a flight is repeated for the first time; the wait doubles from then on (RFC 6347 §4.2.4.1). Less than that RFC's one
-/// second: RFC 9147 §5.8.2 wants one and a half round trips where ICE knows them, and a lite agent can only assume that a
-/// village line answers within 270 ms. Five repeats fit before the peer is given up.
-const FIRST_REPEAT: Duration = Duration::from_millis(400);
+/// Initial retransmission timeout; it doubles with each retransmission (RFC 6347 §4.2.4.1). It is
+/// less than the one second of that RFC: RFC 9147 §5.8.2 recommends 1.5 round trips where ICE
+/// measures them, and a lite agent can only assume that a rural link responds within 270 ms. Five
+/// retransmissions fit into the handshake timeout.
+const INITIAL_TIMEOUT: Duration = Duration::from_millis(400);
 
-/// A peer that repeats its ClientHello gets our flight again, but not more often than this: no round trip that matters to a
-/// lesson is shorter, and an answer is five times as long as the question.
-const MIN_REPEAT: Duration = Duration::from_millis(100);
+/// Minimum interval between two transmissions of a flight to a client that repeats its ClientHello.
+/// No relevant round trip is shorter, and a response is five times as large as the request.
+const MIN_INTERVAL: Duration = Duration::from_millis(100);
 
-/// An association that is not yet open, and the last that we said in it.
+/// A DTLS association that is not established yet, and its last outgoing flight.
 pub(super) struct Handshake {
     pub(super) endpoint: Endpoint,
     pub(super) profile: Profile,
-    /// What we sent last, to be repeated bit by bit: what arrived twice fails the peer's replay check, what got lost does not.
+    /// The last flight, retransmitted bit by bit: duplicates fail the client's replay check, lost
+    /// parts do not.
     flight: Vec<Bytes>,
     sent_at: Instant,
-    repeat_after: Duration,
+    timeout: Duration,
 }
 
 impl Handshake {
@@ -47,11 +51,12 @@ impl Handshake {
             profile,
             flight: Vec::new(),
             sent_at: now,
-            repeat_after: FIRST_REPEAT,
+            timeout: INITIAL_TIMEOUT,
         }
     }
 
-    /// Feeds a datagram; a new flight, or the old one if the client asks for it again, is added to `outgoing`.
+    /// Handles a datagram. Appends the new flight to `outgoing`, or the old one if the client
+    /// repeats its ClientHello.
     pub(super) fn read(
         &mut self,
         now: Instant,
@@ -64,18 +69,18 @@ impl Handshake {
         let flight = drain(&mut self.endpoint);
         if !flight.is_empty() {
             self.flight = flight;
-            self.repeat_after = FIRST_REPEAT;
+            self.timeout = INITIAL_TIMEOUT;
             self.send(now, outgoing);
-        } else if repeats_client_hello(datagram) && now >= self.sent_at + MIN_REPEAT {
+        } else if has_client_hello(datagram) && now >= self.sent_at + MIN_INTERVAL {
             self.send(now, outgoing);
         }
         result
     }
 
-    /// Repeats the flight when its time has come.
-    pub(super) fn repeat_if_due(&mut self, now: Instant, outgoing: &mut Vec<Bytes>) {
-        if self.repeat_at() <= now {
-            self.repeat_after *= 2;
+    /// Retransmits the flight if its timeout has passed.
+    pub(super) fn retransmit_if_due(&mut self, now: Instant, outgoing: &mut Vec<Bytes>) {
+        if self.retransmit_at() <= now {
+            self.timeout *= 2;
             self.send(now, outgoing);
         }
     }
@@ -85,20 +90,21 @@ impl Handshake {
         outgoing.extend(self.flight.iter().cloned());
     }
 
-    /// When the flight is repeated next.
-    pub(super) fn repeat_at(&self) -> Instant {
-        self.sent_at + self.repeat_after
+    /// Returns the time of the next retransmission.
+    pub(super) fn retransmit_at(&self) -> Instant {
+        self.sent_at + self.timeout
     }
 }
 
-/// Takes what rtc-dtls wants sent.
+/// Returns the datagrams that rtc-dtls has queued.
 pub(super) fn drain(endpoint: &mut Endpoint) -> Vec<Bytes> {
     std::iter::from_fn(|| endpoint.poll_transmit())
         .map(|transmit| transmit.message.freeze())
         .collect()
 }
 
-/// Whether the client asks for what it should already have: it still repeats its first or second ClientHello.
-fn repeats_client_hello(datagram: &[u8]) -> bool {
+/// Returns true if the datagram contains a ClientHello, which a client in a handshake only repeats
+/// if it lacks the server's flight.
+fn has_client_hello(datagram: &[u8]) -> bool {
     records(datagram).is_some_and(|records| records.iter().any(Record::is_client_hello))
 }

@@ -1,21 +1,23 @@
-//! The client's first flight: put together from its datagrams and read for the SRTP profiles it offers.
+//! Reassembly of the ClientHello, and selection of the SRTP profile.
 //!
-//! rtc-dtls picks the first of the *client's* profiles that we also have, and browsers list the slow one first. So the
-//! ClientHello is read before rtc-dtls sees it, and rtc-dtls is then told only the profile we want. A browser's ClientHello
-//! with a post-quantum key share spans two datagrams, which is why it is held until it is whole.
+//! rtc-dtls selects the first of the *client's* profiles that the server supports, and browsers
+//! list the slow one first. Therefore the ClientHello is parsed before rtc-dtls sees it, and
+//! rtc-dtls is configured with the selected profile only. The ClientHello of a browser with a
+//! post-quantum key share spans two datagrams, which is why it is buffered until it is complete.
 
 use super::srtp::Profile;
 
-/// Our profiles, best first.
+/// Supported profiles in order of preference.
 const PREFERENCE: [(u16, Profile); 2] = [
     (0x0007, Profile::AeadAes128Gcm),
     (0x0001, Profile::Aes128CmHmacSha1_80),
 ];
 
-/// A ClientHello with every extension that exists stays far below this.
+/// Maximum length of a ClientHello in bytes; one with all existing extensions is far below.
 const MAX_HELLO: usize = 16 * 1024;
 
-/// Datagrams held until the ClientHello is whole: two make one, and each may come again before the other arrives.
+/// Maximum number of buffered datagrams: two contain a ClientHello, and each may be repeated before
+/// the other arrives.
 const MAX_DATAGRAMS: usize = 8;
 
 const RECORD_HEADER: usize = 13;
@@ -37,13 +39,13 @@ impl Record<'_> {
         self.content == HANDSHAKE
     }
 
-    /// Whether it holds a ClientHello, or a fragment of one.
+    /// Returns true for a ClientHello or a fragment of one.
     pub(super) fn is_client_hello(&self) -> bool {
         self.is_handshake() && self.epoch == 0 && self.body.first() == Some(&CLIENT_HELLO)
     }
 }
 
-/// The records of a datagram; `None` unless they fill it exactly and all are DTLS 1.x.
+/// Parses the records of a datagram. None unless they fill it exactly and all are DTLS 1.x.
 pub(super) fn records(datagram: &[u8]) -> Option<Vec<Record<'_>>> {
     let mut records = Vec::new();
     let mut rest = datagram;
@@ -64,35 +66,35 @@ pub(super) fn records(datagram: &[u8]) -> Option<Vec<Record<'_>>> {
     Some(records).filter(|records| !records.is_empty())
 }
 
-/// What the client's first flight has come to.
+/// State of the reassembly.
 pub(super) enum Progress {
-    /// Not whole yet.
+    /// Parts are missing.
     Incomplete,
-    /// Whole.
-    Whole,
-    /// More bytes than an honest client sends; all have been let go.
+    /// The ClientHello is complete.
+    Complete,
+    /// More datagrams than a ClientHello needs; all are discarded.
     TooMuch,
 }
 
-/// The datagrams of a ClientHello that is not yet being answered.
+/// The datagrams of a ClientHello that is not answered yet.
 #[derive(Default)]
-pub(super) struct Held {
+pub(super) struct ClientHelloBuffer {
     datagrams: Vec<Vec<u8>>,
-    /// Once it is whole: the best profile that both sides have, if there is one.
-    whole: Option<Option<Profile>>,
+    /// Once it is complete: the best common profile, if there is one.
+    profile: Option<Option<Profile>>,
 }
 
-impl Held {
-    /// Takes one more datagram.
+impl ClientHelloBuffer {
+    /// Adds a datagram.
     pub(super) fn push(&mut self, datagram: &[u8]) -> Progress {
-        if self.whole.is_some() {
-            // A retransmission while the peer's answer is still on its way to us.
-            return Progress::Whole;
+        if self.profile.is_some() {
+            // A retransmission before the peer's answer has arrived.
+            return Progress::Complete;
         }
         self.datagrams.push(datagram.to_vec());
         if let Some(hello) = assemble(&self.datagrams) {
-            self.whole = Some(best_profile(&hello));
-            return Progress::Whole;
+            self.profile = Some(best_profile(&hello));
+            return Progress::Complete;
         }
         if self.datagrams.len() < MAX_DATAGRAMS {
             return Progress::Incomplete;
@@ -101,18 +103,18 @@ impl Held {
         Progress::TooMuch
     }
 
-    /// Once the ClientHello is whole: the best profile that both sides have, if there is one.
-    pub(super) fn whole(&self) -> Option<Option<Profile>> {
-        self.whole
+    /// Returns the best common profile, if there is one, once the ClientHello is complete.
+    pub(super) fn profile(&self) -> Option<Option<Profile>> {
+        self.profile
     }
 
-    /// Hands out the datagrams in their order of arrival.
+    /// Returns the datagrams in their order of arrival.
     pub(super) fn take(&mut self) -> Vec<Vec<u8>> {
         std::mem::take(&mut self.datagrams)
     }
 }
 
-/// The body of the ClientHello, once its fragments cover all of it.
+/// Returns the body of the ClientHello if its fragments are complete.
 fn assemble(datagrams: &[Vec<u8>]) -> Option<Vec<u8>> {
     let mut body = Vec::new();
     let mut have = Vec::new();
@@ -131,7 +133,7 @@ fn assemble(datagrams: &[Vec<u8>]) -> Option<Vec<u8>> {
     (!body.is_empty() && have.iter().all(|have| *have)).then_some(body)
 }
 
-/// A piece of a handshake message (RFC 6347 §4.2.2).
+/// A fragment of a handshake message (RFC 6347 §4.2.2).
 struct Fragment<'a> {
     kind: u8,
     sequence: u16,
@@ -184,7 +186,8 @@ fn best_profile(hello: &[u8]) -> Option<Profile> {
         .map(|(_, profile)| profile)
 }
 
-/// The `use_srtp` extension of a ClientHello (RFC 5764 §4.1.1, RFC 5246 §7.4.1.2).
+/// Returns the profiles in the `use_srtp` extension of a ClientHello (RFC 5764 §4.1.1, RFC 5246
+/// §7.4.1.2).
 fn offered_profiles(hello: &[u8]) -> Option<Vec<u16>> {
     let mut cursor = Cursor(hello);
     cursor.take(2 + 32)?; // version, random

@@ -1,4 +1,5 @@
-//! The ICE-lite agent of one peer (RFC 8445 §2.5, §7.3): answers checks, keeps the paths that passed, follows nomination.
+//! ICE-lite agent of one peer (RFC 8445 §2.5, §7.3): answers checks, stores the paths that passed,
+//! follows nominations.
 
 use std::time::Instant;
 
@@ -8,20 +9,23 @@ use super::path::Path;
 use super::stun::{Request, StunError};
 use crate::drop_reason::DropReason;
 
-/// How many paths of a peer are kept: a laptop with Wi-Fi, cable, VPN and IPv6 checks about six.
+/// Maximum number of stored paths per peer: a laptop with Wi-Fi, cable, VPN and IPv6 checks about
+/// six.
 const MAX_PATHS: usize = 8;
 
-/// The username fragment and password of one side (RFC 8445 §5.3).
+/// Username fragment and password of one side (RFC 8445 §5.3).
 #[derive(Clone, PartialEq, Eq)]
 pub struct IceCredentials {
-    /// Names the agent in a check's USERNAME. Ours is unique enough to find the peer by.
+    /// Identifies the agent in a check's USERNAME. The server's ufrags are unique and identify the
+    /// peer.
     pub ufrag: String,
     /// The key of MESSAGE-INTEGRITY.
     pub pwd: String,
 }
 
 impl IceCredentials {
-    /// Draws fresh credentials: 96 bits of name (so that no two peers ever share one), 144 bits of password.
+    /// Generates credentials: a ufrag of 96 bits, so that no two peers share one, and a password of
+    /// 144 bits.
     pub fn random(rng: &mut impl RngCore) -> IceCredentials {
         IceCredentials {
             ufrag: random_ice_chars(rng, 16),
@@ -31,7 +35,7 @@ impl IceCredentials {
 }
 
 impl std::fmt::Debug for IceCredentials {
-    /// Without the password: credentials end up in logs.
+    /// Omits the password, because credentials are logged.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("IceCredentials")
             .field("ufrag", &self.ufrag)
@@ -39,7 +43,7 @@ impl std::fmt::Debug for IceCredentials {
     }
 }
 
-/// Six random bits per character of the ice-char alphabet (RFC 8839 §5.4).
+/// Generates a string of the ice-char alphabet (RFC 8839 §5.4), six random bits per character.
 fn random_ice_chars(rng: &mut impl RngCore, len: usize) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut bytes = vec![0; len];
@@ -50,10 +54,10 @@ fn random_ice_chars(rng: &mut impl RngCore, len: usize) -> String {
         .collect()
 }
 
-/// Both sides' credentials between two ICE restarts.
+/// Credentials of both sides between two ICE restarts.
 struct Generation {
     local: IceCredentials,
-    /// Unknown until the peer's answer arrives.
+    /// None until the peer's answer arrives.
     remote_ufrag: Option<String>,
 }
 
@@ -62,22 +66,22 @@ struct KnownPath {
     last_check: Instant,
 }
 
-/// What a check led to, beyond its answer.
+/// A state change caused by a check.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum PathEvent {
     /// A path passed its first check.
     Opened(Path),
-    /// A path fell out of the list; the peer no longer lives there.
+    /// A path was evicted from the list.
     Forgotten(Path),
-    /// Media goes here now.
+    /// Media is sent to this path from now on.
     Selected(Path),
-    /// The credentials before an ICE restart, by their ufrag, are no longer valid.
+    /// The credentials before an ICE restart, identified by their ufrag, are no longer valid.
     Retired(String),
 }
 
-/// A check's fate: what to answer, what changed, or why it was refused.
+/// Result of a check: the response, the state changes, and the error if it was rejected.
 pub(super) struct Checked {
-    pub(super) answer: Option<Vec<u8>>,
+    pub(super) response: Option<Vec<u8>>,
     pub(super) events: Vec<PathEvent>,
     pub(super) result: Result<(), DropReason>,
 }
@@ -127,7 +131,7 @@ impl Agent {
             self.previous = Some(old);
             return None;
         }
-        // A second restart before anyone used the first: the generation that is really in use stays.
+        // A second restart before the first was used: the generation in use stays.
         Some(PathEvent::Retired(old.local.ufrag))
     }
 
@@ -139,7 +143,7 @@ impl Agent {
         self.paths.iter().any(|known| known.path == path)
     }
 
-    /// When the latest valid check came.
+    /// Returns the time of the latest valid check.
     pub(super) fn last_check(&self) -> Option<Instant> {
         self.last_check
     }
@@ -150,7 +154,7 @@ impl Agent {
             Ok(request) => request,
             Err(reason) => {
                 return Checked {
-                    answer: None,
+                    response: None,
                     events: Vec::new(),
                     result: Err(reason),
                 };
@@ -159,14 +163,15 @@ impl Agent {
         match self.authenticate(&request) {
             Ok(generation) => self.accept(now, path, &request, generation),
             Err((reason, error, pwd)) => Checked {
-                answer: Some(request.error(error, pwd)),
+                response: Some(request.error(error, pwd)),
                 events: Vec::new(),
                 result: Err(reason),
             },
         }
     }
 
-    /// RFC 8489 §9.1.3 and §6.3.1, in their order: complete, known, authentic, understood; then RFC 8445 §7.3.1.1: the role.
+    /// Authenticates a request in the order of RFC 8489 §9.1.3 and §6.3.1 (complete, known,
+    /// authentic, understood), then checks the role (RFC 8445 §7.3.1.1).
     fn authenticate(
         &self,
         request: &Request<'_>,
@@ -182,7 +187,7 @@ impl Agent {
             ));
         };
         let pwd = generation.local.pwd.as_str();
-        if !request.is_made_with(pwd) {
+        if !request.has_valid_integrity(pwd) {
             return Err((
                 DropReason::StunBadIntegrity,
                 StunError::Unauthenticated,
@@ -231,7 +236,7 @@ impl Agent {
             (Some(previous), Era::Previous) => &previous.local.pwd,
             _ => &self.current.local.pwd,
         };
-        let answer = request.success(path.remote, pwd);
+        let response = request.success(path.remote, pwd);
         self.last_check = Some(now);
         let mut events = Vec::new();
         if era == Era::Current {
@@ -241,16 +246,16 @@ impl Agent {
                     .map(|previous| PathEvent::Retired(previous.local.ufrag)),
             );
         }
-        self.remember(now, path, &mut events);
-        self.follow(path, request.use_candidate, &mut events);
+        self.store_path(now, path, &mut events);
+        self.select_path(path, request.use_candidate, &mut events);
         Checked {
-            answer: Some(answer),
+            response: Some(response),
             events,
             result: Ok(()),
         }
     }
 
-    fn remember(&mut self, now: Instant, path: Path, events: &mut Vec<PathEvent>) {
+    fn store_path(&mut self, now: Instant, path: Path, events: &mut Vec<PathEvent>) {
         if let Some(known) = self.paths.iter_mut().find(|known| known.path == path) {
             known.last_check = now;
             return;
@@ -269,10 +274,11 @@ impl Agent {
         events.push(PathEvent::Opened(path));
     }
 
-    /// The latest nomination wins. Browsers nominate towards a lite agent only the path they have selected (libwebrtc repeats
-    /// USE-CANDIDATE in every check of it), so this follows a change of network with the very first check from the new one.
-    /// Before any nomination the first path that passed a check carries the handshake.
-    fn follow(&mut self, path: Path, use_candidate: bool, events: &mut Vec<PathEvent>) {
+    /// Selects the path of the latest nomination. Browsers nominate towards a lite agent only their
+    /// selected path (libwebrtc repeats USE-CANDIDATE in every check of it), so the first check
+    /// from a new network moves media there. Before any nomination, the first path that passed a
+    /// check carries the handshake.
+    fn select_path(&mut self, path: Path, use_candidate: bool, events: &mut Vec<PathEvent>) {
         let take = use_candidate || (self.selected.is_none() && !self.nominated);
         self.nominated |= use_candidate;
         if take && self.selected != Some(path) {
@@ -282,7 +288,7 @@ impl Agent {
     }
 }
 
-/// Which generation of credentials a check was made with.
+/// Generation of credentials that a check used.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Era {
     Current,

@@ -1,4 +1,4 @@
-//! Who we are towards peers: one DTLS certificate and its fingerprint, shared by every peer of the process.
+//! DTLS identity of the process: one certificate and its fingerprint, shared by all peers.
 
 use std::fmt;
 use std::str::FromStr;
@@ -10,16 +10,17 @@ use rtc_dtls::crypto::Certificate;
 
 use super::TransportError;
 
-/// The certificate that every DTLS handshake of this process presents, and its SHA-256 fingerprint for the SDP.
+/// The certificate of every DTLS handshake of the process, and its SHA-256 fingerprint for the SDP.
 pub struct Identity {
     certificate: Certificate,
     fingerprint: Fingerprint,
     crypto: Arc<dyn RTCCryptoProvider>,
-    resting: Arc<HandshakeConfig>,
+    dormant: Arc<HandshakeConfig>,
 }
 
 impl Identity {
-    /// Makes a fresh self-signed certificate. WebRTC trusts the fingerprint in the SDP, so no authority signs it (RFC 8827 §6.5).
+    /// Generates a self-signed certificate. WebRTC authenticates it by the fingerprint in the SDP,
+    /// so no authority signs it (RFC 8827 §6.5).
     pub fn generate() -> Result<Identity, TransportError> {
         let crypto = rtc_crypto::default_provider().map_err(TransportError::certificate)?;
         let certificate =
@@ -30,11 +31,11 @@ impl Identity {
             .first()
             .ok_or(TransportError::NoCertificate)?;
         let fingerprint = Fingerprint::of(der, &crypto)?;
-        let resting = ConfigBuilder::default()
+        let dormant = ConfigBuilder::default()
             .with_crypto_provider(crypto.clone())
             .with_insecure_skip_verify(true);
-        let resting = Arc::new(
-            resting
+        let dormant = Arc::new(
+            dormant
                 .build(true, None)
                 .map_err(TransportError::certificate)?,
         );
@@ -42,11 +43,11 @@ impl Identity {
             certificate,
             fingerprint,
             crypto,
-            resting,
+            dormant,
         })
     }
 
-    /// What goes into `a=fingerprint` of every description we write.
+    /// Returns the value of `a=fingerprint` in every description of the server (RFC 8122 §5).
     pub fn fingerprint(&self) -> Fingerprint {
         self.fingerprint
     }
@@ -59,13 +60,15 @@ impl Identity {
         &self.crypto
     }
 
-    /// For connections whose handshake is over: it takes no part in what they say.
-    pub(super) fn resting_config(&self) -> &Arc<HandshakeConfig> {
-        &self.resting
+    /// Returns the configuration for rehydrating established connections. It does not affect what
+    /// they send.
+    pub(super) fn dormant_config(&self) -> &Arc<HandshakeConfig> {
+        &self.dormant
     }
 }
 
-/// The SHA-256 hash of a certificate (RFC 8122 §5). Displays as the `AB:CD:…` of an SDP line, without the hash's name.
+/// The SHA-256 hash of a certificate (RFC 8122 §5). Displayed as the `AB:CD:…` of an SDP attribute,
+/// without the name of the hash.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Fingerprint(pub [u8; 32]);
 
@@ -85,7 +88,7 @@ impl Fingerprint {
     }
 }
 
-/// The text is not 32 hexadecimal pairs with colons between them.
+/// The text is not 32 hexadecimal pairs separated by colons.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a sha-256 fingerprint is 32 hexadecimal pairs separated by colons")]
 pub struct BadFingerprint;

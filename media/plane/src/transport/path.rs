@@ -1,17 +1,18 @@
-//! How datagrams reach a peer.
+//! Transport path: how datagrams reach a peer.
 
 use std::net::SocketAddr;
 
-/// The peer's address and the protocol under it.
+/// The remote address and protocol of a peer. Paths are keys: the same address over UDP and TCP is
+/// two paths.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Path {
-    /// The peer's address as we see it, outside its NAT.
+    /// The peer's address outside of its NAT.
     pub remote: SocketAddr,
-    /// UDP, or a TCP connection.
+    /// The protocol that carries the datagrams.
     pub protocol: Protocol,
 }
 
-/// What carries datagrams.
+/// A protocol that carries datagrams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Protocol {
     /// The shard's UDP port.
@@ -21,7 +22,7 @@ pub enum Protocol {
 }
 
 impl Path {
-    /// The path to a UDP address.
+    /// Makes the path to a UDP address.
     pub fn udp(remote: SocketAddr) -> Path {
         Path {
             remote,
@@ -29,7 +30,7 @@ impl Path {
         }
     }
 
-    /// The path to the far end of a TCP connection.
+    /// Makes the path to the remote end of a TCP connection.
     pub fn tcp(remote: SocketAddr) -> Path {
         Path {
             remote,

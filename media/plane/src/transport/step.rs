@@ -1,6 +1,8 @@
-//! The costly part of a handshake: a few hundred microseconds of elliptic curves, for which no packet of another peer should wait.
+//! Handshake steps: the elliptic-curve cryptography of a handshake takes a few hundred
+//! microseconds, which must not delay the packets of other peers.
 //!
-//! A [`HandshakeStep`] leaves the transport with all it needs, is run wherever there is time for it, and comes back as [`HandshakeProgress`].
+//! The transport returns a self-contained [`HandshakeStep`]. It runs on another thread and returns
+//! as [`HandshakeProgress`].
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -15,17 +17,17 @@ use super::flight::{ASSOCIATION, Handshake};
 use super::identity::{Fingerprint, Identity};
 use super::srtp::{Profile, Role, SrtpSession};
 
-/// The exporter label of RFC 5764 §4.2.
+/// Exporter label (RFC 5764 §4.2).
 const EXPORTER: &str = "EXTRACTOR-dtls_srtp";
 
-/// Datagrams of a client, and the handshake that they belong to.
+/// Datagrams of a client, and the handshake to which they belong.
 pub struct HandshakeStep {
     now: Instant,
     from: Origin,
     datagrams: Vec<Vec<u8>>,
 }
 
-/// What a step goes on from.
+/// State at the start of a step.
 enum Origin {
     ClientHello {
         identity: Arc<Identity>,
@@ -35,23 +37,24 @@ enum Origin {
     Handshake(Box<Handshake>),
 }
 
-/// What came of a step.
+/// Result of a step.
 pub struct HandshakeProgress {
     pub(super) outgoing: Vec<Bytes>,
     pub(super) outcome: Outcome,
 }
 
 pub(super) enum Outcome {
-    /// The client's next flight is awaited.
-    Waits(Box<Handshake>),
-    /// Complete, with the described certificate.
+    /// Waiting for the client's next flight.
+    Waiting(Box<Handshake>),
+    /// Complete; the certificate matches the description.
     Open(Box<Endpoint>, Box<SrtpSession>),
     PeerClosed,
     Failed,
 }
 
 impl HandshakeStep {
-    /// The first step: answers a whole ClientHello with the one `profile`, and takes the `expected` certificate alone.
+    /// Makes the first step. It answers a complete ClientHello with `profile` as the only SRTP
+    /// profile, and accepts only the `expected` certificate.
     pub(super) fn first(
         now: Instant,
         identity: Arc<Identity>,
@@ -82,7 +85,7 @@ impl HandshakeStep {
         }
     }
 
-    /// Does the work.
+    /// Runs the step.
     pub fn run(self) -> HandshakeProgress {
         let mut outgoing = Vec::new();
         let outcome = match self.from {
@@ -120,7 +123,8 @@ fn config(
         .with_certificates(vec![identity.certificate().clone()])
         .with_srtp_protection_profiles(vec![profile])
         .with_client_auth(ClientAuthType::RequireAnyClientCert)
-        // RFC 8827 §6.5: the fingerprint in the description stands for the certificate, not an authority's chain.
+        // RFC 8827 §6.5: the certificate is authenticated by the fingerprint in the description,
+        // not by a certificate chain.
         .with_insecure_skip_verify(true)
         .with_verify_peer_certificate(Some(Arc::new(move |chain: &[Vec<u8>], _: &_| {
             let presented = chain.first().map(|der| Fingerprint::of(der, &crypto));
@@ -159,10 +163,11 @@ fn read(
             };
         }
     }
-    Outcome::Waits(handshake)
+    Outcome::Waiting(handshake)
 }
 
-/// Derives the SRTP session of a complete handshake. `None` when the client did not take up the one profile we named.
+/// Derives the SRTP session of a complete handshake. None if the client did not select the offered
+/// profile.
 fn export(endpoint: &Endpoint, profile: Profile) -> Option<SrtpSession> {
     let state = endpoint.get_connection_state(ASSOCIATION)?;
     let agreed = match state.srtp_protection_profile() {

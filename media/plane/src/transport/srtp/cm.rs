@@ -1,4 +1,4 @@
-//! AES_CM_128_HMAC_SHA1_80 for RTP and RTCP (RFC 3711 §4): the fallback.
+//! AES_CM_128_HMAC_SHA1_80 for RTP and RTCP (RFC 3711 §4), the fallback profile.
 
 use ring::hmac;
 use rtc_crypto::{RTCCryptoProvider, StreamCipher, StreamCipherAlgorithm};
@@ -6,10 +6,11 @@ use rtc_crypto::{RTCCryptoProvider, StreamCipher, StreamCipherAlgorithm};
 use super::gcm::Unauthentic;
 use super::keys::KeyError;
 
-/// Bytes that authentication adds under the _80 profile, for RTP and RTCP alike (RFC 5764 §4.1.2).
+/// Length of the authentication tag of the _80 profile in bytes, for RTP and RTCP (RFC 5764
+/// §4.1.2).
 pub(super) const TAG_LEN: usize = 10;
 
-/// A session's encryption key, salt and authentication key.
+/// Encryption key, salt and authentication key of a session.
 pub(super) struct CmKey {
     cipher: Box<dyn StreamCipher>,
     salt: [u8; 14],
@@ -41,7 +42,8 @@ impl CmKey {
             .expect("AES-CTR takes every 16-byte counter block");
     }
 
-    /// The tag over `packet` followed by `trailer` (the rollover counter for RTP, nothing for RTCP; RFC 3711 §4.2).
+    /// Returns the tag over `packet` followed by `trailer` (the rollover counter for RTP, empty for
+    /// RTCP; RFC 3711 §4.2).
     pub(super) fn tag(&self, packet: &[u8], trailer: &[u8]) -> [u8; TAG_LEN] {
         let mut mac = hmac::Context::with_key(&self.auth);
         mac.update(packet);
@@ -51,7 +53,7 @@ impl CmKey {
         tag
     }
 
-    /// Compares without an early exit: the time taken tells nothing about where a forged tag is wrong.
+    /// Compares in constant time: the duration must not reveal the position of a wrong byte.
     pub(super) fn verify(
         &self,
         packet: &[u8],
@@ -70,7 +72,8 @@ impl CmKey {
         }
     }
 
-    /// RFC 3711 §4.1.1: the salt, the SSRC and the index at their places above a 16-bit block counter.
+    /// Returns the initial counter block (RFC 3711 §4.1.1): salt, SSRC and index above a 16-bit
+    /// block counter.
     fn iv(&self, ssrc: [u8; 4], index: u64) -> [u8; 16] {
         let mut iv = [0; 16];
         iv[..14].copy_from_slice(&self.salt);

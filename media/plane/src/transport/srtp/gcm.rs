@@ -2,16 +2,16 @@
 
 use ring::aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 
-/// Bytes that authentication adds (RFC 7714 §5.2).
+/// Length of the authentication tag in bytes (RFC 7714 §5.2).
 pub(super) const TAG_LEN: usize = 16;
 
-/// A session key with its salt: all that a packet needs.
+/// Session key and salt.
 pub(super) struct GcmKey {
     key: LessSafeKey,
     salt: [u8; 12],
 }
 
-/// The tag is wrong.
+/// The authentication tag is wrong.
 pub(super) struct Unauthentic;
 
 impl GcmKey {
@@ -23,7 +23,8 @@ impl GcmKey {
         }
     }
 
-    /// RFC 7714 §8.1: two zero bytes, SSRC, rollover counter, sequence number; then the salt over all of it.
+    /// Returns the SRTP nonce (RFC 7714 §8.1): two zero bytes, SSRC, rollover counter and sequence
+    /// number, XORed with the salt.
     pub(super) fn rtp_nonce(&self, ssrc: [u8; 4], rollover: u32, seq: [u8; 2]) -> [u8; 12] {
         let mut nonce = self.salt;
         xor(&mut nonce[2..6], &ssrc);
@@ -32,7 +33,8 @@ impl GcmKey {
         nonce
     }
 
-    /// RFC 7714 §9.1: two zero bytes, SSRC, two zero bytes, SRTCP index.
+    /// Returns the SRTCP nonce (RFC 7714 §9.1): two zero bytes, SSRC, two zero bytes and SRTCP
+    /// index, XORed with the salt.
     pub(super) fn rtcp_nonce(&self, ssrc: [u8; 4], index: u32) -> [u8; 12] {
         let mut nonce = self.salt;
         xor(&mut nonce[2..6], &ssrc);
@@ -52,7 +54,8 @@ impl GcmKey {
             .expect("the tag of AES-128-GCM has 16 bytes")
     }
 
-    /// Checks and decrypts `sealed` (ciphertext, then tag) in place; the plain text is [`TAG_LEN`] shorter.
+    /// Authenticates and decrypts `sealed` (ciphertext, then tag) in place. The plaintext is
+    /// [`TAG_LEN`] bytes shorter.
     pub(super) fn open(
         &self,
         nonce: [u8; 12],

@@ -1,8 +1,10 @@
-//! The few header fields that SRTP itself needs. Checked once, so that the rest indexes without doubt.
+//! RTP and RTCP header fields that SRTP reads. Their lengths are checked here once; other code
+//! indexes without checks.
 
 use crate::drop_reason::DropReason;
 
-/// Length of a plain RTP header with its CSRCs and extension (RFC 3550 §5.1), if `packet` is RTP version 2 and holds all of it.
+/// Returns the length of an RTP header with CSRCs and extension (RFC 3550 §5.1), in bytes. None
+/// unless `packet` is RTP version 2 and contains the whole header.
 pub fn rtp_header_len(packet: &[u8]) -> Option<usize> {
     let first = *packet.first()?;
     if first >> 6 != 2 {
@@ -16,7 +18,7 @@ pub fn rtp_header_len(packet: &[u8]) -> Option<usize> {
     (packet.len() >= len).then_some(len)
 }
 
-/// What SRTP reads of an RTP header.
+/// RTP header fields that SRTP uses.
 #[derive(Clone, Copy)]
 pub(super) struct RtpFields {
     pub(super) header_len: usize,
@@ -25,7 +27,7 @@ pub(super) struct RtpFields {
 }
 
 impl RtpFields {
-    /// Reads a packet that must still have `trailer` bytes behind its header.
+    /// Reads the header of a packet that must have `trailer` bytes after it.
     pub(super) fn read(packet: &[u8], trailer: usize) -> Result<RtpFields, DropReason> {
         let header_len = rtp_header_len(packet).ok_or(DropReason::SrtpTooShort)?;
         if packet.len() < header_len + trailer {
@@ -39,16 +41,17 @@ impl RtpFields {
     }
 }
 
-/// The unencrypted start of every RTCP packet: first header word and sender's SSRC (RFC 3711 §3.4).
+/// Length of the unencrypted start of an RTCP packet: first header word and sender SSRC (RFC 3711
+/// §3.4).
 pub(super) const RTCP_HEADER_LEN: usize = 8;
 
-/// The E flag with the 31-bit SRTCP index (RFC 3711 §3.4).
+/// Length of the E flag and the 31-bit SRTCP index (RFC 3711 §3.4).
 pub(super) const RTCP_INDEX_LEN: usize = 4;
 
-/// Set when the packet is encrypted, clear when it is only authenticated.
+/// E flag: set if the packet is encrypted, clear if it is only authenticated.
 pub(super) const RTCP_ENCRYPTED: u32 = 1 << 31;
 
-/// The sender's SSRC of an RTCP packet of at least [`RTCP_HEADER_LEN`] bytes.
+/// Returns the sender SSRC of an RTCP packet of at least [`RTCP_HEADER_LEN`] bytes.
 pub(super) fn rtcp_ssrc(packet: &[u8]) -> [u8; 4] {
     [packet[4], packet[5], packet[6], packet[7]]
 }

@@ -1,4 +1,4 @@
-//! Opening packets in place, with rollover and replay state per source.
+//! Unprotects packets in place, with rollover and replay state per SSRC.
 
 use super::header::{RTCP_ENCRYPTED, RTCP_HEADER_LEN, RTCP_INDEX_LEN, RtpFields, rtcp_ssrc};
 use super::keys::{Cipher, SessionKeys};
@@ -8,14 +8,16 @@ use crate::drop_reason::DropReason;
 use crate::ids::Ssrc;
 use crate::units::SeqNo;
 
-/// How many sources a peer may send RTP from, and as many for RTCP. A camera with three layers and their RTX plus a
-/// microphone has 7; what a page replaces within one connection fits many times over, and memory stays bounded.
+/// Maximum number of SSRCs per peer, for RTP and for RTCP each. A camera with three layers and RTX
+/// plus a microphone has 7; the rest allows for SSRCs that a client replaces. The bound limits
+/// memory.
 pub const MAX_SOURCES: usize = 64;
 
-/// No datagram on an Ethernet path is longer; only the very first packet of a source is ever copied.
+/// Maximum datagram size on an Ethernet path, in bytes. Only the first packet of a source is
+/// copied.
 const FIRST_PACKET_MAX: usize = 2048;
 
-/// Opens packets of one peer.
+/// Unprotects the packets of one peer.
 pub struct Inbound {
     rtp: Cipher,
     rtcp: Cipher,
@@ -28,14 +30,14 @@ struct Source {
     window: Window,
 }
 
-/// An RTP packet that was opened in place.
+/// An RTP packet that was decrypted in place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unprotected {
-    /// Length of header and plain payload; the bytes behind it are waste.
+    /// Length of header and decrypted payload; the bytes after it are undefined.
     pub len: usize,
-    /// Length of the RTP header with CSRCs and extension.
+    /// Length of the RTP header with CSRCs and extension, in bytes.
     pub header_len: usize,
-    /// Its sequence number, rollovers counted.
+    /// Sequence number with rollovers.
     pub seq: SeqNo,
 }
 
@@ -49,7 +51,8 @@ impl Inbound {
         }
     }
 
-    /// Opens an RTP packet in place. On an error its bytes are worthless.
+    /// Authenticates and decrypts an RTP packet in place. After an error the content of `packet` is
+    /// undefined.
     pub fn unprotect_rtp(&mut self, packet: &mut [u8]) -> Result<Unprotected, DropReason> {
         let fields = RtpFields::read(packet, rtp_tag_len(&self.rtp))?;
         let opened = |index: SeqNo, len| Unprotected {
@@ -75,7 +78,7 @@ impl Inbound {
         Ok(opened(index, len))
     }
 
-    /// Opens an RTCP packet in place and returns the length of the plain compound packet.
+    /// Authenticates and decrypts an RTCP compound in place. Returns its length in bytes.
     pub fn unprotect_rtcp(&mut self, packet: &mut [u8]) -> Result<usize, DropReason> {
         if packet.len() < RTCP_HEADER_LEN + rtcp_trailer_len(&self.rtcp) || packet[0] >> 6 != 2 {
             return Err(DropReason::SrtpTooShort);
@@ -110,8 +113,9 @@ impl Inbound {
         Ok(len)
     }
 
-    /// The first packet of a source fixes where its window starts. A stream that began just below the wrap and lost its first
-    /// packets is already in rollover 1 when we see it; GCM destroys what it fails to open, so that guess works on a copy.
+    /// Unprotects the first packet of a source, which defines the start of its replay window. A
+    /// stream that began just below the wrap and lost its first packets may already have rollover
+    /// 1. GCM destroys a packet that fails authentication, so the second attempt uses a copy.
     fn open_first(
         &mut self,
         packet: &mut [u8],
@@ -144,8 +148,8 @@ impl Inbound {
         Ok((index, len))
     }
 
-    /// Forgets a source that is gone for good, which frees its place. Its packets could be replayed afterwards, so only call
-    /// this when packets with this SSRC are no longer forwarded.
+    /// Removes a source. Its packets could be replayed afterwards, so call this only when packets
+    /// with this SSRC are no longer forwarded.
     pub fn forget(&mut self, ssrc: Ssrc) {
         self.rtp_sources.retain(|source| source.ssrc != ssrc.0);
         self.rtcp_sources.retain(|source| source.ssrc != ssrc.0);
@@ -163,7 +167,7 @@ fn rtcp_trailer_len(cipher: &Cipher) -> usize {
     rtp_tag_len(cipher) + RTCP_INDEX_LEN
 }
 
-/// Authenticates and decrypts; returns the plain length.
+/// Authenticates and decrypts. Returns the plaintext length.
 fn open_rtp(
     cipher: &mut Cipher,
     packet: &mut [u8],
@@ -190,9 +194,9 @@ fn open_rtp(
     }
 }
 
-/// The SRTCP index of a packet that is at least header and trailer long.
+/// Returns the SRTCP index of a packet that has at least a header and a trailer.
 ///
-/// RFC 8827 §6.5 has no unencrypted SRTCP, and no browser sends it: what claims to be is not authentic.
+/// Unencrypted SRTCP is rejected: RFC 8827 §6.5 does not allow it, and no browser sends it.
 fn rtcp_index(cipher: &Cipher, packet: &[u8]) -> Result<u32, DropReason> {
     let end = match cipher {
         Cipher::Gcm(_) => packet.len(),
@@ -206,7 +210,7 @@ fn rtcp_index(cipher: &Cipher, packet: &[u8]) -> Result<u32, DropReason> {
     Ok(word & !RTCP_ENCRYPTED)
 }
 
-/// Authenticates and decrypts; returns the plain length.
+/// Authenticates and decrypts. Returns the plaintext length.
 fn open_rtcp(cipher: &mut Cipher, packet: &mut [u8], index: u32) -> Result<usize, DropReason> {
     let ssrc = rtcp_ssrc(packet);
     match cipher {

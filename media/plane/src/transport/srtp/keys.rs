@@ -1,11 +1,11 @@
-//! From the exported master keys to session keys (RFC 3711 §4.3, RFC 7714 §11).
+//! Derivation of session keys from the exported master keys (RFC 3711 §4.3, RFC 7714 §11).
 
 use rtc_crypto::{BlockCipherAlgorithm, RTCCryptoProvider};
 
 use super::cm::CmKey;
 use super::gcm::GcmKey;
 
-/// An SRTP protection profile that we speak (RFC 5764 §4.1.2, RFC 7714 §14.2).
+/// A supported SRTP protection profile (RFC 5764 §4.1.2, RFC 7714 §14.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Profile {
     /// SRTP_AEAD_AES_128_GCM.
@@ -15,7 +15,7 @@ pub enum Profile {
 }
 
 impl Profile {
-    /// How many bytes to export from the DTLS handshake: two keys, two salts.
+    /// Returns the number of bytes to export from the DTLS handshake: two keys and two salts.
     pub fn keying_material_len(self) -> usize {
         2 * (KEY_LEN + self.salt_len())
     }
@@ -30,13 +30,13 @@ impl Profile {
 
 const KEY_LEN: usize = 16;
 
-/// Keys could not be made.
+/// Key derivation failed.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
-    /// Not as long as the profile asks for.
+    /// The keying material does not have the length that the profile requires.
     #[error("keying material of {0} bytes does not fit the SRTP profile")]
     Length(usize),
-    /// The crypto provider lacks AES, or refuses the key.
+    /// The crypto provider does not support AES, or rejects the key.
     #[error("deriving SRTP keys: {0}")]
     Crypto(String),
 }
@@ -47,15 +47,17 @@ impl KeyError {
     }
 }
 
-/// One direction's master key and salt.
+/// Master key and salt of one direction.
 pub(super) struct MasterKeys {
     key: [u8; KEY_LEN],
-    /// A 12-byte salt is followed by two zero bytes: RFC 7714 §11 shifts it to where the 14-byte salt of AES-CM stands.
+    /// A 12-byte salt is followed by two zero bytes: RFC 7714 §11 aligns it with the 14-byte salt
+    /// of AES-CM.
     salt: [u8; 14],
 }
 
 impl MasterKeys {
-    /// The client's and the server's, in the order of RFC 5764 §4.2: both keys, then both salts.
+    /// Splits keying material into the client's and the server's keys, in the order of RFC 5764
+    /// §4.2: both keys, then both salts.
     pub(super) fn split(
         profile: Profile,
         material: &[u8],
@@ -82,7 +84,8 @@ impl MasterKeys {
         master
     }
 
-    /// The AES-CM pseudo-random function with key derivation rate zero (RFC 3711 §4.3.1, §4.3.3).
+    /// Derives a session key with the AES-CM pseudo-random function at key derivation rate zero
+    /// (RFC 3711 §4.3.1, §4.3.3).
     fn derive<const N: usize>(
         &self,
         crypto: &dyn RTCCryptoProvider,
@@ -93,7 +96,7 @@ impl MasterKeys {
             let mut block = [0; 16];
             block[..14].copy_from_slice(&self.salt);
             block[7] ^= label as u8;
-            block[15] = counter as u8; // at most two blocks: 20 bytes are the longest key
+            block[15] = counter as u8; // at most two blocks: the longest key has 20 bytes
             crypto
                 .crypto()
                 .block_encrypt(BlockCipherAlgorithm::Aes128, &self.key, &mut block)
@@ -104,7 +107,7 @@ impl MasterKeys {
     }
 }
 
-/// RFC 3711 §4.3.2.
+/// Key derivation labels (RFC 3711 §4.3.2).
 #[derive(Clone, Copy)]
 enum Label {
     RtpKey = 0,
@@ -115,13 +118,14 @@ enum Label {
     RtcpSalt = 5,
 }
 
-/// One direction's session keys, for RTP and for RTCP.
+/// Session keys of one direction, for RTP and for RTCP.
 pub(super) struct SessionKeys {
     pub(super) rtp: Cipher,
     pub(super) rtcp: Cipher,
 }
 
-/// A keyed cipher of either profile. The common one stands in line, so that the hot path follows no pointer to its key.
+/// A keyed cipher of either profile. GCM is stored inline, so that the forwarding path does not
+/// follow a pointer to its key.
 #[expect(
     clippy::large_enum_variant,
     reason = "the large variant is the one that is used"
@@ -168,7 +172,7 @@ impl SessionKeys {
 mod tests {
     use super::*;
 
-    /// The key derivation test vectors of RFC 3711 appendix B.3.
+    /// Test vectors of RFC 3711 appendix B.3.
     #[test]
     fn session_keys_are_those_of_rfc_3711_appendix_b3() {
         let key = 0xE1F9_7A0D_3E01_8BE0_D64F_A32C_06DE_4139_u128.to_be_bytes();

@@ -1,7 +1,9 @@
-//! SRTP and SRTCP (RFC 3711, RFC 7714): in place, without allocation for AES-GCM.
+//! SRTP and SRTCP (RFC 3711, RFC 7714). Packets are protected in place, with AES-GCM also without
+//! allocation.
 //!
-//! AEAD_AES_128_GCM is the profile for everyone who offers it: it costs a fifth of AES_CM_128_HMAC_SHA1_80, which stays as the
-//! fallback that every WebRTC endpoint must have (RFC 8827 §6.5). Keys are never renewed: 2⁴⁸ packets outlast any lesson.
+//! AEAD_AES_128_GCM is preferred: it costs a fifth of AES_CM_128_HMAC_SHA1_80, the fallback that
+//! every WebRTC endpoint must support (RFC 8827 §6.5). Keys are never renewed: 2⁴⁸ packets outlast
+//! any lesson.
 
 mod cm;
 mod gcm;
@@ -18,26 +20,27 @@ pub use outbound::{MAX_TRAILER, Outbound, RtcpSealer, RtpSealer};
 
 use keys::{MasterKeys, SessionKeys};
 
-/// The keys of one connected peer, both directions.
+/// Keys of one connected peer, both directions.
 pub struct SrtpSession {
-    /// Opens what the peer sends.
+    /// Unprotects packets from the peer.
     pub inbound: Inbound,
-    /// Seals what we send.
+    /// Protects packets to the peer.
     pub outbound: Outbound,
 }
 
-/// Which end of the DTLS handshake a session belongs to; decides which half of the keying material is whose (RFC 5764 §4.2).
+/// End of the DTLS handshake. It selects the half of the keying material that is used for sending
+/// (RFC 5764 §4.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// The DTLS client: a browser, or our own load generator.
+    /// The DTLS client: a browser, or the load generator.
     Client,
-    /// The DTLS server: this plane.
+    /// The DTLS server: the plane.
     Server,
 }
 
 impl SrtpSession {
-    /// Derives the session from the bytes that the DTLS handshake exported under `EXTRACTOR-dtls_srtp`,
-    /// [`Profile::keying_material_len`] of them.
+    /// Derives the session from the keying material that the DTLS handshake exports under
+    /// `EXTRACTOR-dtls_srtp`. Its length must be [`Profile::keying_material_len`].
     pub fn from_keying_material(
         profile: Profile,
         material: &[u8],

@@ -1,17 +1,17 @@
-//! Sealing packets in place.
+//! Protects packets in place.
 
 use super::header::{RTCP_ENCRYPTED, RTCP_HEADER_LEN, RTCP_INDEX_LEN, rtcp_ssrc};
 use super::keys::{Cipher, SessionKeys};
 use super::{cm, gcm};
 
-/// Bytes that a caller keeps free behind a packet: the longest trailer (SRTCP under GCM: tag 16, index 4).
+/// Maximum number of bytes that protection appends: 20 for SRTCP with GCM (tag 16, index 4).
 pub const MAX_TRAILER: usize = gcm::TAG_LEN + RTCP_INDEX_LEN;
 
-/// Seals packets for one peer. The hot path reads [`Outbound::rtp`] and nothing else.
+/// Protects the packets to one peer. The forwarding path uses only [`Outbound::rtp`].
 pub struct Outbound {
-    /// RTP: a key and a salt.
+    /// Key and salt for RTP.
     pub rtp: RtpSealer,
-    /// RTCP: its own key and salt, and the index.
+    /// Key, salt and index for RTCP.
     pub rtcp: RtcpSealer,
 }
 
@@ -27,20 +27,23 @@ impl Outbound {
     }
 }
 
-/// Seals RTP packets: key and salt, no counters.
+/// Protects RTP packets. It has a key and a salt, but no counters.
 pub struct RtpSealer {
     cipher: Cipher,
 }
 
 impl RtpSealer {
-    /// Seals the packet in `buffer[..len]` in place and returns its new length; its first `header_len` bytes stay readable.
+    /// Protects the packet in `buffer[..len]` in place and returns its new length in bytes. The
+    /// first `header_len` bytes are not encrypted.
     ///
-    /// Sequence number and SSRC are read from the header, the rollover counter is the caller's. **The caller never seals two
-    /// different packets under one SSRC, rollover and sequence number**: that would give away the key stream.
+    /// Sequence number and SSRC are read from the header; the caller passes the rollover counter.
+    /// **The caller must never protect two different packets with the same SSRC, rollover and
+    /// sequence number**: that would reveal the key stream.
     ///
     /// # Panics
     ///
-    /// When `buffer` has not [`MAX_TRAILER`] bytes behind `len`, or `12 <= header_len <= len` does not hold.
+    /// If `buffer` has fewer than [`MAX_TRAILER`] bytes after `len`, or unless `12 <= header_len <=
+    /// len`.
     pub fn protect(
         &mut self,
         buffer: &mut [u8],
@@ -69,20 +72,23 @@ impl RtpSealer {
     }
 }
 
-/// Seals RTCP packets and numbers them. One index serves all of our SSRCs: each peer sees it grow for every one of them.
+/// Protects RTCP packets and numbers them. One index serves all SSRCs of the server: it increases
+/// for each of them.
 pub struct RtcpSealer {
     cipher: Cipher,
     next_index: u32,
 }
 
 impl RtcpSealer {
-    /// Seals the compound packet in `buffer[..len]` in place and returns its new length.
+    /// Protects the compound in `buffer[..len]` in place and returns its new length in bytes.
     ///
-    /// `None` after 2³¹ packets, when the key is used up (RFC 3711 §9.2): seven years at ten a second.
+    /// None after 2³¹ packets, when the key is used up (RFC 3711 §9.2): seven years at ten packets
+    /// per second.
     ///
     /// # Panics
     ///
-    /// When `buffer` has not [`MAX_TRAILER`] bytes behind `len`, or `len` is less than an RTCP header's 8 bytes.
+    /// If `buffer` has fewer than [`MAX_TRAILER`] bytes after `len`, or if `len` is less than the 8
+    /// bytes of an RTCP header.
     pub fn protect(&mut self, buffer: &mut [u8], len: usize) -> Option<usize> {
         if self.next_index >= RTCP_ENCRYPTED {
             return None;
@@ -93,7 +99,8 @@ impl RtcpSealer {
         let index_word = (RTCP_ENCRYPTED | index).to_be_bytes();
         Some(match &mut self.cipher {
             Cipher::Gcm(key) => {
-                // RFC 7714 §9.2: header and index word are authenticated, the tag stands before the index word.
+                // RFC 7714 §9.2: header and index word are authenticated; the tag precedes the
+                // index word.
                 let mut aad = [0; RTCP_HEADER_LEN + RTCP_INDEX_LEN];
                 aad[..RTCP_HEADER_LEN].copy_from_slice(&buffer[..RTCP_HEADER_LEN]);
                 aad[RTCP_HEADER_LEN..].copy_from_slice(&index_word);

@@ -1,11 +1,11 @@
-//! Rollover estimation and replay protection of one source (RFC 3711 §3.3.1, §3.3.2, appendix A).
+//! Rollover estimation and replay protection of one SSRC (RFC 3711 §3.3.1, §3.3.2, appendix A).
 
 use crate::units::SeqNo;
 
-/// How many packet indices behind the highest are told apart. RFC 3711 asks for at least 64; a u128 costs the same.
+/// Size of the replay window in packets. RFC 3711 requires at least 64; a u128 costs the same.
 pub(super) const WINDOW: u64 = 128;
 
-/// The highest authenticated index and a bit for each of the [`WINDOW`] indices up to it.
+/// The highest authenticated index, and one bit for each of the [`WINDOW`] indices up to it.
 #[derive(Clone, Copy)]
 pub(super) struct Window {
     highest: u64,
@@ -14,7 +14,7 @@ pub(super) struct Window {
 }
 
 impl Window {
-    /// A window whose first packet, `index`, has been authenticated.
+    /// Makes a window after the first packet, `index`, was authenticated.
     pub(super) fn starting_at(index: u64) -> Window {
         Window {
             highest: index,
@@ -22,12 +22,13 @@ impl Window {
         }
     }
 
-    /// The most likely index of a packet with this sequence number: the one nearest to the highest so far (RFC 3711 §3.3.1).
+    /// Estimates the index of a packet with this sequence number: the one nearest to the highest
+    /// (RFC 3711 §3.3.1).
     pub(super) fn estimate(&self, wire: u16) -> SeqNo {
         SeqNo(self.highest).nearest(wire)
     }
 
-    /// Whether `index` is neither seen before nor too old to tell.
+    /// Returns true if `index` is neither a replay nor older than the window.
     pub(super) fn is_fresh(&self, index: u64) -> bool {
         match self.highest.checked_sub(index) {
             None => true,
@@ -35,7 +36,8 @@ impl Window {
         }
     }
 
-    /// Marks `index` as seen. Only for packets that were authenticated: a forged one must not move the window.
+    /// Marks `index` as seen. Call it only for authenticated packets: a forged packet must not move
+    /// the window.
     pub(super) fn accept(&mut self, index: u64) {
         match self.highest.checked_sub(index) {
             Some(age) if age < WINDOW => self.seen |= 1 << age,
@@ -82,7 +84,7 @@ mod tests {
     #[test]
     fn the_rollover_is_counted_through_loss_and_reordering_at_the_wrap() {
         let mut window = Window::starting_at(65_530);
-        // 65535 and 0 are lost; 3 is the first after the wrap, then 65534 comes late.
+        // 65535 and 0 are lost; 3 is the first after the wrap, then 65534 arrives late.
         assert_eq!(window.estimate(3), SeqNo(65_539));
         window.accept(65_539);
         assert_eq!(window.estimate(65_534), SeqNo(65_534));

@@ -1,7 +1,8 @@
-//! STUN binding requests and the answers to them (RFC 8489), as far as an ICE-lite agent needs them.
+//! STUN Binding requests and responses (RFC 8489), as far as an ICE-lite agent needs them.
 //!
-//! Our own, not `rtc-stun`'s: it copies each attribute of each check, and it does not say which attributes stand before
-//! MESSAGE-INTEGRITY. Only those are authenticated, and a USE-CANDIDATE behind it must not move anyone's media.
+//! `rtc-stun` is not used: it copies each attribute of each check, and does not report which
+//! attributes precede MESSAGE-INTEGRITY. Only those are authenticated, and a USE-CANDIDATE after it
+//! must not move a peer's media.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -19,29 +20,31 @@ const BINDING_REQUEST: u16 = 0x0001;
 const BINDING_SUCCESS: u16 = 0x0101;
 const BINDING_ERROR: u16 = 0x0111;
 
-/// More unknown attributes than this need not be told back (420 is a courtesy).
+/// Maximum number of unknown attributes that a 420 response lists; the list is informative only.
 const MAX_UNKNOWN: usize = 8;
 
-/// A binding request, well-formed and with a right FINGERPRINT. Nothing of it is authenticated before [`Request::is_made_with`].
+/// A well-formed Binding request with a correct FINGERPRINT. Nothing in it is authenticated before
+/// [`Request::has_valid_integrity`].
 #[derive(Debug)]
 pub(super) struct Request<'a> {
     message: &'a [u8],
-    /// Whose check this is: our ufrag, then theirs.
+    /// USERNAME of the check: the server's ufrag, then the client's.
     pub(super) username: Option<(&'a str, &'a str)>,
-    /// Where MESSAGE-INTEGRITY starts.
+    /// Offset of MESSAGE-INTEGRITY.
     integrity_at: Option<usize>,
-    /// Whether the peer nominates this path.
+    /// True if the client nominates this path (USE-CANDIDATE).
     pub(super) use_candidate: bool,
-    /// Whether it carries the PRIORITY that every check has (RFC 8445 §7.1.1).
+    /// True if PRIORITY is present; it is mandatory in a check (RFC 8445 §7.1.1).
     pub(super) has_priority: bool,
-    /// Whether it claims to be the controlled agent.
+    /// True if the client claims the controlled role (ICE-CONTROLLED).
     pub(super) is_controlled: bool,
-    /// Comprehension-required attributes that we do not know.
+    /// Unknown comprehension-required attributes.
     pub(super) unknown: Vec<u16>,
 }
 
 impl<'a> Request<'a> {
-    /// Parses a binding request. Attributes behind MESSAGE-INTEGRITY are ignored but for FINGERPRINT (RFC 8489 §14.5).
+    /// Parses a Binding request. Attributes after MESSAGE-INTEGRITY, except FINGERPRINT, are
+    /// ignored (RFC 8489 §14.5).
     pub(super) fn parse(message: &'a [u8]) -> Result<Request<'a>, DropReason> {
         let attributes = attributes_of(message).ok_or(DropReason::StunMalformed)?;
         if u16_at(message, 0) != BINDING_REQUEST {
@@ -62,7 +65,7 @@ impl<'a> Request<'a> {
             if kind == attribute::FINGERPRINT {
                 fingerprint = Some((at, value));
             } else if request.integrity_at.is_none() {
-                request.take(kind, value, at)?;
+                request.read_attribute(kind, value, at)?;
             }
         }
         if fingerprint.is_some_and(|(at, value)| is_fingerprint(message, at, value)) {
@@ -72,7 +75,7 @@ impl<'a> Request<'a> {
         }
     }
 
-    fn take(&mut self, kind: u16, value: &'a [u8], at: usize) -> Result<(), DropReason> {
+    fn read_attribute(&mut self, kind: u16, value: &'a [u8], at: usize) -> Result<(), DropReason> {
         match kind {
             attribute::USERNAME => {
                 self.username = std::str::from_utf8(value)
@@ -86,69 +89,72 @@ impl<'a> Request<'a> {
             attribute::PRIORITY => self.has_priority = value.len() == 4,
             attribute::USE_CANDIDATE => self.use_candidate = true,
             attribute::ICE_CONTROLLED => self.is_controlled = true,
-            // RFC 8489 §14: types below 0x8000 must be understood.
+            // RFC 8489 §14: types below 0x8000 are comprehension-required.
             kind if kind < 0x8000 && self.unknown.len() < MAX_UNKNOWN => self.unknown.push(kind),
             _ => {}
         }
         Ok(())
     }
 
-    /// Whether it has a MESSAGE-INTEGRITY at all.
+    /// Returns true if MESSAGE-INTEGRITY is present.
     pub(super) fn has_integrity(&self) -> bool {
         self.integrity_at.is_some()
     }
 
-    /// Whether MESSAGE-INTEGRITY was made with this password.
-    pub(super) fn is_made_with(&self, pwd: &str) -> bool {
+    /// Returns true if MESSAGE-INTEGRITY was computed with this password.
+    pub(super) fn has_valid_integrity(&self, pwd: &str) -> bool {
         let Some(at) = self.integrity_at else {
             return false;
         };
         let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, pwd.as_bytes());
-        // The length field counts up to and including MESSAGE-INTEGRITY (RFC 8489 §14.5). The verifying form of ring's HMAC
-        // takes one slice; a check is about 100 bytes, so copying it once is nothing.
+        // The length field counts up to and including MESSAGE-INTEGRITY (RFC 8489 §14.5).
+        // `ring::hmac::verify` takes one slice; a check has about 100 bytes, so the copy is cheap.
         let mut covered = self.message[..at].to_vec();
         set_length(&mut covered, at + INTEGRITY_LEN);
         hmac::verify(&key, &covered, &self.message[at + 4..at + INTEGRITY_LEN]).is_ok()
     }
 
-    /// The success answer: the address we see the peer at, authenticated with our password.
+    /// Builds a success response with the client's address, authenticated with the server's
+    /// password.
     pub(super) fn success(&self, mapped: SocketAddr, pwd: &str) -> Vec<u8> {
-        let mut answer = self.answer(BINDING_SUCCESS);
+        let mut response = self.response(BINDING_SUCCESS);
         push_attribute(
-            &mut answer,
+            &mut response,
             attribute::XOR_MAPPED_ADDRESS,
             &self.xor_address(mapped),
         );
-        finish(answer, Some(pwd))
+        finish(response, Some(pwd))
     }
 
-    /// An error answer. 400 and 401 go without MESSAGE-INTEGRITY, as there is no agreed key (RFC 8489 §9.1.3).
+    /// Builds an error response. 400 and 401 have no MESSAGE-INTEGRITY, because there is no agreed
+    /// key (RFC 8489 §9.1.3).
     pub(super) fn error(&self, error: StunError, pwd: Option<&str>) -> Vec<u8> {
         let (code, reason) = error.code_and_reason();
-        let mut answer = self.answer(BINDING_ERROR);
+        let mut response = self.response(BINDING_ERROR);
         let mut value = vec![0, 0, (code / 100) as u8, (code % 100) as u8];
         value.extend_from_slice(reason.as_bytes());
-        push_attribute(&mut answer, attribute::ERROR_CODE, &value);
+        push_attribute(&mut response, attribute::ERROR_CODE, &value);
         if error == StunError::UnknownAttribute {
             let unknown: Vec<u8> = self
                 .unknown
                 .iter()
                 .flat_map(|kind| kind.to_be_bytes())
                 .collect();
-            push_attribute(&mut answer, attribute::UNKNOWN_ATTRIBUTES, &unknown);
+            push_attribute(&mut response, attribute::UNKNOWN_ATTRIBUTES, &unknown);
         }
-        finish(answer, pwd)
+        finish(response, pwd)
     }
 
-    fn answer(&self, kind: u16) -> Vec<u8> {
-        let mut answer = Vec::with_capacity(128);
-        answer.extend_from_slice(&kind.to_be_bytes());
-        answer.extend_from_slice(&[0, 0]);
-        answer.extend_from_slice(&self.message[4..HEADER_LEN]);
-        answer
+    fn response(&self, kind: u16) -> Vec<u8> {
+        let mut response = Vec::with_capacity(128);
+        response.extend_from_slice(&kind.to_be_bytes());
+        response.extend_from_slice(&[0, 0]);
+        response.extend_from_slice(&self.message[4..HEADER_LEN]);
+        response
     }
 
-    /// RFC 8489 §14.2: the port and address, XORed with the cookie and (IPv6) the transaction id.
+    /// Returns the value of XOR-MAPPED-ADDRESS (RFC 8489 §14.2): port and address, XORed with the
+    /// magic cookie and (IPv6) the transaction id.
     fn xor_address(&self, address: SocketAddr) -> Vec<u8> {
         let family = if address.is_ipv4() { 1 } else { 2 };
         let mut value = vec![0, family];
@@ -168,7 +174,7 @@ impl<'a> Request<'a> {
     }
 }
 
-/// The errors that RFC 8489 and RFC 8445 want answered.
+/// Error responses of RFC 8489 and RFC 8445.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum StunError {
     BadRequest,
@@ -188,9 +194,11 @@ impl StunError {
     }
 }
 
-/// Our ufrag in the USERNAME of a binding request (RFC 8445 §7.2.2): how the shard finds the peer of an unknown address.
+/// Returns the server's ufrag in the USERNAME of a Binding request (RFC 8445 §7.2.2). The shard
+/// uses it to find the peer of an unknown path.
 ///
-/// `None` for anything that is no well-formed binding request with a USERNAME. Nothing is authenticated here.
+/// None unless the datagram is a well-formed Binding request with a USERNAME. Nothing is
+/// authenticated here.
 pub fn local_ufrag_of(datagram: &[u8]) -> Option<&str> {
     Request::parse(datagram)
         .ok()?

@@ -1,11 +1,11 @@
-//! Bytes of STUN messages: header, attributes, integrity and fingerprint (RFC 8489 §5, §14).
+//! Encoding of STUN messages: header, attributes, integrity and fingerprint (RFC 8489 §5, §14).
 
 use ring::hmac;
 
-/// Type, length, cookie, transaction id.
+/// Length of the header in bytes: type, length, magic cookie, transaction id.
 pub(super) const HEADER_LEN: usize = 20;
 
-/// What tells STUN from everything else.
+/// The magic cookie (RFC 8489 §5).
 pub(super) const COOKIE: [u8; 4] = 0x2112_A442_u32.to_be_bytes();
 
 /// Attribute types (RFC 8489 §18.3, RFC 8445 §16.1).
@@ -21,13 +21,14 @@ pub(super) mod attribute {
     pub const ICE_CONTROLLED: u16 = 0x8029;
 }
 
-/// Everything of MESSAGE-INTEGRITY: type, length, HMAC-SHA1.
+/// Length of MESSAGE-INTEGRITY in bytes: type, length, HMAC-SHA1.
 pub(super) const INTEGRITY_LEN: usize = 24;
 
-/// Everything of FINGERPRINT: type, length, CRC.
+/// Length of FINGERPRINT in bytes: type, length, CRC.
 const FINGERPRINT_LEN: usize = 8;
 
-/// Kind, value and offset of each attribute; an item is `None` when it runs past the end.
+/// Yields type, value and offset of each attribute. An item is None if the attribute exceeds the
+/// message.
 pub(super) fn attributes_of(
     message: &[u8],
 ) -> Option<impl Iterator<Item = Option<(u16, &[u8], usize)>>> {
@@ -41,7 +42,7 @@ pub(super) fn attributes_of(
         if at >= message.len() {
             return None;
         }
-        // Length and start are multiples of 4, so that a type and a length are there.
+        // The total length and the offset are multiples of 4, so type and length are present.
         let (start, kind, len) = (
             at,
             u16_at(message, at),
@@ -64,12 +65,13 @@ pub(super) fn is_fingerprint(message: &[u8], at: usize, value: &[u8]) -> bool {
     at + FINGERPRINT_LEN == message.len() && value == fingerprint(&message[..at])
 }
 
-/// RFC 8489 §14.7.
+/// Returns the value of FINGERPRINT (RFC 8489 §14.7).
 fn fingerprint(covered: &[u8]) -> [u8; 4] {
     (crc32(covered) ^ 0x5354_554E).to_be_bytes()
 }
 
-/// CRC-32 of ISO 3309, bit by bit: 100 bytes every other second per peer need no table.
+/// Returns the CRC-32 of ISO 3309, computed bitwise: 100 bytes every other second per peer need no
+/// table.
 fn crc32(bytes: &[u8]) -> u32 {
     let step = |crc: u32| {
         if crc & 1 == 1 {
@@ -95,7 +97,8 @@ pub(super) fn set_length(message: &mut [u8], total: usize) {
     message[2..4].copy_from_slice(&length.to_be_bytes());
 }
 
-/// Adds MESSAGE-INTEGRITY (with a key) and FINGERPRINT; each covers a length field that already counts it.
+/// Appends MESSAGE-INTEGRITY (with a key) and FINGERPRINT. Each covers a length field that already
+/// counts it.
 pub(super) fn finish(mut message: Vec<u8>, pwd: Option<&str>) -> Vec<u8> {
     if let Some(pwd) = pwd {
         let total = message.len() + INTEGRITY_LEN;

@@ -1,5 +1,5 @@
-//! A connection between its handshake and its goodbye. DTLS has nothing to say then, but rtc-dtls keeps ten kilobytes of what was said; here
-//! only the state of the connection is kept, and a connection is made of it again for the goodbye.
+//! Dormant DTLS connection: an established connection reduced to its exported state, about 600 B
+//! instead of the 10 kB that rtc-dtls keeps. It is rehydrated to read or send an alert.
 
 use std::time::Instant;
 
@@ -12,58 +12,63 @@ use rtc_shared::error::Error;
 use super::flight::{ASSOCIATION, drain};
 use super::identity::Identity;
 
-/// See the module.
-pub(super) struct Resting {
+/// The exported state of an established connection.
+pub(super) struct DormantDtls {
     state: Vec<u8>,
 }
 
-impl Resting {
-    /// What is to be kept of an open connection; `None` when it could not be woken again.
-    pub(super) fn of(endpoint: &Endpoint, identity: &Identity, now: Instant) -> Option<Resting> {
+impl DormantDtls {
+    /// Exports the state of an established connection. None if it could not be rehydrated.
+    pub(super) fn export(
+        endpoint: &Endpoint,
+        identity: &Identity,
+        now: Instant,
+    ) -> Option<DormantDtls> {
         let state = endpoint
             .get_connection_state(ASSOCIATION)?
             .marshal_binary()
             .ok()?;
-        let resting = Resting { state };
-        resting.wake(identity, now).map(|_| resting)
+        let dormant = DormantDtls { state };
+        dormant.rehydrate(identity, now).map(|_| dormant)
     }
 
-    /// What a datagram is answered with, if it is an authentic goodbye or fatal alert. Of anything else nothing is kept and nothing sent.
+    /// Returns the response to an authentic close_notify or fatal alert. None for any other
+    /// datagram, which changes nothing.
     pub(super) fn read(
         &self,
         identity: &Identity,
         now: Instant,
         datagram: &[u8],
     ) -> Option<Vec<Bytes>> {
-        let mut endpoint = self.wake(identity, now)?;
-        let is_over = match endpoint.read(now, ASSOCIATION, None, BytesMut::from(datagram)) {
+        let mut endpoint = self.rehydrate(identity, now)?;
+        let is_closed = match endpoint.read(now, ASSOCIATION, None, BytesMut::from(datagram)) {
             Ok(events) => events
                 .iter()
                 .any(|event| matches!(event, EndpointEvent::PeerClosed)),
             Err(error) => matches!(error, Error::ErrAlertFatalOrClose),
         };
-        is_over.then(|| drain(&mut endpoint))
+        is_closed.then(|| drain(&mut endpoint))
     }
 
-    /// Our goodbye.
+    /// Returns the datagrams of a close_notify alert.
     pub(super) fn close(&self, identity: &Identity, now: Instant) -> Vec<Bytes> {
-        let Some(mut endpoint) = self.wake(identity, now) else {
+        let Some(mut endpoint) = self.rehydrate(identity, now) else {
             return Vec::new();
         };
         endpoint.stop(now, ASSOCIATION);
         drain(&mut endpoint)
     }
 
-    fn wake(&self, identity: &Identity, now: Instant) -> Option<Endpoint> {
+    fn rehydrate(&self, identity: &Identity, now: Instant) -> Option<Endpoint> {
         let mut state = State::new(identity.crypto().clone(), false);
         state.unmarshal_binary(&self.state).ok()?;
         let mut endpoint = Endpoint::new(ASSOCIATION, TransportProtocol::UDP, None);
-        // A connection that goes on from a state says nothing and keeps its role, whoever calls.
+        // A rehydrated connection sends nothing and keeps its role, whichever side calls connect().
         endpoint
             .connect(
                 now,
                 ASSOCIATION,
-                identity.resting_config().clone(),
+                identity.dormant_config().clone(),
                 Some(state),
             )
             .ok()?;
