@@ -542,7 +542,7 @@ impl Plane {
             .get(&peer)
             .map(|entry| entry.shard);
         if let Some(shard) = shard {
-            self.inner.shards[shard.position()].send_always(Command::Close { peer });
+            self.inner.shards[shard.position()].send_blocking(Command::Close { peer });
         }
     }
 
@@ -569,7 +569,7 @@ impl Plane {
             .map(|entry| entry.shard);
         if let Some(shard) = shard {
             self.inner.shards[shard.position()]
-                .send_always(Command::Keyframe { track, layer: None });
+                .send_blocking(Command::Keyframe { track, layer: None });
         }
     }
 
@@ -657,7 +657,7 @@ impl Plane {
         let removed = self.inner.directory.lock().remove_peer(peer);
         for (track, entry) in removed.into_iter().flat_map(|(_, tracks)| tracks) {
             for shard in entry.imported {
-                self.inner.shards[shard.position()].send_always(Command::Forget { track });
+                self.inner.shards[shard.position()].send_blocking(Command::Forget { track });
             }
         }
     }

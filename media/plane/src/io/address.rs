@@ -1,10 +1,13 @@
-//! Socket addresses as the kernel writes them.
+//! Conversion of socket addresses from and to the kernel's representation.
 
 use std::mem;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 
-/// An address in the form that the socket's family wants, and its length.
-pub fn to_kernel(address: SocketAddr, ipv6: bool) -> (libc::sockaddr_storage, libc::socklen_t) {
+/// Converts an address to the socket's address family. Returns the length too.
+pub(super) fn to_kernel(
+    address: SocketAddr,
+    ipv6: bool,
+) -> (libc::sockaddr_storage, libc::socklen_t) {
     // SAFETY: all zeroes is a valid sockaddr_storage.
     let mut storage: libc::sockaddr_storage = unsafe { mem::zeroed() };
     let len = match (address, ipv6) {
@@ -43,17 +46,18 @@ pub fn to_kernel(address: SocketAddr, ipv6: bool) -> (libc::sockaddr_storage, li
     (storage, len as libc::socklen_t)
 }
 
-/// The address that the kernel wrote; an IPv4 address that came over a dual-stack socket is given as IPv4.
-pub fn from_kernel(storage: &libc::sockaddr_storage) -> Option<SocketAddr> {
+/// Converts an address that the kernel wrote. An IPv4-mapped IPv6 address of a dual-stack socket
+/// becomes an IPv4 address.
+pub(super) fn from_kernel(storage: &libc::sockaddr_storage) -> Option<SocketAddr> {
     match i32::from(storage.ss_family) {
         libc::AF_INET => {
-            // SAFETY: the family says what it is.
+            // SAFETY: the family determines the type.
             let inet = unsafe { &*(&raw const *storage).cast::<libc::sockaddr_in>() };
             let ip = Ipv4Addr::from(inet.sin_addr.s_addr.to_ne_bytes());
             Some(SocketAddr::new(ip.into(), u16::from_be(inet.sin_port)))
         }
         libc::AF_INET6 => {
-            // SAFETY: the family says what it is.
+            // SAFETY: the family determines the type.
             let inet = unsafe { &*(&raw const *storage).cast::<libc::sockaddr_in6>() };
             let ip = Ipv6Addr::from(inet.sin6_addr.s6_addr);
             let port = u16::from_be(inet.sin6_port);
@@ -71,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_survive_the_kernels_form() {
+    fn addresses_survive_conversion_to_the_kernel_and_back() {
         for (text, ipv6) in [
             ("127.0.0.1:8189", false),
             ("127.0.0.1:8189", true),

@@ -1,25 +1,27 @@
-//! The thread that computes handshakes, so that a school that comes in at the bell takes no time from the pictures that flow already.
+//! Handshake thread: runs the cryptography of all handshakes, so that a school that joins does not
+//! delay forwarding.
 
 use std::io;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
 
-use super::Neighbour;
+use super::ShardInbox;
 use crate::command::Command;
 use crate::ids::PeerId;
 use crate::index::ShardIx;
 use crate::transport::HandshakeStep;
 
-/// One step to be run for a peer of a shard.
-pub struct Task {
-    pub shard: ShardIx,
-    pub peer: PeerId,
-    pub step: Box<HandshakeStep>,
+/// A handshake step of a peer.
+pub(super) struct Task {
+    pub(super) shard: ShardIx,
+    pub(super) peer: PeerId,
+    pub(super) step: Box<HandshakeStep>,
 }
 
-/// Starts the thread, which ends when nobody holds a sender any more. The queue has one task of each peer at most.
-pub fn start(shards: Vec<Neighbour>) -> io::Result<(Sender<Task>, Arc<JoinHandle<()>>)> {
+/// Starts the thread. It ends when the last sender is dropped. The queue contains at most one task
+/// per peer.
+pub(super) fn start(shards: Vec<ShardInbox>) -> io::Result<(Sender<Task>, Arc<JoinHandle<()>>)> {
     let (sender, tasks) = channel();
     let thread = std::thread::Builder::new()
         .name("handshakes".into())
@@ -27,9 +29,9 @@ pub fn start(shards: Vec<Neighbour>) -> io::Result<(Sender<Task>, Arc<JoinHandle
     Ok((sender, Arc::new(thread)))
 }
 
-fn run(tasks: &Receiver<Task>, shards: &[Neighbour]) {
+fn run(tasks: &Receiver<Task>, shards: &[ShardInbox]) {
     while let Ok(Task { shard, peer, step }) = tasks.recv() {
-        shards[shard.position()].send_always(Command::Handshake {
+        shards[shard.position()].send_blocking(Command::Handshake {
             peer,
             progress: Box::new(step.run()),
         });

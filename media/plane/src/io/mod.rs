@@ -1,4 +1,5 @@
-//! The shell around the shards: the only code of this crate that has sockets, threads, a clock and randomness.
+//! I/O shell of the shards: the only code of this crate that uses sockets, threads, the clock and
+//! randomness.
 
 #![expect(
     clippy::disallowed_methods,
@@ -37,63 +38,66 @@ pub use send::{SendReport, Sender};
 pub use socket::MediaSocket;
 pub use waker::Waker;
 
-/// Commands that may wait for a shard. A join takes three; a thousand rooms that open at the bell fit.
+/// Capacity of a shard's command queue. A join takes three commands; a thousand classrooms that
+/// join at the bell fit.
 const COMMAND_QUEUE: usize = 8_192;
 
-/// The plane could not start.
+/// Error of [`start`].
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// No shard was asked for.
+    /// The list of addresses is empty.
     #[error("at least one media address is needed")]
     NoShards,
-    /// The port is taken, or the address is not this machine's.
+    /// The port is in use, or the address does not belong to this machine.
     #[error("binding the media socket to {address}: {source}")]
     Bind {
+        /// The address.
         address: SocketAddr,
+        /// The error of the system.
         source: std::io::Error,
     },
-    /// The system gave no thread or no event descriptor.
+    /// The system provided no thread or event descriptor.
     #[error("starting a media thread: {0}")]
     Thread(#[from] std::io::Error),
-    /// There is no DTLS certificate.
+    /// Generating the DTLS certificate failed.
     #[error(transparent)]
     Transport(#[from] TransportError),
 }
 
-/// The clock of everything outside the core.
-pub fn now() -> Instant {
+/// Reads the monotonic clock, for the code outside of the core.
+pub(crate) fn now() -> Instant {
     Instant::now()
 }
 
-/// Randomness for credentials, SSRCs and first numbers.
-pub fn rng() -> impl rand::CryptoRng {
+/// Returns the generator of credentials, SSRCs and initial sequence numbers.
+pub(crate) fn rng() -> impl rand::CryptoRng {
     rand::rng()
 }
 
-/// The server's end of one shard.
-pub struct ShardHandle {
-    inbox: Neighbour,
+/// Handle of one shard. Dropping it stops the thread.
+pub(crate) struct ShardHandle {
+    inbox: ShardInbox,
     address: SocketAddr,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
-    /// The one that all shards share.
+    /// The handshake thread, shared by all shards.
     handshakes: Arc<JoinHandle<()>>,
 }
 
-/// How others reach a shard: the server, and its neighbours.
+/// Command queue of a shard, for the plane and for the other shards.
 #[derive(Clone)]
-pub(crate) struct Neighbour {
+struct ShardInbox {
     commands: SyncSender<Command>,
     waker: Arc<Waker>,
     counters: Arc<Counters>,
 }
 
-/// The shard's queue is full, or its thread has ended.
+/// The command queue is full, or the thread has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NotTaken;
+pub(crate) struct QueueFull;
 
-/// Binds every address and starts one thread for each.
-pub fn start(
+/// Binds each address and starts a thread for it.
+pub(crate) fn start(
     addresses: &[SocketAddr],
     events: &mpsc::Sender<Event>,
 ) -> Result<Vec<ShardHandle>, StartError> {
@@ -106,14 +110,14 @@ pub fn start(
     let wall = WallClock::new(now(), unix);
     let mut sockets = Vec::new();
     let mut queues = Vec::new();
-    let mut neighbours = Vec::new();
+    let mut inboxes = Vec::new();
     for address in addresses {
         let socket = MediaSocket::bind(*address).map_err(|source| StartError::Bind {
             address: *address,
             source,
         })?;
         let (commands, queue) = sync_channel(COMMAND_QUEUE);
-        neighbours.push(Neighbour {
+        inboxes.push(ShardInbox {
             commands,
             waker: Arc::new(Waker::new()?),
             counters: Arc::default(),
@@ -121,10 +125,10 @@ pub fn start(
         sockets.push(socket);
         queues.push(queue);
     }
-    let (handshakes, handshakes_thread) = handshakes::start(neighbours.clone())?;
+    let (handshakes, handshakes_thread) = handshakes::start(inboxes.clone())?;
     let mut handles = Vec::new();
     for (index, (socket, queue)) in sockets.into_iter().zip(queues).enumerate() {
-        let inbox = neighbours[index].clone();
+        let inbox = inboxes[index].clone();
         let stop = Arc::new(AtomicBool::new(false));
         let address = socket.address();
         let shard = Shard::new(
@@ -138,7 +142,7 @@ pub fn start(
             socket,
             commands: queue,
             waker: inbox.waker.clone(),
-            neighbours: neighbours.clone(),
+            inboxes: inboxes.clone(),
             handshakes: handshakes.clone(),
             events: events.clone(),
             counters: inbox.counters.clone(),
@@ -160,30 +164,32 @@ pub fn start(
 }
 
 impl ShardHandle {
-    /// The address its socket is bound to.
-    pub fn address(&self) -> SocketAddr {
+    /// Returns the address of the socket.
+    pub(crate) fn address(&self) -> SocketAddr {
         self.address
     }
 
     /// Queues a command.
-    pub fn send(&self, command: Command) -> Result<(), NotTaken> {
+    pub(crate) fn send(&self, command: Command) -> Result<(), QueueFull> {
         self.inbox.send(command)
     }
 
-    /// Queues a command that must not be lost; waits for room in the queue, which a shard makes within a batch.
-    pub fn send_always(&self, command: Command) {
-        self.inbox.send_always(command);
+    /// Queues a command that must not be lost. Blocks while the queue is full; a shard drains it
+    /// within a batch.
+    pub(crate) fn send_blocking(&self, command: Command) {
+        self.inbox.send_blocking(command);
     }
 
-    /// Whether the threads run that it needs.
-    pub fn is_running(&self) -> bool {
+    /// Returns true if the shard's thread and the handshake thread are running.
+    pub(crate) fn is_running(&self) -> bool {
         self.thread
             .as_ref()
             .is_some_and(|thread| !thread.is_finished())
             && !self.handshakes.is_finished()
     }
 
-    pub fn stats(&self) -> Stats {
+    /// Returns the counters and the CPU time.
+    pub(crate) fn stats(&self) -> Stats {
         let cpu = self.thread.as_ref().map_or(Duration::ZERO, cpu_time);
         Stats {
             cpu,
@@ -192,7 +198,7 @@ impl ShardHandle {
     }
 }
 
-/// CPU time that a thread has used so far; zero once it has ended.
+/// Returns the CPU time of a thread; zero once it has ended.
 fn cpu_time(thread: &JoinHandle<()>) -> Duration {
     let (mut clock, mut time) = (
         0,
@@ -201,7 +207,8 @@ fn cpu_time(thread: &JoinHandle<()>) -> Duration {
             tv_nsec: 0,
         },
     );
-    // SAFETY: the thread was not joined, so its id is valid; both pointers are to locals that outlive the calls.
+    // SAFETY: the thread was not joined, so its id is valid; both pointers point to locals that
+    // outlive the calls.
     unsafe {
         if libc::pthread_getcpuclockid(thread.as_pthread_t(), &raw mut clock) != 0
             || libc::clock_gettime(clock, &raw mut time) != 0
@@ -217,16 +224,16 @@ impl Drop for ShardHandle {
         self.stop.store(true, Ordering::Relaxed);
         self.inbox.waker.wake();
         if let Some(thread) = self.thread.take() {
-            // A panic of the thread was reported by the panic hook already.
+            // The panic hook has already reported a panic of the thread.
             let _ = thread.join();
         }
     }
 }
 
-impl Neighbour {
-    /// Queues a command without ever waiting: two shards that wait for each other would stop both.
-    fn send(&self, command: Command) -> Result<(), NotTaken> {
-        // Counted first: the thread may take it before we are back.
+impl ShardInbox {
+    /// Queues a command without blocking: two shards that block on each other would deadlock.
+    fn send(&self, command: Command) -> Result<(), QueueFull> {
+        // Counted first: the thread may pop the command before this function returns.
         self.counters
             .commands_queued
             .fetch_add(1, Ordering::Relaxed);
@@ -239,17 +246,18 @@ impl Neighbour {
                 self.counters
                     .commands_queued
                     .fetch_sub(1, Ordering::Relaxed);
-                Err(NotTaken)
+                Err(QueueFull)
             }
         }
     }
 
-    /// Queues a command that must not be lost, and waits for room; not for media threads.
-    fn send_always(&self, command: Command) {
+    /// Queues a command that must not be lost, and blocks while the queue is full. Not for media
+    /// threads.
+    fn send_blocking(&self, command: Command) {
         self.counters
             .commands_queued
             .fetch_add(1, Ordering::Relaxed);
-        // A thread that has ended has nobody left to whom it matters.
+        // The result does not matter if the thread has ended.
         let _ = self.commands.send(command);
         self.waker.wake();
     }

@@ -1,4 +1,4 @@
-//! Taking datagrams in: `recvmmsg` with UDP GRO into reusable buffers.
+//! Receives datagrams with `recvmmsg` and UDP GRO into reusable buffers.
 
 use std::io;
 use std::mem;
@@ -7,17 +7,18 @@ use std::net::SocketAddr;
 use super::address::from_kernel;
 use super::socket::MediaSocket;
 
-/// Messages of one call. With GRO each may hold up to 64 datagrams of one sender.
+/// Maximum number of messages per call. With GRO each may contain up to 64 datagrams of one sender.
 const MESSAGES: usize = 32;
 
-/// The largest UDP payload, which a message merged by GRO may reach, and a little more: a power of two apart, the beginnings of all messages
-/// would share the same few lines of the cache.
+/// Buffer size per message in bytes: the largest UDP payload, which a message merged by GRO may
+/// reach, plus a stagger. With a power of two, the start of all messages would map to the same few
+/// cache sets.
 const MESSAGE_BYTES: usize = 65_536 + 1_600;
 
-/// Room for the one control message that we read: the segment size.
+/// Buffer size for the one control message that is read: the segment size.
 const CONTROL_BYTES: usize = 64;
 
-/// Reusable buffers for one shard.
+/// Reusable receive buffers of one shard.
 pub struct Receiver {
     bytes: Box<[u8]>,
     addresses: Box<[libc::sockaddr_storage; MESSAGES]>,
@@ -34,6 +35,7 @@ impl Default for Receiver {
 }
 
 impl Receiver {
+    /// Allocates the buffers.
     pub fn new() -> Receiver {
         Receiver {
             bytes: vec![0; MESSAGES * MESSAGE_BYTES].into_boxed_slice(),
@@ -46,7 +48,8 @@ impl Receiver {
         }
     }
 
-    /// Takes what waits, without waiting for more. Returns whether every message was filled, so that more may wait.
+    /// Receives the pending datagrams without blocking. Returns true if all messages were filled
+    /// and more may be pending.
     pub fn receive(&mut self, socket: &MediaSocket) -> io::Result<bool> {
         self.received = 0;
         // SAFETY: all zeroes is a valid iovec and mmsghdr.
@@ -65,7 +68,8 @@ impl Receiver {
             header.msg_control = self.controls[n].as_mut_ptr().cast();
             header.msg_controllen = CONTROL_BYTES as _;
         }
-        // SAFETY: every header points at buffers of ours that outlive the call and have the lengths given.
+        // SAFETY: every header points to buffers of this struct that outlive the call and have the
+        // given lengths.
         let count = unsafe {
             libc::recvmmsg(
                 socket.fd(),
@@ -76,7 +80,7 @@ impl Receiver {
             )
         };
         if count < 0 {
-            return quiet(io::Error::last_os_error());
+            return ignore_expected(io::Error::last_os_error());
         }
         self.received = count as usize;
         for (n, header) in headers[..self.received].iter().enumerate() {
@@ -86,31 +90,33 @@ impl Receiver {
         Ok(self.received == MESSAGES)
     }
 
-    /// Hands out every datagram of the last call, to be changed in place.
-    pub fn for_each(&mut self, mut take: impl FnMut(SocketAddr, &mut [u8])) {
+    /// Calls `handle` for each datagram of the last call, which it may modify in place.
+    pub fn for_each(&mut self, mut handle: impl FnMut(SocketAddr, &mut [u8])) {
         for n in 0..self.received {
             let Some(from) = from_kernel(&self.addresses[n]) else {
                 continue;
             };
             let message = &mut self.bytes[n * MESSAGE_BYTES..n * MESSAGE_BYTES + self.lengths[n]];
             for datagram in message.chunks_mut(self.segments[n].max(1)) {
-                take(from, datagram);
+                handle(from, datagram);
             }
         }
     }
 }
 
-/// Nothing waits, a signal came, or an earlier datagram of ours was refused (the peer's port is closed: its consent will expire).
-fn quiet(error: io::Error) -> io::Result<bool> {
+/// Ignores errors that are expected: nothing is pending, a signal arrived, or an earlier datagram
+/// was rejected (the client's port is closed; its consent will expire).
+fn ignore_expected(error: io::Error) -> io::Result<bool> {
     match error.raw_os_error() {
         Some(libc::EAGAIN | libc::EINTR | libc::ECONNREFUSED) => Ok(false),
         _ => Err(error),
     }
 }
 
-/// The size of the datagrams that GRO merged (udp(7), UDP_GRO).
+/// Returns the size of the datagrams that GRO merged (udp(7), UDP_GRO).
 fn segment_size(header: &libc::msghdr) -> Option<usize> {
-    // SAFETY: the kernel filled the control buffer that the header describes; CMSG_* walk within its length.
+    // SAFETY: the kernel filled the control buffer that the header describes; the CMSG macros stay
+    // within its length.
     unsafe {
         let mut cmsg = libc::CMSG_FIRSTHDR(header);
         while let Some(control) = cmsg.as_ref() {

@@ -1,4 +1,4 @@
-//! Sending what an arena holds: many messages per `sendmmsg`, a frame's packets as one message with UDP GSO.
+//! Sends the messages of an arena: many per `sendmmsg`, each with up to 64 datagrams by UDP GSO.
 
 use std::io;
 use std::mem;
@@ -7,14 +7,15 @@ use super::address::to_kernel;
 use super::socket::MediaSocket;
 use crate::subscribe::arena::{GsoMessage, SendArena};
 
-/// Messages per call: beyond this the system call's own cost no longer shows (measured: 32 and 100 are alike).
+/// Messages per call. Beyond this the cost of the system call no longer shows (measured: 32 and 100
+/// are equal).
 const MESSAGES: usize = 64;
 
-/// How long a full socket buffer is waited for, in milliseconds, before what is left of a flush is dropped. A link that stays full longer is
-/// not helped by packets that are older still.
+/// Maximum wait for space in a full socket buffer, in milliseconds; then the rest of the flush is
+/// dropped. On a link that stays full longer, older packets would only add delay.
 const FULL_WAIT_MS: i32 = 2;
 
-/// A control message that holds the GSO segment size.
+/// A control message with the GSO segment size.
 #[repr(C)]
 #[derive(Clone, Copy)]
 struct Control {
@@ -23,23 +24,25 @@ struct Control {
     padding: [u8; 6],
 }
 
-/// What a flush did.
+/// Result of a flush.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SendReport {
+    /// Datagrams sent.
     pub datagrams: u64,
+    /// Bytes sent.
     pub bytes: u64,
-    /// Datagrams that the kernel did not take.
+    /// Datagrams that the kernel refused.
     pub failures: u64,
 }
 
-/// Reusable headers for one shard.
+/// Reusable message headers of one shard.
 pub struct Sender {
     headers: Box<[libc::mmsghdr; MESSAGES]>,
     iovecs: Box<[libc::iovec; MESSAGES]>,
     addresses: Box<[libc::sockaddr_storage; MESSAGES]>,
     controls: Box<[Control; MESSAGES]>,
-    /// The kernel or the network card refused GSO; every datagram then goes for itself.
-    segmented: bool,
+    /// False once the kernel or the network device refused GSO; datagrams are then sent one by one.
+    gso: bool,
 }
 
 impl Default for Sender {
@@ -49,6 +52,7 @@ impl Default for Sender {
 }
 
 impl Sender {
+    /// Allocates the headers.
     pub fn new() -> Sender {
         // SAFETY: all zeroes is a valid value of each of these C structures.
         unsafe {
@@ -57,7 +61,7 @@ impl Sender {
                 iovecs: Box::new(mem::zeroed()),
                 addresses: Box::new(mem::zeroed()),
                 controls: Box::new(mem::zeroed()),
-                segmented: true,
+                gso: true,
             }
         }
     }
@@ -78,7 +82,7 @@ impl Sender {
         batch: &[GsoMessage],
         report: &mut SendReport,
     ) {
-        if !self.segmented {
+        if !self.gso {
             return self.send_singly(socket, arena, batch, report);
         }
         for (n, message) in batch.iter().enumerate() {
@@ -87,7 +91,8 @@ impl Sender {
         let mut sent = 0;
         while sent < batch.len() {
             let left = batch.len() - sent;
-            // SAFETY: headers[sent..batch.len()] were prepared above and point at the arena and at arrays of ours.
+            // SAFETY: headers[sent..batch.len()] were prepared above and point to the arena and to
+            // arrays of this struct.
             let count = unsafe {
                 libc::sendmmsg(
                     socket.fd(),
@@ -110,12 +115,13 @@ impl Sender {
                     let failures = report.failures;
                     self.send_singly(socket, arena, &batch[sent..=sent], report);
                     sent += 1;
-                    // What fails one by one as well is this destination's trouble; else it is the segments that were refused.
+                    // If single sends also fail, the destination is unreachable; otherwise the
+                    // device does not support GSO.
                     if report.failures == failures {
                         tracing::warn!(
-                            "the network device refuses UDP GSO; datagrams are sent one by one from now on"
+                            "the network device does not support UDP GSO; sending datagrams one by one"
                         );
-                        self.segmented = false;
+                        self.gso = false;
                         return self.send_singly(socket, arena, &batch[sent..], report);
                     }
                 }
@@ -124,7 +130,7 @@ impl Sender {
                         .iter()
                         .for_each(|message| report.failed(message));
                 }
-                // Refused, unreachable, too large: this destination's trouble alone.
+                // Refused, unreachable or too large: only this destination is affected.
                 _ => {
                     report.failed(&batch[sent]);
                     sent += 1;
@@ -221,12 +227,13 @@ mod tests {
     use crate::transport::Path;
 
     #[test]
-    fn one_who_cannot_be_reached_does_not_take_the_batches_from_the_others() {
+    fn an_unreachable_destination_does_not_disable_gso() {
         let socket =
             || MediaSocket::bind("127.0.0.1:0".parse().expect("an address")).expect("a socket");
         let (server, room) = (socket(), socket());
         let (mut sender, mut arena) = (Sender::new(), SendArena::new());
-        // From a socket that is bound to loopback the kernel answers EINVAL to everywhere else, as it does for segments that it cannot make.
+        // From a socket bound to loopback the kernel returns EINVAL for all other destinations, as
+        // it does for unsupported GSO.
         for to in ["192.0.2.1:9".parse().expect("an address"), room.address()].map(Path::udp) {
             assert!(arena.push(to, &[1; 100]) && arena.push(to, &[2; 100]));
         }
@@ -239,7 +246,7 @@ mod tests {
                 failures: 2
             }
         );
-        assert!(sender.segmented);
+        assert!(sender.gso);
         let (mut receiver, mut got) = (Receiver::new(), Vec::new());
         receiver.receive(&room).expect("loopback delivers at once");
         receiver.for_each(|_, datagram| got.push(datagram.to_vec()));

@@ -1,4 +1,4 @@
-//! One media thread: waits, feeds its shard, performs what the shard wants.
+//! Media thread: waits for input, feeds it to its shard, and performs the shard's outputs.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,46 +12,46 @@ use super::receive::Receiver;
 use super::send::Sender;
 use super::socket::MediaSocket;
 use super::waker::Waker;
-use super::{Neighbour, now};
+use super::{ShardInbox, now};
 use crate::command::{Command, Event};
 use crate::shard::Shard;
 use crate::stats::Counters;
 use crate::subscribe::arena::SendArena;
 use crate::transport::Path;
 
-/// Commands carried out between two looks at the socket.
+/// Maximum number of commands between two socket reads.
 const COMMAND_BATCH: usize = 64;
 
-/// Nobody is here: the thread still looks this often, so that a lost wake costs a moment and not the lesson.
+/// Maximum wait without peers. It bounds the delay of a lost wake-up.
 const IDLE: Duration = Duration::from_millis(500);
 
-/// How far media threads go before others, as in nice(1).
+/// Scheduling priority of media threads (nice(2) value).
 const NICE: libc::c_int = -10;
 
 /// One media thread.
-pub struct ShardThread {
-    pub shard: Shard,
-    pub socket: MediaSocket,
-    pub commands: Commands<Command>,
-    pub waker: Arc<Waker>,
-    pub neighbours: Vec<Neighbour>,
-    pub handshakes: Queue<Task>,
-    pub events: mpsc::Sender<Event>,
-    pub counters: Arc<Counters>,
-    pub stop: Arc<AtomicBool>,
+pub(super) struct ShardThread {
+    pub(super) shard: Shard,
+    pub(super) socket: MediaSocket,
+    pub(super) commands: Commands<Command>,
+    pub(super) waker: Arc<Waker>,
+    pub(super) inboxes: Vec<ShardInbox>,
+    pub(super) handshakes: Queue<Task>,
+    pub(super) events: mpsc::Sender<Event>,
+    pub(super) counters: Arc<Counters>,
+    pub(super) stop: Arc<AtomicBool>,
 }
 
-/// What ended a wait. Half of them end for the shard's tick, and the kernel need not be asked what has come.
+/// Result of a wait. Half of the waits end with a timer, and then the socket need not be read.
 struct Ready {
     socket: bool,
     waker: bool,
 }
 
 impl ShardThread {
-    /// Runs until it is told to stop.
-    pub fn run(mut self) {
-        exact_timers();
-        before_others();
+    /// Runs until `stop` is set.
+    pub(super) fn run(mut self) {
+        set_timer_slack();
+        raise_priority();
         let (mut receiver, mut sender, mut arena) =
             (Receiver::new(), Sender::new(), SendArena::new());
         let mut more = false;
@@ -67,15 +67,15 @@ impl ShardThread {
             if ready.waker {
                 self.waker.reset();
             }
-            more = self.carry_out_commands();
+            more = self.execute_commands();
             more |= ready.socket && self.receive(&mut receiver);
             self.shard.handle_imports();
-            // What came goes on before anything else is looked after.
+            // Forward received packets before running timers.
             self.flush(&mut sender, &mut arena);
             if self.shard.handle_timeout(now()) {
                 self.flush(&mut sender, &mut arena);
             }
-            self.pass_on();
+            self.dispatch_outputs();
         }
     }
 
@@ -106,8 +106,8 @@ impl ShardThread {
         Ready { socket, waker }
     }
 
-    /// True when more commands may wait.
-    fn carry_out_commands(&mut self) -> bool {
+    /// Executes a batch of commands. Returns true if more may be queued.
+    fn execute_commands(&mut self) -> bool {
         for _ in 0..COMMAND_BATCH {
             let Ok(command) = self.commands.try_recv() else {
                 return false;
@@ -120,7 +120,7 @@ impl ShardThread {
         true
     }
 
-    /// True when more datagrams may wait.
+    /// Receives a batch of datagrams. Returns true if more may be pending.
     fn receive(&mut self, receiver: &mut Receiver) -> bool {
         let more = match receiver.receive(&self.socket) {
             Ok(more) => more,
@@ -156,49 +156,54 @@ impl ShardThread {
         }
     }
 
-    /// Events for the server, requests and packets for other shards, handshakes for their thread.
-    fn pass_on(&mut self) {
-        // While the server does not take events they wait in the shard, which drops those that a later one replaces.
+    /// Passes on events to the server, commands and wake-ups to other shards, and handshake steps
+    /// to their thread.
+    fn dispatch_outputs(&mut self) {
+        // While the server's queue is full, events stay in the shard, which drops transient ones
+        // beyond its bound.
         if self.shard.has_due_events() {
-            while let Ok(place) = self.events.try_reserve() {
+            while let Ok(permit) = self.events.try_reserve() {
                 let Some(event) = self.shard.poll_event() else {
                     break;
                 };
-                place.send(event);
+                permit.send(event);
             }
         }
         while let Some((shard, request)) = self.shard.poll_request() {
-            if let Some(neighbour) = self.neighbours.get(shard.position())
-                && neighbour.send(request).is_err()
+            if let Some(inbox) = self.inboxes.get(shard.position())
+                && inbox.send(request).is_err()
             {
                 Counters::add(&self.counters.relay_overruns, 1);
             }
         }
         while let Some((peer, step)) = self.shard.poll_handshake() {
             let shard = self.shard.index();
-            // A thread that has died shows in [`super::ShardHandle::is_running`]; the peer is given up in time.
+            // A dead handshake thread shows in [`super::ShardHandle::is_running`]; the peer's
+            // handshake times out.
             let _ = self.handshakes.send(Task { shard, peer, step });
         }
         for shard in self.shard.take_wakes() {
-            if let Some(neighbour) = self.neighbours.get(shard.position()) {
-                neighbour.wake();
+            if let Some(inbox) = self.inboxes.get(shard.position()) {
+                inbox.wake();
             }
         }
     }
 }
 
-/// Waits of this thread end when they are due, not up to 50 µs later (prctl(2), PR_SET_TIMERSLACK): part of a frame waits less than that.
-fn exact_timers() {
-    // SAFETY: the call takes plain numbers. Where it is refused, waits end a little later.
+/// Sets the timer slack to 1 ns instead of 50 µs (prctl(2), PR_SET_TIMERSLACK): frame coalescing
+/// uses shorter delays.
+fn set_timer_slack() {
+    // SAFETY: the call takes integers only. If it fails, waits end slightly late.
     unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, 1 as libc::c_ulong) };
 }
 
-/// A packet that comes while this processor signs somebody in or indexes a text is forwarded at once, not when that thread's time slice ends.
-fn before_others() {
-    // SAFETY: the call takes plain numbers; 0 is the calling thread on Linux.
+/// Raises the priority of this thread: a packet must be forwarded at once while another thread
+/// hashes a password or indexes text, not at the end of that thread's time slice.
+fn raise_priority() {
+    // SAFETY: the call takes integers only; 0 is the calling thread on Linux.
     if unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICE) } != 0 {
         tracing::info!(
-            "media threads wait their turn among all others: the system grants them no priority (RLIMIT_NICE)"
+            "media threads run at normal priority: the system does not permit a higher one (RLIMIT_NICE)"
         );
     }
 }

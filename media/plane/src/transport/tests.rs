@@ -1,5 +1,6 @@
-//! The transport against a foreign client: `rtc-stun` makes its checks, `rtc-dtls` shakes its hand, `rtc-srtp` its packets.
-//! Everything runs in virtual time on a link that can lose, repeat and forge.
+//! Tests of the transport against an independent client: checks by `rtc-stun`, DTLS by `rtc-dtls`,
+//! SRTP by `rtc-srtp`. Everything runs in virtual time on a link that can lose, repeat and forge
+//! datagrams.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -27,7 +28,7 @@ const GCM_256: SrtpProtectionProfile = SrtpProtectionProfile::Srtp_Aead_Aes_256_
 const CM: SrtpProtectionProfile = SrtpProtectionProfile::Srtp_Aes128_Cm_Hmac_Sha1_80;
 const SERVER: &str = "10.0.0.1:8189";
 
-/// What a check says beyond its USERNAME.
+/// Attributes of a check besides USERNAME.
 #[derive(Clone, Copy)]
 struct Check {
     use_candidate: bool,
@@ -47,13 +48,14 @@ const NOMINATE: Check = Check {
     ..PLAIN
 };
 
-/// A browser's side of the link.
+/// The client's end of the link.
 struct Client {
     address: SocketAddr,
     local: IceCredentials,
     remote: IceCredentials,
     dtls: Endpoint,
-    /// What it sent last. A browser's stack repeats it until it is answered; rtc-dtls forgets to in some states.
+    /// The last flight. A browser retransmits it until it is answered; rtc-dtls does not in some
+    /// states.
     flight: Vec<BytesMut>,
     fingerprint: Fingerprint,
     connected: bool,
@@ -146,7 +148,7 @@ impl Client {
             .any(|event| matches!(event, EndpointEvent::PeerClosed));
     }
 
-    /// The SRTP contexts of the client: what it sends with, what it receives with.
+    /// Returns the SRTP contexts of the client: one for sending, one for receiving.
     fn srtp(&self, profile: ProtectionProfile) -> (Context, Context) {
         let state = self
             .dtls
@@ -180,7 +182,7 @@ struct Link {
     session: Option<Box<SrtpSession>>,
     closed: Option<CloseReason>,
     selected: Vec<Path>,
-    /// Called for every DTLS datagram; whether it is lost.
+    /// Called for every DTLS datagram; returns true if it is lost.
     loses: Box<dyn FnMut() -> bool>,
 }
 
@@ -204,7 +206,7 @@ fn credentials(name: &str) -> IceCredentials {
 }
 
 impl Link {
-    /// A link on which the client is known but has not been heard.
+    /// Makes a link with the client's parameters set, before its first check.
     fn new(profiles: Vec<SrtpProtectionProfile>) -> Link {
         let mut link = Link::before_the_answer(profiles);
         link.server.set_remote(link.now, link.client.parameters());
@@ -228,7 +230,7 @@ impl Link {
         }
     }
 
-    /// A link whose handshake is complete.
+    /// Makes a link with a complete handshake.
     fn connected() -> Link {
         let mut link = Link::new(vec![GCM]);
         link.send_check(NOMINATE).expect("a valid check");
@@ -244,7 +246,7 @@ impl Link {
         result
     }
 
-    /// Runs both sides, a datagram's way taking 10 ms, without any further checks.
+    /// Runs both sides without further checks; a datagram takes 10 ms.
     fn run_for(&mut self, span: Duration) {
         let end = self.now + span;
         while self.now < end {
@@ -258,7 +260,7 @@ impl Link {
             {
                 self.server.handle_timeout(self.now);
             }
-            // Errs once the client has closed or given up: then it has nothing to retransmit.
+            // Fails once the client has closed or given up; then it has nothing to retransmit.
             let _ = self.client.dtls.handle_timeout(address(SERVER), self.now);
         }
         self.deliver_to_client();
@@ -277,7 +279,8 @@ impl Link {
     fn send_to_server(&mut self, flight: Vec<BytesMut>) {
         for datagram in flight {
             if !(self.loses)() {
-                // The server may have closed, or not know the path: that is for the test to see by other means.
+                // The result is ignored: the server may have closed or not know the path, which the
+                // tests check otherwise.
                 let _ = self.server.handle(self.now, self.client.path(), &datagram);
             }
         }

@@ -1,4 +1,5 @@
-//! Our SRTP against `rtc_srtp::Context`, an independent implementation, in both directions; and against hostile packets.
+//! Tests of SRTP against `rtc_srtp::Context`, an independent implementation, in both directions,
+//! and against invalid packets.
 
 use rtc_srtp::context::Context;
 use rtc_srtp::option::srtp_no_replay_protection;
@@ -10,7 +11,7 @@ use crate::units::SeqNo;
 
 const PROFILES: [Profile; 2] = [Profile::AeadAes128Gcm, Profile::Aes128CmHmacSha1_80];
 
-/// A session of ours as the server, and the foreign client at the other end.
+/// A session as the server, and the independent client.
 struct Pair {
     ours: SrtpSession,
     client_sends: Context,
@@ -73,7 +74,7 @@ fn seal(session: &mut SrtpSession, plain: &[u8], rollover: u32) -> Vec<u8> {
 }
 
 #[test]
-fn what_we_seal_a_foreign_stack_opens() {
+fn packets_that_we_protect_are_accepted_by_rtc_srtp() {
     for profile in PROFILES {
         let mut pair = pair(profile);
         for seq in [65_533_u16, 65_534, 65_535, 0, 1] {
@@ -107,7 +108,7 @@ fn what_we_seal_a_foreign_stack_opens() {
 }
 
 #[test]
-fn what_a_foreign_stack_seals_we_open_and_only_once() {
+fn packets_that_rtc_srtp_protects_are_accepted_once() {
     for profile in PROFILES {
         let mut pair = pair(profile);
         let inbound = &mut pair.ours.inbound;
@@ -119,7 +120,7 @@ fn what_a_foreign_stack_seals_we_open_and_only_once() {
                     .expect("a good packet")
             })
             .collect();
-        // The wrap itself is lost, its neighbours arrive in a different order.
+        // The packet at the wrap is lost, its neighbours are reordered.
         sealed.drain(15..17);
         sealed[10..20].reverse();
         for packet in &sealed {
@@ -155,7 +156,7 @@ fn what_a_foreign_stack_seals_we_open_and_only_once() {
 }
 
 #[test]
-fn a_stream_whose_first_packets_before_the_wrap_were_lost_is_still_opened() {
+fn a_stream_that_lost_its_packets_before_the_wrap_is_accepted() {
     for profile in PROFILES {
         let mut pair = pair(profile);
         let lost = pair
@@ -172,7 +173,7 @@ fn a_stream_whose_first_packets_before_the_wrap_were_lost_is_still_opened() {
             .unprotect_rtp(&mut first.to_vec())
             .expect("authentic in rollover 1");
         assert_eq!(opened.seq, SeqNo(65_536));
-        // And the lost one was only late.
+        // The missing packet was only late.
         let late = pair
             .ours
             .inbound
@@ -183,7 +184,7 @@ fn a_stream_whose_first_packets_before_the_wrap_were_lost_is_still_opened() {
 }
 
 #[test]
-fn a_flipped_bit_anywhere_is_noticed_and_moves_no_window() {
+fn a_flipped_bit_is_rejected_and_does_not_move_the_window() {
     for profile in PROFILES {
         let mut pair = pair(profile);
         let sealed = pair
@@ -226,7 +227,7 @@ fn a_flipped_bit_anywhere_is_noticed_and_moves_no_window() {
 }
 
 #[test]
-fn a_packet_cut_anywhere_is_an_error_and_never_a_panic() {
+fn a_truncated_packet_is_an_error_and_never_a_panic() {
     for profile in PROFILES {
         let mut pair = pair(profile);
         let sealed = pair
@@ -257,7 +258,7 @@ fn a_packet_cut_anywhere_is_an_error_and_never_a_panic() {
 }
 
 #[test]
-fn a_peer_with_too_many_sources_is_stopped_until_one_is_forgotten() {
+fn a_peer_with_too_many_sources_is_limited_until_one_is_removed() {
     let mut pair = pair(Profile::AeadAes128Gcm);
     let inbound = &mut pair.ours.inbound;
     for ssrc in 0..MAX_SOURCES as u32 {
@@ -281,7 +282,7 @@ fn a_peer_with_too_many_sources_is_stopped_until_one_is_forgotten() {
 }
 
 #[test]
-fn both_ends_of_ours_understand_each_other() {
+fn client_and_server_sessions_are_compatible() {
     for profile in PROFILES {
         let material = vec![42; profile.keying_material_len()];
         let mut client = SrtpSession::from_keying_material(profile, &material, Role::Client)
@@ -323,8 +324,9 @@ fn the_sealed_packet_of_rfc_7714_is_reproduced() {
 }
 
 #[test]
-fn the_key_that_the_hot_path_reads_is_small() {
-    // The AES key schedule and the GHASH table of ring, the salt and a discriminant; printed by `cargo test -- --nocapture`.
+fn the_key_of_the_forwarding_path_is_small() {
+    // Contains ring's AES key schedule and GHASH table, the salt and a discriminant. `cargo test --
+    // --nocapture` prints the size.
     println!("RtpSealer: {} bytes", size_of::<RtpSealer>());
     assert!(size_of::<RtpSealer>() <= 640);
 }

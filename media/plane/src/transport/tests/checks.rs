@@ -1,4 +1,4 @@
-//! Connectivity checks: made by `rtc-stun`, right ones and wrong ones; nomination, new networks, ICE restarts.
+//! Connectivity checks by `rtc-stun`, valid and invalid; nomination, network changes, ICE restarts.
 
 use rtc_stun::attributes::*;
 use rtc_stun::error_code::ErrorCodeAttribute;
@@ -43,7 +43,7 @@ pub(super) fn build(username: &str, pwd: &str, check: Check) -> Vec<u8> {
     message.raw
 }
 
-fn answer(server: &mut Transport) -> Option<Message> {
+fn response(server: &mut Transport) -> Option<Message> {
     while let Some(output) = server.poll_output() {
         if let Output::Transmit { datagram, .. } = output {
             let mut message = Message::new();
@@ -59,19 +59,19 @@ fn answer(server: &mut Transport) -> Option<Message> {
 
 fn error_code(server: &mut Transport) -> u16 {
     let mut code = ErrorCodeAttribute::default();
-    code.get_from(&answer(server).expect("an answer"))
+    code.get_from(&response(server).expect("an answer"))
         .expect("an error code");
     code.code.0
 }
 
 #[test]
-fn a_valid_check_is_answered_with_the_address_we_see() {
+fn a_valid_check_gets_the_mapped_address() {
     for from in ["10.0.0.9:5000", "[2001:db8::9]:5000"] {
         let mut link = Link::new(vec![GCM]);
         let path = Path::udp(address(from));
         let check = link.client.check(PLAIN);
         assert_eq!(link.server.handle(link.now, path, &check), Ok(()));
-        let mut answer = answer(&mut link.server).expect("an answer");
+        let mut answer = response(&mut link.server).expect("an answer");
         assert_eq!(answer.typ, BINDING_SUCCESS);
         assert_eq!(answer.transaction_id.0, check[8..20]);
         let mut mapped = XorMappedAddress::default();
@@ -100,7 +100,7 @@ fn the_shard_finds_the_peer_by_its_ufrag() {
 }
 
 #[test]
-fn a_wrong_check_is_refused_as_the_rfcs_say_and_opens_nothing() {
+fn an_invalid_check_gets_the_error_of_the_rfc_and_opens_no_path() {
     let mut link = Link::new(vec![GCM]);
     let ours = credentials("first");
     let path = link.client.path();
@@ -169,7 +169,7 @@ fn a_wrong_check_is_refused_as_the_rfcs_say_and_opens_nothing() {
 }
 
 #[test]
-fn damaged_stun_is_dropped_without_an_answer() {
+fn damaged_stun_is_dropped_without_a_response() {
     let mut link = Link::new(vec![GCM]);
     let check = link.client.check(PLAIN);
     for at in 0..check.len() {
@@ -177,7 +177,10 @@ fn damaged_stun_is_dropped_without_an_answer() {
         damaged[at] ^= 0x10;
         let result = link.server.handle(link.now, link.client.path(), &damaged);
         assert!(result.is_err(), "byte {at}");
-        assert!(answer(&mut link.server).is_none(), "byte {at} was answered");
+        assert!(
+            response(&mut link.server).is_none(),
+            "byte {at} was answered"
+        );
     }
     for len in 1..check.len() {
         assert_eq!(
@@ -197,7 +200,7 @@ fn damaged_stun_is_dropped_without_an_answer() {
 }
 
 #[test]
-fn a_nomination_that_was_added_behind_the_integrity_moves_nothing() {
+fn a_nomination_after_message_integrity_is_ignored() {
     let mut link = Link::connected();
     let mut check = link.client.check(PLAIN);
     check.truncate(check.len() - 8);
@@ -216,7 +219,7 @@ fn a_nomination_that_was_added_behind_the_integrity_moves_nothing() {
 }
 
 #[test]
-fn media_follows_the_browser_to_its_new_network() {
+fn media_follows_the_client_to_its_new_network() {
     let mut link = Link::connected();
     let home = link.client.path();
     link.client.address = address("100.64.3.4:6000");
@@ -235,7 +238,7 @@ fn media_follows_the_browser_to_its_new_network() {
 }
 
 #[test]
-fn nobody_without_our_password_moves_media() {
+fn a_check_without_the_servers_password_does_not_move_media() {
     let mut link = Link::connected();
     let home = link.server.path();
     let forged = build("first-of-the-server:brow", "not our password", NOMINATE);
@@ -249,7 +252,7 @@ fn nobody_without_our_password_moves_media() {
 }
 
 #[test]
-fn a_peer_that_checks_from_everywhere_keeps_a_bounded_number_of_paths() {
+fn a_peer_that_checks_from_many_addresses_keeps_a_bounded_number_of_paths() {
     let mut link = Link::connected();
     let home = link.client.path();
     for port in 1..200 {

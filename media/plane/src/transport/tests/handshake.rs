@@ -1,4 +1,4 @@
-//! Handshakes: on good links and bad ones, with every profile, and with the wrong people.
+//! DTLS handshakes: with loss, with every SRTP profile, and with attackers.
 
 use super::*;
 
@@ -31,7 +31,7 @@ fn media_flows_both_ways(link: &mut Link, profile: ProtectionProfile) {
 }
 
 #[test]
-fn a_browser_that_offers_gcm_last_gets_gcm() {
+fn a_client_that_offers_gcm_last_gets_gcm() {
     let mut link = Link::new(vec![CM, GCM_256, GCM]);
     link.send_check(NOMINATE).expect("a valid check");
     link.run_for(Duration::from_millis(500));
@@ -39,7 +39,7 @@ fn a_browser_that_offers_gcm_last_gets_gcm() {
 }
 
 #[test]
-fn an_encoder_that_only_knows_the_old_profile_gets_it() {
+fn an_encoder_that_supports_only_aes_cm_gets_it() {
     let mut link = Link::new(vec![CM]);
     link.send_check(NOMINATE).expect("a valid check");
     link.run_for(Duration::from_millis(500));
@@ -47,7 +47,7 @@ fn an_encoder_that_only_knows_the_old_profile_gets_it() {
 }
 
 #[test]
-fn a_client_without_a_profile_of_ours_is_told_off_at_once() {
+fn a_client_without_a_common_profile_fails_at_once() {
     let mut link = Link::new(vec![GCM_256]);
     link.send_check(NOMINATE).expect("a valid check");
     link.run_for(Duration::from_millis(100));
@@ -56,7 +56,7 @@ fn a_client_without_a_profile_of_ours_is_told_off_at_once() {
 }
 
 #[test]
-fn the_handshake_survives_the_loss_of_every_third_datagram_on_average() {
+fn the_handshake_survives_a_third_of_datagrams_lost() {
     use rand::{Rng, SeedableRng};
     for seed in 0..50 {
         let mut link = Link::new(vec![CM, GCM]);
@@ -74,7 +74,7 @@ fn the_handshake_survives_the_loss_of_every_third_datagram_on_average() {
 }
 
 #[test]
-fn a_client_hello_that_overtakes_the_answer_is_held_and_then_served() {
+fn a_client_hello_before_the_answer_is_buffered_until_the_answer() {
     let mut link = Link::before_the_answer(vec![GCM]);
     link.send_check(NOMINATE)
         .expect("its integrity is made with our password");
@@ -89,7 +89,7 @@ fn a_client_hello_that_overtakes_the_answer_is_held_and_then_served() {
 }
 
 #[test]
-fn a_stranger_with_another_certificate_never_connects() {
+fn a_client_with_another_certificate_never_connects() {
     let mut link = Link::before_the_answer(vec![GCM]);
     let mut described = link.client.parameters();
     described.fingerprint = Fingerprint([7; 32]);
@@ -101,7 +101,7 @@ fn a_stranger_with_another_certificate_never_connects() {
 }
 
 #[test]
-fn dtls_from_an_address_that_passed_no_check_is_not_read() {
+fn dtls_from_a_path_without_a_check_is_dropped() {
     let mut link = Link::new(vec![GCM]);
     let hello = link
         .client
@@ -116,7 +116,7 @@ fn dtls_from_an_address_that_passed_no_check_is_not_read() {
 }
 
 #[test]
-fn a_flood_of_handshake_garbage_costs_bounded_memory_and_then_nothing() {
+fn a_flood_of_invalid_handshakes_costs_bounded_memory() {
     let mut link = Link::new(vec![GCM]);
     link.send_check(NOMINATE).expect("a valid check");
     let mut record = vec![22, 0xFE, 0xFD, 0, 0, 0, 0, 0, 0, 0, 9, 0x04, 0x00];
@@ -135,15 +135,15 @@ fn a_flood_of_handshake_garbage_costs_bounded_memory_and_then_nothing() {
 }
 
 #[test]
-fn nobody_without_keys_can_end_a_connection() {
-    for link in [Link::connected(), lifetime::resting()] {
+fn unauthenticated_records_cannot_close_a_connection() {
+    for link in [Link::connected(), lifetime::dormant()] {
         withstands_forgeries(link);
     }
 }
 
 fn withstands_forgeries(mut link: Link) {
     let forged: [&[u8]; 4] = [
-        // A plain close_notify, a plain fatal alert, plain application data, a plain ChangeCipherSpec.
+        // An unencrypted close_notify, fatal alert, application data and ChangeCipherSpec.
         &[21, 0xFE, 0xFD, 0, 0, 0, 0, 0, 0, 1, 0, 0, 2, 1, 0],
         &[21, 0xFE, 0xFD, 0, 0, 0, 0, 0, 0, 1, 1, 0, 2, 2, 40],
         &[23, 0xFE, 0xFD, 0, 0, 0, 0, 0, 0, 1, 2, 0, 2, 2, 40],
@@ -157,7 +157,7 @@ fn withstands_forgeries(mut link: Link) {
             .server
             .handle(link.now, link.client.path(), &as_if_encrypted);
     }
-    // A new ClientHello from the same address must not start over, however often it comes.
+    // A repeated ClientHello from the same address must not restart the handshake.
     let mut hello = vec![22, 0xFE, 0xFD, 0, 0, 0, 0, 0, 0, 2, 0, 0x00, 0x30];
     hello.extend([1, 0, 0, 0x24, 0, 0, 0, 0, 0, 0, 0, 0x24, 0xFE, 0xFD]);
     hello.resize(13 + 0x30, 3);

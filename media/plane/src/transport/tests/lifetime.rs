@@ -1,9 +1,9 @@
-//! How connections end: goodbye, silence, a handshake that never came.
+//! Ends of connections: close_notify, silence timeout, handshake timeout.
 
 use super::*;
 
 #[test]
-fn a_page_that_says_goodbye_leaves_at_once() {
+fn a_client_that_sends_close_notify_is_closed_at_once() {
     let mut link = Link::connected();
     link.client
         .dtls
@@ -16,7 +16,7 @@ fn a_page_that_says_goodbye_leaves_at_once() {
 }
 
 #[test]
-fn our_goodbye_reaches_the_page() {
+fn close_notify_of_the_server_reaches_the_client() {
     let mut link = Link::connected();
     link.server.close(link.now);
     link.run_for(Duration::from_millis(50));
@@ -24,8 +24,8 @@ fn our_goodbye_reaches_the_page() {
     assert!(link.client.closed);
 }
 
-/// A lesson has been on for a while: what is kept of the handshake is little.
-pub fn resting() -> Link {
+/// Makes a link whose connection has become dormant during a lesson.
+pub(super) fn dormant() -> Link {
     let mut link = Link::connected();
     for _ in 0..10 {
         link.run_for(Duration::from_secs(2));
@@ -35,15 +35,15 @@ pub fn resting() -> Link {
 }
 
 #[test]
-fn goodbyes_are_heard_and_said_after_a_whole_lesson_too() {
-    let mut link = resting();
+fn a_dormant_connection_receives_and_sends_close_notify() {
+    let mut link = dormant();
     link.client
         .dtls
         .close(link.now)
         .expect("an open connection");
     link.run_for(Duration::from_millis(50));
     assert_eq!(link.closed, Some(CloseReason::PeerClosed));
-    let mut link = resting();
+    let mut link = dormant();
     link.server.close(link.now);
     link.run_for(Duration::from_millis(50));
     assert_eq!(link.closed, Some(CloseReason::Local));
@@ -51,7 +51,7 @@ fn goodbyes_are_heard_and_said_after_a_whole_lesson_too() {
 }
 
 #[test]
-fn a_classroom_whose_cable_was_pulled_is_gone_within_ten_seconds() {
+fn a_classroom_whose_cable_was_pulled_is_removed_within_ten_seconds() {
     let mut link = Link::connected();
     let last = link.now;
     link.send_check(NOMINATE).expect("a valid check");
@@ -63,7 +63,7 @@ fn a_classroom_whose_cable_was_pulled_is_gone_within_ten_seconds() {
 }
 
 #[test]
-fn a_browser_that_checks_every_two_and_a_half_seconds_may_lose_two_in_a_row() {
+fn a_client_that_checks_every_two_and_a_half_seconds_may_lose_two_in_a_row() {
     let mut link = Link::connected();
     for round in 0..24 {
         link.run_for(Duration::from_millis(2500));
@@ -75,7 +75,7 @@ fn a_browser_that_checks_every_two_and_a_half_seconds_may_lose_two_in_a_row() {
 }
 
 #[test]
-fn media_bridges_a_lost_check_of_an_agent_that_checks_every_six_seconds() {
+fn media_covers_a_lost_check_of_an_agent_that_checks_every_six_seconds() {
     let mut link = Link::connected();
     for _ in 0..11 {
         link.run_for(Duration::from_secs(1));
@@ -85,7 +85,7 @@ fn media_bridges_a_lost_check_of_an_agent_that_checks_every_six_seconds() {
 }
 
 #[test]
-fn media_alone_is_no_consent() {
+fn media_alone_does_not_renew_consent() {
     let mut link = Link::connected();
     let last = link.now;
     while link.closed.is_none() {
@@ -97,7 +97,7 @@ fn media_alone_is_no_consent() {
 }
 
 #[test]
-fn a_peer_that_never_comes_is_given_up() {
+fn a_peer_that_never_checks_times_out() {
     let mut link = Link::new(vec![GCM]);
     link.loses = Box::new(|| true);
     let begin = link.now;
@@ -110,7 +110,7 @@ fn a_peer_that_never_comes_is_given_up() {
 }
 
 #[test]
-fn a_peer_that_checks_but_never_shakes_hands_is_given_up() {
+fn a_peer_that_checks_without_a_handshake_times_out() {
     let mut link = Link::new(vec![GCM]);
     link.loses = Box::new(|| true);
     while link.closed.is_none() {
