@@ -1,4 +1,4 @@
-//! What the handle knows of peers and tracks: descriptions, slots, and which shard owns what.
+//! Signalling state of all peers and tracks: descriptions, slots, and owning shards.
 
 use std::collections::{HashMap, HashSet};
 
@@ -11,58 +11,63 @@ use crate::transport::IceCredentials;
 
 /// All peers and tracks of the process.
 #[derive(Default)]
-pub struct Directory {
-    pub peers: HashMap<PeerId, PeerEntry>,
-    pub tracks: HashMap<TrackId, TrackEntry>,
+pub(crate) struct Directory {
+    pub(crate) peers: HashMap<PeerId, PeerEntry>,
+    pub(crate) tracks: HashMap<TrackId, TrackEntry>,
     last_id: u64,
 }
 
-/// A peer as its descriptions tell it.
-pub struct PeerEntry {
-    pub shard: ShardIx,
-    pub local: IceCredentials,
-    pub role: Role,
+/// Signalling state of a peer.
+pub(crate) struct PeerEntry {
+    pub(crate) shard: ShardIx,
+    pub(crate) local: IceCredentials,
+    pub(crate) role: Role,
 }
 
-pub enum Role {
+pub(crate) enum Role {
     Publisher {
         media: Vec<(TrackId, PublishedMedia)>,
     },
     Subscriber {
         slots: Vec<SlotEntry>,
-        /// Version of our newest offer; 0 for a player that made the offer itself.
+        /// Version of the server's latest offer; 0 for a player that made the offer itself.
         version: u64,
     },
 }
 
-/// One m-line on which a subscriber receives.
-pub struct SlotEntry {
-    pub mid: String,
-    pub offered: OfferedSlot,
-    /// What it takes; none until its answer is there, and then everything of its kind may be planned for it.
-    pub types: Option<PayloadTypes>,
-    pub shows: Option<TrackId>,
+/// An m-line on which a subscriber receives.
+pub(crate) struct SlotEntry {
+    pub(crate) mid: String,
+    pub(crate) offered: OfferedSlot,
+    /// Negotiated payload types. None until the answer arrives; until then any codec of its kind
+    /// may be assigned.
+    pub(crate) types: Option<PayloadTypes>,
+    /// The assigned track.
+    pub(crate) track: Option<TrackId>,
 }
 
 /// A published track.
-pub struct TrackEntry {
-    pub peer: PeerId,
-    pub shard: ShardIx,
-    pub codec: Codec,
-    pub layers: usize,
-    /// Shards that import it.
-    pub imported: HashSet<ShardIx>,
+pub(crate) struct TrackEntry {
+    pub(crate) peer: PeerId,
+    pub(crate) shard: ShardIx,
+    pub(crate) codec: Codec,
+    pub(crate) layers: usize,
+    /// Shards that import the track.
+    pub(crate) imported: HashSet<ShardIx>,
 }
 
 impl Directory {
-    /// A number that names a peer or a track and is never used again.
-    pub fn fresh_id(&mut self) -> u64 {
+    /// Returns a new id for a peer or track.
+    pub(crate) fn next_id(&mut self) -> u64 {
         self.last_id += 1;
         self.last_id
     }
 
-    /// Forgets a peer; returns the tracks that went with it and the shards that had imported them.
-    pub fn remove_peer(&mut self, peer: PeerId) -> Option<(PeerEntry, Vec<(TrackId, TrackEntry)>)> {
+    /// Removes a peer. Returns it with its tracks, which name the shards that imported them.
+    pub(crate) fn remove_peer(
+        &mut self,
+        peer: PeerId,
+    ) -> Option<(PeerEntry, Vec<(TrackId, TrackEntry)>)> {
         let entry = self.peers.remove(&peer)?;
         let ids: Vec<TrackId> = self
             .tracks
@@ -80,16 +85,16 @@ impl Directory {
             };
             for slot in slots
                 .iter_mut()
-                .filter(|s| tracks.iter().any(|(id, _)| s.shows == Some(*id)))
+                .filter(|s| tracks.iter().any(|(id, _)| s.track == Some(*id)))
             {
-                slot.shows = None;
+                slot.track = None;
             }
         }
         Some((entry, tracks))
     }
 
-    /// How many peers each shard has, to place the next one.
-    pub fn load(&self, shards: usize) -> Vec<usize> {
+    /// Returns the number of peers of each shard, for the placement of the next one.
+    pub(crate) fn load(&self, shards: usize) -> Vec<usize> {
         let mut load = vec![0; shards];
         for peer in self.peers.values() {
             load[peer.shard.position()] += 1;
@@ -97,16 +102,19 @@ impl Directory {
         load
     }
 
-    /// SSRCs that no slot of the peer uses yet: a media and a retransmission source.
-    pub fn unused_ssrcs(slots: &[SlotEntry], mut random: impl FnMut() -> u32) -> (Ssrc, Ssrc) {
-        let taken = |ssrc: u32| {
+    /// Draws two unused SSRCs for a new slot of a peer: for media and for retransmissions.
+    pub(crate) fn unused_ssrcs(
+        slots: &[SlotEntry],
+        mut random: impl FnMut() -> u32,
+    ) -> (Ssrc, Ssrc) {
+        let is_used = |ssrc: u32| {
             slots
                 .iter()
                 .any(|s| s.offered.outgoing.ssrc.0 == ssrc || s.offered.outgoing.rtx_ssrc.0 == ssrc)
         };
         let mut draw = || loop {
             let ssrc = random();
-            if ssrc != 0 && !taken(ssrc) {
+            if ssrc != 0 && !is_used(ssrc) {
                 return ssrc;
             }
         };
@@ -121,32 +129,33 @@ impl Directory {
     }
 }
 
-/// Places wanted tracks into slots: a track keeps the slot that it has, voice and picture of one publisher meet in slots of one
-/// stream where that is possible (the receiver plays those in step), and what finds no slot is returned for new ones.
-pub fn place(
+/// Assigns wanted tracks to slots. A track keeps its slot. Audio and video of one publisher are
+/// assigned to slots of one MediaStream if possible, because the receiver synchronizes those.
+/// Returns the tracks without a slot.
+pub(crate) fn assign_slots(
     slots: &mut [SlotEntry],
     wanted: &[Wanted],
     tracks: &HashMap<TrackId, TrackEntry>,
 ) -> Vec<TrackId> {
     for slot in slots.iter_mut() {
-        slot.shows = slot
-            .shows
-            .filter(|shown| wanted.iter().any(|w| w.track == *shown));
+        slot.track = slot
+            .track
+            .filter(|assigned| wanted.iter().any(|w| w.track == *assigned));
     }
-    let mut unplaced = Vec::new();
+    let mut unassigned = Vec::new();
     for want in wanted {
-        if slots.iter().any(|slot| slot.shows == Some(want.track)) {
+        if slots.iter().any(|slot| slot.track == Some(want.track)) {
             continue;
         }
         let Some(track) = tracks.get(&want.track) else {
             continue;
         };
         match best_slot(slots, track, tracks) {
-            Some(at) => slots[at].shows = Some(want.track),
-            None => unplaced.push(want.track),
+            Some(at) => slots[at].track = Some(want.track),
+            None => unassigned.push(want.track),
         }
     }
-    unplaced
+    unassigned
 }
 
 fn best_slot(
@@ -154,7 +163,7 @@ fn best_slot(
     track: &TrackEntry,
     tracks: &HashMap<TrackId, TrackEntry>,
 ) -> Option<usize> {
-    let publisher_of = |slot: &SlotEntry| slot.shows.and_then(|id| tracks.get(&id)).map(|t| t.peer);
+    let publisher_of = |slot: &SlotEntry| slot.track.and_then(|id| tracks.get(&id)).map(|t| t.peer);
     let stream_publisher = |stream: &str| {
         slots
             .iter()
@@ -162,7 +171,7 @@ fn best_slot(
             .find_map(&publisher_of)
     };
     let free = |slot: &&SlotEntry| {
-        slot.shows.is_none()
+        slot.track.is_none()
             && slot.offered.kind == track.codec.kind()
             && slot.types.is_none_or(|t| t.supports(track.codec))
     };

@@ -1,20 +1,21 @@
-//! Names of the things that the plane keeps. All are unique within one process and never reused.
+//! Ids of lessons, peers, tracks and RTP sources. Those of peers and tracks are unique within the
+//! process and never reused.
 
 use std::fmt;
 
-/// The lesson a peer belongs to. The plane only compares and logs it; who makes lessons also makes these (a UUID's 128 bits).
+/// Id of a lesson: the 128 bits of a UUID. The plane only logs it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LessonId(pub u128);
 
-/// One transport: a publisher's or a subscriber's connection.
+/// Id of a peer: the connection of a publisher or of a subscriber.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PeerId(pub u64);
 
-/// One published audio or video source, with all of its layers.
+/// Id of a track: one published audio or video source with all of its layers.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TrackId(pub u64);
 
-/// A synchronisation source of RTP (RFC 3550 §3).
+/// Synchronization source of RTP (RFC 3550 §3).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ssrc(pub u32);
 

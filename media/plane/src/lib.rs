@@ -1,35 +1,41 @@
-//! The media plane: RTP in, RTP out. It knows packets and time; it knows no HTTP, no users and no storage.
+//! Media plane: RTP in, RTP out. It handles packets and time, and knows no HTTP, users or storage.
 //!
 //! # Code map
 //!
-//! | module | what it holds |
+//! | module | content |
 //! |---|---|
-//! | [`plane`] | the handle that the server holds: offers and answers, subscriptions, events |
-//! | [`directory`] | what the handle knows of peers, slots and tracks |
-//! | [`command`], [`tap`], [`stats`] | what crosses threads: commands, events, a recorder's queue, counters |
-//! | [`shard`] | one thread's whole state machine, sans-IO |
-//! | [`publish`] | what comes in: packet ring, NACK, feedback, reception statistics |
-//! | [`subscribe`] | what goes out: one continuous stream per slot, send arena, line estimate, choice of layers |
+//! | [`plane`] | handle for the server: offers and answers, subscriptions, events |
+//! | [`directory`] | signalling state of peers, slots and tracks |
+//! | [`command`], [`tap`], [`stats`], [`drop_reason`] | data that crosses threads: commands, events, a recorder's queue, counters |
+//! | [`shard`] | state machine of one media thread, sans-IO |
+//! | [`publish`] | receiving: packet ring, NACK, transport-wide feedback, reception statistics |
+//! | [`subscribe`] | sending: output streams, send arena, bandwidth estimation, layer allocation, pacing |
 //! | [`transport`] | one peer on a shared port: ICE-lite, DTLS, SRTP |
-//! | [`rtp`], [`sdp`], [`units`], [`ids`] | packets, descriptions, numbers and names |
-//! | [`io`] | sockets, threads, the clock: the only code that has them |
+//! | [`rtp`], [`sdp`] | packets and session descriptions |
+//! | [`units`], [`ids`], [`index`] | sequence numbers and bitrates, ids, typed indices |
+//! | [`io`] | sockets, threads and the clock; no other module has any |
 //!
 //! # Life of a packet
 //!
-//! [`io`] takes a batch of datagrams (`recvmmsg`, GRO) and gives each to its [`shard`]. SRTP is opened in place, the payload goes into the
-//! [`publish::ring`] of its layer: the only copy in the shard, and at once forward source, retransmission store, keyframe cache and recording
-//! source. After the batch every subscriber of every track with fresh packets gets them through its [`subscribe::forwarder`]: header and
-//! payload are written into the [`subscribe::arena`], sealed in place, and leave as one GSO message per subscriber and frame. For a narrow line
-//! pictures stay in the ring until it is their turn ([`subscribe::pacer`]).
+//! [`io`] receives a batch of datagrams (`recvmmsg`, GRO) and passes each to its [`shard`], which finds the
+//! peer by the [transport path](transport::Path). SRTP is decrypted in place and the payload is copied into
+//! the [`publish::ring`] of its layer. The ring has the only copy that the shard keeps; it serves
+//! forwarding, retransmission, late joiners and recording. After the batch, every subscriber of each track with fresh
+//! packets gets them through its [`subscribe::forwarder`]: header and payload are written into the
+//! [`subscribe::arena`], encrypted in place, and sent as one GSO message per subscriber and frame. If a
+//! subscriber has little bandwidth, its video packets stay in the ring until they are paced out
+//! ([`subscribe::pacer`]).
 //!
 //! # Invariants
 //!
-//! - A shard's state has one owner, its thread. There is no lock, no await and no allocation on the forwarding path.
-//! - The core never asks for the time or for randomness; both are handed in. `clippy.toml` refuses it.
-//! - Every queue is bounded; what does not fit is counted.
-//! - A handshake's elliptic curves are computed on a thread of their own: those who join never hold up those who watch.
-//! - Every datagram and packet that goes nowhere has a [`drop_reason::DropReason`].
-//! - An SRTP nonce is never used twice: a slot's outgoing numbers only grow, and its keys live as long as its peer.
+//! - A shard's state has one owner, its thread. The forwarding path has no lock, no await and no allocation.
+//! - The core reads neither clock nor random numbers; both are parameters. `clippy.toml` enforces it.
+//! - Every queue is bounded, and what exceeds the bound is counted.
+//! - The elliptic-curve cryptography of handshakes runs on a thread of its own: a joining peer never delays
+//!   forwarding.
+//! - Every dropped datagram and packet has a [`drop_reason::DropReason`].
+//! - An SRTP nonce is never reused: the sequence numbers of a slot only increase, and its keys live as long
+//!   as its peer.
 
 pub mod command;
 mod directory;

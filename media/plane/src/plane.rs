@@ -1,7 +1,8 @@
-//! The handle that the server holds: negotiates in the caller's thread, and sends commands to the shards.
+//! Handle of the media plane. It negotiates in the caller's thread and sends commands to the
+//! shards.
 //!
-//! Everything that is about descriptions (slots, mids, versions, credentials) lives here, behind one lock that no media thread ever
-//! takes. A shard is told only what it needs to move packets.
+//! All signalling state (slots, mids, versions, credentials) is kept here behind one lock, which no
+//! media thread ever takes. A shard gets only the parameters that forwarding needs.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -25,32 +26,34 @@ use crate::subscribe::forwarder::{ForwarderConfig, PayloadTypes};
 use crate::tap::{self, Tap};
 use crate::transport::{IceCredentials, Identity, Transport};
 
-/// Events that may wait for the server. A lesson makes a few dozen a second; a server that is this far behind has stopped.
+/// Capacity of the event queue. A lesson produces a few dozen events per second; a server that is
+/// this far behind has stopped.
 const EVENT_QUEUE: usize = 16_384;
 
-/// Packets that may wait between two shards: a receive batch of keyframes, twice.
+/// Capacity of the queue of an exported track, in packets: two receive batches of keyframes.
 const RELAY_QUEUE: usize = 1_024;
 
-/// How the plane is set up.
+/// Configuration of the plane.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// One UDP address to bind per shard; port 0 lets the system choose.
+    /// UDP addresses to bind, one per shard; port 0 is chosen by the system.
     pub shards: Vec<SocketAddr>,
-    /// Addresses under which browsers reach the shards; host candidates of every description.
+    /// Public addresses of the shards: the host candidates of every description. Empty: the bound
+    /// addresses.
     pub advertise: Vec<IpAddr>,
-    /// Peers at most; one more is refused.
+    /// Maximum number of peers.
     pub max_peers: usize,
 }
 
-/// What a publisher is asked for.
+/// Options of a publisher.
 #[derive(Clone, Debug)]
 pub struct PublishOptions {
-    /// Video codecs that are taken, best first.
+    /// Accepted video codecs, best first.
     pub codecs: Vec<Codec>,
 }
 
 impl Default for PublishOptions {
-    /// H264 first: it is recorded and replayed everywhere without transcoding.
+    /// H264 first: its recordings play everywhere without transcoding.
     fn default() -> PublishOptions {
         PublishOptions {
             codecs: vec![Codec::H264, Codec::Vp8, Codec::Vp9, Codec::Av1],
@@ -58,76 +61,89 @@ impl Default for PublishOptions {
     }
 }
 
-/// A publisher that was taken in.
+/// A new publisher.
 #[derive(Clone, Debug)]
 pub struct Published {
+    /// The peer.
     pub peer: PeerId,
     /// The SDP answer.
     pub answer: String,
+    /// Its tracks, one per accepted m-line.
     pub tracks: Vec<Track>,
 }
 
-/// A published track as the server knows it.
+/// A published track.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Track {
+    /// Its id.
     pub id: TrackId,
+    /// Its publisher.
     pub peer: PeerId,
+    /// Audio or video.
     pub kind: MediaKind,
+    /// The `mid` of its m-line.
     pub mid: String,
+    /// The negotiated codec.
     pub codec: Codec,
-    /// How many simulcast layers it may have, 1–4.
+    /// Maximum number of simulcast layers, 1–4.
     pub layers: u8,
 }
 
-/// A track that a subscriber should get.
+/// A track that a subscriber wants.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wanted {
+    /// The track.
     pub track: TrackId,
+    /// Its priority in the bandwidth allocation.
     pub priority: Priority,
-    /// Height in pixels at which it is drawn; nothing above what that needs is sent. None: as large as it comes.
+    /// Display height in pixels; no layer above it is sent. None: no limit.
     pub max_height: Option<u16>,
 }
 
-/// Which slot shows what.
+/// The assignment of tracks to a subscriber's slots.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Assignment {
+    /// All slots of the subscriber.
     pub slots: Vec<Slot>,
-    /// A new offer, when slots had to be added.
+    /// A new offer if slots were added.
     pub offer: Option<String>,
 }
 
 /// One m-line of a subscriber.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Slot {
+    /// The `mid` of the m-line.
     pub mid: String,
+    /// Audio or video.
     pub kind: MediaKind,
+    /// The assigned track.
     pub track: Option<TrackId>,
 }
 
-/// A request that the plane cannot serve.
+/// Error of a request to the plane.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PlaneError {
-    /// The peer is gone or never was.
-    #[error("peer {0} is not here")]
+    /// The peer does not exist or is closed.
+    #[error("peer {0} does not exist")]
     NoPeer(PeerId),
-    /// The track is gone or never was.
-    #[error("track {0} is not here")]
+    /// The track does not exist or was removed.
+    #[error("track {0} does not exist")]
     NoTrack(TrackId),
-    /// The request does not fit what the peer is.
-    #[error("peer {0} cannot do that: it is not of that kind")]
+    /// The request does not apply to the peer's role.
+    #[error("the request does not apply to the role of peer {0}")]
     WrongRole(PeerId),
-    /// All places are taken.
-    #[error("the server has its limit of {0} connections")]
+    /// The maximum number of peers is reached.
+    #[error("the limit of {0} connections is reached")]
     Full(usize),
-    /// A shard does not keep up with its commands, or has stopped.
-    #[error("the media thread does not answer")]
+    /// The command queue of a shard is full, or its thread has ended.
+    #[error("the media thread does not respond")]
     Busy,
-    /// The description cannot be used.
+    /// The description is invalid or not acceptable.
     #[error(transparent)]
     Negotiation(#[from] NegotiationError),
 }
 
-/// The media plane. Cloning gives another handle to the same threads; every call is quick and never waits for the network.
+/// The media plane. A clone is another handle to the same threads. No method waits for the network.
 #[derive(Clone)]
 pub struct Plane {
     inner: Arc<Inner>,
@@ -174,25 +190,26 @@ fn candidates(bound: SocketAddr, advertise: &[IpAddr]) -> Vec<SocketAddr> {
         .collect()
 }
 
-/// The plane's events, in order per peer.
+/// The events of the plane, in order per peer.
 pub struct Events {
     receiver: mpsc::Receiver<Event>,
     plane: Plane,
 }
 
 impl Events {
-    /// The next event; none after the plane has stopped. A closed peer is already forgotten when its event arrives here.
+    /// Returns the next event; none after the plane has stopped. The peer of a
+    /// [`Event::PeerClosed`] is already removed from the plane.
     pub async fn recv(&mut self) -> Option<Event> {
         let event = self.receiver.recv().await?;
         if let Event::PeerClosed { peer, .. } = event {
-            self.plane.forget(peer);
+            self.plane.remove_peer(peer);
         }
         Some(event)
     }
 }
 
 impl Plane {
-    /// Takes in a peer that sends media and answers its offer.
+    /// Adds a publisher and answers its offer.
     pub fn publish(
         &self,
         lesson: LessonId,
@@ -207,10 +224,10 @@ impl Plane {
             sdp::answer_publisher(&offer, &self.local(&local, shard), &options.codecs)?;
         let mut transport = self.transport(&local);
         transport.set_remote(io::now(), offer.remote().clone());
-        let peer = PeerId(directory.fresh_id());
+        let peer = PeerId(directory.next_id());
         let media: Vec<_> = media
             .into_iter()
-            .map(|media| (TrackId(directory.fresh_id()), media))
+            .map(|media| (TrackId(directory.next_id()), media))
             .collect();
         let tracks: Vec<Track> = media
             .iter()
@@ -253,7 +270,8 @@ impl Plane {
         })
     }
 
-    /// Answers a publisher's new offer after a network change: an ICE restart (RFC 8445 §9). Its tracks and codecs stay as they are.
+    /// Answers a publisher's offer of an ICE restart after a network change (RFC 8445 §9). Tracks
+    /// and codecs stay as they are.
     pub fn republish(&self, peer: PeerId, offer: &str) -> Result<String, PlaneError> {
         let offer = sdp::parse(offer)?;
         let mut directory = self.inner.directory.lock();
@@ -293,7 +311,8 @@ impl Plane {
         Ok(answer)
     }
 
-    /// Takes in a peer that receives, and offers it `slots`. It is served once [`Plane::accept_answer`] brought its answer.
+    /// Adds a subscriber and makes an offer with the given slots. It connects after
+    /// [`Plane::accept_answer`].
     pub fn offer_subscriber(
         &self,
         lesson: LessonId,
@@ -307,7 +326,7 @@ impl Plane {
             add_slot(&mut entries, *kind);
         }
         let offer = sdp::offer_subscriber(&self.local(&local, shard), 1, &offered(&entries));
-        let peer = PeerId(directory.fresh_id());
+        let peer = PeerId(directory.next_id());
         let specs = entries.iter().map(slot_spec).collect();
         let transport = Box::new(self.transport(&local));
         self.send(
@@ -333,7 +352,7 @@ impl Plane {
         Ok((peer, offer))
     }
 
-    /// Takes a subscriber's answer to our newest offer.
+    /// Accepts a subscriber's answer to the latest offer.
     pub fn accept_answer(&self, peer: PeerId, answer: &str) -> Result<(), PlaneError> {
         let answer = sdp::parse(answer)?;
         let mut directory = self.inner.directory.lock();
@@ -359,7 +378,8 @@ impl Plane {
         )
     }
 
-    /// Takes in a player that made the offer itself (WHEP) and answers it. What it shows is set by [`Plane::subscribe`].
+    /// Adds a player that made the offer itself (WHEP) and answers it. [`Plane::subscribe`] assigns
+    /// its tracks.
     pub fn answer_subscriber(
         &self,
         lesson: LessonId,
@@ -369,11 +389,11 @@ impl Plane {
         let mut directory = self.admit()?;
         let shard = self.least_loaded(&directory);
         let local = IceCredentials::random(&mut io::rng());
-        let mut drawn = Vec::new();
+        let mut slots = Vec::new();
         for _ in 0..offer.mlines() {
-            add_slot(&mut drawn, MediaKind::Video);
+            add_slot(&mut slots, MediaKind::Video);
         }
-        let outgoing: Vec<OutgoingStream> = drawn
+        let outgoing: Vec<OutgoingStream> = slots
             .into_iter()
             .map(|slot| OutgoingStream {
                 stream: "lesson".into(),
@@ -386,7 +406,7 @@ impl Plane {
         let specs = media.iter().map(player_spec).collect();
         let mut transport = Box::new(self.transport(&local));
         transport.set_remote(io::now(), offer.remote().clone());
-        let peer = PeerId(directory.fresh_id());
+        let peer = PeerId(directory.next_id());
         self.send(
             shard,
             Command::AddSubscriber {
@@ -407,8 +427,9 @@ impl Plane {
         Ok((peer, answer))
     }
 
-    /// Sets what a subscriber gets; replaces what it got before. Slots are added, by a new offer, where tracks outnumber them
-    /// (not for a player: it gets as many as it offered to take, the most important first).
+    /// Replaces the tracks of a subscriber. If there are more tracks than slots, slots are added by
+    /// a new offer. A player cannot get new slots: it gets as many tracks as it offered m-lines,
+    /// the most important first.
     pub fn subscribe(&self, peer: PeerId, wanted: &[Wanted]) -> Result<Assignment, PlaneError> {
         let mut wanted: Vec<Wanted> = wanted.to_vec();
         wanted.sort_by_key(|w| w.priority);
@@ -423,11 +444,11 @@ impl Plane {
         let Role::Subscriber { slots, version } = &mut entry.role else {
             return Err(PlaneError::WrongRole(peer));
         };
-        let unplaced = directory::place(slots, &wanted, &directory.tracks);
+        let unassigned = directory::assign_slots(slots, &wanted, &directory.tracks);
         let mut offer = None;
-        if !unplaced.is_empty() && *version > 0 {
+        if !unassigned.is_empty() && *version > 0 {
             let first_new = slots.len();
-            for track in unplaced.iter().filter_map(|id| directory.tracks.get(id)) {
+            for track in unassigned.iter().filter_map(|id| directory.tracks.get(id)) {
                 add_slot(slots, track.codec.kind());
             }
             self.send(
@@ -437,7 +458,7 @@ impl Plane {
                     slots: slots[first_new..].iter().map(slot_spec).collect(),
                 },
             )?;
-            directory::place(slots, &wanted, &directory.tracks);
+            directory::assign_slots(slots, &wanted, &directory.tracks);
             *version += 1;
             offer = Some(sdp::offer_subscriber(
                 &self.local(&local, shard),
@@ -445,29 +466,36 @@ impl Plane {
                 &offered(slots),
             ));
         }
-        let shown: Vec<Option<SlotAssignment>> = slots
+        let assigned: Vec<Option<SlotAssignment>> = slots
             .iter()
-            .map(|slot| shown(slot, &wanted, &directory.tracks))
+            .map(|slot| assignment_of(slot, &wanted, &directory.tracks))
             .collect();
         let answer = slots
             .iter()
             .map(|s| Slot {
                 mid: s.mid.clone(),
                 kind: s.offered.kind,
-                track: s.shows,
+                track: s.track,
             })
             .collect();
-        for track in slots.iter().filter_map(|slot| slot.shows) {
+        for track in slots.iter().filter_map(|slot| slot.track) {
             self.import(&mut directory.tracks, track, shard)?;
         }
-        self.send(shard, Command::Assign { peer, slots: shown })?;
+        self.send(
+            shard,
+            Command::Assign {
+                peer,
+                slots: assigned,
+            },
+        )?;
         Ok(Assignment {
             slots: answer,
             offer,
         })
     }
 
-    /// A new offer with fresh ICE credentials, for a subscriber whose connection failed on its side.
+    /// Makes an offer with new ICE credentials, for a subscriber whose connection failed at its
+    /// end.
     pub fn restart_subscriber(&self, peer: PeerId) -> Result<String, PlaneError> {
         let mut directory = self.inner.directory.lock();
         let entry = directory
@@ -495,8 +523,8 @@ impl Plane {
         Ok(offer)
     }
 
-    /// A WHIP or WHEP PATCH (RFC 9725 §4.3). Candidates are not needed (we are lite); new credentials restart ICE, and our
-    /// fragment is returned.
+    /// Handles a WHIP or WHEP PATCH (RFC 9725 §4.3). Candidates are ignored, because the server is
+    /// ICE-lite. A restart sets new credentials and returns the server's fragment.
     pub fn patch_ice(
         &self,
         peer: PeerId,
@@ -532,7 +560,7 @@ impl Plane {
         Ok(Some(ours))
     }
 
-    /// Takes a peer down. Its [`Event::PeerClosed`] follows. A peer that is gone already is no error.
+    /// Closes a peer; [`Event::PeerClosed`] follows. Does nothing if the peer is already closed.
     pub fn close(&self, peer: PeerId) {
         let shard = self
             .inner
@@ -546,7 +574,7 @@ impl Plane {
         }
     }
 
-    /// A recorder's copy of everything that a track sends, all layers.
+    /// Makes a tap that copies all packets of a track, of all layers.
     pub fn tap(&self, track: TrackId) -> Result<Tap, PlaneError> {
         let directory = self.inner.directory.lock();
         let entry = directory
@@ -558,7 +586,8 @@ impl Plane {
         Ok(tap)
     }
 
-    /// Asks a track's publisher for a keyframe on every layer; requests merge and are paced.
+    /// Requests a keyframe of every layer from a track's publisher. Requests are merged and
+    /// rate-limited.
     pub fn request_keyframe(&self, track: TrackId) {
         let shard = self
             .inner
@@ -573,17 +602,17 @@ impl Plane {
         }
     }
 
-    /// The media address of each shard, as bound.
+    /// Returns the bound address of each shard.
     pub fn addresses(&self) -> Vec<SocketAddr> {
         self.inner.shards.iter().map(ShardHandle::address).collect()
     }
 
-    /// Whether every media thread runs.
+    /// Returns true if all media threads are running.
     pub fn is_running(&self) -> bool {
         self.inner.shards.iter().all(ShardHandle::is_running)
     }
 
-    /// Counters of every shard.
+    /// Returns the counters of each shard.
     pub fn stats(&self) -> Vec<Stats> {
         self.inner.shards.iter().map(ShardHandle::stats).collect()
     }
@@ -624,7 +653,7 @@ impl Plane {
             .map_err(|_| PlaneError::Busy)
     }
 
-    /// Brings a track's packets to a shard, once per shard.
+    /// Exports a track to a shard, once per shard.
     fn import(
         &self,
         tracks: &mut std::collections::HashMap<TrackId, TrackEntry>,
@@ -653,11 +682,11 @@ impl Plane {
     }
 
     /// Removes a closed peer from the directory, and its tracks from the shards that imported them.
-    fn forget(&self, peer: PeerId) {
+    fn remove_peer(&self, peer: PeerId) {
         let removed = self.inner.directory.lock().remove_peer(peer);
         for (track, entry) in removed.into_iter().flat_map(|(_, tracks)| tracks) {
             for shard in entry.imported {
-                self.inner.shards[shard.position()].send_blocking(Command::Forget { track });
+                self.inner.shards[shard.position()].send_blocking(Command::RemoveImport { track });
             }
         }
     }
@@ -683,7 +712,8 @@ fn offered(slots: &[SlotEntry]) -> Vec<OfferedSlot> {
     slots.iter().map(|slot| slot.offered.clone()).collect()
 }
 
-/// Appends a slot. The n-th voice and the n-th picture form a stream, so that a receiver keeps them in step.
+/// Appends a slot. The n-th audio and the n-th video slot form a MediaStream, so that the receiver
+/// synchronizes them.
 fn add_slot(slots: &mut Vec<SlotEntry>, kind: MediaKind) {
     let nth = slots
         .iter()
@@ -701,11 +731,11 @@ fn add_slot(slots: &mut Vec<SlotEntry>, kind: MediaKind) {
         mid,
         offered: OfferedSlot { kind, outgoing },
         types: None,
-        shows: None,
+        track: None,
     });
 }
 
-/// The receiver's own numbers come with its answer.
+/// Makes a slot without payload types; they come with the answer.
 fn slot_spec(slot: &SlotEntry) -> SlotSpec {
     SlotSpec {
         mid: slot.mid.clone(),
@@ -722,7 +752,7 @@ fn player_slot(media: &SubscribedMedia) -> SlotEntry {
         mid: media.mid.clone(),
         offered,
         types: Some(PayloadTypes::from_answer(media)),
-        shows: None,
+        track: None,
     }
 }
 
@@ -755,12 +785,12 @@ fn forward_spec(
     }
 }
 
-fn shown(
+fn assignment_of(
     slot: &SlotEntry,
     wanted: &[Wanted],
     tracks: &std::collections::HashMap<TrackId, TrackEntry>,
 ) -> Option<SlotAssignment> {
-    let want = wanted.iter().find(|w| Some(w.track) == slot.shows)?;
+    let want = wanted.iter().find(|w| Some(w.track) == slot.track)?;
     let layers = tracks.get(&want.track)?.layers;
     Some(SlotAssignment {
         track: want.track,
@@ -769,8 +799,9 @@ fn shown(
     })
 }
 
-/// The highest layer that a picture drawn `height` pixels high needs. Layers halve: of three, they are 180, 360 and 720 lines;
-/// a tile takes the next larger one once it is drawn half again as large as the smaller.
+/// Returns the highest layer for a display height. Layers halve: of three, they have 180, 360 and
+/// 720 lines. A tile gets the next larger layer once it is displayed at 1.5 times the height of the
+/// smaller one.
 fn highest_layer(layers: usize, height: Option<u16>) -> u8 {
     let top = layers.saturating_sub(1);
     let Some(height) = height else {
@@ -790,7 +821,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_small_tile_gets_the_lowest_layer_and_a_full_screen_the_highest() {
+    fn a_small_tile_gets_the_lowest_layer_and_full_screen_the_highest() {
         assert_eq!(highest_layer(3, Some(180)), 0);
         assert_eq!(highest_layer(3, Some(360)), 1);
         assert_eq!(highest_layer(3, Some(768)), 2);
@@ -799,7 +830,7 @@ mod tests {
     }
 
     #[test]
-    fn slots_of_one_number_form_a_stream() {
+    fn audio_and_video_slots_form_streams() {
         let mut slots = Vec::new();
         for kind in [MediaKind::Audio, MediaKind::Video, MediaKind::Video] {
             add_slot(&mut slots, kind);

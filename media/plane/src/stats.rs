@@ -33,7 +33,7 @@ pub enum MetricKind {
 pub struct Sample {
     /// The metric.
     pub metric: Metric,
-    /// Key and value of a label that tells the series of one metric apart.
+    /// Key and value of the label that distinguishes the series of one metric.
     pub label: Option<(&'static str, &'static str)>,
     /// The value.
     pub value: u64,

@@ -1,4 +1,5 @@
-//! A recorder's end of a track: a bounded queue that loses packets rather than slow the lesson, and says how many it lost.
+//! Tap of a track: a bounded queue to a recorder. It drops packets rather than delay the lesson,
+//! and counts them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -10,49 +11,62 @@ use crate::command::{RelayBody, RelayItem};
 use crate::sdp::MediaKind;
 use crate::units::SeqNo;
 
-/// Packets that may wait for the recorder, per track: about 3 s of a 4 Mbit/s picture in all its layers, 10 s of voice.
+/// Queue capacity per track in packets: about 3 s of video at 4 Mbit/s with all its layers, 10 s of
+/// audio.
 const VIDEO_QUEUE: usize = 2_048;
 const AUDIO_QUEUE: usize = 512;
 
-/// The recording end: take with [`Tap::pop`] a few times a second.
+/// The recorder's end of the queue. Call [`Tap::pop`] a few times a second until it returns none.
 pub struct Tap {
     source: Consumer<RelayItem>,
-    held: Option<RelayItem>,
+    current: Option<RelayItem>,
     overrun: Arc<AtomicU64>,
 }
 
-/// The shard's end.
+/// The shard's end of the queue.
 pub struct TapSink {
     sink: Producer<RelayItem>,
     overrun: Arc<AtomicU64>,
 }
 
-/// What a tap yields.
+/// An item of a tap.
 #[derive(Debug)]
 pub enum Tapped<'a> {
-    /// One RTP packet; RED is taken off.
+    /// An RTP packet. Of a RED payload only the primary encoding is included.
     Packet {
         /// Simulcast layer, lowest first.
         layer: u8,
+        /// Sequence number with rollovers.
         seq: SeqNo,
+        /// RTP timestamp.
         rtp_time: u32,
+        /// RTP marker bit.
         marker: bool,
+        /// Time of arrival.
         arrival: Instant,
         /// RTP payload without padding.
         payload: &'a [u8],
     },
-    /// The publisher's clock (RFC 3550 §6.4.1): `rtp_time` on this layer is `ntp` (32.32 fixed point) on the publisher's clock.
+    /// A sender report (RFC 3550 §6.4.1). It maps the RTP timestamps of a layer to the plane's NTP
+    /// clock.
     SenderReport {
+        /// Simulcast layer, lowest first.
         layer: u8,
+        /// NTP time, 32.32 fixed point.
         ntp: u64,
+        /// The RTP timestamp of the same instant.
         rtp_time: u32,
+        /// Time of arrival of the report.
         arrival: Instant,
     },
-    /// The layer began another source: sequence numbers and timestamps start anew.
-    Restart { layer: u8 },
+    /// The publisher switched the layer to another SSRC: sequence numbers and timestamps restart.
+    Restart {
+        /// Simulcast layer, lowest first.
+        layer: u8,
+    },
 }
 
-/// Both ends of a new queue.
+/// Makes a queue. Returns both ends.
 pub fn channel(kind: MediaKind) -> (TapSink, Tap) {
     let capacity = if kind == MediaKind::Video {
         VIDEO_QUEUE
@@ -68,17 +82,17 @@ pub fn channel(kind: MediaKind) -> (TapSink, Tap) {
         },
         Tap {
             source,
-            held: None,
+            current: None,
             overrun,
         },
     )
 }
 
 impl Tap {
-    /// The oldest thing that waits.
+    /// Removes the oldest item.
     pub fn pop(&mut self) -> Option<Tapped<'_>> {
-        self.held = self.source.pop().ok();
-        let RelayItem { layer, body } = self.held.as_ref()?;
+        self.current = self.source.pop().ok();
+        let RelayItem { layer, body } = self.current.as_ref()?;
         Some(match body {
             RelayBody::Packet { meta, payload } => Tapped::Packet {
                 layer: *layer,
@@ -104,28 +118,28 @@ impl Tap {
         })
     }
 
-    /// Packets lost so far because the queue was full.
+    /// Returns the number of packets dropped because the queue was full.
     pub fn overrun(&self) -> u64 {
         self.overrun.load(Relaxed)
     }
 
-    /// The track is gone and everything it sent has been taken.
+    /// Returns true once the track is removed and the queue is empty.
     pub fn is_finished(&self) -> bool {
         self.source.is_abandoned() && self.source.is_empty()
     }
 }
 
 impl TapSink {
-    /// Hands one item over. Returns false when the queue was full and the item is lost.
+    /// Queues an item. Returns false if the queue is full and the item is dropped.
     pub fn push(&mut self, item: RelayItem) -> bool {
-        let taken = self.sink.push(item).is_ok();
-        if !taken {
+        let queued = self.sink.push(item).is_ok();
+        if !queued {
             self.overrun.fetch_add(1, Relaxed);
         }
-        taken
+        queued
     }
 
-    /// The recorder dropped its end.
+    /// Returns true once the recorder has dropped its end.
     pub fn is_abandoned(&self) -> bool {
         self.sink.is_abandoned()
     }

@@ -1,9 +1,10 @@
-//! Virtual time for tests: a moment to count from. Nothing waits; tests add durations to it.
+//! Virtual time of tests: an origin, to which tests add durations.
 
 use std::time::Instant;
 
-/// The beginning of a test. `Instant` has no other constructor, so this is the one place that asks a clock.
+/// Returns the start of a test. `Instant` has no other constructor, so this is the only test code
+/// that reads a clock.
 #[allow(clippy::disallowed_methods)]
-pub fn start() -> Instant {
+pub(crate) fn start() -> Instant {
     Instant::now()
 }

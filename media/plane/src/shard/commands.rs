@@ -94,7 +94,7 @@ impl Shard {
                 self.by_track.insert(track, track_ix);
                 self.report_members();
             }
-            Command::Forget { track } => {
+            Command::RemoveImport { track } => {
                 if let Some(track_ix) = self.by_track.get(&track).copied() {
                     self.remove_track(track_ix);
                 }
