@@ -117,8 +117,8 @@ fn track() -> MediaStreamTrack {
 /// Our end and the foreign peer, connected without delay.
 struct Connection {
     now: Instant,
-    ours: Transport,
-    theirs: RTCPeerConnection,
+    plane: Transport,
+    foreign_peer: RTCPeerConnection,
     session: Option<Box<SrtpSession>>,
     closed: Option<CloseReason>,
     /// Received SRTP and SRTCP packets, still encrypted.
@@ -138,30 +138,32 @@ impl Connection {
 
     fn step(&mut self) {
         self.now += Duration::from_millis(5);
-        self.theirs.handle_timeout(self.now).expect("their timers");
-        if self.ours.poll_timeout().is_some_and(|due| due <= self.now) {
-            self.ours.handle_timeout(self.now);
+        self.foreign_peer
+            .handle_timeout(self.now)
+            .expect("timers of the foreign peer");
+        if self.plane.poll_timeout().is_some_and(|due| due <= self.now) {
+            self.plane.handle_timeout(self.now);
         }
-        while let Some(sent) = self.theirs.poll_write() {
+        while let Some(sent) = self.foreign_peer.poll_write() {
             match sent.message[0] {
                 128..=191 => self.media.push(sent.message.to_vec()),
                 _ => self
-                    .ours
+                    .plane
                     .handle(self.now, Path::udp(client_address()), &sent.message)
                     .expect("a valid datagram"),
             }
         }
-        while let Some(output) = self.ours.poll_output() {
+        while let Some(output) = self.plane.poll_output() {
             match output {
                 Output::Transmit { datagram, .. } => self.send(&datagram),
-                Output::Handshake(step) => self.ours.handle_handshake(self.now, step.run()),
+                Output::Handshake(step) => self.plane.handle_handshake(self.now, step.run()),
                 Output::Connected(session) => self.session = Some(session),
                 Output::Closed(reason) => self.closed = Some(reason),
                 _ => {}
             }
         }
-        while self.theirs.poll_event().is_some() {}
-        while let Some(message) = self.theirs.poll_read() {
+        while self.foreign_peer.poll_event().is_some() {}
+        while let Some(message) = self.foreign_peer.poll_read() {
             self.received.push(message.message);
         }
     }
@@ -178,7 +180,9 @@ impl Connection {
             transport,
             message: BytesMut::from(datagram),
         };
-        self.theirs.handle_read(read).expect("a valid datagram");
+        self.foreign_peer
+            .handle_read(read)
+            .expect("a valid datagram");
     }
 
     fn session(&mut self) -> &mut SrtpSession {
@@ -204,7 +208,7 @@ fn write_rtp(connection: &mut Connection, sender: RTCRtpSenderId, sequence_numbe
         payload: Bytes::from_static(b"good morning"),
     };
     connection
-        .theirs
+        .foreign_peer
         .rtp_sender(sender)
         .expect("a sender")
         .write_rtp(connection.now, packet)
@@ -217,10 +221,10 @@ fn a_foreign_encoder_publishes(profiles: Vec<SrtpProtectionProfile>) {
     let now = start_of_time();
     let identity = Arc::new(Identity::generate().expect("a certificate"));
     let ice = credentials(1);
-    let mut theirs = foreign(now, profiles);
-    let sender = theirs.add_track(track()).expect("a track");
-    let offer = theirs.create_offer(None).expect("an offer");
-    theirs
+    let mut foreign_peer = foreign(now, profiles);
+    let sender = foreign_peer.add_track(track()).expect("a track");
+    let offer = foreign_peer.create_offer(None).expect("an offer");
+    foreign_peer
         .set_local_description(now, offer.clone())
         .expect("their own offer");
     let candidates = [server_address()];
@@ -233,15 +237,15 @@ fn a_foreign_encoder_publishes(profiles: Vec<SrtpProtectionProfile>) {
     let description = sdp::parse(&offer.sdp).expect("a valid offer");
     let (answer, media) =
         sdp::answer_publisher(&description, &local, &[Codec::Vp8]).expect("VP8 is usable");
-    theirs
+    foreign_peer
         .set_remote_description(now, RTCSessionDescription::answer(answer).expect("SDP"))
         .expect("our answer");
-    let mut ours = Transport::new(identity, ice, now);
-    ours.set_remote(now, description.remote().clone());
+    let mut plane = Transport::new(identity, ice, now);
+    plane.set_remote(now, description.remote().clone());
     let mut connection = Connection {
         now,
-        ours,
-        theirs,
+        plane,
+        foreign_peer,
         session: None,
         closed: None,
         media: vec![],
@@ -283,7 +287,7 @@ fn a_foreign_encoder_publishes(profiles: Vec<SrtpProtectionProfile>) {
     }
 
     assert_eq!(connection.closed, None);
-    connection.theirs.close().expect("a close_notify");
+    connection.foreign_peer.close().expect("a close_notify");
     connection.run_until(|connection| connection.closed == Some(CloseReason::PeerClosed));
 }
 
@@ -320,12 +324,12 @@ fn a_foreign_client_subscribes(profiles: Vec<SrtpProtectionProfile>) {
         outgoing,
     }];
     let offer = sdp::offer_subscriber(&local, 1, &slots);
-    let mut theirs = foreign(now, profiles);
-    theirs
+    let mut foreign_peer = foreign(now, profiles);
+    foreign_peer
         .set_remote_description(now, RTCSessionDescription::offer(offer).expect("SDP"))
         .expect("our offer");
-    let answer = theirs.create_answer(None).expect("an answer");
-    theirs
+    let answer = foreign_peer.create_answer(None).expect("an answer");
+    foreign_peer
         .set_local_description(now, answer.clone())
         .expect("their own answer");
     let description = sdp::parse(&answer.sdp).expect("a valid answer");
@@ -335,11 +339,11 @@ fn a_foreign_client_subscribes(profiles: Vec<SrtpProtectionProfile>) {
         (Codec::Vp8, payload_types::VP8.0)
     );
 
-    let ours = Transport::new(identity, ice, now);
+    let plane = Transport::new(identity, ice, now);
     let mut connection = Connection {
         now,
-        ours,
-        theirs,
+        plane,
+        foreign_peer,
         session: None,
         closed: None,
         media: vec![],
@@ -350,7 +354,7 @@ fn a_foreign_client_subscribes(profiles: Vec<SrtpProtectionProfile>) {
     }
     assert!(connection.session.is_none());
     connection
-        .ours
+        .plane
         .set_remote(connection.now, description.remote().clone());
     connection.run_until(|connection| connection.session.is_some());
     for _ in 0..20 {

@@ -107,12 +107,12 @@ fn layers_switch_without_a_gap_in_sequence_numbers_or_timestamps() {
             "{:?}",
             stream.layers()
         );
-        let pictures: Vec<u16> = stream.pictures.values().copied().collect();
-        for pair in pictures.windows(2) {
+        let picture_ids: Vec<u16> = stream.picture_ids.values().copied().collect();
+        for pair in picture_ids.windows(2) {
             let step = pair[1].wrapping_sub(pair[0]) & 0x7FFF;
             assert!(
                 step <= 1,
-                "picture ids jump from {} to {}",
+                "picture IDs jump from {} to {}",
                 pair[0],
                 pair[1]
             );

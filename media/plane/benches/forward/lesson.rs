@@ -81,9 +81,9 @@ impl Bench {
                 ice,
             )
         };
-        let (mut ours, ice) = transport(0);
+        let (mut server, ice) = transport(0);
         let publisher = Client::new(now, "127.0.0.1:9".parse().expect("an address"), ice);
-        ours.set_remote(now, publisher.parameters());
+        server.set_remote(now, publisher.parameters());
         let layers = scenario.layers().len();
         let sources: Vec<_> = (0..layers as u32)
             .map(|layer| (1_000 + 2 * layer, 1_001 + 2 * layer))
@@ -94,7 +94,7 @@ impl Bench {
             Command::AddPublisher {
                 peer: PeerId(1),
                 lesson,
-                transport: ours,
+                transport: server,
                 media,
             },
         );
@@ -105,7 +105,7 @@ impl Bench {
         });
         let mut subscribers = Vec::new();
         for (n, address) in addresses.iter().enumerate() {
-            let (ours, ice) = transport(n + 1);
+            let (server, ice) = transport(n + 1);
             let client = Client::new(now, *address, ice);
             let peer = PeerId(n as u64 + 2);
             let ssrc = ssrc(n);
@@ -114,7 +114,7 @@ impl Bench {
                 Command::AddSubscriber {
                     peer,
                     lesson,
-                    transport: ours,
+                    transport: server,
                     slots: vec![slot(ssrc)],
                 },
             );

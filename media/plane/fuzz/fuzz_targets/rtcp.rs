@@ -62,6 +62,6 @@ fn rewrite(nack: &Nack<'_>) {
     out.nack(nack.sender, nack.media, lost.iter().copied()).expect("the buffer has a word per packet");
     let Some(Ok(Rtcp::Nack(read))) = rtcp::parse(out.bytes()).next() else { panic!("the written packet is not a NACK") };
     let again: Vec<u16> = read.lost().collect();
-    let asked = |list: &[u16]| list.iter().copied().collect::<std::collections::BTreeSet<u16>>();
-    assert_eq!(asked(&again), asked(&lost));
+    let distinct = |list: &[u16]| list.iter().copied().collect::<std::collections::BTreeSet<u16>>();
+    assert_eq!(distinct(&again), distinct(&lost));
 }

@@ -59,10 +59,10 @@ impl ReceptionStats {
         let expected = highest - first + 1;
         let fraction_lost = self.fraction_lost(expected);
         self.prior = (expected, self.received);
-        let (last_sr, delay_since_last_sr) = self.sender_report.map_or((0, 0), |(ntp, came)| {
+        let (last_sr, delay_since_last_sr) = self.sender_report.map_or((0, 0), |(ntp, arrival)| {
             (
                 ntp.middle(),
-                ntp::to_short(now.saturating_duration_since(came)),
+                ntp::to_short(now.saturating_duration_since(arrival)),
             )
         });
         Some(ReportBlock {

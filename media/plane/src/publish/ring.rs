@@ -118,8 +118,8 @@ impl PacketRing {
     /// joiner starts there.
     pub fn replayable_keyframe(&self) -> Option<SeqNo> {
         let (keyframe, newest) = (self.keyframe?, self.newest?);
-        let whole = (keyframe.0..=newest.0).all(|seq| self.get(SeqNo(seq)).is_some());
-        (newest - keyframe <= self.mask && whole).then_some(keyframe)
+        let is_complete = (keyframe.0..=newest.0).all(|seq| self.get(SeqNo(seq)).is_some());
+        (newest - keyframe <= self.mask && is_complete).then_some(keyframe)
     }
 
     /// Maximum number of packets.

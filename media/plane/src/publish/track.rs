@@ -209,7 +209,7 @@ impl Layer {
     pub fn poll_keyframe_request(&mut self, now: Instant, min_interval: Duration) -> bool {
         let due = self
             .last_keyframe_request
-            .is_none_or(|asked| now.saturating_duration_since(asked) >= min_interval);
+            .is_none_or(|at| now.saturating_duration_since(at) >= min_interval);
         if !self.keyframe_requested || !due {
             return false;
         }

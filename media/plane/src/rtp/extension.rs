@@ -44,7 +44,8 @@ impl<'a> Extensions<'a> {
         found
     }
 
-    /// Reads one element. Comparisons are ordered by frequency: every packet has the transport-wide number, few have a RID.
+    /// Reads one element. Comparisons are ordered by frequency: every packet has the transport-wide
+    /// number, few have a RID.
     fn read_element(&mut self, id: Option<u8>, data: &'a [u8], ids: &ExtensionIds) {
         if id == ids.transport_cc {
             self.transport_cc = data.try_into().ok().map(u16::from_be_bytes);

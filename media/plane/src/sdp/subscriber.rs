@@ -281,10 +281,10 @@ fn parse_slot(
 fn has_offered_payload_types(accepted: &AcceptedCodec) -> bool {
     match accepted.codec {
         Codec::Opus => accepted.pt == payload_types::OPUS,
-        codec => OFFERED_VIDEO.iter().any(|((pt, rtx), ours, _)| {
-            *ours == codec
+        codec => OFFERED_VIDEO.iter().any(|((pt, rtx), offered, _)| {
+            *offered == codec
                 && *pt == accepted.pt
-                && accepted.rtx_pt.is_none_or(|theirs| theirs == *rtx)
+                && accepted.rtx_pt.is_none_or(|rtx_pt| rtx_pt == *rtx)
         }),
     }
 }

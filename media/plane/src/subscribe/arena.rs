@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn packets_of_one_size_to_one_subscriber_travel_as_one_message() {
+    fn packets_of_one_size_to_one_subscriber_form_one_message() {
         let mut arena = SendArena::new();
         for len in [1200, 1200, 700] {
             arena.push(path(1), &vec![len as u8; len]);
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_of_an_audience_waits_for_fewer_than_the_last() {
+    fn the_first_subscribers_of_a_pass_get_smaller_batches() {
         fn batches(arena: &mut SendArena) -> Vec<Option<u16>> {
             let mut batch = || {
                 let full =
@@ -196,7 +196,7 @@ mod tests {
         assert_eq!(
             batches(&mut arena),
             [Some(16); 5],
-            "what is no pass goes in whole batches"
+            "full batches outside of a pass"
         );
         arena.begin_pass();
         assert_eq!(batches(&mut arena), [2, 4, 8, 16, 16].map(Some));
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_arena_takes_no_more_and_is_whole_again_after_clearing() {
+    fn a_full_arena_rejects_packets_until_it_is_cleared() {
         let mut arena = SendArena::new();
         let mut pushed = 0;
         while arena.push(path(pushed as u16 % 7), &[1; 1400]) {

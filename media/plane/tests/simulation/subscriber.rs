@@ -21,7 +21,7 @@ pub(crate) struct ReceivedStream {
     /// ReceivedStream packets by sequence number: RTP timestamp, content, arrival time.
     pub(crate) packets: BTreeMap<SeqNo, (u32, Content, Instant)>,
     /// VP8 PictureID of each packet.
-    pub(crate) pictures: BTreeMap<SeqNo, u16>,
+    pub(crate) picture_ids: BTreeMap<SeqNo, u16>,
     /// Sequence numbers that were received twice with different content; must be zero.
     pub(crate) conflicts: usize,
     nack: NackGenerator,
@@ -68,7 +68,7 @@ impl Subscriber {
     pub(crate) fn clear(&mut self) {
         for stream in self.streams.values_mut() {
             stream.packets.clear();
-            stream.pictures.clear();
+            stream.picture_ids.clear();
         }
     }
 
@@ -150,7 +150,7 @@ impl Subscriber {
         let stream = self
             .streams
             .get_mut(&(packet.ssrc().0 - 1))
-            .expect("a repair of a stream that came");
+            .expect("a retransmission of a received stream");
         assert_eq!(packet.payload_type(), payload_type(stream.codec) + 1);
         let seq = stream.newest.nearest(wire);
         stream.receive(seq, packet.timestamp(), payload, now);
@@ -162,7 +162,7 @@ impl ReceivedStream {
         ReceivedStream {
             codec,
             packets: BTreeMap::new(),
-            pictures: BTreeMap::new(),
+            picture_ids: BTreeMap::new(),
             conflicts: 0,
             nack: NackGenerator::new(),
             newest: SeqNo(0),
@@ -176,8 +176,8 @@ impl ReceivedStream {
         if self.codec == Codec::Vp8 {
             let picture = vp8::describe(payload)
                 .and_then(|info| info.vp8)
-                .expect("a picture id");
-            self.pictures.insert(seq, picture.picture_id);
+                .expect("a picture ID");
+            self.picture_ids.insert(seq, picture.picture_id);
         }
         let before = self.packets.insert(seq, (rtp_time, content, now));
         self.conflicts +=

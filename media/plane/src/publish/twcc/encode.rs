@@ -127,15 +127,15 @@ fn chunk(statuses: &[u8]) -> (u16, usize) {
         .count();
     // A decoder reads a vector to its end, so only the last chunk of a message can be partly
     // filled.
-    let narrow = &statuses[..statuses.len().min(ONE_BIT_SYMBOLS)];
-    let wide = &statuses[..statuses.len().min(TWO_BIT_SYMBOLS)];
-    let fits_narrow = !narrow.contains(&status::LARGE_DELTA);
-    if run >= wide.len() && (run >= narrow.len() || !fits_narrow) {
+    let one_bit = &statuses[..statuses.len().min(ONE_BIT_SYMBOLS)];
+    let two_bit = &statuses[..statuses.len().min(TWO_BIT_SYMBOLS)];
+    let fits_one_bit = !one_bit.contains(&status::LARGE_DELTA);
+    if run >= two_bit.len() && (run >= one_bit.len() || !fits_one_bit) {
         (u16::from(first) << 13 | run as u16, run) // §3.1.3
-    } else if fits_narrow {
-        (vector(0x8000, 1, narrow), narrow.len()) // §3.1.4, symbol size bit 0
+    } else if fits_one_bit {
+        (vector(0x8000, 1, one_bit), one_bit.len()) // §3.1.4, symbol size bit 0
     } else {
-        (vector(0xc000, 2, wide), wide.len())
+        (vector(0xc000, 2, two_bit), two_bit.len())
     }
 }
 

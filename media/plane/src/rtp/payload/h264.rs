@@ -36,7 +36,7 @@ fn unit(nal_unit: &[u8]) -> FrameInfo {
 
 /// Describes a STAP-A (RFC 6184 §5.7.1): each NAL unit follows its 16-bit length.
 fn aggregate(payload: &[u8]) -> Option<FrameInfo> {
-    let mut whole = FrameInfo {
+    let mut info = FrameInfo {
         discardable: payload[0] & 0x60 == 0,
         ..FrameInfo::default()
     };
@@ -46,12 +46,12 @@ fn aggregate(payload: &[u8]) -> Option<FrameInfo> {
         if nal_unit.is_empty() {
             return None;
         }
-        let one = unit(nal_unit);
-        whole.frame_start |= one.frame_start;
-        whole.keyframe |= one.keyframe;
+        let unit_info = unit(nal_unit);
+        info.frame_start |= unit_info.frame_start;
+        info.keyframe |= unit_info.keyframe;
         rest = tail;
     }
-    (payload.len() > 3 && rest.is_empty()).then_some(whole)
+    (payload.len() > 3 && rest.is_empty()).then_some(info)
 }
 
 /// Describes an FU-A (RFC 6184 §5.8): the FU header has the start bit and the type of the
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn a_later_slice_of_the_same_picture_begins_nothing() {
+    fn a_later_slice_of_the_same_picture_does_not_start_a_frame() {
         assert_eq!(
             info(&[0x41, 0x9a, 0]),
             (true, false, false),

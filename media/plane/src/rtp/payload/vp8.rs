@@ -134,7 +134,7 @@ mod tests {
         assert!(describe(&[0x10, 0x00]).unwrap().keyframe);
         assert!(
             !describe(&[0x00, 0x00]).unwrap().frame_start,
-            "a packet that goes on"
+            "a continuation packet"
         );
         assert!(
             !describe(&[0x11, 0x00]).unwrap().frame_start,
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn a_descriptor_that_is_cut_short_is_refused_and_left_alone() {
+    fn a_truncated_descriptor_is_rejected_and_left_unchanged() {
         for len in 0..LAYERED.len() {
             assert_eq!(describe(&LAYERED[..len]), None, "{len} bytes");
             let mut cut = LAYERED[..len].to_vec();

@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn a_packet_in_the_middle_of_a_frame_begins_nothing() {
+    fn a_packet_in_the_middle_of_a_frame_does_not_start_a_frame() {
         assert!(!describe(&[0xc0, 0x05, 0x86]).unwrap().frame_start);
     }
 

@@ -1,4 +1,4 @@
-//! What is written is read back; what is malformed ends the compound.
+//! Round trips of written packets; a malformed packet ends the compound.
 
 use super::*;
 use crate::rtp::ntp::NtpTime;
@@ -28,7 +28,7 @@ fn block(cumulative_lost: i32) -> ReportBlock {
 }
 
 #[test]
-fn a_sender_report_with_its_name_survives_the_trip() {
+fn a_sender_report_with_cname_round_trips() {
     let bytes = compound(|out| {
         out.sender_report(
             US,
@@ -54,7 +54,7 @@ fn a_sender_report_with_its_name_survives_the_trip() {
 }
 
 #[test]
-fn names_of_every_length_end_with_a_zero() {
+fn cnames_of_every_length_end_with_a_zero() {
     for len in 0..9 {
         let name = &"abcdefghi"[..len];
         let bytes = compound(|out| out.cname(US, name));
@@ -81,7 +81,7 @@ fn losses_beyond_24_bits_are_clamped() {
 }
 
 #[test]
-fn a_burst_of_loss_is_packed_into_few_words_and_read_back_in_order() {
+fn a_burst_of_loss_is_packed_into_few_nack_entries_in_order() {
     let lost = [65_530u16, 65_531, 65_535, 3, 10, 11, 100];
     let bytes = compound(|out| out.nack(US, THEM, lost));
     assert_eq!(
@@ -97,7 +97,7 @@ fn a_burst_of_loss_is_packed_into_few_words_and_read_back_in_order() {
 }
 
 #[test]
-fn keyframe_requests_goodbyes_and_estimates_survive_the_trip() {
+fn keyframe_requests_bye_and_remb_round_trip() {
     let bytes = compound(|out| {
         out.pli(US, THEM)?;
         out.fir(US, THEM, 250)?;
@@ -128,7 +128,7 @@ fn keyframe_requests_goodbyes_and_estimates_survive_the_trip() {
 }
 
 #[test]
-fn an_estimate_of_any_size_is_rounded_down_by_less_than_a_hundred_thousandth() {
+fn a_remb_of_any_size_is_rounded_down_by_less_than_a_hundred_thousandth() {
     for bps in [
         0,
         1,
@@ -162,7 +162,7 @@ fn a_packet_that_does_not_fit_leaves_the_compound_as_it_was() {
 }
 
 #[test]
-fn a_malformed_packet_ends_the_compound_but_not_what_came_before() {
+fn a_malformed_packet_ends_the_compound_but_keeps_earlier_packets() {
     let mut bytes = compound(|out| {
         out.pli(US, THEM)?;
         out.receiver_report(US, &[block(0)])
@@ -179,12 +179,12 @@ fn a_malformed_packet_ends_the_compound_but_not_what_came_before() {
 }
 
 #[test]
-fn bodies_shorter_than_their_type_needs_are_refused() {
+fn bodies_too_short_for_their_type_are_rejected() {
     for (packet, why) in [
         (&[0x81, 201, 0, 1, 0, 0, 0, 1][..], RtcpError::Body), // promises one block
         (&[0x80, 200, 0, 1, 0, 0, 0, 1], RtcpError::Body),     // no sender information
         (&[0x82, 203, 0, 1, 0, 0, 0, 1], RtcpError::Body),     // two sources, room for one
-        (&[0x81, 205, 0, 1, 0, 0, 0, 1], RtcpError::Body),     // a NACK about nobody
+        (&[0x81, 205, 0, 1, 0, 0, 0, 1], RtcpError::Body),     // a NACK without media SSRC
         (&[0xa1, 206, 0, 1, 0, 0, 0, 0], RtcpError::Padding),
         (&[0x41, 206, 0, 0], RtcpError::Version),
         (&[0x81, 206, 0], RtcpError::TooShort),
@@ -198,7 +198,7 @@ fn bodies_shorter_than_their_type_needs_are_refused() {
 }
 
 #[test]
-fn what_we_do_not_know_is_passed_over() {
+fn unknown_packet_types_are_skipped() {
     let bytes = [
         0x80, 207, 0, 1, 0, 0, 0, 1, 0x8f, 206, 0, 3, 0, 0, 0, 1, 0, 0, 0, 2, b'A', b'P', b'P',
         b'1',
@@ -255,7 +255,7 @@ fn transport_feedback_of_every_chunk_kind_is_read() {
 }
 
 #[test]
-fn transport_feedback_that_lies_is_refused() {
+fn inconsistent_transport_feedback_is_rejected() {
     for body in [
         &[0, 0, 0, 7, 0, 0, 0, 0, 0x20, 0x02][..], // chunks cover two of seven
         &[0, 0, 0, 2, 0, 0, 0, 0, 0x00, 0x00, 0, 0], // an empty run

@@ -147,12 +147,12 @@ impl ReportEstimator {
 
     /// Number of packets that the report covers.
     fn new_packets(&mut self, block: &ReportBlock) -> u32 {
-        let known = self
+        let known_stream = self
             .streams
             .iter_mut()
             .flatten()
             .find(|stream| stream.ssrc == block.ssrc);
-        if let Some(stream) = known {
+        if let Some(stream) = known_stream {
             let packets = block.highest_seq.wrapping_sub(stream.highest_seq);
             stream.highest_seq = block.highest_seq;
             return packets;

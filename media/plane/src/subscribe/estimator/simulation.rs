@@ -14,28 +14,28 @@ use std::collections::VecDeque;
 
 /// Bottleneck link: packets wait in its queue, are serialized, and travel with a delay.
 #[derive(Clone, Copy, Debug)]
-pub struct Link {
-    pub kbps: f64,
+pub(crate) struct Link {
+    pub(crate) kbps: f64,
     /// One-way delay without queue.
-    pub delay_ms: f64,
+    pub(crate) delay_ms: f64,
     /// Uniformly distributed additional delay; packets are not reordered.
-    pub jitter_ms: f64,
+    pub(crate) jitter_ms: f64,
     /// Loss rates of packets behind the queue, and of feedback, 0–1.
-    pub loss: f64,
-    pub feedback_loss: f64,
+    pub(crate) loss: f64,
+    pub(crate) feedback_loss: f64,
     /// Maximum queue; further packets are lost.
-    pub max_queue_ms: f64,
+    pub(crate) max_queue_ms: f64,
     /// Token bucket: bytes that pass at any rate after a pause.
-    pub bucket_bytes: f64,
+    pub(crate) bucket_bytes: f64,
     /// Clock drift of the receiver in ppm.
-    pub drift_ppm: f64,
+    pub(crate) drift_ppm: f64,
     /// The receiver's process is not scheduled for up to this long, then runs for up to a quarter
     /// of it, as on an old PC. Packets count as received when it runs.
-    pub unscheduled_ms: f64,
+    pub(crate) unscheduled_ms: f64,
 }
 
 impl Link {
-    pub fn kbps(kbps: f64) -> Link {
+    pub(crate) fn kbps(kbps: f64) -> Link {
         Link {
             kbps,
             delay_ms: 40.0,
@@ -52,19 +52,19 @@ impl Link {
 
 /// Behaviour of the simulated camera.
 #[derive(Clone, Copy, Debug)]
-pub struct CameraModel {
+pub(crate) struct CameraModel {
     /// Layer bitrates to select from, as the allocator does; empty for an encoder that follows the
     /// estimate.
-    pub layers_kbps: &'static [f64],
-    pub max_kbps: f64,
-    pub sends_padding: bool,
-    pub padding_interval_ms: u64,
+    pub(crate) layers_kbps: &'static [f64],
+    pub(crate) max_kbps: f64,
+    pub(crate) sends_padding: bool,
+    pub(crate) padding_interval_ms: u64,
     /// True if the receiver sends TWCC feedback, false for receiver reports once per second (RFC
     /// 3550).
-    pub sends_twcc: bool,
+    pub(crate) sends_twcc: bool,
 }
 
-pub const ADAPTIVE: CameraModel = CameraModel {
+pub(crate) const ADAPTIVE: CameraModel = CameraModel {
     layers_kbps: &[],
     max_kbps: 3_000.0,
     sends_padding: true,
@@ -72,9 +72,9 @@ pub const ADAPTIVE: CameraModel = CameraModel {
     sends_twcc: true,
 };
 
-pub struct Simulation {
-    pub estimator: Estimator,
-    pub link: Link,
+pub(crate) struct Simulation {
+    pub(crate) estimator: Estimator,
+    pub(crate) link: Link,
     camera: CameraModel,
     rng: StdRng,
     start: Instant,
@@ -99,16 +99,16 @@ pub struct Simulation {
 
 /// Measurements of one run.
 #[derive(Clone, Copy, Debug)]
-pub struct Measured {
-    pub mean_kbps: f64,
-    pub lowest_kbps: f64,
-    pub delivered_kbps: f64,
-    pub longest_queue_ms: f64,
-    pub mean_queue_ms: f64,
+pub(crate) struct Measured {
+    pub(crate) mean_kbps: f64,
+    pub(crate) lowest_kbps: f64,
+    pub(crate) delivered_kbps: f64,
+    pub(crate) longest_queue_ms: f64,
+    pub(crate) mean_queue_ms: f64,
 }
 
 impl Simulation {
-    pub fn new(link: Link, camera: CameraModel, seed: u64) -> Simulation {
+    pub(crate) fn new(link: Link, camera: CameraModel, seed: u64) -> Simulation {
         let start = virtual_time::start();
         let mut estimator = Estimator::new(Config::default(), start);
         estimator.set_wanted(Bitrate::kbps(camera.max_kbps as u64));
@@ -135,7 +135,7 @@ impl Simulation {
     }
 
     /// Runs for `seconds` and returns the measurements.
-    pub fn run(&mut self, seconds: f64) -> Measured {
+    pub(crate) fn run(&mut self, seconds: f64) -> Measured {
         (self.estimates, self.queues, self.delivered_bytes) = (Vec::new(), Vec::new(), 0.0);
         let end = self.ms() + seconds * 1000.0;
         let mut frame = self.ms();

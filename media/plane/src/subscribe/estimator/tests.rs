@@ -75,16 +75,16 @@ fn a_bandwidth_drop_to_a_quarter_is_followed_within_three_seconds_and_recovered(
         assert!(before.mean_kbps > 1_400.0, "seed {seed}: {before:.0?}");
         sim.link.kbps = 500.0;
         sim.run(3.0);
-        let narrow = sim.run(20.0);
+        let slow = sim.run(20.0);
         assert!(
-            (400.0..550.0).contains(&narrow.mean_kbps),
-            "seed {seed}: {narrow:.0?}"
+            (400.0..550.0).contains(&slow.mean_kbps),
+            "seed {seed}: {slow:.0?}"
         );
-        assert!(narrow.longest_queue_ms < 400.0, "seed {seed}: {narrow:.0?}");
+        assert!(slow.longest_queue_ms < 400.0, "seed {seed}: {slow:.0?}");
         sim.link.kbps = 2_000.0;
         sim.run(15.0);
-        let wide = sim.run(10.0);
-        assert!(wide.mean_kbps > 1_600.0, "seed {seed}: {wide:.0?}");
+        let fast = sim.run(10.0);
+        assert!(fast.mean_kbps > 1_600.0, "seed {seed}: {fast:.0?}");
     }
 }
 
@@ -206,11 +206,11 @@ fn a_bandwidth_drop_of_an_application_limited_sender_is_followed() {
         sim.run(20.0);
         sim.link.kbps = 300.0;
         let onset = sim.run(3.0);
-        let narrow = sim.run(20.0);
+        let slow = sim.run(20.0);
         assert!(onset.longest_queue_ms < 900.0, "seed {seed}: {onset:.0?}");
         assert!(
-            (200.0..350.0).contains(&narrow.mean_kbps) && narrow.longest_queue_ms < 400.0,
-            "seed {seed}: {narrow:.0?}"
+            (200.0..350.0).contains(&slow.mean_kbps) && slow.longest_queue_ms < 400.0,
+            "seed {seed}: {slow:.0?}"
         );
     }
 }
@@ -352,12 +352,12 @@ fn a_player_with_receiver_reports_only_is_estimated() {
         ..ADAPTIVE
     };
     for seed in SEEDS {
-        let narrow = Link {
+        let slow = Link {
             max_queue_ms: 500.0,
             ..Link::kbps(400.0)
         };
         for (link, expected) in [
-            (narrow, 200.0..480.0),
+            (slow, 200.0..480.0),
             (
                 Link {
                     loss: 0.15,
