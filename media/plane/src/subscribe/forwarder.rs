@@ -33,12 +33,12 @@ const EARLIER_EPOCHS: usize = 4;
 /// [`MIN_RESEND_INTERVAL`].
 const RESEND_HISTORY: usize = 128;
 
-/// Receivers repeat a NACK each round trip; this suppresses a second answer to one loss (LiveKit
-/// uses at most 100 ms).
+/// Minimum interval between retransmissions of one packet. Receivers repeat a NACK each round trip,
+/// and a second answer to one loss is useless (LiveKit uses at most 100 ms).
 const MIN_RESEND_INTERVAL: Duration = Duration::from_millis(40);
 
-/// Maximum age of a keyframe that is replayed to a late joiner; all packets since are sent in one
-/// burst. An older keyframe is replaced by a keyframe request, which costs a round trip to the
+/// Maximum age, and distance in packets, of a keyframe that is replayed to a late joiner; all
+/// packets since are sent in one burst. An older keyframe is replaced by a keyframe request, which costs a round trip to the
 /// publisher but far fewer packets.
 const REPLAY_AGE: Duration = Duration::from_millis(1_000);
 const REPLAY_PACKETS: u64 = 128;
@@ -187,26 +187,26 @@ pub struct ForwarderConfig {
 
 impl Forwarder {
     /// Creates a paused stream without a source.
-    pub fn new(peer: PeerIx, slot: SlotIx, spec: ForwarderConfig) -> Forwarder {
+    pub fn new(peer: PeerIx, slot: SlotIx, config: ForwarderConfig) -> Forwarder {
         Forwarder {
             peer,
             slot,
-            ssrc: spec.ssrc,
-            types: spec.types,
-            twcc_id: spec.twcc_id.unwrap_or(0),
+            ssrc: config.ssrc,
+            types: config.types,
+            twcc_id: config.twcc_id.unwrap_or(0),
             strip_red: false,
             paced: false,
             target: None,
             epoch: None,
             held: NONE_HELD,
-            last_out: SeqNo(u64::from(spec.first_seq)),
-            last_time: spec.first_time,
+            last_out: SeqNo(u64::from(config.first_seq)),
+            last_time: config.first_time,
             last_arrival: None,
             last_picture_ids: None,
             sent: SentCounts::default(),
             rtx: Box::new(RtxState {
-                ssrc: spec.rtx_ssrc,
-                seq: SeqNo(u64::from(spec.first_rtx_seq)),
+                ssrc: config.rtx_ssrc,
+                seq: SeqNo(u64::from(config.first_rtx_seq)),
                 earlier: [None; EARLIER_EPOCHS],
                 recent: VecDeque::new(),
             }),
@@ -345,15 +345,15 @@ impl Forwarder {
         space: &mut [u8],
     ) -> Option<usize> {
         let (meta, payload) = track.layers.get(usize::from(layer))?.ring.get(seq)?;
-        let place = self.position(layer, meta)?;
+        let position = self.position(layer, meta)?;
         let (payload_type, payload, pad) = self.payload_for_receiver(track.codec, meta, payload)?;
         let picture = self
             .epoch
             .zip(meta.picture_ids)
             .map(|(epoch, picture)| epoch.map_picture_ids(picture));
-        if place.seq > self.last_out {
-            self.last_out = place.seq;
-            self.last_time = place.rtp_time;
+        if position.seq > self.last_out {
+            self.last_out = position.seq;
+            self.last_time = position.rtp_time;
             self.last_arrival = Some(meta.arrival);
             self.last_picture_ids = picture;
         }
@@ -361,7 +361,7 @@ impl Forwarder {
         let header = write_header(
             space,
             payload_type | marker,
-            &place,
+            &position,
             self.ssrc,
             self.twcc_id,
             twcc,
@@ -374,7 +374,7 @@ impl Forwarder {
         let len = add_padding(space, end, pad);
         self.sent.packets = self.sent.packets.wrapping_add(1);
         self.sent.octets = self.sent.octets.wrapping_add(payload.len() as u32);
-        Some(sealer.protect(space, header, len, place.seq.rollover()))
+        Some(sealer.protect(space, header, len, position.seq.rollover()))
     }
 
     /// Writes the retransmission of an outgoing packet (RFC 4588 §4). Returns `None` if the packet
@@ -409,7 +409,7 @@ impl Forwarder {
             return None;
         }
         let (_, payload, _) = self.payload_for_receiver(track.codec, meta, payload)?;
-        let place = OutgoingPosition {
+        let position = OutgoingPosition {
             seq: self.rtx.seq,
             rtp_time: meta.rtp_time.wrapping_add(epoch.time_offset),
         };
@@ -418,7 +418,7 @@ impl Forwarder {
         let header = write_header(
             space,
             rtx_type | marker,
-            &place,
+            &position,
             self.rtx.ssrc,
             self.twcc_id,
             twcc,
@@ -429,7 +429,7 @@ impl Forwarder {
         if let Some(picture) = meta.picture_ids {
             vp8::rewrite(&mut space[header + 2..end], epoch.map_picture_ids(picture));
         }
-        Some(sealer.protect(space, header, end, place.seq.rollover()))
+        Some(sealer.protect(space, header, end, position.seq.rollover()))
     }
 
     /// Writes a padding-only packet of the retransmission stream, which probes the bandwidth
@@ -446,14 +446,21 @@ impl Forwarder {
             .rtx
             .get(codec as usize)
             .filter(|rtx| **rtx != 0)?;
-        let place = OutgoingPosition {
+        let position = OutgoingPosition {
             seq: self.rtx.seq,
             rtp_time: self.last_time,
         };
         self.rtx.seq = self.rtx.seq.next();
-        let header = write_header(space, rtx_type, &place, self.rtx.ssrc, self.twcc_id, twcc);
+        let header = write_header(
+            space,
+            rtx_type,
+            &position,
+            self.rtx.ssrc,
+            self.twcc_id,
+            twcc,
+        );
         let len = add_padding(space, header, u8::MAX);
-        Some(sealer.protect(space, header, len, place.seq.rollover()))
+        Some(sealer.protect(space, header, len, position.seq.rollover()))
     }
 
     /// Returns NTP timestamp, RTP timestamp and counters of a sender report; `None` before the
@@ -625,14 +632,14 @@ fn ntp_span(span: Duration) -> u64 {
 fn write_header(
     space: &mut [u8],
     marker_and_type: u8,
-    place: &OutgoingPosition,
+    position: &OutgoingPosition,
     ssrc: u32,
     twcc_id: u8,
     twcc: u16,
 ) -> usize {
     space[1] = marker_and_type;
-    space[2..4].copy_from_slice(&place.seq.wire().to_be_bytes());
-    space[4..8].copy_from_slice(&place.rtp_time.to_be_bytes());
+    space[2..4].copy_from_slice(&position.seq.wire().to_be_bytes());
+    space[4..8].copy_from_slice(&position.rtp_time.to_be_bytes());
     space[8..12].copy_from_slice(&ssrc.to_be_bytes());
     if twcc_id == 0 {
         space[0] = 0x80;
