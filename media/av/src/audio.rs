@@ -207,7 +207,8 @@ impl AudioReader {
                 self.drained = true;
                 let _ = self.decoder.send_eof();
             } else if packet.stream() == self.stream {
-                let _ = self.decoder.send_packet(&packet); // a damaged packet: silence in its place
+                // A damaged packet becomes silence.
+                let _ = self.decoder.send_packet(&packet);
             }
         }
     }

@@ -6,12 +6,12 @@
 //! is useless), 1 for every other error.
 //!
 //! ```text
-//! probe      format and streams of a file             manifest   sources and scenes of a lesson's MP4
-//! poster     one frame as JPEG                        input      opens media files
-//! mp4        the lesson as one file                   video      decoded frames by lesson time
-//!   compose  tracks and stills on one canvas          audio      decoded and mixed samples by lesson time
-//! mix        all audio tracks as one (`voices`)       encode     H264 and AAC into a file
-//! rendition  VP8 transcoded to H264 for HLS           report     JSON lines
+//! probe      format and streams of a file          manifest  sources and scenes of an MP4
+//! poster     one frame as JPEG                     input     opens media files
+//! mp4        the lesson as one file                video     decoded frames by lesson time
+//!   compose  tracks and stills on one canvas       audio     decoded and mixed samples
+//! mix        all audio tracks as one (`voices`)    encode    H264 and AAC into a file
+//! rendition  VP8 transcoded to H264 for HLS        report    JSON lines
 //! ```
 
 mod audio;

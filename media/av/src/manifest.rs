@@ -6,7 +6,8 @@
 //!   "pictures": { "lead": [{"path": "lead-0.mp4"}], "screen": [{"path": "screen-0.mp4"}] },
 //!   "sounds":   { "lead-voice": [{"path": "voice-0.mp4"}] },
 //!   "stills":   { "page-3": "page-3.webp" },
-//!   "scenes":   [ {"from_ms": 0, "main": "lead"}, {"from_ms": 20000, "main": "screen", "inset": "lead"},
+//!   "scenes":   [ {"from_ms": 0, "main": "lead"},
+//!                 {"from_ms": 20000, "main": "screen", "inset": "lead"},
 //!                 {"from_ms": 40000, "main": "page-3", "inset": "lead"} ] }
 //! ```
 //!
@@ -66,7 +67,7 @@ pub struct Scene {
 }
 
 impl Manifest {
-    /// Reads and validates a manifest; makes its paths absolute.
+    /// Reads and validates a manifest; resolves its paths against its folder.
     pub fn read(path: &Path) -> Result<Manifest, Error> {
         let text =
             std::fs::read_to_string(path).map_err(|error| Error::Manifest(error.to_string()))?;
@@ -119,9 +120,8 @@ impl Manifest {
         Ok(())
     }
 
-    /// Returns the clip that fills the canvas for the whole lesson, if there is just one.
-    ///
-    /// Such a clip can be remuxed instead of composed.
+    /// Returns the only clip of the only scene if it fills the canvas: it can be remuxed instead of
+    /// composed.
     pub fn full_canvas_clip(&self) -> Option<&Clip> {
         let [scene] = &self.scenes[..] else {
             return None;

@@ -1,8 +1,8 @@
 //! Subcommand `mp4`: the lesson as one MP4 with H264 and AAC and the `moov` box in front.
 //!
-//! Video is composed ([`Composer`]) at 25 frames per second. An unchanged canvas is not encoded
-//! again, so a page that is shown for five minutes costs almost nothing. A lesson with one camera
-//! in one resolution is remuxed: its H264 is copied.
+//! Video is composed ([`Composer`]) at 25 frames per second. An unchanged canvas is encoded again
+//! only every two seconds, so a page that is shown for five minutes costs little. A lesson with one
+//! camera in one resolution is remuxed: its H264 is copied.
 
 use std::path::Path;
 

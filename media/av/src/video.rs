@@ -77,7 +77,8 @@ impl VideoReader {
                 self.drained = true;
                 let _ = self.decoder.send_eof();
             } else if packet.stream() == self.stream {
-                let _ = self.decoder.send_packet(&packet); // a damaged packet: decoding recovers at the next keyframe
+                // After a damaged packet, decoding recovers at the next keyframe.
+                let _ = self.decoder.send_packet(&packet);
             }
         }
     }

@@ -24,11 +24,7 @@ pub fn read(package: &mut Package) -> Result<Content, Error> {
             read_paragraphs(&part, &HashMap::new(), &mut content)?;
         }
     }
-    if package
-        .names()
-        .iter()
-        .any(|name| name.ends_with("vbaProject.bin"))
-    {
+    if package.has_entry(|name| name.ends_with("vbaProject.bin")) {
         content.notes.insert("macros");
     }
     Ok(content)

@@ -40,11 +40,7 @@ pub fn read_xlsx(path: &Path, package: &mut Package) -> Result<Content, Error> {
         }
         content.text.end_line();
     }
-    if package
-        .names()
-        .iter()
-        .any(|name| name.ends_with("vbaProject.bin"))
-    {
+    if package.has_entry(|name| name.ends_with("vbaProject.bin")) {
         content.notes.insert("macros");
     }
     Ok(content)

@@ -7,9 +7,9 @@
 //!
 //! ```text
 //! subcommands
-//!   type      file type by magic bytes          file_type    magic bytes and structure
-//!   words     text and outline, fast            inspect      selects the reader, writes result.json
-//!   inspect   text, outline and pages           supervise    runs the job in a child process
+//!   type      file type by magic bytes       file_type    magic bytes and structure
+//!   words     text and outline, fast         inspect      selects the reader, writes result.json
+//!   inspect   text, outline and pages        supervise    runs the job in a child process
 //! readers
 //!   package, xml          bounded zip and XML   docx, pptx, excel, odf   office packages
 //!   ole, office_binary    Office 97 to 2003     libreoffice  office file → PDF

@@ -24,11 +24,7 @@ pub fn read(package: &mut Package) -> Result<Content, Error> {
         content.author = single_line(&properties.author);
     }
     read_body(&package.require("content.xml")?, &mut content)?;
-    if package
-        .names()
-        .iter()
-        .any(|name| name.starts_with("Basic/"))
-    {
+    if package.has_entry(|name| name.starts_with("Basic/")) {
         content.notes.insert("macros");
     }
     Ok(content)

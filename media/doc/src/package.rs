@@ -38,12 +38,11 @@ impl Package {
         })
     }
 
-    /// Returns the names of all entries, with invalid UTF-8 replaced.
-    pub fn names(&self) -> Vec<String> {
+    /// Returns true if any entry name matches; invalid UTF-8 in names is replaced.
+    pub fn has_entry(&self, matches: impl Fn(&str) -> bool) -> bool {
         self.zip
             .file_names_raw()
-            .map(|name| String::from_utf8_lossy(name).into_owned())
-            .collect()
+            .any(|name| matches(&String::from_utf8_lossy(name)))
     }
 
     /// Unpacks one part; `None` if there is none of this name.

@@ -12,7 +12,7 @@ const MAIN: &str = "ppt/presentation.xml";
 pub fn read(package: &mut Package) -> Result<Content, Error> {
     let mut content = Content::default();
     read_core_properties(package, &mut content)?;
-    let mut order = Order::default();
+    let mut order = SlideOrder::default();
     walk(&package.require(MAIN)?, &mut order)?;
     let relationships = read_relationships(package, MAIN)?;
     let targets = order.ids.iter().filter_map(|id| {
@@ -29,11 +29,7 @@ pub fn read(package: &mut Package) -> Result<Content, Error> {
     if content.title.is_none() {
         content.title = content.outline.first().map(|heading| heading.text.clone());
     }
-    if package
-        .names()
-        .iter()
-        .any(|name| name.ends_with("vbaProject.bin"))
-    {
+    if package.has_entry(|name| name.ends_with("vbaProject.bin")) {
         content.notes.insert("macros");
     }
     Ok(content)
@@ -139,11 +135,11 @@ impl Visitor for Slide {
 
 /// Relationship ids of the slides in show order (`sldIdLst`).
 #[derive(Default)]
-struct Order {
+struct SlideOrder {
     ids: Vec<String>,
 }
 
-impl Visitor for Order {
+impl Visitor for SlideOrder {
     fn start(&mut self, name: &str, attributes: &Attributes) {
         if name == "sldId" {
             self.ids.extend(attributes.get_prefixed("r:id"));

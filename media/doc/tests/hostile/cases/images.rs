@@ -1,4 +1,4 @@
-//! Pictures: sizes that are claimed, chunks that unpack, and headers that lie.
+//! Images: false sizes, compressed chunks and false headers.
 
 use image::ImageFormat;
 
@@ -7,19 +7,19 @@ use crate::make::{self, chunk};
 
 pub fn all() -> Vec<Case> {
     let patched = |format, at: usize, bytes: &[u8]| {
-        let mut file = make::picture(format);
+        let mut file = make::image(format);
         file[at..at + bytes.len()].copy_from_slice(bytes);
         file
     };
-    // The frame header of a JPEG: marker, length, depth, then height and width.
-    let mut wide_jpeg = make::picture(ImageFormat::Jpeg);
+    // SOF0 of a JPEG: marker, length, precision, height, width.
+    let mut wide_jpeg = make::image(ImageFormat::Jpeg);
     let frame = memchr::memmem::find(&wide_jpeg, b"\xff\xc0").expect("there");
     wide_jpeg[frame + 5..frame + 9].copy_from_slice(&[0xff; 4]);
-    let mut no_jpeg = make::picture(ImageFormat::Jpeg);
+    let mut no_jpeg = make::image(ImageFormat::Jpeg);
     no_jpeg[frame + 5..frame + 9].copy_from_slice(&[0; 4]);
     let endless_exif = {
-        let plain = make::picture(ImageFormat::Jpeg);
-        // Its first directory is its own next one.
+        let plain = make::image(ImageFormat::Jpeg);
+        // The first IFD refers to itself as the next one.
         let exif = b"\xff\xe1\x00\x22Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x06\0\0\0\0\0\x08";
         [&plain[..2], exif, &plain[2..]].concat()
     };
@@ -32,8 +32,8 @@ pub fn all() -> Vec<Case> {
         &[&b"x\0\0"[..], &make::zlib_zeros(1 << 30)].concat(),
     );
     let frames = chunk(b"acTL", &[0xff; 8]);
-    let with_page = [
-        make::picture(ImageFormat::Gif),
+    let with_trailer = [
+        make::image(ImageFormat::Gif),
         b"<script>alert(1)</script>".to_vec(),
     ]
     .concat();
@@ -48,14 +48,14 @@ pub fn all() -> Vec<Case> {
             make::png_of(0x7fff_ffff, 0x7fff_ffff, &[]),
             &["too_large", "broken"],
         ),
-        Case::new("a PNG of no pixels", make::png_of(0, 0, &[]), BROKEN),
+        Case::new("a PNG without pixels", make::png_of(0, 0, &[]), BROKEN),
         Case::new(
-            "a PNG with a text of 1 GB",
+            "a PNG with a compressed text of 1 GB",
             make::png_of(60, 40, &text_bomb),
             DAMAGED,
         ),
         Case::new(
-            "a PNG with colours of 1 GB",
+            "a PNG with a compressed colour profile of 1 GB",
             make::png_of(60, 40, &profile_bomb),
             DAMAGED,
         ),
@@ -65,12 +65,12 @@ pub fn all() -> Vec<Case> {
             DAMAGED,
         ),
         Case::new(
-            "a PNG with a wrong sum",
+            "a PNG with a wrong CRC",
             patched(ImageFormat::Png, 30, &[0, 0]),
             BROKEN,
         ),
         Case::new(
-            "a PNG with a part of 4 GB",
+            "a PNG with a chunk of 4 GB",
             patched(ImageFormat::Png, 33, &[0xff; 4]),
             BROKEN,
         ),
@@ -79,23 +79,23 @@ pub fn all() -> Vec<Case> {
             patched(ImageFormat::Gif, 6, &[0xff; 4]),
             TOO_LARGE,
         ),
-        Case::new("a GIF with a page behind it", with_page, DONE).checked(|found| {
-            let shared = std::fs::read(found.out_dir.join("image.gif")).expect("written");
-            found.fault(
+        Case::new("a GIF followed by HTML", with_trailer, DONE).checked(|output| {
+            let shared = std::fs::read(output.out_dir.join("image.gif")).expect("written");
+            output.expect(
                 memchr::memmem::find(&shared, b"script").is_none(),
-                "the page is shared".into(),
+                "the HTML is shared".into(),
             )
         }),
         Case::new("a JPEG of 4 billion pixels", wide_jpeg, TOO_LARGE),
-        Case::new("a JPEG of no pixels", no_jpeg, BROKEN),
-        Case::new("EXIF in a circle", endless_exif, DONE).checked(|found| {
-            found.fault(
-                found.result["image"]["width"] == 40,
-                "it is not upright".into(),
+        Case::new("a JPEG without pixels", no_jpeg, BROKEN),
+        Case::new("a cyclic EXIF directory", endless_exif, DONE).checked(|output| {
+            output.expect(
+                output.result["image"]["width"] == 40,
+                "the image is not upright".into(),
             )
         }),
         Case::new(
-            "only a JPEG's beginning",
+            "only the start of a JPEG",
             vec![0xff, 0xd8, 0xff, 0xe0],
             BROKEN,
         ),
@@ -114,12 +114,12 @@ pub fn all() -> Vec<Case> {
             &["too_large", "broken"],
         ),
         Case::new(
-            "a BMP whose pixels are far away",
+            "a BMP with a pixel offset beyond its end",
             patched(ImageFormat::Bmp, 10, &[0xff; 4]),
             DAMAGED,
         ),
         Case::new(
-            "a WebP that says 4 GB",
+            "a WebP with a claimed size of 4 GB",
             patched(ImageFormat::WebP, 4, &[0xff; 4]),
             DAMAGED,
         ),

@@ -1,7 +1,9 @@
-//! Some hundreds of files made to hurt, run through the real program under the limits that the server sets: once for their words alone, and
-//! once for everything. Ends with a table of the latter: code, how many, how long at most, how much memory at most.
+//! More than two hundred hostile and damaged files, run through the real program under the limits
+//! of the server: once with subcommand `words`, once with `inspect`. The test prints a table of the
+//! latter: outcome, number of files, maximum time, maximum memory.
 //!
-//! Each file has the outcomes that are right for it. Nothing may crash, hang, write elsewhere or leave its limits.
+//! Each case lists its valid outcomes. No file may cause a crash, a hang, a write outside the
+//! output folder or an exceeded limit.
 
 mod cases;
 mod make;
@@ -18,38 +20,45 @@ use serde_json::Value;
 
 use cases::Case;
 
-/// What `[documents]` in deploy/config.toml gives; processor time is less, so that a hang is found while we wait.
-const MEMORY: u64 = 4_000_000_000;
-const PROCESSOR_SECONDS: u64 = 90;
+/// Address space in bytes, as `[documents]` in deploy/config.toml.
+const ADDRESS_SPACE_BYTES: u64 = 4_000_000_000;
+/// CPU time: less than in deploy/config.toml, so that a hang is found within the test.
+const CPU_SECONDS: u64 = 90;
+/// Largest output file, as in deploy/config.toml.
 const FILE_BYTES: u64 = 1 << 30;
+/// Open files, as in deploy/config.toml.
 const OPEN_FILES: u64 = 256;
-/// The program's own limit, and what it may need to notice.
-const SECONDS: u64 = 40;
-/// The same for words alone.
+/// Time limit of `inspect`.
+const INSPECT_SECONDS: u64 = 40;
+/// Time limit of `words`.
 const WORDS_SECONDS: u64 = 10;
+/// Time that the program may need beyond its limit.
 const GRACE: Duration = Duration::from_secs(10);
-/// Resident memory: half of what `[documents] memory_bytes` allows. A page that is drawn until its time is up takes the more the faster the
-/// machine is: a text of 5 MB took 0.9 GB on a busy one and 1.25 GB on a quiet one.
+/// Resident memory in bytes: half of `[documents] memory_bytes`. A page that is rendered up to its
+/// timeout needs more memory on a faster machine: a text of 5 MB needed 0.9 GB on a busy machine
+/// and 1.25 GB on an idle one.
 const RESIDENT_BYTES: u64 = 2_000_000_000;
-/// A table as a page loads it: a million bytes of cells, and what JSON adds to them.
+/// Size of sheets.json in bytes: a million bytes of cells and the overhead of JSON.
 const SHEETS_BYTES: usize = 4_000_000;
-/// What a file's words and cells are kept in; the rest is pictures.
-const WORDS: [&str; 3] = ["result.json", "text.txt", "sheets.json"];
+/// Output files with text and cells; all others are images.
+const TEXT_FILES: [&str; 3] = ["result.json", "text.txt", "sheets.json"];
 
+/// Result of one case.
 struct Outcome {
+    /// `done`, or an error code.
     code: String,
-    took: Duration,
+    elapsed: Duration,
     resident_bytes: u64,
-    faults: Vec<String>,
+    failures: Vec<String>,
 }
 
 #[test]
-fn two_hundred_nasty_files_cost_no_more_than_their_limits() {
+fn two_hundred_hostile_files_stay_within_their_limits() {
     let scratch = tempfile::tempdir().expect("a folder");
     let cases: Vec<Case> = cases::all()
         .into_iter()
         .enumerate()
-        .map(|(number, case)| put(case, scratch.path(), number))
+        .map(|(number, case)| write_case(case, scratch.path(), number))
         .collect();
     assert!(cases.len() >= 200, "{} files", cases.len());
     let (next, outcomes) = (Mutex::new(cases.iter().enumerate()), Mutex::new(Vec::new()));
@@ -57,7 +66,7 @@ fn two_hundred_nasty_files_cost_no_more_than_their_limits() {
         for _ in 0..2 {
             scope.spawn(|| {
                 while let Some((number, case)) = { next.lock().expect("no panic").next() } {
-                    let outcome = try_one(case, &scratch.path().join(number.to_string()));
+                    let outcome = run_case(case, &scratch.path().join(number.to_string()));
                     outcomes
                         .lock()
                         .expect("no panic")
@@ -67,60 +76,62 @@ fn two_hundred_nasty_files_cost_no_more_than_their_limits() {
         }
     });
     let outcomes = outcomes.into_inner().expect("no panic");
-    table(&outcomes);
-    let faults: Vec<String> = outcomes
+    print_table(&outcomes);
+    let failures: Vec<String> = outcomes
         .iter()
         .flat_map(|(name, outcome)| {
             outcome
-                .faults
+                .failures
                 .iter()
-                .map(move |fault| format!("{name}: {fault}"))
+                .map(move |failure| format!("{name}: {failure}"))
         })
         .collect();
-    assert!(faults.is_empty(), "{}", faults.join("\n"));
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
-/// Writes the file and forgets its bytes: a child's largest resident set begins with what its parent had.
-fn put(case: Case, scratch: &Path, number: usize) -> Case {
+/// Writes the input file and frees its bytes, because the maximum resident set of a child starts at
+/// that of its parent.
+fn write_case(case: Case, scratch: &Path, number: usize) -> Case {
     let folder = scratch.join(number.to_string());
     std::fs::create_dir_all(folder.join("out")).expect("made");
     std::fs::write(folder.join("input"), &case.file).expect("written");
-    // Beside the input, where a file could point to it.
-    std::fs::write(folder.join("red.png"), make::red()).expect("written");
+    // A neighbour file that a document must not be able to include.
+    std::fs::write(folder.join("red.png"), make::red_png()).expect("written");
     Case {
         file: Vec::new(),
         ..case
     }
 }
 
-fn try_one(case: &Case, folder: &Path) -> Outcome {
+/// Runs both subcommands on one case and checks all limits.
+fn run_case(case: &Case, folder: &Path) -> Outcome {
     let out_dir = folder.join("out");
-    let mut faults = try_words(case, folder, &out_dir);
+    let mut failures = run_words(case, folder, &out_dir);
     let started = Instant::now();
-    let (status, said, resident_bytes) = run("inspect", SECONDS, case, folder);
-    let took = started.elapsed();
-    let (code, last) = outcome(&said);
-    let mut expect = |is_so: bool, fault: String| {
-        if !is_so {
-            faults.push(fault)
+    let (status, stdout, resident_bytes) = run("inspect", INSPECT_SECONDS, case, folder);
+    let elapsed = started.elapsed();
+    let (code, last) = parse_outcome(&stdout);
+    let mut expect = |condition: bool, failure: String| {
+        if !condition {
+            failures.push(failure)
         }
     };
     expect(
         case.expected.contains(&&*code),
-        format!("{code}, and not one of {:?}: {last}", case.expected),
+        format!("{code} is not one of {:?}: {last}", case.expected),
     );
-    let right_status = if code == "done" { 0 } else { 2 };
+    let expected_status = if code == "done" { 0 } else { 2 };
     expect(
-        status.code() == Some(right_status),
+        status.code() == Some(expected_status),
         format!("ended with {status}, signal {:?}", status.signal()),
     );
     expect(
-        took < Duration::from_secs(SECONDS) + GRACE,
-        format!("took {took:?}"),
+        elapsed < Duration::from_secs(INSPECT_SECONDS) + GRACE,
+        format!("took {elapsed:?}"),
     );
     expect(
         resident_bytes < RESIDENT_BYTES,
-        format!("took {} MB", resident_bytes >> 20),
+        format!("used {} MB", resident_bytes >> 20),
     );
     let names = |folder: &Path| {
         let entries = std::fs::read_dir(folder).expect("there");
@@ -134,59 +145,62 @@ fn try_one(case: &Case, folder: &Path) -> Outcome {
             })
             .collect::<Vec<_>>()
     };
-    let mut beside = names(folder);
-    beside.sort();
+    let mut neighbours = names(folder);
+    neighbours.sort();
     expect(
-        beside == ["input", "out", "red.png"],
-        format!("left {beside:?}"),
+        neighbours == ["input", "out", "red.png"],
+        format!("left {neighbours:?}"),
     );
     let unknown: Vec<String> = names(&out_dir)
         .into_iter()
-        .filter(|name| !is_ours(name))
+        .filter(|name| !is_output_file(name))
         .collect();
     expect(unknown.is_empty(), format!("wrote {unknown:?}"));
     if code == "done" {
-        faults.extend(check_result(case, &out_dir));
+        failures.extend(check_result(case, &out_dir));
     }
     std::fs::remove_dir_all(folder).expect("removed");
     Outcome {
         code,
-        took,
+        elapsed,
         resident_bytes,
-        faults,
+        failures,
     }
 }
 
-/// Words alone: they may be had of a file that has no pages, and they cost as little as they promise.
-fn try_words(case: &Case, folder: &Path, out_dir: &Path) -> Vec<String> {
+/// Runs `words`, which may succeed on a file without pages, and checks its limits.
+fn run_words(case: &Case, folder: &Path, out_dir: &Path) -> Vec<String> {
     let started = Instant::now();
-    let (status, said, resident_bytes) = run("words", WORDS_SECONDS, case, folder);
-    let (took, (code, last)) = (started.elapsed(), outcome(&said));
-    let mut faults = Vec::new();
+    let (status, stdout, resident_bytes) = run("words", WORDS_SECONDS, case, folder);
+    let (elapsed, (code, last)) = (started.elapsed(), parse_outcome(&stdout));
+    let mut failures = Vec::new();
     if status.code() != Some(if code == "done" { 0 } else { 2 }) {
-        faults.push(format!(
+        failures.push(format!(
             "words: ended with {status}, signal {:?}: {last}",
             status.signal()
         ));
     }
-    if took > Duration::from_secs(WORDS_SECONDS) + GRACE || resident_bytes > RESIDENT_BYTES {
-        faults.push(format!("words: took {took:?}, {} MB", resident_bytes >> 20));
+    if elapsed > Duration::from_secs(WORDS_SECONDS) + GRACE || resident_bytes > RESIDENT_BYTES {
+        failures.push(format!(
+            "words: took {elapsed:?}, {} MB",
+            resident_bytes >> 20
+        ));
     }
     for file in std::fs::read_dir(out_dir)
         .expect("there")
         .map(|file| file.expect("read"))
     {
-        if !WORDS.map(Into::into).contains(&file.file_name()) {
-            faults.push(format!("words: wrote {:?}", file.file_name()));
+        if !TEXT_FILES.map(Into::into).contains(&file.file_name()) {
+            failures.push(format!("words: wrote {:?}", file.file_name()));
         }
         std::fs::remove_file(file.path()).expect("removed");
     }
-    faults
+    failures
 }
 
-/// `done`, or the code of its error; and its last line.
-fn outcome(said: &str) -> (String, Value) {
-    let last = said
+/// Parses the last line of standard output: `done` or an error code, and the whole line.
+fn parse_outcome(stdout: &str) -> (String, Value) {
+    let last = stdout
         .lines()
         .last()
         .and_then(|line| serde_json::from_str::<Value>(line).ok())
@@ -199,23 +213,24 @@ fn outcome(said: &str) -> (String, Value) {
     (code, last)
 }
 
-fn is_ours(name: &str) -> bool {
+/// Returns true for the names of output files.
+fn is_output_file(name: &str) -> bool {
     let page = name.strip_prefix('p').and_then(|rest| {
         rest.strip_suffix("-l.webp")
             .or(rest.strip_suffix("-s.webp"))
     });
     page.is_some_and(|number| number.parse::<usize>().is_ok())
         || name.starts_with("image.")
-        || WORDS.contains(&name)
+        || TEXT_FILES.contains(&name)
 }
 
-/// What it wrote is there, is what it says, and holds what the case is about.
+/// Checks the output files and the assertions of the case.
 fn check_result(case: &Case, out_dir: &Path) -> Vec<String> {
     let result = std::fs::read(out_dir.join("result.json")).unwrap_or_default();
     let Ok(result) = serde_json::from_slice::<Value>(&result) else {
-        return vec!["result.json is none".into()];
+        return vec!["result.json is invalid".into()];
     };
-    let mut faults = Vec::new();
+    let mut failures = Vec::new();
     for name in result["pages"]
         .as_array()
         .into_iter()
@@ -225,7 +240,7 @@ fn check_result(case: &Case, out_dir: &Path) -> Vec<String> {
         if let Some(name) = name.as_str()
             && image::open(out_dir.join(name)).is_err()
         {
-            faults.push(format!("{name} is no picture"));
+            failures.push(format!("{name} is not an image"));
         }
     }
     let text = result["text"]
@@ -236,7 +251,7 @@ fn check_result(case: &Case, out_dir: &Path) -> Vec<String> {
         .chars()
         .any(|character| character.is_control() && !matches!(character, '\n' | '\t'))
     {
-        faults.push("control characters in its text".into());
+        failures.push("control characters in its text".into());
     }
     if let Some(name) = result["sheets"].as_str() {
         let bytes = std::fs::read(out_dir.join(name)).unwrap_or_default();
@@ -245,21 +260,22 @@ fn check_result(case: &Case, out_dir: &Path) -> Vec<String> {
             || sheets.iter().any(|sheet| !sheet["rows"].is_object())
             || bytes.len() > SHEETS_BYTES
         {
-            faults.push(format!(
-                "{name} has {} bytes and is no table, or too much of one",
+            failures.push(format!(
+                "{name} has {} bytes and is invalid or too large",
                 bytes.len()
             ));
         }
     }
-    faults.extend((case.check)(&cases::Found {
+    failures.extend((case.check)(&cases::Output {
         result,
         text,
         out_dir: out_dir.to_owned(),
     }));
-    faults
+    failures
 }
 
-/// Runs the program as the server does: limits, no network, no environment.
+/// Runs the program as the server does: resource limits, no network, empty environment. Returns the
+/// exit status, standard output and the maximum resident set in bytes.
 fn run(job: &str, seconds: u64, case: &Case, folder: &Path) -> (ExitStatus, String, u64) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tongke-doc"));
     command
@@ -285,21 +301,22 @@ fn run(job: &str, seconds: u64, case: &Case, folder: &Path) -> (ExitStatus, Stri
     // SAFETY: between fork and exec only system calls are made.
     unsafe { command.pre_exec(restrict) };
     let mut child = command.spawn().expect("started");
-    let mut said = String::new();
+    let mut stdout = String::new();
     child
         .stdout
         .take()
         .expect("piped")
-        .read_to_string(&mut said)
+        .read_to_string(&mut stdout)
         .expect("text");
     let (status, resident_bytes) = wait(child);
-    (status, said, resident_bytes)
+    (status, stdout, resident_bytes)
 }
 
+/// `pre_exec` hook: sets the resource limits and a network namespace.
 fn restrict() -> std::io::Result<()> {
     let limits = [
-        (libc::RLIMIT_AS, MEMORY),
-        (libc::RLIMIT_CPU, PROCESSOR_SECONDS),
+        (libc::RLIMIT_AS, ADDRESS_SPACE_BYTES),
+        (libc::RLIMIT_CPU, CPU_SECONDS),
         (libc::RLIMIT_FSIZE, FILE_BYTES),
         (libc::RLIMIT_NOFILE, OPEN_FILES),
         (libc::RLIMIT_CORE, 0),
@@ -309,35 +326,38 @@ fn restrict() -> std::io::Result<()> {
             rlim_cur: value,
             rlim_max: value,
         };
-        // SAFETY: the pointer is to a local of the right type.
+        // SAFETY: the pointer refers to a local of the right type.
         if unsafe { libc::setrlimit(resource, &limit) } != 0 {
             return Err(std::io::Error::last_os_error());
         }
     }
-    // SAFETY: unshare(2) takes a number. Where the kernel refuses, as in some containers, the network stays and nothing else changes.
+    // The kernel may refuse in a container; the test then runs with network.
+    // SAFETY: unshare(2) takes a number.
     unsafe { libc::unshare(libc::CLONE_NEWNET) };
     Ok(())
 }
 
-/// The status, and the largest resident set of it and of all its descendants.
+/// Waits for the child; returns its status and the maximum resident set of it and its descendants
+/// in bytes.
 fn wait(child: Child) -> (ExitStatus, u64) {
     let child = child.id() as i32;
     let mut status = 0;
-    // SAFETY: a zeroed rusage is a valid one.
+    // SAFETY: a zeroed rusage is valid.
     let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
-    // SAFETY: both pointers are to locals of the right types; the child is ours and has not been waited for.
+    // SAFETY: both pointers refer to locals of the right types; the child has not been waited for.
     let waited = unsafe { libc::wait4(child, &mut status, 0, &mut usage) };
     assert_eq!(waited, child);
     (ExitStatus::from_raw(status), usage.ru_maxrss as u64 * 1024)
 }
 
-fn table(outcomes: &[(String, Outcome)]) {
+/// Prints a summary by outcome and the slowest files.
+fn print_table(outcomes: &[(String, Outcome)]) {
     let mut rows: BTreeMap<&str, (usize, Duration, u64)> = BTreeMap::new();
     for (_, outcome) in outcomes {
         let row = rows.entry(&outcome.code).or_default();
         *row = (
             row.0 + 1,
-            row.1.max(outcome.took),
+            row.1.max(outcome.elapsed),
             row.2.max(outcome.resident_bytes),
         );
     }
@@ -345,20 +365,20 @@ fn table(outcomes: &[(String, Outcome)]) {
         "{:12} {:>5} {:>9} {:>10}",
         "outcome", "files", "max time", "max memory"
     );
-    for (code, (count, took, bytes)) in rows {
+    for (code, (count, elapsed, bytes)) in rows {
         println!(
             "{code:12} {count:5} {:7.2} s {:7} MB",
-            took.as_secs_f64(),
+            elapsed.as_secs_f64(),
             bytes >> 20
         );
     }
     println!("{:12} {:5}", "all", outcomes.len());
     let mut slowest: Vec<_> = outcomes
         .iter()
-        .map(|(name, outcome)| (outcome.took, &outcome.code, name))
+        .map(|(name, outcome)| (outcome.elapsed, &outcome.code, name))
         .collect();
     slowest.sort_by(|a, b| b.cmp(a));
-    for (took, code, name) in slowest.iter().take(12) {
-        println!("{:7.2} s  {code}: {name}", took.as_secs_f64());
+    for (elapsed, code, name) in slowest.iter().take(12) {
+        println!("{:7.2} s  {code}: {name}", elapsed.as_secs_f64());
     }
 }

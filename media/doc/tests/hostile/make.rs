@@ -1,22 +1,28 @@
-//! Writes files the way an attacker does: byte by byte, and wrong on purpose.
+//! Builders of hostile files: byte by byte, with false headers where a test needs them.
 
 use std::io::{Cursor, Write};
 
 use image::{ImageFormat, RgbImage};
 
-/// One file in a zip; what the headers say need not be true.
+/// Entry of a zip; its header fields may be false.
 #[derive(Clone)]
 pub struct Entry {
+    /// Raw file name.
     pub name: Vec<u8>,
+    /// General purpose bit flags (APPNOTE 4.4.4).
     pub flags: u16,
-    /// 0 stored, 8 deflated.
+    /// Compression method: 0 stored, 8 deflated.
     pub method: u16,
+    /// Compressed data.
     pub packed: Vec<u8>,
+    /// Claimed uncompressed size in bytes.
     pub size: u32,
+    /// Claimed CRC-32.
     pub crc: u32,
 }
 
 impl Entry {
+    /// An uncompressed entry with valid header fields.
     pub fn stored(name: &str, data: &[u8]) -> Entry {
         let (packed, size) = (data.to_vec(), data.len() as u32);
         Entry {
@@ -29,7 +35,8 @@ impl Entry {
         }
     }
 
-    /// A bomb: about so many zeros, packed 158 to 1. Their sum is left out: nobody should get that far.
+    /// A zip bomb: about `bytes` zeros, compressed 158 to 1. Its CRC is wrong: a reader must stop
+    /// before it checks the CRC.
     pub fn zeros(name: &str, bytes: u64) -> Entry {
         let (packed, size) = deflated_zeros(bytes);
         Entry {
@@ -43,46 +50,47 @@ impl Entry {
     }
 }
 
-/// A whole zip file.
+/// A zip file of these entries.
 pub fn zip(entries: &[Entry]) -> Vec<u8> {
     let mut file = Vec::new();
     let places: Vec<u32> = entries
         .iter()
-        .map(|entry| local(&mut file, entry))
+        .map(|entry| local_entry(&mut file, entry))
         .collect();
     with_directory(file, entries, &places, None)
 }
 
-/// So many names for the bytes of one entry.
+/// A zip file with many central directory entries for the data of one.
 pub fn overlapping_zip(entry: &Entry, names: usize) -> Vec<u8> {
     let mut file = Vec::new();
-    let place = local(&mut file, entry);
+    let place = local_entry(&mut file, entry);
     let entries = vec![entry.clone(); names];
     with_directory(file, &entries, &vec![place; names], None)
 }
 
-/// A zip whose end claims a number of entries of its own.
+/// A zip file whose end record claims `count` entries.
 pub fn zip_claiming(entries: &[Entry], count: u16) -> Vec<u8> {
     let mut file = Vec::new();
     let places: Vec<u32> = entries
         .iter()
-        .map(|entry| local(&mut file, entry))
+        .map(|entry| local_entry(&mut file, entry))
         .collect();
     with_directory(file, entries, &places, Some(count))
 }
 
-fn local(file: &mut Vec<u8>, entry: &Entry) -> u32 {
+/// Appends a local header and the data; returns the offset.
+fn local_entry(file: &mut Vec<u8>, entry: &Entry) -> u32 {
     let at = file.len() as u32;
     file.extend_from_slice(b"PK\x03\x04\x14\x00");
-    common(file, entry);
+    common_fields(file, entry);
     file.extend_from_slice(&[0, 0]);
     file.extend_from_slice(&entry.name);
     file.extend_from_slice(&entry.packed);
     at
 }
 
-/// From the flags to the length of the name.
-fn common(file: &mut Vec<u8>, entry: &Entry) {
+/// Appends the fields common to local and central headers, from the flags to the name length.
+fn common_fields(file: &mut Vec<u8>, entry: &Entry) {
     for number in [entry.flags, entry.method, 0, 0x21] {
         file.extend_from_slice(&number.to_le_bytes());
     }
@@ -92,6 +100,7 @@ fn common(file: &mut Vec<u8>, entry: &Entry) {
     file.extend_from_slice(&(entry.name.len() as u16).to_le_bytes());
 }
 
+/// Appends the central directory and the end record.
 fn with_directory(
     mut file: Vec<u8>,
     entries: &[Entry],
@@ -101,7 +110,7 @@ fn with_directory(
     let start = file.len() as u32;
     for (entry, place) in entries.iter().zip(places) {
         file.extend_from_slice(b"PK\x01\x02\x14\x00\x14\x00");
-        common(&mut file, entry);
+        common_fields(&mut file, entry);
         file.extend_from_slice(&[0; 12]);
         file.extend_from_slice(&place.to_le_bytes());
         file.extend_from_slice(&entry.name);
@@ -115,6 +124,7 @@ fn with_directory(
     file
 }
 
+/// CRC-32 of zip and PNG.
 fn crc32(data: &[u8]) -> u32 {
     let step = |crc: u32, byte: &u8| {
         (0..8).fold(crc ^ u32::from(*byte), |crc, _| {
@@ -128,8 +138,8 @@ fn crc32(data: &[u8]) -> u32 {
     !data.iter().fold(!0, step)
 }
 
-/// RFC 1951: one zero, then copies of 258 bytes from one byte back. Thirteen bits each, so thirteen bytes hold eight of them.
-/// Also says how many they are.
+/// Deflated zeros (RFC 1951) and their number: one literal zero, then copies of 258 bytes at
+/// distance 1. A copy takes 13 bits, so 13 bytes have eight of them.
 fn deflated_zeros(bytes: u64) -> (Vec<u8>, u64) {
     let mut bits = vec![true, true, false];
     bits.extend([false, false, true, true, false, false, false, false]);
@@ -137,7 +147,7 @@ fn deflated_zeros(bytes: u64) -> (Vec<u8>, u64) {
         true, true, false, false, false, true, false, true, false, false, false, false, false,
     ];
     let copies = bytes / 258 / 8 * 8;
-    // The pattern is whole after eight copies: 104 bits. Of it, the bytes repeat.
+    // The byte pattern repeats after eight copies, which are 104 bits.
     (0..24).for_each(|_| bits.extend(copy));
     let byte = |bits: &[bool]| {
         bits.iter()
@@ -148,34 +158,38 @@ fn deflated_zeros(bytes: u64) -> (Vec<u8>, u64) {
     let (head, period) = (&packed[..2], &packed[2..15]);
     let mut file = head.to_vec();
     (0..copies / 8).for_each(|_| file.extend_from_slice(period));
-    // What is left of the copy that was begun, and the end.
+    // The rest of the last copy, and the end-of-block symbol.
     file.extend_from_slice(&[5, 0]);
     (file, 1 + 258 * (copies + 1))
 }
 
-/// A zlib stream (RFC 1950) of so many zeros; its checksum is wrong, and nobody should get that far.
+/// A zlib stream (RFC 1950) of about `bytes` zeros; its checksum is wrong: a reader must stop
+/// before it checks it.
 pub fn zlib_zeros(bytes: u64) -> Vec<u8> {
     [&[0x78, 0x9c][..], &deflated_zeros(bytes).0].concat()
 }
 
+/// Content type of the main part of a document.
 pub const WORD: &str =
     "application/vnd.openxmlformats-officedocument.wordprocessingml.document.main+xml";
+/// Content type of the main part of a presentation.
 pub const SLIDES: &str =
     "application/vnd.openxmlformats-officedocument.presentationml.presentation.main+xml";
+/// Content type of the main part of a workbook.
 pub const SHEETS: &str =
     "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet.main+xml";
 
-/// The frame of an office package around some parts.
+/// An OOXML package with these parts: adds content types and package relationships.
 pub fn office(main: &str, content_type: &str, parts: &[(&str, &str)]) -> Vec<Entry> {
     let types = format!(
         r#"<Types xmlns="http://schemas.openxmlformats.org/package/2006/content-types"><Default Extension="xml" ContentType="application/xml"/><Default Extension="rels" ContentType="application/vnd.openxmlformats-package.relationships+xml"/><Default Extension="png" ContentType="image/png"/><Override PartName="/{main}" ContentType="{content_type}"/></Types>"#
     );
-    let links = relations(&format!(
+    let relationships = relationships(&format!(
         r#"<Relationship Id="r1" Type="http://schemas.openxmlformats.org/officeDocument/2006/relationships/officeDocument" Target="{main}"/>"#
     ));
     let mut entries = vec![
         Entry::stored("[Content_Types].xml", types.as_bytes()),
-        Entry::stored("_rels/.rels", links.as_bytes()),
+        Entry::stored("_rels/.rels", relationships.as_bytes()),
     ];
     entries.extend(
         parts
@@ -185,22 +199,26 @@ pub fn office(main: &str, content_type: &str, parts: &[(&str, &str)]) -> Vec<Ent
     entries
 }
 
-pub fn relations(links: &str) -> String {
+/// A relationships part.
+pub fn relationships(relationships: &str) -> String {
     format!(
-        r#"<Relationships xmlns="http://schemas.openxmlformats.org/package/2006/relationships">{links}</Relationships>"#
+        r#"<Relationships xmlns="http://schemas.openxmlformats.org/package/2006/relationships">{relationships}</Relationships>"#
     )
 }
 
 const W: &str = r#"xmlns:w="http://schemas.openxmlformats.org/wordprocessingml/2006/main""#;
 
+/// A WordprocessingML paragraph.
 pub fn paragraph(text: &str) -> String {
     format!("<w:p><w:r><w:t>{text}</w:t></w:r></w:p>")
 }
 
+/// Main part of a document with this body.
 pub fn document(body: &str) -> String {
     format!("<w:document {W}><w:body>{body}</w:body></w:document>")
 }
 
+/// A document with this body.
 pub fn docx(body: &str) -> Vec<Entry> {
     office(
         "word/document.xml",
@@ -209,12 +227,14 @@ pub fn docx(body: &str) -> Vec<Entry> {
     )
 }
 
+/// A presentation of one slide with these shapes.
 pub fn pptx(slide: &str) -> Vec<Entry> {
     const NS: &str = r#"xmlns:a="http://schemas.openxmlformats.org/drawingml/2006/main" xmlns:p="http://schemas.openxmlformats.org/presentationml/2006/main" xmlns:r="http://schemas.openxmlformats.org/officeDocument/2006/relationships""#;
     let main = format!(
         r#"<p:presentation {NS}><p:sldIdLst><p:sldId id="256" r:id="s1"/></p:sldIdLst></p:presentation>"#
     );
-    let link = relations(r#"<Relationship Id="s1" Type="x/slide" Target="slides/slide1.xml"/>"#);
+    let link =
+        relationships(r#"<Relationship Id="s1" Type="x/slide" Target="slides/slide1.xml"/>"#);
     let slide = format!("<p:sld {NS}><p:cSld><p:spTree>{slide}</p:spTree></p:cSld></p:sld>");
     let parts = [
         ("ppt/presentation.xml", &*main),
@@ -224,16 +244,18 @@ pub fn pptx(slide: &str) -> Vec<Entry> {
     office("ppt/presentation.xml", SLIDES, &parts)
 }
 
+/// A text box of a slide.
 pub fn text_box(text: &str) -> String {
     format!("<p:sp><p:txBody><a:p><a:r><a:t>{text}</a:t></a:r></a:p></p:txBody></p:sp>")
 }
 
+/// A workbook of one sheet with these rows.
 pub fn xlsx(rows: &str) -> Vec<Entry> {
     const NS: &str = r#"xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main" xmlns:r="http://schemas.openxmlformats.org/officeDocument/2006/relationships""#;
     let book = format!(
         r#"<workbook {NS}><sheets><sheet name="表" sheetId="1" r:id="s1"/></sheets></workbook>"#
     );
-    let link = relations(
+    let link = relationships(
         r#"<Relationship Id="s1" Type="http://schemas.openxmlformats.org/officeDocument/2006/relationships/worksheet" Target="worksheets/sheet1.xml"/>"#,
     );
     let sheet = format!("<worksheet {NS}><sheetData>{rows}</sheetData></worksheet>");
@@ -245,8 +267,9 @@ pub fn xlsx(rows: &str) -> Vec<Entry> {
     office("xl/workbook.xml", SHEETS, &parts)
 }
 
-pub fn cell(place: &str, text: &str) -> String {
-    format!(r#"<c r="{place}" t="inlineStr"><is><t>{text}</t></is></c>"#)
+/// A cell with an inline string.
+pub fn cell(reference: &str, text: &str) -> String {
+    format!(r#"<c r="{reference}" t="inlineStr"><is><t>{text}</t></is></c>"#)
 }
 
 /// An OpenDocument package; `kind` is `text`, `presentation` or `spreadsheet`.
@@ -266,7 +289,8 @@ pub fn odf(kind: &str, body: &str) -> Vec<Entry> {
     ]
 }
 
-/// A PDF of these objects, numbered from 1; object 1 is the catalog. `trailer` may add to the trailer.
+/// A PDF of these objects, numbered from 1; object 1 is the catalog. `trailer` adds entries to the
+/// trailer dictionary.
 pub fn pdf(objects: &[Vec<u8>], trailer: &str) -> Vec<u8> {
     let mut file = b"%PDF-1.7\n".to_vec();
     let mut places = Vec::new();
@@ -290,7 +314,8 @@ pub fn pdf(objects: &[Vec<u8>], trailer: &str) -> Vec<u8> {
     file
 }
 
-/// One page: catalog, pages, page, its content, and what else it needs from object 5 on.
+/// Objects of a PDF with one page: catalog, page tree, page, content stream, and `more` from object
+/// 5 on.
 pub fn page(content: &str, page: &str, more: &[Vec<u8>]) -> Vec<Vec<u8>> {
     let mut objects = vec![
         b"<</Type/Catalog/Pages 2 0 R>>".to_vec(),
@@ -303,12 +328,14 @@ pub fn page(content: &str, page: &str, more: &[Vec<u8>]) -> Vec<Vec<u8>> {
     objects
 }
 
+/// A stream object with additional dictionary entries.
 pub fn stream(dictionary: &str, data: &[u8]) -> Vec<u8> {
     let head = format!("<</Length {}{dictionary}>>\nstream\n", data.len());
     [head.as_bytes(), data, b"\nendstream"].concat()
 }
 
-pub fn hello() -> Vec<u8> {
+/// A valid PDF with the text "Hello, class".
+pub fn hello_pdf() -> Vec<u8> {
     let font = "/Resources<</Font<</F<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>>>>>";
     pdf(
         &page("BT /F 12 Tf 20 50 Td (Hello, class) Tj ET", font, &[]),
@@ -316,16 +343,18 @@ pub fn hello() -> Vec<u8> {
     )
 }
 
-pub fn picture(format: ImageFormat) -> Vec<u8> {
+/// A valid image of 60 × 40 pixels.
+pub fn image(format: ImageFormat) -> Vec<u8> {
     let mut file = Cursor::new(Vec::new());
-    let picture = RgbImage::from_fn(60, 40, |x, y| {
+    let image = RgbImage::from_fn(60, 40, |x, y| {
         image::Rgb([(x * 4) as u8, (y * 6) as u8, (x * y) as u8])
     });
-    picture.write_to(&mut file, format).expect("written");
+    image.write_to(&mut file, format).expect("written");
     file.into_inner()
 }
 
-pub fn red() -> Vec<u8> {
+/// A red PNG of 300 × 300 pixels.
+pub fn red_png() -> Vec<u8> {
     let mut file = Cursor::new(Vec::new());
     RgbImage::from_pixel(300, 300, image::Rgb([255, 0, 0]))
         .write_to(&mut file, ImageFormat::Png)
@@ -344,7 +373,7 @@ pub fn chunk(kind: &[u8; 4], data: &[u8]) -> Vec<u8> {
     .concat()
 }
 
-/// A PNG that claims a size.
+/// A PNG with a claimed size in pixels.
 pub fn png_of(width: u32, height: u32, more: &[u8]) -> Vec<u8> {
     let header = [
         &width.to_be_bytes()[..],
@@ -361,7 +390,7 @@ pub fn png_of(width: u32, height: u32, more: &[u8]) -> Vec<u8> {
     [&b"\x89PNG\r\n\x1a\n"[..], &parts.concat()].concat()
 }
 
-/// An OLE container of these streams.
+/// An OLE compound file of these streams.
 pub fn ole(streams: &[(&str, &[u8])]) -> Vec<u8> {
     let mut container = cfb::CompoundFile::create(Cursor::new(Vec::new())).expect("memory");
     for (name, bytes) in streams {
@@ -375,7 +404,7 @@ pub fn ole(streams: &[(&str, &[u8])]) -> Vec<u8> {
     container.into_inner().into_inner()
 }
 
-/// The main stream of a Word 97 file whose piece table (in `0Table`) has these bytes at its start.
+/// Main stream of a Word 97 document; its piece table is at the start of `0Table`.
 pub fn word_stream(flags: u16, table_bytes: u32) -> Vec<u8> {
     let mut main = vec![0; 0x400];
     main[..2].copy_from_slice(&0xa5ec_u16.to_le_bytes());
@@ -386,8 +415,8 @@ pub fn word_stream(flags: u16, table_bytes: u32) -> Vec<u8> {
     main
 }
 
-/// A piece table with one piece of eleven 8-bit characters at 0x200.
-pub fn pieces() -> Vec<u8> {
+/// A piece table with one piece of eleven 8-bit characters at offset 0x200.
+pub fn piece_table() -> Vec<u8> {
     let mut table = vec![2, 16, 0, 0, 0];
     for number in [0_u32, 11] {
         table.extend_from_slice(&number.to_le_bytes());
@@ -398,8 +427,12 @@ pub fn pieces() -> Vec<u8> {
     table
 }
 
+/// A valid Word 97 document.
 pub fn doc() -> Vec<u8> {
-    ole(&[("WordDocument", &word_stream(0, 21)), ("0Table", &pieces())])
+    ole(&[
+        ("WordDocument", &word_stream(0, 21)),
+        ("0Table", &piece_table()),
+    ])
 }
 
 /// A PowerPoint 97 record.
@@ -413,6 +446,7 @@ pub fn record(version: u16, kind: u16, body: &[u8]) -> Vec<u8> {
     .concat()
 }
 
+/// A valid PowerPoint 97 deck.
 pub fn ppt() -> Vec<u8> {
     let records = record(
         0xf,
@@ -425,7 +459,7 @@ pub fn ppt() -> Vec<u8> {
     ])
 }
 
-/// A BIFF8 workbook: one sheet with one number.
+/// A BIFF8 workbook: one sheet with one number. `more` are further records of the globals.
 pub fn xls(more: &[u8]) -> Vec<u8> {
     let record = |kind: u16, body: &[u8]| {
         [

@@ -1,13 +1,15 @@
-//! Office packages: bombs, entities, depth, formulas, and links to what is not theirs.
+//! Office packages: zip bombs, entities, depth, formulas and links to other files.
 
-use super::{BROKEN, Case, DAMAGED, DONE, ENCRYPTED, Found, HOSTILE, TOO_LARGE, TOO_MANY};
+use super::{BROKEN, Case, DAMAGED, DONE, ENCRYPTED, HOSTILE, Output, TOO_LARGE, TOO_MANY};
 use crate::make::{self, Entry};
 
 const GIB: u64 = 1 << 30;
-/// CRC-32 of the zeros that a bomb of 2^28 unpacks to.
-const QUARTER_SUM: u32 = 0x52b9dad4;
-const LAUGHS: &str = r#"<!DOCTYPE x [<!ENTITY a "ha"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;"><!ENTITY c "&b;&b;&b;&b;&b;&b;&b;&b;">]>"#;
-const FOREIGN: &str = r#"<!DOCTYPE x [<!ENTITY a SYSTEM "file:///etc/passwd">]>"#;
+/// CRC-32 of the zeros of a zip bomb of 2^28 bytes.
+const QUARTER_GIB_CRC: u32 = 0x52b9dad4;
+/// Document type of the "billion laughs" entity expansion attack.
+const BILLION_LAUGHS: &str = r#"<!DOCTYPE x [<!ENTITY a "ha"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;"><!ENTITY c "&b;&b;&b;&b;&b;&b;&b;&b;">]>"#;
+/// Document type with an external entity (XXE).
+const EXTERNAL_ENTITY: &str = r#"<!DOCTYPE x [<!ENTITY a SYSTEM "file:///etc/passwd">]>"#;
 
 pub fn all() -> Vec<Case> {
     [entities(), bombs(), shapes(), formulas(), links()]
@@ -16,8 +18,8 @@ pub fn all() -> Vec<Case> {
         .collect()
 }
 
-/// A plan whose main part is this text.
-fn plan(main: &str) -> Vec<u8> {
+/// A docx file whose main part is this text.
+fn docx_with_main_part(main: &str) -> Vec<u8> {
     make::zip(&make::office(
         "word/document.xml",
         make::WORD,
@@ -38,7 +40,7 @@ fn entities() -> Vec<Case> {
     let wide: Vec<u8> = [0xff, 0xfe]
         .into_iter()
         .chain(
-            format!("{LAUGHS}<x>&c;</x>")
+            format!("{BILLION_LAUGHS}<x>&c;</x>")
                 .encode_utf16()
                 .flat_map(u16::to_le_bytes),
         )
@@ -48,55 +50,64 @@ fn entities() -> Vec<Case> {
         make::SHEETS,
         &[(
             "xl/workbook.xml",
-            &*format!("{LAUGHS}<workbook>&c;</workbook>"),
+            &*format!("{BILLION_LAUGHS}<workbook>&c;</workbook>"),
         )],
     );
     let slides = make::office(
         "ppt/presentation.xml",
         make::SLIDES,
-        &[("ppt/presentation.xml", &*format!("{FOREIGN}<p>&a;</p>"))],
+        &[(
+            "ppt/presentation.xml",
+            &*format!("{EXTERNAL_ENTITY}<p>&a;</p>"),
+        )],
     );
     let mut odt = make::odf("text", "<text:p>x</text:p>");
-    odt[2] = Entry::stored("content.xml", format!("{FOREIGN}<x>&a;</x>").as_bytes());
+    odt[2] = Entry::stored(
+        "content.xml",
+        format!("{EXTERNAL_ENTITY}<x>&a;</x>").as_bytes(),
+    );
     vec![
         Case::new(
-            "a million laughs",
-            plan(&format!("{LAUGHS}{}", make::document("&c;"))),
+            "billion laughs",
+            docx_with_main_part(&format!("{BILLION_LAUGHS}{}", make::document("&c;"))),
             HOSTILE,
         ),
         Case::new(
-            "a foreign file in a plan",
-            plan(&format!("{FOREIGN}{}", make::document("&a;"))),
+            "an external entity in a document",
+            docx_with_main_part(&format!("{EXTERNAL_ENTITY}{}", make::document("&a;"))),
             HOSTILE,
         ),
         Case::new(
-            "laughs in UTF-16",
+            "billion laughs in UTF-16",
             with("word/settings.xml", &wide),
             HOSTILE,
         ),
         Case::new(
-            "laughs in links",
+            "billion laughs in relationships",
             with(
                 "word/_rels/document.xml.rels",
-                format!("{LAUGHS}<x>&c;</x>").as_bytes(),
+                format!("{BILLION_LAUGHS}<x>&c;</x>").as_bytes(),
             ),
             HOSTILE,
         ),
         Case::new(
-            "laughs in a drawing",
-            with("word/drawing.VML", format!("{LAUGHS}<x>&c;</x>").as_bytes()),
+            "billion laughs in VML",
+            with(
+                "word/drawing.VML",
+                format!("{BILLION_LAUGHS}<x>&c;</x>").as_bytes(),
+            ),
             HOSTILE,
         ),
-        Case::new("laughs in a sheet", make::zip(&sheet), HOSTILE),
-        Case::new("a foreign file in a deck", make::zip(&slides), HOSTILE),
+        Case::new("billion laughs in a workbook", make::zip(&sheet), HOSTILE),
+        Case::new("an external entity in a deck", make::zip(&slides), HOSTILE),
         Case::new(
-            "a foreign file in an OpenDocument",
+            "an external entity in an OpenDocument file",
             make::zip(&odt),
             HOSTILE,
         ),
         Case::new(
-            "a document type",
-            plan(&format!(
+            "a document type declaration",
+            docx_with_main_part(&format!(
                 "<!DOCTYPE x SYSTEM 'http://127.0.0.1/x'>{}",
                 make::document("")
             )),
@@ -104,37 +115,37 @@ fn entities() -> Vec<Case> {
         ),
         Case::new(
             "an unknown entity",
-            plan(&make::document(&make::paragraph("a&unknown;b"))),
+            docx_with_main_part(&make::document(&make::paragraph("a&unknown;b"))),
             DONE,
         )
-        .checked(|found| found.says("ab")),
+        .checked(|output| output.contains_text("ab")),
     ]
 }
 
 fn bombs() -> Vec<Case> {
-    let plan = make::docx(&make::paragraph("x"));
-    let with = |entry: Entry| make::zip(&[plan.clone(), vec![entry]].concat());
+    let docx = make::docx(&make::paragraph("x"));
+    let with = |entry: Entry| make::zip(&[docx.clone(), vec![entry]].concat());
     let mut small = Entry::zeros("word/media/a.png", 2 * GIB);
     small.size = 10;
-    let main = |entry: Entry| make::zip(&[plan[..2].to_vec(), vec![entry]].concat());
+    let main = |entry: Entry| make::zip(&[docx[..2].to_vec(), vec![entry]].concat());
     let pictures = (0..8)
         .map(|n| Entry {
-            crc: QUARTER_SUM,
+            crc: QUARTER_GIB_CRC,
             ..Entry::zeros(&format!("word/media/{n}.png"), 1 << 28)
         })
         .collect();
-    let together = make::zip(&[plan.clone(), pictures].concat());
+    let together = make::zip(&[docx.clone(), pictures].concat());
     let many: Vec<Entry> = (0..21_000)
         .map(|n| Entry::stored(&format!("word/{n}.bin"), b""))
         .collect();
-    let locked: Vec<Entry> = plan
+    let encrypted: Vec<Entry> = docx
         .iter()
         .map(|entry| Entry {
             flags: entry.flags | 1,
             ..entry.clone()
         })
         .collect();
-    let half_locked: Vec<Entry> = plan
+    let partly_encrypted: Vec<Entry> = docx
         .iter()
         .enumerate()
         .map(|(n, entry)| Entry {
@@ -153,7 +164,7 @@ fn bombs() -> Vec<Case> {
     let quadratic = format!("<w:p>{}</w:p>", "<w:r/>".repeat(500_000));
     vec![
         Case::new(
-            "2 GB of zeros in a picture",
+            "2 GB of zeros as an image",
             with(Entry::zeros("word/media/a.png", 2 * GIB)),
             TOO_LARGE,
         ),
@@ -164,32 +175,32 @@ fn bombs() -> Vec<Case> {
             TOO_LARGE,
         ),
         Case::new(
-            "settings of 200 MB",
+            "a settings part of 200 MB",
             with(Entry::zeros("word/settings.xml", 200 << 20)),
             TOO_LARGE,
         ),
-        Case::new("eight pictures of 256 MB", together, TOO_LARGE),
+        Case::new("eight images of 256 MB", together, TOO_LARGE),
         Case::new(
             "21 000 parts",
-            make::zip(&[plan.clone(), many].concat()),
+            make::zip(&[docx.clone(), many].concat()),
             TOO_MANY,
         ),
         Case::new(
-            "a locked plan in a zip",
-            make::zip(&locked),
+            "a document with all parts encrypted",
+            make::zip(&encrypted),
             &["encrypted", "done"],
         ),
         Case::new(
-            "a plan with one locked part",
-            make::zip(&half_locked),
+            "a document with one part encrypted",
+            make::zip(&partly_encrypted),
             ENCRYPTED,
         ),
         Case::new(
-            "a part packed in an unknown way",
+            "a part of unknown compression method",
             with(strange),
             &["broken", "unsupported"],
         ),
-        Case::new("a part with a wrong sum", with(wrong), BROKEN),
+        Case::new("a part with a wrong CRC", with(wrong), BROKEN),
         Case::new(
             "half a million runs",
             make::zip(&make::docx(&quadratic)),
@@ -215,7 +226,7 @@ fn shapes() -> Vec<Case> {
         make::zip(&parts)
     };
     let cyclic = {
-        let link = make::relations(
+        let link = make::relationships(
             r#"<Relationship Id="s1" Type="x/slide" Target="../ppt/presentation.xml"/>"#,
         );
         let main = r#"<p:presentation xmlns:p="p" xmlns:r="r"><p:sldIdLst><p:sldId r:id="s1"/><p:sldId r:id="s1"/></p:sldIdLst></p:presentation>"#;
@@ -228,8 +239,8 @@ fn shapes() -> Vec<Case> {
             ],
         )
     };
-    let climbing = {
-        let link = make::relations(
+    let traversing = {
+        let link = make::relationships(
             r#"<Relationship Id="s1" Type="x/slide" Target="../../../../../etc/passwd"/>"#,
         );
         let main = r#"<p:presentation xmlns:p="p" xmlns:r="r"><p:sldIdLst><p:sldId r:id="s1"/></p:sldIdLst></p:presentation>"#;
@@ -242,28 +253,37 @@ fn shapes() -> Vec<Case> {
             ],
         )
     };
-    let mut locked_odt = make::odf("text", "<text:p>x</text:p>");
-    locked_odt[1] = Entry::stored(
+    let mut encrypted_odt = make::odf("text", "<text:p>x</text:p>");
+    encrypted_odt[1] = Entry::stored(
         "META-INF/manifest.xml",
         b"<manifest:manifest xmlns:manifest='m'><manifest:encryption-data/></manifest:manifest>",
     );
     vec![
-        Case::new("tables in tables", nested(60), DONE).checked(|found| found.says("deep")),
-        Case::new("a thousand tables in tables", nested(1000), HOSTILE),
-        Case::new("300 000 tables in tables", nested(300_000), HOSTILE),
-        Case::new("a plan without its main part", without(2), BROKEN),
-        Case::new("a plan without content types", without(0), DONE)
-            .checked(|found| found.is("zip")),
+        Case::new("60 nested tables", nested(60), DONE)
+            .checked(|output| output.contains_text("deep")),
+        Case::new("1000 nested tables", nested(1000), HOSTILE),
+        Case::new("300 000 nested tables", nested(300_000), HOSTILE),
+        Case::new("a document without its main part", without(2), BROKEN),
+        Case::new("a document without content types", without(0), DONE)
+            .checked(|output| output.is("zip")),
         Case::new(
             "tags that do not match",
-            plan("<w:document><w:body></w:document></w:body>"),
+            docx_with_main_part("<w:document><w:body></w:document></w:body>"),
             BROKEN,
         ),
-        Case::new("a main part that is no XML", plan("hello"), DAMAGED),
-        Case::new("a main part of zeros", plan(&"\0".repeat(999)), DAMAGED),
+        Case::new(
+            "a main part that is not XML",
+            docx_with_main_part("hello"),
+            DAMAGED,
+        ),
+        Case::new(
+            "a main part of NULs",
+            docx_with_main_part(&"\0".repeat(999)),
+            DAMAGED,
+        ),
         Case::new(
             "an attribute of 10 MB",
-            plan(&make::document(&format!(
+            docx_with_main_part(&make::document(&format!(
                 "<w:p w:x='{}'/>",
                 "a".repeat(10 << 20)
             ))),
@@ -273,22 +293,35 @@ fn shapes() -> Vec<Case> {
             "100 000 attributes",
             {
                 let many: String = (0..100_000).map(|n| format!(" a{n}=''")).collect();
-                plan(&make::document(&format!(
+                docx_with_main_part(&make::document(&format!(
                     "<w:p><w:pPr><w:pStyle{many}/></w:pPr></w:p>"
                 )))
             },
             DAMAGED,
         ),
-        Case::new("a slide that is the deck", make::zip(&cyclic), DAMAGED),
-        Case::new("a slide that is /etc/passwd", make::zip(&climbing), DAMAGED).checked(|found| {
-            found.fault(
-                !found.text.contains("root:"),
-                "it read the server's files".into(),
+        Case::new(
+            "a slide relationship to the presentation part",
+            make::zip(&cyclic),
+            DAMAGED,
+        ),
+        Case::new(
+            "a slide relationship to /etc/passwd",
+            make::zip(&traversing),
+            DAMAGED,
+        )
+        .checked(|output| {
+            output.expect(
+                !output.text.contains("root:"),
+                "it reads a file of the server".into(),
             )
         }),
-        Case::new("a locked OpenDocument", make::zip(&locked_odt), ENCRYPTED),
         Case::new(
-            "an OpenDocument of nothing",
+            "an encrypted OpenDocument file",
+            make::zip(&encrypted_odt),
+            ENCRYPTED,
+        ),
+        Case::new(
+            "an OpenDocument file without content",
             make::zip(&make::odf("text", "")[..2]),
             BROKEN,
         ),
@@ -314,19 +347,25 @@ fn formulas() -> Vec<Case> {
     );
     vec![
         Case::new(
-            "formulas that call out",
+            "formulas with network and shell access",
             make::zip(&make::xlsx(attack)),
             DONE,
         )
-        .checked(|found| [found.says("kept"), found.says("old value")].concat()),
+        .checked(|output| {
+            [
+                output.contains_text("kept"),
+                output.contains_text("old value"),
+            ]
+            .concat()
+        }),
         Case::new(
             "two cells in opposite corners",
             make::zip(&make::xlsx(&corners)),
             DONE,
         )
-        .checked(|found| [found.says("first"), found.says("last")].concat()),
+        .checked(|output| [output.contains_text("first"), output.contains_text("last")].concat()),
         Case::new(
-            "strings and places that are not there",
+            "invalid shared strings and cell references",
             make::zip(&make::xlsx(outside)),
             DAMAGED,
         ),
@@ -335,8 +374,12 @@ fn formulas() -> Vec<Case> {
             make::zip(&make::odf("spreadsheet", repeated)),
             DONE,
         )
-        .checked(|found| found.says("many")),
-        Case::new("100 000 brackets", make::zip(&make::xlsx(&long)), DONE),
+        .checked(|output| output.contains_text("many")),
+        Case::new(
+            "100 000 nested brackets in a formula",
+            make::zip(&make::xlsx(&long)),
+            DONE,
+        ),
         Case::new(
             "17 billion cells in LibreOffice",
             make::zip(&make::odf("spreadsheet", repeated)),
@@ -344,21 +387,22 @@ fn formulas() -> Vec<Case> {
         )
         .with_office(),
         Case::new(
-            "formulas that call out in LibreOffice",
+            "formulas with network and shell access in LibreOffice",
             make::zip(&make::xlsx(attack)),
             DONE,
         )
         .with_office()
-        .checked(|found| {
-            found.fault(
-                !found.result["pages"][0]["large"].is_null(),
-                "it has no page".into(),
+        .checked(|output| {
+            output.expect(
+                !output.result["pages"][0]["large"].is_null(),
+                "there is no page".into(),
             )
         }),
     ]
 }
 
-/// A red picture lies beside the input; a document must not be able to show it, nor any other file of the server.
+/// Links to files of the server. A document must not show the red image beside the input or any
+/// other file.
 fn links() -> Vec<Case> {
     let odt = make::odf(
         "text",
@@ -385,23 +429,23 @@ fn links() -> Vec<Case> {
     vec![
         Case::new("links to files of the server", make::zip(&odt), DONE)
             .with_office()
-            .checked(shows_nothing_foreign),
+            .checked(shows_no_other_file),
         Case::new(
             "a field that includes a file",
             make::zip(&make::docx(field)),
             DONE,
         )
         .with_office()
-        .checked(shows_nothing_foreign),
-        Case::new("a plan of noise in LibreOffice", garbage, BROKEN).with_office(),
+        .checked(shows_no_other_file),
+        Case::new("a document of noise in LibreOffice", garbage, BROKEN).with_office(),
         Case::new(
-            "200 groups in groups in LibreOffice",
+            "200 nested groups in LibreOffice",
             make::zip(&make::pptx(&groups)),
             DONE,
         )
         .with_office(),
         Case::new(
-            "50 000 groups in RTF",
+            "50 000 nested groups in RTF",
             rtf.into_bytes(),
             &["done", "broken", "too_slow"],
         )
@@ -412,22 +456,22 @@ fn links() -> Vec<Case> {
             BROKEN,
         ),
         Case::new(
-            "a picture of a type that is none",
+            "an OpenDocument type without a reader",
             make::zip(&make::odf("graphics", "")),
             DONE,
         )
-        .checked(|found| found.is("zip")),
+        .checked(|output| output.is("zip")),
     ]
 }
 
-fn shows_nothing_foreign(found: &Found) -> Vec<String> {
+fn shows_no_other_file(output: &Output) -> Vec<String> {
     let is_red = |pixel: &image::Rgb<u8>| pixel[0] > 200 && pixel[1] < 60 && pixel[2] < 60;
-    let red = found.first_page().pixels().any(is_red);
-    let pages = found.result["pages"].to_string() + &found.text;
+    let red = output.first_page().pixels().any(is_red);
+    let pages = output.result["pages"].to_string() + &output.text;
     [
-        found.says("own"),
-        found.fault(!red, "it shows the picture beside it".into()),
-        found.fault(!pages.contains("root:"), "it shows /etc/passwd".into()),
+        output.contains_text("own"),
+        output.expect(!red, "it shows the image beside the input".into()),
+        output.expect(!pages.contains("root:"), "it shows /etc/passwd".into()),
     ]
     .concat()
 }

@@ -1,9 +1,9 @@
-//! The files, and what is right for each.
+//! Test cases: hostile and damaged files with their valid outcomes.
 
 mod containers;
+mod images;
 mod packages;
 mod pdfs;
-mod pictures;
 mod texts;
 
 use std::path::PathBuf;
@@ -12,22 +12,27 @@ use serde_json::Value;
 
 /// One file.
 pub struct Case {
+    /// Description in the test output.
     pub name: String,
+    /// Bytes of the file.
     pub file: Vec<u8>,
-    /// What the uploader called it.
+    /// File name that the uploader gave.
     pub label: Option<&'static str>,
-    /// The outcomes that are right: `done` or codes.
+    /// Valid outcomes: `done` or error codes.
     pub expected: &'static [&'static str],
-    /// Whether LibreOffice may be asked. It takes seconds, so most are tried without.
+    /// True to run LibreOffice. It takes seconds, so most cases run without.
     pub office: bool,
-    /// What else has to be true of a result; says what is not.
-    pub check: fn(&Found) -> Vec<String>,
+    /// Further assertions about the output; returns the failures.
+    pub check: fn(&Output) -> Vec<String>,
 }
 
-/// What the program wrote.
-pub struct Found {
+/// Output of the program.
+pub struct Output {
+    /// Content of result.json.
     pub result: Value,
+    /// Content of text.txt.
     pub text: String,
+    /// Folder of all output files.
     pub out_dir: PathBuf,
 }
 
@@ -38,10 +43,11 @@ pub const HOSTILE: &[&str] = &["hostile"];
 pub const TOO_LARGE: &[&str] = &["too_large"];
 pub const TOO_MANY: &[&str] = &["too_many"];
 pub const UNSUPPORTED: &[&str] = &["unsupported"];
-/// Repaired as far as it goes, or refused: both are right for a damaged file.
+/// A damaged file may be read partially or rejected.
 pub const DAMAGED: &[&str] = &["done", "broken"];
 
 impl Case {
+    /// Creates a case without further assertions.
     pub fn new(name: impl Into<String>, file: Vec<u8>, expected: &'static [&'static str]) -> Case {
         Case {
             name: name.into(),
@@ -53,10 +59,12 @@ impl Case {
         }
     }
 
-    pub fn checked(self, check: fn(&Found) -> Vec<String>) -> Case {
+    /// Adds assertions about the output.
+    pub fn checked(self, check: fn(&Output) -> Vec<String>) -> Case {
         Case { check, ..self }
     }
 
+    /// Sets the file name that the uploader gave.
     pub fn called(self, label: &'static str) -> Case {
         Case {
             label: Some(label),
@@ -64,6 +72,7 @@ impl Case {
         }
     }
 
+    /// Runs the case with LibreOffice.
     pub fn with_office(self) -> Case {
         Case {
             office: true,
@@ -72,59 +81,63 @@ impl Case {
     }
 }
 
-impl Found {
-    /// A fault unless the type is this one.
+impl Output {
+    /// Fails unless the detected type is `kind`.
     pub fn is(&self, kind: &str) -> Vec<String> {
-        self.fault(
+        self.expect(
             self.result["type"] == kind,
             format!("the type is {}", self.result["type"]),
         )
     }
 
-    pub fn says(&self, text: &str) -> Vec<String> {
-        self.fault(
+    /// Fails unless the extracted text contains `text`.
+    pub fn contains_text(&self, text: &str) -> Vec<String> {
+        self.expect(
             self.text.contains(text),
-            format!("{text:?} is not in its text"),
+            format!("{text:?} is not in the text"),
         )
     }
 
-    pub fn notes(&self, note: &str) -> Vec<String> {
+    /// Fails unless the notes contain `note`.
+    pub fn has_note(&self, note: &str) -> Vec<String> {
         let notes = &self.result["notes"];
-        self.fault(
+        self.expect(
             notes
                 .as_array()
-                .is_some_and(|notes| notes.iter().any(|found| found == note)),
-            format!("only noted {notes}"),
+                .is_some_and(|notes| notes.iter().any(|present| present == note)),
+            format!("the notes are {notes}"),
         )
     }
 
-    pub fn fault(&self, is_right: bool, fault: String) -> Vec<String> {
-        if is_right { Vec::new() } else { vec![fault] }
+    /// Fails with this message unless the condition holds.
+    pub fn expect(&self, condition: bool, failure: String) -> Vec<String> {
+        if condition { Vec::new() } else { vec![failure] }
     }
 
-    /// The first page as it is shown.
+    /// Large image of the first page.
     pub fn first_page(&self) -> image::RgbImage {
         image::open(self.out_dir.join("p1-l.webp"))
-            .expect("drawn")
+            .expect("rendered")
             .to_rgb8()
     }
 }
 
+/// Returns all cases.
 pub fn all() -> Vec<Case> {
-    let rooms = [
+    let groups = [
         containers::all(),
         packages::all(),
         pdfs::all(),
-        pictures::all(),
+        images::all(),
         texts::all(),
-        cut(),
-        flipped(),
+        truncated(),
+        bit_flipped(),
     ];
-    rooms.into_iter().flatten().collect()
+    groups.into_iter().flatten().collect()
 }
 
-/// Every good file, by the name of its type.
-fn good() -> Vec<(&'static str, Vec<u8>)> {
+/// Valid files by the name of their type.
+fn valid_files() -> Vec<(&'static str, Vec<u8>)> {
     use crate::make;
     use image::ImageFormat;
     vec![
@@ -154,24 +167,24 @@ fn good() -> Vec<(&'static str, Vec<u8>)> {
                 make::Entry::zeros("zeros", 100_000),
             ]),
         ),
-        ("pdf", make::hello()),
-        ("png", make::picture(ImageFormat::Png)),
-        ("jpeg", make::picture(ImageFormat::Jpeg)),
-        ("gif", make::picture(ImageFormat::Gif)),
-        ("webp", make::picture(ImageFormat::WebP)),
-        ("bmp", make::picture(ImageFormat::Bmp)),
+        ("pdf", make::hello_pdf()),
+        ("png", make::image(ImageFormat::Png)),
+        ("jpeg", make::image(ImageFormat::Jpeg)),
+        ("gif", make::image(ImageFormat::Gif)),
+        ("webp", make::image(ImageFormat::WebP)),
+        ("bmp", make::image(ImageFormat::Bmp)),
         ("doc", make::doc()),
         ("ppt", make::ppt()),
         ("xls", make::xls(&[])),
     ]
 }
 
-/// Uploads that stopped: each good file, cut at eight places.
-fn cut() -> Vec<Case> {
+/// Interrupted uploads: each valid file, truncated at eight lengths.
+fn truncated() -> Vec<Case> {
     let mut cases = Vec::new();
-    for (kind, file) in good() {
-        cases.push(Case::new(format!("{kind} whole"), file.clone(), DONE));
-        // Without its end, a zip has no list of what is in it.
+    for (kind, file) in valid_files() {
+        cases.push(Case::new(format!("{kind} complete"), file.clone(), DONE));
+        // A truncated zip lacks its central directory.
         let is_zip = file.starts_with(b"PK");
         for eighth in 0..8 {
             let length = (file.len() * eighth / 8).max(9);
@@ -181,7 +194,7 @@ fn cut() -> Vec<Case> {
                 &["done", "broken", "unsupported"]
             };
             cases.push(Case::new(
-                format!("{kind} cut at {length}"),
+                format!("{kind} truncated at {length}"),
                 file[..length].to_vec(),
                 expected,
             ));
@@ -190,8 +203,8 @@ fn cut() -> Vec<Case> {
     cases
 }
 
-/// Bad disks: each good file with some bytes changed. The numbers are the same in every run.
-fn flipped() -> Vec<Case> {
+/// Disk errors: each valid file with flipped bits, the same in every run.
+fn bit_flipped() -> Vec<Case> {
     const ANY: &[&str] = &[
         "done",
         "broken",
@@ -209,7 +222,7 @@ fn flipped() -> Vec<Case> {
         seed as usize
     };
     let mut cases = Vec::new();
-    for (kind, file) in good() {
+    for (kind, file) in valid_files() {
         for round in 0..5 {
             let mut file = file.clone();
             for _ in 0..8 {

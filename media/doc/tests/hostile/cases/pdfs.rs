@@ -1,4 +1,4 @@
-//! PDFs: cycles, bombs, depth, sizes, and what is not what it says.
+//! PDF files: cycles, bombs, depth, sizes and damage.
 
 use super::{BROKEN, Case, DAMAGED, DONE, ENCRYPTED};
 use crate::make::{self, stream};
@@ -18,19 +18,20 @@ fn object(text: &str) -> Vec<u8> {
     text.as_bytes().to_vec()
 }
 
-/// A good page with other objects, and a word in its catalog that names them.
+/// A valid page with further objects and a catalog entry that refers to them.
 fn with_catalog(catalog: &str, more: &[Vec<u8>]) -> Vec<u8> {
     let mut objects = make::page(HELLO, FONT, more);
     objects[0] = object(&format!("<</Type/Catalog/Pages 2 0 R{catalog}>>"));
     make::pdf(&objects, "")
 }
 
-/// A page whose resources are object 5.
+/// A page whose resource dictionary is object 5.
 fn with_resources(content: &str, more: &[Vec<u8>]) -> Vec<u8> {
     make::pdf(&make::page(content, "/Resources 5 0 R", more), "")
 }
 
-fn tree(pages: &str, page: &str) -> Vec<u8> {
+/// A PDF of a catalog, a page tree node and one page.
+fn page_tree(pages: &str, page: &str) -> Vec<u8> {
     make::pdf(
         &[
             object("<</Type/Catalog/Pages 2 0 R>>"),
@@ -74,13 +75,13 @@ fn cycles() -> Vec<Case> {
     let previous = make::pdf(&make::page(HELLO, FONT, &[]), &format!("/Prev {table}"));
     vec![
         Case::new(
-            "pages that are their own children",
-            tree("<</Type/Pages/Kids[2 0 R 2 0 R]/Count 9>>", "null"),
+            "a page tree node that is its own child",
+            page_tree("<</Type/Pages/Kids[2 0 R 2 0 R]/Count 9>>", "null"),
             BROKEN,
         ),
         Case::new(
-            "pages among themselves",
-            tree(
+            "two page tree nodes as children of each other",
+            page_tree(
                 "<</Type/Pages/Kids[3 0 R]/Count 1>>",
                 "<</Type/Pages/Kids[2 0 R 3 0 R]/Count 1>>",
             ),
@@ -88,22 +89,27 @@ fn cycles() -> Vec<Case> {
         ),
         Case::new(
             "a page that is its own parent",
-            tree(
+            page_tree(
                 "<</Type/Pages/Kids[3 0 R]/Count 1/Parent 3 0 R>>",
                 "<</Type/Page/Parent 3 0 R>>",
             ),
             DAMAGED,
         ),
-        Case::new("an object that is itself", tree("2 0 R", "3 0 R"), BROKEN),
-        Case::new("a table before itself", previous, DONE).checked(|found| found.says("Hello")),
         Case::new(
-            "an outline in a circle",
+            "an object that refers to itself",
+            page_tree("2 0 R", "3 0 R"),
+            BROKEN,
+        ),
+        Case::new("a cyclic chain of xref tables", previous, DONE)
+            .checked(|output| output.contains_text("Hello")),
+        Case::new(
+            "a cyclic outline",
             with_catalog("/Outlines 5 0 R", &outline),
             DONE,
         )
-        .checked(|found| {
-            let outline = &found.result["outline"];
-            found.fault(
+        .checked(|output| {
+            let outline = &output.result["outline"];
+            output.expect(
                 outline
                     .as_array()
                     .is_some_and(|items| (2..=3).contains(&items.len())),
@@ -111,7 +117,7 @@ fn cycles() -> Vec<Case> {
             )
         }),
         Case::new(
-            "names in a circle",
+            "a cyclic name tree",
             with_catalog(
                 "/Names<</Dests 5 0 R>>/Outlines 6 0 R",
                 &[
@@ -123,12 +129,12 @@ fn cycles() -> Vec<Case> {
             DONE,
         ),
         Case::new(
-            "a form in itself",
+            "a form that draws itself",
             with_resources("/X Do", &[object("<</XObject<</X 6 0 R>>>>"), form("6")]),
             DONE,
         ),
         Case::new(
-            "two forms in each other",
+            "two forms that draw each other",
             with_resources(
                 "/X Do",
                 &[object("<</XObject<</X 6 0 R>>>>"), form("7"), form("6")],
@@ -136,7 +142,7 @@ fn cycles() -> Vec<Case> {
             DONE,
         ),
         Case::new(
-            "a letter that writes itself",
+            "a Type 3 glyph that shows itself",
             with_resources(
                 "BT /T 10 Tf 9 9 Td (aaa) Tj ET",
                 &[object("<</Font<</T 6 0 R>>>>"), type3, glyph],
@@ -144,7 +150,7 @@ fn cycles() -> Vec<Case> {
             DAMAGED,
         ),
         Case::new(
-            "a pattern of itself",
+            "a pattern that fills with itself",
             with_resources(
                 "/Pattern cs /P scn 0 0 200 100 re f",
                 &[object("<</Pattern<</P 6 0 R>>>>"), pattern],
@@ -152,7 +158,7 @@ fn cycles() -> Vec<Case> {
             DONE,
         ),
         Case::new(
-            "a mask behind itself",
+            "a soft mask that uses itself",
             with_resources(
                 "/G gs 0 0 100 100 re f",
                 &[object("<</ExtGState<</G 6 0 R>>>>"), mask, group],
@@ -160,7 +166,7 @@ fn cycles() -> Vec<Case> {
             DONE,
         ),
         Case::new(
-            "a length that is its stream",
+            "a stream whose length is the stream",
             make::pdf(
                 &[
                     make::page("", "", &[])[..3].to_vec(),
@@ -204,7 +210,7 @@ fn bombs() -> Vec<Case> {
             &make::zlib_zeros(bytes),
         )
     };
-    // Each form draws the next one ten times: 10^9 at the bottom.
+    // Each form draws the next one ten times: 10^9 drawings of the last.
     let mut fan: Vec<Vec<u8>> = vec![object("<</XObject<</X 6 0 R>>>>")];
     for next in 7..16 {
         fan.push(stream(
@@ -219,24 +225,24 @@ fn bombs() -> Vec<Case> {
     let chain = "/Filter[/FlateDecode/FlateDecode/FlateDecode/FlateDecode]";
     let kids = "3 0 R ".repeat(100_000);
     vec![
-        Case::new("a page of 1 GB", content(1 << 30), SLOW),
+        Case::new("a content stream of 1 GB", content(1 << 30), SLOW),
         Case::new(
-            "a picture of 10^10 pixels",
+            "an image of 10^10 pixels",
             image("/Width 100000/Height 100000", b"x"),
             SLOW,
         ),
         Case::new(
-            "a picture of 2^31 by 2^31",
+            "an image of 2^31 by 2^31",
             image("/Width 2147483647/Height 2147483647", b"x"),
             SLOW,
         ),
         Case::new(
-            "a picture of minus one",
+            "an image of negative size",
             image("/Width -1/Height -1", b"x"),
             DONE,
         ),
         Case::new(
-            "a packed picture of 1 GB",
+            "a compressed image of 1 GB",
             flate("/Width 20000/Height 18000", 1 << 30),
             SLOW,
         ),
@@ -249,7 +255,7 @@ fn bombs() -> Vec<Case> {
             SLOW,
         ),
         Case::new(
-            "four times packed",
+            "an image compressed four times",
             image(
                 &format!("{chain}/Width 9/Height 9"),
                 &make::zlib_zeros(1 << 20),
@@ -263,7 +269,7 @@ fn bombs() -> Vec<Case> {
         ),
         Case::new(
             "the same page 100 000 times",
-            tree(
+            page_tree(
                 &format!("<</Type/Pages/Kids[{kids}]/Count 100000>>"),
                 "<</Type/Page/Parent 2 0 R/MediaBox[0 0 9 9]>>",
             ),
@@ -280,7 +286,7 @@ fn bombs() -> Vec<Case> {
             DONE,
         ),
         Case::new(
-            "noise as fax",
+            "noise as CCITT fax",
             image(
                 "/Filter/CCITTFaxDecode/DecodeParms<</K -1/Columns 2000000000/Rows 2000000000>>/Width 99/Height 99",
                 &[0x55; 999],
@@ -308,36 +314,40 @@ fn sizes() -> Vec<Case> {
     let drawn = |content: &str| make::pdf(&make::page(content, FONT, &[]), "");
     vec![
         Case::new(
-            "a page as wide as the earth",
+            "a page of 4 billion points",
             page("0 0 4000000000 4000000000"),
             DONE,
         ),
-        Case::new("a page of no width", page("0 0 0 0"), DONE),
-        Case::new("a page inside out", page("200 100 0 0"), DONE),
-        Case::new("a page like a hair", page("0 0 1 1000000"), DONE),
-        Case::new("a page without numbers", page("/a (b) null nan"), DAMAGED),
+        Case::new("a page of zero size", page("0 0 0 0"), DONE),
+        Case::new("a page with swapped corners", page("200 100 0 0"), DONE),
+        Case::new("a page of 1 by 1 000 000", page("0 0 1 1000000"), DONE),
         Case::new(
-            "a page turned by 37 degrees",
+            "a page box without numbers",
+            page("/a (b) null nan"),
+            DAMAGED,
+        ),
+        Case::new(
+            "a page rotated by 37 degrees",
             make::pdf(&make::page(HELLO, &format!("/Rotate 37{FONT}"), &[]), ""),
             DONE,
         ),
         Case::new(
-            "letters of 10^30 points",
+            "text of 10^30 points",
             drawn("BT /F 1e30 Tf 20 50 Td (Hello) Tj ET"),
             DONE,
         ),
         Case::new(
-            "a matrix of nothing",
+            "a zero matrix",
             drawn("0 0 0 0 0 0 cm BT /F 12 Tf (Hello) Tj ET 0 0 9 9 re f"),
             DONE,
         ),
         Case::new(
-            "dashes of nothing",
+            "dashes of almost zero length",
             drawn("[0.0001 0.0001] 0 d 0 0 m 200 100 l S"),
             SLOW,
         ),
         Case::new(
-            "a line as wide as the earth",
+            "a line of width 10^30",
             drawn("1e30 w 0 0 m 1e30 1e30 l S [1e-30] 0 d 0 0 m 1e30 0 l S"),
             SLOW,
         ),
@@ -357,12 +367,12 @@ fn sizes() -> Vec<Case> {
 }
 
 fn damage() -> Vec<Case> {
-    let good = make::hello();
+    let valid = make::hello_pdf();
     let replaced = |from: &str, to: &str| {
-        let at = memchr::memmem::find(&good, from.as_bytes()).expect("there");
-        [&good[..at], to.as_bytes(), &good[at + from.len()..]].concat()
+        let at = memchr::memmem::find(&valid, from.as_bytes()).expect("there");
+        [&valid[..at], to.as_bytes(), &valid[at + from.len()..]].concat()
     };
-    let locked = "/ID[(0123456789abcdef)(0123456789abcdef)]/Encrypt<</Filter/Standard/V 2/R 3/Length 128/P -4/O(0123456789abcdef0123456789abcdef)/U(fedcba9876543210fedcba9876543210)>>";
+    let encrypted = "/ID[(0123456789abcdef)(0123456789abcdef)]/Encrypt<</Filter/Standard/V 2/R 3/Length 128/P -4/O(0123456789abcdef0123456789abcdef)/U(fedcba9876543210fedcba9876543210)>>";
     let strange = "/ID[(a)(a)]/Encrypt<</Filter/Adobe.PubSec/V 9/R 9>>";
     let action = with_catalog(
         "/OpenAction<</S/Launch/F(calc.exe)>>/AA<</WC<</S/JavaScript/JS(app.alert(1))>>>>/Names<</JavaScript<</Names[(x)<</S/JavaScript/JS(while(1);)>>]>>>>",
@@ -373,29 +383,29 @@ fn damage() -> Vec<Case> {
         &[stream("", b"MZ")],
     );
     vec![
-        Case::new("a locked PDF", make::pdf(&make::page(HELLO, FONT, &[]), locked), ENCRYPTED),
-        Case::new("a PDF with a lock of its own", make::pdf(&make::page(HELLO, FONT, &[]), strange), &["encrypted", "broken"]),
-        Case::new("only a heading", b"%PDF-1.7\n".to_vec(), BROKEN),
-        Case::new("a heading and zeros", [&b"%PDF-1.7\n"[..], &[0; 9999]].concat(), BROKEN),
-        Case::new("no pages", tree("<</Type/Pages/Kids[]/Count 0>>", "null"), BROKEN),
-        Case::new("a count of minus one", replaced("/Count 1", "/Count -1"), DAMAGED),
-        Case::new("a table that begins nowhere", replaced("startxref\n", "startxref\n99999999999999999999"), DONE).checked(|found| found.says("Hello, class")),
-        Case::new("a table of lies", replaced("0000000009 00000 n", "9999999999 99999 n"), DAMAGED),
-        Case::new("objects that never end", replaced("endobj", "xxxxxx"), DAMAGED),
-        Case::new("a string that never ends", replaced("class)", "class "), DONE),
-        Case::new("a stream that says 2^60 bytes", replaced("/Length 4", "/Length 1152921504606846"), DAMAGED),
-        Case::new("100 000 arrays in arrays", with_catalog(&format!("/X {}{}", "[".repeat(100_000), "]".repeat(100_000)), &[]), DAMAGED),
-        Case::new("100 000 dictionaries in dictionaries", with_catalog(&format!("/X {}{}", "<</A ".repeat(100_000), ">>".repeat(100_000)), &[]), DAMAGED),
-        Case::new("100 000 arrays on a page", make::pdf(&make::page(&"[".repeat(100_000), FONT, &[]), ""), DONE),
-        Case::new("a PDF that starts programs", action, DONE).checked(|found| found.says("Hello")),
-        Case::new("a PDF with a program in it", embedded, DONE).checked(|found| found.says("Hello")),
+        Case::new("an encrypted PDF", make::pdf(&make::page(HELLO, FONT, &[]), encrypted), ENCRYPTED),
+        Case::new("a PDF with an unknown security handler", make::pdf(&make::page(HELLO, FONT, &[]), strange), &["encrypted", "broken"]),
+        Case::new("only a header", b"%PDF-1.7\n".to_vec(), BROKEN),
+        Case::new("a header and NULs", [&b"%PDF-1.7\n"[..], &[0; 9999]].concat(), BROKEN),
+        Case::new("no pages", page_tree("<</Type/Pages/Kids[]/Count 0>>", "null"), BROKEN),
+        Case::new("a negative page count", replaced("/Count 1", "/Count -1"), DAMAGED),
+        Case::new("an xref offset beyond the end", replaced("startxref\n", "startxref\n99999999999999999999"), DONE).checked(|output| output.contains_text("Hello, class")),
+        Case::new("wrong offsets in the xref table", replaced("0000000009 00000 n", "9999999999 99999 n"), DAMAGED),
+        Case::new("objects without endobj", replaced("endobj", "xxxxxx"), DAMAGED),
+        Case::new("an unterminated string", replaced("class)", "class "), DONE),
+        Case::new("a stream with a claimed length of 10^16 bytes", replaced("/Length 4", "/Length 1152921504606846"), DAMAGED),
+        Case::new("100 000 nested arrays", with_catalog(&format!("/X {}{}", "[".repeat(100_000), "]".repeat(100_000)), &[]), DAMAGED),
+        Case::new("100 000 nested dictionaries", with_catalog(&format!("/X {}{}", "<</A ".repeat(100_000), ">>".repeat(100_000)), &[]), DAMAGED),
+        Case::new("100 000 array starts in a content stream", make::pdf(&make::page(&"[".repeat(100_000), FONT, &[]), ""), DONE),
+        Case::new("a PDF with launch and JavaScript actions", action, DONE).checked(|output| output.contains_text("Hello")),
+        Case::new("a PDF with an embedded program", embedded, DONE).checked(|output| output.contains_text("Hello")),
         Case::new("a title in GBK", make::pdf(&make::page(HELLO, FONT, &[]), "/Info<</Title<BFCEBCFE>>>"), DONE)
-            .checked(|found| found.fault(found.result["title"] == "课件", found.result["title"].to_string())),
-        Case::new("a Chinese font that it does not bring", with_resources("BT /F 40 Tf 20 30 Td <52FE80A1> Tj ET", &[
+            .checked(|output| output.expect(output.result["title"] == "课件", output.result["title"].to_string())),
+        Case::new("a Chinese font that is not embedded", with_resources("BT /F 40 Tf 20 30 Td <52FE80A1> Tj ET", &[
             object("<</Font<</F<</Type/Font/Subtype/Type0/BaseFont/STSong-Light/Encoding/UniGB-UCS2-H/DescendantFonts[<</Type/Font/Subtype/CIDFontType0/BaseFont/STSong-Light/CIDSystemInfo<</Registry(Adobe)/Ordering(GB1)/Supplement 2>>/FontDescriptor<</Type/FontDescriptor/FontName/STSong-Light/Flags 6>>>>]>>>>>>"),
-        ]), DONE).checked(|found| {
-            let ink = found.first_page().pixels().filter(|pixel| pixel[0] < 100).count();
-            found.fault(ink > 1000, format!("{ink} dark pixels"))
+        ]), DONE).checked(|output| {
+            let ink = output.first_page().pixels().filter(|pixel| pixel[0] < 100).count();
+            output.expect(ink > 1000, format!("{ink} dark pixels"))
         }),
     ]
 }
