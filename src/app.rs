@@ -25,7 +25,7 @@ use crate::recording::{self, Health, Recordings};
 use crate::schools::{self, Schools};
 use crate::search::{self, Search};
 use crate::storage::{self, Storage};
-use crate::timetable::{self, Interrupted, Timetable};
+use crate::timetable::{self, InterruptedLesson, Timetable};
 use crate::worker::Worker;
 use crate::{demo, metrics};
 
@@ -127,7 +127,7 @@ async fn resume_lessons(
     config: &Config,
     lessons: &Lessons,
     recordings: &Recordings,
-    interrupted: Vec<Interrupted>,
+    interrupted: Vec<InterruptedLesson>,
 ) -> Result<(), DbError> {
     for lesson in interrupted {
         tracing::warn!(lesson.id = %lesson.id, "resuming a lesson that was live when the server stopped");
@@ -154,7 +154,7 @@ async fn open_recordings(
     bus: &Bus,
 ) -> Result<Recordings, ServeError> {
     let interrupted =
-        timetable::take_up_interrupted(db, Timestamp::now() - live::ABANDONED_AFTER).await?;
+        timetable::resume_interrupted(db, Timestamp::now() - live::ABANDONED_AFTER).await?;
     let source = Arc::new(plane.clone());
     let reporting = lessons.clone();
     let report = Arc::new(move |lesson, health| {

@@ -1,7 +1,7 @@
-//! Events between features, in this process: what happens in a lesson, told to whoever listens (the recorder).
+//! In-process event bus between features: events of lessons, published to the recorder.
 //!
-//! A subscriber's queue is unbounded on purpose: a lesson makes a few events a second, each of them must reach the recorder,
-//! and the recorder only enqueues work. Media never travels here.
+//! Queues of subscribers are unbounded by design: a lesson publishes a few events per second, each
+//! must reach the recorder, and the recorder only enqueues work. Media never travels here.
 
 use crate::db::DbError;
 use crate::ids::{LessonId, SchoolId};
@@ -19,7 +19,7 @@ use utoipa::ToSchema;
 use utoipa::openapi::{Object, Type};
 use uuid::Uuid;
 
-/// Something that happened in a lesson.
+/// Event of a lesson.
 #[derive(Clone, Debug)]
 pub enum LessonEvent {
     Started {
@@ -47,17 +47,17 @@ pub enum LessonEvent {
     },
 }
 
-/// Who published a track.
+/// Publisher of a track.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParticipantRef {
-    /// A person's, a classroom's or a foreign program's id.
+    /// Id of a person, of a classroom or of a WHIP encoder's token.
     pub id: Uuid,
     pub name: String,
     pub kind: ParticipantKind,
 }
 
 crate::string_enum! {
-    /// What a published source is for.
+    /// Purpose of a recorded track: the purpose of its publisher connection, or `whip` for encoders.
     Purpose { Camera = "camera", Screen = "screen", Whip = "whip" }
 }
 
@@ -166,7 +166,8 @@ pub struct TimelineEvent {
     pub entry: TimelineEntry,
 }
 
-/// Receives changes of schools inside the transaction that makes them: both happen or neither.
+/// Receives changes of schools inside the transaction that makes them, so that both or neither are
+/// committed.
 pub trait SchoolSubscriber: Send + Sync {
     /// A school left its community or joined another.
     fn school_moved<'c>(
@@ -176,7 +177,7 @@ pub trait SchoolSubscriber: Send + Sync {
     ) -> BoxFuture<'c, Result<(), DbError>>;
 }
 
-/// The in-process event bus. Cloning shares it.
+/// In-process event bus. Clones share it.
 #[derive(Clone, Default)]
 pub struct Bus {
     subscribers: Arc<Mutex<Vec<mpsc::UnboundedSender<LessonEvent>>>>,
@@ -184,7 +185,7 @@ pub struct Bus {
 }
 
 impl Bus {
-    /// Every event published from now on, in order.
+    /// Returns a queue of all events published from now on, in order.
     pub fn subscribe(&self) -> mpsc::UnboundedReceiver<LessonEvent> {
         let (sender, receiver) = mpsc::unbounded_channel();
         self.subscribers
@@ -194,7 +195,7 @@ impl Bus {
         receiver
     }
 
-    /// Tells every subscriber; those that are gone are forgotten.
+    /// Sends an event to every subscriber and removes closed subscriptions.
     pub fn publish(&self, event: LessonEvent) {
         let mut subscribers = self
             .subscribers
@@ -203,7 +204,7 @@ impl Bus {
         subscribers.retain(|subscriber| subscriber.send(event.clone()).is_ok());
     }
 
-    /// Adds a subscriber to changes of schools. Called while the server starts.
+    /// Adds a subscriber to changes of schools. Called during startup.
     pub fn subscribe_to_schools(&self, subscriber: Arc<dyn SchoolSubscriber>) {
         let mut subscribers = self
             .school_subscribers
@@ -212,7 +213,7 @@ impl Bus {
         subscribers.push(subscriber);
     }
 
-    /// Calls every subscriber in the publisher's transaction; the first error ends it.
+    /// Calls every subscriber in the publisher's transaction; the first error aborts it.
     pub async fn school_moved(
         &self,
         connection: &mut AnyConnection,

@@ -5,7 +5,7 @@
 //! http      assets http
 //! features  identity schools timetable library live recording search
 //! engines   db storage bus jobs index_queue worker download metrics listen
-//! ground    ids string_enum error config extract
+//! ground    ids string_enum lesson_types error config extract
 //! ```
 //!
 //! A module may import the modules to its left in its own row, and all modules of the rows below;

@@ -6,7 +6,7 @@ use crate::http::Services;
 use crate::identity::{self, NewPerson, Role, secret};
 use crate::ids::{ClassroomId, PersonId, SchoolId};
 use crate::schools::{self, Membership, NewClassroom, NewCommunity, NewSchool, SchoolRole};
-use crate::timetable::{self, AddSeries, PeriodForm, TermForm};
+use crate::timetable::{self, CreateSeries, PeriodForm, TermForm};
 
 use super::{DemoError, Handout, Room, SignIn};
 
@@ -271,7 +271,7 @@ async fn set_up_timetable(services: &Services, community: &Community) -> Result<
         periods.push(timetable::insert_period(&services.db, form).await?.id);
     }
     for (name, subject, weekday, period, lead) in SERIES {
-        let series = AddSeries {
+        let series = CreateSeries {
             name: name.into(),
             subject: subject.into(),
             grade: "三年级".into(),

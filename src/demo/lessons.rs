@@ -6,7 +6,7 @@ use crate::db::millis;
 use crate::error::{Error, Result};
 use crate::http::Services;
 use crate::ids::LessonId;
-use crate::timetable::{self, Cast, NewLesson};
+use crate::timetable::{self, NewLesson, Roster};
 
 use super::Lesson;
 use super::community::Community;
@@ -117,7 +117,7 @@ fn lesson(
         period: Some(NAMES[place].into()),
         starts_at,
         ends_at,
-        cast: Cast {
+        roster: Roster {
             lead: community.leads[lead],
             assistants: vec![community.assistant],
             lead_room: Some(community.rooms[0]),

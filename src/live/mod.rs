@@ -34,7 +34,7 @@ use crate::config::Config;
 use crate::db::Db;
 use crate::error::{Error, Text};
 use crate::ids::LessonId;
-use crate::timetable::{self, Interrupted, Phase};
+use crate::timetable::{self, InterruptedLesson, Phase};
 pub use host::ABANDONED_AFTER;
 use host::{Command, Host, Surroundings, now};
 use lesson::{Lesson, Limits};
@@ -119,11 +119,11 @@ impl Lessons {
     /// being recorded again.
     pub fn go_on(
         &self,
-        lesson: Interrupted,
+        lesson: InterruptedLesson,
         past: &[TimelineEvent],
         recording: protocol::RecordingState,
     ) {
-        let Interrupted {
+        let InterruptedLesson {
             id,
             title,
             began_at,
@@ -153,7 +153,7 @@ impl Lessons {
         if let Some(sender) = self.running(id) {
             return Ok(sender);
         }
-        let brief = timetable::brief(&self.inner.db, id)
+        let brief = timetable::lesson_status(&self.inner.db, id)
             .await?
             .ok_or_else(no_such_lesson)?;
         let started = match brief.phase {

@@ -111,7 +111,7 @@ async fn role_of(live: &Live, id: LessonId, held: LessonRole) -> Result<Role, Er
         LessonRole::LeadRoom => Role::LeadRoom,
         LessonRole::Listening => Role::Listening,
         LessonRole::Observer => Role::Observer,
-        LessonRole::None if timetable::brief(&live.db, id).await?.is_none() => {
+        LessonRole::None if timetable::lesson_status(&live.db, id).await?.is_none() => {
             return Err(no_such_lesson());
         }
         LessonRole::None => return Err(Error::forbidden()),

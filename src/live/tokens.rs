@@ -105,7 +105,7 @@ pub async fn create(
 ) -> Result<(StatusCode, Json<MadeToken>)> {
     may_grant(&live, id, &actor).await?;
     let label = line("label", &new.label, 1..=40)?;
-    let brief = timetable::brief(&live.db, id)
+    let brief = timetable::lesson_status(&live.db, id)
         .await?
         .ok_or_else(no_such_lesson)?;
     if brief.phase == Phase::Ended {
@@ -195,7 +195,7 @@ pub async fn check(
 }
 
 async fn may_grant(live: &Live, id: LessonId, actor: &Actor) -> Result<()> {
-    if timetable::brief(&live.db, id).await?.is_none() {
+    if timetable::lesson_status(&live.db, id).await?.is_none() {
         return Err(no_such_lesson());
     }
     let lead = timetable::role_in(&live.db, id, actor).await? == LessonRole::Lead;

@@ -10,7 +10,7 @@ use crate::identity::{Role, with_role};
 use crate::ids::LessonId;
 use crate::index_queue::Source;
 use crate::library;
-use crate::timetable::{self, LessonCard};
+use crate::timetable::{self, LessonSummary};
 use tongke_search::{AclGroup, Document, Facet};
 
 pub struct Recordings(pub Db);
@@ -18,7 +18,7 @@ pub struct Recordings(pub Db);
 impl Source for Recordings {
     fn document(&self, id: Uuid) -> BoxFuture<'_, Result<Option<Document>>> {
         Box::pin(async move {
-            let Some(lesson) = timetable::recorded(&self.0, LessonId(id)).await? else {
+            let Some(lesson) = timetable::recorded_lesson(&self.0, LessonId(id)).await? else {
                 return Ok(None);
             };
             let pages = page_texts(&self.0, lesson.id).await?;
@@ -31,7 +31,7 @@ impl Source for Recordings {
 
     fn ids(&self, after: Option<Uuid>, most: u32) -> BoxFuture<'_, Result<Vec<Uuid>>> {
         Box::pin(async move {
-            let ids = timetable::recorded_after(&self.0, after.map(LessonId), most).await?;
+            let ids = timetable::recorded_ids_after(&self.0, after.map(LessonId), most).await?;
             Ok(ids.into_iter().map(|id| id.0).collect())
         })
     }
@@ -52,7 +52,7 @@ async fn page_texts(db: &Db, lesson: LessonId) -> Result<Vec<String>> {
 }
 
 /// A recorded lesson is found by those who took part, and by those who watch all lessons, as [`timetable::role_in`] has it.
-fn document(lesson: LessonCard) -> Document {
+fn document(lesson: LessonSummary) -> Document {
     let assistants = lesson.assistants.iter().map(|assistant| assistant.id.0);
     let classrooms = lesson.classrooms.iter().map(|classroom| classroom.id.0);
     let took_part = std::iter::once(lesson.lead.id.0)

@@ -22,7 +22,8 @@ use crate::identity::Actor;
 use crate::ids::{JobId, LessonId, TrackKey};
 use crate::jobs::{Job, JobState};
 use crate::timetable::{
-    LessonCard, LessonRole, RecordingState, Which, card, cards, count_recorded, role_in,
+    LessonFilter, LessonRole, LessonSummary, RecordingState, count_recorded, lesson_summaries,
+    lesson_summary, role_in,
 };
 
 /// Recordings of one page of the list, unless the reader asks for another number; and the most.
@@ -40,7 +41,7 @@ pub fn routes() -> OpenApiRouter<Recordings> {
 /// A lesson's recording.
 #[derive(Serialize, ToSchema)]
 struct Recording {
-    lesson: LessonCard,
+    lesson: LessonSummary,
     state: RecordingState,
     #[schema(value_type = String, format = DateTime)]
     started_at: Timestamp,
@@ -110,14 +111,14 @@ async fn one(
     actor: Actor,
     Path(id): Path<LessonId>,
 ) -> Result<Json<Recording>> {
-    let lesson = card(&recordings.inner.db, id, &actor)
+    let lesson = lesson_summary(&recordings.inner.db, id, &actor)
         .await?
         .ok_or_else(missing)?;
     let recorded = recordings.recorded(id).await?.ok_or_else(missing)?;
     let timeline = timeline::read(&recordings.inner.db, id).await?;
     let mp4 = mp4(&recordings, &recorded).await?;
     Ok(Json(Recording {
-        state: recorded.state.told(lesson.phase),
+        state: recorded.state.as_reported(lesson.phase),
         lesson,
         started_at: time(recorded.started_at),
         duration_ms: recorded
@@ -225,7 +226,7 @@ struct RecordingList {
 
 #[derive(Serialize, ToSchema)]
 struct Listed {
-    lesson: LessonCard,
+    lesson: LessonSummary,
     duration_ms: i64,
     poster_url: Option<String>,
 }
@@ -243,7 +244,12 @@ async fn list(
             .filter_map(|id| id.parse().ok())
             .take(MOST_PER_PAGE as usize)
             .collect();
-        let lessons = cards(&recordings.inner.db, Which::RecordedAmong(&ids), &actor).await?;
+        let lessons = lesson_summaries(
+            &recordings.inner.db,
+            LessonFilter::RecordedAmong(&ids),
+            &actor,
+        )
+        .await?;
         let listed = listed(&recordings, lessons).await?;
         return Ok(Json(RecordingList {
             total: listed.len() as i64,
@@ -251,11 +257,11 @@ async fn list(
         }));
     }
     let most = wanted.per_page.unwrap_or(PAGE).clamp(1, MOST_PER_PAGE);
-    let which = Which::Recorded {
-        skip: wanted.page.clamp(0, 1_000_000) * most,
-        most,
+    let which = LessonFilter::Recorded {
+        offset: wanted.page.clamp(0, 1_000_000) * most,
+        limit: most,
     };
-    let lessons = cards(&recordings.inner.db, which, &actor).await?;
+    let lessons = lesson_summaries(&recordings.inner.db, which, &actor).await?;
     Ok(Json(RecordingList {
         recordings: listed(&recordings, lessons).await?,
         total: count_recorded(&recordings.inner.db, &actor).await?,
@@ -263,7 +269,7 @@ async fn list(
 }
 
 /// Lessons with what is known of their recordings; those that have no recording yet fall away.
-async fn listed(recordings: &Recordings, lessons: Vec<LessonCard>) -> Result<Vec<Listed>> {
+async fn listed(recordings: &Recordings, lessons: Vec<LessonSummary>) -> Result<Vec<Listed>> {
     if lessons.is_empty() {
         return Ok(Vec::new());
     }

@@ -15,7 +15,7 @@ use crate::identity::Role;
 use crate::ids::{ClassroomId, LessonId, PersonId};
 use crate::index_queue::{enqueue, enqueue_hidden};
 use crate::testing::{House, Page, house_on_sqlite, houses};
-use crate::timetable::{Cast, NewLesson, RecordingState, add_lesson, set_recording};
+use crate::timetable::{NewLesson, RecordingState, Roster, add_lesson, set_recording};
 use tongke_search::{AclGroup, Document};
 
 fn encoded(text: &str) -> String {
@@ -46,7 +46,7 @@ async fn recorded(
     let starts_at = Timestamp::now();
     let ends_at = starts_at + SignedDuration::from_mins(40);
     let (series, period) = (None, None);
-    let cast = Cast {
+    let roster = Roster {
         lead,
         assistants: Vec::new(),
         lead_room: None,
@@ -63,7 +63,7 @@ async fn recorded(
             period,
             starts_at,
             ends_at,
-            cast,
+            roster,
         },
     );
     let lesson = lesson.await.expect("planned");

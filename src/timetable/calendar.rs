@@ -1,15 +1,15 @@
-//! Days and times of day in the house's time zone.
+//! Dates and times of day in the configured time zone.
 
 use jiff::civil::{Date, Time};
 use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp};
 
-/// The date it is now.
+/// Returns the current date.
 pub fn today(zone: &TimeZone, now: Timestamp) -> Date {
     now.to_zoned(zone.clone()).date()
 }
 
-/// From the first moment of a day to the first of the next.
+/// Returns the first instants of a day and of the next day.
 pub fn day_bounds(zone: &TimeZone, day: Date) -> Option<(Timestamp, Timestamp)> {
     Some((
         moment(zone, day, Time::midnight())?,
@@ -21,7 +21,7 @@ pub fn day_bounds(zone: &TimeZone, day: Date) -> Option<(Timestamp, Timestamp)> 
     ))
 }
 
-/// A time of day on a date. `None` outside the calendar.
+/// Returns the instant of a time of day; `None` outside the calendar.
 pub fn moment(zone: &TimeZone, day: Date, time: Time) -> Option<Timestamp> {
     Some(
         day.to_datetime(time)
@@ -31,7 +31,7 @@ pub fn moment(zone: &TimeZone, day: Date, time: Time) -> Option<Timestamp> {
     )
 }
 
-/// Every date of a weekday (1 Monday … 7 Sunday) between two dates, both included.
+/// Returns every date of a weekday (1 Monday … 7 Sunday) between two dates, both included.
 pub fn weekdays(from: Date, to: Date, weekday: i8) -> impl Iterator<Item = Date> {
     let ahead = (weekday - from.weekday().to_monday_one_offset()).rem_euclid(7);
     let first = from.checked_add(Span::new().days(ahead));

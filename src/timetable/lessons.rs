@@ -1,4 +1,4 @@
-//! Lessons, as people plan them: `/api/today`, `/api/lessons`.
+//! Planning of lessons: `/api/today`, `/api/lessons`.
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -16,20 +16,20 @@ use crate::identity::{Actor, Role};
 use crate::ids::{ClassroomId, LessonId, PersonId};
 
 use super::Timetable;
-use super::cast::Cast;
-use super::planned::{NewLesson, add_lesson};
-use super::{LessonCard, Phase, Which, calendar, card, cards};
+use super::new_lesson::{NewLesson, add_lesson};
+use super::roster::Roster;
+use super::{LessonFilter, LessonSummary, Phase, calendar, lesson_summaries, lesson_summary};
 
 pub fn routes() -> OpenApiRouter<Timetable> {
     OpenApiRouter::new()
-        .routes(routes!(today))
-        .routes(routes!(add))
-        .routes(routes!(one, change, remove))
+        .routes(routes!(list_today))
+        .routes(routes!(create_lesson))
+        .routes(routes!(get_lesson, update_lesson, delete_lesson))
 }
 
 #[derive(Deserialize, IntoParams)]
 struct Day {
-    /// YYYY-MM-DD; absent: today.
+    /// YYYY-MM-DD; defaults to today.
     #[param(value_type = Option<String>, format = Date)]
     date: Option<Date>,
 }
@@ -40,12 +40,12 @@ struct Today {
     date: Date,
     #[schema(value_type = String, format = DateTime)]
     now: Timestamp,
-    lessons: Vec<LessonCard>,
+    lessons: Vec<LessonSummary>,
 }
 
-/// My lessons of a day; administrators and observers see everybody's.
+/// Lists the requester's lessons of a day; for administrators and observers all lessons.
 #[utoipa::path(get, path = "/api/today", tag = "lessons", params(Day), responses((status = 200, body = Today), (status = 401, body = crate::error::Body)))]
-async fn today(
+async fn list_today(
     State(timetable): State<Timetable>,
     actor: Actor,
     Query(day): Query<Day>,
@@ -57,18 +57,18 @@ async fn today(
     Ok(Json(Today {
         date,
         now,
-        lessons: cards(&timetable.db, Which::Between(from, to), &actor).await?,
+        lessons: lesson_summaries(&timetable.db, LessonFilter::Between(from, to), &actor).await?,
     }))
 }
 
-/// One lesson, for those who take part in it.
-#[utoipa::path(get, path = "/api/lessons/{id}", tag = "lessons", params(("id" = LessonId, Path)), responses((status = 200, body = LessonCard), (status = 404, body = crate::error::Body)))]
-async fn one(
+/// Returns one lesson to its participants.
+#[utoipa::path(get, path = "/api/lessons/{id}", tag = "lessons", params(("id" = LessonId, Path)), responses((status = 200, body = LessonSummary), (status = 404, body = crate::error::Body)))]
+async fn get_lesson(
     State(timetable): State<Timetable>,
     actor: Actor,
     Path(id): Path<LessonId>,
-) -> Result<Json<LessonCard>> {
-    card(&timetable.db, id, &actor)
+) -> Result<Json<LessonSummary>> {
+    lesson_summary(&timetable.db, id, &actor)
         .await?
         .map(Json)
         .ok_or_else(no_lesson)
@@ -79,7 +79,7 @@ fn no_lesson() -> Error {
 }
 
 #[derive(Deserialize, ToSchema)]
-struct AddLesson {
+struct CreateLesson {
     title: String,
     subject: String,
     grade: String,
@@ -95,15 +95,15 @@ struct AddLesson {
     classroom_ids: Vec<ClassroomId>,
 }
 
-/// Plans a lesson: administrators any, teachers their own.
-#[utoipa::path(post, path = "/api/lessons", tag = "lessons", request_body = AddLesson, responses((status = 201, body = LessonCard), (status = 403, body = crate::error::Body), (status = 422, body = crate::error::Body)))]
-async fn add(
+/// Creates a lesson: administrators any, teachers their own.
+#[utoipa::path(post, path = "/api/lessons", tag = "lessons", request_body = CreateLesson, responses((status = 201, body = LessonSummary), (status = 403, body = crate::error::Body), (status = 422, body = crate::error::Body)))]
+async fn create_lesson(
     State(timetable): State<Timetable>,
     actor: Actor,
-    Json(form): Json<AddLesson>,
-) -> Result<(StatusCode, Json<LessonCard>)> {
+    Json(form): Json<CreateLesson>,
+) -> Result<(StatusCode, Json<LessonSummary>)> {
     may_plan(&actor, form.lead_id)?;
-    let cast = Cast {
+    let roster = Roster {
         lead: form.lead_id,
         assistants: form.assistant_ids,
         lead_room: form.lead_classroom_id,
@@ -117,16 +117,16 @@ async fn add(
         period: None,
         starts_at: form.starts_at,
         ends_at: form.ends_at,
-        cast,
+        roster,
     };
     let id = add_lesson(&timetable.db, lesson).await?;
-    let card = card(&timetable.db, id, &actor)
+    let summary = lesson_summary(&timetable.db, id, &actor)
         .await?
         .ok_or_else(no_lesson)?;
-    Ok((StatusCode::CREATED, Json(card)))
+    Ok((StatusCode::CREATED, Json(summary)))
 }
 
-/// A teacher plans what they lead themselves.
+/// Allows administrators any lesson, and teachers the lessons that they lead.
 fn may_plan(actor: &Actor, lead: PersonId) -> Result<()> {
     match actor {
         Actor::Person(person) if person.role == Role::Administrator => Ok(()),
@@ -139,7 +139,7 @@ fn may_plan(actor: &Actor, lead: PersonId) -> Result<()> {
 }
 
 #[derive(Deserialize, ToSchema)]
-struct ChangeLesson {
+struct UpdateLesson {
     title: Option<String>,
     subject: Option<String>,
     grade: Option<String>,
@@ -155,19 +155,19 @@ struct ChangeLesson {
     classroom_ids: Option<Vec<ClassroomId>>,
 }
 
-/// Changes a lesson that has not begun: administrators any, teachers their own.
-#[utoipa::path(patch, path = "/api/lessons/{id}", tag = "lessons", request_body = ChangeLesson, params(("id" = LessonId, Path)), responses((status = 200, body = LessonCard), (status = 404, body = crate::error::Body), (status = 409, body = crate::error::Body)))]
-async fn change(
+/// Updates a lesson that has not begun: administrators any, teachers their own.
+#[utoipa::path(patch, path = "/api/lessons/{id}", tag = "lessons", request_body = UpdateLesson, params(("id" = LessonId, Path)), responses((status = 200, body = LessonSummary), (status = 404, body = crate::error::Body), (status = 409, body = crate::error::Body)))]
+async fn update_lesson(
     State(timetable): State<Timetable>,
     actor: Actor,
     Path(id): Path<LessonId>,
-    Json(form): Json<ChangeLesson>,
-) -> Result<Json<LessonCard>> {
+    Json(form): Json<UpdateLesson>,
+) -> Result<Json<LessonSummary>> {
     let mut tx = timetable.db.begin().await?;
-    let present = planned(&mut tx, id, &actor).await?;
-    let lesson = form.applied_to(present).check()?;
-    may_plan(&actor, lesson.cast.lead)?;
-    lesson.cast.check(&mut tx).await?;
+    let present = load_planned(&mut tx, id, &actor).await?;
+    let lesson = form.apply_to(present).check()?;
+    may_plan(&actor, lesson.roster.lead)?;
+    lesson.roster.check(&mut tx).await?;
     sqlx::query(
         "UPDATE lessons SET title = $2, subject = $3, grade = $4, starts_at = $5, ends_at = $6, lead_id = $7, lead_classroom_id = $8
          WHERE id = $1",
@@ -178,28 +178,28 @@ async fn change(
     .bind(&lesson.grade)
     .bind(millis(lesson.starts_at))
     .bind(millis(lesson.ends_at))
-    .bind(lesson.cast.lead)
-    .bind(lesson.cast.lead_room)
+    .bind(lesson.roster.lead)
+    .bind(lesson.roster.lead_room)
     .execute(&mut *tx)
     .await?;
     lesson
-        .cast
+        .roster
         .write(&mut tx, "lesson", &id.to_string())
         .await?;
     tx.commit().await?;
-    card(&timetable.db, id, &actor)
+    lesson_summary(&timetable.db, id, &actor)
         .await?
         .map(Json)
         .ok_or_else(no_lesson)
 }
 
-impl ChangeLesson {
-    fn applied_to(self, present: NewLesson) -> NewLesson {
-        let cast = Cast {
-            lead: self.lead_id.unwrap_or(present.cast.lead),
-            assistants: self.assistant_ids.unwrap_or(present.cast.assistants),
-            lead_room: self.lead_classroom_id.unwrap_or(present.cast.lead_room),
-            listening: self.classroom_ids.unwrap_or(present.cast.listening),
+impl UpdateLesson {
+    fn apply_to(self, present: NewLesson) -> NewLesson {
+        let roster = Roster {
+            lead: self.lead_id.unwrap_or(present.roster.lead),
+            assistants: self.assistant_ids.unwrap_or(present.roster.assistants),
+            lead_room: self.lead_classroom_id.unwrap_or(present.roster.lead_room),
+            listening: self.classroom_ids.unwrap_or(present.roster.listening),
         };
         NewLesson {
             title: self.title.unwrap_or(present.title),
@@ -207,7 +207,7 @@ impl ChangeLesson {
             grade: self.grade.unwrap_or(present.grade),
             starts_at: self.starts_at.unwrap_or(present.starts_at),
             ends_at: self.ends_at.unwrap_or(present.ends_at),
-            cast,
+            roster,
             ..present
         }
     }
@@ -225,8 +225,8 @@ struct Row {
     lead_classroom_id: Option<ClassroomId>,
 }
 
-/// The lesson as it is planned; refused when it is not there, not this person's, or not to be changed any more.
-async fn planned(
+/// Loads a planned lesson; fails if it does not exist, has begun or is led by another teacher.
+async fn load_planned(
     tx: &mut Transaction<'static, Any>,
     id: LessonId,
     actor: &Actor,
@@ -246,7 +246,7 @@ async fn planned(
             "The lesson has begun or is over and cannot be changed.",
         ));
     }
-    let cast = Cast::read(
+    let roster = Roster::read(
         tx,
         "lesson",
         &id.to_string(),
@@ -262,19 +262,19 @@ async fn planned(
         period: None,
         starts_at: time(row.starts_at),
         ends_at: time(row.ends_at),
-        cast,
+        roster,
     })
 }
 
-/// Removes a lesson that has not begun. One that took place is kept.
+/// Deletes a lesson that has not begun. A lesson that took place is kept.
 #[utoipa::path(delete, path = "/api/lessons/{id}", tag = "lessons", params(("id" = LessonId, Path)), responses((status = 204), (status = 404, body = crate::error::Body), (status = 409, body = crate::error::Body)))]
-async fn remove(
+async fn delete_lesson(
     State(timetable): State<Timetable>,
     actor: Actor,
     Path(id): Path<LessonId>,
 ) -> Result<StatusCode> {
     let mut tx = timetable.db.begin().await?;
-    planned(&mut tx, id, &actor).await?;
+    load_planned(&mut tx, id, &actor).await?;
     sqlx::query("DELETE FROM lessons WHERE id = $1")
         .bind(id)
         .execute(&mut *tx)

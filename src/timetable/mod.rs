@@ -1,14 +1,15 @@
-//! Terms, periods, series and their lessons: who teaches whom, when and where.
+//! Timetable: terms, periods, series and their lessons.
 //!
-//! Planning makes rows with phase `planned`; only [`mark_live`], [`mark_ended`] and [`set_recording`] move a lesson on.
+//! Planning creates rows with phase `planned`; only [`mark_live`], [`mark_ended`] and
+//! [`set_recording`] change the phase and the recording state afterwards.
 
 mod calendar;
-mod card;
-mod cast;
+mod lesson_summary;
 mod lessons;
+mod new_lesson;
 mod phase;
-mod planned;
 mod role;
+mod roster;
 mod series;
 mod terms;
 #[cfg(test)]
@@ -24,24 +25,29 @@ use crate::ids::LessonId;
 pub use crate::lesson_types::Phase;
 
 pub use calendar::{day_bounds, today};
-pub use card::{LessonCard, Which, card, cards, count_recorded, recorded, recorded_after};
-pub use cast::Cast;
-pub use phase::{
-    Interrupted, brief, mark_attended, mark_ended, mark_live, set_recording, take_up_interrupted,
+pub use lesson_summary::{
+    LessonFilter, LessonSummary, count_recorded, lesson_summaries, lesson_summary,
+    recorded_ids_after, recorded_lesson,
 };
-pub use planned::{NewLesson, add_lesson};
+pub use new_lesson::{NewLesson, add_lesson};
+pub use phase::{
+    InterruptedLesson, lesson_status, mark_attended, mark_ended, mark_live, resume_interrupted,
+    set_recording,
+};
 pub use role::{LessonRole, role_in};
-pub use series::{AddSeries, insert_series};
+pub use roster::Roster;
+pub use series::{CreateSeries, insert_series};
 pub use terms::{PeriodForm, TermForm, insert_period, insert_term};
 
 crate::string_enum! {
-    /// How a lesson's recording stands.
+    /// State of a lesson's recording as stored.
     RecordingState { None = "none", Recording = "recording", Finishing = "finishing", Ready = "ready", Failed = "failed" }
 }
 
 impl RecordingState {
-    /// As people are told it: when the lesson is over nothing more is recorded, though the last of it may still be on its way to the disk.
-    pub fn told(self, phase: Phase) -> RecordingState {
+    /// Returns the state shown to people: once the lesson has ended, a running recording is
+    /// finishing, although its last segments may still be on their way to the disk.
+    pub fn as_reported(self, phase: Phase) -> RecordingState {
         match (self, phase) {
             (RecordingState::Recording, Phase::Ended) => RecordingState::Finishing,
             (state, _) => state,
@@ -50,20 +56,19 @@ impl RecordingState {
 }
 
 impl LessonId {
-    /// The same lesson as the media plane names it.
+    /// Converts to the id of the media plane.
     pub fn plane(self) -> tongke_plane::ids::LessonId {
         tongke_plane::ids::LessonId(self.0.as_u128())
     }
 }
 
-/// State of this feature. Cloning shares it.
+/// State of this feature. Clones share it.
 #[derive(Clone)]
 pub struct Timetable {
     pub config: Arc<Config>,
     pub db: Db,
 }
 
-/// The timetable's routes.
 pub fn routes() -> OpenApiRouter<Timetable> {
     OpenApiRouter::new()
         .merge(lessons::routes())

@@ -1,4 +1,5 @@
-//! How a lesson moves on: planned → live → ended, and how its recording stands. Nothing else writes these columns.
+//! Transitions of a lesson (planned → live → ended) and of its recording state. Only this module
+//! writes these columns.
 
 use jiff::Timestamp;
 
@@ -8,7 +9,7 @@ use crate::index_queue::{self, Kind};
 
 use super::{Phase, RecordingState};
 
-/// planned → live. False when the lesson was not planned any more: somebody else began or ended it.
+/// Changes planned → live. Returns false if the lesson was not planned.
 pub async fn mark_live(db: &Db, lesson: LessonId, at: Timestamp) -> Result<bool, DbError> {
     let changed = sqlx::query(
         "UPDATE lessons SET phase = 'live', began_at = $2, attended_at = $2 WHERE id = $1 AND phase = 'planned'",
@@ -20,7 +21,7 @@ pub async fn mark_live(db: &Db, lesson: LessonId, at: Timestamp) -> Result<bool,
     Ok(changed.rows_affected() == 1)
 }
 
-/// Somebody is in a lesson that is on.
+/// Records the time at which participants were last present in a live lesson.
 pub async fn mark_attended(db: &Db, lesson: LessonId, at: Timestamp) -> Result<(), DbError> {
     let query = sqlx::query("UPDATE lessons SET attended_at = $2 WHERE id = $1 AND phase = 'live'");
     query
@@ -31,7 +32,7 @@ pub async fn mark_attended(db: &Db, lesson: LessonId, at: Timestamp) -> Result<(
         .map(drop)
 }
 
-/// live → ended. False when the lesson was not live.
+/// Changes live → ended. Returns false if the lesson was not live.
 pub async fn mark_ended(db: &Db, lesson: LessonId, at: Timestamp) -> Result<bool, DbError> {
     let changed = sqlx::query(
         "UPDATE lessons SET phase = 'ended', ended_at = $2 WHERE id = $1 AND phase = 'live'",
@@ -43,22 +44,22 @@ pub async fn mark_ended(db: &Db, lesson: LessonId, at: Timestamp) -> Result<bool
     Ok(changed.rows_affected() == 1)
 }
 
-/// A lesson that was on when the server died.
+/// Lesson that was live when the server crashed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Interrupted {
+pub struct InterruptedLesson {
     pub id: LessonId,
     pub title: String,
     pub began_at: Timestamp,
-    /// When somebody was last known to be in it.
+    /// Last time at which a participant was known to be present.
     pub attended_at: Timestamp,
 }
 
-/// Lessons that were on when the server died and that somebody was in after `left_before`: they go on. The others were over when
-/// their last page had gone.
-pub async fn take_up_interrupted(
+/// Returns the lessons that were live when the server crashed and attended after `left_before`;
+/// these resume. Ends the others as of their last attendance.
+pub async fn resume_interrupted(
     db: &Db,
     left_before: Timestamp,
-) -> Result<Vec<Interrupted>, DbError> {
+) -> Result<Vec<InterruptedLesson>, DbError> {
     let ended = sqlx::query(
         "UPDATE lessons SET phase = 'ended', ended_at = attended_at WHERE phase = 'live' AND attended_at < $1",
     )
@@ -76,7 +77,7 @@ pub async fn take_up_interrupted(
     )
     .fetch_all(db.pool())
     .await?;
-    let interrupted = |(id, title, began_at, attended_at)| Interrupted {
+    let interrupted = |(id, title, began_at, attended_at)| InterruptedLesson {
         id,
         title,
         began_at: time(began_at),
@@ -85,30 +86,30 @@ pub async fn take_up_interrupted(
     Ok(rows.into_iter().map(interrupted).collect())
 }
 
-/// What a lesson's task has to know before it begins.
+/// State of a lesson that its task needs at start.
 #[derive(Clone, Debug)]
-pub struct Brief {
+pub struct LessonStatus {
     pub title: String,
     pub phase: Phase,
-    /// When it really began.
+    /// Actual start, in contrast to the planned one.
     pub began_at: Option<Timestamp>,
 }
 
-/// The lesson in brief; `None` when there is no such lesson.
-pub async fn brief(db: &Db, lesson: LessonId) -> Result<Option<Brief>, DbError> {
+/// Returns the status of a lesson; `None` if it does not exist.
+pub async fn lesson_status(db: &Db, lesson: LessonId) -> Result<Option<LessonStatus>, DbError> {
     let row: Option<(String, Phase, Option<i64>)> =
         sqlx::query_as("SELECT title, phase, began_at FROM lessons WHERE id = $1")
             .bind(lesson)
             .fetch_optional(db.pool())
             .await?;
-    Ok(row.map(|(title, phase, began_at)| Brief {
+    Ok(row.map(|(title, phase, began_at)| LessonStatus {
         title,
         phase,
         began_at: began_at.map(time),
     }))
 }
 
-/// Notes how the lesson's recording stands.
+/// Stores the state of a lesson's recording and queues it for indexing.
 pub async fn set_recording(
     db: &Db,
     lesson: LessonId,

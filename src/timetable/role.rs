@@ -1,11 +1,11 @@
-//! What somebody is in a lesson. Every right in a lesson follows from this one answer.
+//! Role of a person or device in a lesson. Every right in a lesson follows from it.
 
 use crate::db::{Db, DbError};
 use crate::identity::{Actor, Role};
 use crate::ids::LessonId;
 
 crate::string_enum! {
-    /// What one is in a lesson.
+    /// Role in a lesson, or none.
     LessonRole {
         Lead = "lead",
         Assistant = "assistant",
@@ -17,8 +17,9 @@ crate::string_enum! {
     }
 }
 
-/// What `actor` is in the lesson; `None` when the lesson is not theirs or does not exist. Administrators and observers of the house
-/// observe every lesson that they have no other part in.
+/// Returns the role of `actor` in the lesson; `None` if the lesson does not exist or `actor` has no
+/// part in it. Administrators and observers of the installation observe every lesson in which they
+/// have no other role.
 pub async fn role_in(db: &Db, lesson: LessonId, actor: &Actor) -> Result<LessonRole, DbError> {
     let found: Option<(i64,)> = match actor {
         Actor::Person(person) => {
@@ -51,11 +52,11 @@ pub async fn role_in(db: &Db, lesson: LessonId, actor: &Actor) -> Result<LessonR
         Some((2,)) => LessonRole::Assistant,
         Some((3,)) => LessonRole::LeadRoom,
         Some((4,)) => LessonRole::Listening,
-        Some(_) if watches_all(actor) => LessonRole::Observer,
+        Some(_) if observes_all(actor) => LessonRole::Observer,
         _ => LessonRole::None,
     })
 }
 
-fn watches_all(actor: &Actor) -> bool {
+fn observes_all(actor: &Actor) -> bool {
     matches!(actor, Actor::Person(person) if matches!(person.role, Role::Administrator | Role::Observer))
 }

@@ -1,4 +1,4 @@
-//! Series: a place in the timetable that makes lessons through a term: `/api/series`.
+//! Series, which create weekly lessons through a term: `/api/series`.
 
 mod plan;
 
@@ -16,18 +16,18 @@ use crate::extract::{Json, Path, line, now, nullable};
 use crate::ids::{ClassroomId, PeriodId, PersonId, SeriesId, TermId};
 
 use super::Timetable;
-use super::cast::Cast;
-use plan::{dates_of, hours_of, remove_planned};
+use super::roster::Roster;
+use plan::{delete_planned, period_hours, term_dates};
 
-pub use plan::plan_anew;
+pub use plan::replan_series_of;
 
 pub fn routes() -> OpenApiRouter<Timetable> {
     OpenApiRouter::new()
-        .routes(routes!(list, add))
-        .routes(routes!(change, remove))
+        .routes(routes!(list_series, create_series))
+        .routes(routes!(update_series, delete_series))
 }
 
-/// A place in the timetable.
+/// Weekly lesson of a term at one weekday and period.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Series {
     id: SeriesId,
@@ -60,26 +60,26 @@ struct Row {
 const SELECT: &str = "SELECT id, name, subject, grade, term_id, weekday, period_id, lead_id, lead_classroom_id FROM series";
 
 #[derive(Serialize, ToSchema)]
-struct Items {
+struct SeriesList {
     items: Vec<Series>,
 }
 
-/// Every series.
-#[utoipa::path(get, path = "/api/series", tag = "timetable", responses((status = 200, body = Items)))]
-async fn list(State(timetable): State<Timetable>) -> Result<Json<Items>> {
+/// Lists every series.
+#[utoipa::path(get, path = "/api/series", tag = "timetable", responses((status = 200, body = SeriesList)))]
+async fn list_series(State(timetable): State<Timetable>) -> Result<Json<SeriesList>> {
     let mut tx = timetable.db.begin().await?;
-    let items = find(
+    let items = query_series(
         &mut tx,
         &format!("{SELECT} ORDER BY weekday, name, id LIMIT {MAX_ROWS}"),
         None,
     )
     .await?;
     tx.commit().await?;
-    Ok(Json(Items { items }))
+    Ok(Json(SeriesList { items }))
 }
 
-/// The series that a query of ours (with `$1` for `id`, if it has one) names.
-async fn find(
+/// Runs a query for series; `id` is bound to `$1` where the query has it.
+async fn query_series(
     tx: &mut Transaction<'static, Any>,
     query: &str,
     id: Option<&str>,
@@ -91,13 +91,13 @@ async fn find(
     let rows: Vec<Row> = rows.fetch_all(&mut **tx).await?;
     let mut found = Vec::with_capacity(rows.len());
     for row in rows {
-        found.push(with_members(tx, row).await?);
+        found.push(with_roster(tx, row).await?);
     }
     Ok(found)
 }
 
-async fn with_members(tx: &mut Transaction<'static, Any>, row: Row) -> Result<Series> {
-    let cast = Cast::read(
+async fn with_roster(tx: &mut Transaction<'static, Any>, row: Row) -> Result<Series> {
+    let roster = Roster::read(
         tx,
         "series",
         &row.id.to_string(),
@@ -114,14 +114,14 @@ async fn with_members(tx: &mut Transaction<'static, Any>, row: Row) -> Result<Se
         weekday: row.weekday as i8,
         period_id: row.period_id,
         lead_id: row.lead_id,
-        assistant_ids: cast.assistants,
+        assistant_ids: roster.assistants,
         lead_classroom_id: row.lead_classroom_id,
-        classroom_ids: cast.listening,
+        classroom_ids: roster.listening,
     })
 }
 
 #[derive(Deserialize, ToSchema)]
-pub struct AddSeries {
+pub struct CreateSeries {
     pub name: String,
     pub subject: String,
     pub grade: String,
@@ -137,11 +137,11 @@ pub struct AddSeries {
     pub classroom_ids: Vec<ClassroomId>,
 }
 
-/// Adds a series and plans its lessons.
-#[utoipa::path(post, path = "/api/series", tag = "timetable", request_body = AddSeries, responses((status = 201, body = Series), (status = 422, body = crate::error::Body)))]
-async fn add(
+/// Creates a series and its lessons.
+#[utoipa::path(post, path = "/api/series", tag = "timetable", request_body = CreateSeries, responses((status = 201, body = Series), (status = 422, body = crate::error::Body)))]
+async fn create_series(
     State(timetable): State<Timetable>,
-    Json(form): Json<AddSeries>,
+    Json(form): Json<CreateSeries>,
 ) -> Result<(StatusCode, Json<Series>)> {
     Ok((
         StatusCode::CREATED,
@@ -149,8 +149,8 @@ async fn add(
     ))
 }
 
-/// Adds a series and plans its lessons.
-pub async fn insert_series(db: &Db, form: AddSeries, zone: &TimeZone) -> Result<Series> {
+/// Creates a series and its lessons.
+pub async fn insert_series(db: &Db, form: CreateSeries, zone: &TimeZone) -> Result<Series> {
     let series = Series {
         id: SeriesId::fresh(),
         name: form.name,
@@ -182,14 +182,14 @@ pub async fn insert_series(db: &Db, form: AddSeries, zone: &TimeZone) -> Result<
     .bind(millis(now()))
     .execute(&mut *tx)
     .await?;
-    series.write(&mut tx, zone).await?;
+    series.save_roster_and_lessons(&mut tx, zone).await?;
     tx.commit().await?;
     Ok(series)
 }
 
 impl Series {
-    fn cast(&self) -> Cast {
-        Cast {
+    fn roster(&self) -> Roster {
+        Roster {
             lead: self.lead_id,
             assistants: self.assistant_ids.clone(),
             lead_room: self.lead_classroom_id,
@@ -205,21 +205,21 @@ impl Series {
                 "A weekday is 1 to 7.",
             ));
         }
-        if dates_of(tx, self.term_id).await?.is_none() {
+        if term_dates(tx, self.term_id).await?.is_none() {
             return Err(Error::field(
                 "term_id",
                 "没有找到这个学期。",
                 "There is no such term.",
             ));
         }
-        if hours_of(tx, self.period_id).await?.is_none() {
+        if period_hours(tx, self.period_id).await?.is_none() {
             return Err(Error::field(
                 "period_id",
                 "没有找到这个节次。",
                 "There is no such period.",
             ));
         }
-        self.cast().check(tx).await?;
+        self.roster().check(tx).await?;
         Ok(Self {
             name: line("name", &self.name, 1..=100)?,
             subject: line("subject", &self.subject, 1..=20)?,
@@ -230,7 +230,7 @@ impl Series {
 }
 
 #[derive(Deserialize, ToSchema)]
-struct ChangeSeries {
+struct UpdateSeries {
     name: Option<String>,
     subject: Option<String>,
     grade: Option<String>,
@@ -245,15 +245,15 @@ struct ChangeSeries {
     classroom_ids: Option<Vec<ClassroomId>>,
 }
 
-/// Changes a series; its lessons that have not begun are planned anew.
-#[utoipa::path(patch, path = "/api/series/{id}", tag = "timetable", request_body = ChangeSeries, params(("id" = SeriesId, Path)), responses((status = 200, body = Series), (status = 404, body = crate::error::Body)))]
-async fn change(
+/// Updates a series and recreates its lessons that have not begun.
+#[utoipa::path(patch, path = "/api/series/{id}", tag = "timetable", request_body = UpdateSeries, params(("id" = SeriesId, Path)), responses((status = 200, body = Series), (status = 404, body = crate::error::Body)))]
+async fn update_series(
     State(timetable): State<Timetable>,
     Path(id): Path<SeriesId>,
-    Json(form): Json<ChangeSeries>,
+    Json(form): Json<UpdateSeries>,
 ) -> Result<Json<Series>> {
     let mut tx = timetable.db.begin().await?;
-    let present = find(
+    let present = query_series(
         &mut tx,
         &format!("{SELECT} WHERE id = $1"),
         Some(&id.to_string()),
@@ -261,7 +261,7 @@ async fn change(
     .await?
     .pop();
     let series = form
-        .applied_to(present.ok_or_else(no_series)?)
+        .apply_to(present.ok_or_else(no_series)?)
         .check(&mut tx)
         .await?;
     sqlx::query(
@@ -279,13 +279,15 @@ async fn change(
     .bind(series.lead_classroom_id)
     .execute(&mut *tx)
     .await?;
-    series.write(&mut tx, &timetable.config.time_zone()).await?;
+    series
+        .save_roster_and_lessons(&mut tx, &timetable.config.time_zone())
+        .await?;
     tx.commit().await?;
     Ok(Json(series))
 }
 
-impl ChangeSeries {
-    fn applied_to(self, present: Series) -> Series {
+impl UpdateSeries {
+    fn apply_to(self, present: Series) -> Series {
         Series {
             id: present.id,
             name: self.name.unwrap_or(present.name),
@@ -306,14 +308,14 @@ fn no_series() -> Error {
     Error::not_found("没有找到这个课程系列。", "There is no such series.")
 }
 
-/// Removes a series and its lessons that have not begun; those that took place are kept.
+/// Deletes a series and its lessons that have not begun; lessons that took place are kept.
 #[utoipa::path(delete, path = "/api/series/{id}", tag = "timetable", params(("id" = SeriesId, Path)), responses((status = 204), (status = 404, body = crate::error::Body)))]
-async fn remove(
+async fn delete_series(
     State(timetable): State<Timetable>,
     Path(id): Path<SeriesId>,
 ) -> Result<StatusCode> {
     let mut tx = timetable.db.begin().await?;
-    remove_planned(&mut tx, id).await?;
+    delete_planned(&mut tx, id).await?;
     let removed = sqlx::query("DELETE FROM series WHERE id = $1")
         .bind(id)
         .execute(&mut *tx)

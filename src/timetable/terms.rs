@@ -1,4 +1,4 @@
-//! Terms and the periods of a day: `/api/terms`, `/api/periods`.
+//! Terms and periods: `/api/terms`, `/api/periods`.
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -18,10 +18,10 @@ use super::series;
 
 pub fn routes() -> OpenApiRouter<Timetable> {
     OpenApiRouter::new()
-        .routes(routes!(list_terms, add_term))
-        .routes(routes!(change_term, remove_term))
-        .routes(routes!(list_periods, add_period))
-        .routes(routes!(change_period, remove_period))
+        .routes(routes!(list_terms, create_term))
+        .routes(routes!(update_term, delete_term))
+        .routes(routes!(list_periods, create_period))
+        .routes(routes!(update_period, delete_period))
 }
 
 /// A school term; dates as YYYY-MM-DD, both included.
@@ -38,7 +38,7 @@ struct Terms {
     items: Vec<Term>,
 }
 
-/// Every term, the newest first.
+/// Lists every term, newest first.
 #[utoipa::path(get, path = "/api/terms", tag = "timetable", responses((status = 200, body = Terms)))]
 async fn list_terms(State(timetable): State<Timetable>) -> Result<Json<Terms>> {
     let query = format!(
@@ -80,9 +80,9 @@ impl TermForm {
     }
 }
 
-/// Adds a term.
+/// Creates a term.
 #[utoipa::path(post, path = "/api/terms", tag = "timetable", request_body = TermForm, responses((status = 201, body = Term), (status = 422, body = crate::error::Body)))]
-async fn add_term(
+async fn create_term(
     State(timetable): State<Timetable>,
     Json(form): Json<TermForm>,
 ) -> Result<(StatusCode, Json<Term>)> {
@@ -92,7 +92,7 @@ async fn add_term(
     ))
 }
 
-/// Adds a term.
+/// Creates a term.
 pub async fn insert_term(db: &Db, form: TermForm) -> Result<Term> {
     let (name, starts, ends) = form.check()?;
     let term = Term {
@@ -115,18 +115,18 @@ pub async fn insert_term(db: &Db, form: TermForm) -> Result<Term> {
 }
 
 #[derive(Deserialize, ToSchema)]
-struct ChangeTerm {
+struct UpdateTerm {
     name: Option<String>,
     starts_on: Option<String>,
     ends_on: Option<String>,
 }
 
-/// Changes a term; lessons of its series that have not begun are planned anew.
-#[utoipa::path(patch, path = "/api/terms/{id}", tag = "timetable", request_body = ChangeTerm, params(("id" = TermId, Path)), responses((status = 200, body = Term), (status = 404, body = crate::error::Body)))]
-async fn change_term(
+/// Updates a term and recreates the lessons of its series that have not begun.
+#[utoipa::path(patch, path = "/api/terms/{id}", tag = "timetable", request_body = UpdateTerm, params(("id" = TermId, Path)), responses((status = 200, body = Term), (status = 404, body = crate::error::Body)))]
+async fn update_term(
     State(timetable): State<Timetable>,
     Path(id): Path<TermId>,
-    Json(form): Json<ChangeTerm>,
+    Json(form): Json<UpdateTerm>,
 ) -> Result<Json<Term>> {
     let mut tx = timetable.db.begin().await?;
     let present: Option<Term> =
@@ -154,7 +154,7 @@ async fn change_term(
         .bind(&term.ends_on)
         .execute(&mut *tx)
         .await?;
-    series::plan_anew(
+    series::replan_series_of(
         &mut tx,
         "term_id",
         &id.to_string(),
@@ -169,9 +169,9 @@ fn no_term() -> Error {
     Error::not_found("没有找到这个学期。", "There is no such term.")
 }
 
-/// Removes a term that has no series.
+/// Deletes a term without series.
 #[utoipa::path(delete, path = "/api/terms/{id}", tag = "timetable", params(("id" = TermId, Path)), responses((status = 204), (status = 404, body = crate::error::Body), (status = 409, body = crate::error::Body)))]
-async fn remove_term(
+async fn delete_term(
     State(timetable): State<Timetable>,
     Path(id): Path<TermId>,
 ) -> Result<StatusCode> {
@@ -217,7 +217,7 @@ struct Periods {
     items: Vec<Period>,
 }
 
-/// Every period, in the order of the day.
+/// Lists every period in the order of the day.
 #[utoipa::path(get, path = "/api/periods", tag = "timetable", responses((status = 200, body = Periods)))]
 async fn list_periods(State(timetable): State<Timetable>) -> Result<Json<Periods>> {
     let query =
@@ -255,9 +255,9 @@ impl PeriodForm {
     }
 }
 
-/// Adds a period.
+/// Creates a period.
 #[utoipa::path(post, path = "/api/periods", tag = "timetable", request_body = PeriodForm, responses((status = 201, body = Period), (status = 422, body = crate::error::Body)))]
-async fn add_period(
+async fn create_period(
     State(timetable): State<Timetable>,
     Json(form): Json<PeriodForm>,
 ) -> Result<(StatusCode, Json<Period>)> {
@@ -267,7 +267,7 @@ async fn add_period(
     ))
 }
 
-/// Adds a period.
+/// Creates a period.
 pub async fn insert_period(db: &Db, form: PeriodForm) -> Result<Period> {
     let (name, starts, ends) = form.check()?;
     let period = Period {
@@ -290,18 +290,18 @@ pub async fn insert_period(db: &Db, form: PeriodForm) -> Result<Period> {
 }
 
 #[derive(Deserialize, ToSchema)]
-struct ChangePeriod {
+struct UpdatePeriod {
     name: Option<String>,
     starts: Option<String>,
     ends: Option<String>,
 }
 
-/// Changes a period; lessons in it that have not begun are planned anew.
-#[utoipa::path(patch, path = "/api/periods/{id}", tag = "timetable", request_body = ChangePeriod, params(("id" = PeriodId, Path)), responses((status = 200, body = Period), (status = 404, body = crate::error::Body)))]
-async fn change_period(
+/// Updates a period and recreates its lessons that have not begun.
+#[utoipa::path(patch, path = "/api/periods/{id}", tag = "timetable", request_body = UpdatePeriod, params(("id" = PeriodId, Path)), responses((status = 200, body = Period), (status = 404, body = crate::error::Body)))]
+async fn update_period(
     State(timetable): State<Timetable>,
     Path(id): Path<PeriodId>,
-    Json(form): Json<ChangePeriod>,
+    Json(form): Json<UpdatePeriod>,
 ) -> Result<Json<Period>> {
     let mut tx = timetable.db.begin().await?;
     let present: Option<Period> =
@@ -329,7 +329,7 @@ async fn change_period(
         .bind(&period.ends)
         .execute(&mut *tx)
         .await?;
-    series::plan_anew(
+    series::replan_series_of(
         &mut tx,
         "period_id",
         &id.to_string(),
@@ -344,9 +344,9 @@ fn no_period() -> Error {
     Error::not_found("没有找到这个节次。", "There is no such period.")
 }
 
-/// Removes a period that no series uses.
+/// Deletes a period that no series uses.
 #[utoipa::path(delete, path = "/api/periods/{id}", tag = "timetable", params(("id" = PeriodId, Path)), responses((status = 204), (status = 404, body = crate::error::Body), (status = 409, body = crate::error::Body)))]
-async fn remove_period(
+async fn delete_period(
     State(timetable): State<Timetable>,
     Path(id): Path<PeriodId>,
 ) -> Result<StatusCode> {

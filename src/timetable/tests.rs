@@ -1,4 +1,4 @@
-//! Planning: lessons, series, and who sees what; on both databases.
+//! Planning of lessons and series and their visibility, on both databases.
 
 use axum::http::StatusCode;
 use jiff::{SignedDuration, Span, Timestamp};
@@ -55,7 +55,7 @@ fn id(body: &Value) -> String {
 }
 
 #[tokio::test]
-async fn everybody_finds_their_lesson_of_today_with_their_part_in_it() {
+async fn every_participant_finds_todays_lesson_with_their_role_in_it() {
     for house in houses().await {
         let mut school = school(&house).await;
         let (status, card) = school.admin.post("/api/lessons", school.lesson()).await;
@@ -102,7 +102,7 @@ async fn everybody_finds_their_lesson_of_today_with_their_part_in_it() {
 }
 
 #[tokio::test]
-async fn role_in_agrees_with_the_card() {
+async fn role_in_agrees_with_the_summary() {
     for house in houses().await {
         let mut school = school(&house).await;
         let lesson: LessonId = id(&school.admin.post("/api/lessons", school.lesson()).await.1)
@@ -131,7 +131,7 @@ async fn role_in_agrees_with_the_card() {
             let role = role_in(&house.services.db, lesson, &actor)
                 .await
                 .expect("asked");
-            let card = card(&house.services.db, lesson, &actor)
+            let card = lesson_summary(&house.services.db, lesson, &actor)
                 .await
                 .expect("asked")
                 .expect("visible");
@@ -145,7 +145,7 @@ async fn role_in_agrees_with_the_card() {
 }
 
 #[tokio::test]
-async fn teachers_plan_their_own_lessons_and_no_others() {
+async fn teachers_plan_only_their_own_lessons() {
     for house in houses().await {
         let mut school = school(&house).await;
         let (status, card) = school.lead.0.post("/api/lessons", school.lesson()).await;
@@ -196,7 +196,7 @@ async fn teachers_plan_their_own_lessons_and_no_others() {
 }
 
 #[tokio::test]
-async fn a_lesson_that_began_is_neither_changed_nor_removed_and_moves_on_once() {
+async fn a_lesson_that_began_can_be_neither_changed_nor_deleted_and_begins_only_once() {
     for house in houses().await {
         let mut school = school(&house).await;
         let (_, card) = school.admin.post("/api/lessons", school.lesson()).await;
@@ -230,12 +230,17 @@ async fn a_lesson_that_began_is_neither_changed_nor_removed_and_moves_on_once() 
             (&card["phase"], &card["recording"]),
             (&json!("ended"), &json!("ready"))
         );
-        assert!(brief(db, LessonId::fresh()).await.expect("asked").is_none());
+        assert!(
+            lesson_status(db, LessonId::fresh())
+                .await
+                .expect("asked")
+                .is_none()
+        );
     }
 }
 
 #[tokio::test]
-async fn a_lesson_goes_on_after_a_crash_unless_everybody_had_left_long_before() {
+async fn a_lesson_resumes_after_a_crash_unless_everybody_had_left_long_before() {
     for house in houses().await {
         let mut school = school(&house).await;
         let (db, began) = (
@@ -259,9 +264,9 @@ async fn a_lesson_goes_on_after_a_crash_unless_everybody_had_left_long_before() 
         mark_attended(db, planned, minutes(40))
             .await
             .expect("asked");
-        let going_on = take_up_interrupted(db, minutes(30)).await.expect("asked");
-        let [interrupted] = &going_on[..] else {
-            panic!("{going_on:?}")
+        let resumed = resume_interrupted(db, minutes(30)).await.expect("asked");
+        let [interrupted] = &resumed[..] else {
+            panic!("{resumed:?}")
         };
         assert_eq!(
             (
@@ -272,7 +277,7 @@ async fn a_lesson_goes_on_after_a_crash_unless_everybody_had_left_long_before() 
             (attended, began, minutes(40))
         );
         let phase = async |lesson| {
-            brief(db, lesson)
+            lesson_status(db, lesson)
                 .await
                 .expect("asked")
                 .expect("a lesson")
@@ -282,15 +287,15 @@ async fn a_lesson_goes_on_after_a_crash_unless_everybody_had_left_long_before() 
         assert_eq!(phase(left).await, Phase::Ended);
         assert_eq!(phase(planned).await, Phase::Planned);
         assert_eq!(
-            take_up_interrupted(db, minutes(30)).await.expect("asked"),
-            going_on,
+            resume_interrupted(db, minutes(30)).await.expect("asked"),
+            resumed,
             "a crash while starting"
         );
     }
 }
 
 #[tokio::test]
-async fn lessons_that_cannot_be_are_refused_by_field() {
+async fn invalid_lessons_are_rejected_by_field() {
     for house in houses().await {
         let mut school = school(&house).await;
         let (_, observer) = house.signed_in("zhao", Role::Observer).await;
@@ -335,7 +340,7 @@ async fn lessons_that_cannot_be_are_refused_by_field() {
     }
 }
 
-/// A term of four weeks from today, and a period at the end of the day.
+/// Creates a term of four weeks from today and a period at the end of the day.
 async fn term_and_period(admin: &mut Page) -> (String, String) {
     let today = Timestamp::now()
         .to_zoned(jiff::tz::TimeZone::get("Asia/Shanghai").expect("built in"))
@@ -358,7 +363,7 @@ async fn term_and_period(admin: &mut Page) -> (String, String) {
     (id(&term), id(&period))
 }
 
-async fn lessons_of(house: &House, page: &Page) -> Vec<LessonCard> {
+async fn lessons_of(house: &House, page: &Page) -> Vec<LessonSummary> {
     let token = page
         .cookie
         .as_deref()
@@ -372,9 +377,9 @@ async fn lessons_of(house: &House, page: &Page) -> Vec<LessonCard> {
         Timestamp::now(),
         Timestamp::now() + SignedDuration::from_hours(24 * 400),
     );
-    cards(
+    lesson_summaries(
         &house.services.db,
-        Which::Between(from, to),
+        LessonFilter::Between(from, to),
         &actor.expect("signed in"),
     )
     .await
@@ -382,7 +387,7 @@ async fn lessons_of(house: &House, page: &Page) -> Vec<LessonCard> {
 }
 
 #[tokio::test]
-async fn a_series_makes_its_lessons_and_makes_them_anew_when_it_changes() {
+async fn a_series_creates_its_lessons_and_recreates_them_when_it_changes() {
     for house in houses().await {
         let mut school = school(&house).await;
         let (term, period) = term_and_period(&mut school.admin).await;
@@ -411,7 +416,7 @@ async fn a_series_makes_its_lessons_and_makes_them_anew_when_it_changes() {
             "23:50 in Shanghai"
         );
 
-        // One took place: it stays, whatever becomes of the series.
+        // A lesson that has begun stays when its series changes.
         mark_live(&house.services.db, lessons[0].id, Timestamp::now())
             .await
             .expect("begun");
@@ -469,7 +474,7 @@ async fn a_series_makes_its_lessons_and_makes_them_anew_when_it_changes() {
 }
 
 #[tokio::test]
-async fn terms_periods_and_series_that_cannot_be_are_refused_by_field() {
+async fn invalid_terms_periods_and_series_are_rejected_by_field() {
     for house in houses().await {
         let mut school = school(&house).await;
         let (term, period) = term_and_period(&mut school.admin).await;
@@ -529,7 +534,7 @@ async fn terms_periods_and_series_that_cannot_be_are_refused_by_field() {
 }
 
 #[tokio::test]
-async fn from_the_bell_on_a_recording_is_finishing_not_running() {
+async fn after_the_end_of_a_lesson_its_recording_is_finishing() {
     for house in houses().await {
         let mut school = school(&house).await;
         let lesson: LessonId = id(&school.admin.post("/api/lessons", school.lesson()).await.1)
@@ -544,8 +549,8 @@ async fn from_the_bell_on_a_recording_is_finishing_not_running() {
         set_recording(db, lesson, RecordingState::Recording)
             .await
             .expect("written");
-        let mut told = Vec::new();
-        told.push(
+        let mut states = Vec::new();
+        states.push(
             school.lead.0.get(&format!("/api/lessons/{lesson}")).await.1["recording"].clone(),
         );
         assert!(
@@ -553,21 +558,21 @@ async fn from_the_bell_on_a_recording_is_finishing_not_running() {
                 .await
                 .expect("written")
         );
-        told.push(
+        states.push(
             school.lead.0.get(&format!("/api/lessons/{lesson}")).await.1["recording"].clone(),
         );
         set_recording(db, lesson, RecordingState::Ready)
             .await
             .expect("written");
-        told.push(
+        states.push(
             school.lead.0.get(&format!("/api/lessons/{lesson}")).await.1["recording"].clone(),
         );
-        assert_eq!(told, ["recording", "finishing", "ready"]);
+        assert_eq!(states, ["recording", "finishing", "ready"]);
     }
 }
 
 #[tokio::test]
-async fn recordings_are_listed_page_by_page_and_by_lesson_to_those_who_took_part() {
+async fn recordings_are_paginated_and_visible_to_participants_only() {
     for house in houses().await {
         let mut school = school(&house).await;
         let (mut other, other_id) = house.signed_in("chen", Role::Teacher).await;
@@ -576,7 +581,7 @@ async fn recordings_are_listed_page_by_page_and_by_lesson_to_those_who_took_part
             let mut form = school.lesson();
             form["starts_at"] = json!(Timestamp::now() - SignedDuration::from_hours(24 * n));
             form["ends_at"] = json!(Timestamp::now() - SignedDuration::from_hours(24 * n - 1));
-            // The fourth is another teacher's.
+            // The fourth lesson is led by another teacher.
             if n == 3 {
                 form["lead_id"] = json!(other_id);
                 form["assistant_ids"] = json!([]);
@@ -594,7 +599,7 @@ async fn recordings_are_listed_page_by_page_and_by_lesson_to_those_who_took_part
                 .expect("written");
             lessons.push(lesson);
         }
-        let told = |body: &Value| -> Vec<LessonId> {
+        let listed = |body: &Value| -> Vec<LessonId> {
             let all = body["recordings"].as_array().expect("a list").iter();
             all.map(|one| {
                 one["lesson"]["id"]
@@ -607,11 +612,11 @@ async fn recordings_are_listed_page_by_page_and_by_lesson_to_those_who_took_part
         };
         let (_, first) = school.admin.get("/api/recordings?per_page=2").await;
         assert_eq!(
-            (told(&first), &first["total"]),
+            (listed(&first), &first["total"]),
             (lessons[..2].to_vec(), &json!(5))
         );
         assert_eq!(
-            told(
+            listed(
                 &school
                     .admin
                     .get("/api/recordings?per_page=2&page=2")
@@ -621,7 +626,7 @@ async fn recordings_are_listed_page_by_page_and_by_lesson_to_those_who_took_part
             lessons[4..]
         );
         assert_eq!(
-            told(
+            listed(
                 &school
                     .admin
                     .get("/api/recordings?per_page=2&page=3")
@@ -633,14 +638,14 @@ async fn recordings_are_listed_page_by_page_and_by_lesson_to_those_who_took_part
 
         let mine = [lessons[0], lessons[1], lessons[2], lessons[4]];
         let (_, list) = school.lead.0.get("/api/recordings").await;
-        assert_eq!((told(&list), &list["total"]), (mine.to_vec(), &json!(4)));
+        assert_eq!((listed(&list), &list["total"]), (mine.to_vec(), &json!(4)));
         let by_id = format!("/api/recordings?ids={},{},nonsense", lessons[4], lessons[3]);
         assert_eq!(
-            told(&school.lead.0.get(&by_id).await.1),
+            listed(&school.lead.0.get(&by_id).await.1),
             [lessons[4]],
-            "the other's lesson is not told"
+            "the other's lesson is not listed"
         );
-        assert_eq!(told(&other.get(&by_id).await.1), [lessons[3]]);
-        assert_eq!(told(&other.get("/api/recordings?ids=").await.1), []);
+        assert_eq!(listed(&other.get(&by_id).await.1), [lessons[3]]);
+        assert_eq!(listed(&other.get("/api/recordings?ids=").await.1), []);
     }
 }

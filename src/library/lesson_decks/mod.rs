@@ -353,7 +353,7 @@ async fn takes_part(library: &Library, actor: &Actor, lesson: LessonId) -> Resul
 }
 
 async fn phase(library: &Library, lesson: LessonId) -> Result<Phase> {
-    let brief = timetable::brief(&library.db, lesson).await?;
+    let brief = timetable::lesson_status(&library.db, lesson).await?;
     brief
         .map(|brief| brief.phase)
         .ok_or_else(links::no_such_lesson)

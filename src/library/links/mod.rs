@@ -23,7 +23,7 @@ use crate::library::access::Reader;
 use crate::library::feedback::{Way, used};
 use crate::library::resources::detail;
 use crate::library::resources::summary::{self, ResourceCard, SLICE};
-use crate::timetable::{LessonCard, LessonRole, card, role_in};
+use crate::timetable::{LessonRole, LessonSummary, lesson_summary, role_in};
 
 pub fn routes() -> OpenApiRouter<Library> {
     OpenApiRouter::new()
@@ -54,7 +54,7 @@ struct Links {
 #[derive(Serialize, ToSchema)]
 struct LinkedLesson {
     #[serde(flatten)]
-    card: LessonCard,
+    card: LessonSummary,
     bond: Bond,
 }
 
@@ -102,7 +102,7 @@ async fn links(
         let others: Vec<ResourceId> = resources.iter().map(|card| card.id).collect();
         for (lesson, bond) in lessons_of(&library.db, id, &others).await? {
             lessons.extend(
-                card(&library.db, lesson, actor)
+                lesson_summary(&library.db, lesson, actor)
                     .await?
                     .map(|card| LinkedLesson { card, bond }),
             );

@@ -1,4 +1,4 @@
-//! From a series to its lessons.
+//! Expansion of a series into its lessons.
 
 use jiff::civil::{Date, Time};
 use jiff::tz::TimeZone;
@@ -8,25 +8,33 @@ use crate::error::{Error, Result};
 use crate::extract::now;
 use crate::ids::{PeriodId, SeriesId, TermId};
 use crate::timetable::calendar;
-use crate::timetable::planned::{NewLesson, insert};
+use crate::timetable::new_lesson::{NewLesson, insert};
 
-use super::{SELECT, Series, find};
+use super::{SELECT, Series, query_series};
 
 impl Series {
-    /// Writes who takes part, and plans the lessons to come anew.
-    pub async fn write(&self, tx: &mut Transaction<'static, Any>, zone: &TimeZone) -> Result<()> {
-        self.cast()
+    /// Writes the roster and recreates the lessons that have not begun.
+    pub async fn save_roster_and_lessons(
+        &self,
+        tx: &mut Transaction<'static, Any>,
+        zone: &TimeZone,
+    ) -> Result<()> {
+        self.roster()
             .write(tx, "series", &self.id.to_string())
             .await?;
-        self.plan(tx, zone).await
+        self.replan_lessons(tx, zone).await
     }
 
-    /// Replaces the lessons that have not begun by what the term, weekday and period say now.
-    async fn plan(&self, tx: &mut Transaction<'static, Any>, zone: &TimeZone) -> Result<()> {
-        remove_planned(tx, self.id).await?;
+    /// Deletes the planned lessons and recreates them from the term, weekday and period.
+    async fn replan_lessons(
+        &self,
+        tx: &mut Transaction<'static, Any>,
+        zone: &TimeZone,
+    ) -> Result<()> {
+        delete_planned(tx, self.id).await?;
         let (Some((from, to)), Some((name, starts, ends))) = (
-            dates_of(tx, self.term_id).await?,
-            hours_of(tx, self.period_id).await?,
+            term_dates(tx, self.term_id).await?,
+            period_hours(tx, self.period_id).await?,
         ) else {
             return Ok(());
         };
@@ -49,7 +57,7 @@ impl Series {
                 period: Some(name.clone()),
                 starts_at,
                 ends_at,
-                cast: self.cast(),
+                roster: self.roster(),
             };
             insert(tx, &lesson).await?;
         }
@@ -57,8 +65,8 @@ impl Series {
     }
 }
 
-/// Removes the lessons of a series that have not begun.
-pub async fn remove_planned(tx: &mut Transaction<'static, Any>, id: SeriesId) -> Result<()> {
+/// Deletes the lessons of a series that have not begun.
+pub async fn delete_planned(tx: &mut Transaction<'static, Any>, id: SeriesId) -> Result<()> {
     sqlx::query("DELETE FROM lessons WHERE series_id = $1 AND phase = 'planned'")
         .bind(id)
         .execute(&mut **tx)
@@ -66,8 +74,8 @@ pub async fn remove_planned(tx: &mut Transaction<'static, Any>, id: SeriesId) ->
     Ok(())
 }
 
-/// First and last day of a term.
-pub async fn dates_of(
+/// Returns the first and last day of a term.
+pub async fn term_dates(
     tx: &mut Transaction<'static, Any>,
     id: TermId,
 ) -> Result<Option<(Date, Date)>> {
@@ -85,8 +93,8 @@ pub async fn dates_of(
     )))
 }
 
-/// Name, start and end of a period.
-pub async fn hours_of(
+/// Returns the name, start and end of a period.
+pub async fn period_hours(
     tx: &mut Transaction<'static, Any>,
     id: PeriodId,
 ) -> Result<Option<(String, Time, Time)>> {
@@ -105,15 +113,15 @@ pub async fn hours_of(
     )))
 }
 
-/// Plans every series anew that uses a term or period (`column`) which changed.
-pub async fn plan_anew(
+/// Recreates the planned lessons of every series whose `column` (a term or a period) is `id`.
+pub async fn replan_series_of(
     tx: &mut Transaction<'static, Any>,
     column: &'static str,
     id: &str,
     zone: &TimeZone,
 ) -> Result<()> {
-    for series in find(tx, &format!("{SELECT} WHERE {column} = $1"), Some(id)).await? {
-        series.plan(tx, zone).await?;
+    for series in query_series(tx, &format!("{SELECT} WHERE {column} = $1"), Some(id)).await? {
+        series.replan_lessons(tx, zone).await?;
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! A lesson as it is planned: by a person, a series or the demonstration.
+//! Planned lesson, created by a person, a series or the demo data.
 
 use jiff::{SignedDuration, Timestamp};
 use sqlx::{Any, Transaction};
@@ -8,13 +8,13 @@ use crate::error::{Error, Result};
 use crate::extract::{line, now};
 use crate::ids::{LessonId, SeriesId};
 
-use super::cast::Cast;
+use super::roster::Roster;
 use super::{Phase, RecordingState};
 
-/// A lesson is a period or two; a longer one is a slip of the pen.
-const LONGEST: SignedDuration = SignedDuration::from_hours(8);
+/// Longest planned lesson; a lesson lasts one or two periods, so a longer one is a typing error.
+const MAX_DURATION: SignedDuration = SignedDuration::from_hours(8);
 
-/// A lesson to be planned.
+/// Lesson to be created.
 #[derive(Clone, Debug)]
 pub struct NewLesson {
     pub title: String,
@@ -25,13 +25,15 @@ pub struct NewLesson {
     pub period: Option<String>,
     pub starts_at: Timestamp,
     pub ends_at: Timestamp,
-    pub cast: Cast,
+    pub roster: Roster,
 }
 
 impl NewLesson {
-    /// Trims and checks what was typed.
+    /// Trims and validates the fields.
     pub fn check(self) -> Result<Self> {
-        if self.ends_at <= self.starts_at || self.ends_at.duration_since(self.starts_at) > LONGEST {
+        if self.ends_at <= self.starts_at
+            || self.ends_at.duration_since(self.starts_at) > MAX_DURATION
+        {
             return Err(Error::field(
                 "ends_at",
                 "下课时间必须晚于上课时间，且一节课不超过 8 小时。",
@@ -47,17 +49,17 @@ impl NewLesson {
     }
 }
 
-/// Plans a lesson.
+/// Validates and creates a lesson.
 pub async fn add_lesson(db: &Db, lesson: NewLesson) -> Result<LessonId> {
     let lesson = lesson.check()?;
     let mut tx = db.begin().await?;
-    lesson.cast.check(&mut tx).await?;
+    lesson.roster.check(&mut tx).await?;
     let id = insert(&mut tx, &lesson).await?;
     tx.commit().await?;
     Ok(id)
 }
 
-/// The rows of a lesson that was checked.
+/// Inserts the rows of a validated lesson.
 pub async fn insert(tx: &mut Transaction<'static, Any>, lesson: &NewLesson) -> Result<LessonId> {
     let id = LessonId::fresh();
     sqlx::query(
@@ -75,11 +77,11 @@ pub async fn insert(tx: &mut Transaction<'static, Any>, lesson: &NewLesson) -> R
     .bind(millis(lesson.ends_at))
     .bind(Phase::Planned)
     .bind(RecordingState::None)
-    .bind(lesson.cast.lead)
-    .bind(lesson.cast.lead_room)
+    .bind(lesson.roster.lead)
+    .bind(lesson.roster.lead_room)
     .bind(millis(now()))
     .execute(&mut **tx)
     .await?;
-    lesson.cast.write(tx, "lesson", &id.to_string()).await?;
+    lesson.roster.write(tx, "lesson", &id.to_string()).await?;
     Ok(id)
 }

@@ -1,4 +1,4 @@
-//! The lesson as every list and page shows it, with what the reader is in it.
+//! Summary of a lesson for lists and pages, with the requester's role in it.
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -10,12 +10,13 @@ use crate::ids::{ClassroomId, LessonId, PersonId, SeriesId};
 
 use super::{LessonRole, Phase, RecordingState};
 
-/// Values in one statement: SQLite takes 32 766, PostgreSQL 65 535; a list of cards comes in slices of this many lessons.
-const SLICE: usize = 500;
+/// Bound parameters per statement: SQLite allows 32 766, PostgreSQL 65 535. Longer lists are
+/// queried in chunks of this many lessons.
+const CHUNK: usize = 500;
 
-/// A lesson as lists show it.
+/// Summary of a lesson.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct LessonCard {
+pub struct LessonSummary {
     pub id: LessonId,
     pub title: String,
     pub subject: String,
@@ -31,7 +32,7 @@ pub struct LessonCard {
     pub lead: LeadRef,
     pub assistants: Vec<PersonRef>,
     pub classrooms: Vec<RoomRef>,
-    /// What the reader is in this lesson.
+    /// Role of the requester in this lesson.
     pub my_role: LessonRole,
     pub recording: RecordingState,
 }
@@ -62,58 +63,65 @@ pub struct RoomRef {
     pub name: String,
     /// Name of the school.
     pub school: String,
-    pub end: End,
+    pub end: ClassroomRole,
 }
 
 crate::string_enum! {
-    /// Which end of the lesson a classroom is.
-    End { Lead = "lead", Listening = "listening" }
+    /// Role of a classroom in a lesson.
+    ClassroomRole { Lead = "lead", Listening = "listening" }
 }
 
-/// Which lessons are asked for.
+/// Filter of [`lesson_summaries`].
 #[derive(Clone, Copy, Debug)]
-pub enum Which<'a> {
-    /// Those that touch the time between.
+pub enum LessonFilter<'a> {
+    /// Lessons that overlap this time span.
     Between(Timestamp, Timestamp),
-    /// `most` of those with a recording, newest first, after `skip` of them.
+    /// One result page of the lessons with a recording, newest first.
     Recorded {
-        skip: i64,
-        most: i64,
+        offset: i64,
+        limit: i64,
     },
-    /// Of some, those with a recording, newest first.
+    /// The lessons of this list that have a recording, newest first.
     RecordedAmong(&'a [LessonId]),
     One(LessonId),
 }
 
-/// One lesson as `actor` may see it; `None` if they may not, or there is none.
-pub async fn card(db: &Db, lesson: LessonId, actor: &Actor) -> Result<Option<LessonCard>, DbError> {
-    Ok(cards(db, Which::One(lesson), actor).await?.pop())
+/// Returns a lesson; `None` if it does not exist or `actor` may not see it.
+pub async fn lesson_summary(
+    db: &Db,
+    lesson: LessonId,
+    actor: &Actor,
+) -> Result<Option<LessonSummary>, DbError> {
+    Ok(lesson_summaries(db, LessonFilter::One(lesson), actor)
+        .await?
+        .pop())
 }
 
-/// A recorded lesson whoever asks, for what shows it to those who took part; `None` when there is nothing to play.
-pub async fn recorded(db: &Db, lesson: LessonId) -> Result<Option<LessonCard>, DbError> {
+/// Returns a recorded lesson without an access check; the caller filters. `None` without a playable
+/// recording.
+pub async fn recorded_lesson(db: &Db, lesson: LessonId) -> Result<Option<LessonSummary>, DbError> {
     let query =
         format!("{SELECT} WHERE l.id = $1 AND l.recording IN ('recording', 'finishing', 'ready')");
     let row: Option<Row> = sqlx::query_as(sqlx::AssertSqlSafe(query))
         .bind(lesson)
         .fetch_optional(db.pool())
         .await?;
-    let mut cards: Vec<LessonCard> = row.into_iter().map(Row::card).collect();
-    if !cards.is_empty() {
-        add_assistants(db, &mut cards).await?;
-        add_listening(db, &mut cards).await?;
+    let mut summaries: Vec<LessonSummary> = row.into_iter().map(Row::into_summary).collect();
+    if !summaries.is_empty() {
+        add_assistants(db, &mut summaries).await?;
+        add_listening(db, &mut summaries).await?;
     }
-    Ok(cards.pop())
+    Ok(summaries.pop())
 }
 
-/// The next recorded lessons after one, in order of their ids.
-pub async fn recorded_after(
+/// Returns the next recorded lessons after `after`, ordered by id.
+pub async fn recorded_ids_after(
     db: &Db,
     after: Option<LessonId>,
-    most: u32,
+    limit: u32,
 ) -> Result<Vec<LessonId>, DbError> {
     let query = format!(
-        "SELECT id FROM lessons WHERE recording <> 'none' AND id > $1 ORDER BY id LIMIT {most}"
+        "SELECT id FROM lessons WHERE recording <> 'none' AND id > $1 ORDER BY id LIMIT {limit}"
     );
     let after = after.map_or(String::new(), |id| id.to_string());
     let ids: Vec<(LessonId,)> = sqlx::query_as(sqlx::AssertSqlSafe(query))
@@ -123,28 +131,32 @@ pub async fn recorded_after(
     Ok(ids.into_iter().map(|(id,)| id).collect())
 }
 
-/// Lessons that `actor` may see: those they take part in; all of them for administrators and observers.
-pub async fn cards(db: &Db, which: Which<'_>, actor: &Actor) -> Result<Vec<LessonCard>, DbError> {
-    let mut cards: Vec<LessonCard> = rows(db, which, actor)
+/// Returns the lessons that `actor` may see: their own; all for administrators and observers.
+pub async fn lesson_summaries(
+    db: &Db,
+    filter: LessonFilter<'_>,
+    actor: &Actor,
+) -> Result<Vec<LessonSummary>, DbError> {
+    let mut summaries: Vec<LessonSummary> = rows(db, filter, actor)
         .await?
         .into_iter()
-        .map(Row::card)
+        .map(Row::into_summary)
         .collect();
-    for slice in cards.chunks_mut(SLICE) {
+    for slice in summaries.chunks_mut(CHUNK) {
         add_assistants(db, slice).await?;
         add_listening(db, slice).await?;
     }
-    for card in &mut cards {
-        card.my_role = card.role_of(actor);
+    for summary in &mut summaries {
+        summary.my_role = summary.role_of(actor);
     }
-    Ok(cards)
+    Ok(summaries)
 }
 
-/// How many lessons with a recording `actor` may see.
+/// Counts the lessons with a recording that `actor` may see.
 pub async fn count_recorded(db: &Db, actor: &Actor) -> Result<i64, DbError> {
     let query = format!(
         "SELECT COUNT(*) FROM lessons l WHERE {} AND {RECORDED}",
-        mine(actor)
+        visible_to(actor)
     );
     let query = sqlx::query_as(sqlx::AssertSqlSafe(query)).bind(actor.id().to_string());
     let (count,): (i64,) = query.fetch_one(db.pool()).await?;
@@ -184,8 +196,8 @@ const SELECT: &str = "SELECT l.id, l.title, l.subject, l.grade, l.series_id, s.n
 
 const RECORDED: &str = "l.recording <> 'none'";
 
-/// Which lessons are the reader's own; `$1` is the reader's id.
-fn mine(actor: &Actor) -> &'static str {
+/// SQL condition for the lessons that `actor` may see; `$1` is the actor's id.
+fn visible_to(actor: &Actor) -> &'static str {
     match actor {
         Actor::Person(person) if person.role != Role::Teacher => "CAST($1 AS TEXT) IS NOT NULL",
         Actor::Person(_) => {
@@ -197,42 +209,42 @@ fn mine(actor: &Actor) -> &'static str {
     }
 }
 
-async fn rows(db: &Db, which: Which<'_>, actor: &Actor) -> Result<Vec<Row>, DbError> {
-    let mine = mine(actor);
+async fn rows(db: &Db, filter: LessonFilter<'_>, actor: &Actor) -> Result<Vec<Row>, DbError> {
+    let visible = visible_to(actor);
     let newest_first = "ORDER BY l.starts_at DESC, l.id DESC";
-    let condition = match which {
-        Which::Between(..) => {
+    let condition = match filter {
+        LessonFilter::Between(..) => {
             format!(
                 "l.starts_at < $3 AND l.ends_at > $2 ORDER BY l.starts_at, l.id LIMIT {MAX_ROWS}"
             )
         }
-        Which::Recorded { .. } => format!("{RECORDED} {newest_first} LIMIT $2 OFFSET $3"),
-        Which::RecordedAmong([]) => return Ok(Vec::new()),
-        Which::RecordedAmong(ids) => {
+        LessonFilter::Recorded { .. } => format!("{RECORDED} {newest_first} LIMIT $2 OFFSET $3"),
+        LessonFilter::RecordedAmong([]) => return Ok(Vec::new()),
+        LessonFilter::RecordedAmong(ids) => {
             format!(
                 "{RECORDED} AND l.id IN ({}) {newest_first}",
                 placeholders(2, ids.len())
             )
         }
-        Which::One(_) => "l.id = $2".to_owned(),
+        LessonFilter::One(_) => "l.id = $2".to_owned(),
     };
-    let query = format!("{SELECT} WHERE {mine} AND {condition}");
+    let query = format!("{SELECT} WHERE {visible} AND {condition}");
     let query = sqlx::query_as(sqlx::AssertSqlSafe(query)).bind(actor.id().to_string());
-    let query = match which {
-        Which::Between(from, to) => query
+    let query = match filter {
+        LessonFilter::Between(from, to) => query
             .bind(crate::db::millis(from))
             .bind(crate::db::millis(to)),
-        Which::Recorded { skip, most } => query.bind(most).bind(skip),
-        Which::RecordedAmong(ids) => ids.iter().fold(query, |query, id| query.bind(*id)),
-        Which::One(id) => query.bind(id),
+        LessonFilter::Recorded { offset, limit } => query.bind(limit).bind(offset),
+        LessonFilter::RecordedAmong(ids) => ids.iter().fold(query, |query, id| query.bind(*id)),
+        LessonFilter::One(id) => query.bind(id),
     };
     query.fetch_all(db.pool()).await
 }
 
 impl Row {
-    fn card(self) -> LessonCard {
+    fn into_summary(self) -> LessonSummary {
         let room = self.room_id.zip(self.room_name).zip(self.room_school);
-        LessonCard {
+        LessonSummary {
             id: self.id,
             title: self.title,
             subject: self.subject,
@@ -256,66 +268,66 @@ impl Row {
                     id,
                     name,
                     school,
-                    end: End::Lead,
+                    end: ClassroomRole::Lead,
                 })
                 .into_iter()
                 .collect(),
             my_role: LessonRole::None,
-            recording: self.recording.told(self.phase),
+            recording: self.recording.as_reported(self.phase),
         }
     }
 }
 
-async fn add_assistants(db: &Db, cards: &mut [LessonCard]) -> Result<(), DbError> {
+async fn add_assistants(db: &Db, summaries: &mut [LessonSummary]) -> Result<(), DbError> {
     let query = format!(
         "SELECT a.lesson_id, p.id, p.name FROM lesson_assistants a JOIN people p ON p.id = a.person_id
          WHERE a.lesson_id IN ({}) ORDER BY a.place",
-        placeholders(1, cards.len())
+        placeholders(1, summaries.len())
     );
     let mut query = sqlx::query_as(sqlx::AssertSqlSafe(query));
-    for card in cards.iter() {
-        query = query.bind(card.id);
+    for summary in summaries.iter() {
+        query = query.bind(summary.id);
     }
     let found: Vec<(LessonId, PersonId, String)> = query.fetch_all(db.pool()).await?;
     for (lesson, id, name) in found {
-        let card = cards
+        let summary = summaries
             .iter_mut()
-            .find(|card| card.id == lesson)
+            .find(|summary| summary.id == lesson)
             .expect("only these lessons were asked for");
-        card.assistants.push(PersonRef { id, name });
+        summary.assistants.push(PersonRef { id, name });
     }
     Ok(())
 }
 
-async fn add_listening(db: &Db, cards: &mut [LessonCard]) -> Result<(), DbError> {
+async fn add_listening(db: &Db, summaries: &mut [LessonSummary]) -> Result<(), DbError> {
     let query = format!(
         "SELECT r.lesson_id, c.id, c.name, o.name FROM lesson_classrooms r
          JOIN classrooms c ON c.id = r.classroom_id JOIN schools o ON o.id = c.school_id
          WHERE r.lesson_id IN ({}) ORDER BY r.place",
-        placeholders(1, cards.len())
+        placeholders(1, summaries.len())
     );
     let mut query = sqlx::query_as(sqlx::AssertSqlSafe(query));
-    for card in cards.iter() {
-        query = query.bind(card.id);
+    for summary in summaries.iter() {
+        query = query.bind(summary.id);
     }
     let found: Vec<(LessonId, ClassroomId, String, String)> = query.fetch_all(db.pool()).await?;
     for (lesson, id, name, school) in found {
-        let card = cards
+        let summary = summaries
             .iter_mut()
-            .find(|card| card.id == lesson)
+            .find(|summary| summary.id == lesson)
             .expect("only these lessons were asked for");
-        card.classrooms.push(RoomRef {
+        summary.classrooms.push(RoomRef {
             id,
             name,
             school,
-            end: End::Listening,
+            end: ClassroomRole::Listening,
         });
     }
     Ok(())
 }
 
-impl LessonCard {
-    /// The same answer as [`super::role_in`], from what the card holds.
+impl LessonSummary {
+    /// Returns the same role as [`super::role_in`], computed from the summary.
     fn role_of(&self, actor: &Actor) -> LessonRole {
         match actor {
             Actor::Person(person) if self.lead.id == person.id => LessonRole::Lead,
@@ -330,8 +342,8 @@ impl LessonCard {
                 .find(|r| r.id == room.id)
                 .map(|r| r.end)
             {
-                Some(End::Lead) => LessonRole::LeadRoom,
-                Some(End::Listening) => LessonRole::Listening,
+                Some(ClassroomRole::Lead) => LessonRole::LeadRoom,
+                Some(ClassroomRole::Listening) => LessonRole::Listening,
                 None => LessonRole::None,
             },
         }

@@ -1,4 +1,5 @@
-//! Who takes part, and where: the same for a lesson and for a series. Checked once, written for either.
+//! Roster of a lesson or a series: its people and classrooms, checked and stored the same way for
+//! both.
 
 use sqlx::{Any, Transaction};
 
@@ -7,24 +8,24 @@ use crate::error::{Error, Result};
 use crate::identity::Role;
 use crate::ids::{ClassroomId, PersonId};
 
-/// A lesson's wall shows a few rooms; the plane carries more, but more than these are a broadcast and not a lesson.
+/// Largest lesson that the wall of the lead can show; more rooms would be a broadcast.
 const MAX_CLASSROOMS: usize = 50;
 const MAX_ASSISTANTS: usize = 20;
 
-/// The people and rooms of a lesson.
+/// People and classrooms of a lesson or a series.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Cast {
+pub struct Roster {
     pub lead: PersonId,
     pub assistants: Vec<PersonId>,
     pub lead_room: Option<ClassroomId>,
     pub listening: Vec<ClassroomId>,
 }
 
-impl Cast {
-    /// Refuses people and rooms that do not exist or cannot stand together.
+impl Roster {
+    /// Rejects people and classrooms that do not exist, have the wrong role or appear twice.
     pub async fn check(&self, tx: &mut Transaction<'static, Any>) -> Result<()> {
         self.check_shape()?;
-        if !teaches(tx, self.lead).await? {
+        if !is_teacher(tx, self.lead).await? {
             return Err(Error::field(
                 "lead_id",
                 "请选择一位教师作为主讲。",
@@ -32,7 +33,7 @@ impl Cast {
             ));
         }
         for assistant in &self.assistants {
-            if !teaches(tx, *assistant).await? {
+            if !is_teacher(tx, *assistant).await? {
                 return Err(Error::field(
                     "assistant_ids",
                     "助教必须是教师。",
@@ -43,10 +44,10 @@ impl Cast {
         if let Some(room) = self.lead_room
             && !exist(tx, &[room]).await?
         {
-            return Err(no_room("lead_classroom_id"));
+            return Err(unknown_classroom("lead_classroom_id"));
         }
         if !exist(tx, &self.listening).await? {
-            return Err(no_room("classroom_ids"));
+            return Err(unknown_classroom("classroom_ids"));
         }
         Ok(())
     }
@@ -64,7 +65,7 @@ impl Cast {
                 "Too many: at most 20 assistants and 50 classrooms.",
             ));
         }
-        if self.assistants.contains(&self.lead) || has_twice(&self.assistants) {
+        if self.assistants.contains(&self.lead) || has_duplicates(&self.assistants) {
             return Err(Error::field(
                 "assistant_ids",
                 "同一位教师只能选择一次。",
@@ -74,7 +75,7 @@ impl Cast {
         if self
             .lead_room
             .is_some_and(|room| self.listening.contains(&room))
-            || has_twice(&self.listening)
+            || has_duplicates(&self.listening)
         {
             return Err(Error::field(
                 "classroom_ids",
@@ -85,7 +86,7 @@ impl Cast {
         Ok(())
     }
 
-    /// The cast of a lesson or a series (`table`) whose row names this lead and lead room.
+    /// Reads the roster of a lesson or a series (`table`) whose row names this lead and lead room.
     pub async fn read(
         tx: &mut Transaction<'static, Any>,
         table: &'static str,
@@ -115,7 +116,8 @@ impl Cast {
         })
     }
 
-    /// Writes the assistants and listening rooms of a lesson or a series (`table` is `lesson` or `series`) anew.
+    /// Replaces the stored assistants and listening rooms of a lesson or a series (`table` is
+    /// `lesson` or `series`).
     pub async fn write(
         &self,
         tx: &mut Transaction<'static, Any>,
@@ -148,7 +150,7 @@ impl Cast {
     }
 }
 
-fn no_room(field: &'static str) -> Error {
+fn unknown_classroom(field: &'static str) -> Error {
     Error::field(
         field,
         "没有找到所选的教室。",
@@ -156,13 +158,13 @@ fn no_room(field: &'static str) -> Error {
     )
 }
 
-fn has_twice<T: PartialEq>(list: &[T]) -> bool {
+fn has_duplicates<T: PartialEq>(list: &[T]) -> bool {
     list.iter()
         .enumerate()
         .any(|(n, item)| list[..n].contains(item))
 }
 
-async fn teaches(tx: &mut Transaction<'static, Any>, id: PersonId) -> Result<bool> {
+async fn is_teacher(tx: &mut Transaction<'static, Any>, id: PersonId) -> Result<bool> {
     let found: Option<(Role,)> =
         sqlx::query_as("SELECT role FROM people WHERE id = $1 AND removed_at IS NULL")
             .bind(id)
