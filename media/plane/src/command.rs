@@ -131,7 +131,7 @@ pub struct SlotSpec {
     /// The `mid` of the m-line.
     pub mid: String,
     /// Parameters of the output stream.
-    pub forward: ForwarderConfig,
+    pub forwarder: ForwarderConfig,
 }
 
 /// The track of a slot, and its priority and maximum layer.

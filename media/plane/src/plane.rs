@@ -739,7 +739,7 @@ fn add_slot(slots: &mut Vec<SlotEntry>, kind: MediaKind) {
 fn slot_spec(slot: &SlotEntry) -> SlotSpec {
     SlotSpec {
         mid: slot.mid.clone(),
-        forward: forward_spec(&slot.offered.outgoing, PayloadTypes::default(), None),
+        forwarder: forwarder_config(&slot.offered.outgoing, PayloadTypes::default(), None),
     }
 }
 
@@ -757,18 +757,18 @@ fn player_slot(media: &SubscribedMedia) -> SlotEntry {
 }
 
 fn player_spec(media: &SubscribedMedia) -> SlotSpec {
-    let forward = forward_spec(
+    let forwarder = forwarder_config(
         &media.outgoing,
         PayloadTypes::from_answer(media),
         media.extensions.transport_cc,
     );
     SlotSpec {
         mid: media.mid.clone(),
-        forward,
+        forwarder,
     }
 }
 
-fn forward_spec(
+fn forwarder_config(
     outgoing: &OutgoingStream,
     types: PayloadTypes,
     twcc_id: Option<u8>,

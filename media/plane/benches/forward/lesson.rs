@@ -415,7 +415,7 @@ fn slot(ssrc: u32) -> SlotSpec {
     let mut types = PayloadTypes::default();
     types.set(Codec::H264, 102, Some(103));
     types.set(Codec::Opus, payload_type(Codec::Opus), None);
-    let forward = ForwarderConfig {
+    let forwarder = ForwarderConfig {
         ssrc,
         rtx_ssrc: ssrc + 1,
         types,
@@ -426,6 +426,6 @@ fn slot(ssrc: u32) -> SlotSpec {
     };
     SlotSpec {
         mid: "0".into(),
-        forward,
+        forwarder,
     }
 }

@@ -31,55 +31,55 @@ impl Shard {
         subscriber.estimator.handle_timeout(now);
         let Subscriber {
             slots,
-            shares,
+            allocations,
             estimator,
-            beginnings,
+            path_epoch,
             plain_audio,
-            pace,
+            pacer,
             ..
         } = subscriber;
-        if std::mem::replace(beginnings, estimator.path_epoch()) != estimator.path_epoch() {
-            shares.iter_mut().for_each(TrackAllocation::reset_hold);
+        if std::mem::replace(path_epoch, estimator.path_epoch()) != estimator.path_epoch() {
+            allocations.iter_mut().for_each(TrackAllocation::reset_hold);
         }
-        for (slot, share) in slots.iter().zip(shares.iter_mut()) {
-            (share.layers, share.peaks) = Default::default();
+        for (slot, item) in slots.iter().zip(allocations.iter_mut()) {
+            (item.layers, item.peaks) = Default::default();
             let (Some(assigned), Some(track)) = (
                 slot.assigned,
                 slot.track.and_then(|track| tracks.get_mut(track)),
             ) else {
                 continue;
             };
-            (share.priority, share.max_layer) = (assigned.priority, assigned.max_layer);
+            (item.priority, item.max_layer) = (assigned.priority, assigned.max_layer);
             let demand = track
                 .media
                 .layer_rates(now, assigned.priority == Priority::Screen);
-            (share.layers, share.peaks) = (demand.rates, demand.peaks);
+            (item.layers, item.peaks) = (demand.rates, demand.peaks);
         }
-        let estimate = estimator.estimate().max(floor_without_audio(shares));
-        *plain_audio = redundancy::exceeds_bandwidth(shares, estimate, *plain_audio);
+        let estimate = estimator.estimate().max(floor_without_audio(allocations));
+        *plain_audio = redundancy::exceeds_bandwidth(allocations, estimate, *plain_audio);
         if *plain_audio {
-            redundancy::strip_redundancy(shares);
+            redundancy::strip_redundancy(allocations);
         }
-        let allocation = allocator::allocate(estimate, now, shares);
-        estimator.set_wanted(allocation.wanted);
-        pace.update(estimate, shares);
-        let narrow = pace.is_active();
-        for (position, (slot, share)) in slots.iter_mut().zip(shares).enumerate() {
+        let total = allocator::allocate(estimate, now, allocations);
+        estimator.set_wanted(total.wanted);
+        pacer.update(estimate, allocations);
+        let paced = pacer.is_active();
+        for (position, (slot, item)) in slots.iter_mut().zip(allocations).enumerate() {
             let Some(track) = slot.track.and_then(|track| tracks.get_mut(track)) else {
                 continue;
             };
-            let Some(forward) = track.fanout.get_mut(peer_ix, SlotIx::new(position)) else {
+            let Some(forwarder) = track.fanout.get_mut(peer_ix, SlotIx::new(position)) else {
                 continue;
             };
-            forward.set_strip_red(*plain_audio);
-            forward.set_paced(narrow && share.priority != Priority::Audio);
-            if forward.target() != share.layer() {
-                forward.set_target(share.layer());
-                if let Some(layer) = share.layer() {
+            forwarder.set_strip_red(*plain_audio);
+            forwarder.set_paced(paced && item.priority != Priority::Audio);
+            if forwarder.target() != item.layer() {
+                forwarder.set_target(item.layer());
+                if let Some(layer) = item.layer() {
                     track.media.request_keyframe(layer);
                 }
             }
-            let state = (track.media.id, forward.current());
+            let state = (track.media.id, forwarder.current());
             if slot.reported != Some(state) {
                 let (track, layer) = state;
                 let event = Event::SlotLayer {
@@ -92,7 +92,7 @@ impl Shard {
                 slot.reported = events.push(*ticks, event, counters).then_some(state);
             }
         }
-        if narrow {
+        if paced {
             self.begin_pacing(peer_ix);
         }
     }
@@ -101,21 +101,20 @@ impl Shard {
 /// Returns the minimum bandwidth of a subscriber without audio: that of the lowest layer of its most
 /// important video. There is no audio to protect, and without any traffic the estimate could not
 /// recover. Zero for a subscriber with audio.
-fn floor_without_audio(shares: &[TrackAllocation<SlotIx>]) -> Bitrate {
-    let lowest = |share: &TrackAllocation<SlotIx>| {
-        share
-            .layers
+fn floor_without_audio(allocations: &[TrackAllocation<SlotIx>]) -> Bitrate {
+    let lowest = |item: &TrackAllocation<SlotIx>| {
+        item.layers
             .iter()
             .copied()
             .find(|rate| *rate > Bitrate::ZERO)
     };
-    let flowing = shares.iter().filter(|share| lowest(share).is_some());
+    let flowing = allocations.iter().filter(|item| lowest(item).is_some());
     let Some(first) = flowing
-        .min_by_key(|share| share.priority)
-        .filter(|share| share.priority != Priority::Audio)
+        .min_by_key(|item| item.priority)
+        .filter(|item| item.priority != Priority::Audio)
     else {
         return Bitrate::ZERO;
     };
-    // A quarter above it: the allocator's headroom for starting a layer.
+    // A quarter above it: more than the headroom that the allocator requires to start a layer.
     lowest(first).unwrap_or_default().scale(1.25)
 }

@@ -219,7 +219,7 @@ impl Shard {
             let slot_ix = SlotIx::new(subscriber.slots.len());
             subscriber.add_slot(Slot::new(
                 spec.mid,
-                Forwarder::new(peer_ix, slot_ix, spec.forward),
+                Forwarder::new(peer_ix, slot_ix, spec.forwarder),
             ));
         }
     }
@@ -240,15 +240,15 @@ impl Shard {
                 PayloadTypes::from_answer(media),
                 media.extensions.transport_cc,
             );
-            if let Some(forward) = self.forward_mut(peer_ix, SlotIx::new(position)) {
-                forward.set_types(types, twcc);
+            if let Some(forwarder) = self.forwarder_mut(peer_ix, SlotIx::new(position)) {
+                forwarder.set_types(types, twcc);
             }
         }
         self.drain_transport(now, peer_ix);
     }
 
     /// Returns the output stream of an attached or detached slot.
-    fn forward_mut(&mut self, peer_ix: PeerIx, slot_ix: SlotIx) -> Option<&mut Forwarder> {
+    fn forwarder_mut(&mut self, peer_ix: PeerIx, slot_ix: SlotIx) -> Option<&mut Forwarder> {
         let Role::Subscriber(subscriber) = &mut self.peers[peer_ix].role else {
             return None;
         };
@@ -274,7 +274,7 @@ impl Shard {
                 .assigned
                 .and_then(|assigned| self.by_track.get(&assigned.track).copied());
             if slot.track != wanted {
-                subscriber.reset_share(slot_ix);
+                subscriber.reset_allocation(slot_ix);
                 self.detach(peer_ix, slot_ix);
                 self.attach(peer_ix, slot_ix);
             }
@@ -305,11 +305,11 @@ impl Shard {
         else {
             return;
         };
-        let Some(forward) = slot.detached.take() else {
+        let Some(forwarder) = slot.detached.take() else {
             return;
         };
         slot.track = Some(track);
-        self.tracks[track].fanout.insert(forward);
+        self.tracks[track].fanout.insert(forwarder);
         // A late joiner may be served from the ring before the next packet arrives.
         self.mark_fresh(track);
     }
@@ -322,9 +322,9 @@ impl Shard {
         let Some(track) = slot.track.take() else {
             return;
         };
-        if let Some(mut forward) = self.tracks[track].fanout.remove(peer_ix, slot_ix) {
-            forward.detach();
-            slot.detached = Some(forward);
+        if let Some(mut forwarder) = self.tracks[track].fanout.remove(peer_ix, slot_ix) {
+            forwarder.detach();
+            slot.detached = Some(forwarder);
         }
     }
 
@@ -343,16 +343,16 @@ impl Shard {
         self.by_track.remove(&track.media.id);
         self.fresh.retain(|fresh| *fresh != track_ix);
         self.pass = Pass::default();
-        for mut forward in track.fanout.drain() {
-            forward.detach();
-            let (peer_ix, slot_ix) = (forward.peer, forward.slot);
+        for mut forwarder in track.fanout.drain() {
+            forwarder.detach();
+            let (peer_ix, slot_ix) = (forwarder.peer, forwarder.slot);
             if let Some(Peer {
                 role: Role::Subscriber(subscriber),
                 ..
             }) = self.peers.get_mut(peer_ix)
                 && let Some(slot) = subscriber.slots.get_mut(slot_ix.position())
             {
-                (slot.track, slot.detached, slot.assigned) = (None, Some(forward), None);
+                (slot.track, slot.detached, slot.assigned) = (None, Some(forwarder), None);
             }
         }
         self.report_members();

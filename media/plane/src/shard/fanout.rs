@@ -34,11 +34,11 @@ impl Fanout {
     }
 
     /// Inserts a stream. A slot has exactly one, attached to at most one track.
-    pub(super) fn insert(&mut self, forward: Forwarder) {
+    pub(super) fn insert(&mut self, forwarder: Forwarder) {
         let at = self
-            .find(forward.peer, forward.slot)
+            .find(forwarder.peer, forwarder.slot)
             .unwrap_or_else(|at| at);
-        self.streams.insert(at, forward);
+        self.streams.insert(at, forwarder);
     }
 
     pub(super) fn remove(&mut self, peer: PeerIx, slot: SlotIx) -> Option<Forwarder> {
@@ -47,7 +47,7 @@ impl Fanout {
 
     /// Drops all streams of a removed subscriber.
     pub(super) fn remove_peer(&mut self, peer: PeerIx) {
-        self.streams.retain(|forward| forward.peer != peer);
+        self.streams.retain(|forwarder| forwarder.peer != peer);
     }
 
     /// Removes all streams.
@@ -57,6 +57,6 @@ impl Fanout {
 
     fn find(&self, peer: PeerIx, slot: SlotIx) -> Result<usize, usize> {
         self.streams
-            .binary_search_by_key(&(peer, slot), |forward| (forward.peer, forward.slot))
+            .binary_search_by_key(&(peer, slot), |forwarder| (forwarder.peer, forwarder.slot))
     }
 }

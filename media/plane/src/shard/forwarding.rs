@@ -62,15 +62,15 @@ impl Shard {
         let Some(track) = self.tracks.get_mut(track_ix) else {
             return true;
         };
-        while let Some(forward) = track.fanout.nth_mut(self.pass.stream) {
+        while let Some(forwarder) = track.fanout.nth_mut(self.pass.stream) {
             if arena.is_batch_full() || !arena.has_room(STEP) {
                 return false;
             }
-            if let Some(peer) = self.peers.get_mut(forward.peer) {
-                let written = write_fresh(&track.media, forward, peer, now, arena);
+            if let Some(peer) = self.peers.get_mut(forwarder.peer) {
+                let written = write_fresh(&track.media, forwarder, peer, now, arena);
                 Counters::add(&self.counters.packets_forwarded, written);
             }
-            if let Some(layer) = forward.target().filter(|_| forward.needs_keyframe()) {
+            if let Some(layer) = forwarder.target().filter(|_| forwarder.needs_keyframe()) {
                 track.media.request_keyframe(layer);
             }
             self.pass.stream += 1;
@@ -83,14 +83,14 @@ impl Shard {
 /// Writes the packets of this pass for one slot. Returns their number.
 fn write_fresh(
     track: &Track,
-    forward: &mut Forwarder,
+    forwarder: &mut Forwarder,
     peer: &mut Peer,
     now: Instant,
     arena: &mut SendArena,
 ) -> u64 {
-    if let Some((layer, first)) = forward.try_switch(track) {
+    if let Some((layer, first)) = forwarder.try_switch(track) {
         let (held, newest) = (
-            forward.first_held(),
+            forwarder.first_held(),
             track.layers[usize::from(layer)]
                 .ring
                 .newest()
@@ -101,10 +101,10 @@ fn write_fresh(
             .map(SeqNo)
             .filter(|seq| *seq < held);
         return replay
-            .map(|seq| write_one(track, forward, peer, layer, seq, now, arena))
+            .map(|seq| write_one(track, forwarder, peer, layer, seq, now, arena))
             .sum();
     }
-    let (Some(layer), held) = (forward.current(), forward.first_held()) else {
+    let (Some(layer), held) = (forwarder.current(), forwarder.first_held()) else {
         return 0;
     };
     let fresh = track.layers[usize::from(layer)]
@@ -112,7 +112,7 @@ fn write_fresh(
         .iter()
         .filter(|seq| **seq < held);
     fresh
-        .map(|seq| write_one(track, forward, peer, layer, *seq, now, arena))
+        .map(|seq| write_one(track, forwarder, peer, layer, *seq, now, arena))
         .sum()
 }
 
@@ -120,7 +120,7 @@ fn write_fresh(
 /// not for this slot.
 fn write_one(
     track: &Track,
-    forward: &mut Forwarder,
+    forwarder: &mut Forwarder,
     peer: &mut Peer,
     layer: u8,
     seq: SeqNo,
@@ -130,7 +130,7 @@ fn write_one(
     let Some(send) = peer.send.as_mut().filter(|_| arena.has_room(1)) else {
         return 0;
     };
-    let Some(len) = forward.write(
+    let Some(len) = forwarder.write(
         track,
         layer,
         seq,
@@ -141,7 +141,7 @@ fn write_one(
         return 0;
     };
     arena.commit(send.path, len);
-    if send.record(forward.has_twcc(), len, now)
+    if send.record(forwarder.has_twcc(), len, now)
         && let Role::Subscriber(subscriber) = &mut peer.role
     {
         send.flush_records(&mut subscriber.estimator);

@@ -75,7 +75,7 @@ impl Shard {
         let Subscriber {
             slots,
             estimator,
-            pace,
+            pacer,
             ..
         } = &mut **subscriber;
         send.flush_records(estimator);
@@ -89,17 +89,17 @@ impl Shard {
                 let Some(track) = slot.track.and_then(|track| tracks.get_mut(track)) else {
                     continue;
                 };
-                let Some(forward) = track.fanout.get_mut(peer_ix, SlotIx::new(nth)) else {
+                let Some(forwarder) = track.fanout.get_mut(peer_ix, SlotIx::new(nth)) else {
                     continue;
                 };
-                while pace.can_send(now) {
+                while pacer.can_send(now) {
                     if !arena.has_room(1) {
                         return PacedWrite::ArenaFull;
                     }
-                    let Some((layer, seq)) = forward.pop_held(&track.media) else {
+                    let Some((layer, seq)) = forwarder.pop_held(&track.media) else {
                         break;
                     };
-                    let written = forward.write(
+                    let written = forwarder.write(
                         &track.media,
                         layer,
                         seq,
@@ -109,16 +109,16 @@ impl Shard {
                     );
                     let Some(len) = written else { continue };
                     arena.commit(send.path, len);
-                    pace.consume(len);
-                    if send.record(forward.has_twcc(), len, now) {
+                    pacer.consume(len);
+                    if send.record(forwarder.has_twcc(), len, now) {
                         send.flush_records(estimator);
                     }
                     Counters::add(&counters.packets_forwarded, 1);
                 }
-                more |= forward.has_held();
+                more |= forwarder.has_held();
             }
         }
-        if pace.is_active() || more {
+        if pacer.is_active() || more {
             PacedWrite::DoneForTick
         } else {
             PacedWrite::Finished

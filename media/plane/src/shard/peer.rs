@@ -145,14 +145,14 @@ fn merged(a: ExtensionIds, b: ExtensionIds) -> ExtensionIds {
 pub(super) struct Subscriber {
     pub(super) slots: Vec<Slot>,
     /// Layer allocation of each slot, updated ten times a second. The key is the slot's index.
-    pub(super) shares: Vec<TrackAllocation<SlotIx>>,
+    pub(super) allocations: Vec<TrackAllocation<SlotIx>>,
     pub(super) estimator: Estimator,
-    /// [`Estimator::beginnings`] at the last allocation.
-    pub(super) beginnings: u32,
+    /// [`Estimator::path_epoch`] at the last allocation.
+    pub(super) path_epoch: u32,
     /// True if audio is sent without redundancy (RED).
     pub(super) plain_audio: bool,
     pub(super) resend_budget: ResendBudget,
-    pub(super) pace: Pacer,
+    pub(super) pacer: Pacer,
 }
 
 /// One m-line of a subscriber.
@@ -170,13 +170,13 @@ pub(super) struct Slot {
 
 impl Slot {
     /// Makes an unassigned slot with its output stream.
-    pub(super) fn new(mid: String, forward: Forwarder) -> Slot {
-        let ssrc = forward.ssrc();
+    pub(super) fn new(mid: String, forwarder: Forwarder) -> Slot {
+        let ssrc = forwarder.ssrc();
         Slot {
             mid,
             assigned: None,
             track: None,
-            detached: Some(forward),
+            detached: Some(forwarder),
             reported: None,
             ssrc,
         }
@@ -192,7 +192,7 @@ impl Subscriber {
     pub(super) fn new(now: Instant) -> Subscriber {
         Subscriber {
             slots: Vec::new(),
-            shares: Vec::new(),
+            allocations: Vec::new(),
             estimator: Estimator::new(
                 estimator::Config {
                     start: INITIAL_ESTIMATE,
@@ -200,23 +200,23 @@ impl Subscriber {
                 },
                 now,
             ),
-            beginnings: 0,
+            path_epoch: 0,
             plain_audio: false,
             resend_budget: ResendBudget::default(),
-            pace: Pacer::default(),
+            pacer: Pacer::default(),
         }
     }
 
     /// Appends a slot.
     pub(super) fn add_slot(&mut self, slot: Slot) {
-        self.shares
-            .push(initial_share(SlotIx::new(self.slots.len())));
+        self.allocations
+            .push(initial_allocation(SlotIx::new(self.slots.len())));
         self.slots.push(slot);
     }
 
     /// Resets the allocation of a slot whose track changed.
-    pub(super) fn reset_share(&mut self, slot_ix: SlotIx) {
-        self.shares[slot_ix.position()] = initial_share(slot_ix);
+    pub(super) fn reset_allocation(&mut self, slot_ix: SlotIx) {
+        self.allocations[slot_ix.position()] = initial_allocation(slot_ix);
     }
 
     /// Returns the slot that sends with this SSRC.
@@ -231,7 +231,7 @@ impl Subscriber {
 /// with a blurred picture.
 const INITIAL_ESTIMATE: Bitrate = Bitrate::kbps(2_000);
 
-/// Makes a paused share; its priority comes with the assignment.
-fn initial_share(slot_ix: SlotIx) -> TrackAllocation<SlotIx> {
+/// Makes a paused allocation; its priority comes with the assignment.
+fn initial_allocation(slot_ix: SlotIx) -> TrackAllocation<SlotIx> {
     TrackAllocation::new(slot_ix, Priority::Wall)
 }

@@ -95,13 +95,13 @@ impl Shard {
         let Some(shard_track) = tracks.get_mut(track) else {
             return;
         };
-        let Some(forward) = shard_track.fanout.get_mut(peer, slot) else {
+        let Some(forwarder) = shard_track.fanout.get_mut(peer, slot) else {
             return;
         };
         let (twcc, space) = (send.twcc, arena.space());
         let media = &shard_track.media;
         let written = match resend {
-            Resend::Padding => forward.write_probe(media.codec, twcc, &mut send.sealer, space),
+            Resend::Padding => forwarder.write_probe(media.codec, twcc, &mut send.sealer, space),
             Resend::Rtx(wire) => {
                 if !subscriber
                     .resend_budget
@@ -109,17 +109,17 @@ impl Shard {
                 {
                     return counters.count_drop(DropReason::ResendBudget);
                 }
-                forward.write_rtx(media, wire, now, twcc, &mut send.sealer, space)
+                forwarder.write_rtx(media, wire, now, twcc, &mut send.sealer, space)
             }
         };
         let Some(len) = written else { return };
-        if send.record(forward.has_twcc(), len, now) {
+        if send.record(forwarder.has_twcc(), len, now) {
             send.flush_records(&mut subscriber.estimator);
         }
         arena.commit(send.path, len);
         if let Resend::Rtx(_) = resend {
             subscriber.resend_budget.consume(len);
-            subscriber.pace.consume(len);
+            subscriber.pacer.consume(len);
             Counters::add(&counters.packets_resent, 1);
         }
     }

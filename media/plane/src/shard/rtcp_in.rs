@@ -114,7 +114,7 @@ impl Shard {
         let layer = track
             .fanout
             .get(peer_ix, slot_ix)
-            .and_then(|forward| forward.current().or(forward.target()));
+            .and_then(|forwarder| forwarder.current().or(forwarder.target()));
         if let Some(layer) = layer {
             track.media.request_keyframe(layer);
         }

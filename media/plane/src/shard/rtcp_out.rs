@@ -147,11 +147,11 @@ impl Shard {
             let Some(track) = slot.track.and_then(|track| self.tracks.get(track)) else {
                 continue;
             };
-            let Some(forward) = track.fanout.get(peer_ix, SlotIx::new(position)) else {
+            let Some(forwarder) = track.fanout.get(peer_ix, SlotIx::new(position)) else {
                 continue;
             };
             reports.extend(
-                forward
+                forwarder
                     .report(&track.media, now)
                     .map(|report| (Ssrc(slot.ssrc), report)),
             );

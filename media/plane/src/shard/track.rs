@@ -114,8 +114,8 @@ impl ShardTrack {
     /// Resets a layer whose publisher switched to another SSRC.
     pub(super) fn restart_layer(&mut self, layer: u8, counters: &Counters) {
         self.media.restart_layer(layer);
-        for forward in self.fanout.iter_mut() {
-            forward.layer_restarted(layer);
+        for forwarder in self.fanout.iter_mut() {
+            forwarder.layer_restarted(layer);
         }
         self.relay(
             RelayItem {

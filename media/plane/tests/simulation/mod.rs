@@ -405,7 +405,7 @@ fn slot_spec(peer: PeerId, nth: usize) -> SlotSpec {
     for codec in [Codec::Opus, Codec::H264, Codec::Vp8, Codec::Vp9, Codec::Av1] {
         types.set(codec, payload_type(codec), Some(payload_type(codec) + 1));
     }
-    let forward = ForwarderConfig {
+    let forwarder = ForwarderConfig {
         ssrc: outgoing.ssrc.0,
         rtx_ssrc: outgoing.rtx_ssrc.0,
         types,
@@ -417,6 +417,6 @@ fn slot_spec(peer: PeerId, nth: usize) -> SlotSpec {
     };
     SlotSpec {
         mid: nth.to_string(),
-        forward,
+        forwarder,
     }
 }
