@@ -5,7 +5,7 @@ use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
-/// Maximum of datagrams read from one socket before the next.
+/// Maximum number of datagrams read from one socket before the next.
 const MAX_BATCH: usize = 8;
 
 /// One socket per subscriber; a separate thread reads them all.

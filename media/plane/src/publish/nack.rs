@@ -4,7 +4,8 @@ use crate::units::SeqNo;
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// Maximum of missing packets: half of the packet ring, and half a second of a 10 Mbit/s camera.
+/// Maximum number of missing packets: half of the packet ring, and half a second of a 10 Mbit/s
+/// camera.
 pub const MAX_MISSING: usize = 512;
 /// Number of later packets after which a packet counts as lost; reordered neighbours are not
 /// requested.
@@ -16,8 +17,8 @@ const REORDER_DELAY: Duration = Duration::from_millis(10);
 const MIN_REQUEST_INTERVAL: Duration = Duration::from_millis(20);
 /// Round-trip time assumed before the first measurement.
 const DEFAULT_RTT: Duration = Duration::from_millis(100);
-/// Maximum of requests per packet: at 20 % loss in both directions, 0.36¹⁰ of the packets are still
-/// missing.
+/// Maximum number of requests per packet: at 20 % loss in both directions, 0.36¹⁰ of the packets
+/// are still missing.
 const MAX_REQUESTS: u8 = 10;
 /// Maximum age of a missing packet; no decoder waits longer for a picture.
 const MAX_AGE: Duration = Duration::from_secs(1);

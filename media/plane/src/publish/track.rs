@@ -18,18 +18,19 @@ const VIDEO_RING: usize = 1_024;
 /// Packets in the ring of an audio layer: 5 s of 20 ms packets.
 const AUDIO_RING: usize = 256;
 
-/// Maximum of packets that wait for a forwarding pass on one layer: a complete receive batch.
+/// Maximum number of packets that wait for a forwarding pass on one layer: a complete receive
+/// batch.
 pub const MAX_FRESH: usize = 2_048;
 
 /// Minimum rate of an active layer. A layer that started within the meter's first bucket has no
 /// measured rate yet, but can be allocated at once.
 const MIN_ACTIVE_RATE: Bitrate = Bitrate::kbps(20);
 
-/// A layer is active if its last packet is not older: Opus sends every 400 ms during silence (DTX).
+/// Maximum age of an active layer's last packet: Opus sends every 400 ms during silence (DTX).
 const ACTIVE_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// A screen layer is inactive if its last packet is older: browsers repeat a still page about once
-/// a second.
+/// Maximum age of an active screen layer's last packet: browsers repeat a still page about once a
+/// second.
 const SCREEN_TIMEOUT: Duration = Duration::from_millis(2_500);
 
 /// Maximum size difference in bytes that is padded. Encoders split a frame into packets of almost
@@ -115,8 +116,8 @@ impl Track {
 
     /// Resets a layer whose publisher restarts its sequence numbers.
     pub fn restart_layer(&mut self, layer: u8) {
-        if let Some(held) = self.layers.get_mut(usize::from(layer)) {
-            *held = Layer::new(held.ring.capacity());
+        if let Some(old) = self.layers.get_mut(usize::from(layer)) {
+            *old = Layer::new(old.ring.capacity());
         }
     }
 
@@ -131,7 +132,6 @@ impl Track {
         }
     }
 
-    /// Returns true if packets wait for forwarding.
     /// Returns true if the fresh packets end with a complete frame on every layer.
     pub fn ends_with_complete_frames(&self) -> bool {
         let newest = |layer: &Layer| {

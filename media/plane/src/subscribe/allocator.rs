@@ -29,8 +29,8 @@ const BURST_TOLERANCE: f64 = 2.0;
 const HOLD_TIME: Duration = Duration::from_secs(4);
 /// Time after which an upgrade counts as lasting.
 const LASTING_AFTER: Duration = Duration::from_secs(12);
-/// Maximum of doublings of the hold time: 4 s · 2² = 16 s, so that a paused video resumes while the
-/// lesson is on the same page.
+/// Maximum number of doublings of the hold time: 4 s · 2² = 16 s, so that a paused video resumes
+/// while the lesson is on the same page.
 const MAX_DOUBLINGS: u32 = 2;
 
 /// Allocation priority, highest first. Pages of a deck and ink are not media; `Screen` is a shared

@@ -11,7 +11,7 @@ const ARENA_BYTES: usize = 1 << 20;
 /// Maximum size of a datagram in bytes, SRTP trailer included.
 pub const MAX_DATAGRAM: usize = 1_536;
 
-/// Maximum of segments in a GSO message, and of its UDP payload in bytes (udp(7),
+/// Maximum number of segments in a GSO message, and maximum UDP payload in bytes (udp(7),
 /// UDP_MAX_SEGMENTS).
 const MAX_SEGMENTS: u32 = 64;
 const MAX_MESSAGE: usize = 65_507;

@@ -3,8 +3,8 @@
 use crate::rtp::rtcp::{TICKS_PER_REFERENCE, status};
 use crate::units::SeqNo;
 
-/// Maximum of packets in one message: with large deltas 16 + 2 × 72 + 2 × 500 bytes, which fits a
-/// datagram.
+/// Maximum number of packets in one message: with large deltas 16 + 2 × 72 + 2 × 500 bytes, which
+/// fits a datagram.
 const MAX_STATUSES: usize = 500;
 const MAX_LEN: usize = 8 + 2 * MAX_STATUSES.div_ceil(7) + 2 * MAX_STATUSES;
 /// The length of a run-length chunk has 13 bits.

@@ -8,7 +8,7 @@ use crate::rtp::ntp::NtpTime;
 use crate::units::Bitrate;
 use thiserror::Error;
 
-/// Maximum of report blocks in one packet; the report count has five bits (RFC 3550 §6.4.1).
+/// Maximum number of report blocks in one packet; the report count has five bits (RFC 3550 §6.4.1).
 const MAX_REPORT_BLOCKS: usize = 31;
 
 /// Error of a buffer without room for the packet; nothing of the packet was written.
@@ -142,8 +142,8 @@ impl<'b> Compound<'b> {
         })
     }
 
-    /// Appends a BufferFull Intra Request (RFC 5104 §4.3.1) for `media`. Each new request increments
-    /// `command_seq`.
+    /// Appends a BufferFull Intra Request (RFC 5104 §4.3.1) for `media`. Each new request
+    /// increments `command_seq`.
     pub fn fir(&mut self, sender: Ssrc, media: Ssrc, command_seq: u8) -> Result<(), BufferFull> {
         self.packet(kind::PAYLOAD_FEEDBACK, format::FIR, |body| {
             // RFC 5104 §4.3.1.2: the media SSRC of the common header is unused and set to zero.

@@ -17,7 +17,7 @@ const DECREASE_DELAY: Micros = micros(Duration::from_millis(150));
 const STEADY_CHANGE: Micros = micros(Duration::from_millis(5));
 /// Share of the capacity that is sent once the queue is drained.
 const RESUME_FACTOR: f64 = 0.88;
-/// Maximum of random loss that is compensated by a higher rate; beyond it the media are useless.
+/// Maximum random loss that is compensated by a higher rate; beyond it the media are useless.
 const MAX_COMPENSATED_LOSS: f64 = 0.25;
 /// Loss above which the rate is decreased, independent of the cause.
 const MAX_LOSS: f64 = 0.35;

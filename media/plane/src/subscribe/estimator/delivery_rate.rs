@@ -44,12 +44,12 @@ impl DeliveryRate {
 
     /// Delivery rate in bit/s over at least the last `span`; `None` before two messages.
     pub(super) fn rate(&self, span: Micros) -> Option<f64> {
-        self.rate_over(span, |summary| (summary.until, summary.bytes))
+        self.rate_over(span, |delivery| (delivery.until, delivery.bytes))
     }
 
     /// Send rate in bit/s of packets with feedback, over at least the last `span`.
     pub(super) fn send_rate(&self, span: Micros) -> Option<f64> {
-        self.rate_over(span, |summary| (summary.sent_until, summary.sent_bytes))
+        self.rate_over(span, |delivery| (delivery.sent_until, delivery.sent_bytes))
     }
 
     fn rate_over(&self, span: Micros, field: impl Fn(Delivery) -> (Micros, f64)) -> Option<f64> {

@@ -21,7 +21,7 @@ const MTU_BITS: f64 = 1250.0 * 8.0;
 
 /// Window of the minimum: two video frames, three audio packets.
 const WINDOW: Micros = micros(Duration::from_millis(70));
-/// Maximum of packets in the window; enough for 16 Mbit/s.
+/// Maximum number of packets in the window; enough for 16 Mbit/s.
 const WINDOW_PACKETS: usize = 128;
 
 #[derive(Debug)]

@@ -16,7 +16,7 @@ const QUEUE_THRESHOLD: Micros = micros(Duration::from_millis(120));
 const RTT_LIFETIME: Micros = micros(Duration::from_secs(30));
 /// Lifetime of a REMB; receivers repeat it every second.
 const REMB_LIFETIME: Micros = micros(Duration::from_secs(8));
-/// Maximum of streams with separate reports; further streams are ignored.
+/// Maximum number of streams with separate reports; further streams are ignored.
 const MAX_STREAMS: usize = 16;
 /// Loss above the random loss that starts an experiment.
 const EXCESS_LOSS: f64 = 0.08;
@@ -102,8 +102,7 @@ impl ReportEstimator {
         let share = f64::from(block.fraction_lost) / 256.0;
         self.loss += (share - self.loss) / 2.0;
         let seconds = (now - self.last_change).clamp(0, 2_000_000) as f64 / 1e6;
-        // ReportEstimator of several streams arrive together; only one of them changes the
-        // estimate.
+        // Reports of several streams arrive together; only one of them changes the estimate.
         if seconds < 0.2 {
             return target;
         }
@@ -125,7 +124,7 @@ impl ReportEstimator {
             self.experiment = Some(before);
             return reduced;
         }
-        // The loss is lower than assumed random_loss: a later increase starts a new experiment.
+        // The loss is lower than the assumed random loss: a later increase starts a new experiment.
         self.random_loss = self.random_loss.min(self.loss + EXCESS_LOSS);
         target.max((target * (1.0 + GROWTH * seconds)).min(1.5 * self.sent_rate + 20e3))
     }

@@ -4,9 +4,9 @@ use crate::rtp::rtcp::{PacketStatus, TICK, TICKS_PER_REFERENCE, TransportFeedbac
 use crate::units::SeqNo;
 use std::time::Duration;
 
-/// Minimum and maximum of packets that await feedback; powers of two, because the ring is indexed
-/// by the low bits. A subscriber starts with one second of a typical rate; a faster or later one
-/// grows to half a second at 20 Mbit/s.
+/// Minimum and maximum number of packets that await feedback; powers of two, because the ring is
+/// indexed by the low bits. A subscriber starts with one second of a typical rate; with a higher
+/// rate or late feedback the window grows to half a second at 20 Mbit/s.
 const MIN_WINDOW: usize = 256;
 const MAX_WINDOW: usize = 1024;
 
@@ -46,8 +46,9 @@ pub(super) struct Arrival {
 /// Summary of one feedback message.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct FeedbackSummary {
-    /// Packets reported for the first time.
+    /// Packets reported as received for the first time, late ones included.
     pub arrived: u32,
+    /// Packets reported as lost for the first time.
     pub lost: u32,
     /// Packets that were reported lost before and arrived late.
     pub late: u32,
