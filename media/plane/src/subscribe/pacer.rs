@@ -1,7 +1,7 @@
 //! Pacing of video to subscribers on slow links.
 //!
 //! A keyframe or a page of a screen is a burst of up to a hundred packets. Sent at once over a slow
-//! link, it forms a queue that delays audio by a second. So below [`ACTIVATE_BELOW`] video packets
+//! link, it forms a queue that delays audio by a second. So below 1.5 Mbit/s video packets
 //! wait in their ring and leave at the estimated rate; audio and retransmissions are not paced. On
 //! a fast link a burst is short, and nothing is paced or counted.
 

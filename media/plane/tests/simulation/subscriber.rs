@@ -18,7 +18,7 @@ use crate::support::{Client, payload_type, twcc_of};
 /// Stream of one slot as received.
 pub(crate) struct ReceivedStream {
     pub(crate) codec: Codec,
-    /// ReceivedStream packets by sequence number: RTP timestamp, content, arrival time.
+    /// Received packets by sequence number: RTP timestamp, content, arrival time.
     pub(crate) packets: BTreeMap<SeqNo, (u32, Content, Instant)>,
     /// VP8 PictureID of each packet.
     pub(crate) picture_ids: BTreeMap<SeqNo, u16>,
@@ -31,7 +31,7 @@ pub(crate) struct ReceivedStream {
 /// Subscribing client.
 pub(crate) struct Subscriber {
     pub(crate) client: Client,
-    /// ReceivedStream streams by media SSRC.
+    /// Received streams by media SSRC.
     pub(crate) streams: HashMap<u32, ReceivedStream>,
     /// True if the client sends NACKs for lost packets.
     pub(crate) nacks: bool,

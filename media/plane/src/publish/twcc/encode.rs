@@ -13,7 +13,7 @@ const _: () = assert!(MAX_STATUSES < 1 << 13);
 const ONE_BIT_SYMBOLS: usize = 14;
 const TWO_BIT_SYMBOLS: usize = 7;
 
-/// FeedbackMessage under construction.
+/// Feedback message under construction.
 pub(super) struct FeedbackMessage {
     base: SeqNo,
     statuses: [u8; MAX_STATUSES],

@@ -142,7 +142,7 @@ impl<'b> Compound<'b> {
         })
     }
 
-    /// Appends a BufferFull Intra Request (RFC 5104 §4.3.1) for `media`. Each new request
+    /// Appends a Full Intra Request (RFC 5104 §4.3.1) for `media`. Each new request
     /// increments `command_seq`.
     pub fn fir(&mut self, sender: Ssrc, media: Ssrc, command_seq: u8) -> Result<(), BufferFull> {
         self.packet(kind::PAYLOAD_FEEDBACK, format::FIR, |body| {

@@ -33,7 +33,7 @@ const APP_LIMITED_SHARE: f64 = 0.7;
 /// Duration and delay above which the queue of an application-limited sender counts.
 const APP_LIMITED_TIME: Micros = micros(Duration::from_millis(200));
 const APP_LIMITED_DELAY: Micros = micros(Duration::from_millis(400));
-/// Factor over the last capacity at which that is dropped.
+/// Ratio of the estimate to the last known capacity at which the capacity counts as outdated.
 const CEILING_EXPIRY: f64 = 1.4;
 /// Probe rate relative to the estimate before a capacity is known, and after; the second is lower
 /// because a token bucket can make the link look faster.
