@@ -134,11 +134,11 @@ async fn resume_lessons(
         let past = recordings.timeline(lesson.id).await?;
         let recording = if config.recording.enabled {
             recordings.go_on(lesson.id, lesson.began_at).await?;
-            live::protocol::RecordingState::On
+            live::protocol::RecorderStatus::On
         } else {
-            live::protocol::RecordingState::Off
+            live::protocol::RecorderStatus::Off
         };
-        lessons.go_on(lesson, &past, recording);
+        lessons.resume(lesson, &past, recording);
     }
     Ok(())
 }
@@ -159,8 +159,8 @@ async fn open_recordings(
     let reporting = lessons.clone();
     let report = Arc::new(move |lesson, health| {
         let state = match health {
-            Health::On => live::protocol::RecordingState::On,
-            Health::Failing => live::protocol::RecordingState::Failing,
+            Health::On => live::protocol::RecorderStatus::On,
+            Health::Failing => live::protocol::RecorderStatus::Failing,
         };
         reporting.set_recording(lesson, state);
     });

@@ -150,7 +150,7 @@ impl TimelineEntry {
         (kind, tagged["body"].to_string())
     }
 
-    /// Reads an entry from its `kind` and `body` columns; fails on an unknown kind or a damaged body.
+    /// Parses an entry from its `kind` and `body` columns; fails on an unknown kind or damaged body.
     pub fn from_columns(kind: &str, body: &str) -> Result<TimelineEntry, serde_json::Error> {
         let body: serde_json::Value = serde_json::from_str(body)?;
         serde_json::from_value(serde_json::json!({ "kind": kind, "body": body }))

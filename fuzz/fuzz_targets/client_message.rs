@@ -21,7 +21,7 @@ macro_rules! string_enum {
 }
 pub(crate) use string_enum;
 
-use protocol::{FromPage, Envelope};
+use protocol::{ClientMessage, Envelope};
 
 fuzz_target!(|text: &str| {
     let Ok(parsed) = serde_json::from_str::<Envelope>(text) else {
@@ -31,7 +31,7 @@ fuzz_target!(|text: &str| {
     let again: Envelope = serde_json::from_str(&written).expect("a serialized message can be parsed");
     // A ping's timestamp is a float that may lose its last bit in the round trip.
     assert!(
-        parsed == again || matches!(parsed.message, FromPage::Ping { .. }),
+        parsed == again || matches!(parsed.message, ClientMessage::Ping { .. }),
         "{parsed:?} became {again:?}"
     );
 });

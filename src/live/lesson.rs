@@ -1,22 +1,25 @@
-//! The lesson as a pure state machine: who is here, who is on stage, whose hand is up, what was said, which page is shown.
+//! Lesson as a pure state machine: participants, stage, hands, chat and the shown deck.
 //!
-//! It owns no socket, no clock and no media. The host (`host.rs`) tells it what happened and the time ([`Now`]), then performs the
-//! [`Effect`]s it leaves behind, in order. Every change of the document is broadcast as one message with the next `revision`, so a
-//! page that applies them in order holds exactly what [`Lesson::document`] says.
+//! It owns no socket, clock or media. The task (`task.rs`) passes inputs with the time ([`Now`])
+//! and performs the resulting [`Effect`]s in order. Every change of the document is broadcast as
+//! one message with the next `revision`, so a client that applies them in order holds exactly
+//! [`Lesson::document`].
 //!
-//! A participant is a person, a device or an encoder — never a page. A page comes and goes:
-//! - it resumes with its token: participant, stage and media stay;
-//! - another page of the same participant replaces it: stage and hand stay, the media of the old page goes;
-//! - it is lost: the participant stays, not `present`, until [`GRACE`] after it was last heard; then it leaves.
+//! A participant is a person, a device or an encoder. Its clients change:
+//! - a client resumes with its token: participant, stage and media stay;
+//! - another client of the same participant replaces it: stage and hand stay, the old client's
+//!   media ends;
+//! - a client disconnects: the participant stays, not `present`, until [`GRACE`] after it was last
+//!   seen.
 
-mod classroom;
+mod actions;
 mod deck;
 mod members;
-mod resumed;
 #[cfg(test)]
-mod storm;
+mod property_tests;
+mod restore;
 #[cfg(test)]
-pub(crate) mod story;
+pub(crate) mod tests;
 
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -27,34 +30,35 @@ use tongke_plane::ids::{PeerId, TrackId};
 use crate::bus::{TimelineEntry, TimelineParticipant};
 
 use super::protocol::{
-    ByeReason, ChatLine, Lesson as Document, MediaKind, Participant, ParticipantId,
-    ParticipantKind, Phase, Purpose, RecordingState, Role, ShownDeck, Source, ToPage,
+    ChatMessage, CloseReason, LessonDocument, MediaKind, Participant, ParticipantId,
+    ParticipantKind, Phase, Purpose, RecorderStatus, Role, ServerMessage, ShownDeck, TrackRef,
 };
 
-/// How long a participant that was lost keeps its place, counted from when it was last heard.
-/// The promise is that no ghost stays on the wall for longer.
+/// Grace period of a disconnected participant, counted from when it was last seen. Also the longest
+/// time that a vanished room stays on the wall.
 pub const GRACE: Duration = Duration::from_secs(10);
 
-/// Lines of chat that a page joining late is given (protocol: "the newest 100").
+/// Chat messages in the document (protocol: "the newest 100").
 const CHAT_KEPT: usize = 100;
 
-/// The time, as the shell reads it: the monotonic clock rules deadlines, the wall clock dates what is written down.
+/// Current time: the monotonic clock for deadlines, the wall clock for stored times.
 #[derive(Clone, Copy, Debug)]
 pub struct Now {
     pub instant: Instant,
     pub wall: Timestamp,
 }
 
-/// What a lesson will bear.
+/// Limits of a lesson.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// Participants on stage at once.
     pub stage: usize,
-    /// Participants in the lesson; also bounds what one lesson can cost the server.
+    /// Participants in the lesson; bounds the cost of one lesson for the server.
     pub participants: usize,
 }
 
-/// Who comes, as identity and timetable know it. `id` is stable across pages: the person's or the device's id.
+/// Identity of a joining participant. `id` is the person's, device's or encoder token's id, stable
+/// across clients.
 #[derive(Clone, Debug)]
 pub struct Identity {
     pub id: ParticipantId,
@@ -64,40 +68,43 @@ pub struct Identity {
     pub kind: ParticipantKind,
 }
 
-/// One socket of a page. Never reused within a lesson.
+/// Id of one client socket. Never reused within a lesson.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Conn(pub u64);
 
-/// Whether a page took up its old place with its media, or begins anew.
+/// Outcome of a join: media connections continue, or start from nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Entry {
+pub enum JoinOutcome {
     Fresh,
     Resumed,
 }
 
-/// What the host has to do after an input.
+/// Action that the task performs after an input.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
-    /// To one page.
-    Tell { conn: Conn, message: Box<ToPage> },
-    /// To every page but one (which learns it from its welcome).
-    TellAll {
-        message: Box<ToPage>,
+    /// Sends to one client.
+    Send {
+        conn: Conn,
+        message: Box<ServerMessage>,
+    },
+    /// Sends to every client but one, whose welcome already contains the change.
+    Broadcast {
+        message: Box<ServerMessage>,
         except: Option<Conn>,
     },
-    /// Say goodbye and close the socket.
-    Dismiss { conn: Conn, reason: ByeReason },
-    /// End all media connections of a participant, publishing and receiving.
+    /// Sends the close message and closes the socket.
+    Close { conn: Conn, reason: CloseReason },
+    /// Closes all media connections of a participant.
     DropMedia { participant: ParticipantId },
-    /// The lesson began or ended, for the timetable and the recorder.
+    /// Stores the new phase in the timetable and publishes it to the recorder.
     PhaseChanged { phase: Phase, at: Timestamp },
     /// Appends an entry to the recorded timeline.
     AppendTimeline(TimelineEntry),
 }
 
-/// Why an input was refused; nothing has changed.
+/// Rejection of an input; the state is unchanged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
+pub enum LessonError {
     #[error("the role does not allow this")]
     NotAllowed,
     #[error("no such participant")]
@@ -106,7 +113,7 @@ pub enum Refusal {
     StageFull,
     #[error("this participant cannot go on stage")]
     NotForTheStage,
-    #[error("the line is empty or too long")]
+    #[error("the message is empty or too long")]
     ChatLength,
     #[error("the lesson has already begun")]
     AlreadyStarted,
@@ -126,41 +133,41 @@ pub enum Refusal {
     NoSuchPage,
 }
 
-/// A lesson that is on, or about to be.
+/// Lesson that is live or about to begin.
 pub struct Lesson {
     id: String,
     title: String,
     limits: Limits,
     phase: Phase,
     started: Option<Timestamp>,
-    recording: RecordingState,
-    /// In order of joining, which is the document's order.
+    recording: RecorderStatus,
+    /// In order of joining, like the document.
     members: Vec<Member>,
     on_stage: Vec<ParticipantId>,
-    chat: VecDeque<ChatLine>,
+    chat: VecDeque<ChatMessage>,
     deck: Option<ShownDeck>,
-    /// Programs that watch, by connection and name.
+    /// WHEP players by connection, with their names.
     players: Vec<(PeerId, String)>,
-    /// Whose place on the stage is kept after a restart of the server, and until when.
-    awaited: Option<(Vec<ParticipantId>, Instant)>,
+    /// Participants whose stage place is reserved after a server restart, and the deadline.
+    stage_reservations: Option<(Vec<ParticipantId>, Instant)>,
     revision: u64,
     effects: VecDeque<Effect>,
 }
 
-/// A participant with what only the server knows of it.
+/// Participant with its server-side state.
 pub struct Member {
     pub public: Participant,
-    /// The page's socket; `None` while it is lost, and always for an encoder.
+    /// Socket of its client; `None` while disconnected, and always for an encoder.
     pub conn: Option<Conn>,
     pub tracks: Vec<MemberTrack>,
-    /// Asked heights by what the page shows; what is not listed has the policy's default.
+    /// Requested heights by tile; others have the policy's default.
     pub view: HashMap<(ParticipantId, Purpose), u16>,
     resume: String,
-    /// When it was last heard, while it is lost.
-    lost_since: Option<Instant>,
+    /// Last time it was seen, while disconnected.
+    disconnected_at: Option<Instant>,
 }
 
-/// A published source and the plane's name for it.
+/// Published track with its id in the plane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MemberTrack {
     pub purpose: Purpose,
@@ -169,7 +176,8 @@ pub struct MemberTrack {
 }
 
 impl Lesson {
-    /// A lesson as the timetable has it; `started` is set when it is on already. After a restart of the server, see [`Lesson::take_up`].
+    /// Creates a lesson; `started` is set if it is live. See [`Lesson::restore`] for a server
+    /// restart.
     pub fn new(id: String, title: String, started: Option<Timestamp>, limits: Limits) -> Lesson {
         Lesson {
             id,
@@ -181,21 +189,21 @@ impl Lesson {
                 Phase::Planned
             },
             started,
-            recording: RecordingState::Off,
+            recording: RecorderStatus::Off,
             members: Vec::new(),
             on_stage: Vec::new(),
             chat: VecDeque::new(),
             deck: None,
             players: Vec::new(),
-            awaited: None,
+            stage_reservations: None,
             revision: 0,
             effects: VecDeque::new(),
         }
     }
 
-    /// The whole document, as a page joining now is given it.
-    pub fn document(&self, now: Now) -> Document {
-        Document {
+    /// Returns the document for a joining client.
+    pub fn document(&self, now: Now) -> LessonDocument {
+        LessonDocument {
             id: self.id.clone(),
             title: self.title.clone(),
             phase: self.phase,
@@ -230,12 +238,12 @@ impl Lesson {
         self.phase
     }
 
-    /// The next thing to do; drain after every input.
+    /// Returns the next effect; drain after every input.
     pub fn poll_effect(&mut self) -> Option<Effect> {
         self.effects.pop_front()
     }
 
-    /// Milliseconds since the lesson began; 0 before, so that what is said early sorts first.
+    /// Returns the milliseconds since the lesson began; 0 before, so that early entries sort first.
     fn at_ms(&self, now: Now) -> u64 {
         self.started.map_or(0, |start| {
             (now.wall.as_millisecond() - start.as_millisecond()).max(0) as u64
@@ -250,22 +258,23 @@ impl Lesson {
         self.members.iter().position(|m| m.public.id == id)
     }
 
-    /// One change of the document, told to all.
-    fn announce(&mut self, except: Option<Conn>, message: impl FnOnce(u64) -> ToPage) {
+    /// Broadcasts one change of the document with the next revision.
+    fn announce(&mut self, except: Option<Conn>, message: impl FnOnce(u64) -> ServerMessage) {
         self.revision += 1;
         let message = Box::new(message(self.revision));
-        self.effects.push_back(Effect::TellAll { message, except });
+        self.effects
+            .push_back(Effect::Broadcast { message, except });
     }
 
     fn announce_changed(&mut self, at: usize, except: Option<Conn>) {
         let participant = self.members[at].public.clone();
-        self.announce(except, |revision| ToPage::Changed {
+        self.announce(except, |revision| ServerMessage::Changed {
             revision,
             participant,
         });
     }
 
-    /// Appends to the timeline, which belongs to the recording: it is empty before the lesson begins.
+    /// Appends to the recorded timeline; ignored unless the lesson is live.
     fn append_timeline(&mut self, entry: TimelineEntry) {
         if self.phase == Phase::Live {
             self.effects.push_back(Effect::AppendTimeline(entry));
@@ -290,10 +299,10 @@ impl Member {
         }
     }
 
-    fn sources(&self) -> Vec<Source> {
+    fn sources(&self) -> Vec<TrackRef> {
         self.tracks
             .iter()
-            .map(|t| Source {
+            .map(|t| TrackRef {
                 participant: self.public.id.clone(),
                 purpose: t.purpose,
                 kind: t.kind,

@@ -1,6 +1,7 @@
-//! A lesson's media connections: the only file of this feature that asks the plane for anything within a lesson.
+//! Media connections of a lesson; the only file of this feature that calls the plane within a
+//! lesson.
 //!
-//! It keeps which connection belongs to whom and what each receiver is sent, and speaks in participants and purposes to the host.
+//! It maps connections to participants and tracks the subscriptions of each subscriber.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -8,31 +9,33 @@ use std::time::{Duration, Instant};
 use tongke_plane::ids::{LessonId, PeerId, TrackId};
 use tongke_plane::{Assignment, Plane, PlaneError, PublishOptions, Track, Wanted};
 
+use super::event_router::LessonRoutes;
 use super::lesson::{Lesson, Member};
 use super::policy::{self, Want};
-use super::protocol::{MediaKind, ParticipantId, Purpose, Slot, Source, ToPage};
-use super::routes::Routes;
+use super::protocol::{MediaKind, ParticipantId, Purpose, ServerMessage, Slot, TrackRef};
 
-/// A receiver that is closed sooner than this after it was offered is not offered again by itself: its page asks when it can.
+/// A subscriber that closes sooner than this after its offer is not offered again automatically;
+/// its client requests an offer when it is ready.
 const REOFFER_AFTER: Duration = Duration::from_secs(2);
 
-/// Whose connection a peer is.
+/// Owner of a peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Owner {
     Publisher(ParticipantId, Purpose),
-    Receiver(ParticipantId),
+    Subscriber(ParticipantId),
     Player,
 }
 
 pub struct Media {
     plane: Plane,
     lesson: LessonId,
-    routes: Routes,
+    routes: LessonRoutes,
     owners: HashMap<PeerId, Owner>,
     publishers: HashMap<(ParticipantId, Purpose), Publisher>,
-    receivers: HashMap<ParticipantId, Receiver>,
+    subscribers: HashMap<ParticipantId, Subscriber>,
     players: HashMap<PeerId, Player>,
-    /// Numbers every offer of the lesson, so that an answer to an older connection's offer never fits a newer one.
+    /// Number of the last offer; numbered per lesson, so that an answer never matches an offer of
+    /// another connection.
     last_offer: u32,
 }
 
@@ -41,7 +44,7 @@ struct Publisher {
     tracks: Vec<TrackId>,
 }
 
-struct Receiver {
+struct Subscriber {
     peer: PeerId,
     offer: Offer,
     /// The newest offer has no answer yet.
@@ -65,20 +68,21 @@ struct Player {
 }
 
 impl Media {
-    pub fn new(plane: Plane, lesson: LessonId, routes: Routes) -> Media {
+    pub fn new(plane: Plane, lesson: LessonId, routes: LessonRoutes) -> Media {
         Media {
             plane,
             lesson,
             routes,
             owners: HashMap::new(),
             publishers: HashMap::new(),
-            receivers: HashMap::new(),
+            subscribers: HashMap::new(),
             players: HashMap::new(),
             last_offer: 0,
         }
     }
 
-    /// Takes a publisher's offer: its connection, our answer, and its first track of each kind. Close the old one first.
+    /// Opens a publisher. Returns its peer, the SDP answer and its first track of each kind. Close
+    /// the old publisher first.
     pub fn publish(
         &mut self,
         who: &str,
@@ -107,12 +111,12 @@ impl Media {
     /// Answers a publisher's ICE restart.
     pub fn republish(&self, who: &str, purpose: Purpose, sdp: &str) -> Result<String, PlaneError> {
         let publisher = self.publishers.get(&(who.to_owned(), purpose));
-        // No peer has the number 0: the page is told that its connection is gone, and makes another.
+        // Peer 0 does not exist: the client receives an error and opens a new connection.
         let peer = publisher.map_or(PeerId(0), |p| p.peer);
         self.plane.republish(peer, sdp)
     }
 
-    /// Ends a publisher; its tracks that are gone with it.
+    /// Closes a publisher and returns its tracks.
     pub fn unpublish(&mut self, who: &str, purpose: Purpose) -> Vec<TrackId> {
         let Some(publisher) = self.publishers.remove(&(who.to_owned(), purpose)) else {
             return Vec::new();
@@ -122,26 +126,26 @@ impl Media {
         publisher.tracks
     }
 
-    /// Begins a receiver for a page that has none yet, and gives the offer for it.
-    pub fn open_receiver(
+    /// Opens a new subscriber for a client and returns the offer.
+    pub fn open_subscriber(
         &mut self,
         lesson: &Lesson,
         who: &str,
         now: Instant,
-    ) -> Result<ToPage, PlaneError> {
-        self.close_receiver(who);
+    ) -> Result<ServerMessage, PlaneError> {
+        self.close_subscriber(who);
         let Some(member) = lesson.member(who) else {
             return Err(PlaneError::NoPeer(PeerId(0)));
         };
         let wants = policy::wanted(lesson, member);
         let (peer, sdp) = self
             .plane
-            .offer_subscriber(self.lesson, &first_slots(&wants))?;
+            .offer_subscriber(self.lesson, &initial_slots(&wants))?;
         self.routes.add(peer, &[]);
-        self.owners.insert(peer, Owner::Receiver(who.to_owned()));
+        self.owners.insert(peer, Owner::Subscriber(who.to_owned()));
         let offer = self.number(sdp, true);
         let message = offer.message();
-        let receiver = Receiver {
+        let subscriber = Subscriber {
             peer,
             offer,
             unanswered: true,
@@ -149,38 +153,39 @@ impl Media {
             slots: Vec::new(),
             opened: now,
         };
-        self.receivers.insert(who.to_owned(), receiver);
+        self.subscribers.insert(who.to_owned(), subscriber);
         Ok(message)
     }
 
-    /// Takes a page's answer. An answer to anything but the newest offer has been overtaken by it, and is left unread.
+    /// Applies a client's answer; an answer to any but the newest offer is ignored.
     pub fn answer(&mut self, who: &str, number: u32, sdp: &str) -> Result<(), PlaneError> {
-        let Some(receiver) = self
-            .receivers
+        let Some(subscriber) = self
+            .subscribers
             .get_mut(who)
             .filter(|r| r.offer.number == number && r.unanswered)
         else {
             return Ok(());
         };
-        self.plane.accept_answer(receiver.peer, sdp)?;
-        receiver.unanswered = false;
+        self.plane.accept_answer(subscriber.peer, sdp)?;
+        subscriber.unanswered = false;
         Ok(())
     }
 
-    /// What a page that resumed must be told again: an offer whose answer may have been lost, and its slots.
+    /// Returns the messages that a resuming client may have missed: an unanswered offer and its
+    /// slots.
     pub fn resume(
         &mut self,
         lesson: &Lesson,
         who: &str,
         now: Instant,
-    ) -> Result<Vec<ToPage>, PlaneError> {
-        match self.receivers.get(who) {
-            None => Ok(vec![self.open_receiver(lesson, who, now)?]),
+    ) -> Result<Vec<ServerMessage>, PlaneError> {
+        match self.subscribers.get(who) {
+            None => Ok(vec![self.open_subscriber(lesson, who, now)?]),
             Some(r) => {
                 let offer = r.unanswered.then(|| r.offer.message());
                 Ok(offer
                     .into_iter()
-                    .chain([ToPage::Slots {
+                    .chain([ServerMessage::Slots {
                         slots: r.slots.clone(),
                     }])
                     .collect())
@@ -188,39 +193,39 @@ impl Media {
         }
     }
 
-    /// A fresh path for a receiver whose page says that its connection failed.
-    pub fn restart_receiver(
+    /// Restarts ICE of a subscriber whose client reports a failed connection.
+    pub fn restart_subscriber(
         &mut self,
         lesson: &Lesson,
         who: &str,
         now: Instant,
-    ) -> Result<ToPage, PlaneError> {
-        let restarted = match self.receivers.get(who) {
-            // A connection that was never answered has nothing to restart.
+    ) -> Result<ServerMessage, PlaneError> {
+        let restarted = match self.subscribers.get(who) {
+            // A connection that was never answered cannot be restarted.
             Some(r) if !(r.unanswered && r.offer.fresh) => {
                 self.plane.restart_subscriber(r.peer).ok()
             }
             _ => None,
         };
         let Some(sdp) = restarted else {
-            return self.open_receiver(lesson, who, now);
+            return self.open_subscriber(lesson, who, now);
         };
         let offer = self.number(sdp, false);
         let message = offer.message();
-        let receiver = self
-            .receivers
+        let subscriber = self
+            .subscribers
             .get_mut(who)
             .expect("it was there a moment ago");
-        (receiver.offer, receiver.unanswered) = (offer, true);
+        (subscriber.offer, subscriber.unanswered) = (offer, true);
         Ok(message)
     }
 
-    /// Takes in a WHEP player. `audio` and `video` are the m-lines it offered to take.
+    /// Answers a WHEP player.
     pub fn answer_player(&mut self, sdp: &str) -> Result<(PeerId, String), PlaneError> {
         let (peer, answer) = self.plane.answer_subscriber(self.lesson, sdp)?;
         self.routes.add(peer, &[]);
         self.owners.insert(peer, Owner::Player);
-        let (audio, video) = (sections(sdp, "audio"), sections(sdp, "video"));
+        let (audio, video) = (count_sections(sdp, "audio"), count_sections(sdp, "video"));
         self.players.insert(
             peer,
             Player {
@@ -232,14 +237,15 @@ impl Media {
         Ok((peer, answer))
     }
 
-    /// Brings everybody's subscriptions to what the policy says now. What pages must be told; whether all could be done.
-    pub fn refresh(&mut self, lesson: &Lesson) -> (Vec<(ParticipantId, ToPage)>, bool) {
+    /// Applies the policy to all subscriptions. Returns the messages for clients, and false if a
+    /// shard was busy.
+    pub fn refresh(&mut self, lesson: &Lesson) -> (Vec<(ParticipantId, ServerMessage)>, bool) {
         let mut messages = Vec::new();
         let mut all_done = true;
         for member in lesson.members() {
-            match self.refresh_receiver(lesson, member) {
-                Ok(news) => {
-                    messages.extend(news.into_iter().map(|m| (member.public.id.clone(), m)))
+            match self.refresh_subscriber(lesson, member) {
+                Ok(changed) => {
+                    messages.extend(changed.into_iter().map(|m| (member.public.id.clone(), m)))
                 }
                 Err(_) => all_done = false,
             }
@@ -247,7 +253,7 @@ impl Media {
         for (peer, player) in &mut self.players {
             let wants = policy::wanted_by_player(lesson, player.audio, player.video);
             if wants != player.wants {
-                match self.plane.subscribe(*peer, &planned(&wants)) {
+                match self.plane.subscribe(*peer, &to_wanted(&wants)) {
                     Ok(_) => player.wants = wants,
                     Err(_) => all_done = false,
                 }
@@ -256,54 +262,55 @@ impl Media {
         (messages, all_done)
     }
 
-    fn refresh_receiver(
+    fn refresh_subscriber(
         &mut self,
         lesson: &Lesson,
         member: &Member,
-    ) -> Result<Vec<ToPage>, PlaneError> {
-        let Some(receiver) = self.receivers.get_mut(&member.public.id) else {
+    ) -> Result<Vec<ServerMessage>, PlaneError> {
+        let Some(subscriber) = self.subscribers.get_mut(&member.public.id) else {
             return Ok(Vec::new());
         };
         let wants = policy::wanted(lesson, member);
-        if receiver.wants == wants {
+        if subscriber.wants == wants {
             return Ok(Vec::new());
         }
-        let assignment = self.plane.subscribe(receiver.peer, &planned(&wants))?;
-        let slots = shown(&assignment, &wants, &receiver.slots);
-        let mut news = Vec::new();
-        if slots != receiver.slots {
-            news.push(ToPage::Slots {
+        let assignment = self.plane.subscribe(subscriber.peer, &to_wanted(&wants))?;
+        let slots = updated_slots(&assignment, &wants, &subscriber.slots);
+        let mut changed = Vec::new();
+        if slots != subscriber.slots {
+            changed.push(ServerMessage::Slots {
                 slots: slots.clone(),
             });
         }
-        (receiver.wants, receiver.slots) = (wants, slots);
+        (subscriber.wants, subscriber.slots) = (wants, slots);
         if let Some(sdp) = assignment.offer {
-            // A page that has not answered the first offer of this connection yet still has to make it.
-            let fresh = receiver.unanswered && receiver.offer.fresh;
+            // A client that has not answered the first offer still has to create the connection.
+            let fresh = subscriber.unanswered && subscriber.offer.fresh;
             let offer = Offer {
                 number: self.last_offer + 1,
                 sdp,
                 fresh,
             };
             self.last_offer += 1;
-            news.insert(0, offer.message());
-            (receiver.offer, receiver.unanswered) = (offer, true);
+            changed.insert(0, offer.message());
+            (subscriber.offer, subscriber.unanswered) = (offer, true);
         }
-        Ok(news)
+        Ok(changed)
     }
 
-    /// A slot's picture began to flow or was paused. The page's new slots, if that is news.
+    /// Updates a slot whose video resumed or paused. Returns the client's new slots if they
+    /// changed.
     pub fn slot_layer(
         &mut self,
         peer: PeerId,
         mid: &str,
         flowing: bool,
-    ) -> Option<(ParticipantId, ToPage)> {
-        let Some(Owner::Receiver(who)) = self.owners.get(&peer) else {
+    ) -> Option<(ParticipantId, ServerMessage)> {
+        let Some(Owner::Subscriber(who)) = self.owners.get(&peer) else {
             return None;
         };
-        let receiver = self.receivers.get_mut(who)?;
-        let slot = receiver
+        let subscriber = self.subscribers.get_mut(who)?;
+        let slot = subscriber
             .slots
             .iter_mut()
             .find(|s| s.mid == mid && s.source.is_some())?;
@@ -313,8 +320,8 @@ impl Media {
         slot.flowing = flowing;
         Some((
             who.clone(),
-            ToPage::Slots {
-                slots: receiver.slots.clone(),
+            ServerMessage::Slots {
+                slots: subscriber.slots.clone(),
             },
         ))
     }
@@ -323,7 +330,8 @@ impl Media {
         self.owners.get(&peer)
     }
 
-    /// A peer is gone: whose it was, the tracks gone with it, and whether its page should be offered another at once.
+    /// Removes a closed peer. Returns its owner, its tracks, and true if its client should get a
+    /// new offer at once.
     pub fn closed(&mut self, peer: PeerId, now: Instant) -> Option<(Owner, Vec<TrackId>, bool)> {
         let owner = self.owners.remove(&peer)?;
         match &owner {
@@ -331,9 +339,9 @@ impl Media {
                 let publisher = self.publishers.remove(&(who.clone(), *purpose));
                 Some((owner, publisher.map_or(Vec::new(), |p| p.tracks), false))
             }
-            Owner::Receiver(who) => {
-                let receiver = self.receivers.remove(who);
-                let again = receiver.is_some_and(|r| now >= r.opened + REOFFER_AFTER);
+            Owner::Subscriber(who) => {
+                let subscriber = self.subscribers.remove(who);
+                let again = subscriber.is_some_and(|r| now >= r.opened + REOFFER_AFTER);
                 Some((owner, Vec::new(), again))
             }
             Owner::Player => {
@@ -343,16 +351,16 @@ impl Media {
         }
     }
 
-    /// Ends all connections of a participant; its tracks that are gone.
+    /// Closes all connections of a participant and returns its tracks.
     pub fn drop_participant(&mut self, who: &str) -> Vec<TrackId> {
-        self.close_receiver(who);
+        self.close_subscriber(who);
         [Purpose::Camera, Purpose::Screen]
             .into_iter()
             .flat_map(|purpose| self.unpublish(who, purpose))
             .collect()
     }
 
-    /// Ends everything, players included.
+    /// Closes all connections, players included.
     pub fn close_all(&mut self) {
         for (peer, _) in self.owners.drain() {
             self.plane.close(peer);
@@ -363,10 +371,10 @@ impl Media {
         self.owners.is_empty()
     }
 
-    fn close_receiver(&mut self, who: &str) {
-        if let Some(receiver) = self.receivers.remove(who) {
-            self.owners.remove(&receiver.peer);
-            self.plane.close(receiver.peer);
+    fn close_subscriber(&mut self, who: &str) {
+        if let Some(subscriber) = self.subscribers.remove(who) {
+            self.owners.remove(&subscriber.peer);
+            self.plane.close(subscriber.peer);
         }
     }
 
@@ -381,8 +389,8 @@ impl Media {
 }
 
 impl Offer {
-    fn message(&self) -> ToPage {
-        ToPage::Offer {
+    fn message(&self) -> ServerMessage {
+        ServerMessage::Offer {
             offer: self.number,
             fresh: self.fresh,
             sdp: self.sdp.clone(),
@@ -390,8 +398,9 @@ impl Offer {
     }
 }
 
-/// Slots of the first offer: what is wanted now and a little more, so that the next to go on stage needs no new offer.
-fn first_slots(wants: &[Want]) -> Vec<tongke_plane::MediaKind> {
+/// Returns the slots of the first offer: the wanted tracks and a few more, so that the next stage
+/// change needs no new offer.
+fn initial_slots(wants: &[Want]) -> Vec<tongke_plane::MediaKind> {
     let count = |kind| wants.iter().filter(|w| w.source.kind == kind).count();
     let audio = (count(MediaKind::Audio) + 1).max(3);
     let video = (count(MediaKind::Video) + 2).max(4);
@@ -401,8 +410,9 @@ fn first_slots(wants: &[Want]) -> Vec<tongke_plane::MediaKind> {
         .collect()
 }
 
-/// Media sections of a kind that an offer has. A port of 0 rejects one, unless it is bundled only (RFC 8843 §7.2.1).
-fn sections(sdp: &str, kind: &str) -> usize {
+/// Counts the accepted media sections of a kind. Port 0 rejects a section unless it is bundle-only
+/// (RFC 8843 §7.2.1).
+fn count_sections(sdp: &str, kind: &str) -> usize {
     let of_kind = sdp
         .split("\nm=")
         .skip(1)
@@ -412,21 +422,21 @@ fn sections(sdp: &str, kind: &str) -> usize {
         .count()
 }
 
-fn planned(wants: &[Want]) -> Vec<Wanted> {
+fn to_wanted(wants: &[Want]) -> Vec<Wanted> {
     wants
         .iter()
         .map(|w| Wanted {
             track: w.track,
-            priority: w.importance.into(),
+            priority: w.priority,
             max_height: w.max_height,
         })
         .collect()
 }
 
-/// The assignment in the page's words. A slot that goes on showing its source keeps whether it flows.
-fn shown(assignment: &Assignment, wants: &[Want], before: &[Slot]) -> Vec<Slot> {
+/// Converts an assignment to protocol slots. A slot that keeps its source keeps its `flowing` flag.
+fn updated_slots(assignment: &Assignment, wants: &[Want], before: &[Slot]) -> Vec<Slot> {
     let slot = |s: &tongke_plane::Slot| {
-        let source: Option<Source> = s
+        let source: Option<TrackRef> = s
             .track
             .and_then(|track| wants.iter().find(|w| w.track == track))
             .map(|w| w.source.clone());
@@ -443,6 +453,15 @@ fn shown(assignment: &Assignment, wants: &[Want], before: &[Slot]) -> Vec<Slot> 
     assignment.slots.iter().map(slot).collect()
 }
 
+impl From<tongke_plane::MediaKind> for MediaKind {
+    fn from(kind: tongke_plane::MediaKind) -> MediaKind {
+        match kind {
+            tongke_plane::MediaKind::Audio => MediaKind::Audio,
+            tongke_plane::MediaKind::Video => MediaKind::Video,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -450,6 +469,12 @@ mod tests {
     #[test]
     fn a_player_is_counted_by_the_sections_it_offers() {
         let offer = "v=0\r\nm=audio 9 X\r\na=mid:0\r\nm=video 0 X\r\na=bundle-only\r\nm=video 0 X\r\na=mid:2\r\nm=audiobook 9\r\n";
-        assert_eq!((sections(offer, "audio"), sections(offer, "video")), (1, 1));
+        assert_eq!(
+            (
+                count_sections(offer, "audio"),
+                count_sections(offer, "video")
+            ),
+            (1, 1)
+        );
     }
 }

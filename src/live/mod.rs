@@ -1,21 +1,23 @@
-//! A lesson while it is on.
+//! Live lessons.
 //!
-//! - [`protocol`]: every message between a page and a lesson, and the document they keep
-//! - [`lesson`]: the state machine, pure · [`policy`]: who receives what, pure
-//! - `host`: the task of one lesson · `media`: its connections in the plane · `routes`: plane events to lessons
-//! - `socket`: one WebSocket per page · `whip`: foreign encoders and players, with `tokens` as their keys
+//! - [`protocol`]: messages between client and server, and the document they maintain
+//! - [`lesson`]: pure state machine · `policy`: pure subscription policy
+//! - `task`: task of one lesson · `media`: its connections in the plane · `event_router`: plane
+//!   events to lessons
+//! - `socket`: one WebSocket per client · `whip`: WHIP encoders and WHEP players, authorized by
+//!   `tokens`
 //!
-//! A lesson lives on exactly one node, in one task; [`Lessons`] is how the rest of the server finds it.
+//! Each lesson runs in one task on exactly one node; [`Lessons`] gives the rest of the server
+//! access to it.
 
-mod host;
+mod error;
+mod event_router;
 pub mod lesson;
 mod media;
-mod plane_words;
 mod policy;
 pub mod protocol;
-mod refused;
-mod routes;
 mod socket;
+mod task;
 mod tokens;
 mod whip;
 
@@ -35,29 +37,31 @@ use crate::db::Db;
 use crate::error::{Error, Text};
 use crate::ids::LessonId;
 use crate::timetable::{self, InterruptedLesson, Phase};
-pub use host::ABANDONED_AFTER;
-use host::{Command, Host, Surroundings, now};
+use error::RequestError;
+use event_router::{EventRouter, LessonRoutes};
 use lesson::{Lesson, Limits};
 use media::Media;
-use refused::Refused;
-use routes::{Routes, Table};
+pub use task::ABANDONED_AFTER;
+use task::{Command, Context, LessonTask, now};
 
-/// Commands that may wait for a lesson. Two hundred pages at their permitted burst fit; more is pushed back to the sockets.
+/// Capacity of a lesson's command queue: 200 clients at their permitted burst fit; beyond it,
+/// sockets wait.
 const COMMAND_QUEUE: usize = 1024;
 
-/// On stage at once: what still fits on a classroom's screen beside the lead, each large enough to be read.
+/// Participants on stage at once: the number that fits beside the lead on a classroom's screen at
+/// readable size.
 const STAGE: usize = 6;
 
-/// Every URL of this feature.
+/// Routes of this feature.
 pub fn routes() -> OpenApiRouter<Live> {
     OpenApiRouter::new()
-        .routes(paths!(socket::open))
-        .routes(paths!(tokens::list, tokens::create))
-        .routes(paths!(tokens::revoke))
+        .routes(paths!(socket::join_lesson))
+        .routes(paths!(tokens::list_tokens, tokens::create_token))
+        .routes(paths!(tokens::revoke_token))
         .merge(whip::routes())
 }
 
-/// State of this feature. Cloning shares it.
+/// State of this feature. Clones share it.
 #[derive(Clone)]
 pub struct Live {
     pub config: Arc<Config>,
@@ -65,7 +69,7 @@ pub struct Live {
     pub lessons: Lessons,
 }
 
-/// The lessons that are on. Cloning shares them.
+/// Running lessons. Clones share them.
 #[derive(Clone)]
 pub struct Lessons {
     inner: Arc<Inner>,
@@ -77,17 +81,17 @@ struct Inner {
     bus: Bus,
     limits: Limits,
     max_lessons: usize,
-    table: Table,
+    router: EventRouter,
     open: Mutex<HashMap<LessonId, mpsc::Sender<Command>>>,
     sessions: whip::Sessions,
     tasks: TaskTracker,
 }
 
 impl Lessons {
-    /// Begins to hand the plane's events to lessons; none is on yet.
+    /// Starts routing the plane's events; no lesson is running yet.
     pub fn start(config: &Config, plane: Plane, events: Events, db: Db, bus: Bus) -> Lessons {
-        let table = Table::default();
-        tokio::spawn(table.clone().run(events));
+        let router = EventRouter::default();
+        tokio::spawn(router.clone().run(events));
         let limits = Limits {
             stage: STAGE,
             participants: config.limits.participants_per_lesson,
@@ -98,7 +102,7 @@ impl Lessons {
             bus,
             limits,
             max_lessons: config.limits.live_lessons,
-            table,
+            router,
             open: Mutex::default(),
             sessions: whip::Sessions::default(),
             tasks: TaskTracker::new(),
@@ -108,20 +112,21 @@ impl Lessons {
         }
     }
 
-    /// What the recorder says of itself, for the pages. A lesson that is not on does not hear it.
-    pub fn set_recording(&self, lesson: LessonId, state: protocol::RecordingState) {
+    /// Broadcasts the recorder's status to a lesson's clients; ignored if the lesson is not
+    /// running.
+    pub fn set_recording(&self, lesson: LessonId, state: protocol::RecorderStatus) {
         if let Some(sender) = self.running(lesson) {
             let _ = sender.try_send(Command::Recording(state));
         }
     }
 
-    /// A lesson that was on when the server died goes on; `past` is what its timeline holds. Call it before pages can come, and when it is
-    /// being recorded again.
-    pub fn go_on(
+    /// Resumes a lesson that was live when the server crashed, from its timeline `past`. Call it
+    /// after the recording has resumed and before clients can connect.
+    pub fn resume(
         &self,
         lesson: InterruptedLesson,
         past: &[TimelineEvent],
-        recording: protocol::RecordingState,
+        recording: protocol::RecorderStatus,
     ) {
         let InterruptedLesson {
             id,
@@ -130,15 +135,15 @@ impl Lessons {
             attended_at,
         } = lesson;
         let mut resumed = Lesson::new(id.to_string(), title, Some(began_at), self.inner.limits);
-        resumed.take_up(past, now());
+        resumed.restore(past, now());
         resumed.set_recording(recording);
-        let sender = self.spawn(id, |around, media| {
-            Host::going_on(around, resumed, media, attended_at)
+        let sender = self.spawn(id, |context, media| {
+            LessonTask::resumed(context, resumed, media, attended_at)
         });
         self.lock().insert(id, sender);
     }
 
-    /// Ends every lesson cleanly and waits until all have.
+    /// Ends every lesson cleanly and waits for all tasks.
     pub async fn shutdown(&self) {
         let all: Vec<_> = self.lock().values().cloned().collect();
         for lesson in all {
@@ -148,7 +153,7 @@ impl Lessons {
         self.inner.tasks.wait().await;
     }
 
-    /// The command queue of a lesson's task, which is started when it is not there.
+    /// Returns the command queue of a lesson's task; starts the task if it is not running.
     async fn open(&self, id: LessonId) -> Result<mpsc::Sender<Command>, Error> {
         if let Some(sender) = self.running(id) {
             return Ok(sender);
@@ -157,7 +162,7 @@ impl Lessons {
             .await?
             .ok_or_else(no_such_lesson)?;
         let started = match brief.phase {
-            Phase::Ended => return Err(Refused::Lesson(lesson::Refusal::Ended).into()),
+            Phase::Ended => return Err(RequestError::Lesson(lesson::LessonError::Ended).into()),
             Phase::Live => brief.began_at,
             Phase::Planned => None,
         };
@@ -172,7 +177,7 @@ impl Lessons {
             )));
         }
         let lesson = Lesson::new(id.to_string(), brief.title, started, self.inner.limits);
-        let sender = self.spawn(id, |around, media| Host::new(around, lesson, media));
+        let sender = self.spawn(id, |context, media| LessonTask::new(context, lesson, media));
         open.insert(id, sender.clone());
         Ok(sender)
     }
@@ -180,21 +185,21 @@ impl Lessons {
     fn spawn(
         &self,
         id: LessonId,
-        host: impl FnOnce(Surroundings, Media) -> Host,
+        host: impl FnOnce(Context, Media) -> LessonTask,
     ) -> mpsc::Sender<Command> {
         let (sender, commands) = mpsc::channel(COMMAND_QUEUE);
         let media = Media::new(
             self.inner.plane.clone(),
             id.plane(),
-            Routes::new(self.inner.table.clone(), sender.clone()),
+            LessonRoutes::new(self.inner.router.clone(), sender.clone()),
         );
         let (db, bus, queue) = (
             self.inner.db.clone(),
             self.inner.bus.clone(),
             sender.downgrade(),
         );
-        let around = Surroundings { id, db, bus, queue };
-        let (lessons, mine, host) = (self.clone(), sender.clone(), host(around, media));
+        let context = Context { id, db, bus, queue };
+        let (lessons, mine, host) = (self.clone(), sender.clone(), host(context, media));
         let task = async move {
             metrics::gauge!(crate::metrics::LESSONS).increment(1);
             host.run(commands).await;
@@ -213,11 +218,12 @@ impl Lessons {
         sender
     }
 
-    /// Asks a lesson's task. One that ended between finding and asking is started again once.
+    /// Sends a command to a lesson's task and awaits the reply; retries once if the task ended in
+    /// between.
     async fn ask<T>(
         &self,
         id: LessonId,
-        mut command: impl FnMut(oneshot::Sender<Result<T, Refused>>) -> Option<Command>,
+        mut command: impl FnMut(oneshot::Sender<Result<T, RequestError>>) -> Option<Command>,
     ) -> Result<(mpsc::Sender<Command>, T), Error> {
         for _ in 0..2 {
             let sender = self.open(id).await?;
@@ -230,7 +236,7 @@ impl Lessons {
                 return Ok((sender, answer?));
             }
         }
-        Err(Refused::Gone.into())
+        Err(RequestError::Gone.into())
     }
 
     fn running(&self, id: LessonId) -> Option<mpsc::Sender<Command>> {

@@ -1,51 +1,47 @@
-//! Who receives what: a pure function from the lesson to each viewer's wanted tracks.
+//! Subscription policy: a pure function from the lesson to the wanted tracks of each viewer.
 //!
-//! A dual-teacher class 双师课堂 is one class in many rooms, not a conference, and these rules follow from it:
+//! A dual-teacher class 双师课堂 is one class in many rooms, not a conference; the rules follow from
+//! that:
 //!
-//! - **A room is heard when it is on stage, and only then.** Thirty village classrooms with open microphones are noise. An assistant
-//!   stands in its own room and is heard there; the others hear it when it is on stage.
-//! - **The rooms follow the lead's side**: the lead's and the lead room's cameras, foreign encoders (a document camera, a school's
-//!   recording host), any shared screen, and whoever is on stage.
-//! - **The lead sees the wall**: every room's camera, small. A room that is on stage is seen larger.
-//! - **Rooms do not watch each other.** A room is seen by another only while it is on stage. An assistant or an observer may open the
-//!   wall (its page asks for a tile); a listening room may not.
-//! - **The lead's side does not hear itself.** Lead, lead room and encoder stand in one room: their microphones would howl. They see each
-//!   other small, for framing.
-//! - **Nobody receives its own tracks**, and a source whose switch is off is sent to nobody: this is what enforces a mute.
+//! - **A room sends audio only while it is on stage.** Thirty village classrooms with open
+//!   microphones are noise. An assistant is audible in its own room, and to others only while on
+//!   stage.
+//! - **The rooms follow the lead's side**: cameras of the lead and the lead room, WHIP encoders (a
+//!   document camera, a school's recording host), any shared screen, and all participants on stage.
+//! - **The lead sees the wall**: every room's camera, small. A room on stage is larger.
+//! - **Rooms do not watch each other.** A room sees another only while that is on stage. An
+//!   assistant or an observer may open the wall (its client lists the tile); a listening room may
+//!   not.
+//! - **The lead's side does not receive its own audio.** Lead, lead room and encoder share one
+//!   room: their microphones would feed back. They receive each other's video small, for framing.
+//! - **No participant receives its own tracks**, and a source whose switch is off is sent to no
+//!   one; this enforces muting.
 //!
-//! The rules hold before the lesson begins too, since schools check the line in the minutes before the bell.
+//! The rules also apply before the lesson begins, since schools check their links before class.
+//! Priorities follow `tongke_plane::Priority`: audio > screen > lead video > stage > wall.
 
 use std::collections::HashMap;
 
+use tongke_plane::Priority;
 use tongke_plane::ids::TrackId;
 
 use super::lesson::{Lesson, Member, MemberTrack};
-use super::protocol::{MediaKind, ParticipantId, ParticipantKind, Purpose, Role, Source};
+use super::protocol::{MediaKind, ParticipantId, ParticipantKind, Purpose, Role, TrackRef};
 
-/// Height of a wall tile for a page that has not said how large it shows it: the lowest layer of a 720p simulcast camera.
+/// Default height of a wall tile: the lowest layer of a 720p simulcast camera.
 pub const WALL_HEIGHT: u16 = 180;
 
-/// What must survive longest when a line runs short; the plane's allocator keeps this order (smallest first).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Importance {
-    Voice,
-    Slides,
-    LeadVideo,
-    Stage,
-    Wall,
-}
-
-/// One track that a viewer is to receive.
+/// Track that a viewer receives.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Want {
-    pub source: Source,
+    pub source: TrackRef,
     pub track: TrackId,
-    pub importance: Importance,
-    /// Device pixels of its tile; `None`: as large as the line carries.
+    pub priority: Priority,
+    /// Device pixels of its tile; `None` for as much as the bandwidth allows.
     pub max_height: Option<u16>,
 }
 
-/// All that one participant is to receive, most important first.
+/// Returns the tracks of one participant, highest priority first.
 pub fn wanted(lesson: &Lesson, viewer: &Member) -> Vec<Want> {
     let view = Viewer {
         id: Some(&viewer.public.id),
@@ -55,9 +51,10 @@ pub fn wanted(lesson: &Lesson, viewer: &Member) -> Vec<Want> {
     collect(lesson, &view)
 }
 
-/// What a WHEP player that takes `audio` and `video` m-lines is to receive: an observer's share, the main picture first.
+/// Returns the tracks of a WHEP player with `audio` and `video` m-lines: an observer's tracks, the
+/// main ones first.
 ///
-/// A player with one video m-line follows the lesson: the shared screen while there is one, else the lead's camera.
+/// With one video m-line it is the shared screen while there is one, else the lead's camera.
 pub fn wanted_by_player(lesson: &Lesson, audio: usize, video: usize) -> Vec<Want> {
     let view = Viewer {
         id: None,
@@ -97,12 +94,13 @@ fn collect(lesson: &Lesson, viewer: &Viewer<'_>) -> Vec<Want> {
                 .filter_map(|track| want(lesson, viewer, owner, track))
         })
         .collect();
-    // The sort is stable: within one importance the lead itself comes before its room and its encoders, then the order of joining.
-    wants.sort_by_key(|w| (w.importance, seat(lesson, &w.source.participant)));
+    // The sort is stable: within one priority the lead precedes its room and its encoders, then the
+    // order of joining.
+    wants.sort_by_key(|w| (w.priority, seat(lesson, &w.source.participant)));
     wants
 }
 
-/// The lead's own camera and voice are the main ones, whoever came first.
+/// Returns the rank of an owner within one priority: the lead's own camera and audio come first.
 fn seat(lesson: &Lesson, owner: &str) -> u8 {
     match lesson.member(owner).map(|m| (m.public.role, m.public.kind)) {
         Some((Role::Lead, _)) => 0,
@@ -114,14 +112,14 @@ fn seat(lesson: &Lesson, owner: &str) -> u8 {
 
 fn want(lesson: &Lesson, viewer: &Viewer<'_>, owner: &Member, track: &MemberTrack) -> Option<Want> {
     let on_stage = lesson.on_stage().contains(&owner.public.id);
-    let source = Source {
+    let source = TrackRef {
         participant: owner.public.id.clone(),
         purpose: track.purpose,
         kind: track.kind,
     };
-    let (importance, default_height) = match (track.kind, track.purpose) {
+    let (priority, default_height) = match (track.kind, track.purpose) {
         (MediaKind::Audio, purpose) => (audible(viewer, owner, purpose, on_stage)?, None),
-        (MediaKind::Video, Purpose::Screen) => (Importance::Slides, None),
+        (MediaKind::Video, Purpose::Screen) => (Priority::Screen, None),
         (MediaKind::Video, Purpose::Camera) => visible(viewer, owner, on_stage)?,
     };
     let max_height = match (track.kind, asked(viewer, &source)) {
@@ -132,13 +130,13 @@ fn want(lesson: &Lesson, viewer: &Viewer<'_>, owner: &Member, track: &MemberTrac
     Some(Want {
         source,
         track: track.track,
-        importance,
+        priority,
         max_height,
     })
 }
 
-/// The height that the viewer's page asks for, if it spoke of this tile. 0: hidden.
-fn asked(viewer: &Viewer<'_>, source: &Source) -> Option<u16> {
+/// Returns the height that the viewer's client requests for this tile; 0 hides it.
+fn asked(viewer: &Viewer<'_>, source: &TrackRef) -> Option<u16> {
     viewer
         .view?
         .get(&(source.participant.clone(), source.purpose))
@@ -150,34 +148,30 @@ fn audible(
     owner: &Member,
     purpose: Purpose,
     on_stage: bool,
-) -> Option<Importance> {
-    // A screen's sound is what its picture plays; the microphone switch has no say in it.
+) -> Option<Priority> {
+    // The microphone switch does not affect the audio of a shared screen.
     let open = purpose == Purpose::Screen || owner.public.microphone;
     let same_room = lead_side(viewer.role) && lead_side(owner.public.role);
-    let heard = on_stage || lead_side(owner.public.role) || purpose == Purpose::Screen;
-    (open && heard && !same_room).then_some(Importance::Voice)
+    let audible = on_stage || lead_side(owner.public.role) || purpose == Purpose::Screen;
+    (open && audible && !same_room).then_some(Priority::Audio)
 }
 
-fn visible(
-    viewer: &Viewer<'_>,
-    owner: &Member,
-    on_stage: bool,
-) -> Option<(Importance, Option<u16>)> {
+fn visible(viewer: &Viewer<'_>, owner: &Member, on_stage: bool) -> Option<(Priority, Option<u16>)> {
     if !owner.public.camera {
         return None;
     }
-    let wall = (Importance::Wall, Some(WALL_HEIGHT));
+    let wall = (Priority::Wall, Some(WALL_HEIGHT));
     if lead_side(owner.public.role) {
         return Some(if lead_side(viewer.role) {
             wall
         } else {
-            (Importance::LeadVideo, None)
+            (Priority::LeadVideo, None)
         });
     }
     if on_stage {
-        return Some((Importance::Stage, None));
+        return Some((Priority::Stage, None));
     }
-    let tile = Source {
+    let tile = TrackRef {
         participant: owner.public.id.clone(),
         purpose: Purpose::Camera,
         kind: MediaKind::Video,
@@ -197,10 +191,10 @@ fn lead_side(role: Role) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::live::lesson::story::Class;
+    use crate::live::lesson::tests::Class;
 
     #[test]
-    fn a_room_in_its_seat_is_seen_by_the_lead_alone_and_heard_by_nobody() {
+    fn a_seated_room_is_visible_to_the_lead_alone_and_audible_to_nobody() {
         let class = Class::of_two_rooms();
         assert_eq!(
             class.seen_by("wang"),
@@ -212,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn a_room_on_stage_is_seen_and_heard_by_everybody_but_itself() {
+    fn a_room_on_stage_is_visible_and_audible_to_everybody_but_itself() {
         let mut class = Class::of_two_rooms();
         class.lesson.call_on("wang", "liulin").unwrap();
         assert_eq!(
@@ -244,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn the_pages_layout_decides_the_height_and_zero_hides() {
+    fn the_clients_layout_decides_the_height_and_zero_hides() {
         let mut class = Class::of_two_rooms();
         class.view("wang", &[("liulin", 720), ("shiqiao", 0)]);
         assert_eq!(class.seen_by("wang"), ["liulin wall 720"]);
@@ -262,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn lead_and_lead_room_stand_in_one_room_and_never_hear_each_other() {
+    fn lead_and_lead_room_never_receive_each_others_audio() {
         let mut class = Class::of_two_rooms();
         class.enter("luboshi", Role::LeadRoom);
         class.publish("luboshi", Purpose::Camera);
@@ -273,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn a_player_with_one_picture_follows_the_screen_and_returns_to_the_lead() {
+    fn a_player_with_one_video_shows_the_screen_and_returns_to_the_lead() {
         let mut class = Class::of_two_rooms();
         let main = |class: &Class| {
             wanted_by_player(&class.lesson, 1, 1)

@@ -1,146 +1,161 @@
-//! Every message between a participant's page and a lesson that is on: JSON text frames over one WebSocket per participant.
+//! Messages between a participant's client and a live lesson: JSON text frames over one WebSocket
+//! per client.
 //!
-//! # How a conversation runs
+//! # Signalling
 //!
-//! 1. The page opens `GET /api/lessons/{id}/live` with its session cookie. The server checks the role *before* it upgrades, then sends
-//!    [`ToPage::Welcome`]: who the page is, the whole document of the lesson ([`Lesson`]) and the protocol version.
-//! 2. The server sends [`ToPage::Offer`] for the **subscriber connection** (server → page) at once; the page answers with
-//!    [`FromPage::Answer`]. The offer holds slots (m-lines). What a slot shows is told by [`ToPage::Slots`] and changes without
-//!    a new offer; only when slots must be added does another offer come.
-//! 3. A page with a camera or a microphone makes a **publisher connection** and sends [`FromPage::Publish`] with its offer;
-//!    [`ToPage::Published`] carries the answer. A shared screen is a second publisher connection (`purpose: screen`).
-//!    For an ICE restart the page sends `publish` for the same purpose again with `restart: true`.
-//! 4. Every change of the lesson reaches every page as a small message (`joined`, `changed`, `left`, `stage`, `phase`, …);
-//!    a page that applies them in order holds the same document as a page that joins later. `revision` grows by one per change;
-//!    a page that sees a gap closes and connects anew.
-//! 5. A page that loses the socket connects again with `?resume=TOKEN` (from its welcome) within 10 s and keeps its participant,
-//!    its place on the stage and its media connections. A second page of the same person or device replaces the first:
-//!    the first gets [`ToPage::Bye`] with `replaced`. A server that died and was started again no longer knows the token: the page
-//!    comes in anew, and finds the lesson live, what was said, the deck on its page, and its place on the stage if it had one (for 60 s).
-//! 6. A deck is shown by [`FromPage::ShowDeck`] and turned by [`FromPage::TurnPage`]. Nothing of it is video: every page of a browser fetches
-//!    the decks of its lesson from `GET /api/lessons/{id}/decks` when it comes, and again when [`ToPage::Deck`] names one it does not know,
-//!    and has the pictures before they are turned to. A turn ([`ToPage::Page`]) is its number, and whoever joins later finds deck and page in
-//!    the document. While a screen is shared, the screen is the main picture; the deck waits behind it.
-//! 7. A message that cannot be read, or that the sender's role does not allow, gets [`ToPage::Error`] with the message's `ref`;
-//!    the lesson goes on. More than 50 messages a second, or one over 256 kB, closes the socket.
+//! 1. The client opens `GET /api/lessons/{id}/live` with its session cookie. The server checks the
+//!    role *before* the upgrade, then sends [`ServerMessage::Welcome`]: the client's participant
+//!    id, the whole document of the lesson ([`LessonDocument`]) and the protocol version.
+//! 2. The server sends [`ServerMessage::Offer`] for the **subscriber connection** (server → client)
+//!    at once; the client replies with [`ClientMessage::Answer`]. The offer holds slots (m-lines).
+//!    [`ServerMessage::Slots`] assigns sources to slots without a new offer; only additional slots
+//!    need one.
+//! 3. A client with a camera or a microphone opens a **publisher connection** and sends
+//!    [`ClientMessage::Publish`] with its offer; [`ServerMessage::Published`] carries the answer. A
+//!    shared screen is a second publisher connection (`purpose: screen`). For an ICE restart the
+//!    client sends `publish` for the same purpose with `restart: true`.
+//! 4. Every change of the lesson reaches every client as a small message (`joined`, `changed`,
+//!    `left`, `stage`, `phase`, …); a client that applies them in order holds the same document as
+//!    a client that joins later. `revision` grows by one per change; a client that detects a gap
+//!    closes the socket and reconnects.
+//! 5. A disconnected client reconnects with `?resume=TOKEN` (from its welcome) within 10 s and
+//!    keeps its participant, its stage place and its media connections. A second client of the same
+//!    person or device replaces the first: the first receives [`ServerMessage::Close`] with
+//!    `replaced`. After a server restart the token is unknown: the client joins as new, and finds
+//!    the lesson live, the chat, the deck on its page, and its stage place if it had one (for 60
+//!    s).
+//! 6. [`ClientMessage::ShowDeck`] shows a deck and [`ClientMessage::TurnPage`] turns it. Decks are
+//!    not sent as video: every client fetches the decks of its lesson from `GET
+//!    /api/lessons/{id}/decks` when it joins, and again when [`ServerMessage::Deck`] names an
+//!    unknown one, and prefetches the page images. A turn ([`ServerMessage::Page`]) carries the
+//!    page number; a later client finds deck and page in the document. While a screen is shared,
+//!    the screen is the main view and covers the deck.
+//! 7. A message that cannot be parsed, or that the sender's role does not allow, is answered by
+//!    [`ServerMessage::Error`] with the message's `ref`; the socket stays open. More than 50
+//!    messages per second, or one over 256 kB, closes the socket.
 //!
-//! Enumerations and ids are strings; a time is milliseconds since the lesson started (`at_ms`) or RFC 3339 where a date is meant.
+//! Enumerations and ids are strings. A time is milliseconds since the lesson started (`at_ms`), or RFC
+//! 3339 for an absolute time.
 
 use serde::{Deserialize, Serialize};
 
 pub use crate::lesson_types::{ParticipantKind, Phase, Role};
 
-/// The version both sides must speak; a page from an older server is told to reload.
+/// Version that both sides must support; a client with another version asks the user to reload.
 pub const VERSION: u32 = 3;
 
-/// What a page may say. `ref` of [`Envelope`] comes back in the answer or the error.
+/// Message of a client. `ref` of [`Envelope`] is returned in the answer or the error.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
-pub enum FromPage {
-    /// The SDP offer of a publisher connection (sendonly).
+pub enum ClientMessage {
+    /// SDP offer of a publisher connection (sendonly).
     Publish {
         purpose: Purpose,
         sdp: String,
         #[serde(default)]
         restart: bool,
     },
-    /// Ends one publisher connection.
+    /// Closes one publisher connection.
     Unpublish { purpose: Purpose },
-    /// The SDP answer to the subscriber offer of that number.
+    /// SDP answer to the subscriber offer with this number.
     Answer { offer: u32, sdp: String },
-    /// The subscriber connection failed on the page's side: asks for an offer with fresh ICE credentials.
+    /// Reports a failed subscriber connection; requests an offer with new ICE credentials.
     RestartSubscriber,
-    /// What the page shows and how large, so that no one sends more than is seen. Height is in device pixels; 0 means hidden.
-    /// The whole list each time, at most 400 tiles; a tile that is not listed is sent at the policy's default size. Listening rooms in
-    /// their seats are sent to the lead's side; an assistant or an observer gets one by listing its tile here (`live/policy.rs`).
+    /// Layout of the client, so that the server sends no larger video than is shown. Height is in
+    /// device pixels; 0 means hidden. Each message replaces the whole list, at most 400 tiles; a
+    /// tile that is not listed gets the policy's default size. Seated listening rooms are sent to
+    /// the lead's side; an assistant or an observer receives one by listing its tile here
+    /// (`live/policy.rs`).
     View { tiles: Vec<Tile> },
-    /// The participant's own switches.
+    /// State of the participant's own switches.
     Mute { microphone: bool, camera: bool },
     /// Raises or lowers the participant's hand.
     Hand { raised: bool },
     /// Lead, assistant: calls a room or person to the stage.
     CallOn { participant: ParticipantId },
-    /// Lead, assistant: sends one back to its seat. A participant may send itself back.
+    /// Lead, assistant: returns a participant to its seat. A participant may do so itself.
     SendBack { participant: ParticipantId },
-    /// Lead, assistant: asks a participant to mute (a page obeys it, the media plane enforces it).
+    /// Lead, assistant: mutes a participant (its client shows it, the media plane enforces it).
     MuteOther { participant: ParticipantId },
-    /// A line of chat, at most 500 characters.
+    /// Chat message, at most 500 characters.
     Chat { text: String },
-    /// Lead, assistant: shows a deck of the lesson to everybody, in the place of the one before.
+    /// Lead, assistant: shows a deck of the lesson to all clients, replacing the previous one.
     ShowDeck {
         deck: DeckId,
-        /// From 1.
+        /// Counted from 1.
         #[serde(default = "first_page")]
         page: u32,
     },
-    /// Lead, assistant: turns the deck that is shown to a page, from 1.
+    /// Lead, assistant: turns the shown deck to a page, counted from 1.
     TurnPage { page: u32 },
-    /// Lead, assistant: shows no deck any more.
+    /// Lead, assistant: hides the deck.
     HideDeck,
-    /// Lead: the lesson begins (recording begins with it).
+    /// Lead: starts the lesson and its recording.
     Start,
-    /// Lead: the lesson is over for everybody.
+    /// Lead: ends the lesson for all participants.
     End,
-    /// Keeps proxies from closing an idle socket and measures the round trip; answered by [`ToPage::Pong`].
+    /// Keeps proxies from closing an idle socket and measures the round-trip time; answered by
+    /// [`ServerMessage::Pong`].
     Ping { at: f64 },
 }
 
-/// A message of a page with its number.
+/// Message of a client with its `ref`.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 pub struct Envelope {
-    /// Chosen by the page; comes back in the answer. 0 when no answer is awaited.
+    /// Chosen by the client and returned in the answer; 0 if no answer is expected.
     #[serde(rename = "ref", default)]
     pub reference: u32,
     #[serde(flatten)]
-    pub message: FromPage,
+    pub message: ClientMessage,
 }
 
-/// What the server says.
+/// Message of the server.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
-pub enum ToPage {
-    /// First message: who you are and the whole lesson.
+pub enum ServerMessage {
+    /// First message: the client's participant id and the whole lesson.
     Welcome {
         version: u32,
         you: ParticipantId,
         resume: String,
         revision: u64,
-        lesson: Lesson,
+        lesson: LessonDocument,
     },
-    /// A subscriber offer. Offers are numbered; only the newest may be answered. `fresh`: it is of a new connection, so the page
-    /// drops its subscriber connection, if it has one, and makes another; otherwise the offer changes the one that is there.
+    /// Subscriber offer. Offers are numbered; only the newest may be answered. `fresh` marks a new
+    /// connection, for which the client replaces its subscriber connection; otherwise the offer
+    /// renegotiates the existing one.
     Offer {
         offer: u32,
         fresh: bool,
         sdp: String,
     },
-    /// The answer to `publish` (same `ref`).
+    /// Answer to `publish` (same `ref`).
     Published {
         #[serde(rename = "ref")]
         reference: u32,
         purpose: Purpose,
         sdp: String,
     },
-    /// What each slot of the subscriber connection shows from now on; a slot without `source` is dark.
+    /// New assignment of every slot of the subscriber connection; a slot without `source` is empty.
     Slots {
         slots: Vec<Slot>,
     },
-    /// A participant came.
+    /// A participant joined.
     Joined {
         revision: u64,
         participant: Participant,
     },
-    /// A participant's state changed (hand, switches, connection, what it publishes): the whole new state.
+    /// A participant changed (hand, switches, connection, sources): its whole new state.
     Changed {
         revision: u64,
         participant: Participant,
     },
-    /// A participant left, or stayed away longer than its grace.
+    /// A participant left, or its grace period expired.
     Left {
         revision: u64,
         participant: ParticipantId,
     },
-    /// Who is on stage now, in order of being called.
+    /// Participants on stage, in order of being called.
     Stage {
         revision: u64,
         on_stage: Vec<ParticipantId>,
@@ -151,40 +166,41 @@ pub enum ToPage {
         phase: Phase,
         at: String,
     },
-    /// The state of the recording.
+    /// Status of the recorder.
     Recording {
         revision: u64,
-        state: RecordingState,
+        state: RecorderStatus,
     },
-    /// A line of chat.
+    /// A chat message was sent.
     Chat {
         revision: u64,
-        line: ChatLine,
+        line: ChatMessage,
     },
-    /// Another deck is shown, at this page, or none any more.
+    /// Another deck is shown at this page, or none.
     Deck {
         revision: u64,
         deck: Option<ShownDeck>,
     },
-    /// The deck that is shown was turned.
+    /// The shown deck was turned.
     Page {
         revision: u64,
         page: u32,
     },
-    /// Programs that watch by WHEP came or went: all that watch now.
+    /// A WHEP player connected or disconnected: the names of all players.
     Players {
         revision: u64,
         players: Vec<String>,
     },
-    /// Who is speaking: dBov, −127 (silence) to 0, only those that changed; at most five times a second.
+    /// Audio levels in dBov, −127 (silence) to 0; only those that changed, at most five times per
+    /// second.
     Levels {
-        levels: Vec<Level>,
+        levels: Vec<AudioLevel>,
     },
-    /// How this page's own line is doing; once a second at most, when it changed.
+    /// Link quality of this client; at most once per second, when it changed.
     Quality {
-        quality: Quality,
+        quality: LinkQuality,
     },
-    /// A message was refused. `message` is in the page's language.
+    /// A message was rejected. `message` is in the client's language.
     Error {
         #[serde(rename = "ref")]
         reference: u32,
@@ -195,36 +211,37 @@ pub enum ToPage {
         at: f64,
     },
     /// Last message before the server closes the socket.
-    Bye {
-        reason: ByeReason,
+    #[serde(rename = "bye")]
+    Close {
+        reason: CloseReason,
     },
 }
 
-/// A participant: a person's page, a classroom's device, or a foreign WHIP encoder.
+/// Id of a participant: a person, a classroom's device or a WHIP encoder.
 pub type ParticipantId = String;
 
-/// A deck of a lesson, as `GET /api/lessons/{id}/decks` names it.
+/// Id of a deck of a lesson, as in `GET /api/lessons/{id}/decks`.
 pub type DeckId = String;
 
-/// The document of a lesson that is on: all that a page needs to draw it.
+/// Document of a live lesson: all data that a client needs to render it.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
-pub struct Lesson {
+pub struct LessonDocument {
     pub id: String,
     pub title: String,
     pub phase: Phase,
-    /// RFC 3339, when the lesson began.
+    /// Start of the lesson, RFC 3339.
     pub started_at: Option<String>,
-    /// Milliseconds since it began, at the moment of this message.
+    /// Milliseconds since the start, when this message was sent.
     pub at_ms: Option<u64>,
-    pub recording: RecordingState,
+    pub recording: RecorderStatus,
     pub participants: Vec<Participant>,
     /// In order of being called.
     pub on_stage: Vec<ParticipantId>,
-    /// The newest 100 lines.
-    pub chat: Vec<ChatLine>,
+    /// The newest 100 messages.
+    pub chat: Vec<ChatMessage>,
     pub deck: Option<ShownDeck>,
-    /// Programs that watch by WHEP, by the names that their tokens were given, in order of coming. They are no participants: nobody
-    /// sees, hears or calls on them.
+    /// WHEP players by the labels of their tokens, in order of connecting. They are not
+    /// participants: they publish nothing and cannot be called on.
     pub players: Vec<String>,
 }
 
@@ -232,25 +249,25 @@ pub struct Lesson {
 pub struct Participant {
     pub id: ParticipantId,
     pub name: String,
-    /// Name of its school, where it has one.
+    /// Name of its school, if it has one.
     pub school: Option<String>,
     pub role: Role,
     pub kind: ParticipantKind,
-    /// False while its socket is gone and the grace has not run out.
+    /// False while its client is disconnected and the grace period runs.
     pub present: bool,
     pub hand: bool,
-    /// Milliseconds since the lesson's start when the hand went up: the queue's order.
+    /// Milliseconds since the lesson's start when the hand was raised; orders the queue.
     pub hand_at_ms: Option<u64>,
-    /// Its switches, true when a page begins; a source whose switch is off is sent to nobody.
+    /// Switches, both true at a join; a source whose switch is off is sent to no one.
     pub microphone: bool,
     pub camera: bool,
-    /// What it publishes now.
-    pub sources: Vec<Source>,
+    /// Published tracks.
+    pub sources: Vec<TrackRef>,
 }
 
-/// One published track, as pages know it.
+/// Reference to a published track.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Deserialize, Serialize)]
-pub struct Source {
+pub struct TrackRef {
     pub participant: ParticipantId,
     pub purpose: Purpose,
     pub kind: MediaKind,
@@ -258,11 +275,11 @@ pub struct Source {
 
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 pub struct Slot {
-    /// The transceiver's mid on the subscriber connection.
+    /// The `mid` of its transceiver on the subscriber connection.
     pub mid: String,
     pub kind: MediaKind,
-    pub source: Option<Source>,
-    /// False while the source is paused because the line does not carry it.
+    pub source: Option<TrackRef>,
+    /// False while the source is paused for lack of bandwidth.
     pub flowing: bool,
 }
 
@@ -273,14 +290,14 @@ pub struct Tile {
     pub height: u16,
 }
 
-/// The deck that everybody sees.
+/// Deck shown to all clients.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct ShownDeck {
     pub id: DeckId,
     pub title: String,
-    /// How many it has.
+    /// Number of pages.
     pub pages: u32,
-    /// The one that is shown, from 1.
+    /// Shown page, counted from 1.
     pub page: u32,
 }
 
@@ -289,7 +306,7 @@ fn first_page() -> u32 {
 }
 
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
-pub struct ChatLine {
+pub struct ChatMessage {
     pub participant: ParticipantId,
     pub name: String,
     pub at_ms: u64,
@@ -297,29 +314,30 @@ pub struct ChatLine {
 }
 
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
-pub struct Level {
+pub struct AudioLevel {
     pub participant: ParticipantId,
     pub level_dbov: i8,
 }
 
-/// One page's own line.
+/// Link quality of one client.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize, Serialize)]
-pub struct Quality {
-    /// What the server believes it can send to this page.
+pub struct LinkQuality {
+    /// Estimated bandwidth, server → client.
     pub down_kbps: u32,
-    /// 0..=1, server → page.
+    /// Loss ratio 0..=1, server → client.
     pub down_loss: f32,
-    /// 0..=1, page → server.
+    /// Loss ratio 0..=1, client → server.
     pub up_loss: f32,
     pub rtt_ms: u32,
 }
 
+/// Purpose of a publisher connection. Recorded tracks have `bus::Purpose`, with `whip` in addition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Purpose {
     /// Camera and microphone.
     Camera,
-    /// Shared screen, with its sound where the browser gives it.
+    /// Shared screen, with its audio if the browser provides it.
     Screen,
 }
 
@@ -330,28 +348,30 @@ pub enum MediaKind {
     Video,
 }
 
+/// Status of the recorder during a lesson; the state of the finished recording is
+/// `timetable::RecordingState`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum RecordingState {
+pub enum RecorderStatus {
     Off,
     On,
-    /// The spool is full or the disk failed: the lesson goes on, the recording has a gap.
+    /// The spool is full or the disk failed: the lesson continues and the recording has a gap.
     Failing,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum ByeReason {
-    /// The lesson ended; the page may go to the replay.
+pub enum CloseReason {
+    /// The lesson ended; the client may open the replay.
     Ended,
-    /// The same person or device opened the lesson elsewhere.
+    /// The same person or device joined with another client.
     Replaced,
-    /// The pass or session was taken away, or the role in this lesson is another now.
+    /// The session was revoked, or the role in this lesson changed.
     Revoked,
-    /// The server stops; reconnect.
+    /// The server shuts down; reconnect.
     Restarting,
     /// Too many or too large messages.
     Flood,
-    /// The page did not take what was sent to it for too long; reconnect with the resume token.
+    /// The client did not read its messages in time; reconnect with the resume token.
     Slow,
 }

@@ -1,7 +1,7 @@
-//! One WebSocket per page. The role is checked before the upgrade; from then on its task only carries messages between the page and
-//! the lesson's task, and holds the page to its limits.
+//! One WebSocket per client. The role is checked before the upgrade; afterwards a task forwards
+//! messages between the client and the lesson's task and enforces the client's limits.
 
-mod line;
+mod connection;
 
 use std::time::Instant;
 
@@ -13,87 +13,92 @@ use tokio::sync::{mpsc, oneshot};
 use utoipa::IntoParams;
 
 use super::Live;
-use super::host::{Command, Page};
 use super::lesson::Identity;
 use super::no_such_lesson;
 use super::protocol::{ParticipantKind, Role};
+use super::task::{Client, Command};
 use crate::error::{Error, Language};
 use crate::extract::{Path, Query, Socket};
 use crate::identity::{Actor, session};
 use crate::ids::LessonId;
 use crate::timetable::{self, LessonRole};
-use line::{Line, Post, Watch};
+use connection::{AccessCheck, Connection, Outbound};
 
-/// Messages that may wait for a page. The largest lesson's storm of joins fits; a page further behind than this has stopped reading.
+/// Capacity of a client's outbox: a burst of joins in the largest lesson fits; a client further
+/// behind has stopped reading.
 const OUTBOX: usize = 512;
 
-/// Largest message of a page (protocol); an SDP offer is a few kB.
+/// Largest message of a client (protocol); an SDP offer takes a few kB.
 const MAX_MESSAGE: usize = 256 * 1024;
 
 #[derive(Deserialize, IntoParams)]
-pub struct Opening {
-    /// The token of an earlier welcome.
+pub struct JoinParams {
+    /// Resume token of an earlier welcome.
     resume: Option<String>,
-    /// `zh` or `en`, for the sentences in errors; the browser's language without it.
+    /// Language of error messages, `zh` or `en`; defaults to `Accept-Language`.
     lang: Option<String>,
 }
 
-/// Joins a lesson: the WebSocket of a page. The messages are described in `live/protocol.rs`.
-#[utoipa::path(get, path = "/api/lessons/{id}/live", tag = "live", params(("id" = LessonId, Path), Opening),
+/// Joins a lesson over a WebSocket. The messages are described in `live/protocol.rs`.
+#[utoipa::path(get, path = "/api/lessons/{id}/live", tag = "live", params(("id" = LessonId, Path), JoinParams),
     responses((status = 101, description = "the lesson's messages follow"), (status = 403), (status = 404), (status = 409)))]
-pub async fn open(
+pub async fn join_lesson(
     State(live): State<Live>,
     actor: Actor,
     Path(id): Path<LessonId>,
-    Query(opening): Query<Opening>,
+    Query(params): Query<JoinParams>,
     headers: HeaderMap,
     Socket(upgrade): Socket,
 ) -> Result<Response, Error> {
     let held = timetable::role_in(&live.db, id, &actor).await?;
     let role = role_of(&live, id, held).await?;
-    let language = language(&opening, &headers);
-    // Errors of the lesson itself (ended, full) are answered by HTTP, where a browser shows them best.
+    let language = language(&params, &headers);
+    // Errors of the lesson (ended, full) become HTTP responses, because browsers hide the reason of
+    // a failed upgrade less there.
     let who = identity(&actor, role);
-    let (outbox, letters) = mpsc::channel(OUTBOX);
-    let (bye, farewell) = oneshot::channel();
+    let (outbox, messages) = mpsc::channel(OUTBOX);
+    let (close, close_reason) = oneshot::channel();
     let mut entry = Some((
         who,
-        opening.resume,
-        Page {
+        params.resume,
+        Client {
             outbox,
-            bye,
+            close,
             language,
         },
     ));
     let joined = live.lessons.ask(id, |reply| {
-        let (who, resume, page) = entry.take()?;
+        let (who, resume, client) = entry.take()?;
         Some(Command::Join {
             who,
             resume,
-            page,
+            client,
             reply,
         })
     });
     let (lesson, conn) = joined.await?;
     let failed = lesson.clone();
-    let line = Line::new(lesson, conn, language);
-    let post = Post { letters, farewell };
+    let line = Connection::new(lesson, conn, language);
+    let outbound = Outbound {
+        messages,
+        close_reason,
+    };
     let upgrade = upgrade
         .max_message_size(MAX_MESSAGE)
         .max_frame_size(MAX_MESSAGE)
         .on_failed_upgrade(move |_| {
-            // The page was gone before its socket was there.
-            let _ = failed.try_send(Command::Lost {
+            // The client disconnected before the upgrade completed.
+            let _ = failed.try_send(Command::Disconnected {
                 conn,
-                heard: Instant::now(),
+                last_seen: Instant::now(),
             });
         });
     let token = session::token_of(&headers).unwrap_or_default().to_owned();
     Ok(upgrade.on_upgrade(move |socket| {
-        line.carry(
+        line.run(
             socket,
-            post,
-            Watch {
+            outbound,
+            AccessCheck {
                 live,
                 id,
                 actor,
@@ -133,8 +138,8 @@ fn identity(actor: &Actor, role: Role) -> Identity {
     }
 }
 
-fn language(opening: &Opening, headers: &HeaderMap) -> Language {
-    match opening.lang.as_deref() {
+fn language(params: &JoinParams, headers: &HeaderMap) -> Language {
+    match params.lang.as_deref() {
         Some("en") => Language::English,
         Some("zh") => Language::Chinese,
         _ => Language::of(headers.get(header::ACCEPT_LANGUAGE)),

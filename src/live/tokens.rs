@@ -1,4 +1,4 @@
-//! Bearer tokens of foreign programs: one token lets one encoder (WHIP) or player (WHEP) into one lesson.
+//! Bearer tokens for one encoder (WHIP) or player (WHEP) in one lesson.
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -15,20 +15,22 @@ use crate::identity::{Actor, secret};
 use crate::ids::{LessonId, TokenId};
 use crate::timetable::{self, LessonRole, Phase};
 
-/// A token is made while a lesson is planned, at most a term ahead; the lesson's end makes it useless in any case.
-const LASTS: SignedDuration = SignedDuration::from_hours(200 * 24);
+/// Token lifetime: tokens are created up to a term ahead. The lesson's end invalidates them in any
+/// case.
+const TOKEN_LIFETIME: SignedDuration = SignedDuration::from_hours(200 * 24);
 
-/// Tokens that one lesson may have: encoders and screens of a school, not an open broadcast.
-const PER_LESSON: i64 = 50;
+/// Most tokens of a lesson: enough for the encoders and screens of a school, not for an open
+/// broadcast.
+const MAX_TOKENS_PER_LESSON: i64 = 50;
 
 crate::string_enum! {
-    /// What a token lets in.
+    /// Protocol that a token authorizes.
     TokenKind { Whip = "whip", Whep = "whep" }
 }
 
-/// A token that was presented and is good.
+/// Verified token.
 #[derive(Clone, Debug)]
-pub struct Granted {
+pub struct ValidToken {
     pub id: TokenId,
     pub label: String,
 }
@@ -36,15 +38,15 @@ pub struct Granted {
 #[derive(Deserialize, ToSchema)]
 pub struct NewToken {
     kind: TokenKind,
-    /// What people call the program; an encoder takes part under this name.
+    /// Display name of the program; an encoder joins under it.
     label: String,
 }
 
-/// The only time that the token itself is shown.
+/// Created token; the only response that contains the secret.
 #[derive(Serialize, ToSchema)]
-pub struct MadeToken {
+pub struct CreatedToken {
     id: TokenId,
-    /// The WHIP or WHEP endpoint.
+    /// WHIP or WHEP endpoint.
     url: String,
     token: String,
     #[schema(value_type = String, format = DateTime)]
@@ -52,7 +54,7 @@ pub struct MadeToken {
 }
 
 #[derive(Serialize, ToSchema)]
-pub struct TokenItem {
+pub struct TokenSummary {
     id: TokenId,
     kind: TokenKind,
     label: String,
@@ -63,47 +65,47 @@ pub struct TokenItem {
 }
 
 #[derive(Serialize, ToSchema)]
-pub struct TokenItems {
-    items: Vec<TokenItem>,
+pub struct TokenList {
+    items: Vec<TokenSummary>,
 }
 
-/// The lesson's tokens, without the tokens themselves. For the lead and administrators.
+/// Lists the lesson's tokens without their secrets. For the lead and administrators.
 #[utoipa::path(get, path = "/api/lessons/{id}/tokens", tag = "live", params(("id" = LessonId, Path)),
-    responses((status = 200, body = TokenItems), (status = 403), (status = 404)))]
-pub async fn list(
+    responses((status = 200, body = TokenList), (status = 403), (status = 404)))]
+pub async fn list_tokens(
     State(live): State<Live>,
     actor: Actor,
     Path(id): Path<LessonId>,
-) -> Result<Json<TokenItems>> {
-    may_grant(&live, id, &actor).await?;
+) -> Result<Json<TokenList>> {
+    require_lead_or_administrator(&live, id, &actor).await?;
     let rows: Vec<(TokenId, TokenKind, String, i64, i64)> = sqlx::query_as(
         "SELECT id, kind, label, created_at, expires_at FROM media_tokens WHERE lesson_id = $1 ORDER BY created_at, id",
     )
     .bind(id)
     .fetch_all(live.db.pool())
     .await?;
-    let item = |(id, kind, label, created, expires)| TokenItem {
+    let item = |(id, kind, label, created, expires)| TokenSummary {
         id,
         kind,
         label,
         created_at: time(created),
         expires_at: time(expires),
     };
-    Ok(Json(TokenItems {
+    Ok(Json(TokenList {
         items: rows.into_iter().map(item).collect(),
     }))
 }
 
-/// Makes a token for an encoder or a player. For the lead and administrators.
+/// Creates a token for an encoder or a player. For the lead and administrators.
 #[utoipa::path(post, path = "/api/lessons/{id}/tokens", tag = "live", params(("id" = LessonId, Path)), request_body = NewToken,
-    responses((status = 201, body = MadeToken), (status = 403), (status = 404), (status = 409), (status = 422)))]
-pub async fn create(
+    responses((status = 201, body = CreatedToken), (status = 403), (status = 404), (status = 409), (status = 422)))]
+pub async fn create_token(
     State(live): State<Live>,
     actor: Actor,
     Path(id): Path<LessonId>,
     Json(new): Json<NewToken>,
-) -> Result<(StatusCode, Json<MadeToken>)> {
-    may_grant(&live, id, &actor).await?;
+) -> Result<(StatusCode, Json<CreatedToken>)> {
+    require_lead_or_administrator(&live, id, &actor).await?;
     let label = line("label", &new.label, 1..=40)?;
     let brief = timetable::lesson_status(&live.db, id)
         .await?
@@ -119,14 +121,14 @@ pub async fn create(
         .bind(id)
         .fetch_one(live.db.pool())
         .await?;
-    if count >= PER_LESSON {
+    if count >= MAX_TOKENS_PER_LESSON {
         return Err(Error::conflict(
             "too_many_tokens",
             "这节课的令牌过多，请先删除不用的。",
             "This lesson has too many tokens. Delete some first.",
         ));
     }
-    let (token_id, token, expires_at) = (TokenId::fresh(), secret::token(), now() + LASTS);
+    let (token_id, token, expires_at) = (TokenId::fresh(), secret::token(), now() + TOKEN_LIFETIME);
     sqlx::query(
         "INSERT INTO media_tokens (id, lesson_id, kind, label, token_hash, created_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7)",
     )
@@ -142,7 +144,7 @@ pub async fn create(
     let url = format!("{}/{}/{id}", live.config.public_url(), new.kind);
     Ok((
         StatusCode::CREATED,
-        Json(MadeToken {
+        Json(CreatedToken {
             id: token_id,
             url,
             token,
@@ -151,15 +153,15 @@ pub async fn create(
     ))
 }
 
-/// Takes a token back; what came in with it leaves at once. For the lead and administrators.
+/// Revokes a token and ends its sessions. For the lead and administrators.
 #[utoipa::path(delete, path = "/api/lessons/{id}/tokens/{token_id}", tag = "live",
     params(("id" = LessonId, Path), ("token_id" = TokenId, Path)), responses((status = 204), (status = 403), (status = 404)))]
-pub async fn revoke(
+pub async fn revoke_token(
     State(live): State<Live>,
     actor: Actor,
     Path((id, token_id)): Path<(LessonId, TokenId)>,
 ) -> Result<StatusCode> {
-    may_grant(&live, id, &actor).await?;
+    require_lead_or_administrator(&live, id, &actor).await?;
     let gone = sqlx::query("DELETE FROM media_tokens WHERE id = $1 AND lesson_id = $2")
         .bind(token_id)
         .bind(id)
@@ -175,13 +177,13 @@ pub async fn revoke(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// What a presented token grants, if anything.
+/// Returns the token if it is valid for this lesson and protocol.
 pub async fn check(
     db: &Db,
     lesson: LessonId,
     kind: TokenKind,
     token: &str,
-) -> Result<Option<Granted>, DbError> {
+) -> Result<Option<ValidToken>, DbError> {
     let row: Option<(TokenId, String)> = sqlx::query_as(
         "SELECT id, label FROM media_tokens WHERE token_hash = $1 AND lesson_id = $2 AND kind = $3 AND expires_at > $4",
     )
@@ -191,10 +193,10 @@ pub async fn check(
     .bind(millis(now()))
     .fetch_optional(db.pool())
     .await?;
-    Ok(row.map(|(id, label)| Granted { id, label }))
+    Ok(row.map(|(id, label)| ValidToken { id, label }))
 }
 
-async fn may_grant(live: &Live, id: LessonId, actor: &Actor) -> Result<()> {
+async fn require_lead_or_administrator(live: &Live, id: LessonId, actor: &Actor) -> Result<()> {
     if timetable::lesson_status(&live.db, id).await?.is_none() {
         return Err(no_such_lesson());
     }

@@ -1,10 +1,13 @@
-//! Foreign encoders and players: WHIP (RFC 9725) in, WHEP (draft-ietf-wish-whep) out, on the same plane as everybody else.
+//! WHIP (RFC 9725) for encoders and WHEP (draft-ietf-wish-whep) for players, on the same plane as
+//! clients.
 //!
-//! An encoder becomes a participant of kind `encoder`, shown like a camera of the lead's side. A player is sent what an observer is
-//! sent, as far as its m-lines go, and follows the lesson: its main picture is the shared screen while there is one, else the lead.
+//! An encoder becomes a participant of kind `encoder`, shown like a camera of the lead's side. A
+//! player receives the tracks of an observer, as far as its m-lines go; its main video is the
+//! shared screen while there is one, else the lead.
 //!
-//! We are an ICE-lite server on public candidates, all of them in the answer: a trickled candidate is accepted and not needed, and
-//! there is no `Link: rel="ice-server"` because there is no STUN or TURN server to name.
+//! The server is ICE-lite on public addresses with all candidates in the answer: trickled
+//! candidates are accepted and not needed. There is no `Link: rel="ice-server"` because there is no
+//! STUN or TURN server.
 
 mod session;
 
@@ -18,10 +21,10 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes as paths;
 
 use super::Live;
-use super::host::Command;
 use super::lesson::Identity;
 use super::protocol::{ParticipantKind, Role};
-use super::tokens::{self, Granted, TokenKind};
+use super::task::Command;
+use super::tokens::{self, TokenKind, ValidToken};
 use crate::error::{Error, Result, Text};
 use crate::extract::Path;
 use crate::ids::LessonId;
@@ -31,51 +34,51 @@ pub use session::Sessions;
 const SDP: &str = "application/sdp";
 const FRAGMENT: &str = "application/trickle-ice-sdpfrag";
 
-/// Longest description; the plane reads no more either.
+/// Longest SDP; the same limit as in the plane.
 const MAX_SDP: usize = 256 * 1024;
 
-/// What a foreign web player may read of our answers (RFC 9725 §4.2, Fetch: CORS).
-const EXPOSED: &str = "Location, Link, ETag, Accept-Patch, Accept-Post, WWW-Authenticate";
+/// Response headers that web players of other origins may read (RFC 9725 §4.2, Fetch: CORS).
+const EXPOSED: &str = "Location, Link, ETag, Accept-Patch, Accept-Outbound, WWW-Authenticate";
 
 pub fn routes() -> OpenApiRouter<Live> {
     OpenApiRouter::new()
-        .routes(paths!(publish))
-        .routes(paths!(play))
+        .routes(paths!(publish_whip))
+        .routes(paths!(play_whep))
         .routes(paths!(patch_whip, delete_whip))
         .routes(paths!(patch_whep, delete_whep))
         .layer(DefaultBodyLimit::max(MAX_SDP))
-        .layer(middleware::from_fn(cross_origin))
+        .layer(middleware::from_fn(add_cors_headers))
 }
 
-/// An encoder begins to publish (RFC 9725 §4.2).
+/// Publishes from an encoder (RFC 9725 §4.2).
 #[utoipa::path(post, path = "/whip/{lesson_id}", tag = "whip", params(("lesson_id" = LessonId, Path)),
     request_body(content = String, content_type = "application/sdp"),
     responses((status = 201, description = "the SDP answer; `Location` is the session"), (status = 400), (status = 401), (status = 406),
         (status = 409), (status = 415), (status = 422), (status = 503)))]
-async fn publish(
+async fn publish_whip(
     State(live): State<Live>,
     Path(lesson): Path<LessonId>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response> {
-    begin(&live, lesson, TokenKind::Whip, &headers, &body).await
+    open_session(&live, lesson, TokenKind::Whip, &headers, &body).await
 }
 
-/// A player begins to watch.
+/// Subscribes a player.
 #[utoipa::path(post, path = "/whep/{lesson_id}", tag = "whip", params(("lesson_id" = LessonId, Path)),
     request_body(content = String, content_type = "application/sdp"),
     responses((status = 201, description = "the SDP answer; `Location` is the session"), (status = 400), (status = 401), (status = 406),
         (status = 409), (status = 415), (status = 422), (status = 503)))]
-async fn play(
+async fn play_whep(
     State(live): State<Live>,
     Path(lesson): Path<LessonId>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response> {
-    begin(&live, lesson, TokenKind::Whep, &headers, &body).await
+    open_session(&live, lesson, TokenKind::Whep, &headers, &body).await
 }
 
-/// Trickled candidates, or an ICE restart (RFC 9725 §4.3).
+/// Accepts trickled candidates or restarts ICE (RFC 9725 §4.3).
 #[utoipa::path(patch, path = "/whip/{lesson_id}/{session}", tag = "whip", params(("lesson_id" = LessonId, Path), ("session" = String, Path)),
     request_body(content = String, content_type = "application/trickle-ice-sdpfrag"),
     responses((status = 200, description = "ICE was restarted: our fragment"), (status = 204), (status = 400), (status = 401),
@@ -88,13 +91,13 @@ async fn patch_whip(
 ) -> Result<Response> {
     patch(
         &live,
-        find(&live, TokenKind::Whip, at, &headers).await?,
+        find_session(&live, TokenKind::Whip, at, &headers).await?,
         &headers,
         &body,
     )
 }
 
-/// Trickled candidates, or an ICE restart.
+/// Accepts trickled candidates or restarts ICE.
 #[utoipa::path(patch, path = "/whep/{lesson_id}/{session}", tag = "whip", params(("lesson_id" = LessonId, Path), ("session" = String, Path)),
     request_body(content = String, content_type = "application/trickle-ice-sdpfrag"),
     responses((status = 200, description = "ICE was restarted: our fragment"), (status = 204), (status = 400), (status = 401),
@@ -107,13 +110,13 @@ async fn patch_whep(
 ) -> Result<Response> {
     patch(
         &live,
-        find(&live, TokenKind::Whep, at, &headers).await?,
+        find_session(&live, TokenKind::Whep, at, &headers).await?,
         &headers,
         &body,
     )
 }
 
-/// The encoder leaves (RFC 9725 §4.2).
+/// Ends the session of an encoder (RFC 9725 §4.2).
 #[utoipa::path(delete, path = "/whip/{lesson_id}/{session}", tag = "whip", params(("lesson_id" = LessonId, Path), ("session" = String, Path)),
     responses((status = 200), (status = 401), (status = 404)))]
 async fn delete_whip(
@@ -121,12 +124,12 @@ async fn delete_whip(
     Path(at): Path<(LessonId, String)>,
     headers: HeaderMap,
 ) -> Result<StatusCode> {
-    let session = find(&live, TokenKind::Whip, at, &headers).await?;
+    let session = find_session(&live, TokenKind::Whip, at, &headers).await?;
     live.lessons.end_session(&session);
     Ok(StatusCode::OK)
 }
 
-/// The player leaves.
+/// Ends the session of a player.
 #[utoipa::path(delete, path = "/whep/{lesson_id}/{session}", tag = "whip", params(("lesson_id" = LessonId, Path), ("session" = String, Path)),
     responses((status = 200), (status = 401), (status = 404)))]
 async fn delete_whep(
@@ -134,31 +137,31 @@ async fn delete_whep(
     Path(at): Path<(LessonId, String)>,
     headers: HeaderMap,
 ) -> Result<StatusCode> {
-    let session = find(&live, TokenKind::Whep, at, &headers).await?;
+    let session = find_session(&live, TokenKind::Whep, at, &headers).await?;
     live.lessons.end_session(&session);
     Ok(StatusCode::OK)
 }
 
-async fn begin(
+async fn open_session(
     live: &Live,
     lesson: LessonId,
     kind: TokenKind,
     headers: &HeaderMap,
     body: &Bytes,
 ) -> Result<Response> {
-    let granted = authorize(live, lesson, kind, headers).await?;
-    is_of_type(headers, SDP)?;
-    accepts_answer(headers)?;
-    let sdp = text_of(body)?;
-    let who = encoder(&granted);
+    let token = authorize(live, lesson, kind, headers).await?;
+    require_content_type(headers, SDP)?;
+    require_accept_sdp(headers)?;
+    let sdp = utf8_body(body)?;
+    let who = encoder_identity(&token);
     let joined = live.lessons.ask(lesson, |reply| {
         Some(match kind {
-            TokenKind::Whip => Command::Encode {
+            TokenKind::Whip => Command::PublishWhip {
                 who: who.clone(),
                 sdp: sdp.to_owned(),
                 reply,
             },
-            TokenKind::Whep => Command::Play {
+            TokenKind::Whep => Command::PlayWhep {
                 name: who.name.clone(),
                 sdp: sdp.to_owned(),
                 reply,
@@ -168,7 +171,7 @@ async fn begin(
     let (_, (peer, answer)) = joined.await?;
     let session = live
         .lessons
-        .add_session(Session::new(peer, lesson, kind, granted.id));
+        .add_session(Session::new(peer, lesson, kind, token.id));
     let location = format!("/{kind}/{lesson}/{}", session.id);
     let headers = [
         (header::CONTENT_TYPE, value(SDP)),
@@ -179,23 +182,24 @@ async fn begin(
     Ok((StatusCode::CREATED, headers, answer).into_response())
 }
 
-/// The participant that an encoder is: it takes part under its token's label.
-fn encoder(granted: &Granted) -> Identity {
+/// Returns the identity of an encoder, named by its token's label.
+fn encoder_identity(token: &ValidToken) -> Identity {
     Identity {
-        id: granted.id.to_string(),
-        name: granted.label.clone(),
+        id: token.id.to_string(),
+        name: token.label.clone(),
         school: None,
         role: Role::LeadRoom,
         kind: ParticipantKind::Encoder,
     }
 }
 
-/// RFC 9725 §4.3: a trickle request names the ICE session by its entity-tag, a restart asks with `*` and is answered with the new tag.
+/// Patches ICE (RFC 9725 §4.3): a trickle request names the ICE session by its entity-tag; a
+/// restart sends `*` and receives the new tag.
 fn patch(live: &Live, session: Session, headers: &HeaderMap, body: &Bytes) -> Result<Response> {
-    is_of_type(headers, FRAGMENT)?;
-    let fragment = text_of(body)?;
+    require_content_type(headers, FRAGMENT)?;
+    let fragment = utf8_body(body)?;
     let Some(precondition) = headers.get(header::IF_MATCH) else {
-        return Err(prescribed(
+        return Err(status_error(
             StatusCode::PRECONDITION_REQUIRED,
             "缺少 If-Match。",
             "If-Match is missing.",
@@ -203,7 +207,7 @@ fn patch(live: &Live, session: Session, headers: &HeaderMap, body: &Bytes) -> Re
     };
     let restart = precondition == "*";
     if !restart && precondition.as_bytes() != session.etag.as_bytes() {
-        return Err(prescribed(
+        return Err(status_error(
             StatusCode::PRECONDITION_FAILED,
             "ICE 会话已经更新。",
             "The ICE session is another one by now.",
@@ -221,28 +225,28 @@ fn patch(live: &Live, session: Session, headers: &HeaderMap, body: &Bytes) -> Re
     }
 }
 
-/// The session at an address, for the one who holds the token that opened it.
-async fn find(
+/// Returns the session at a URL if the request carries the token that opened it.
+async fn find_session(
     live: &Live,
     kind: TokenKind,
     (lesson, id): (LessonId, String),
     headers: &HeaderMap,
 ) -> Result<Session> {
-    let granted = authorize(live, lesson, kind, headers).await?;
+    let token = authorize(live, lesson, kind, headers).await?;
     let session = live
         .lessons
         .session(&id)
-        .filter(|s| s.lesson == lesson && s.kind == kind && s.token == granted.id);
+        .filter(|s| s.lesson == lesson && s.kind == kind && s.token == token.id);
     session.ok_or_else(|| Error::not_found("这个会话已经结束。", "This session is over."))
 }
 
-/// RFC 9725 §4.5: a bearer token (RFC 6750).
+/// Authorizes by bearer token (RFC 9725 §4.5, RFC 6750).
 async fn authorize(
     live: &Live,
     lesson: LessonId,
     kind: TokenKind,
     headers: &HeaderMap,
-) -> Result<Granted> {
+) -> Result<ValidToken> {
     let value = headers
         .get(header::AUTHORIZATION)
         .and_then(|value| value.to_str().ok())
@@ -256,7 +260,7 @@ async fn authorize(
         .ok_or(Error::NotSignedIn)
 }
 
-fn is_of_type(headers: &HeaderMap, wanted: &str) -> Result<()> {
+fn require_content_type(headers: &HeaderMap, wanted: &str) -> Result<()> {
     let content_type = headers
         .get(header::CONTENT_TYPE)
         .and_then(|value| value.to_str().ok())
@@ -275,8 +279,8 @@ fn is_of_type(headers: &HeaderMap, wanted: &str) -> Result<()> {
     Err(Error::UnsupportedMedia(text))
 }
 
-/// RFC 9110 §12.5.1: an answer that the client says it cannot read is not made.
-fn accepts_answer(headers: &HeaderMap) -> Result<()> {
+/// Rejects requests whose `Accept` excludes SDP (RFC 9110 §12.5.1).
+fn require_accept_sdp(headers: &HeaderMap) -> Result<()> {
     let ranges: Vec<&str> = headers
         .get_all(header::ACCEPT)
         .iter()
@@ -291,14 +295,14 @@ fn accepts_answer(headers: &HeaderMap) -> Result<()> {
     if ranges.is_empty() || ranges.iter().flat_map(|line| line.split(',')).any(good) {
         return Ok(());
     }
-    Err(prescribed(
+    Err(status_error(
         StatusCode::NOT_ACCEPTABLE,
         "应答只能是 application/sdp。",
         "The answer can only be application/sdp.",
     ))
 }
 
-fn text_of(body: &Bytes) -> Result<&str> {
+fn utf8_body(body: &Bytes) -> Result<&str> {
     std::str::from_utf8(body).map_err(|_| {
         Error::BadRequest(Text::new(
             "SDP 应为 UTF-8 文本。",
@@ -307,8 +311,8 @@ fn text_of(body: &Bytes) -> Result<&str> {
     })
 }
 
-/// A refusal with the status that the protocol gives it.
-fn prescribed(status: StatusCode, zh: &'static str, en: &'static str) -> Error {
+/// Error with the status that the RFC prescribes.
+fn status_error(status: StatusCode, zh: &'static str, en: &'static str) -> Error {
     Error::Prescribed {
         status,
         code: "precondition",
@@ -316,12 +320,13 @@ fn prescribed(status: StatusCode, zh: &'static str, en: &'static str) -> Error {
     }
 }
 
-/// Any site's player may speak to us: what lets it in is its token, not a cookie (RFC 9725 §4.2). Answers preflights by itself.
-async fn cross_origin(request: Request, next: Next) -> Response {
+/// Allows any origin, since requests are authorized by token and not by cookie (RFC 9725 §4.2), and
+/// answers preflight requests.
+async fn add_cors_headers(request: Request, next: Next) -> Response {
     let mut response = match *request.method() {
         Method::OPTIONS => {
-            let takes = [(ACCEPT_POST, value(SDP)), (ACCEPT_PATCH, value(FRAGMENT))];
-            (StatusCode::NO_CONTENT, takes).into_response()
+            let accepted = [(ACCEPT_POST, value(SDP)), (ACCEPT_PATCH, value(FRAGMENT))];
+            (StatusCode::NO_CONTENT, accepted).into_response()
         }
         _ => next.run(request).await,
     };
@@ -339,7 +344,7 @@ async fn cross_origin(request: Request, next: Next) -> Response {
     headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, value(EXPOSED));
     headers.insert(header::ACCESS_CONTROL_MAX_AGE, value("86400"));
     if unauthorized {
-        // RFC 6750 §3.
+        // Required by RFC 6750 §3.
         headers.insert(header::WWW_AUTHENTICATE, value("Bearer realm=\"tongke\""));
     }
     response

@@ -1,13 +1,13 @@
-//! What is taught with: one deck at a time, one page of it, the same for everybody. The pictures of its pages are none of the lesson's
-//! business; each page of a browser has them already, so that a turn is one small message.
+//! Shown deck: one deck at a time, at one page, the same for all clients. Clients prefetch the page
+//! images, so turning a page is one small message.
 
-use super::{Lesson, Refusal};
+use super::{Lesson, LessonError};
 use crate::bus::{TimelineDeck, TimelineEntry};
-use crate::live::protocol::{Phase, Role, ShownDeck, ToPage};
+use crate::live::protocol::{Phase, Role, ServerMessage, ShownDeck};
 
 impl Lesson {
-    /// The lead or an assistant shows a deck, or another page of the one that is shown, to everybody.
-    pub fn show_deck(&mut self, by: &str, deck: ShownDeck) -> Result<(), Refusal> {
+    /// Shows a deck, or another page of it, to all clients. Lead and assistants only.
+    pub fn show_deck(&mut self, by: &str, deck: ShownDeck) -> Result<(), LessonError> {
         self.may_show(by)?;
         check_page(deck.page, deck.pages)?;
         if self.deck.as_ref() != Some(&deck) {
@@ -16,21 +16,21 @@ impl Lesson {
         Ok(())
     }
 
-    /// Turns to a page, counted from 1.
-    pub fn turn_page(&mut self, by: &str, page: u32) -> Result<(), Refusal> {
+    /// Turns the shown deck to a page, counted from 1.
+    pub fn turn_page(&mut self, by: &str, page: u32) -> Result<(), LessonError> {
         self.may_show(by)?;
-        let deck = self.deck.as_mut().ok_or(Refusal::NoDeck)?;
+        let deck = self.deck.as_mut().ok_or(LessonError::NoDeck)?;
         check_page(page, deck.pages)?;
         if deck.page != page {
             deck.page = page;
             self.append_timeline(TimelineEntry::Page { page });
-            self.announce(None, |revision| ToPage::Page { revision, page });
+            self.announce(None, |revision| ServerMessage::Page { revision, page });
         }
         Ok(())
     }
 
-    /// The deck goes; what is shown is the lead again.
-    pub fn hide_deck(&mut self, by: &str) -> Result<(), Refusal> {
+    /// Hides the deck.
+    pub fn hide_deck(&mut self, by: &str) -> Result<(), LessonError> {
         self.may_show(by)?;
         if self.deck.is_some() {
             self.set_deck(None);
@@ -38,7 +38,8 @@ impl Lesson {
         Ok(())
     }
 
-    /// What the timeline says of a deck; also when the bell rings over one that was laid open before.
+    /// Appends the shown deck to the timeline; also when the lesson starts with a deck already
+    /// shown.
     pub(super) fn note_deck(&mut self) {
         let change = match self.deck.clone() {
             Some(deck) => TimelineDeck::Shown {
@@ -56,27 +57,27 @@ impl Lesson {
         self.deck = deck;
         self.note_deck();
         let deck = self.deck.clone();
-        self.announce(None, |revision| ToPage::Deck { revision, deck });
+        self.announce(None, |revision| ServerMessage::Deck { revision, deck });
     }
 
-    fn may_show(&self, by: &str) -> Result<(), Refusal> {
+    fn may_show(&self, by: &str) -> Result<(), LessonError> {
         let role = self
             .member(by)
-            .ok_or(Refusal::NoSuchParticipant)?
+            .ok_or(LessonError::NoSuchParticipant)?
             .public
             .role;
         match (role, self.phase) {
-            (_, Phase::Ended) => Err(Refusal::Ended),
+            (_, Phase::Ended) => Err(LessonError::Ended),
             (Role::Lead | Role::Assistant, _) => Ok(()),
-            _ => Err(Refusal::NotAllowed),
+            _ => Err(LessonError::NotAllowed),
         }
     }
 }
 
-fn check_page(page: u32, pages: u32) -> Result<(), Refusal> {
+fn check_page(page: u32, pages: u32) -> Result<(), LessonError> {
     if (1..=pages).contains(&page) {
         Ok(())
     } else {
-        Err(Refusal::NoSuchPage)
+        Err(LessonError::NoSuchPage)
     }
 }

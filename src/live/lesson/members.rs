@@ -1,18 +1,21 @@
-//! Who is here: coming in, coming back, being lost, leaving, and what each publishes and looks at.
+//! Membership: join, rejoin, disconnect, leave, published tracks and view.
 
 use std::collections::HashMap;
 use std::time::Instant;
 
 use tongke_plane::ids::{PeerId, TrackId};
 
-use super::{Conn, Effect, Entry, GRACE, Identity, Lesson, Member, MemberTrack, Now, Refusal};
+use super::{
+    Conn, Effect, GRACE, Identity, JoinOutcome, Lesson, LessonError, Member, MemberTrack, Now,
+};
 use crate::bus::TimelineEntry;
 use crate::live::protocol::{
-    ByeReason, MediaKind, Participant, Phase, Purpose, Role, Tile, ToPage, VERSION,
+    CloseReason, MediaKind, Participant, Phase, Purpose, Role, ServerMessage, Tile, VERSION,
 };
 
 impl Lesson {
-    /// A page opens the lesson. `token` becomes its resume token; `resume` is what it brought along from an earlier welcome.
+    /// Joins a client. `token` becomes its resume token; `resume` is the token of its earlier
+    /// welcome.
     pub fn join(
         &mut self,
         who: Identity,
@@ -20,13 +23,13 @@ impl Lesson {
         token: String,
         resume: Option<&str>,
         now: Now,
-    ) -> Result<Entry, Refusal> {
+    ) -> Result<JoinOutcome, LessonError> {
         self.check_entry(&who.id)?;
         let entry = match self.position(&who.id) {
-            Some(at) => self.come_back(at, who, conn, resume),
-            None => self.come_in(who, Some(conn)),
+            Some(at) => self.rejoin(at, who, conn, resume),
+            None => self.add_member(who, Some(conn)),
         };
-        let welcome = ToPage::Welcome {
+        let welcome = ServerMessage::Welcome {
             version: VERSION,
             you: self.newest(conn).public.id.clone(),
             resume: token.clone(),
@@ -34,35 +37,35 @@ impl Lesson {
             lesson: self.document(now),
         };
         self.newest_mut(conn).resume = token;
-        self.effects.push_back(Effect::Tell {
+        self.effects.push_back(Effect::Send {
             conn,
             message: Box::new(welcome),
         });
         Ok(entry)
     }
 
-    /// A foreign encoder publishes by WHIP. It has no page: it is present while its connection lives.
-    pub fn join_encoder(&mut self, who: Identity) -> Result<(), Refusal> {
+    /// Joins a WHIP encoder. It has no client and is present while its connection lives.
+    pub fn join_encoder(&mut self, who: Identity) -> Result<(), LessonError> {
         self.check_entry(&who.id)?;
         if let Some(at) = self.position(&who.id) {
             self.remove(at);
         }
-        self.come_in(who, None);
+        self.add_member(who, None);
         Ok(())
     }
 
-    fn check_entry(&self, id: &str) -> Result<(), Refusal> {
+    fn check_entry(&self, id: &str) -> Result<(), LessonError> {
         if self.phase == Phase::Ended {
-            return Err(Refusal::Ended);
+            return Err(LessonError::Ended);
         }
         let known = self.position(id).is_some();
         if !known && self.members.len() >= self.limits.participants {
-            return Err(Refusal::Full);
+            return Err(LessonError::Full);
         }
         Ok(())
     }
 
-    fn come_in(&mut self, who: Identity, conn: Option<Conn>) -> Entry {
+    fn add_member(&mut self, who: Identity, conn: Option<Conn>) -> JoinOutcome {
         let publishes = who.role != Role::Observer;
         let public = Participant {
             id: who.id,
@@ -83,27 +86,34 @@ impl Lesson {
             tracks: Vec::new(),
             view: HashMap::new(),
             resume: String::new(),
-            lost_since: None,
+            disconnected_at: None,
         };
         self.append_timeline(TimelineEntry::Joined(member.timeline_participant()));
         self.members.push(member);
         let (id, role) = (public.id.clone(), public.role);
-        self.announce(conn, |revision| ToPage::Joined {
+        self.announce(conn, |revision| ServerMessage::Joined {
             revision,
             participant: public,
         });
-        self.back_on_stage(&id, role, conn);
-        Entry::Fresh
+        self.restore_stage_place(&id, role, conn);
+        JoinOutcome::Fresh
     }
 
-    fn come_back(&mut self, at: usize, who: Identity, conn: Conn, resume: Option<&str>) -> Entry {
+    fn rejoin(
+        &mut self,
+        at: usize,
+        who: Identity,
+        conn: Conn,
+        resume: Option<&str>,
+    ) -> JoinOutcome {
         let member = &mut self.members[at];
         let resumed = resume.is_some_and(|token| token == member.resume);
         let old = member.conn.replace(conn);
-        member.lost_since = None;
+        member.disconnected_at = None;
         member.public.present = true;
         if !resumed {
-            // A new page starts with both switches on and its own layout; only the participant's place is kept.
+            // A new client starts with both switches on and its own layout; only the participant's
+            // stage place and hand are kept.
             let publishes = who.role != Role::Observer;
             member.view.clear();
             member.tracks.clear();
@@ -116,41 +126,41 @@ impl Lesson {
             });
         }
         if let Some(old) = old {
-            self.effects.push_back(Effect::Dismiss {
+            self.effects.push_back(Effect::Close {
                 conn: old,
-                reason: ByeReason::Replaced,
+                reason: CloseReason::Replaced,
             });
         }
         self.announce_changed(at, Some(conn));
         if resumed {
-            Entry::Resumed
+            JoinOutcome::Resumed
         } else {
-            Entry::Fresh
+            JoinOutcome::Fresh
         }
     }
 
-    /// A socket is gone. `heard` is when it last gave a sign of life: the grace runs from there.
-    pub fn lost(&mut self, conn: Conn, heard: Instant) {
+    /// Marks a participant as disconnected; its grace period runs from `last_seen`.
+    pub fn disconnected(&mut self, conn: Conn, last_seen: Instant) {
         let Some(at) = self.members.iter().position(|m| m.conn == Some(conn)) else {
             return;
         };
         let member = &mut self.members[at];
         member.conn = None;
-        member.lost_since = Some(heard);
+        member.disconnected_at = Some(last_seen);
         member.public.present = false;
         self.announce_changed(at, None);
     }
 
-    /// Lets go of those whose grace has run out. Called every tick of the host.
+    /// Removes participants whose grace period has expired. Called on every tick.
     pub fn handle_timeout(&mut self, now: Instant) {
-        let over = |m: &Member| m.lost_since.is_some_and(|since| now >= since + GRACE);
+        let over = |m: &Member| m.disconnected_at.is_some_and(|since| now >= since + GRACE);
         while let Some(at) = self.members.iter().position(over) {
             self.remove(at);
         }
-        self.awaited.take_if(|(_, until)| now >= *until);
+        self.stage_reservations.take_if(|(_, until)| now >= *until);
     }
 
-    /// Takes a participant out at once: its pass was taken away, or its encoder's connection is gone.
+    /// Removes a participant at once: its access was revoked or its encoder's connection ended.
     pub fn leave(&mut self, id: &str) {
         if let Some(at) = self.position(id) {
             self.remove(at);
@@ -165,13 +175,13 @@ impl Lesson {
         });
         self.leave_stage(&id);
         self.append_timeline(TimelineEntry::Left { id: id.clone() });
-        self.announce(None, |revision| ToPage::Left {
+        self.announce(None, |revision| ServerMessage::Left {
             revision,
             participant: id,
         });
     }
 
-    /// What a participant publishes for one purpose, replacing what it published before; empty when it stopped.
+    /// Replaces the tracks that a participant publishes for one purpose; empty when it stops.
     pub fn set_tracks(&mut self, id: &str, purpose: Purpose, tracks: &[(MediaKind, TrackId)]) {
         let Some(at) = self.position(id) else { return };
         let member = &mut self.members[at];
@@ -199,13 +209,13 @@ impl Lesson {
         self.announce_changed(at, None);
     }
 
-    /// A program watches by WHEP.
+    /// Adds a WHEP player.
     pub fn add_player(&mut self, peer: PeerId, name: String) {
         self.players.push((peer, name));
         self.announce_players();
     }
 
-    /// A program watches no longer.
+    /// Removes a WHEP player.
     pub fn remove_player(&mut self, peer: PeerId) {
         self.players.retain(|(known, _)| *known != peer);
         self.announce_players();
@@ -213,16 +223,19 @@ impl Lesson {
 
     fn announce_players(&mut self) {
         let players = self.player_names();
-        self.announce(None, |revision| ToPage::Players { revision, players });
+        self.announce(None, |revision| ServerMessage::Players {
+            revision,
+            players,
+        });
     }
 
-    /// The page's layout, for the subscription policy. Not part of the document.
-    pub fn view(&mut self, id: &str, tiles: Vec<Tile>) -> Result<(), Refusal> {
-        // Twice the largest lesson: every participant's camera and screen.
+    /// Sets the client's layout for the subscription policy. Not part of the document.
+    pub fn view(&mut self, id: &str, tiles: Vec<Tile>) -> Result<(), LessonError> {
+        // Twice the participant limit: every participant's camera and screen.
         if tiles.len() > 2 * self.limits.participants {
-            return Err(Refusal::TooManyTiles);
+            return Err(LessonError::TooManyTiles);
         }
-        let at = self.position(id).ok_or(Refusal::NoSuchParticipant)?;
+        let at = self.position(id).ok_or(LessonError::NoSuchParticipant)?;
         self.members[at].view = tiles
             .into_iter()
             .map(|t| ((t.participant, t.purpose), t.height))

@@ -1,4 +1,5 @@
-//! Sessions of foreign programs: the resource at a `Location`. One lives exactly as long as its peer in the plane.
+//! WHIP and WHEP sessions: the resources at `Location`. A session lives as long as its peer in the
+//! plane.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -9,15 +10,15 @@ use crate::error::Error;
 use crate::identity::secret;
 use crate::ids::{LessonId, TokenId};
 use crate::live::Lessons;
-use crate::live::refused::Refused;
+use crate::live::error::RequestError;
 use crate::live::tokens::TokenKind;
 
-/// The resource that an encoder or player holds.
+/// Session of an encoder or player.
 #[derive(Clone, Debug)]
 pub struct Session {
-    /// Unguessable, but no key: every request needs the token as well.
+    /// Unguessable, but not a credential: every request needs the token as well.
     pub id: String,
-    /// Names the ICE session, with its quotation marks (RFC 9110 §8.8.3).
+    /// Entity-tag of the ICE session, with its quotation marks (RFC 9110 §8.8.3).
     pub etag: String,
     pub lesson: LessonId,
     pub kind: TokenKind,
@@ -45,10 +46,10 @@ impl Session {
 }
 
 impl Lessons {
-    /// Keeps a session; those whose peer is gone are forgotten on the way.
+    /// Stores a session and removes those whose peer is gone.
     pub fn add_session(&self, session: Session) -> Session {
         let mut sessions = self.sessions();
-        sessions.retain(|_, old| self.inner.table.knows(old.peer));
+        sessions.retain(|_, old| self.inner.router.has_peer(old.peer));
         sessions.insert(session.id.clone(), session.clone());
         session
     }
@@ -56,11 +57,11 @@ impl Lessons {
     pub fn session(&self, id: &str) -> Option<Session> {
         self.sessions()
             .get(id)
-            .filter(|session| self.inner.table.knows(session.peer))
+            .filter(|session| self.inner.router.has_peer(session.peer))
             .cloned()
     }
 
-    /// Hands a fragment to the plane. After an ICE restart: our fragment and the new entity-tag.
+    /// Applies an SDP fragment. Returns our fragment and the new entity-tag after an ICE restart.
     pub fn patch_session(
         &self,
         session: &Session,
@@ -71,7 +72,7 @@ impl Lessons {
             .inner
             .plane
             .patch_ice(session.peer, fragment, restart)
-            .map_err(Refused::from)?;
+            .map_err(RequestError::from)?;
         Ok(ours.map(|ours| {
             let etag = fresh_etag();
             if let Some(kept) = self.sessions().get_mut(&session.id) {
@@ -81,13 +82,13 @@ impl Lessons {
         }))
     }
 
-    /// The program leaves. The lesson hears of it by the plane's event, like of any other end.
+    /// Closes the session's peer; the lesson is notified by the plane's event.
     pub fn end_session(&self, session: &Session) {
         self.sessions().remove(&session.id);
         self.inner.plane.close(session.peer);
     }
 
-    /// A token was taken back.
+    /// Ends all sessions of a revoked token.
     pub fn end_sessions_of(&self, token: TokenId) {
         let of_token: Vec<Session> = self
             .sessions()

@@ -1,39 +1,44 @@
-//! A lesson that goes on after its server died: what the timeline still knows of it.
+//! Restoration of a live lesson from its timeline after a server crash.
 //!
-//! Who is here, what each publishes and whose hand is up come back with the pages. What was said, which page of which deck was shown and who was
-//! on stage, no page brings along.
+//! Clients restore presence, tracks and hands themselves; chat, deck position and stage are
+//! restored from the timeline.
 
 use std::time::Duration;
 
 use super::{CHAT_KEPT, Conn, Lesson, Now, ParticipantId};
 use crate::bus::{TimelineDeck, TimelineEntry, TimelineEvent};
-use crate::live::protocol::{ChatLine, Role, ShownDeck};
+use crate::live::protocol::{ChatMessage, Role, ShownDeck};
 
-/// A place on the stage is kept for this long: pages knock every five seconds, and a school's line may have gone down with the server's.
+/// Stage places stay reserved this long after a restart: clients reconnect every five seconds, and
+/// a school's link may have failed together with the server.
 const KEPT: Duration = Duration::from_secs(60);
 
 impl Lesson {
-    /// Takes up what the timeline holds. The stage is empty until those who stood on it come back.
-    pub fn take_up(&mut self, past: &[TimelineEvent], now: Now) {
-        self.chat.extend(past.iter().filter_map(chat_line));
+    /// Restores the state from the timeline. The stage stays empty until its participants rejoin.
+    pub fn restore(&mut self, past: &[TimelineEvent], now: Now) {
+        self.chat.extend(past.iter().filter_map(chat_message));
         self.chat.drain(..self.chat.len().saturating_sub(CHAT_KEPT));
         self.deck = shown_deck(past);
         let on_stage = past.iter().rev().find_map(on_stage).unwrap_or_default();
         if !on_stage.is_empty() {
-            self.awaited = Some((on_stage, now.instant + KEPT));
+            self.stage_reservations = Some((on_stage, now.instant + KEPT));
             self.announce_stage(None);
         }
     }
 
-    /// One who came back stands on the stage again, if it stood there. Its own page learns it from its welcome.
-    pub(super) fn back_on_stage(&mut self, id: &str, role: Role, conn: Option<Conn>) {
-        let Some((awaited, _)) = &mut self.awaited else {
+    /// Puts a rejoining participant back on stage if its place is reserved. Its own client learns
+    /// this from its welcome.
+    pub(super) fn restore_stage_place(&mut self, id: &str, role: Role, conn: Option<Conn>) {
+        let Some((stage_reservations, _)) = &mut self.stage_reservations else {
             return;
         };
-        let Some(place) = awaited.iter().position(|awaited| awaited == id) else {
+        let Some(place) = stage_reservations
+            .iter()
+            .position(|stage_reservations| stage_reservations == id)
+        else {
             return;
         };
-        awaited.remove(place);
+        stage_reservations.remove(place);
         if matches!(role, Role::Listening | Role::Assistant)
             && self.on_stage.len() < self.limits.stage
         {
@@ -43,11 +48,11 @@ impl Lesson {
     }
 }
 
-fn chat_line(event: &TimelineEvent) -> Option<ChatLine> {
+fn chat_message(event: &TimelineEvent) -> Option<ChatMessage> {
     let TimelineEntry::Chat(chat) = &event.entry else {
         return None;
     };
-    Some(ChatLine {
+    Some(ChatMessage {
         participant: chat.id.clone(),
         name: chat.name.clone(),
         at_ms: chat.at_ms?,

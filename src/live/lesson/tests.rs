@@ -1,16 +1,17 @@
-//! A small class for tests, and the stories it tells.
+//! Tests of the lesson, and a small class as their fixture.
 
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use tongke_plane::Priority;
 use tongke_plane::ids::{PeerId, TrackId};
 
 use super::*;
 use crate::bus::{TimelineDeck, TimelineEvent};
-use crate::live::policy::{self, Importance};
+use crate::live::policy;
 use crate::live::protocol::Tile;
 
-/// A lesson with a clock of its own and the pages that follow it.
+/// Lesson with its own clock.
 pub(crate) struct Class {
     pub lesson: Lesson,
     pub now: Now,
@@ -56,12 +57,12 @@ impl Class {
         class
     }
 
-    /// The same lesson on a server that died and came back: all it has is what was written down.
+    /// Restarts the server: only the recorded timeline survives.
     pub fn restarted(mut self) -> Class {
         let past: Vec<TimelineEvent> = self.drain().into_iter().filter_map(written).collect();
         let (limits, started) = (self.lesson.limits, self.lesson.started);
         let mut lesson = Lesson::new("l1".into(), "分数的意义".into(), started, limits);
-        lesson.take_up(&past, self.now);
+        lesson.restore(&past, self.now);
         Class { lesson, ..self }
     }
 
@@ -73,7 +74,7 @@ impl Class {
 
     pub fn enter(&mut self, id: &str, role: Role) -> Conn {
         self.enter_again(id, role, None)
-            .expect("a test's page is let in")
+            .expect("the test's client may join")
             .0
     }
 
@@ -82,7 +83,7 @@ impl Class {
         id: &str,
         role: Role,
         resume: Option<&str>,
-    ) -> Result<(Conn, Entry), Refusal> {
+    ) -> Result<(Conn, JoinOutcome), LessonError> {
         self.next_conn += 1;
         let conn = Conn(self.next_conn);
         let kind = if matches!(role, Role::Listening | Role::LeadRoom) {
@@ -127,18 +128,18 @@ impl Class {
             .unwrap();
     }
 
-    /// "owner importance height" of every picture a participant is sent.
+    /// Returns "owner priority height" of every video track a participant receives.
     pub fn seen_by(&self, id: &str) -> Vec<String> {
-        let name = |importance| match importance {
-            Importance::Voice => "voice",
-            Importance::Slides => "slides",
-            Importance::LeadVideo => "lead",
-            Importance::Stage => "stage",
-            Importance::Wall => "wall",
+        let name = |priority| match priority {
+            Priority::Audio => "audio",
+            Priority::Screen => "screen",
+            Priority::LeadVideo => "lead",
+            Priority::Stage => "stage",
+            Priority::Wall => "wall",
         };
         let line = |w: policy::Want| {
             let height = w.max_height.map_or("-".into(), |h| h.to_string());
-            format!("{} {} {height}", w.source.participant, name(w.importance))
+            format!("{} {} {height}", w.source.participant, name(w.priority))
         };
         self.wanted(id)
             .into_iter()
@@ -147,7 +148,7 @@ impl Class {
             .collect()
     }
 
-    /// Owners of every sound a participant is sent.
+    /// Returns the owners of every audio track a participant receives.
     pub fn heard_by(&self, id: &str) -> Vec<String> {
         let audio = |w: &policy::Want| w.source.kind == MediaKind::Audio;
         self.wanted(id)
@@ -171,7 +172,7 @@ impl Class {
     }
 }
 
-/// A deck of three pages, open at one of them.
+/// Deck of three pages, shown at `page`.
 pub(crate) fn deck(page: u32) -> ShownDeck {
     ShownDeck {
         id: "d7".into(),
@@ -181,51 +182,54 @@ pub(crate) fn deck(page: u32) -> ShownDeck {
     }
 }
 
-/// What a page does with a message that changes the document.
-pub(crate) fn apply(document: &mut Document, revision: &mut u64, message: &ToPage) {
+/// Applies a message to the document as a client does.
+pub(crate) fn apply(document: &mut LessonDocument, revision: &mut u64, message: &ServerMessage) {
     let Some(next) = revision_of(message) else {
         return;
     };
     assert_eq!(next, *revision + 1, "revisions grow by one per change");
     *revision = next;
     match message.clone() {
-        ToPage::Joined { participant, .. } => document.participants.push(participant),
-        ToPage::Changed { participant, .. } => {
+        ServerMessage::Joined { participant, .. } => document.participants.push(participant),
+        ServerMessage::Changed { participant, .. } => {
             let place = document
                 .participants
                 .iter_mut()
                 .find(|p| p.id == participant.id);
             *place.expect("a change is of somebody who joined") = participant;
         }
-        ToPage::Left { participant, .. } => document.participants.retain(|p| p.id != participant),
-        ToPage::Stage { on_stage, .. } => document.on_stage = on_stage,
-        ToPage::Deck { deck, .. } => document.deck = deck,
-        ToPage::Page { page, .. } => {
+        ServerMessage::Left { participant, .. } => {
+            document.participants.retain(|p| p.id != participant)
+        }
+        ServerMessage::Stage { on_stage, .. } => document.on_stage = on_stage,
+        ServerMessage::Deck { deck, .. } => document.deck = deck,
+        ServerMessage::Page { page, .. } => {
             document
                 .deck
                 .as_mut()
                 .expect("a turn is of a deck that is shown")
                 .page = page
         }
-        ToPage::Phase { phase, at, .. } => {
+        ServerMessage::Phase { phase, at, .. } => {
             document.phase = phase;
             if phase == Phase::Live {
                 document.started_at = Some(at);
             }
         }
-        ToPage::Recording { state, .. } => document.recording = state,
-        ToPage::Chat { line, .. } => {
+        ServerMessage::Recording { state, .. } => document.recording = state,
+        ServerMessage::Chat { line, .. } => {
             document.chat.push(line);
             let too_many = document.chat.len().saturating_sub(CHAT_KEPT);
             document.chat.drain(..too_many);
         }
-        ToPage::Players { players, .. } => document.players = players,
+        ServerMessage::Players { players, .. } => document.players = players,
         other => panic!("{other:?} has a revision and is not applied"),
     }
 }
 
-/// The revision of a message that changes the document; a welcome is the document.
-fn revision_of(message: &ToPage) -> Option<u64> {
+/// Returns the revision of a message that changes the document; a welcome contains the document
+/// itself.
+fn revision_of(message: &ServerMessage) -> Option<u64> {
     let json = serde_json::to_value(message).expect("a message of ours is plain data");
     json["revision"]
         .as_u64()
@@ -250,21 +254,21 @@ fn a_room_raises_its_hand_is_called_on_and_goes_back_to_its_seat() {
     assert_eq!(class.lesson.on_stage(), ["liulin"]);
     assert!(
         !class.lesson.member("liulin").unwrap().public.hand,
-        "a hand that was seen goes down"
+        "being called on lowers the hand"
     );
     class.lesson.send_back("liulin", "liulin").unwrap();
     assert_eq!(class.lesson.on_stage(), [""; 0]);
 }
 
 #[test]
-fn the_stage_has_an_end() {
+fn the_stage_has_a_capacity() {
     let mut class = Class::of_two_rooms();
     class.enter("dashu", Role::Listening);
     class.lesson.call_on("wang", "liulin").unwrap();
     class.lesson.call_on("wang", "shiqiao").unwrap();
     assert_eq!(
         class.lesson.call_on("wang", "dashu"),
-        Err(Refusal::StageFull)
+        Err(LessonError::StageFull)
     );
     assert_eq!(
         class.lesson.call_on("wang", "liulin"),
@@ -281,49 +285,52 @@ fn only_the_lead_and_the_assistant_call_on_and_only_the_lead_begins_and_ends() {
     for id in ["liulin", "zhao"] {
         assert_eq!(
             class.lesson.call_on(id, "shiqiao"),
-            Err(Refusal::NotAllowed)
+            Err(LessonError::NotAllowed)
         );
         assert_eq!(
             class.lesson.mute_other(id, "shiqiao"),
-            Err(Refusal::NotAllowed)
+            Err(LessonError::NotAllowed)
         );
     }
     for id in ["li", "liulin", "zhao"] {
-        assert_eq!(class.lesson.start(id, class.now), Err(Refusal::NotAllowed));
+        assert_eq!(
+            class.lesson.start(id, class.now),
+            Err(LessonError::NotAllowed)
+        );
     }
     assert_eq!(class.lesson.call_on("li", "shiqiao"), Ok(()));
     assert_eq!(
         class.lesson.mute_other("li", "wang"),
-        Err(Refusal::NotAllowed)
+        Err(LessonError::NotAllowed)
     );
     assert_eq!(
         class.lesson.may_publish("zhao", Purpose::Camera),
-        Err(Refusal::NotAllowed)
+        Err(LessonError::NotAllowed)
     );
     assert_eq!(
         class.lesson.may_publish("liulin", Purpose::Screen),
-        Err(Refusal::NotAllowed)
+        Err(LessonError::NotAllowed)
     );
     assert_eq!(
         class.lesson.hand("zhao", true, class.now),
-        Err(Refusal::NotAllowed)
+        Err(LessonError::NotAllowed)
     );
     assert_eq!(
         class.lesson.call_on("wang", "zhao"),
-        Err(Refusal::NotForTheStage)
+        Err(LessonError::NotForTheStage)
     );
     assert_eq!(
         class.lesson.call_on("wang", "nobody"),
-        Err(Refusal::NoSuchParticipant)
+        Err(LessonError::NoSuchParticipant)
     );
 }
 
 #[test]
-fn a_room_whose_line_breaks_for_seven_seconds_keeps_its_place_on_stage() {
+fn a_room_whose_link_fails_for_seven_seconds_keeps_its_place_on_stage() {
     let mut class = Class::of_two_rooms();
     class.lesson.call_on("wang", "liulin").unwrap();
     let conn = class.lesson.member("liulin").unwrap().conn.unwrap();
-    class.lesson.lost(conn, class.now.instant);
+    class.lesson.disconnected(conn, class.now.instant);
     assert!(!class.lesson.member("liulin").unwrap().public.present);
     class.pass(Duration::from_secs(7));
     class.drain();
@@ -331,11 +338,11 @@ fn a_room_whose_line_breaks_for_seven_seconds_keeps_its_place_on_stage() {
     let (_, entry) = class
         .enter_again("liulin", Role::Listening, Some(&token))
         .unwrap();
-    assert_eq!(entry, Entry::Resumed);
+    assert_eq!(entry, JoinOutcome::Resumed);
     assert_eq!(class.lesson.on_stage(), ["liulin"]);
     assert!(
         !has(&class.drain(), |e| matches!(e, Effect::DropMedia { .. })),
-        "its media went on all the while"
+        "its media connections stay open"
     );
 }
 
@@ -344,10 +351,11 @@ fn a_room_that_vanishes_leaves_no_ghost_after_ten_seconds() {
     let mut class = Class::of_two_rooms();
     class.lesson.call_on("wang", "liulin").unwrap();
     let conn = class.lesson.member("liulin").unwrap().conn.unwrap();
-    let heard = class.now.instant;
-    // The socket is found dead only six seconds after the room was last heard: the ten count from there.
+    let last_seen = class.now.instant;
+    // The timeout closes the socket six seconds after the room was last seen; the grace counts from
+    // there.
     class.pass(Duration::from_secs(6));
-    class.lesson.lost(conn, heard);
+    class.lesson.disconnected(conn, last_seen);
     class.pass(Duration::from_millis(3_900));
     assert!(class.lesson.member("liulin").is_some());
     class.drain();
@@ -361,33 +369,33 @@ fn a_room_that_vanishes_leaves_no_ghost_after_ten_seconds() {
 }
 
 #[test]
-fn a_second_page_of_the_same_teacher_replaces_the_first() {
+fn a_second_client_of_the_same_teacher_replaces_the_first() {
     let mut class = Class::of_two_rooms();
     let first = class.lesson.member("wang").unwrap().conn.unwrap();
     let (second, entry) = class.enter_again("wang", Role::Lead, None).unwrap();
-    assert_eq!(entry, Entry::Fresh);
+    assert_eq!(entry, JoinOutcome::Fresh);
     let effects = class.drain();
     assert!(has(&effects, |e| *e
-        == Effect::Dismiss {
+        == Effect::Close {
             conn: first,
-            reason: ByeReason::Replaced
+            reason: CloseReason::Replaced
         }));
     assert!(has(
         &effects,
         |e| matches!(e, Effect::DropMedia { participant } if participant == "wang")
     ));
     assert_eq!(class.lesson.by_conn(second).unwrap().public.id, "wang");
-    class.lesson.lost(first, class.now.instant);
+    class.lesson.disconnected(first, class.now.instant);
     assert!(
         class.lesson.member("wang").unwrap().public.present,
-        "the old socket's end is not the new page's"
+        "the end of the old socket does not affect the new client"
     );
 }
 
 #[test]
-fn the_timeline_begins_with_the_lesson_and_names_who_is_there() {
+fn the_timeline_begins_with_the_lesson_and_lists_the_participants() {
     let mut class = Class::of_two_rooms();
-    class.lesson.say("wang", "大家好", class.now).unwrap();
+    class.lesson.send_chat("wang", "大家好", class.now).unwrap();
     assert!(
         !has(&class.drain(), |e| matches!(e, Effect::AppendTimeline(_))),
         "before the bell nothing is recorded"
@@ -406,22 +414,22 @@ fn the_timeline_begins_with_the_lesson_and_names_who_is_there() {
     assert!(has(&class.drain(), |e| *e == over));
     assert_eq!(
         class.enter_again("wang", Role::Lead, None).unwrap_err(),
-        Refusal::Ended
+        LessonError::Ended
     );
 }
 
 #[test]
-fn the_lead_turns_the_pages_and_who_joins_late_is_on_the_same_page() {
+fn the_lead_turns_pages_and_a_late_client_joins_on_the_same_page() {
     let mut class = Class::of_two_rooms();
     class.enter("li", Role::Assistant);
-    assert_eq!(class.lesson.turn_page("wang", 1), Err(Refusal::NoDeck));
+    assert_eq!(class.lesson.turn_page("wang", 1), Err(LessonError::NoDeck));
     assert_eq!(
         class.lesson.show_deck("liulin", deck(1)),
-        Err(Refusal::NotAllowed)
+        Err(LessonError::NotAllowed)
     );
     assert_eq!(
         class.lesson.show_deck("wang", deck(4)),
-        Err(Refusal::NoSuchPage)
+        Err(LessonError::NoSuchPage)
     );
     class.lesson.show_deck("wang", deck(1)).unwrap();
     class.lesson.start("wang", class.now).unwrap();
@@ -436,10 +444,13 @@ fn the_lead_turns_the_pages_and_who_joins_late_is_on_the_same_page() {
         "the recording begins with the shown deck"
     );
     class.lesson.turn_page("wang", 3).unwrap();
-    assert_eq!(class.lesson.turn_page("wang", 4), Err(Refusal::NoSuchPage));
+    assert_eq!(
+        class.lesson.turn_page("wang", 4),
+        Err(LessonError::NoSuchPage)
+    );
     assert_eq!(
         class.lesson.turn_page("shiqiao", 2),
-        Err(Refusal::NotAllowed)
+        Err(LessonError::NotAllowed)
     );
     let turned = TimelineEntry::Page { page: 3 };
     assert!(class.drain().contains(&Effect::AppendTimeline(turned)));
@@ -447,7 +458,7 @@ fn the_lead_turns_the_pages_and_who_joins_late_is_on_the_same_page() {
     assert_eq!(
         class.drain(),
         [],
-        "the page that is shown already is no turn"
+        "turning to the shown page changes nothing"
     );
     class.enter("dashu", Role::Listening);
     assert_eq!(class.lesson.document(class.now).deck, Some(deck(3)));
@@ -458,14 +469,16 @@ fn the_lead_turns_the_pages_and_who_joins_late_is_on_the_same_page() {
 }
 
 #[test]
-fn after_a_restart_of_the_server_a_room_stands_on_the_stage_again_and_deck_and_chat_are_still_there()
- {
+fn after_a_server_restart_stage_deck_and_chat_are_restored() {
     let mut class = Class::of_two_rooms();
     class.lesson.start("wang", class.now).unwrap();
     class.lesson.show_deck("wang", deck(1)).unwrap();
     class.lesson.turn_page("wang", 3).unwrap();
     class.pass(Duration::from_secs(3));
-    class.lesson.say("liulin", "听得很清楚", class.now).unwrap();
+    class
+        .lesson
+        .send_chat("liulin", "听得很清楚", class.now)
+        .unwrap();
     class.lesson.call_on("wang", "liulin").unwrap();
     class.lesson.call_on("wang", "shiqiao").unwrap();
     let before = class.lesson.document(class.now);
@@ -476,49 +489,59 @@ fn after_a_restart_of_the_server_a_room_stands_on_the_stage_again_and_deck_and_c
     );
     assert_eq!(again.lesson.document(again.now).chat, before.chat);
     assert_eq!(again.lesson.document(again.now).deck, Some(deck(3)));
-    assert!(again.lesson.on_stage().is_empty(), "nobody is there yet");
+    assert!(
+        again.lesson.on_stage().is_empty(),
+        "no participant has rejoined yet"
+    );
     again.enter("wang", Role::Lead);
     again.drain();
     let liulin = again.enter("liulin", Role::Listening);
     assert_eq!(again.lesson.on_stage(), ["liulin"]);
     let effects = again.drain();
-    let stage = |e: &Effect| matches!(e, Effect::TellAll { message, except } if matches!(**message, ToPage::Stage { .. }) && *except == Some(liulin));
+    let stage = |e: &Effect| matches!(e, Effect::Broadcast { message, except } if matches!(**message, ServerMessage::Stage { .. }) && *except == Some(liulin));
     assert!(
         has(&effects, stage),
-        "its own page learns it from its welcome: {effects:?}"
+        "its own client learns it from its welcome: {effects:?}"
     );
     again.pass(Duration::from_secs(61));
     again.enter("shiqiao", Role::Listening);
     assert_eq!(
         again.lesson.on_stage(),
         ["liulin"],
-        "who comes a minute later is called on anew"
+        "a participant that returns after a minute has lost its place"
     );
     again.lesson.send_back("wang", "liulin").unwrap();
     again.lesson.leave("liulin");
     again.enter("liulin", Role::Listening);
-    assert!(again.lesson.on_stage().is_empty(), "a place is kept once");
+    assert!(
+        again.lesson.on_stage().is_empty(),
+        "a place is reserved once"
+    );
 }
 
 #[test]
-fn a_line_of_chat_is_counted_in_characters_not_bytes() {
+fn a_chat_message_is_limited_in_characters_not_bytes() {
     let mut class = Class::of_two_rooms();
     assert_eq!(
-        class.lesson.say("liulin", &"好".repeat(500), class.now),
+        class
+            .lesson
+            .send_chat("liulin", &"好".repeat(500), class.now),
         Ok(())
     );
     assert_eq!(
-        class.lesson.say("liulin", &"好".repeat(501), class.now),
-        Err(Refusal::ChatLength)
+        class
+            .lesson
+            .send_chat("liulin", &"好".repeat(501), class.now),
+        Err(LessonError::ChatLength)
     );
     assert_eq!(
-        class.lesson.say("liulin", "  ", class.now),
-        Err(Refusal::ChatLength)
+        class.lesson.send_chat("liulin", "  ", class.now),
+        Err(LessonError::ChatLength)
     );
 }
 
 #[test]
-fn programs_that_watch_are_named_while_they_watch_and_take_no_part() {
+fn players_are_listed_while_connected_and_are_no_participants() {
     let mut class = Class::of_two_rooms();
     class.lesson.add_player(PeerId(7), "录播主机".into());
     class.lesson.add_player(PeerId(8), "校门口大屏".into());
@@ -528,12 +551,12 @@ fn programs_that_watch_are_named_while_they_watch_and_take_no_part() {
     );
     assert_eq!(class.lesson.members().len(), 3);
     class.lesson.remove_player(PeerId(7));
-    let told = |e: &Effect| matches!(e, Effect::TellAll { message, .. } if matches!(&**message, ToPage::Players { players, .. } if *players == ["校门口大屏"]));
-    assert!(has(&class.drain(), told));
+    let sent = |e: &Effect| matches!(e, Effect::Broadcast { message, .. } if matches!(&**message, ServerMessage::Players { players, .. } if *players == ["校门口大屏"]));
+    assert!(has(&class.drain(), sent));
 }
 
 #[test]
-fn an_encoder_has_no_page_and_goes_with_its_connection() {
+fn an_encoder_leaves_when_its_connection_ends() {
     let mut class = Class::of_two_rooms();
     let who = Identity {
         id: "enc".into(),

@@ -1,17 +1,17 @@
-//! What happens in class: hands, stage, switches, chat, beginning and end. Every rule about who may do what is here.
+//! Actions in class: hands, stage, switches, chat, start and end, with their permissions.
 
-use super::{CHAT_KEPT, Conn, Effect, Lesson, Member, Now, Refusal};
+use super::{CHAT_KEPT, Conn, Effect, Lesson, LessonError, Member, Now};
 use crate::bus::{TimelineChat, TimelineEntry};
 use crate::live::protocol::{
-    ByeReason, ChatLine, ParticipantId, Phase, Purpose, RecordingState, Role, ToPage,
+    ChatMessage, CloseReason, ParticipantId, Phase, Purpose, RecorderStatus, Role, ServerMessage,
 };
 
-/// Characters in a line of chat (protocol).
+/// Longest chat message in characters (protocol).
 const CHAT_CHARS: usize = 500;
 
 impl Lesson {
-    /// Whether a participant may publish for a purpose: an observer shows nothing, and a listening room shares no screen.
-    pub fn may_publish(&self, id: &str, purpose: Purpose) -> Result<(), Refusal> {
+    /// Checks the permission to publish: an observer publishes nothing, a listening room no screen.
+    pub fn may_publish(&self, id: &str, purpose: Purpose) -> Result<(), LessonError> {
         let allowed = match self.role(id)? {
             Role::Lead | Role::LeadRoom | Role::Assistant => true,
             Role::Listening => purpose == Purpose::Camera,
@@ -20,9 +20,10 @@ impl Lesson {
         allow(allowed && self.phase != Phase::Ended)
     }
 
-    /// The participant's own switches. Turning one's own microphone on again also lifts what [`Lesson::mute_other`] did.
-    pub fn mute(&mut self, id: &str, microphone: bool, camera: bool) -> Result<(), Refusal> {
-        let at = self.position(id).ok_or(Refusal::NoSuchParticipant)?;
+    /// Sets the participant's own switches. Switching the microphone on also undoes
+    /// [`Lesson::mute_other`].
+    pub fn mute(&mut self, id: &str, microphone: bool, camera: bool) -> Result<(), LessonError> {
+        let at = self.position(id).ok_or(LessonError::NoSuchParticipant)?;
         let public = &mut self.members[at].public;
         allow(public.role != Role::Observer)?;
         if (public.microphone, public.camera) != (microphone, camera) {
@@ -32,25 +33,25 @@ impl Lesson {
         Ok(())
     }
 
-    /// A hand goes up or down. The lead's side has no need of one, an observer no say.
-    pub fn hand(&mut self, id: &str, raised: bool, now: Now) -> Result<(), Refusal> {
+    /// Raises or lowers a hand. Only listening rooms and assistants have one.
+    pub fn hand(&mut self, id: &str, raised: bool, now: Now) -> Result<(), LessonError> {
         allow(matches!(self.role(id)?, Role::Listening | Role::Assistant))?;
         self.set_hand(id, raised.then(|| self.at_ms(now)));
         Ok(())
     }
 
-    /// Calls a listening room or an assistant to the stage. Its hand goes down: it has been heard.
-    pub fn call_on(&mut self, by: &str, id: &str) -> Result<(), Refusal> {
+    /// Calls a listening room or an assistant to the stage and lowers its hand.
+    pub fn call_on(&mut self, by: &str, id: &str) -> Result<(), LessonError> {
         allow(matches!(self.role(by)?, Role::Lead | Role::Assistant))?;
         let role = self.role(id)?;
         if !matches!(role, Role::Listening | Role::Assistant) {
-            return Err(Refusal::NotForTheStage);
+            return Err(LessonError::NotForTheStage);
         }
         if self.on_stage.iter().any(|p| p == id) {
             return Ok(());
         }
         if self.on_stage.len() >= self.limits.stage {
-            return Err(Refusal::StageFull);
+            return Err(LessonError::StageFull);
         }
         self.on_stage.push(id.to_owned());
         self.announce_stage(None);
@@ -58,8 +59,8 @@ impl Lesson {
         Ok(())
     }
 
-    /// Sends a participant back to its seat; everybody may send itself.
-    pub fn send_back(&mut self, by: &str, id: &str) -> Result<(), Refusal> {
+    /// Removes a participant from the stage; every participant may remove itself.
+    pub fn send_back(&mut self, by: &str, id: &str) -> Result<(), LessonError> {
         let role = self.role(by)?;
         allow(by == id || matches!(role, Role::Lead | Role::Assistant))?;
         self.role(id)?;
@@ -67,13 +68,13 @@ impl Lesson {
         Ok(())
     }
 
-    /// Turns another's microphone off, everywhere at once. The lead's own can only be turned off by the lead.
-    pub fn mute_other(&mut self, by: &str, id: &str) -> Result<(), Refusal> {
+    /// Switches another participant's microphone off. Only the lead may mute the lead.
+    pub fn mute_other(&mut self, by: &str, id: &str) -> Result<(), LessonError> {
         allow(matches!(self.role(by)?, Role::Lead | Role::Assistant))?;
         allow(by == id || self.role(id)? != Role::Lead)?;
         let camera = self
             .member(id)
-            .ok_or(Refusal::NoSuchParticipant)?
+            .ok_or(LessonError::NoSuchParticipant)?
             .public
             .camera;
         if self.role(id)? == Role::Observer {
@@ -82,21 +83,21 @@ impl Lesson {
         self.mute(id, false, camera)
     }
 
-    /// A line of chat.
-    pub fn say(&mut self, id: &str, text: &str, now: Now) -> Result<(), Refusal> {
-        let member = self.member(id).ok_or(Refusal::NoSuchParticipant)?;
+    /// Adds a chat message.
+    pub fn send_chat(&mut self, id: &str, text: &str, now: Now) -> Result<(), LessonError> {
+        let member = self.member(id).ok_or(LessonError::NoSuchParticipant)?;
         let text = text.trim();
         if text.is_empty() || text.chars().count() > CHAT_CHARS {
-            return Err(Refusal::ChatLength);
+            return Err(LessonError::ChatLength);
         }
         let name = member.public.name.clone();
-        let line = ChatLine {
+        let line = ChatMessage {
             participant: id.to_owned(),
             name,
             at_ms: self.at_ms(now),
             text: text.to_owned(),
         };
-        // Its own time too: by that, pages know a line again after a restart of the server.
+        // The broadcast time identifies the message to clients after a server restart.
         self.append_timeline(TimelineEntry::Chat(TimelineChat {
             at_ms: Some(line.at_ms),
             id: line.participant.clone(),
@@ -107,17 +108,17 @@ impl Lesson {
         if self.chat.len() > CHAT_KEPT {
             self.chat.pop_front();
         }
-        self.announce(None, |revision| ToPage::Chat { revision, line });
+        self.announce(None, |revision| ServerMessage::Chat { revision, line });
         Ok(())
     }
 
-    /// The lead begins the lesson.
-    pub fn start(&mut self, by: &str, now: Now) -> Result<(), Refusal> {
+    /// Starts the lesson, by the lead.
+    pub fn start(&mut self, by: &str, now: Now) -> Result<(), LessonError> {
         allow(self.role(by)? == Role::Lead)?;
         match self.phase {
             Phase::Planned => self.begin(now),
-            Phase::Live => return Err(Refusal::AlreadyStarted),
-            Phase::Ended => return Err(Refusal::Ended),
+            Phase::Live => return Err(LessonError::AlreadyStarted),
+            Phase::Ended => return Err(LessonError::Ended),
         }
         Ok(())
     }
@@ -140,19 +141,19 @@ impl Lesson {
         if self.deck.is_some() {
             self.note_deck();
         }
-        self.announce(None, |revision| ToPage::Phase {
+        self.announce(None, |revision| ServerMessage::Phase {
             revision,
             phase: Phase::Live,
             at: now.wall.to_string(),
         });
     }
 
-    /// The lead ends the lesson.
-    pub fn end(&mut self, by: &str, now: Now) -> Result<(), Refusal> {
+    /// Ends the lesson, by the lead.
+    pub fn end(&mut self, by: &str, now: Now) -> Result<(), LessonError> {
         allow(self.role(by)? == Role::Lead)?;
         match self.phase {
-            Phase::Planned => Err(Refusal::NotStarted),
-            Phase::Ended => Err(Refusal::Ended),
+            Phase::Planned => Err(LessonError::NotStarted),
+            Phase::Ended => Err(LessonError::Ended),
             Phase::Live => {
                 self.finish(now);
                 Ok(())
@@ -160,44 +161,47 @@ impl Lesson {
         }
     }
 
-    /// The lesson is over: by the lead, because nobody has been here for long (then it was over when the last one left), or because the
-    /// server stops.
+    /// Ends the lesson: by the lead, by abandonment (as of the last departure) or by server
+    /// shutdown.
     pub fn finish(&mut self, now: Now) {
         self.phase = Phase::Ended;
         self.effects.push_back(Effect::PhaseChanged {
             phase: Phase::Ended,
             at: now.wall,
         });
-        self.announce(None, |revision| ToPage::Phase {
+        self.announce(None, |revision| ServerMessage::Phase {
             revision,
             phase: Phase::Ended,
             at: now.wall.to_string(),
         });
-        self.dismiss_all(ByeReason::Ended);
+        self.close_all(CloseReason::Ended);
     }
 
-    /// Everybody goes; the lesson's phase stays as it is.
-    pub fn dismiss_all(&mut self, reason: ByeReason) {
+    /// Closes every client without changing the phase.
+    pub fn close_all(&mut self, reason: CloseReason) {
         for member in std::mem::take(&mut self.members) {
             self.effects.push_back(Effect::DropMedia {
                 participant: member.public.id,
             });
             if let Some(conn) = member.conn {
-                self.effects.push_back(Effect::Dismiss { conn, reason });
+                self.effects.push_back(Effect::Close { conn, reason });
             }
         }
         self.on_stage.clear();
     }
 
-    /// What the recorder says of itself.
-    pub fn set_recording(&mut self, state: RecordingState) {
+    /// Sets the recorder's status.
+    pub fn set_recording(&mut self, state: RecorderStatus) {
         if self.recording != state {
             self.recording = state;
-            self.announce(None, |revision| ToPage::Recording { revision, state });
+            self.announce(None, |revision| ServerMessage::Recording {
+                revision,
+                state,
+            });
         }
     }
 
-    /// Takes a participant off the stage, if it is there.
+    /// Removes a participant from the stage if it is there.
     pub(super) fn leave_stage(&mut self, id: &str) {
         let before = self.on_stage.len();
         self.on_stage.retain(|p| p != id);
@@ -211,7 +215,10 @@ impl Lesson {
         self.append_timeline(TimelineEntry::Stage {
             on_stage: on_stage.clone(),
         });
-        self.announce(except, |revision| ToPage::Stage { revision, on_stage });
+        self.announce(except, |revision| ServerMessage::Stage {
+            revision,
+            on_stage,
+        });
     }
 
     fn set_hand(&mut self, id: &str, at_ms: Option<u64>) {
@@ -229,17 +236,17 @@ impl Lesson {
         self.announce_changed(at, None);
     }
 
-    fn role(&self, id: &str) -> Result<Role, Refusal> {
+    fn role(&self, id: &str) -> Result<Role, LessonError> {
         self.member(id)
             .map(|m| m.public.role)
-            .ok_or(Refusal::NoSuchParticipant)
+            .ok_or(LessonError::NoSuchParticipant)
     }
 }
 
-fn allow(yes: bool) -> Result<(), Refusal> {
+fn allow(yes: bool) -> Result<(), LessonError> {
     if yes {
         Ok(())
     } else {
-        Err(Refusal::NotAllowed)
+        Err(LessonError::NotAllowed)
     }
 }

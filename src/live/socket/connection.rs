@@ -1,4 +1,4 @@
-//! The task of one socket: messages in, messages out, pings, limits and goodbyes.
+//! Task of one WebSocket: messages in both directions, pings, limits and close.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,108 +13,116 @@ use crate::extract::now;
 use crate::identity::{Actor, session};
 use crate::ids::LessonId;
 use crate::live::Live;
-use crate::live::host::Command;
 use crate::live::lesson::Conn;
-use crate::live::protocol::{ByeReason, Envelope, ToPage};
+use crate::live::protocol::{CloseReason, Envelope, ServerMessage};
+use crate::live::task::Command;
 use crate::timetable::{self, LessonRole};
 
-/// Messages a second, and how many may come at once (protocol).
+/// Rate limit: messages per second and burst size (protocol).
 const RATE: f64 = 50.0;
 const BURST: f64 = 100.0;
 
-/// A ping every two seconds, and nothing at all heard for six: the page is gone. Together with the grace, which counts from the last
-/// sign of life, nobody stays on the wall for more than ten seconds.
+/// Ping interval, and the silence after which the socket counts as dead. Together with the grace
+/// period, which counts from the last received frame, no vanished room stays on the wall for more
+/// than ten seconds.
 const PING_EVERY: Duration = Duration::from_secs(2);
 const DEAD_AFTER: Duration = Duration::from_secs(6);
 
-/// A write that takes longer than this goes to a page that no longer reads.
+/// Write timeout: a client this slow has stopped reading.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long a goodbye is given to arrive before the socket is closed.
+/// Longest wait for the client's close frame.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// How often it is asked whether the page's session and role still stand: who may no longer be here is gone as soon as a ghost is.
+/// Interval of the session and role check: a revoked client leaves within the same ten seconds.
 const RECHECK_EVERY: Duration = Duration::from_secs(10);
 
-/// What comes to a page.
-pub struct Post {
-    pub letters: mpsc::Receiver<Arc<str>>,
-    pub farewell: oneshot::Receiver<ByeReason>,
+/// Queued output for a client.
+pub struct Outbound {
+    pub messages: mpsc::Receiver<Arc<str>>,
+    pub close_reason: oneshot::Receiver<CloseReason>,
 }
 
-/// Whether the page may still be here.
-pub struct Watch {
+/// Periodic check of the client's session and role.
+pub struct AccessCheck {
     pub live: Live,
     pub id: LessonId,
     pub actor: Actor,
-    /// What it was when it came in. Another role needs another page: tools, slots and switches differ.
+    /// Role at the join. A changed role needs a new client, since tools, slots and switches differ.
     pub held: LessonRole,
-    /// Of its session.
+    /// Session token.
     pub token: String,
 }
 
-/// A page's socket and what is known of it.
-pub struct Line {
+/// State of one client socket.
+pub struct Connection {
     lesson: mpsc::Sender<Command>,
     conn: Conn,
-    heard: Instant,
-    allowance: Allowance,
+    last_seen: Instant,
+    rate_limiter: RateLimiter,
     language: Language,
 }
 
-/// How a socket came to its end.
+/// Reason for the end of a socket.
 enum End {
-    /// The page, or its network, closed it.
+    /// Closed by the client or its network.
     Gone,
-    Bye(ByeReason),
+    Bye(CloseReason),
 }
 
-impl Line {
-    pub fn new(lesson: mpsc::Sender<Command>, conn: Conn, language: Language) -> Line {
+impl Connection {
+    pub fn new(lesson: mpsc::Sender<Command>, conn: Conn, language: Language) -> Connection {
         let now = Instant::now();
-        Line {
+        Connection {
             lesson,
             conn,
-            heard: now,
-            allowance: Allowance::new(now),
+            last_seen: now,
+            rate_limiter: RateLimiter::new(now),
             language,
         }
     }
 
-    /// Carries messages until either side ends it, and tells the lesson that it has ended.
-    pub async fn carry(mut self, mut socket: WebSocket, mut post: Post, watch: Watch) {
+    /// Forwards messages until either side closes, then reports the end to the lesson.
+    pub async fn run(mut self, mut socket: WebSocket, mut outbound: Outbound, access: AccessCheck) {
         metrics::gauge!(crate::metrics::CLIENTS).increment(1);
-        let end = self.exchange(&mut socket, &mut post, &watch).await;
+        let end = self
+            .run_until_end(&mut socket, &mut outbound, &access)
+            .await;
         metrics::gauge!(crate::metrics::CLIENTS).decrement(1);
         if let End::Bye(reason) = end {
-            if reason == ByeReason::Revoked {
-                // No grace for one who may not be here: it leaves the wall at once.
-                let participant = watch.actor.id().to_string();
+            if reason == CloseReason::Revoked {
+                // A revoked participant gets no grace period and leaves at once.
+                let participant = access.actor.id().to_string();
                 let _ = self.lesson.send(Command::Revoke { participant }).await;
             }
-            say_bye(&mut socket, &mut post.letters, reason).await;
+            send_close(&mut socket, &mut outbound.messages, reason).await;
         }
         let _ = self
             .lesson
-            .send(Command::Lost {
+            .send(Command::Disconnected {
                 conn: self.conn,
-                heard: self.heard,
+                last_seen: self.last_seen,
             })
             .await;
     }
 
-    async fn exchange(&mut self, socket: &mut WebSocket, post: &mut Post, watch: &Watch) -> End {
+    async fn run_until_end(
+        &mut self,
+        socket: &mut WebSocket,
+        outbound: &mut Outbound,
+        access: &AccessCheck,
+    ) -> End {
         let (mut ping, mut recheck) = (interval(PING_EVERY), interval(RECHECK_EVERY));
         ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
         recheck.set_missed_tick_behavior(MissedTickBehavior::Delay);
         recheck.reset();
         loop {
             let step = tokio::select! {
-                reason = &mut post.farewell => Err(reason.map_or(End::Gone, End::Bye)),
-                Some(letter) = post.letters.recv() => send(socket, Message::Text(text(&letter))).await,
+                reason = &mut outbound.close_reason => Err(reason.map_or(End::Gone, End::Bye)),
+                Some(message) = outbound.messages.recv() => send(socket, Message::Text(text(&message))).await,
                 message = socket.recv() => self.receive(socket, message).await,
                 _ = ping.tick() => self.ping(socket).await,
-                _ = recheck.tick() => watch.stands().await,
+                _ = recheck.tick() => access.verify().await,
             };
             if let Err(end) = step {
                 return end;
@@ -129,19 +137,19 @@ impl Line {
     ) -> Result<(), End> {
         let message = match message {
             Some(Ok(message)) => message,
-            Some(Err(error)) if is_too_large(&error) => return Err(End::Bye(ByeReason::Flood)),
+            Some(Err(error)) if is_too_large(&error) => return Err(End::Bye(CloseReason::Flood)),
             Some(Err(_)) | None => return Err(End::Gone),
         };
-        self.heard = Instant::now();
+        self.last_seen = Instant::now();
         match message {
             Message::Text(text) => {
-                if !self.allowance.spend(self.heard) {
+                if !self.rate_limiter.try_acquire(self.last_seen) {
                     metrics::counter!(crate::metrics::FLOODING_CLIENTS).increment(1);
-                    return Err(End::Bye(ByeReason::Flood));
+                    return Err(End::Bye(CloseReason::Flood));
                 }
                 self.forward(socket, &text).await
             }
-            Message::Binary(_) => self.complain(socket, 0).await,
+            Message::Binary(_) => self.reject_unreadable(socket, 0).await,
             Message::Ping(_) | Message::Pong(_) => Ok(()),
             Message::Close(_) => Err(End::Gone),
         }
@@ -150,21 +158,21 @@ impl Line {
     async fn forward(&mut self, socket: &mut WebSocket, text: &str) -> Result<(), End> {
         match serde_json::from_str::<Envelope>(text) {
             Ok(envelope) => {
-                let said = Command::Said {
+                let said = Command::Message {
                     conn: self.conn,
                     envelope,
                 };
                 self.lesson
                     .send(said)
                     .await
-                    .map_err(|_| End::Bye(ByeReason::Restarting))
+                    .map_err(|_| End::Bye(CloseReason::Restarting))
             }
-            Err(_) => self.complain(socket, reference_in(text)).await,
+            Err(_) => self.reject_unreadable(socket, reference_in(text)).await,
         }
     }
 
-    /// A message that cannot be read is answered, and the conversation goes on.
-    async fn complain(&self, socket: &mut WebSocket, reference: u32) -> Result<(), End> {
+    /// Answers an unreadable message with an error; the socket stays open.
+    async fn reject_unreadable(&self, socket: &mut WebSocket, reference: u32) -> Result<(), End> {
         metrics::counter!(crate::metrics::REFUSED_MESSAGES, "code" => "unreadable").increment(1);
         let message = match self.language {
             Language::Chinese => "服务器无法识别页面发送的消息，请刷新页面。",
@@ -172,7 +180,7 @@ impl Line {
                 "The server could not read what the page sent. Please reload the page."
             }
         };
-        let error = ToPage::Error {
+        let error = ServerMessage::Error {
             reference,
             code: "unreadable".to_owned(),
             message: message.to_owned(),
@@ -181,21 +189,21 @@ impl Line {
     }
 
     async fn ping(&self, socket: &mut WebSocket) -> Result<(), End> {
-        if self.heard.elapsed() >= DEAD_AFTER {
+        if self.last_seen.elapsed() >= DEAD_AFTER {
             return Err(End::Gone);
         }
         send(socket, Message::Ping(Default::default())).await
     }
 }
 
-impl Watch {
-    /// A database that is away for a moment is no reason to end a lesson.
-    async fn stands(&self) -> Result<(), End> {
+impl AccessCheck {
+    /// Verifies session and role. Database errors are ignored: an outage must not end a lesson.
+    async fn verify(&self) -> Result<(), End> {
         let role = timetable::role_in(&self.live.db, self.id, &self.actor).await;
         let holder = session::find(&self.live.db, &self.token, now()).await;
         match (role, holder) {
-            (_, Ok(None)) => Err(End::Bye(ByeReason::Revoked)),
-            (Ok(role), _) if role != self.held => Err(End::Bye(ByeReason::Revoked)),
+            (_, Ok(None)) => Err(End::Bye(CloseReason::Revoked)),
+            (Ok(role), _) if role != self.held => Err(End::Bye(CloseReason::Revoked)),
             _ => Ok(()),
         }
     }
@@ -208,25 +216,29 @@ async fn send(socket: &mut WebSocket, message: Message) -> Result<(), End> {
     }
 }
 
-/// What was queued comes first, so that the page knows why; a slow page is not made to wait for more of it.
-async fn say_bye(
+/// Sends queued messages first, so that the client knows the context; a slow client gets only the
+/// close message.
+async fn send_close(
     socket: &mut WebSocket,
-    letters: &mut mpsc::Receiver<Arc<str>>,
-    reason: ByeReason,
+    messages: &mut mpsc::Receiver<Arc<str>>,
+    reason: CloseReason,
 ) {
-    while reason != ByeReason::Slow
-        && let Ok(letter) = letters.try_recv()
+    while reason != CloseReason::Slow
+        && let Ok(message) = messages.try_recv()
     {
-        if send(socket, Message::Text(text(&letter))).await.is_err() {
+        if send(socket, Message::Text(text(&message))).await.is_err() {
             return;
         }
     }
-    if send(socket, Message::Text(encode(&ToPage::Bye { reason })))
-        .await
-        .is_ok()
+    if send(
+        socket,
+        Message::Text(encode(&ServerMessage::Close { reason })),
+    )
+    .await
+    .is_ok()
     {
-        // RFC 6455 §7.4.1: 1000 for an end that was meant, 1008 for a breach of our policy.
-        let code = if reason == ByeReason::Flood {
+        // RFC 6455 §7.4.1: 1000 is a normal closure, 1008 a policy violation.
+        let code = if reason == CloseReason::Flood {
             1008
         } else {
             1000
@@ -239,13 +251,14 @@ async fn say_bye(
             })),
         )
         .await;
-        linger(socket).await;
+        await_close(socket).await;
     }
 }
 
-/// Waits for the page's own close (RFC 6455 §7.1.1). A socket that is closed while something of the page's is unread, as after a
-/// message that is too large, is reset at once (RFC 1122 §4.2.2.13), and the reset would overtake the goodbye.
-async fn linger(socket: &mut WebSocket) {
+/// Waits for the client's close frame (RFC 6455 §7.1.1). Closing with unread input, as after an
+/// oversized message, resets the connection (RFC 1122 §4.2.2.13), which would overtake the close
+/// message.
+async fn await_close(socket: &mut WebSocket) {
     let closed = async {
         while let Some(Ok(message)) = socket.recv().await {
             if matches!(message, Message::Close(_)) {
@@ -257,17 +270,17 @@ async fn linger(socket: &mut WebSocket) {
     let _ = timeout(LINGER, closed).await;
 }
 
-fn text(letter: &Arc<str>) -> Utf8Bytes {
-    Utf8Bytes::from(&**letter)
+fn text(message: &Arc<str>) -> Utf8Bytes {
+    Utf8Bytes::from(&**message)
 }
 
-fn encode(message: &ToPage) -> Utf8Bytes {
+fn encode(message: &ServerMessage) -> Utf8Bytes {
     serde_json::to_string(message)
         .expect("a message of ours has only string keys and finite numbers")
         .into()
 }
 
-/// The number of a message that could not be read as a whole.
+/// Returns the `ref` of a message that could not be parsed as a whole; 0 without one.
 fn reference_in(text: &str) -> u32 {
     #[derive(Deserialize)]
     struct Numbered {
@@ -284,21 +297,21 @@ fn is_too_large(error: &axum::Error) -> bool {
     })
 }
 
-/// A token bucket.
-struct Allowance {
+/// Token bucket.
+struct RateLimiter {
     tokens: f64,
     filled: Instant,
 }
 
-impl Allowance {
-    fn new(now: Instant) -> Allowance {
-        Allowance {
+impl RateLimiter {
+    fn new(now: Instant) -> RateLimiter {
+        RateLimiter {
             tokens: BURST,
             filled: now,
         }
     }
 
-    fn spend(&mut self, now: Instant) -> bool {
+    fn try_acquire(&mut self, now: Instant) -> bool {
         let earned = now.saturating_duration_since(self.filled).as_secs_f64() * RATE;
         self.filled = now;
         self.tokens = (self.tokens + earned).min(BURST) - 1.0;
@@ -309,24 +322,24 @@ impl Allowance {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::live::protocol::FromPage;
+    use crate::live::protocol::ClientMessage;
 
     #[test]
-    fn a_page_may_burst_but_not_flood() {
+    fn a_client_may_burst_but_not_flood() {
         let start = Instant::now();
-        let mut allowance = Allowance::new(start);
-        assert!((0..100).all(|_| allowance.spend(start)));
-        assert!(!allowance.spend(start));
-        assert!(allowance.spend(start + Duration::from_millis(100)));
+        let mut rate_limiter = RateLimiter::new(start);
+        assert!((0..100).all(|_| rate_limiter.try_acquire(start)));
+        assert!(!rate_limiter.try_acquire(start));
+        assert!(rate_limiter.try_acquire(start + Duration::from_millis(100)));
     }
 
     #[test]
-    fn a_message_carries_its_number_and_no_unknown_field() {
+    fn a_message_has_its_ref_and_no_unknown_field() {
         let read = |text| serde_json::from_str::<Envelope>(text);
         let chat = read(r#"{"type":"chat","text":"好","ref":7}"#).unwrap();
         assert_eq!(
             (chat.reference, chat.message),
-            (7, FromPage::Chat { text: "好".into() })
+            (7, ClientMessage::Chat { text: "好".into() })
         );
         assert_eq!(read(r#"{"type":"start"}"#).unwrap().reference, 0);
         assert!(read(r#"{"type":"chat","text":"好","colour":"red"}"#).is_err());

@@ -1,4 +1,5 @@
-//! Who speaks and how each line does: collected as it comes, said no oftener than a page can use it.
+//! Audio levels and link quality: aggregated from plane events, sent at the limited rates of the
+//! protocol.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
@@ -6,28 +7,28 @@ use std::time::{Duration, Instant};
 use tongke_plane::ids::TrackId;
 use tongke_plane::units::Bitrate;
 
-use crate::live::protocol::{Level, ParticipantId, Purpose, Quality};
+use crate::live::protocol::{AudioLevel, LinkQuality, ParticipantId, Purpose};
 
-/// A page is told of its line once a second at most (protocol).
+/// Smallest interval between link quality messages to a client (protocol).
 const QUALITY_EVERY: Duration = Duration::from_secs(1);
 
-/// A change of level below this is not seen on a meter.
+/// Smallest level change that is visible on a meter.
 const LEVEL_STEP_DB: i8 = 3;
 
 #[derive(Default)]
 pub struct Meters {
-    /// Whose microphone a track is.
+    /// Participant of each audio track.
     speakers: HashMap<TrackId, ParticipantId>,
-    /// Loudest since the last round.
+    /// Loudest level since the last [`Meters::take_levels`].
     levels: BTreeMap<ParticipantId, i8>,
-    told_levels: HashMap<ParticipantId, i8>,
-    qualities: BTreeMap<ParticipantId, Quality>,
-    told_qualities: HashMap<ParticipantId, Quality>,
+    sent_levels: HashMap<ParticipantId, i8>,
+    qualities: BTreeMap<ParticipantId, LinkQuality>,
+    sent_qualities: HashMap<ParticipantId, LinkQuality>,
     last_round: Option<Instant>,
 }
 
 impl Meters {
-    pub fn listen(&mut self, track: TrackId, who: &str) {
+    pub fn add_track(&mut self, track: TrackId, who: &str) {
         self.speakers.insert(track, who.to_owned());
     }
 
@@ -39,14 +40,14 @@ impl Meters {
         *loudest = level_dbov.max(*loudest);
     }
 
-    /// Levels that changed visibly since the last call.
-    pub fn take_levels(&mut self) -> Vec<Level> {
+    /// Returns the levels that changed visibly since the last call.
+    pub fn take_levels(&mut self) -> Vec<AudioLevel> {
         let mut changed = Vec::new();
         for (participant, level_dbov) in std::mem::take(&mut self.levels) {
-            let told = self.told_levels.get(&participant);
-            if told.is_none_or(|told| told.abs_diff(level_dbov) >= LEVEL_STEP_DB.unsigned_abs()) {
-                self.told_levels.insert(participant.clone(), level_dbov);
-                changed.push(Level {
+            let sent = self.sent_levels.get(&participant);
+            if sent.is_none_or(|sent| sent.abs_diff(level_dbov) >= LEVEL_STEP_DB.unsigned_abs()) {
+                self.sent_levels.insert(participant.clone(), level_dbov);
+                changed.push(AudioLevel {
                     participant,
                     level_dbov,
                 });
@@ -55,8 +56,9 @@ impl Meters {
         changed
     }
 
-    /// A report about a line: of the receiver, or of the publisher for a purpose (the camera's speaks for the line).
-    pub fn line(
+    /// Records a link report of a subscriber, or of a publisher with its purpose. Only the camera's
+    /// report counts as uplink quality.
+    pub fn record_link(
         &mut self,
         who: ParticipantId,
         publishing: Option<Purpose>,
@@ -76,8 +78,9 @@ impl Meters {
         }
     }
 
-    /// Lines that changed since they were last told; empty when the last round was less than a second ago.
-    pub fn take_qualities(&mut self, now: Instant) -> Vec<(ParticipantId, Quality)> {
+    /// Returns the qualities that changed since they were last sent; empty within a second of the
+    /// last non-empty interval.
+    pub fn take_qualities(&mut self, now: Instant) -> Vec<(ParticipantId, LinkQuality)> {
         if self
             .last_round
             .is_some_and(|last| now < last + QUALITY_EVERY)
@@ -85,14 +88,14 @@ impl Meters {
             return Vec::new();
         }
         self.last_round = Some(now);
-        let news: Vec<_> = self
+        let changed: Vec<_> = self
             .qualities
             .iter()
-            .filter(|(who, q)| self.told_qualities.get(*who) != Some(q))
+            .filter(|(who, q)| self.sent_qualities.get(*who) != Some(q))
             .map(|(who, q)| (who.clone(), *q))
             .collect();
-        self.told_qualities.extend(news.iter().cloned());
-        news
+        self.sent_qualities.extend(changed.iter().cloned());
+        changed
     }
 
     pub fn forget_track(&mut self, track: TrackId) {
@@ -101,9 +104,9 @@ impl Meters {
 
     pub fn forget_participant(&mut self, who: &str) {
         self.levels.remove(who);
-        self.told_levels.remove(who);
+        self.sent_levels.remove(who);
         self.qualities.remove(who);
-        self.told_qualities.remove(who);
+        self.sent_qualities.remove(who);
     }
 }
 
@@ -112,15 +115,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_meter_moves_with_the_loudest_and_rests_while_nothing_changes() {
+    fn levels_report_the_loudest_and_nothing_without_change() {
         let mut meters = Meters::default();
-        meters.listen(TrackId(1), "liulin");
+        meters.add_track(TrackId(1), "liulin");
         meters.level(TrackId(1), -50);
         meters.level(TrackId(1), -20);
         meters.level(TrackId(1), -40);
         assert_eq!(
             meters.take_levels(),
-            [Level {
+            [AudioLevel {
                 participant: "liulin".into(),
                 level_dbov: -20
             }]
@@ -132,11 +135,11 @@ mod tests {
     }
 
     #[test]
-    fn a_line_is_told_of_once_a_second_and_only_when_it_changed() {
+    fn link_quality_is_sent_once_a_second_and_only_when_it_changed() {
         let mut meters = Meters::default();
         let start = Instant::now();
         let report = |meters: &mut Meters| {
-            meters.line(
+            meters.record_link(
                 "liulin".into(),
                 None,
                 Bitrate::kbps(900),
@@ -146,7 +149,7 @@ mod tests {
         };
         report(&mut meters);
         assert_eq!(meters.take_qualities(start).len(), 1);
-        meters.line(
+        meters.record_link(
             "liulin".into(),
             Some(Purpose::Camera),
             Bitrate::ZERO,
@@ -157,10 +160,10 @@ mod tests {
             meters.take_qualities(start + Duration::from_millis(400)),
             []
         );
-        let told = meters.take_qualities(start + Duration::from_secs(1));
+        let sent = meters.take_qualities(start + Duration::from_secs(1));
         assert_eq!(
-            told[0].1,
-            Quality {
+            sent[0].1,
+            LinkQuality {
                 down_kbps: 900,
                 down_loss: 0.1,
                 up_loss: 0.2,

@@ -1,4 +1,4 @@
-//! Which lesson a plane event belongs to. The plane has one stream of events; each lesson wants its own.
+//! Routing of plane events, which arrive in one stream, to the lessons they belong to.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -7,18 +7,19 @@ use tokio::sync::mpsc;
 use tongke_plane::ids::{PeerId, TrackId};
 use tongke_plane::{Event, Events};
 
-use super::host::Command;
+use super::task::Command;
 
-/// One lesson's entry to the table of routes. Cloning shares it.
+/// Registration handle of one lesson. Clones share it.
 #[derive(Clone)]
-pub struct Routes {
-    table: Table,
+pub struct LessonRoutes {
+    router: EventRouter,
     lesson: mpsc::Sender<Command>,
 }
 
-/// The table of all lessons. Held only for a look-up: never across a wait, never by a media thread.
+/// Routing table of all lessons. Its lock is held only for lookups: never across an await, never by
+/// a media thread.
 #[derive(Clone, Default)]
-pub struct Table {
+pub struct EventRouter {
     inner: Arc<Mutex<Inner>>,
 }
 
@@ -33,14 +34,14 @@ struct Route {
     tracks: Vec<TrackId>,
 }
 
-impl Routes {
-    pub fn new(table: Table, lesson: mpsc::Sender<Command>) -> Routes {
-        Routes { table, lesson }
+impl LessonRoutes {
+    pub fn new(router: EventRouter, lesson: mpsc::Sender<Command>) -> LessonRoutes {
+        LessonRoutes { router, lesson }
     }
 
-    /// Events of this peer and these tracks come to this lesson from now on.
+    /// Routes events of this peer and these tracks to this lesson.
     pub fn add(&self, peer: PeerId, tracks: &[TrackId]) {
-        let mut inner = self.table.lock();
+        let mut inner = self.router.lock();
         inner
             .tracks
             .extend(tracks.iter().map(|track| (*track, self.lesson.clone())));
@@ -54,20 +55,21 @@ impl Routes {
     }
 }
 
-impl Table {
-    /// Whether a peer is still there.
-    pub fn knows(&self, peer: PeerId) -> bool {
+impl EventRouter {
+    /// Returns true while a peer exists.
+    pub fn has_peer(&self, peer: PeerId) -> bool {
         self.lock().peers.contains_key(&peer)
     }
 
-    /// Hands every event of the plane to its lesson until the plane stops.
+    /// Forwards every event of the plane to its lesson until the plane stops.
     pub async fn run(self, mut events: Events) {
         while let Some(event) = events.recv().await {
             let Some(lesson) = self.lesson_of(&event) else {
                 continue;
             };
-            if must_arrive(&event) {
-                // A lesson never waits for anything but its queue, so this ends; one that has ended has dropped its queue.
+            if must_deliver(&event) {
+                // This send always completes: a lesson awaits only its queue and short database
+                // writes, and an ended lesson has dropped its queue.
                 let _ = lesson.send(Command::Plane(event)).await;
             } else if lesson.try_send(Command::Plane(event)).is_err() {
                 metrics::counter!(crate::metrics::LESSON_EVENTS_DROPPED).increment(1);
@@ -99,7 +101,8 @@ impl Table {
     }
 }
 
-/// A level or a line's state is said again soon; the end of a peer is said once.
-fn must_arrive(event: &Event) -> bool {
+/// Returns true for events that are never repeated; audio levels and link states are superseded by
+/// the next.
+fn must_deliver(event: &Event) -> bool {
     !matches!(event, Event::AudioLevel { .. } | Event::Link { .. })
 }

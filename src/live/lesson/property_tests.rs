@@ -1,4 +1,5 @@
-//! A property test: whatever pages do, in whatever order, the lesson's promises hold. Seeded; a failure prints its seed.
+//! Property test: the invariants of a lesson hold for any sequence of inputs. Seeded; a failure
+//! prints its seed.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,7 +8,7 @@ use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 
-use super::story::{Class, apply, deck};
+use super::tests::{Class, apply, deck};
 use super::*;
 
 const CAST: [(&str, Role); 7] = [
@@ -20,22 +21,22 @@ const CAST: [(&str, Role); 7] = [
     ("zhao", Role::Observer),
 ];
 
-/// A page as it sees the lesson: the welcome's document with every later message applied.
+/// Client's copy of the lesson: the welcome's document with every later message applied.
 struct Mirror {
-    document: Document,
+    document: LessonDocument,
     revision: u64,
     token: String,
 }
 
 #[test]
-fn pages_that_apply_every_message_hold_the_document_whatever_happens() {
+fn clients_that_apply_every_message_hold_the_document() {
     for seed in 0..60 {
-        let result = std::panic::catch_unwind(|| storm(seed));
+        let result = std::panic::catch_unwind(|| run_random_inputs(seed));
         assert!(result.is_ok(), "seed {seed}");
     }
 }
 
-fn storm(seed: u64) {
+fn run_random_inputs(seed: u64) {
     let mut rng = StdRng::seed_from_u64(seed);
     let mut class = Class::empty();
     let mut pages: BTreeMap<Conn, Mirror> = BTreeMap::new();
@@ -51,7 +52,7 @@ fn one_input(rng: &mut StdRng, class: &mut Class, pages: &mut BTreeMap<Conn, Mir
     let other = CAST.choose(rng).unwrap().0;
     let now = class.now;
     let open = pages.keys().copied().collect::<Vec<_>>();
-    // Refusals are part of the storm: what matters is that nothing changes by them.
+    // Rejected inputs are included: they must change nothing.
     match rng.random_range(0..21) {
         0 | 1 => {
             let _ = class.enter_again(id, role, None);
@@ -63,7 +64,7 @@ fn one_input(rng: &mut StdRng, class: &mut Class, pages: &mut BTreeMap<Conn, Mir
         3 => {
             if let Some(&conn) = open.choose(rng) {
                 pages.remove(&conn);
-                class.lesson.lost(conn, now.instant);
+                class.lesson.disconnected(conn, now.instant);
             }
         }
         4 => class.pass(Duration::from_millis(rng.random_range(0..6_000))),
@@ -74,7 +75,7 @@ fn one_input(rng: &mut StdRng, class: &mut Class, pages: &mut BTreeMap<Conn, Mir
         9 | 10 => drop(class.lesson.call_on(id, other)),
         11 => drop(class.lesson.send_back(id, other)),
         12 => drop(class.lesson.mute_other(id, other)),
-        13 => drop(class.lesson.say(id, "听得到吗", now)),
+        13 => drop(class.lesson.send_chat(id, "听得到吗", now)),
         14 => drop(class.lesson.mute(id, rng.random(), rng.random())),
         15 => class
             .lesson
@@ -90,8 +91,8 @@ fn one_input(rng: &mut StdRng, class: &mut Class, pages: &mut BTreeMap<Conn, Mir
 fn deliver(class: &mut Class, pages: &mut BTreeMap<Conn, Mirror>) {
     while let Some(effect) = class.lesson.poll_effect() {
         match effect {
-            Effect::Tell { conn, message } => {
-                let ToPage::Welcome {
+            Effect::Send { conn, message } => {
+                let ServerMessage::Welcome {
                     resume,
                     revision,
                     lesson,
@@ -109,12 +110,12 @@ fn deliver(class: &mut Class, pages: &mut BTreeMap<Conn, Mirror>) {
                     },
                 );
             }
-            Effect::TellAll { message, except } => {
+            Effect::Broadcast { message, except } => {
                 let others = pages.iter_mut().filter(|(conn, _)| Some(**conn) != except);
                 others
                     .for_each(|(_, page)| apply(&mut page.document, &mut page.revision, &message));
             }
-            Effect::Dismiss { conn, .. } => drop(pages.remove(&conn)),
+            Effect::Close { conn, .. } => drop(pages.remove(&conn)),
             Effect::DropMedia { .. } | Effect::PhaseChanged { .. } | Effect::AppendTimeline(_) => {}
         }
     }
@@ -124,7 +125,7 @@ fn check(class: &Class, pages: &BTreeMap<Conn, Mirror>) {
     let mut truth = class.lesson.document(class.now);
     truth.at_ms = None;
     for page in pages.values() {
-        let seen = Document {
+        let seen = LessonDocument {
             at_ms: None,
             ..page.document.clone()
         };
@@ -137,7 +138,7 @@ fn check(class: &Class, pages: &BTreeMap<Conn, Mirror>) {
             .on_stage
             .iter()
             .all(|id| truth.participants.iter().any(|p| p.id == *id)),
-        "the stage is of those who are here"
+        "only participants are on stage"
     );
     for member in class.lesson.members() {
         let wants = crate::live::policy::wanted(&class.lesson, member);
@@ -145,9 +146,9 @@ fn check(class: &Class, pages: &BTreeMap<Conn, Mirror>) {
             wants
                 .iter()
                 .all(|w| w.source.participant != member.public.id),
-            "nobody receives its own tracks"
+            "no participant receives its own tracks"
         );
-        assert!(wants.is_sorted_by_key(|w| w.importance));
+        assert!(wants.is_sorted_by_key(|w| w.priority));
         assert_eq!(member.conn.is_some(), member.public.present);
     }
 }

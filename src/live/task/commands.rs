@@ -1,4 +1,4 @@
-//! What pages, encoders, players and the plane bring to a lesson, one function each.
+//! Handlers of commands, one function each.
 
 use std::time::Instant;
 
@@ -6,24 +6,25 @@ use tokio::sync::oneshot;
 use tongke_plane::Event;
 use tongke_plane::ids::{PeerId, TrackId};
 
-use super::telling::encode;
-use super::{Command, Host, Page};
+use super::outbox::encode;
+use super::{Client, Command, LessonTask};
 use crate::bus;
 use crate::library;
-use crate::live::lesson::{Conn, Entry, Identity, Now, Refusal};
+use crate::live::error::RequestError;
+use crate::live::lesson::{Conn, Identity, JoinOutcome, LessonError, Now};
 use crate::live::media::Owner;
 use crate::live::protocol::{
-    ByeReason, Envelope, FromPage, MediaKind, ParticipantKind, Purpose, ShownDeck, ToPage,
+    ClientMessage, CloseReason, Envelope, MediaKind, ParticipantKind, Purpose, ServerMessage,
+    ShownDeck,
 };
-use crate::live::refused::Refused;
 
-impl Host {
+impl LessonTask {
     pub(super) async fn join(
         &mut self,
         who: Identity,
         resume: Option<String>,
-        page: Page,
-        reply: oneshot::Sender<Result<Conn, Refused>>,
+        client: Client,
+        reply: oneshot::Sender<Result<Conn, RequestError>>,
         now: Now,
     ) {
         self.last_conn += 1;
@@ -32,53 +33,61 @@ impl Host {
         let token = hex::encode(rand::random::<[u8; 16]>());
         let entry = match self.lesson.join(who, conn, token, resume.as_deref(), now) {
             Ok(entry) => entry,
-            Err(refusal) => return drop(reply.send(Err(refusal.into()))),
+            Err(error) => return drop(reply.send(Err(error.into()))),
         };
-        self.pages.insert(conn, page);
+        self.clients.insert(conn, client);
         if reply.send(Ok(conn)).is_err() {
-            // The socket closed while it waited.
-            return self.lost(conn, now.instant);
+            // The socket closed while its join waited in the queue.
+            return self.disconnected(conn, now.instant);
         }
         self.perform_effects().await;
         let offered = match entry {
-            Entry::Fresh => self
+            JoinOutcome::Fresh => self
                 .media
-                .open_receiver(&self.lesson, &id, now.instant)
+                .open_subscriber(&self.lesson, &id, now.instant)
                 .map(|offer| vec![offer]),
-            Entry::Resumed => self.media.resume(&self.lesson, &id, now.instant),
+            JoinOutcome::Resumed => self.media.resume(&self.lesson, &id, now.instant),
         };
         match offered {
-            Ok(messages) => messages.iter().for_each(|message| self.tell(conn, message)),
-            Err(error) => self.refuse(conn, 0, &error.into()),
+            Ok(messages) => messages
+                .iter()
+                .for_each(|message| self.send_to(conn, message)),
+            Err(error) => self.reject(conn, 0, &error.into()),
         }
     }
 
-    pub(super) fn lost(&mut self, conn: Conn, heard: Instant) {
-        self.pages.remove(&conn);
-        self.lesson.lost(conn, heard);
+    pub(super) fn disconnected(&mut self, conn: Conn, last_seen: Instant) {
+        self.clients.remove(&conn);
+        self.lesson.disconnected(conn, last_seen);
     }
 
     pub(super) fn revoke(&mut self, participant: &str) {
         if let Some(conn) = self.lesson.member(participant).and_then(|m| m.conn) {
-            self.dismiss(conn, ByeReason::Revoked);
+            self.close_client(conn, CloseReason::Revoked);
         }
         self.lesson.leave(participant);
     }
 
-    /// A page's message. A refusal goes back with the message's number; the lesson goes on.
-    pub(super) fn said(&mut self, conn: Conn, envelope: Envelope, now: Now) {
+    /// Handles a client's message. An error is returned with the message's `ref`.
+    pub(super) fn client_message(&mut self, conn: Conn, envelope: Envelope, now: Now) {
         let Some(who) = self.lesson.by_conn(conn).map(|m| m.public.id.clone()) else {
             return;
         };
         let reference = envelope.reference;
-        if let Err(refused) = self.obey(conn, &who, envelope, now) {
-            self.refuse(conn, reference, &refused);
+        if let Err(error) = self.dispatch(conn, &who, envelope, now) {
+            self.reject(conn, reference, &error);
         }
     }
 
-    fn obey(&mut self, conn: Conn, who: &str, envelope: Envelope, now: Now) -> Result<(), Refused> {
+    fn dispatch(
+        &mut self,
+        conn: Conn,
+        who: &str,
+        envelope: Envelope,
+        now: Now,
+    ) -> Result<(), RequestError> {
         match envelope.message {
-            FromPage::Publish {
+            ClientMessage::Publish {
                 purpose,
                 sdp,
                 restart,
@@ -88,58 +97,68 @@ impl Host {
                 } else {
                     self.publish(who, purpose, &sdp)?
                 };
-                self.tell(
+                self.send_to(
                     conn,
-                    &ToPage::Published {
+                    &ServerMessage::Published {
                         reference: envelope.reference,
                         purpose,
                         sdp,
                     },
                 );
             }
-            FromPage::Unpublish { purpose } => self.unpublish(who, purpose),
-            FromPage::Answer { offer, sdp } => self.media.answer(who, offer, &sdp)?,
-            FromPage::RestartSubscriber => {
+            ClientMessage::Unpublish { purpose } => self.unpublish(who, purpose),
+            ClientMessage::Answer { offer, sdp } => self.media.answer(who, offer, &sdp)?,
+            ClientMessage::RestartSubscriber => {
                 let offer = self
                     .media
-                    .restart_receiver(&self.lesson, who, now.instant)?;
-                self.stale = true;
-                self.tell(conn, &offer);
+                    .restart_subscriber(&self.lesson, who, now.instant)?;
+                self.subscriptions_stale = true;
+                self.send_to(conn, &offer);
             }
-            FromPage::View { tiles } => {
+            ClientMessage::View { tiles } => {
                 self.lesson.view(who, tiles)?;
-                self.stale = true;
+                self.subscriptions_stale = true;
             }
-            FromPage::Mute { microphone, camera } => self.lesson.mute(who, microphone, camera)?,
-            FromPage::Hand { raised } => self.lesson.hand(who, raised, now)?,
-            FromPage::CallOn { participant } => self.lesson.call_on(who, &participant)?,
-            FromPage::SendBack { participant } => self.lesson.send_back(who, &participant)?,
-            FromPage::MuteOther { participant } => self.lesson.mute_other(who, &participant)?,
-            FromPage::Chat { text } => self.lesson.say(who, &text, now)?,
-            FromPage::ShowDeck { deck, page } => {
+            ClientMessage::Mute { microphone, camera } => {
+                self.lesson.mute(who, microphone, camera)?
+            }
+            ClientMessage::Hand { raised } => self.lesson.hand(who, raised, now)?,
+            ClientMessage::CallOn { participant } => self.lesson.call_on(who, &participant)?,
+            ClientMessage::SendBack { participant } => self.lesson.send_back(who, &participant)?,
+            ClientMessage::MuteOther { participant } => {
+                self.lesson.mute_other(who, &participant)?
+            }
+            ClientMessage::Chat { text } => self.lesson.send_chat(who, &text, now)?,
+            ClientMessage::ShowDeck { deck, page } => {
                 self.find_deck(conn, envelope.reference, &deck, page)?
             }
-            FromPage::TurnPage { page } => self.lesson.turn_page(who, page)?,
-            FromPage::HideDeck => self.lesson.hide_deck(who)?,
-            FromPage::Start => self.lesson.start(who, now)?,
-            FromPage::End => self.lesson.end(who, now)?,
-            FromPage::Ping { at } => self.tell(conn, &ToPage::Pong { at }),
+            ClientMessage::TurnPage { page } => self.lesson.turn_page(who, page)?,
+            ClientMessage::HideDeck => self.lesson.hide_deck(who)?,
+            ClientMessage::Start => self.lesson.start(who, now)?,
+            ClientMessage::End => self.lesson.end(who, now)?,
+            ClientMessage::Ping { at } => self.send_to(conn, &ServerMessage::Pong { at }),
         }
         Ok(())
     }
 
-    /// The database is asked beside the lesson; the answer comes by its queue.
-    fn find_deck(&self, conn: Conn, reference: u32, deck: &str, page: u32) -> Result<(), Refused> {
-        let deck = deck.parse().map_err(|_| Refusal::NoSuchDeck)?;
+    /// Looks up a deck in a spawned task; the result returns as [`Command::DeckFound`].
+    fn find_deck(
+        &self,
+        conn: Conn,
+        reference: u32,
+        deck: &str,
+        page: u32,
+    ) -> Result<(), RequestError> {
+        let deck = deck.parse().map_err(|_| LessonError::NoSuchDeck)?;
         let (db, lesson, queue) = (
-            self.around.db.clone(),
-            self.around.id,
-            self.around.queue.clone(),
+            self.context.db.clone(),
+            self.context.id,
+            self.context.queue.clone(),
         );
         tokio::spawn(async move {
             let found = library::deck(&db, lesson, deck).await.map_err(|error| {
                 tracing::warn!(lesson.id = %lesson, %error, "a deck could not be looked up");
-                Refused::Busy
+                RequestError::Busy
             });
             let shown = |deck: library::Deck| ShownDeck {
                 id: deck.id.to_string(),
@@ -147,7 +166,8 @@ impl Host {
                 pages: deck.pages.try_into().unwrap_or(u32::MAX),
                 page,
             };
-            let found = found.and_then(|deck| deck.map(shown).ok_or(Refusal::NoSuchDeck.into()));
+            let found =
+                found.and_then(|deck| deck.map(shown).ok_or(LessonError::NoSuchDeck.into()));
             if let Some(queue) = queue.upgrade() {
                 let _ = queue
                     .send(Command::DeckFound {
@@ -165,32 +185,36 @@ impl Host {
         &mut self,
         conn: Conn,
         reference: u32,
-        found: Result<ShownDeck, Refused>,
+        found: Result<ShownDeck, RequestError>,
     ) {
-        // The page may have gone meanwhile.
+        // The client may have disconnected meanwhile.
         let Some(who) = self.lesson.by_conn(conn).map(|m| m.public.id.clone()) else {
             return;
         };
-        let shown = found.and_then(|deck| self.lesson.show_deck(&who, deck).map_err(Refused::from));
-        if let Err(refused) = shown {
-            self.refuse(conn, reference, &refused);
+        let shown = found.and_then(|deck| {
+            self.lesson
+                .show_deck(&who, deck)
+                .map_err(RequestError::from)
+        });
+        if let Err(error) = shown {
+            self.reject(conn, reference, &error);
         }
     }
 
-    fn publish(&mut self, who: &str, purpose: Purpose, sdp: &str) -> Result<String, Refused> {
+    fn publish(&mut self, who: &str, purpose: Purpose, sdp: &str) -> Result<String, RequestError> {
         self.lesson.may_publish(who, purpose)?;
         self.unpublish(who, purpose);
-        let (_, answer) = self.take_in(who, purpose, sdp)?;
+        let (_, answer) = self.add_publisher(who, purpose, sdp)?;
         Ok(answer)
     }
 
-    /// Publishes for a member, and tells lesson and recorder of its tracks.
-    fn take_in(
+    /// Publishes for a member and announces the tracks to lesson and recorder.
+    fn add_publisher(
         &mut self,
         who: &str,
         purpose: Purpose,
         sdp: &str,
-    ) -> Result<(PeerId, String), Refused> {
+    ) -> Result<(PeerId, String), RequestError> {
         let (peer, answer, tracks) = self.media.publish(who, purpose, sdp)?;
         let recorded_as = match (self.lesson.member(who).map(|m| m.public.kind), purpose) {
             (Some(ParticipantKind::Encoder), _) => bus::Purpose::Whip,
@@ -202,7 +226,7 @@ impl Host {
         self.lesson.set_tracks(who, purpose, &sources);
         for track in tracks {
             if track.kind == tongke_plane::MediaKind::Audio {
-                self.meters.listen(track.id, who);
+                self.meters.add_track(track.id, who);
             }
             if self.lesson.phase() == crate::live::protocol::Phase::Live {
                 self.publish_track(&track, who, recorded_as);
@@ -215,37 +239,46 @@ impl Host {
 
     fn unpublish(&mut self, who: &str, purpose: Purpose) {
         let gone = self.media.unpublish(who, purpose);
-        self.tracks_gone(gone);
+        self.remove_tracks(gone);
         self.lesson.set_tracks(who, purpose, &[]);
     }
 
-    /// A foreign encoder. The same token again replaces its earlier connection: an encoder that crashed comes back at once.
-    pub(super) fn encode(&mut self, who: Identity, sdp: &str) -> Result<(PeerId, String), Refused> {
+    /// Publishes for a WHIP encoder. A second session with the same token replaces the first, so a
+    /// crashed encoder can reconnect at once.
+    pub(super) fn publish_whip(
+        &mut self,
+        who: Identity,
+        sdp: &str,
+    ) -> Result<(PeerId, String), RequestError> {
         let id = who.id.clone();
         let gone = self.media.drop_participant(&id);
-        self.tracks_gone(gone);
+        self.remove_tracks(gone);
         self.lesson.join_encoder(who)?;
-        let taken_in = self.take_in(&id, Purpose::Camera, sdp);
-        if taken_in.is_err() {
+        let added = self.add_publisher(&id, Purpose::Camera, sdp);
+        if added.is_err() {
             self.lesson.leave(&id);
         }
-        taken_in
+        added
     }
 
-    pub(super) fn play(&mut self, name: String, sdp: &str) -> Result<(PeerId, String), Refused> {
+    pub(super) fn play_whep(
+        &mut self,
+        name: String,
+        sdp: &str,
+    ) -> Result<(PeerId, String), RequestError> {
         if self.lesson.phase() == crate::live::protocol::Phase::Ended {
-            return Err(Refusal::Ended.into());
+            return Err(LessonError::Ended.into());
         }
         let (peer, answer) = self.media.answer_player(sdp)?;
         self.lesson.add_player(peer, name);
-        self.stale = true;
+        self.subscriptions_stale = true;
         Ok((peer, answer))
     }
 
     pub(super) fn plane_event(&mut self, event: Event, now: Now) {
         match event {
             Event::PeerClosed { peer, reason } => {
-                tracing::debug!(lesson.id = %self.around.id, peer.id = %peer, ?reason, "a connection is gone");
+                tracing::debug!(lesson.id = %self.context.id, peer.id = %peer, ?reason, "a connection is gone");
                 self.peer_closed(peer, now);
             }
             Event::AudioLevel { track, level_dbov } => self.meters.level(track, level_dbov),
@@ -253,7 +286,7 @@ impl Host {
                 peer, mid, layer, ..
             } => {
                 if let Some((who, slots)) = self.media.slot_layer(peer, &mid, layer.is_some()) {
-                    self.tell_participant(&who, &slots);
+                    self.send_to_participant(&who, &slots);
                 }
             }
             Event::Link {
@@ -263,17 +296,18 @@ impl Host {
                 rtt,
             } => {
                 if let Some((who, publishing)) = self.owner_name(peer) {
-                    self.meters.line(who, publishing, estimate, loss, rtt);
+                    self.meters
+                        .record_link(who, publishing, estimate, loss, rtt);
                 }
             }
             Event::PeerConnected { peer } => {
-                tracing::debug!(lesson.id = %self.around.id, peer.id = %peer, "a connection is up");
+                tracing::debug!(lesson.id = %self.context.id, peer.id = %peer, "a connection is up");
             }
             Event::TrackLive { track } => {
-                tracing::debug!(lesson.id = %self.around.id, %track, "a track flows")
+                tracing::debug!(lesson.id = %self.context.id, %track, "a track flows")
             }
             Event::TrackSilent { track } => {
-                tracing::debug!(lesson.id = %self.around.id, %track, "a track is silent")
+                tracing::debug!(lesson.id = %self.context.id, %track, "a track is silent")
             }
         }
     }
@@ -282,7 +316,7 @@ impl Host {
         let Some((owner, gone, again)) = self.media.closed(peer, now.instant) else {
             return;
         };
-        self.tracks_gone(gone);
+        self.remove_tracks(gone);
         match owner {
             Owner::Publisher(who, purpose) => {
                 self.lesson.set_tracks(&who, purpose, &[]);
@@ -294,25 +328,25 @@ impl Host {
                     self.lesson.leave(&who);
                 }
             }
-            Owner::Receiver(who) => {
+            Owner::Subscriber(who) => {
                 let conn = self.lesson.member(&who).and_then(|m| m.conn);
                 if let (Some(conn), true) = (conn, again)
-                    && let Ok(offer) = self.media.open_receiver(&self.lesson, &who, now.instant)
+                    && let Ok(offer) = self.media.open_subscriber(&self.lesson, &who, now.instant)
                 {
-                    self.stale = true;
-                    self.tell(conn, &offer);
+                    self.subscriptions_stale = true;
+                    self.send_to(conn, &offer);
                 }
             }
             Owner::Player => self.lesson.remove_player(peer),
         }
     }
 
-    fn refuse(&mut self, conn: Conn, reference: u32, refused: &Refused) {
-        let Some(page) = self.pages.get(&conn) else {
+    fn reject(&mut self, conn: Conn, reference: u32, error: &RequestError) {
+        let Some(client) = self.clients.get(&conn) else {
             return;
         };
-        metrics::counter!(crate::metrics::REFUSED_MESSAGES, "code" => refused.code()).increment(1);
-        let text = encode(&refused.message(reference, page.language));
-        self.send(conn, text);
+        metrics::counter!(crate::metrics::REFUSED_MESSAGES, "code" => error.code()).increment(1);
+        let text = encode(&error.message(reference, client.language));
+        self.enqueue(conn, text);
     }
 }

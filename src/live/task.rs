@@ -1,12 +1,14 @@
-//! The task of one lesson: it alone owns the state machine and the media connections, so nothing here is locked.
+//! Task of one lesson. It alone owns the state machine and the media connections, so it needs no
+//! locks.
 //!
-//! It takes one [`Command`] after another, lets the state machine decide, and performs what comes out: messages to pages, calls of the
-//! plane, events for the recorder, the phase for the timetable. It waits for nothing but its queue and, twice in a lesson, the
-//! database; what else it has to look up comes back by its queue. A page that does not take its messages is dropped; it never slows the others.
+//! It handles one [`Command`] after another and performs the resulting effects: messages to
+//! clients, calls of the plane, events for the recorder, the phase for the timetable. It awaits
+//! only its queue and, twice per lesson, the database; other lookups return through the queue. A
+//! client with a full outbox is disconnected, so it cannot slow down the others.
 
+mod commands;
 mod meters;
-mod requests;
-mod telling;
+mod outbox;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,12 +20,12 @@ use tokio::time::MissedTickBehavior;
 use tongke_plane::ids::{PeerId, TrackId};
 use tongke_plane::{Event, Track};
 
+use super::error::RequestError;
 use super::lesson::{Conn, Effect, Identity, Lesson, Now};
 use super::media::{Media, Owner};
 use super::protocol::{
-    ByeReason, Envelope, ParticipantId, Phase, Purpose, RecordingState, ShownDeck, ToPage,
+    CloseReason, Envelope, ParticipantId, Phase, Purpose, RecorderStatus, ServerMessage, ShownDeck,
 };
-use super::refused::Refused;
 use crate::bus::{self, Bus, LessonEvent, ParticipantRef, TimelineEntry};
 use crate::db::Db;
 use crate::error::Language;
@@ -31,138 +33,141 @@ use crate::ids::LessonId;
 use crate::timetable::{self};
 use meters::Meters;
 
-/// Levels go out five times a second at most (protocol), and nothing else here is in more haste.
+/// Tick interval: audio levels are sent at most five times per second (protocol); all other timers
+/// are coarser.
 const TICK: Duration = Duration::from_millis(200);
 
-/// Commands handled before subscriptions are worked out again: a school's morning storm of joins costs one round, not one each.
+/// Commands handled before subscriptions are recomputed, so that a burst of joins costs one
+/// computation.
 const BATCH: usize = 64;
 
-/// A lesson that is on and that everybody has left ends by itself after this long, as of when they left: a power cut at the core school
-/// is over sooner, and a recording must not run all night.
+/// Live lessons without participants end after this long, as of the last departure: long enough for
+/// a power cut at the core school, short enough that no recording runs all night.
 pub const ABANDONED_AFTER: Duration = Duration::from_secs(15 * 60);
 
-/// The timetable is told this often that somebody is here: all that is left to tell when a lesson was over if the server dies.
+/// Attendance heartbeat; after a crash the last one is taken as the lesson's end.
 const ATTENDANCE: Duration = Duration::from_secs(60);
 
-/// The task of a lesson that has not begun goes when nobody has been there for this long; the next page starts another.
+/// Tasks of lessons that have not begun exit after this long without participants; the next client
+/// starts a new one.
 const IDLE_AFTER: Duration = Duration::from_secs(30);
 
-/// What the rest of the server says to a lesson.
+/// Command to the task of a lesson.
 pub enum Command {
     Join {
         who: Identity,
         resume: Option<String>,
-        page: Page,
-        reply: oneshot::Sender<Result<Conn, Refused>>,
+        client: Client,
+        reply: oneshot::Sender<Result<Conn, RequestError>>,
     },
-    Said {
+    Message {
         conn: Conn,
         envelope: Envelope,
     },
-    /// The deck that a page wants to show was looked up.
+    /// Result of looking up the deck that a client wants to show.
     DeckFound {
         conn: Conn,
         reference: u32,
-        found: Result<ShownDeck, Refused>,
+        found: Result<ShownDeck, RequestError>,
     },
-    /// A socket is gone; `heard` is its last sign of life.
-    Lost {
+    /// A socket closed; `last_seen` is the time of its last received frame.
+    Disconnected {
         conn: Conn,
-        heard: Instant,
+        last_seen: Instant,
     },
-    /// A WHIP offer.
-    Encode {
+    /// WHIP offer of an encoder.
+    PublishWhip {
         who: Identity,
         sdp: String,
-        reply: oneshot::Sender<Result<(PeerId, String), Refused>>,
+        reply: oneshot::Sender<Result<(PeerId, String), RequestError>>,
     },
-    /// A WHEP offer; `name` is what its token is called.
-    Play {
+    /// WHEP offer of a player; `name` is the label of its token.
+    PlayWhep {
         name: String,
         sdp: String,
-        reply: oneshot::Sender<Result<(PeerId, String), Refused>>,
+        reply: oneshot::Sender<Result<(PeerId, String), RequestError>>,
     },
     Plane(Event),
-    Recording(RecordingState),
-    /// A person or device has lost its right to be here.
+    Recording(RecorderStatus),
+    /// A person or device lost its access.
     Revoke {
         participant: ParticipantId,
     },
-    /// The server stops.
+    /// The server shuts down.
     Stop,
 }
 
-/// A page's end of its socket.
-pub struct Page {
-    /// Messages as JSON, shared between the pages they go to.
+/// Sending half of a client's socket.
+pub struct Client {
+    /// Messages as JSON text, shared between recipients.
     pub outbox: mpsc::Sender<Arc<str>>,
-    /// Says why the socket is closed; what is queued is sent first, unless the page is slow.
-    pub bye: oneshot::Sender<ByeReason>,
+    /// Close reason; queued messages are sent first, unless the client is slow.
+    pub close: oneshot::Sender<CloseReason>,
     pub language: Language,
 }
 
-/// What a lesson's task needs of the server.
-pub struct Surroundings {
+/// Dependencies of a lesson's task.
+pub struct Context {
     pub id: LessonId,
     pub db: Db,
     pub bus: Bus,
-    /// The lesson's own queue, for what it looks up without waiting.
+    /// The task's own queue, for results of spawned lookups.
     pub queue: mpsc::WeakSender<Command>,
 }
 
-pub struct Host {
-    around: Surroundings,
+pub struct LessonTask {
+    context: Context,
     lesson: Lesson,
     media: Media,
     meters: Meters,
-    pages: HashMap<Conn, Page>,
-    /// What is published, as the recorder wants to know it.
+    clients: HashMap<Conn, Client>,
+    /// Published tracks with the data that the recorder needs.
     published: HashMap<TrackId, (Track, ParticipantId, bus::Purpose)>,
     last_conn: u64,
-    /// Subscriptions may be out of date.
-    stale: bool,
-    /// When the last one left, while nobody is here.
+    /// Subscriptions must be recomputed.
+    subscriptions_stale: bool,
+    /// Time of the last departure while no participant is present.
     empty_since: Option<Now>,
-    attendance_told: Option<Instant>,
+    attendance_marked_at: Option<Instant>,
     stopping: bool,
 }
 
-impl Host {
-    pub fn new(around: Surroundings, lesson: Lesson, media: Media) -> Host {
-        Host {
-            around,
+impl LessonTask {
+    pub fn new(context: Context, lesson: Lesson, media: Media) -> LessonTask {
+        LessonTask {
+            context,
             lesson,
             media,
             meters: Meters::default(),
-            pages: HashMap::new(),
+            clients: HashMap::new(),
             published: HashMap::new(),
             last_conn: 0,
-            stale: false,
+            subscriptions_stale: false,
             empty_since: None,
-            attendance_told: None,
+            attendance_marked_at: None,
             stopping: false,
         }
     }
 
-    /// A lesson whose server died. Its pages have until [`ABANDONED_AFTER`] from now to come back; if none does, it was over when somebody
-    /// was last known to be in it.
-    pub fn going_on(
-        around: Surroundings,
+    /// Creates the task of a lesson that was live when the server crashed. If no client returns
+    /// within [`ABANDONED_AFTER`], the lesson ends as of `attended_at`.
+    pub fn resumed(
+        context: Context,
         lesson: Lesson,
         media: Media,
         attended_at: Timestamp,
-    ) -> Host {
+    ) -> LessonTask {
         let empty_since = Some(Now {
             wall: attended_at,
             ..now()
         });
-        Host {
+        LessonTask {
             empty_since,
-            ..Host::new(around, lesson, media)
+            ..LessonTask::new(context, lesson, media)
         }
     }
 
-    /// Runs the lesson until it is over and everybody has gone.
+    /// Runs until the lesson is over and all participants have left.
     pub async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -177,7 +182,7 @@ impl Host {
                 }
                 _ = tick.tick() => self.handle_tick(now()),
             }
-            self.settle().await;
+            self.update_subscriptions().await;
         }
         self.media.close_all();
     }
@@ -188,18 +193,20 @@ impl Host {
             Command::Join {
                 who,
                 resume,
-                page,
+                client,
                 reply,
-            } => self.join(who, resume, page, reply, now).await,
-            Command::Said { conn, envelope } => self.said(conn, envelope, now),
+            } => self.join(who, resume, client, reply, now).await,
+            Command::Message { conn, envelope } => self.client_message(conn, envelope, now),
             Command::DeckFound {
                 conn,
                 reference,
                 found,
             } => self.deck_found(conn, reference, found),
-            Command::Lost { conn, heard } => self.lost(conn, heard),
-            Command::Encode { who, sdp, reply } => drop(reply.send(self.encode(who, &sdp))),
-            Command::Play { name, sdp, reply } => drop(reply.send(self.play(name, &sdp))),
+            Command::Disconnected { conn, last_seen } => self.disconnected(conn, last_seen),
+            Command::PublishWhip { who, sdp, reply } => {
+                drop(reply.send(self.publish_whip(who, &sdp)))
+            }
+            Command::PlayWhep { name, sdp, reply } => drop(reply.send(self.play_whep(name, &sdp))),
             Command::Plane(event) => self.plane_event(event, now),
             Command::Recording(state) => self.lesson.set_recording(state),
             Command::Revoke { participant } => self.revoke(&participant),
@@ -212,31 +219,32 @@ impl Host {
         self.lesson.handle_timeout(now.instant);
         let levels = self.meters.take_levels();
         if !levels.is_empty() {
-            self.tell_all(&ToPage::Levels { levels }, None);
+            self.broadcast(&ServerMessage::Levels { levels }, None);
         }
         for (participant, quality) in self.meters.take_qualities(now.instant) {
-            self.tell_participant(&participant, &ToPage::Quality { quality });
+            self.send_to_participant(&participant, &ServerMessage::Quality { quality });
         }
-        self.keep_attendance(now);
+        self.check_attendance(now);
     }
 
-    /// After each batch: effects of timeouts, then everybody's subscriptions as the policy has them now.
-    async fn settle(&mut self) {
+    /// Performs pending effects and applies the policy to every subscription, after each batch of
+    /// commands.
+    async fn update_subscriptions(&mut self) {
         self.perform_effects().await;
-        if !std::mem::take(&mut self.stale) {
+        if !std::mem::take(&mut self.subscriptions_stale) {
             return;
         }
         let (messages, all_done) = self.media.refresh(&self.lesson);
         for (participant, message) in messages {
-            self.tell_participant(&participant, &message);
+            self.send_to_participant(&participant, &message);
         }
-        // A shard that was too busy is asked again with the next tick.
-        self.stale = !all_done;
+        // Retry with the next tick if a shard was busy.
+        self.subscriptions_stale = !all_done;
         self.perform_effects().await;
     }
 
     fn is_over(&self) -> bool {
-        let gone = self.pages.is_empty() && self.lesson.members().is_empty();
+        let gone = self.clients.is_empty() && self.lesson.members().is_empty();
         match self.lesson.phase() {
             Phase::Ended => gone,
             Phase::Live => gone && self.stopping,
@@ -249,52 +257,53 @@ impl Host {
         }
     }
 
-    fn keep_attendance(&mut self, now: Now) {
+    fn check_attendance(&mut self, now: Now) {
         if !self.lesson.members().is_empty() || !self.media.is_idle() {
             self.empty_since = None;
-            self.tell_attendance(now);
+            self.mark_attendance(now);
             return;
         }
         let left = *self.empty_since.get_or_insert(now);
         if now.instant >= left.instant + ABANDONED_AFTER && self.lesson.phase() == Phase::Live {
-            tracing::warn!(lesson.id = %self.around.id, "nobody has been in this lesson for a long time: ended");
+            tracing::warn!(lesson.id = %self.context.id, "nobody has been in this lesson for a long time: ended");
             self.lesson.finish(left);
         }
     }
 
-    fn tell_attendance(&mut self, now: Now) {
-        let told = self
-            .attendance_told
-            .is_some_and(|told| now.instant < told + ATTENDANCE);
-        if told || self.lesson.phase() != Phase::Live {
+    fn mark_attendance(&mut self, now: Now) {
+        let sent = self
+            .attendance_marked_at
+            .is_some_and(|sent| now.instant < sent + ATTENDANCE);
+        if sent || self.lesson.phase() != Phase::Live {
             return;
         }
-        self.attendance_told = Some(now.instant);
-        let (db, lesson) = (self.around.db.clone(), self.around.id);
-        // The lesson does not wait for it: it is told again in a minute.
+        self.attendance_marked_at = Some(now.instant);
+        let (db, lesson) = (self.context.db.clone(), self.context.id);
+        // Spawned so that the lesson does not wait; a failure is retried with the next heartbeat.
         tokio::spawn(async move {
             if let Err(error) = timetable::mark_attended(&db, lesson, now.wall).await {
-                tracing::warn!(lesson.id = %lesson, %error, "the timetable could not be told that somebody is here");
+                tracing::warn!(lesson.id = %lesson, %error, "attendance could not be stored");
             }
         });
     }
 
-    /// A lesson that is on ends cleanly, so that its recording is finished; one that has not begun is told to come back.
+    /// Ends a live lesson, so that its recording is finished; clients of a planned one are asked to
+    /// reconnect.
     fn stop(&mut self, now: Now) {
         self.stopping = true;
         match self.lesson.phase() {
             Phase::Live => self.lesson.finish(now),
-            Phase::Planned | Phase::Ended => self.lesson.dismiss_all(ByeReason::Restarting),
+            Phase::Planned | Phase::Ended => self.lesson.close_all(CloseReason::Restarting),
         }
     }
 
     async fn perform_effects(&mut self) {
         while let Some(effect) = self.lesson.poll_effect() {
-            self.stale = true;
+            self.subscriptions_stale = true;
             match effect {
-                Effect::Tell { conn, message } => self.tell(conn, &message),
-                Effect::TellAll { message, except } => self.tell_all(&message, except),
-                Effect::Dismiss { conn, reason } => self.dismiss(conn, reason),
+                Effect::Send { conn, message } => self.send_to(conn, &message),
+                Effect::Broadcast { message, except } => self.broadcast(&message, except),
+                Effect::Close { conn, reason } => self.close_client(conn, reason),
                 Effect::DropMedia { participant } => self.drop_media(&participant),
                 Effect::PhaseChanged { phase, at } => self.phase_changed(phase, at).await,
                 Effect::AppendTimeline(entry) => self.append_timeline(Timestamp::now(), entry),
@@ -303,26 +312,27 @@ impl Host {
     }
 
     async fn phase_changed(&mut self, phase: Phase, at: Timestamp) {
-        let lesson = self.around.id;
+        let lesson = self.context.id;
         let (written, event) = match phase {
             Phase::Live => (
-                timetable::mark_live(&self.around.db, lesson, at).await,
+                timetable::mark_live(&self.context.db, lesson, at).await,
                 LessonEvent::Started { lesson, at },
             ),
             Phase::Ended => {
                 self.append_timeline(at, TimelineEntry::Ended {});
                 (
-                    timetable::mark_ended(&self.around.db, lesson, at).await,
+                    timetable::mark_ended(&self.context.db, lesson, at).await,
                     LessonEvent::Ended { lesson, at },
                 )
             }
             Phase::Planned => return,
         };
         if let Err(error) = written {
-            // The lesson matters more than its row: it goes on, and what it is shows in the recording and the log.
-            tracing::error!(lesson.id = %lesson, %error, ?phase, "the timetable could not be told");
+            // The lesson continues without its row; the recording and this log line preserve the
+            // phase.
+            tracing::error!(lesson.id = %lesson, %error, ?phase, "the phase could not be stored");
         }
-        self.around.bus.publish(event);
+        self.context.bus.publish(event);
         if phase == Phase::Live {
             self.published
                 .values()
@@ -333,14 +343,14 @@ impl Host {
     }
 
     fn append_timeline(&self, at: Timestamp, entry: TimelineEntry) {
-        self.around.bus.publish(LessonEvent::Timeline {
-            lesson: self.around.id,
+        self.context.bus.publish(LessonEvent::Timeline {
+            lesson: self.context.id,
             at,
             entry,
         });
     }
 
-    /// The recorder hears of tracks only while the lesson is on.
+    /// Publishes a track to the recorder. Called only while the lesson is live.
     fn publish_track(&self, track: &Track, who: &str, purpose: bus::Purpose) {
         let Some(member) = self.lesson.member(who) else {
             return;
@@ -351,8 +361,8 @@ impl Host {
             name: member.public.name.clone(),
             kind: member.public.kind,
         };
-        let lesson = self.around.id;
-        self.around.bus.publish(LessonEvent::TrackPublished {
+        let lesson = self.context.id;
+        self.context.bus.publish(LessonEvent::TrackPublished {
             lesson,
             track: track.clone(),
             participant,
@@ -360,13 +370,13 @@ impl Host {
         });
     }
 
-    fn tracks_gone(&mut self, tracks: Vec<TrackId>) {
+    fn remove_tracks(&mut self, tracks: Vec<TrackId>) {
         for track in tracks {
             self.published.remove(&track);
             self.meters.forget_track(track);
             if self.lesson.phase() != Phase::Planned {
-                self.around.bus.publish(LessonEvent::TrackGone {
-                    lesson: self.around.id,
+                self.context.bus.publish(LessonEvent::TrackGone {
+                    lesson: self.context.id,
                     track,
                 });
             }
@@ -375,20 +385,20 @@ impl Host {
 
     fn drop_media(&mut self, participant: &str) {
         let gone = self.media.drop_participant(participant);
-        self.tracks_gone(gone);
+        self.remove_tracks(gone);
         self.meters.forget_participant(participant);
     }
 
     fn owner_name(&self, peer: PeerId) -> Option<(ParticipantId, Option<Purpose>)> {
         match self.media.owner(peer)? {
             Owner::Publisher(who, purpose) => Some((who.clone(), Some(*purpose))),
-            Owner::Receiver(who) => Some((who.clone(), None)),
+            Owner::Subscriber(who) => Some((who.clone(), None)),
             Owner::Player => None,
         }
     }
 }
 
-/// The shell's one look at the clocks.
+/// Reads both clocks, once per input.
 pub fn now() -> Now {
     Now {
         instant: Instant::now(),
