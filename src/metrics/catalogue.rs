@@ -1,7 +1,8 @@
-//! Names, kinds and help texts of all metrics. The server's own are listed here, those of a shard in [`tongke_plane::stats`].
+//! Names, kinds and help texts of all metrics. The server's own are listed here, those of a shard
+//! in [`tongke_plane::stats`].
 //!
-//! Names follow the Prometheus naming conventions: they end in their unit, and in `_total` if they are counters. Metrics of the media
-//! plane have the label `shard`.
+//! Names follow the Prometheus naming conventions: they end in their unit, and in `_total` if they
+//! are counters. Metrics of the media plane have the label `shard`.
 
 use tongke_plane::{Stats, stats};
 
@@ -85,7 +86,8 @@ pub fn all() -> impl Iterator<Item = Metric> {
     SERVER.iter().copied().chain(plane.map(Metric::from))
 }
 
-/// Registers the help texts with the recorder, except for [`stats::CPU_TIME`], which the exporter writes itself.
+/// Registers the help texts with the recorder, except for [`stats::CPU_TIME`], which the exporter
+/// writes itself.
 pub fn describe() {
     for Metric { kind, name, help } in all().filter(|metric| metric.name != stats::CPU_TIME.name) {
         match kind {

@@ -12,7 +12,8 @@ fn kinds() -> BTreeMap<&'static str, Kind> {
     all().map(|metric| (metric.name, metric.kind)).collect()
 }
 
-/// Returns the metric of a series name in a query or in the exposition. A histogram has three series.
+/// Returns the metric of a series name in a query or in the exposition. A histogram has three
+/// series.
 fn metric_of<'w>(word: &'w str, kinds: &BTreeMap<&str, Kind>) -> Option<(&'w str, Kind)> {
     let of = |name: &'w str| kinds.get(name).map(|kind| (name, *kind));
     let series = ["_bucket", "_sum", "_count"]
@@ -134,7 +135,8 @@ const EXPOSED: &[&str] = &[
     "tongke_media_dropped_packets_total",
 ];
 
-/// A name in the catalogue that nothing uses is a compiler warning; a name outside of it is found here.
+/// A name in the catalogue that nothing uses is a compiler warning; a name outside of it is found
+/// here.
 #[test]
 fn every_recorded_metric_is_in_the_catalogue() {
     let mut uncatalogued = BTreeSet::new();
@@ -181,7 +183,8 @@ fn each_shard_exposes_every_drop_reason_and_metric_under_its_own_label() {
         dropped,
         ..Stats::default()
     };
-    // Shard 90: the tests of this process share one recorder, and no other test records so many shards.
+    // Shard 90: the tests of this process share one recorder, and no other test records so many
+    // shards.
     let shards: Vec<Stats> = std::iter::repeat_n(Stats::default(), 90)
         .chain([busy])
         .collect();

@@ -41,7 +41,8 @@ drop_reasons! {
     StunBadIntegrity = "stun_bad_integrity",
     /// An unknown comprehension-required attribute (RFC 8489 §6.3.1). Answered with 420.
     StunUnknownAttribute = "stun_unknown_attribute",
-    /// The client claims the controlled role, which a lite agent always has (RFC 8445 §7.3.1.1). Answered with 487.
+    /// The client claims the controlled role, which a lite agent always has (RFC 8445 §7.3.1.1).
+    /// Answered with 487.
     StunRoleConflict = "stun_role_conflict",
     /// DTLS on a path that never passed a connectivity check.
     DtlsUnknownPath = "dtls_unknown_path",

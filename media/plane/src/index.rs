@@ -1,12 +1,15 @@
-//! Typed indices into the collections of the plane, one type per collection: a track's index cannot be passed as a peer's.
+//! Typed indices into the collections of the plane, one type per collection: a track's index cannot
+//! be passed as a peer's.
 //!
-//! Unlike the [ids](crate::ids), an index is valid only inside its owner and is reused after a removal. The types cost nothing: each is
-//! an integer at run time ([`IndexSlab`] is a [`slab::Slab`]).
+//! Unlike the [ids](crate::ids), an index is valid only inside its owner and is reused after a
+//! removal. The types cost nothing: each is an integer at run time ([`IndexSlab`] is a
+//! [`slab::Slab`]).
 
 use std::marker::PhantomData;
 use std::ops;
 
-/// Maximum number of simulcast layers of one track: low, medium, high and a spare one. Each costs a packet ring of memory.
+/// Maximum number of simulcast layers of one track: low, medium, high and a spare one. Each costs a
+/// packet ring of memory.
 pub const MAX_LAYERS: usize = 4;
 
 /// An index type of this module.

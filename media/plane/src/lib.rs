@@ -17,25 +17,28 @@
 //!
 //! # Life of a packet
 //!
-//! [`io`] receives a batch of datagrams (`recvmmsg`, GRO) and passes each to its [`shard`], which finds the
-//! peer by the [transport path](transport::Path). SRTP is decrypted in place and the payload is copied into
-//! the [`publish::ring`] of its layer. The ring has the only copy that the shard keeps; it serves
-//! forwarding, retransmission, late joiners and recording. After the batch, every subscriber of each track with fresh
-//! packets gets them through its [`subscribe::forwarder`]: header and payload are written into the
-//! [`subscribe::arena`], encrypted in place, and sent as one GSO message per subscriber and frame. If a
-//! subscriber has little bandwidth, its video packets stay in the ring until they are paced out
+//! [`io`] receives a batch of datagrams (`recvmmsg`, GRO) and passes each to its [`shard`], which
+//! finds the peer by the [transport path](transport::Path). SRTP is decrypted in place and the
+//! payload is copied into the [`publish::ring`] of its layer. The ring has the only copy that the
+//! shard keeps; it serves forwarding, retransmission, late joiners and recording. After the batch,
+//! every subscriber of each track with fresh packets gets them through its
+//! [`subscribe::forwarder`]: header and payload are written into the [`subscribe::arena`],
+//! encrypted in place, and sent as one GSO message per subscriber and frame. If a subscriber has
+//! little bandwidth, its video packets stay in the ring until they are paced out
 //! ([`subscribe::pacer`]).
 //!
 //! # Invariants
 //!
-//! - A shard's state has one owner, its thread. The forwarding path has no lock, no await and no allocation.
-//! - The core reads neither clock nor random numbers; both are parameters. `clippy.toml` enforces it.
+//! - A shard's state has one owner, its thread. The forwarding path has no lock, no await and no
+//!   allocation.
+//! - The core reads neither clock nor random numbers; both are parameters. `clippy.toml` enforces
+//!   it.
 //! - Every queue is bounded, and what exceeds the bound is counted.
-//! - The elliptic-curve cryptography of handshakes runs on a thread of its own: a joining peer never delays
-//!   forwarding.
+//! - The elliptic-curve cryptography of handshakes runs on a thread of its own: a joining peer
+//!   never delays forwarding.
 //! - Every dropped datagram and packet has a [`drop_reason::DropReason`].
-//! - An SRTP nonce is never reused: the sequence numbers of a slot only increase, and its keys live as long
-//!   as its peer.
+//! - An SRTP nonce is never reused: the sequence numbers of a slot only increase, and its keys live
+//!   as long as its peer.
 
 pub mod command;
 mod directory;

@@ -284,10 +284,10 @@ impl Plane {
         };
         let local = IceCredentials::random(&mut io::rng());
         let codecs: Vec<Codec> = media.iter().map(|(_, media)| media.codec).collect();
-        let (answer, again) =
+        let (answer, renegotiated) =
             sdp::answer_publisher(&offer, &self.local(&local, entry.shard), &codecs)?;
-        if again.len() != media.len()
-            || again
+        if renegotiated.len() != media.len()
+            || renegotiated
                 .iter()
                 .zip(media)
                 .any(|(new, (_, old))| new.mid != old.mid || new.codec != old.codec)

@@ -1,7 +1,7 @@
 //! Counters and gauges of one shard. Its thread writes them; the exporter reads them.
 //!
-//! [`shard_metrics!`] is the only list: it yields the atomics ([`Counters`]), their values ([`Stats`]), and the name, kind and help text
-//! of each Prometheus metric ([`Stats::METRICS`]).
+//! [`shard_metrics!`] is the only list: it yields the atomics ([`Counters`]), their values
+//! ([`Stats`]), and the name, kind and help text of each Prometheus metric ([`Stats::METRICS`]).
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
@@ -65,8 +65,8 @@ macro_rules! label {
 /// Lists each metric as `kind name help => fields;`, one field for each label value.
 macro_rules! shard_metrics {
     ($($kind:ident $name:literal $help:literal => $($field:ident $([$($label:tt)+])?),+;)+) => {
-        /// Live counters and gauges of one shard. Only its thread writes them, except for `commands_queued`;
-        /// a reader may see one counter newer than another.
+        /// Live counters and gauges of one shard. Only its thread writes them, except for
+        /// `commands_queued`; a reader may see one counter newer than another.
         #[derive(Default)]
         pub struct Counters {
             $($(#[doc = $help] pub $field: AtomicU64,)+)+

@@ -98,9 +98,9 @@ impl Shard {
     }
 }
 
-/// Returns the minimum bandwidth of a subscriber without audio: that of the lowest layer of its most
-/// important video. There is no audio to protect, and without any traffic the estimate could not
-/// recover. Zero for a subscriber with audio.
+/// Returns the minimum bandwidth of a subscriber without audio: that of the lowest layer of its
+/// most important video. There is no audio to protect, and without any traffic the estimate could
+/// not recover. Zero for a subscriber with audio.
 fn floor_without_audio(allocations: &[TrackAllocation<SlotIx>]) -> Bitrate {
     let lowest = |item: &TrackAllocation<SlotIx>| {
         item.layers

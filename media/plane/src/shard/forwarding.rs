@@ -42,8 +42,8 @@ impl Shard {
         false
     }
 
-    /// Returns true if the track's packets should wait for the end of their frame. Otherwise prepares
-    /// them for sending.
+    /// Returns true if the track's packets should wait for the end of their frame. Otherwise
+    /// prepares them for sending.
     fn is_coalescing(&mut self, now: Instant, track_ix: TrackIx) -> bool {
         let Some(track) = self.tracks.get_mut(track_ix) else {
             return false;

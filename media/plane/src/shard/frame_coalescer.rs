@@ -32,8 +32,8 @@ pub(super) struct FrameCoalescer {
 }
 
 impl FrameCoalescer {
-    /// Returns the time until which the fresh packets of `track` should wait, or none if they should
-    /// be sent now.
+    /// Returns the time until which the fresh packets of `track` should wait, or none if they
+    /// should be sent now.
     pub(super) fn poll(
         &mut self,
         track: &Track,

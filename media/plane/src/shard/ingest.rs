@@ -149,8 +149,8 @@ impl Shard {
         self.store(now, track, binding.layer, formats, received)
     }
 
-    /// Stores a packet in its ring, relays it to recorders and other shards, and queues the track for
-    /// the next forwarding pass.
+    /// Stores a packet in its ring, relays it to recorders and other shards, and queues the track
+    /// for the next forwarding pass.
     fn store(
         &mut self,
         now: Instant,
@@ -360,7 +360,8 @@ fn describe(
         }
         false => received.payload,
     };
-    // A packet without payload is padding. It is forwarded, because receivers would NACK its number.
+    // A packet without payload is padding. It is forwarded, because receivers would NACK its
+    // number.
     let info = match plain.is_empty() {
         true => FrameInfo::default(),
         false => payload::describe(formats.codec, plain).ok_or(DropReason::RtpPayload)?,

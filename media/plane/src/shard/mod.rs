@@ -1,11 +1,11 @@
 //! State machine of one media thread, without sockets and clock (sans-IO).
 //!
 //! A shard owns its peers and the tracks they publish; nothing else accesses them. Its inputs are
-//! commands, datagrams and time; its outputs are datagrams, events and commands to other shards. The
-//! thread calls, for each receive batch:
+//! commands, datagrams and time; its outputs are datagrams, events and commands to other shards.
+//! The thread calls, for each receive batch:
 //!
-//! 1. [`Shard::handle_datagram`] for each datagram. STUN and DTLS go to the peer's transport. RTP is
-//!    decrypted in place and stored in its layer's ring ([`ingest`]). RTCP is handled at once
+//! 1. [`Shard::handle_datagram`] for each datagram. STUN and DTLS go to the peer's transport. RTP
+//!    is decrypted in place and stored in its layer's ring ([`ingest`]). RTCP is handled at once
 //!    ([`rtcp_in`]).
 //! 2. [`Shard::poll_output`] until it returns false. It writes queued control datagrams and
 //!    retransmissions ([`resend_queue`]), then every track with fresh packets, subscriber by
@@ -176,8 +176,8 @@ impl Shard {
             || self.write_paced(now, arena)
     }
 
-    /// Returns true if the batch of events for the server is due. Transient events wait half a second
-    /// at most.
+    /// Returns true if the batch of events for the server is due. Transient events wait half a
+    /// second at most.
     pub fn has_due_events(&self) -> bool {
         self.events.is_due(self.ticks)
     }
@@ -218,8 +218,8 @@ impl Shard {
     }
 
     fn handle_stun(&mut self, now: Instant, path: Path, datagram: &[u8]) -> Result<(), DropReason> {
-        // The ufrag decides, not the path: two tabs may share a NAT binding, and after an ICE restart
-        // the peer may use a path that belonged to another.
+        // The ufrag decides, not the path: two tabs may share a NAT binding, and after an ICE
+        // restart the peer may use a path that belonged to another.
         let by_ufrag =
             transport::local_ufrag_of(datagram).and_then(|ufrag| self.by_ufrag.get(ufrag).copied());
         let peer_ix = by_ufrag
@@ -310,8 +310,8 @@ impl Shard {
         self.attach_all(now, peer_ix);
     }
 
-    /// Removes a path, unless another peer uses it by now: a phone that joined another lesson behind
-    /// the same NAT binding.
+    /// Removes a path, unless another peer uses it by now: a phone that joined another lesson
+    /// behind the same NAT binding.
     fn forget_path(&mut self, peer_ix: PeerIx, path: Path) {
         if self.by_path.get(&path) == Some(&peer_ix) {
             self.by_path.remove(&path);

@@ -1,5 +1,5 @@
-//! Paced sending of video to subscribers with little bandwidth: each tick sends a little, the highest
-//! priority first.
+//! Paced sending of video to subscribers with little bandwidth: each tick sends a little, the
+//! highest priority first.
 
 use std::time::Instant;
 

@@ -61,8 +61,8 @@ pub(super) struct Publisher {
     /// Known SSRCs, from descriptions and header extensions.
     pub(super) sources: HashMap<Ssrc, RtpSource>,
     pub(super) feedback: FeedbackGenerator,
-    /// Added (wrapping) to the publisher's NTP times to map them to the plane's clock. All tracks of
-    /// a publisher share it, which keeps audio and video in sync.
+    /// Added (wrapping) to the publisher's NTP times to map them to the plane's clock. All tracks
+    /// of a publisher share it, which keeps audio and video in sync.
     pub(super) clock_offset: Option<u64>,
 }
 

@@ -1,4 +1,5 @@
-//! Incoming RTCP: sender reports of publishers; reports, NACKs and keyframe requests of subscribers.
+//! Incoming RTCP: sender reports of publishers; reports, NACKs and keyframe requests of
+//! subscribers.
 
 use std::time::Instant;
 
@@ -98,8 +99,8 @@ impl Shard {
         }
     }
 
-    /// Requests a keyframe of the layer that the subscriber receives. Requests of all subscribers of
-    /// a layer are merged into one.
+    /// Requests a keyframe of the layer that the subscriber receives. Requests of all subscribers
+    /// of a layer are merged into one.
     fn handle_keyframe_request(&mut self, peer_ix: PeerIx, media: Ssrc) {
         let Role::Subscriber(subscriber) = &self.peers[peer_ix].role else {
             return;

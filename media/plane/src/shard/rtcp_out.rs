@@ -16,8 +16,8 @@ use crate::subscribe::arena::MAX_DATAGRAM;
 use crate::transport::srtp::MAX_TRAILER;
 use crate::units::{Bitrate, SeqNo};
 
-/// Minimum interval between two keyframe requests of a layer: an encoder that sends a keyframe every
-/// half second has already lost half of its quality.
+/// Minimum interval between two keyframe requests of a layer: an encoder that sends a keyframe
+/// every half second has already lost half of its quality.
 const KEYFRAME_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Maximum number of sequence numbers per NACK; they fit one packet.
@@ -26,8 +26,8 @@ const NACK_BATCH: usize = 128;
 /// Maximum size of an RTCP compound, in bytes; below every path MTU.
 const COMPOUND_BYTES: usize = 1_200;
 
-/// CNAME of everything that the server sends (RFC 8834 §4.9: one per peer connection). It identifies
-/// nobody.
+/// CNAME of everything that the server sends (RFC 8834 §4.9: one per peer connection). It
+/// identifies nobody.
 const CNAME: &str = "tongke";
 
 impl Shard {
@@ -93,8 +93,8 @@ impl Shard {
             if !publisher.feedback.is_due(now) {
                 return;
             }
-            // draft-holmer-rmcat-transport-wide-cc-extensions-01 §3.1: the media SSRC may be any SSRC of the
-            // sender.
+            // draft-holmer-rmcat-transport-wide-cc-extensions-01 §3.1: the media SSRC may be any
+            // SSRC of the sender.
             let media = publisher.sources.keys().next().copied().unwrap_or_default();
             let mut space = [0; MAX_DATAGRAM];
             let mut compound = Compound::new(&mut space[..COMPOUND_BYTES]);
@@ -137,7 +137,8 @@ impl Shard {
         });
     }
 
-    /// Sends sender reports for all active slots of a subscriber, and reports the link to the server.
+    /// Sends sender reports for all active slots of a subscriber, and reports the link to the
+    /// server.
     pub(super) fn send_sender_reports(&mut self, now: Instant, peer_ix: PeerIx) {
         let Role::Subscriber(subscriber) = &self.peers[peer_ix].role else {
             return;

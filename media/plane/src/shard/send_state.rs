@@ -28,7 +28,8 @@ struct Record {
     /// Send time in microseconds after the first record.
     after_us: u32,
     twcc: u16,
-    /// Size in bytes, below 2¹⁵; [`NUMBERED`] marks a packet that carries its transport-wide number.
+    /// Size in bytes, below 2¹⁵; [`NUMBERED`] marks a packet that carries its transport-wide
+    /// number.
     size: u16,
 }
 
@@ -46,8 +47,8 @@ impl SendState {
         }
     }
 
-    /// Records a datagram of `len` bytes that was built with the next transport-wide number. Returns
-    /// true if [`SendState::flush_records`] must be called before the next datagram.
+    /// Records a datagram of `len` bytes that was built with the next transport-wide number.
+    /// Returns true if [`SendState::flush_records`] must be called before the next datagram.
     #[must_use]
     pub(super) fn record(&mut self, numbered: bool, len: usize, now: Instant) -> bool {
         if self.recorded == 0 {

@@ -14,8 +14,8 @@ use crate::index::{IndexSlab, PeerIx, SlotIx, TrackIx};
 use crate::sdp::Codec;
 use crate::subscribe::forwarder::PADDING_LEN;
 
-/// A tick runs up to this much early if the thread is awake anyway: the wake-up (25–50 µs of CPU time
-/// on a virtual machine) costs more than the tick.
+/// A tick runs up to this much early if the thread is awake anyway: the wake-up (25–50 µs of CPU
+/// time on a virtual machine) costs more than the tick.
 const MAX_EARLY: Duration = Duration::from_millis(8);
 
 /// Period of each peer's timers, in ticks: transport timers (the shortest is DTLS's first
@@ -137,8 +137,8 @@ impl Shard {
     }
 }
 
-/// Returns a slot whose retransmission stream can carry padding: any slot with a video track, even a
-/// paused one.
+/// Returns a slot whose retransmission stream can carry padding: any slot with a video track, even
+/// a paused one.
 fn padding_slot(tracks: &IndexSlab<TrackIx, ShardTrack>, slots: &[Slot]) -> Option<SlotIx> {
     let has_video = |slot: &Slot| {
         slot.track
