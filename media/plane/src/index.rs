@@ -2,8 +2,7 @@
 //! be passed as a peer's.
 //!
 //! Unlike the [ids](crate::ids), an index is valid only inside its owner and is reused after a
-//! removal. The types cost nothing: each is an integer at run time ([`IndexSlab`] is a
-//! [`slab::Slab`]).
+//! removal. The types cost nothing: each is an integer at run time.
 
 use std::marker::PhantomData;
 use std::ops;

@@ -42,7 +42,7 @@ pub use waker::Waker;
 /// join at the bell fit.
 const COMMAND_QUEUE: usize = 8_192;
 
-/// Error of [`start`].
+/// Error of starting the plane ([`crate::start`]).
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The list of addresses is empty.
