@@ -2,12 +2,12 @@
 
 use super::Failure;
 
-/// What `--help` ends with.
-const FAIR: &str = "\
+/// Text at the end of `--help`.
+const AFTER_HELP: &str = "\
 A fair comparison of two servers:
   1. One machine, nothing else on it; both servers in release builds, with as many media threads as each other.
   2. Pin the server to its cores and the generator to others (taskset): a generator on the server's core measures itself.
-  3. The same publishers, layers, bitrate and subscribers; one run warm before those that count; then several in turns, A B A B.
+  3. The same publishers, layers, bitrate and subscribers; one run warm before those that count; then several in policy, A B A B.
   4. The same cipher: AES-CM costs three to six times what AES-GCM costs. `srtp` says which one a server chose.
   5. Compare only runs with loss_ratio 0 and delivered_ratio 1: a server that holds back packets spends less.
   6. generator_was_bottleneck must be false; generator_evidence says what was in the way. Take --threads, or fewer subscribers.
@@ -19,74 +19,75 @@ A fair comparison of two servers:
 
 Ctrl-C ends the run; the figures up to then are printed. Each step of --subscribers is one line of JSON on standard output.";
 
-/// Simulcast layers of one picture: a half and a quarter of its width and height.
-pub const MAX_LAYERS: usize = 3;
+/// Maximum number of simulcast layers: full, half and quarter width and height.
+pub(crate) const MAX_LAYERS: usize = 3;
 
+/// Options of `tongke load`.
 #[derive(Clone, Debug, clap::Args)]
-#[command(after_help = FAIR)]
+#[command(after_help = AFTER_HELP)]
 pub struct Args {
-    /// WHIP endpoint. `{number}` becomes the publisher's number, for servers with one address per stream.
+    /// WHIP endpoint. `{number}` becomes the number of the publisher, for servers with one URL per stream.
     #[arg(long)]
     pub whip: Option<String>,
-    /// WHEP endpoint. `{number}` becomes the number of the publisher that is watched.
+    /// WHEP endpoint. `{number}` becomes the number of the subscribed publisher.
     #[arg(long)]
     pub whep: String,
-    /// Bearer token for WHIP; several are dealt out to the publishers in turn.
+    /// Bearer token for WHIP; several are assigned to the publishers in turn.
     #[arg(long)]
     pub token: Vec<String>,
     /// Bearer token for WHEP.
     #[arg(long)]
     pub whep_token: Option<String>,
-    /// With none, subscribers watch what others publish, and there are no latencies.
+    /// Number of publishers. With 0, subscribers receive other publishers, without latencies.
     #[arg(long, default_value_t = 1)]
     pub publishers: usize,
-    /// Several numbers, as in 50,100,200, are steps: each is measured before more join.
+    /// Number of subscribers. Several numbers, as in 50,100,200, are steps, measured one after the other.
     #[arg(long, value_delimiter = ',', default_value = "100")]
     pub subscribers: Vec<usize>,
-    /// Joins a second. Without it as fast as eight at a time can.
+    /// Joins per second. Default: eight concurrent joins, as fast as they complete.
     #[arg(long, value_name = "PER_SECOND")]
     pub ramp: Option<f64>,
-    /// Kilobits a second that each publisher sends; with simulcast, on its best layer.
+    /// Bitrate of each publisher in kbit/s; with simulcast, of its best layer.
     #[arg(long, default_value_t = 1500)]
     pub bitrate: u32,
-    /// Simulcast layers (RFC 8853). Each has a quarter of the next one's bitrate.
+    /// Simulcast layers (RFC 8853). Each has a quarter of the next higher layer's bitrate.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=MAX_LAYERS as i64))]
     pub layers: u8,
-    /// How long to measure each step, once everybody is there.
+    /// Seconds to measure each step, after all subscribers have joined.
     #[arg(long, default_value_t = 20)]
     pub seconds: u64,
-    /// Threads that drain the subscribers' sockets.
+    /// Threads that read the subscribers' sockets.
     #[arg(long, default_value_t = 1)]
     pub threads: usize,
-    /// So many more subscribers join while the last step is measured, as at the bell.
+    /// Additional subscribers that join while the last step is measured, as when a lesson starts.
     #[arg(long, default_value_t = 0)]
     pub storm: usize,
-    /// Seconds over which they join.
+    /// Seconds over which the additional subscribers join.
     #[arg(long, default_value_t = 5)]
     pub storm_seconds: u64,
-    /// Of a hundred packets, so many are thrown away by each subscriber before it looks at them: loss on its line.
+    /// Percentage of packets dropped by each subscriber before processing: simulated packet loss.
     #[arg(long, default_value_t = 0.0, value_name = "PERCENT")]
     pub drop: f64,
-    /// Lost packets are not asked for again.
+    /// Do not send NACKs.
     #[arg(long)]
     pub no_nack: bool,
-    /// Datagrams that the server sent as one message are taken as one (UDP GRO). Over loopback the server itself hands each datagram to its
-    /// receiver; with this it pays once for each message, as it would to a network card that cuts them apart.
+    /// Receive merged datagrams (UDP GRO). Over loopback the server itself delivers each datagram to
+    /// its receiver; with this it pays once per message, as with a network card that segments them.
     #[arg(long)]
     pub gro: bool,
-    /// Process id of the server, to measure what it uses (Linux); several are added up.
+    /// Process id of the server, to measure its resource usage (Linux); several are added up.
     #[arg(long)]
     pub server_pid: Vec<u32>,
-    /// Takes any TLS certificate, for servers that signed their own.
+    /// Accept any TLS certificate, for servers with a self-signed one.
     #[arg(long)]
     pub insecure: bool,
-    /// Only the lines of JSON: no progress on standard error.
+    /// Print only the lines of JSON, no progress on standard error.
     #[arg(long)]
     pub json: bool,
 }
 
 impl Args {
-    /// What the parser cannot say.
+    /// Checks conditions between several options.
     pub fn check(&self) -> Result<(), Failure> {
         if self.publishers > 0 && self.whip.is_none() {
             return Err("name a WHIP endpoint with --whip, or take --publishers 0 to watch what others publish".into());
@@ -114,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn the_help_shows_what_stands_for_a_number() {
+    fn the_help_shows_the_number_placeholder() {
         assert!(
             Cli::command()
                 .render_long_help()
@@ -129,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_measured_is_refused_before_anybody_joins() {
+    fn invalid_options_are_rejected_before_joining() {
         assert!(check(
             "--whip http://a --whep http://b --subscribers 1,2,30 --layers 3 --drop 2.5"
         ));

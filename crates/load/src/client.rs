@@ -1,4 +1,4 @@
-//! One client: its socket, its connection, and whether it publishes or subscribes.
+//! One client: socket, connection, and its role as publisher or subscriber.
 
 use std::net::SocketAddrV4;
 use std::sync::atomic::Ordering::Relaxed;
@@ -10,58 +10,59 @@ use tongke_plane::transport::srtp::{Profile, SrtpSession};
 
 use super::Failure;
 use super::clock;
-use super::datagrams::{BATCH, Batch, Socket};
 use super::endpoint::{Endpoint, Received};
-use super::live::Live;
-use super::publisher::{Publisher, Sent};
-use super::sightings::Sightings;
-use super::subscriber::{Datagram, Seen, Subscriber};
+use super::latency::Latencies;
+use super::publisher::{LayerStats, Publisher};
+use super::socket::{BATCH, Batch, Socket};
+use super::stats::Stats;
+use super::subscriber::{Datagram, Subscriber, SubscriberStats};
 
-/// ICE and DTLS are looked after this often while a connection is made, and when it stands: then their timers are of seconds.
-const JOINING: Duration = Duration::from_millis(2);
-const STANDING: Duration = Duration::from_millis(500);
+/// Interval of ICE and DTLS timers while connecting, and when connected; then they run for seconds.
+const CONNECTING_INTERVAL: Duration = Duration::from_millis(2);
+const CONNECTED_INTERVAL: Duration = Duration::from_millis(500);
 
-pub struct Client {
+pub(crate) struct Client {
     pub socket: Socket,
-    /// Where the socket is connected to.
+    /// Remote address of the connected socket.
     server: SocketAddrV4,
     endpoint: Endpoint,
     session: Option<Box<SrtpSession>>,
     profile: Option<Profile>,
-    part: Part,
+    role: Role,
     begun: Instant,
-    /// When ICE and DTLS are looked after again.
+    /// Next run of the ICE and DTLS timers.
     next_endpoint: Instant,
-    /// RTP packets and their bytes that [`Live`] does not count yet: an addition that all threads see costs as much as the rest of counting.
-    untold: (u64, u64),
+    /// RTP packets and bytes not yet added to [`Stats`]: one atomic addition costs as much as the
+    /// rest of counting.
+    uncounted: (u64, u64),
 }
 
-/// What the thread knows of a client without looking at it.
+/// Next deadline of a client, cached by its thread.
 #[derive(Clone, Copy)]
-pub struct Waits {
-    /// When [`Client::handle_timeout`] has something to do.
-    pub until: Instant,
-    /// For the next step of joining, or for a packet that is missing: what comes then is wanted soon.
-    pub eagerly: bool,
+pub(crate) struct Deadline {
+    /// Time at which [`Client::handle_timeout`] has work.
+    pub at: Instant,
+    /// True while connecting or while packets are missing: then the socket is read without delay.
+    pub eager: bool,
 }
 
-pub enum Part {
+pub(crate) enum Role {
     Publisher(Box<Publisher>),
     Subscriber(Box<Subscriber>),
 }
 
-/// What a client leaves behind when a window closes.
-pub enum Outcome<'a> {
-    Sent(Vec<Sent>, &'a Histogram<u64>),
-    Seen(Seen),
+/// Result of a client at the end of a measurement window.
+pub(crate) enum Outcome<'a> {
+    Sent(Vec<LayerStats>, &'a Histogram<u64>),
+    Received(SubscriberStats),
 }
 
 impl Client {
-    /// `begun` is when its offer was posted.
-    pub fn new(
+    /// `begun` is the time of the POST of the offer.
+    pub(crate) fn new(
         socket: Socket,
         endpoint: Endpoint,
-        part: Part,
+        role: Role,
         begun: Instant,
     ) -> Result<Client, Failure> {
         let server = endpoint.server();
@@ -72,67 +73,67 @@ impl Client {
             endpoint,
             session: None,
             profile: None,
-            part,
+            role,
             begun,
             next_endpoint: begun,
-            untold: (0, 0),
+            uncounted: (0, 0),
         })
     }
 
-    /// The name of its cipher (RFC 5764 §4.1.2, RFC 7714 §14.2), once there are keys.
-    pub fn cipher(&self) -> Option<&'static str> {
+    /// Name of the negotiated cipher (RFC 5764 §4.1.2, RFC 7714 §14.2).
+    pub(crate) fn cipher(&self) -> Option<&'static str> {
         self.profile.map(|profile| match profile {
             Profile::AeadAes128Gcm => "AEAD_AES_128_GCM",
             Profile::Aes128CmHmacSha1_80 => "AES128_CM_HMAC_SHA1_80",
         })
     }
 
-    pub fn waits(&self) -> Waits {
-        let (due, waits_for_packets) = match &self.part {
-            Part::Publisher(publisher) => (publisher.poll_timeout(), false),
-            Part::Subscriber(subscriber) => {
-                (subscriber.poll_timeout(), subscriber.waits_for_packets())
+    pub(crate) fn deadline(&self) -> Deadline {
+        let (due, awaits_packets) = match &self.role {
+            Role::Publisher(publisher) => (publisher.poll_timeout(), false),
+            Role::Subscriber(subscriber) => {
+                (subscriber.poll_timeout(), subscriber.awaits_packets())
             }
         };
         let due = due.filter(|_| self.session.is_some());
-        Waits {
-            until: due.map_or(self.next_endpoint, |due| due.min(self.next_endpoint)),
-            eagerly: self.session.is_none() || waits_for_packets,
+        Deadline {
+            at: due.map_or(self.next_endpoint, |due| due.min(self.next_endpoint)),
+            eager: self.session.is_none() || awaits_packets,
         }
     }
 
-    /// It came while the others were already being measured.
-    pub fn comes_late(&mut self) {
-        if let Part::Subscriber(subscriber) = &mut self.part {
-            subscriber.comes_late();
+    /// Marks a client that joined during the measurement.
+    pub(crate) fn mark_late(&mut self) {
+        if let Role::Subscriber(subscriber) = &mut self.role {
+            subscriber.mark_late();
         }
     }
 
-    pub fn open_window(&mut self) {
-        match &mut self.part {
-            Part::Publisher(publisher) => publisher.open_window(),
-            Part::Subscriber(subscriber) => subscriber.open_window(),
+    pub(crate) fn open_window(&mut self) {
+        match &mut self.role {
+            Role::Publisher(publisher) => publisher.open_window(),
+            Role::Subscriber(subscriber) => subscriber.open_window(),
         }
     }
 
-    pub fn close_window(&mut self) -> Outcome<'_> {
-        match &mut self.part {
-            Part::Publisher(publisher) => {
+    pub(crate) fn close_window(&mut self) -> Outcome<'_> {
+        match &mut self.role {
+            Role::Publisher(publisher) => {
                 let (sent, lateness) = publisher.close_window();
                 Outcome::Sent(sent, lateness)
             }
-            Part::Subscriber(subscriber) => Outcome::Seen(subscriber.close_window()),
+            Role::Subscriber(subscriber) => Outcome::Received(subscriber.close_window()),
         }
     }
 
-    /// Reads until nothing is left.
-    pub fn drain(&mut self, batch: &mut Batch, live: &Live, sightings: &mut Sightings) {
+    /// Reads the socket until it is empty.
+    pub(crate) fn drain(&mut self, batch: &mut Batch, stats: &Stats, latencies: &mut Latencies) {
         loop {
             let count = batch.receive(&self.socket);
             let (now, now_ns) = (Instant::now(), clock::now_ns());
             for (bytes, arrived) in batch.datagrams(count) {
                 let arrived_ns = arrived.unwrap_or(now_ns);
-                // What we report to the server is when it came, not when we looked.
+                // Feedback uses the arrival time, not the time of reading.
                 let now = now
                     .checked_sub(Duration::from_nanos(now_ns.saturating_sub(arrived_ns)))
                     .unwrap_or(now);
@@ -142,62 +143,62 @@ impl Client {
                         arrived_ns,
                         now,
                     },
-                    live,
-                    sightings,
+                    stats,
+                    latencies,
                 );
             }
             self.flush();
             if count < BATCH {
-                return self.tell(live);
+                return self.flush_counters(stats);
             }
         }
     }
 
-    fn tell(&mut self, live: &Live) {
-        let (packets, bytes) = std::mem::take(&mut self.untold);
-        live.packets.fetch_add(packets, Relaxed);
-        live.bytes.fetch_add(bytes, Relaxed);
+    fn flush_counters(&mut self, stats: &Stats) {
+        let (packets, bytes) = std::mem::take(&mut self.uncounted);
+        stats.packets.fetch_add(packets, Relaxed);
+        stats.bytes.fetch_add(bytes, Relaxed);
     }
 
-    fn handle(&mut self, datagram: Datagram<'_>, live: &Live, sightings: &mut Sightings) {
+    fn handle(&mut self, datagram: Datagram<'_>, stats: &Stats, latencies: &mut Latencies) {
         let now = datagram.now;
         match self.endpoint.handle(datagram.bytes, now) {
             Received::Media if is_rtcp(datagram.bytes) => self.handle_rtcp(datagram),
-            Received::Media => self.handle_rtp(datagram, live, sightings),
+            Received::Media => self.handle_rtp(datagram, stats, latencies),
             Received::Connected(session, profile) => {
                 (self.session, self.profile) = (Some(session), Some(profile));
-                match &mut self.part {
-                    Part::Publisher(_) => live.publishing.fetch_add(1, Relaxed),
-                    Part::Subscriber(subscriber) => {
+                match &mut self.role {
+                    Role::Publisher(_) => stats.publishing.fetch_add(1, Relaxed),
+                    Role::Subscriber(subscriber) => {
                         subscriber.connected(now);
-                        live.connected.fetch_add(1, Relaxed)
+                        stats.connected.fetch_add(1, Relaxed)
                     }
                 };
             }
             Received::Closed => {
-                if !live.is_leaving() {
+                if !stats.is_leaving() {
                     let seconds = (now - self.begun).as_secs_f32();
-                    live.note(format!(
+                    stats.note(format!(
                         "the server closed a connection after {seconds:.1} s"
                     ));
                 }
                 self.session = None;
             }
-            Received::Nothing => {}
+            Received::Handled => {}
         }
     }
 
-    fn handle_rtp(&mut self, datagram: Datagram<'_>, live: &Live, sightings: &mut Sightings) {
-        let (Some(session), Part::Subscriber(subscriber)) = (&mut self.session, &mut self.part)
+    fn handle_rtp(&mut self, datagram: Datagram<'_>, stats: &Stats, latencies: &mut Latencies) {
+        let (Some(session), Role::Subscriber(subscriber)) = (&mut self.session, &mut self.role)
         else {
             return;
         };
-        self.untold.0 += 1;
-        self.untold.1 += datagram.bytes.len() as u64;
-        let shown = subscriber.shows();
-        subscriber.handle_rtp(datagram, session, sightings);
-        if !shown && subscriber.shows() {
-            live.showing.fetch_add(1, Relaxed);
+        self.uncounted.0 += 1;
+        self.uncounted.1 += datagram.bytes.len() as u64;
+        let had_keyframe = subscriber.has_keyframe();
+        subscriber.handle_rtp(datagram, session, latencies);
+        if !had_keyframe && subscriber.has_keyframe() {
+            stats.showing.fetch_add(1, Relaxed);
         }
     }
 
@@ -208,56 +209,56 @@ impl Client {
         let Ok(len) = session.inbound.unprotect_rtcp(datagram.bytes) else {
             return;
         };
-        match &mut self.part {
-            Part::Publisher(publisher) => {
+        match &mut self.role {
+            Role::Publisher(publisher) => {
                 publisher.handle_rtcp(&datagram.bytes[..len], &self.socket, &mut session.outbound);
             }
-            Part::Subscriber(subscriber) => {
+            Role::Subscriber(subscriber) => {
                 subscriber.handle_rtcp(&datagram.bytes[..len], datagram.now)
             }
         }
     }
 
-    /// Sends what is due.
-    pub fn handle_timeout(&mut self, live: &Live, now: Instant) {
+    /// Sends everything due.
+    pub(crate) fn handle_timeout(&mut self, stats: &Stats, now: Instant) {
         if now >= self.next_endpoint {
             self.next_endpoint = now
                 + if self.session.is_some() {
-                    STANDING
+                    CONNECTED_INTERVAL
                 } else {
-                    JOINING
+                    CONNECTING_INTERVAL
                 };
-            self.look_after_endpoint(now);
+            self.drive_endpoint(now);
         }
         let Some(session) = &mut self.session else {
             return;
         };
-        match &mut self.part {
-            Part::Publisher(publisher) => {
-                live.sent.fetch_add(
+        match &mut self.role {
+            Role::Publisher(publisher) => {
+                stats.sent.fetch_add(
                     publisher.handle_timeout(&self.socket, session, now),
                     Relaxed,
                 );
             }
-            Part::Subscriber(subscriber) => {
-                let asked = subscriber.handle_timeout(&self.socket, &mut session.outbound, now);
-                live.asked_again.fetch_add(asked, Relaxed);
+            Role::Subscriber(subscriber) => {
+                let nacked = subscriber.handle_timeout(&self.socket, &mut session.outbound, now);
+                stats.nacked.fetch_add(nacked, Relaxed);
             }
         }
     }
 
-    fn look_after_endpoint(&mut self, now: Instant) {
+    fn drive_endpoint(&mut self, now: Instant) {
         self.endpoint.handle_timeout(now);
         if self.server != self.endpoint.server() {
             self.server = self.endpoint.server();
-            // A candidate that cannot be reached from here shows as one that does not answer.
+            // An unreachable candidate is treated like one that does not answer.
             let _ = self.socket.connect(self.server);
         }
         self.flush();
     }
 
-    /// Says goodbye.
-    pub fn close(&mut self, now: Instant) {
+    /// Sends close_notify.
+    pub(crate) fn close(&mut self, now: Instant) {
         self.endpoint.close(now);
         self.flush();
     }

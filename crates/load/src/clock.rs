@@ -2,24 +2,24 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// Nanoseconds since 1970: the clock by which the kernel tells when a datagram arrived.
-pub fn now_ns() -> u64 {
+/// Nanoseconds since 1970, on the clock of the kernel's arrival timestamps.
+pub(crate) fn now_ns() -> u64 {
     since_epoch().as_nanos() as u64
 }
 
-pub fn since_epoch() -> Duration {
+pub(crate) fn since_epoch() -> Duration {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default()
 }
 
-/// CPU time that this thread has used.
-pub fn thread_cpu() -> Duration {
+/// CPU time used by this thread.
+pub(crate) fn thread_cpu() -> Duration {
     read(libc::CLOCK_THREAD_CPUTIME_ID)
 }
 
-/// CPU time that all threads of this process have used.
-pub fn process_cpu() -> Duration {
+/// CPU time used by all threads of this process.
+pub(crate) fn process_cpu() -> Duration {
     read(libc::CLOCK_PROCESS_CPUTIME_ID)
 }
 

@@ -1,4 +1,4 @@
-//! One client's connection, sans-IO: ICE as the controlling agent (RFC 8445), DTLS 1.2, SRTP keys. Told the time, handed datagrams.
+//! Connection of one client, sans-IO: ICE as the controlling agent (RFC 8445), DTLS 1.2, SRTP keys.
 
 mod dtls;
 mod stun;
@@ -15,24 +15,26 @@ use tongke_plane::transport::srtp::{Profile, SrtpSession};
 use super::Failure;
 use super::sdp::Answer;
 use dtls::{Dtls, DtlsRole};
-pub use stun::Credentials;
+pub(crate) use stun::Credentials;
 
-/// Checks until the first answer, and then for consent (RFC 7675 asks every 5 s; browsers check every 2.5 s).
-const CHECK_EVERY: Duration = Duration::from_millis(50);
-const CONSENT_EVERY: Duration = Duration::from_millis(2500);
+/// Interval of checks until the first response, then of consent checks (RFC 7675 requires 5 s on
+/// average; browsers use 2.5 s).
+const CHECK_INTERVAL: Duration = Duration::from_millis(50);
+const CONSENT_INTERVAL: Duration = Duration::from_millis(2500);
 
-/// Checks of one candidate before the next has its turn.
-const CHECKS_IN_A_ROW: u32 = 6;
+/// Checks of one candidate before the next one is tried.
+const CHECKS_PER_CANDIDATE: u32 = 6;
 
-/// The certificate and the crypto that all clients of this run share: making one for each would measure us, not the server.
-pub struct Keyring {
+/// Certificate and crypto provider shared by all clients: one certificate each would measure the
+/// generator, not the server.
+pub(crate) struct Identity {
     certificate: Certificate,
     fingerprint: String,
     crypto: Arc<dyn RTCCryptoProvider>,
 }
 
-impl Keyring {
-    pub fn generate() -> Result<Keyring, Failure> {
+impl Identity {
+    pub(crate) fn generate() -> Result<Identity, Failure> {
         let crypto = rtc::crypto::default_provider()?;
         let certificate =
             Certificate::generate_self_signed(vec!["tongke-load".to_owned()], crypto.crypto())?;
@@ -41,20 +43,20 @@ impl Keyring {
             .first()
             .ok_or("the certificate that was made is empty")?;
         let fingerprint = fingerprint(der);
-        Ok(Keyring {
+        Ok(Identity {
             certificate,
             fingerprint,
             crypto,
         })
     }
 
-    /// For `a=fingerprint:sha-256`.
-    pub fn fingerprint(&self) -> &str {
+    /// Value of `a=fingerprint:sha-256`.
+    pub(crate) fn fingerprint(&self) -> &str {
         &self.fingerprint
     }
 }
 
-/// SHA-256 of a certificate as a description writes it (RFC 8122 §5).
+/// SHA-256 fingerprint in SDP notation (RFC 8122 §5).
 fn fingerprint(der: &[u8]) -> String {
     let hash = ring::digest::digest(&ring::digest::SHA256, der);
     hash.as_ref()
@@ -64,47 +66,47 @@ fn fingerprint(der: &[u8]) -> String {
         .join(":")
 }
 
-/// What came of a datagram.
-pub enum Received {
-    /// Dealt with, or nothing for us.
-    Nothing,
-    /// The keys are there, and what they are for: media may flow.
+/// Result of a received datagram.
+pub(crate) enum Received {
+    /// Handled, or ignored.
+    Handled,
+    /// Handshake complete; media may flow.
     Connected(Box<SrtpSession>, Profile),
     /// RTP or RTCP.
     Media,
-    /// The server said goodbye.
+    /// The server sent close_notify.
     Closed,
 }
 
-pub struct Endpoint {
+pub(crate) struct Endpoint {
     local: Credentials,
     remote: Credentials,
-    /// The server's, the one that is checked now first.
+    /// Candidates of the server, starting with the one being checked.
     candidates: Vec<SocketAddrV4>,
-    /// Checks of it so far.
+    /// Checks of the current candidate so far.
     checks: u32,
     transaction: [u8; 12],
     next_check: Instant,
-    /// A check was answered: the path is good.
-    path: bool,
+    /// True once a check succeeded.
+    is_connected: bool,
     dtls: Dtls,
     outgoing: Vec<Bytes>,
 }
 
 impl Endpoint {
-    pub fn new(
-        keyring: Arc<Keyring>,
+    pub(crate) fn new(
+        identity: Arc<Identity>,
         local: Credentials,
         answer: &Answer,
         now: Instant,
     ) -> Result<Endpoint, Failure> {
-        // RFC 8842 §5.1: we offered either role, the answer chose.
+        // RFC 8842 §5.1: the offer allows both roles, the answer chooses.
         let role = if answer.active {
             DtlsRole::Server
         } else {
             DtlsRole::Client
         };
-        let dtls = Dtls::new(&keyring, &answer.fingerprint, role)?;
+        let dtls = Dtls::new(&identity, &answer.fingerprint, role)?;
         let transaction = rand::random();
         Ok(Endpoint {
             local,
@@ -113,14 +115,14 @@ impl Endpoint {
             checks: 0,
             transaction,
             next_check: now,
-            path: false,
+            is_connected: false,
             dtls,
             outgoing: Vec::new(),
         })
     }
 
-    /// Feeds one datagram.
-    pub fn handle(&mut self, datagram: &[u8], now: Instant) -> Received {
+    /// Handles one datagram.
+    pub(crate) fn handle(&mut self, datagram: &[u8], now: Instant) -> Received {
         match datagram.first() {
             Some(0..=3) => self.handle_stun(datagram, now),
             Some(20..=63) => {
@@ -129,63 +131,63 @@ impl Endpoint {
                 received
             }
             Some(128..=191) => Received::Media,
-            _ => Received::Nothing,
+            _ => Received::Handled,
         }
     }
 
     fn handle_stun(&mut self, datagram: &[u8], now: Instant) -> Received {
-        if let Some(response) = stun::answer(datagram, &self.local, self.server()) {
+        if let Some(response) = stun::respond(datagram, &self.local, self.server()) {
             self.outgoing.push(response);
-        } else if stun::is_success(datagram, &self.transaction) && !self.path {
-            self.path = true;
-            self.next_check = now + CONSENT_EVERY;
+        } else if stun::is_success(datagram, &self.transaction) && !self.is_connected {
+            self.is_connected = true;
+            self.next_check = now + CONSENT_INTERVAL;
             self.dtls.start(now);
             self.outgoing.extend(self.dtls.take_outgoing());
         }
-        Received::Nothing
+        Received::Handled
     }
 
-    /// Where datagrams go.
-    pub fn server(&self) -> SocketAddrV4 {
+    /// Remote address.
+    pub(crate) fn server(&self) -> SocketAddrV4 {
         self.candidates[0]
     }
 
-    /// Performs what is due: checks, and repeated handshake flights. [`Endpoint::server`] may be another one afterwards.
-    pub fn handle_timeout(&mut self, now: Instant) {
+    /// Runs due timers: checks and DTLS retransmissions. [`Endpoint::server`] may change.
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
         if now >= self.next_check {
-            self.choose_transaction();
+            self.next_transaction();
             self.outgoing
                 .push(stun::check(&self.transaction, &self.local, &self.remote));
             self.next_check = now
-                + if self.path {
-                    CONSENT_EVERY
+                + if self.is_connected {
+                    CONSENT_INTERVAL
                 } else {
-                    CHECK_EVERY
+                    CHECK_INTERVAL
                 };
         }
-        if self.path {
+        if self.is_connected {
             self.dtls.handle_timeout(now);
             self.outgoing.extend(self.dtls.take_outgoing());
         }
     }
 
-    /// A check is repeated as it is (RFC 8489 §6.2.1), so that an answer that takes longer than the pause is known; after some of them in
-    /// vain it is the next candidate's turn.
-    fn choose_transaction(&mut self) {
+    /// Repeats a check with its transaction id (RFC 8489 §6.2.1), so that a slow response still
+    /// matches; after several without a response the next candidate is tried.
+    fn next_transaction(&mut self) {
         self.checks += 1;
-        if self.path || self.candidates.len() > 1 && self.checks > CHECKS_IN_A_ROW {
-            self.candidates.rotate_left(usize::from(!self.path));
+        if self.is_connected || self.candidates.len() > 1 && self.checks > CHECKS_PER_CANDIDATE {
+            self.candidates.rotate_left(usize::from(!self.is_connected));
             (self.checks, self.transaction) = (1, rand::random());
         }
     }
 
-    /// Datagrams to send.
-    pub fn take_outgoing(&mut self) -> Vec<Bytes> {
+    /// Takes the datagrams to send.
+    pub(crate) fn take_outgoing(&mut self) -> Vec<Bytes> {
         std::mem::take(&mut self.outgoing)
     }
 
-    /// Says goodbye (close_notify).
-    pub fn close(&mut self, now: Instant) {
+    /// Sends close_notify.
+    pub(crate) fn close(&mut self, now: Instant) {
         self.dtls.close(now);
         self.outgoing.extend(self.dtls.take_outgoing());
     }

@@ -1,51 +1,60 @@
 //! `tongke load`: a load generator for any server that speaks WHIP (RFC 9725) and WHEP.
 //!
-//! One or more publishers send a synthetic but valid H264 picture, many subscribers receive it, and what came of it is one line of
-//! JSON: how long joining took, what was lost, how late it came, and what a packet cost the server.
+//! One or more publishers send a synthetic but valid H.264 stream to many subscribers. Each step
+//! prints one line of JSON: join times, packet loss, latencies, and the server's CPU time per
+//! packet.
 //!
-//! - [`args`]: the command line, and how two servers are compared · [`run`]: the course of a run
-//! - [`picture`]: the stream, with the time of sending inside · [`stream`]: RTP · [`publisher`]: a camera
-//! - [`arrivals`], [`subscriber`]: what a receiver makes of what comes · [`endpoint`]: ICE, DTLS and SRTP of one client
-//! - [`client`], [`reactor`], [`datagrams`]: sockets, drained by their own threads · [`http`], [`sdp`]: WHIP and WHEP
-//! - [`sightings`], [`process`], [`strain`]: latencies, the server's cost, our own · [`live`], [`view`], [`report`]: what people see
+//! - [`args`]: the command line, and how to compare two servers · [`run`]: the phases of a run
+//! - [`h264`]: the synthetic stream with send timestamps · [`send_stream`]: RTP · [`publisher`]: a
+//!   sending client
+//! - [`receive_stream`], [`subscriber`]: a receiving client · [`endpoint`]: ICE, DTLS and SRTP of
+//!   one client
+//! - [`client`], [`reactor`], [`socket`]: sockets and their threads · [`signalling`], [`sdp`]: WHIP
+//!   and WHEP
+//! - [`latency`], [`process`], [`saturation`]: latencies, the server's cost, our own · [`stats`],
+//!   [`progress`], [`report`]: output
 //!
 //! ```text
-//! tongke load --whip http://127.0.0.1:8080/whip/LESSON --token T1 --whep http://127.0.0.1:8080/whep/LESSON --whep-token T2 \
+//! tongke load --whip http://127.0.0.1:8080/whip/LESSON --token T1 --whep
+//! http://127.0.0.1:8080/whep/LESSON --whep-token T2 \
 //!     --subscribers 100 --bitrate 1500 --seconds 20 --server-pid $(pgrep -x tongke)
 //! ```
 //!
-//! The two tokens of a Tongke server are made by the lesson's lead or an administrator, with the cookie of a signed-in page:
+//! The lead of a lesson or an administrator creates the two tokens, with the session cookie:
 //!
 //! ```text
-//! curl -c jar -H 'Content-Type: application/json' -d '{"login":"zhoumin","password":"…"}' http://127.0.0.1:8080/api/session
-//! curl -b jar -H 'Content-Type: application/json' -d '{"kind":"whip","label":"load"}' http://127.0.0.1:8080/api/lessons/LESSON/tokens
+//! curl -c jar -H 'Content-Type: application/json' -d '{"login":"zhoumin","password":"…"}'
+//! http://127.0.0.1:8080/api/session
+//! curl -b jar -H 'Content-Type: application/json' -d '{"kind":"whip","label":"load"}'
+//! http://127.0.0.1:8080/api/lessons/LESSON/tokens
 //! ```
 //!
-//! Each subscriber has a socket of its own, as in life. Every frame's first packet is authenticated and decrypted, of the others one in 64.
-//! Arrival is reported by transport-wide feedback and receiver reports; what is lost is asked for again, and `loss_ratio` says what was lost
-//! on the way, `loss_after_repair_ratio` what stayed lost.
+//! Each subscriber has its own socket, as real clients have. The first packet of each frame is
+//! authenticated and decrypted, of the others one in 64. Subscribers send transport-wide feedback,
+//! receiver reports and NACKs. `loss_ratio` counts packets lost on the way,
+//! `loss_after_repair_ratio` those that no retransmission replaced.
 
 mod args;
-mod arrivals;
 mod client;
 mod clock;
-mod datagrams;
 mod endpoint;
-mod http;
-mod live;
+mod h264;
+mod latency;
 mod percentiles;
-mod picture;
 mod process;
+mod progress;
 mod publisher;
 mod reactor;
+mod receive_stream;
 mod report;
 mod run;
+mod saturation;
 mod sdp;
-mod sightings;
-mod strain;
-mod stream;
+mod send_stream;
+mod signalling;
+mod socket;
+mod stats;
 mod subscriber;
-mod view;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -53,15 +62,15 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 pub use args::Args;
-use live::Live;
 use process::Server;
+use progress::Progress;
 use run::Run;
-use view::View;
+use stats::Stats;
 
-/// As a shell says it of a program that SIGINT ended.
+/// Exit code of a program that SIGINT ended, as shells report it.
 const INTERRUPTED: i32 = 130;
 
-/// Runs the whole measurement. Fails when nobody could join.
+/// Runs the load test. Fails when no client could join.
 pub fn run(args: Args) -> ExitCode {
     let runtime = match tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -85,26 +94,28 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 async fn measure(args: &Args) -> Result<(), Failure> {
     args.check()?;
-    let (live, stop) = (Arc::new(Live::default()), CancellationToken::new());
+    let (stats, stop) = (Arc::new(Stats::default()), CancellationToken::new());
     tokio::spawn(end_on_ctrl_c(stop.clone()));
-    let mut view = View::new(live.clone(), Server::of(&args.server_pid), args.json);
-    let mut run = Run::new(args, live, stop.clone())?;
-    let outcome = steps(args, &mut run, &mut view, &stop).await;
+    let mut progress = Progress::new(stats.clone(), Server::of(&args.server_pid), args.json);
+    let mut run = Run::new(args, stats, stop.clone())?;
+    let outcome = run_steps(args, &mut run, &mut progress, &stop).await;
     run.leave().await;
-    view.finish();
+    progress.finish();
     outcome
 }
 
-async fn steps(
+async fn run_steps(
     args: &Args,
     run: &mut Run<'_>,
-    view: &mut View,
+    progress: &mut Progress,
     stop: &CancellationToken,
 ) -> Result<(), Failure> {
-    view.while_it_lasts(run.begin()).await?;
-    for (nth, subscribers) in args.subscribers.iter().enumerate() {
-        let last = nth + 1 == args.subscribers.len();
-        let report = view.while_it_lasts(run.step(*subscribers, last)).await?;
+    progress.show_during(run.start_publishers()).await?;
+    for (index, subscribers) in args.subscribers.iter().enumerate() {
+        let last = index + 1 == args.subscribers.len();
+        let report = progress
+            .show_during(run.run_step(*subscribers, last))
+            .await?;
         if !args.json {
             eprintln!("{report}");
         } else if report.generator_was_bottleneck {
@@ -125,7 +136,7 @@ async fn steps(
     Ok(())
 }
 
-/// The first Ctrl-C ends the run with the figures so far, a second one ends it at once.
+/// The first Ctrl-C ends the measurement and prints it, a second one exits at once.
 async fn end_on_ctrl_c(stop: CancellationToken) {
     while tokio::signal::ctrl_c().await.is_ok() {
         if stop.is_cancelled() {

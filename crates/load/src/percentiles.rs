@@ -1,14 +1,14 @@
-//! Distributions: exact ones of what is counted in hundreds, histograms of what is counted in millions.
+//! Percentiles: exact for hundreds of values, by histogram for millions.
 
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
-/// Latencies beyond a minute are counted as a minute.
-const LONGEST_NS: u64 = 60_000_000_000;
+/// Latencies above one minute count as one minute.
+const MAX_LATENCY_NS: u64 = 60_000_000_000;
 
 /// Percentiles in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Percentiles {
+pub(crate) struct Percentiles {
     pub p50: f64,
     pub p95: f64,
     pub p99: f64,
@@ -16,13 +16,13 @@ pub struct Percentiles {
 }
 
 impl Percentiles {
-    /// `None` when nothing was measured.
-    pub fn of(mut millis: Vec<f64>) -> Option<Percentiles> {
+    /// Computes exact percentiles of milliseconds; `None` without any value.
+    pub(crate) fn of(mut millis: Vec<f64>) -> Option<Percentiles> {
         if millis.is_empty() {
             return None;
         }
         millis.sort_by(f64::total_cmp);
-        // The nearest rank: the smallest value that at least this share of all is not above.
+        // Nearest-rank method.
         let at = |share: f64| {
             let rank = (share * millis.len() as f64).ceil() as usize;
             round(millis[rank.clamp(1, millis.len()) - 1])
@@ -35,8 +35,8 @@ impl Percentiles {
         })
     }
 
-    /// Of nanoseconds, to three digits.
-    pub fn of_ns(histogram: &Histogram<u64>) -> Option<Percentiles> {
+    /// Percentiles of a histogram of nanoseconds, to three digits.
+    pub(crate) fn of_ns(histogram: &Histogram<u64>) -> Option<Percentiles> {
         let at = |share| round(histogram.value_at_quantile(share) as f64 / 1e6);
         (!histogram.is_empty()).then(|| Percentiles {
             p50: at(0.50),
@@ -47,14 +47,14 @@ impl Percentiles {
     }
 }
 
-/// An empty histogram of latencies in nanoseconds: three digits, and nothing below a microsecond.
-pub fn latencies() -> Histogram<u64> {
-    Histogram::new_with_bounds(1_000, LONGEST_NS, 3)
+/// Creates a histogram of latencies in nanoseconds: three digits, at least a microsecond.
+pub(crate) fn latency_histogram() -> Histogram<u64> {
+    Histogram::new_with_bounds(1_000, MAX_LATENCY_NS, 3)
         .expect("the bounds are in order, and three digits are allowed")
 }
 
-/// To a thousandth.
-pub fn round(value: f64) -> f64 {
+/// Rounds to a thousandth.
+pub(crate) fn round(value: f64) -> f64 {
     (value * 1000.0).round() / 1000.0
 }
 
@@ -88,7 +88,7 @@ mod tests {
 
     #[test]
     fn a_histogram_agrees_with_the_exact_percentiles_to_three_digits() {
-        let mut histogram = latencies();
+        let mut histogram = latency_histogram();
         assert_eq!(Percentiles::of_ns(&histogram), None);
         let values: Vec<u64> = (1..=10_000).map(|n| n * n * 7).collect();
         values

@@ -1,4 +1,4 @@
-//! What the server's processes have used (Linux: proc(5)).
+//! Resource usage of the server's processes (Linux: proc(5)).
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -7,24 +7,25 @@ use super::Failure;
 
 /// The processes of one server.
 #[derive(Clone)]
-pub struct Server {
+pub(crate) struct Server {
     pids: Vec<u32>,
 }
 
-/// What they had used up to a moment, and what they held then.
+/// Usage up to a moment, and memory at that moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Reading {
+pub(crate) struct ServerSample {
     pub cpu_ns: u64,
     pub rss_bytes: u64,
-    /// The most that they ever held.
+    /// Peak resident set size.
     pub peak_bytes: u64,
-    /// CPU time of the threads that live, by name; threads that differ only in a number at the end are one.
+    /// CPU time of the running threads by name; names that differ only in a trailing number are
+    /// combined.
     threads: BTreeMap<String, u64>,
 }
 
-/// What they used between two readings.
+/// Usage between two samples.
 #[derive(Clone, Debug)]
-pub struct Usage {
+pub(crate) struct Usage {
     pub cpu_ns: u64,
     pub rss_bytes: u64,
     pub peak_bytes: u64,
@@ -32,7 +33,7 @@ pub struct Usage {
 }
 
 impl Usage {
-    pub fn between(before: &Reading, after: &Reading) -> Usage {
+    pub(crate) fn between(before: &ServerSample, after: &ServerSample) -> Usage {
         let used = |(name, ns): (&String, &u64)| {
             (
                 name.clone(),
@@ -55,23 +56,23 @@ impl Usage {
 
 impl Server {
     /// `None` without process ids.
-    pub fn of(pids: &[u32]) -> Option<Server> {
+    pub(crate) fn of(pids: &[u32]) -> Option<Server> {
         (!pids.is_empty()).then(|| Server {
             pids: pids.to_vec(),
         })
     }
 
-    pub fn read(&self) -> Result<Reading, Failure> {
-        let mut sum = Reading::default();
+    pub(crate) fn read(&self) -> Result<ServerSample, Failure> {
+        let mut sum = ServerSample::default();
         for pid in &self.pids {
-            sum.add(*pid)?;
+            sum.add_process(*pid)?;
         }
         Ok(sum)
     }
 }
 
-impl Reading {
-    fn add(&mut self, pid: u32) -> Result<(), Failure> {
+impl ServerSample {
+    fn add_process(&mut self, pid: u32) -> Result<(), Failure> {
         let read = |name: &str| {
             fs::read_to_string(format!("/proc/{pid}/{name}"))
                 .map_err(|error| format!("process {pid}: {error}"))
@@ -87,16 +88,17 @@ impl Reading {
                 .split(' ')
                 .next()
                 .and_then(|ns| ns.parse::<u64>().ok());
-            *self.threads.entry(family(&of("comm"))).or_default() += ns.unwrap_or(0);
+            *self.threads.entry(thread_group(&of("comm"))).or_default() += ns.unwrap_or(0);
         }
         Ok(())
     }
 }
 
-/// User and system time of all threads, ended ones included: fields 14 and 15 of proc(5), in ticks of 10 ms.
+/// User and system time of all threads, terminated ones included: fields 14 and 15 of proc(5), in
+/// ticks of 10 ms.
 fn cpu_ns(stat: &str) -> Option<u64> {
     const TICK_NS: u64 = 10_000_000;
-    // The second field is the program's name in brackets, which may hold anything.
+    // The second field is the program's name in parentheses, which may contain any character.
     let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
     let (user, system): (u64, u64) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
     Some((user + system) * TICK_NS)
@@ -114,8 +116,8 @@ fn field_bytes(status: &str, field: &str) -> Option<u64> {
     )
 }
 
-/// `media-0` and `media-12` are both `media`.
-fn family(name: &str) -> String {
+/// Thread name without its number: `media-0` and `media-12` are both `media`.
+fn thread_group(name: &str) -> String {
     name.trim_end()
         .trim_end_matches(|c: char| c.is_ascii_digit())
         .trim_end_matches(['-', '_', ' ', ':', '#'])
@@ -127,7 +129,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_process_is_read_whatever_its_name() {
+    fn a_process_with_any_name_is_parsed() {
         let stat = "42 (a) b) (c) S 1 1 1 0 -1 4194560 100 0 0 0 250 50 0 0 20 0 4 0 100 1 1";
         assert_eq!(cpu_ns(stat), Some(3_000_000_000));
         assert_eq!(
@@ -135,14 +137,14 @@ mod tests {
             Some(2 * 1024 * 1024)
         );
         assert_eq!(
-            (family("media-12\n"), family("tokio-rt-worker")),
+            (thread_group("media-12\n"), thread_group("tokio-rt-worker")),
             ("media".into(), "tokio-rt-worker".into())
         );
         assert!(Server::of(&[]).is_none());
     }
 
     #[test]
-    fn what_a_thread_used_stands_under_its_name() {
+    fn cpu_time_is_reported_by_thread_name() {
         let server = Server::of(&[std::process::id()]).unwrap();
         let before = server.read().unwrap();
         let busy = std::thread::Builder::new().name("busy-7".into()).spawn(|| {

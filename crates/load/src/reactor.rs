@@ -1,4 +1,5 @@
-//! The threads that own the clients' sockets. Publishers and subscribers have threads of their own, so that neither waits for the other.
+//! Threads that own the sockets. Publishers and subscribers have separate threads, so that neither
+//! delays the other.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -10,49 +11,52 @@ use hdrhistogram::Histogram;
 use tongke_plane::io::Waker;
 
 use super::Failure;
-use super::client::{Client, Outcome, Waits};
-use super::datagrams::{Batch, Epoll};
-use super::live::Live;
-use super::percentiles::latencies;
-use super::publisher::Sent;
-use super::sightings::Sightings;
-use super::strain::{Mark, Strain};
-use super::subscriber::Seen;
+use super::client::{Client, Deadline, Outcome};
+use super::latency::Latencies;
+use super::percentiles::latency_histogram;
+use super::publisher::LayerStats;
+use super::saturation::{ThreadSample, ThreadUsage};
+use super::socket::{Batch, Epoll};
+use super::stats::Stats;
+use super::subscriber::SubscriberStats;
 
-/// When a thread turns to its clients.
+/// Wake-up policy of a thread.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Turns {
-    /// When something comes, and when a timer is due: a frame leaves on time, and what is asked of a publisher is answered at once.
-    AtOnce,
-    /// Every few milliseconds, and not whenever something comes, as behind a network card that moderates its interrupts: over loopback it is
-    /// the server that would pay for each waking of ours, in the middle of its sending. Nothing is measured by when we look: the kernel tells
-    /// when a datagram came. A turn costs mostly its waking, for which a virtual machine counts 25 to 50 µs.
+pub(crate) enum WakePolicy {
+    /// Wakes up for packets and timers: frames leave on time, and requests to a publisher are
+    /// answered at once.
+    Immediate,
+    /// Wakes up every few milliseconds, like a network card with interrupt moderation: over
+    /// loopback the server would pay for each of our wake-ups while sending. Latencies are
+    /// unaffected, as the kernel timestamps arrivals. A wake-up costs 25 to 50 µs on a virtual
+    /// machine.
     Moderated,
 }
 
-/// So often where nobody waits for anything: reports to the server, due ten times a second, bear it.
-const MODERATED: Duration = Duration::from_millis(10);
-/// So often while somebody does: each step of joining waits for the one before, and what that takes is measured, as is a repair.
-const EAGER: Duration = Duration::from_millis(2);
+/// Wake-up interval without a pending wait; feedback to the server is due ten times per second.
+const MODERATED_INTERVAL: Duration = Duration::from_millis(10);
+/// Wake-up interval while a client connects or waits for a retransmission, as both durations are
+/// measured.
+const EAGER_INTERVAL: Duration = Duration::from_millis(2);
 
-/// A thread without clients waits for commands.
-const IDLE: Duration = Duration::from_secs(1);
+/// Wake-up interval of a thread without clients.
+const IDLE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// What the view shows is handed over this often.
-const TELL_EVERY: Duration = Duration::from_millis(500);
+/// Interval at which latencies are published for the progress display.
+const PUBLISH_INTERVAL: Duration = Duration::from_millis(500);
 
-/// What was seen between the opening of a window and its closing.
+/// Measurements between the opening and the closing of a window.
 #[derive(Default)]
-pub struct Window {
-    pub sent: Vec<Sent>,
-    pub seen: Vec<Seen>,
-    pub sightings: Sightings,
-    /// How late frames left after they were due, in nanoseconds.
+pub(crate) struct Window {
+    pub sent: Vec<LayerStats>,
+    pub received: Vec<SubscriberStats>,
+    pub latencies: Latencies,
+    /// Delay of frames behind their due time, in nanoseconds.
     pub lateness: Option<Histogram<u64>>,
-    pub strain: Vec<Strain>,
-    /// Datagrams that the kernel dropped at our sockets.
+    pub threads: Vec<ThreadUsage>,
+    /// Datagrams dropped by the kernel at our sockets.
     pub socket_drops: u64,
-    /// Names of the ciphers in use.
+    /// Names of the negotiated ciphers.
     pub ciphers: BTreeSet<&'static str>,
 }
 
@@ -63,8 +67,8 @@ enum Command {
     Finish,
 }
 
-/// One or several threads.
-pub struct Reactor {
+/// A group of threads.
+pub(crate) struct Reactor {
     threads: Vec<Thread>,
 }
 
@@ -75,17 +79,17 @@ struct Thread {
 }
 
 impl Reactor {
-    pub fn start(
+    pub(crate) fn start(
         name: &str,
         threads: usize,
-        turns: Turns,
-        live: &Arc<Live>,
+        policy: WakePolicy,
+        stats: &Arc<Stats>,
     ) -> Result<Reactor, Failure> {
         let start = |n: usize| -> Result<_, Failure> {
             let (commands, receiver) = channel();
             let waker = Arc::new(Waker::new()?);
-            let (epoll, live, woken) = (Epoll::new()?, live.clone(), waker.clone());
-            let work = move || Worker::new(epoll, woken, turns, live).run(&receiver);
+            let (epoll, stats, worker_waker) = (Epoll::new()?, stats.clone(), waker.clone());
+            let work = move || Worker::new(epoll, worker_waker, policy, stats).run(&receiver);
             let handle = std::thread::Builder::new()
                 .name(format!("{name}-{n}"))
                 .spawn(work)?;
@@ -100,20 +104,20 @@ impl Reactor {
         })
     }
 
-    /// Gives a client to the thread of its number.
-    pub fn add(&self, number: usize, client: Client) {
-        self.tell(number % self.threads.len(), Command::Add(Box::new(client)));
+    /// Assigns a client to a thread by its number.
+    pub(crate) fn add(&self, number: usize, client: Client) {
+        self.send(number % self.threads.len(), Command::Add(Box::new(client)));
     }
 
-    pub fn open_window(&self) {
-        (0..self.threads.len()).for_each(|thread| self.tell(thread, Command::OpenWindow));
+    pub(crate) fn open_window(&self) {
+        (0..self.threads.len()).for_each(|thread| self.send(thread, Command::OpenWindow));
     }
 
-    /// What each thread saw since [`Reactor::open_window`].
-    pub fn close_window(&self) -> Result<Vec<Window>, Failure> {
+    /// Measurements of each thread since [`Reactor::open_window`].
+    pub(crate) fn close_window(&self) -> Result<Vec<Window>, Failure> {
         let (reply, windows) = channel();
         (0..self.threads.len())
-            .for_each(|thread| self.tell(thread, Command::CloseWindow(reply.clone())));
+            .for_each(|thread| self.send(thread, Command::CloseWindow(reply.clone())));
         drop(reply);
         let windows: Vec<Window> = windows.iter().collect();
         if windows.len() < self.threads.len() {
@@ -122,18 +126,18 @@ impl Reactor {
         Ok(windows)
     }
 
-    /// Ends the threads; every client says goodbye.
-    pub fn finish(self) {
-        (0..self.threads.len()).for_each(|thread| self.tell(thread, Command::Finish));
+    /// Closes all connections and ends the threads.
+    pub(crate) fn finish(self) {
+        (0..self.threads.len()).for_each(|thread| self.send(thread, Command::Finish));
         for thread in self.threads {
-            // The panic hook has told of one that panicked.
+            // The panic hook has reported it.
             let _ = thread.handle.join();
         }
     }
 
-    fn tell(&self, thread: usize, command: Command) {
+    fn send(&self, thread: usize, command: Command) {
         let thread = &self.threads[thread];
-        // A thread that is gone has panicked, which `close_window` reports.
+        // The thread has panicked, which `close_window` reports.
         let _ = thread.commands.send(command);
         thread.waker.wake();
     }
@@ -142,131 +146,137 @@ impl Reactor {
 struct Worker {
     epoll: Epoll,
     waker: Arc<Waker>,
-    turns: Turns,
+    policy: WakePolicy,
     clients: Vec<Client>,
-    /// What each of them waits for.
-    waits: Vec<Waits>,
+    /// Deadlines by client.
+    deadlines: Vec<Deadline>,
     batch: Batch,
-    live: Arc<Live>,
-    sightings: Sightings,
-    /// While a window is open.
-    mark: Option<Mark>,
+    stats: Arc<Stats>,
+    latencies: Latencies,
+    /// Usage of this thread when the window opened.
+    opened: Option<ThreadSample>,
     drops_before: u64,
 }
 
 impl Worker {
-    fn new(epoll: Epoll, waker: Arc<Waker>, turns: Turns, live: Arc<Live>) -> Worker {
+    fn new(epoll: Epoll, waker: Arc<Waker>, policy: WakePolicy, stats: Arc<Stats>) -> Worker {
         Worker {
             epoll,
             waker,
-            turns,
+            policy,
             clients: Vec::new(),
-            waits: Vec::new(),
+            deadlines: Vec::new(),
             batch: Batch::new(),
-            live,
-            sightings: Sightings::default(),
-            mark: None,
+            stats,
+            latencies: Latencies::default(),
+            opened: None,
             drops_before: 0,
         }
     }
 
     fn run(&mut self, commands: &Receiver<Command>) {
-        let (mut ready, mut next_telling) = (Vec::new(), Instant::now());
+        let (mut ready, mut next_publish) = (Vec::new(), Instant::now());
         loop {
-            let turn = Instant::now();
+            let now = Instant::now();
             while let Ok(command) = commands.try_recv() {
                 match command {
                     Command::Add(client) => self.add(*client),
                     Command::OpenWindow => self.open_window(),
-                    // Whoever asked may have given up.
+                    // The caller may be gone.
                     Command::CloseWindow(reply) => drop(reply.send(self.close_window())),
                     Command::Finish => return self.finish(),
                 }
             }
             let more = self.epoll.poll(&mut ready);
             for &key in &ready {
-                self.clients[key].drain(&mut self.batch, &self.live, &mut self.sightings);
-                self.waits[key] = self.clients[key].waits();
+                self.clients[key].drain(&mut self.batch, &self.stats, &mut self.latencies);
+                self.deadlines[key] = self.clients[key].deadline();
             }
             self.handle_timeouts(Instant::now());
-            if turn >= next_telling {
-                next_telling = turn + TELL_EVERY;
-                self.live.add_latencies(self.sightings.take_recent());
+            if now >= next_publish {
+                next_publish = now + PUBLISH_INTERVAL;
+                self.stats.add_latencies(self.latencies.take_recent());
             }
             if !more {
                 self.epoll.wait(
                     &self.waker,
-                    self.turns == Turns::AtOnce,
-                    self.next_turn(turn),
+                    self.policy == WakePolicy::Immediate,
+                    self.next_wakeup(now),
                 );
             }
         }
     }
 
     fn handle_timeouts(&mut self, now: Instant) {
-        for (client, waits) in self
+        for (client, deadline) in self
             .clients
             .iter_mut()
-            .zip(&mut self.waits)
-            .filter(|(_, waits)| waits.until <= now)
+            .zip(&mut self.deadlines)
+            .filter(|(_, deadline)| deadline.at <= now)
         {
-            client.handle_timeout(&self.live, now);
-            *waits = client.waits();
+            client.handle_timeout(&self.stats, now);
+            *deadline = client.deadline();
         }
     }
 
-    fn next_turn(&self, turn: Instant) -> Instant {
-        let eager = || self.waits.iter().any(|waits| waits.eagerly);
-        let due = || self.waits.iter().map(|waits| waits.until).min();
-        match self.turns {
-            Turns::AtOnce => due().unwrap_or(turn + IDLE),
-            Turns::Moderated => turn + if eager() { EAGER } else { MODERATED },
+    fn next_wakeup(&self, now: Instant) -> Instant {
+        let eager = || self.deadlines.iter().any(|deadline| deadline.eager);
+        let due = || self.deadlines.iter().map(|deadline| deadline.at).min();
+        match self.policy {
+            WakePolicy::Immediate => due().unwrap_or(now + IDLE_INTERVAL),
+            WakePolicy::Moderated => {
+                now + if eager() {
+                    EAGER_INTERVAL
+                } else {
+                    MODERATED_INTERVAL
+                }
+            }
         }
     }
 
     fn add(&mut self, mut client: Client) {
-        if self.mark.is_some() {
-            client.comes_late();
+        if self.opened.is_some() {
+            client.mark_late();
         }
         match self.epoll.add(&client.socket, self.clients.len()) {
             Ok(()) => {
-                client.handle_timeout(&self.live, Instant::now());
-                self.waits.push(client.waits());
+                client.handle_timeout(&self.stats, Instant::now());
+                self.deadlines.push(client.deadline());
                 self.clients.push(client);
             }
             Err(error) => self
-                .live
+                .stats
                 .note(format!("a socket could not be watched: {error}")),
         }
     }
 
     fn open_window(&mut self) {
         self.clients.iter_mut().for_each(Client::open_window);
-        self.sightings = Sightings::default();
+        self.latencies = Latencies::default();
         self.drops_before = self.drops();
-        self.mark = Some(Mark::now());
+        self.opened = Some(ThreadSample::now());
     }
 
     fn close_window(&mut self) -> Window {
-        let strain = self.mark.take().map(|mark| mark.strain());
+        let thread_usage = self.opened.take().map(|opened| opened.usage());
         let socket_drops = self.drops() - self.drops_before;
-        self.live.add_latencies(self.sightings.take_recent());
-        let sightings = std::mem::take(&mut self.sightings);
+        self.stats.add_latencies(self.latencies.take_recent());
+        let latencies = std::mem::take(&mut self.latencies);
         let mut window = Window {
-            strain: strain.into_iter().collect(),
+            threads: thread_usage.into_iter().collect(),
             socket_drops,
-            sightings,
+            latencies,
             ..Window::default()
         };
         for client in &mut self.clients {
             window.ciphers.extend(client.cipher());
             match client.close_window() {
-                Outcome::Seen(seen) => window.seen.push(seen),
+                Outcome::Received(stats) => window.received.push(stats),
                 Outcome::Sent(sent, lateness) => {
                     window.sent.extend(sent);
                     window
                         .lateness
-                        .get_or_insert_with(latencies)
+                        .get_or_insert_with(latency_histogram)
                         .add(lateness)
                         .expect("all have the same bounds");
                 }
@@ -289,18 +299,18 @@ impl Worker {
 }
 
 impl Window {
-    /// What another thread saw.
-    pub fn add(&mut self, other: Window) {
+    /// Adds the measurements of another thread.
+    pub(crate) fn add(&mut self, other: Window) {
         self.sent.extend(other.sent);
-        self.seen.extend(other.seen);
-        self.sightings.add(&other.sightings);
+        self.received.extend(other.received);
+        self.latencies.add(&other.latencies);
         if let Some(lateness) = &other.lateness {
             self.lateness
-                .get_or_insert_with(latencies)
+                .get_or_insert_with(latency_histogram)
                 .add(lateness)
                 .expect("all have the same bounds");
         }
-        self.strain.extend(other.strain);
+        self.threads.extend(other.threads);
         self.socket_drops += other.socket_drops;
         self.ciphers.extend(other.ciphers);
     }

@@ -1,4 +1,4 @@
-//! The line of JSON, and the same for people.
+//! Report of a step: one line of JSON, and a summary for people.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -10,140 +10,143 @@ use super::Args;
 use super::args::MAX_LAYERS;
 use super::percentiles::{Percentiles, round};
 use super::process::Usage;
-use super::publisher::Sent;
+use super::publisher::LayerStats;
 use super::reactor::Window;
+use super::saturation::{self, ThreadUsage};
 use super::sdp::RIDS;
-use super::strain::{self, Strain};
-use super::subscriber::Seen;
+use super::subscriber::SubscriberStats;
 
-/// One step, measured.
+/// Measurements of one step.
 #[derive(Debug, Serialize)]
-pub struct Report {
+pub(crate) struct Report {
     pub publishers: usize,
-    /// Asked for.
+    /// Requested number.
     pub subscribers: usize,
-    /// Had their keys, and had a whole keyframe.
+    /// Subscribers with a completed handshake, and with a complete keyframe.
     pub subscribers_connected: usize,
     pub subscribers_showing: usize,
-    /// Joins that the server answered with anything but a session, up to now.
+    /// Failed joins so far.
     pub joins_refused: usize,
     pub bitrate_kbps: u32,
-    /// Datagrams sent as one message were taken as one: `--gro`.
+    /// Merged reception of datagrams: `--gro`.
     pub gro: bool,
     pub seconds: f64,
-    /// It ended before its time: Ctrl-C.
+    /// True if Ctrl-C ended the step early.
     pub interrupted: bool,
-    /// Ciphers in use, by their names in RFC 5764 and RFC 7714.
+    /// Negotiated ciphers, by their names in RFC 5764 and RFC 7714.
     pub srtp: BTreeSet<&'static str>,
-    /// Media packets, sent by the publishers in the whole run and received by the subscribers while it was measured.
+    /// Media packets sent by publishers in the whole run, and received by subscribers in this step.
     pub packets_sent: u64,
     pub packets_received: u64,
     pub packets_per_second: f64,
     pub received_mbps: f64,
-    /// Sequence numbers that passed and did not come by themselves, of those that passed.
+    /// Share of sequence numbers not received without a NACK.
     pub loss_ratio: f64,
-    /// The same after what was asked for again has come.
+    /// Share of sequence numbers never received.
     pub loss_after_repair_ratio: f64,
-    /// What came, of what the publishers sent to those that watched them; of simulcast, on the best layer. Below 1 without loss: the server
-    /// held back what it believed the line could not carry.
+    /// Received share of the packets sent, of simulcast of those of the best layer. Below 1 without
+    /// loss: the server limited the bitrate to its bandwidth estimate.
     pub delivered_ratio: f64,
-    /// Packets that came out of order by themselves.
+    /// Packets received out of order without a NACK.
     pub reordered: u64,
-    /// Retransmissions that came; lost packets that came with them; packets that came and were not missing.
+    /// Retransmissions received, lost packets recovered by them, and duplicates.
     pub retransmitted: u64,
     pub repaired: u64,
     pub in_vain: u64,
-    /// Numbers in NACKs, and those that never came.
+    /// Sequence numbers in NACKs, and those never received.
     pub asked_again: u64,
     pub given_up: u64,
-    /// Packets that subscribers threw away: `--drop`.
+    /// Packets dropped by `--drop`.
     pub discarded: u64,
     pub refused: u64,
     pub keyframes_sent: u64,
     pub resent_by_publishers: u64,
-    /// From the POST of the offer to the keys.
+    /// From the POST of the offer to the completed handshake.
     pub join_ms: Option<Percentiles>,
-    /// From the POST of the offer to a whole keyframe.
+    /// From the POST of the offer to the first complete keyframe.
     pub first_frame_ms: Option<Percentiles>,
-    /// From just before a frame was sent until the kernel had its first packet in the subscriber's socket.
+    /// From just before a frame is sent to the kernel's arrival timestamp of its first packet at a
+    /// subscriber.
     pub forward_ms: Option<Percentiles>,
-    /// The same, to the first and to the last subscriber that a frame came to.
+    /// The same for the first and for the last subscriber of each frame.
     pub forward_first_ms: Option<Percentiles>,
     pub forward_last_ms: Option<Percentiles>,
-    /// From the first to the last subscriber that a frame came to.
+    /// Difference between the first and the last subscriber of each frame.
     pub skew_ms: Option<Percentiles>,
-    /// Of simulcast, lowest first.
+    /// Simulcast layers, lowest first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub layers: Vec<LayerReport>,
-    /// How often a subscriber's frame was of another layer than the one before.
+    /// Frames of another layer than the frame before.
     pub layer_changes: u64,
-    /// Of those who joined while the others were measured: how many had a whole keyframe, and after how long.
+    /// Subscribers that joined during the measurement.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub storm: Option<Storm>,
-    /// The share of its core that the generator's busiest thread used.
+    /// CPU share of the busiest thread of the generator.
     pub generator_busy: f64,
-    /// The largest share of the time for which one of its threads could have run and had no CPU; null where the kernel does not tell.
+    /// Largest share of time that one of its threads was runnable without a CPU; null where the
+    /// kernel does not report it.
     pub generator_waiting: Option<f64>,
-    /// What it used in all, for each packet received.
+    /// CPU time of the generator per received packet.
     pub generator_cpu_ns_per_packet: Option<f64>,
-    /// Datagrams that the kernel dropped at its sockets.
+    /// Datagrams dropped by the kernel at the generator's sockets.
     pub generator_socket_drops: u64,
-    /// How late frames left after they were due.
+    /// Delay of frames behind their due time.
     pub generator_late_ms: Option<Percentiles>,
-    /// Latencies and losses are its own, and why.
+    /// True if latencies and losses are the generator's own, with the reasons.
     pub generator_was_bottleneck: bool,
     pub generator_evidence: Vec<String>,
     #[serde(flatten)]
     pub server: Option<ServerReport>,
 }
 
-/// What the server's processes used, for each packet that it sent to a subscriber for the first time.
+/// Resource usage of the server, per packet sent to a subscriber for the first time.
 #[derive(Debug, Serialize)]
-pub struct ServerReport {
+pub(crate) struct ServerReport {
     pub server_cpu_ns_per_packet: Option<f64>,
-    /// Cores in use.
+    /// CPU time per second, in cores.
     pub server_cpu_share: f64,
-    /// The same by name of thread, those that live.
+    /// The same by thread name, for running threads.
     pub server_cpu_share_by_thread: BTreeMap<String, f64>,
     pub server_rss_bytes: u64,
     pub server_peak_rss_bytes: u64,
-    /// What it grew by since the publishers were there, for each subscriber.
+    /// Growth since the publishers connected, per subscriber.
     pub server_rss_bytes_per_subscriber: f64,
 }
 
-/// One simulcast layer.
+/// Measurements of one simulcast layer.
 #[derive(Debug, Serialize)]
-pub struct LayerReport {
+pub(crate) struct LayerReport {
     pub rid: &'static str,
     pub packets_sent: u64,
-    /// Frames that subscribers got, and their share of all that they got.
+    /// Frames received by subscribers, and their share of all frames.
     pub frames_received: u64,
     pub frames_share: f64,
 }
 
-/// What became of those who joined while the others were measured.
+/// Subscribers that joined during the measurement: their number, those with a keyframe, and join
+/// times.
 #[derive(Debug, Serialize)]
-pub struct Storm {
+pub(crate) struct Storm {
     pub joined: usize,
     pub showing: usize,
     pub join_ms: Option<Percentiles>,
     pub first_frame_ms: Option<Percentiles>,
 }
 
-/// All that a report is made of.
-pub struct Measured {
+/// Input of a report.
+pub(crate) struct Measured {
     pub subscribers: usize,
     pub joins_refused: usize,
     pub elapsed: Duration,
     pub interrupted: bool,
     pub window: Window,
-    /// CPU time of the generator.
+    /// CPU time used by the generator.
     pub cpu: Duration,
-    /// Of the server, and what it held before the first subscriber.
+    /// Usage of the server, and its resident set size before the first subscriber.
     pub usage: Option<(Usage, u64)>,
 }
 
-pub fn of(args: &Args, measured: Measured) -> Report {
+pub(crate) fn build(args: &Args, measured: Measured) -> Report {
     let Measured {
         subscribers,
         joins_refused,
@@ -153,23 +156,24 @@ pub fn of(args: &Args, measured: Measured) -> Report {
         cpu,
         usage,
     } = measured;
-    let spread = window.sightings.spread();
-    let (late, seen): (Vec<Seen>, Vec<Seen>) = window.seen.into_iter().partition(|seen| seen.late);
-    let sum = |count: fn(&Seen) -> u64| seen.iter().map(count).sum::<u64>();
-    let sent_sum = |count: fn(&Sent) -> u64| window.sent.iter().map(count).sum::<u64>();
+    let spread = window.latencies.spread();
+    let (late, stats): (Vec<SubscriberStats>, Vec<SubscriberStats>) =
+        window.received.into_iter().partition(|stats| stats.late);
+    let sum = |count: fn(&SubscriberStats) -> u64| stats.iter().map(count).sum::<u64>();
+    let sent_sum = |count: fn(&LayerStats) -> u64| window.sent.iter().map(count).sum::<u64>();
     let (packets, expected, repaired) =
         (sum(|s| s.packets), sum(|s| s.expected), sum(|s| s.repaired));
     let seconds = elapsed.as_secs_f64();
     let forwarded = packets + sum(|s| s.discarded);
     let generator_late_ms = window.lateness.as_ref().and_then(Percentiles::of_ns);
-    let evidence = strain::evidence(
-        &window.strain,
+    let evidence = saturation::bottlenecks(
+        &window.threads,
         window.socket_drops,
         generator_late_ms.map(|late| late.p99),
     );
-    let most = |share: fn(&Strain) -> Option<f64>| {
+    let max = |share: fn(&ThreadUsage) -> Option<f64>| {
         window
-            .strain
+            .threads
             .iter()
             .filter_map(share)
             .reduce(f64::max)
@@ -178,8 +182,8 @@ pub fn of(args: &Args, measured: Measured) -> Report {
     Report {
         publishers: args.publishers,
         subscribers,
-        subscribers_connected: seen.iter().filter(|s| s.joined_after.is_some()).count(),
-        subscribers_showing: seen.iter().filter(|s| s.showed_after.is_some()).count(),
+        subscribers_connected: stats.iter().filter(|s| s.connected_after.is_some()).count(),
+        subscribers_showing: stats.iter().filter(|s| s.keyframe_after.is_some()).count(),
         joins_refused,
         bitrate_kbps: args.bitrate,
         gro: args.gro,
@@ -197,40 +201,40 @@ pub fn of(args: &Args, measured: Measured) -> Report {
         ),
         delivered_ratio: round(ratio(
             packets as f64,
-            due(args, subscribers, &window.sent) as f64,
+            expected_packets(args, subscribers, &window.sent) as f64,
         )),
         reordered: sum(|s| s.reordered),
         retransmitted: sum(|s| s.retransmitted),
         repaired,
-        in_vain: sum(|s| s.in_vain),
-        asked_again: sum(|s| s.asked_again),
+        in_vain: sum(|s| s.duplicates),
+        asked_again: sum(|s| s.requested),
         given_up: sum(|s| s.given_up),
         discarded: sum(|s| s.discarded),
         refused: sum(|s| s.refused),
         keyframes_sent: sent_sum(|s| s.keyframes),
         resent_by_publishers: sent_sum(|s| s.resent),
-        join_ms: millis(&seen, |s| s.joined_after),
-        first_frame_ms: millis(&seen, |s| s.showed_after),
-        forward_ms: Percentiles::of_ns(window.sightings.latencies()),
+        join_ms: millis(&stats, |s| s.connected_after),
+        first_frame_ms: millis(&stats, |s| s.keyframe_after),
+        forward_ms: Percentiles::of_ns(window.latencies.all()),
         forward_first_ms: spread.first,
         forward_last_ms: spread.last,
         skew_ms: spread.skew,
         layers: if args.layers > 1 {
-            layers(&seen, &window.sent)
+            layers(&stats, &window.sent)
         } else {
             Vec::new()
         },
         layer_changes: sum(|s| s.layer_changes),
         storm: (!late.is_empty()).then(|| Storm::of(&late)),
-        generator_busy: most(|thread| Some(thread.busy)).unwrap_or(0.0),
-        generator_waiting: most(|thread| thread.waiting),
+        generator_busy: max(|thread| Some(thread.busy)).unwrap_or(0.0),
+        generator_waiting: max(|thread| thread.waiting),
         generator_cpu_ns_per_packet: per_packet(cpu.as_nanos() as u64, forwarded),
         generator_socket_drops: window.socket_drops,
         generator_late_ms,
         generator_was_bottleneck: !evidence.is_empty(),
         generator_evidence: evidence,
         server: usage.map(|(usage, before)| {
-            ServerReport::of(&usage, before, seconds, forwarded, seen.len() + late.len())
+            ServerReport::of(&usage, before, seconds, forwarded, stats.len() + late.len())
         }),
     }
 }
@@ -260,7 +264,7 @@ impl ServerReport {
     }
 }
 
-/// Zero where there is nothing to divide by.
+/// Returns 0 for an empty whole.
 fn ratio(part: f64, whole: f64) -> f64 {
     if whole > 0.0 { part / whole } else { 0.0 }
 }
@@ -269,8 +273,9 @@ fn per_packet(ns: u64, packets: u64) -> Option<f64> {
     (packets > 0).then(|| round(ns as f64 / packets as f64))
 }
 
-/// Packets that would have come had everything been passed on: subscribers are dealt out to the publishers in turn.
-fn due(args: &Args, subscribers: usize, sent: &[Sent]) -> u64 {
+/// Packets that a server forwarding everything would have sent. Subscribers are assigned to
+/// publishers in turn.
+fn expected_packets(args: &Args, subscribers: usize, sent: &[LayerStats]) -> u64 {
     let watchers = |publisher| {
         (0..subscribers)
             .filter(|n| n % args.publishers.max(1) == publisher)
@@ -281,8 +286,8 @@ fn due(args: &Args, subscribers: usize, sent: &[Sent]) -> u64 {
         .sum()
 }
 
-fn layers(seen: &[Seen], sent: &[Sent]) -> Vec<LayerReport> {
-    let frames = |layer: usize| seen.iter().map(|s| s.frames[layer]).sum::<u64>();
+fn layers(stats: &[SubscriberStats], sent: &[LayerStats]) -> Vec<LayerReport> {
+    let frames = |layer: usize| stats.iter().map(|s| s.frames[layer]).sum::<u64>();
     let all: u64 = (0..MAX_LAYERS).map(frames).sum();
     let is_sent = |layer: &usize| sent.iter().any(|sent| sent.layer == *layer);
     let report = |layer: usize| LayerReport {
@@ -298,9 +303,13 @@ fn layers(seen: &[Seen], sent: &[Sent]) -> Vec<LayerReport> {
     (0..MAX_LAYERS).filter(is_sent).map(report).collect()
 }
 
-fn millis(seen: &[Seen], time: fn(&Seen) -> Option<Duration>) -> Option<Percentiles> {
+fn millis(
+    stats: &[SubscriberStats],
+    time: fn(&SubscriberStats) -> Option<Duration>,
+) -> Option<Percentiles> {
     Percentiles::of(
-        seen.iter()
+        stats
+            .iter()
             .filter_map(time)
             .map(|span| span.as_secs_f64() * 1000.0)
             .collect(),
@@ -308,17 +317,17 @@ fn millis(seen: &[Seen], time: fn(&Seen) -> Option<Duration>) -> Option<Percenti
 }
 
 impl Storm {
-    fn of(late: &[Seen]) -> Storm {
+    fn of(late: &[SubscriberStats]) -> Storm {
         Storm {
-            joined: late.iter().filter(|s| s.joined_after.is_some()).count(),
-            showing: late.iter().filter(|s| s.showed_after.is_some()).count(),
-            join_ms: millis(late, |s| s.joined_after),
-            first_frame_ms: millis(late, |s| s.showed_after),
+            joined: late.iter().filter(|s| s.connected_after.is_some()).count(),
+            showing: late.iter().filter(|s| s.keyframe_after.is_some()).count(),
+            join_ms: millis(late, |s| s.connected_after),
+            first_frame_ms: millis(late, |s| s.keyframe_after),
         }
     }
 }
 
-/// For people.
+/// Summary for people.
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ms = |of: &Option<Percentiles>| {
@@ -428,7 +437,7 @@ mod tests {
             usage: Some((usage, 1)),
             ..measured(Window::default(), 100)
         };
-        let json = serde_json::to_value(of(&args("--publishers 1"), nothing)).expect("JSON");
+        let json = serde_json::to_value(build(&args("--publishers 1"), nothing)).expect("JSON");
         for key in [
             "publishers",
             "subscribers",
@@ -470,22 +479,22 @@ mod tests {
     }
 
     #[test]
-    fn loss_repair_and_delivery_are_of_what_passed() {
-        let seen = |packets, repaired| Seen {
+    fn loss_repair_and_delivery_are_ratios_of_expected_packets() {
+        let stats = |packets, repaired| SubscriberStats {
             expected: 1000,
             packets,
             repaired,
-            ..Seen::default()
+            ..SubscriberStats::default()
         };
-        let sent = |publisher, layer, in_window| Sent {
+        let sent = |publisher, layer, in_window| LayerStats {
             publisher,
             layer,
             in_window,
             packets: in_window,
-            ..Sent::default()
+            ..LayerStats::default()
         };
         let window = Window {
-            seen: vec![seen(1000, 0), seen(980, 15), seen(990, 5)],
+            received: vec![stats(1000, 0), stats(980, 15), stats(990, 5)],
             sent: vec![
                 sent(0, 0, 60),
                 sent(0, 2, 1000),
@@ -494,7 +503,7 @@ mod tests {
             ],
             ..Window::default()
         };
-        let report = of(&args("--publishers 2 --layers 2"), measured(window, 3));
+        let report = build(&args("--publishers 2 --layers 2"), measured(window, 3));
         assert_eq!(report.loss_ratio, 0.01);
         assert!((report.loss_after_repair_ratio - 10.0 / 3000.0).abs() < 1e-9);
         assert_eq!(

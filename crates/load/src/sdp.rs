@@ -1,4 +1,4 @@
-//! Descriptions: what a client offers, and what is read from the server's answer.
+//! SDP: offers of the clients, and parsing of the server's answer.
 
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 
@@ -7,19 +7,19 @@ use reqwest::Url;
 use super::Failure;
 use super::args::MAX_LAYERS;
 use super::endpoint::Credentials;
-use super::picture::PROFILE_LEVEL_ID;
+use super::h264::PROFILE_LEVEL_ID;
 
-/// Payload types in our offers.
+/// Payload types of our offers.
 const H264: u8 = 96;
 const H264_RTX: u8 = 97;
 
-/// Names of the layers, lowest first, as libwebrtc has them: a quarter, a half and the full size.
-pub const RIDS: [&str; MAX_LAYERS] = ["q", "h", "f"];
+/// RIDs, lowest layer first, as in libwebrtc: quarter, half and full size.
+pub(crate) const RIDS: [&str; MAX_LAYERS] = ["q", "h", "f"];
 
-/// The one m-line's name.
-pub const MID: &str = "0";
+/// Identification tag of the only media section.
+pub(crate) const MID: &str = "0";
 
-/// A header extension: its id in our offers, and what it is.
+/// RTP header extension: id in our offers, and URI.
 struct Extension {
     id: u8,
     uri: &'static str,
@@ -29,7 +29,7 @@ const TRANSPORT_CC: Extension = Extension {
     id: 3,
     uri: "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01",
 };
-/// RFC 8843 §15, RFC 8852 §4.
+/// MID (RFC 8843 §15); RID and repaired RID are of RFC 8852 §4.
 const MID_EXTENSION: Extension = Extension {
     id: 4,
     uri: "urn:ietf:params:rtp-hdrext:sdes:mid",
@@ -43,49 +43,50 @@ const REPAIRED_RID: Extension = Extension {
     uri: "urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id",
 };
 
-/// The server's side of the connection, read from its answer.
+/// The server's answer.
 #[derive(Clone, Debug)]
-pub struct Answer {
+pub(crate) struct Answer {
     pub ice: Credentials,
     pub fingerprint: String,
-    /// The server is the DTLS client.
+    /// True if the server is the DTLS client.
     pub active: bool,
-    /// Where it may be reached, the likeliest first; never empty.
+    /// Candidates, most likely first; never empty.
     pub candidates: Vec<SocketAddrV4>,
-    /// Payload type of the retransmissions, when the server takes them.
+    /// Payload type of RTX, if accepted.
     pub rtx: Option<u8>,
-    /// The id of the transport-wide number, when the server takes it.
+    /// Id of the transport-wide sequence number extension, if accepted.
     pub transport_cc: Option<u8>,
-    /// The layers that it takes, lowest first; none when it takes no simulcast.
+    /// Accepted layers, lowest first; empty without simulcast.
     pub layers: Vec<usize>,
-    /// Ids of the extensions that say which layer a packet is of, when the server takes them.
+    /// Ids of the extensions that identify the layer of a packet, if accepted.
     pub mid: Option<u8>,
     pub rid: Option<u8>,
     pub repaired_rid: Option<u8>,
 }
 
 impl Answer {
-    pub const PAYLOAD_TYPE: u8 = H264;
+    pub(crate) const PAYLOAD_TYPE: u8 = H264;
 }
 
-/// What every offer holds.
-pub struct Offer<'a> {
+/// Common parts of all offers.
+pub(crate) struct Offer<'a> {
     pub local: &'a Credentials,
     pub fingerprint: &'a str,
     pub candidate: SocketAddr,
 }
 
 impl Offer<'_> {
-    /// One video section, sent; a layer by each of `ssrcs`. Simulcast is by RID (RFC 8853), where sources are not named.
-    pub fn publisher(&self, ssrcs: &[u32]) -> String {
+    /// Offer with one sending video section, one layer per SSRC. Simulcast is by RID (RFC 8853),
+    /// without SSRCs.
+    pub(crate) fn publisher(&self, ssrcs: &[u32]) -> String {
         match ssrcs {
-            [ssrc] => self.write(&one_source(*ssrc)),
+            [ssrc] => self.write(&single_layer(*ssrc)),
             _ => self.write(&simulcast(ssrcs.len())),
         }
     }
 
-    /// One video section, received.
-    pub fn subscriber(&self) -> String {
+    /// Offer with one receiving video section.
+    pub(crate) fn subscriber(&self) -> String {
         self.write("a=recvonly\r\n")
     }
 
@@ -113,15 +114,15 @@ impl Extension {
         format!("a=extmap:{} {}\r\n", self.id, self.uri)
     }
 
-    /// The id, when an answer takes it.
-    fn taken(&self, sdp: &str) -> Option<u8> {
+    /// Id of the extension if the answer accepts it.
+    fn id_in(&self, sdp: &str) -> Option<u8> {
         let takes =
             |line: &str| line.starts_with("a=extmap:") && line.trim_end().ends_with(self.uri);
         sdp.lines().any(takes).then_some(self.id)
     }
 }
 
-fn one_source(ssrc: u32) -> String {
+fn single_layer(ssrc: u32) -> String {
     let rtx = rtx_ssrc(ssrc);
     format!(
         "a=sendonly\r\na=msid:load video\r\na=ssrc-group:FID {ssrc} {rtx}\r\na=ssrc:{ssrc} cname:load\r\na=ssrc:{ssrc} msid:load video\r\n\
@@ -144,20 +145,20 @@ fn simulcast(layers: usize) -> String {
     )
 }
 
-/// The source of a publisher's retransmissions.
-pub fn rtx_ssrc(ssrc: u32) -> u32 {
+/// SSRC of the RTX stream of a media stream.
+pub(crate) fn rtx_ssrc(ssrc: u32) -> u32 {
     ssrc ^ 1
 }
 
-/// `url` is where the offer went: its host is the likeliest to reach the media as well.
-pub fn read_answer(sdp: &str, url: &Url) -> Result<Answer, Failure> {
-    let line = |prefix: &str| {
+/// Parses an answer. Candidates on the host of `url` come first.
+pub(crate) fn parse_answer(sdp: &str, url: &Url) -> Result<Answer, Failure> {
+    let find = |prefix: &str| {
         sdp.lines()
             .find_map(|line| line.trim_end().strip_prefix(prefix))
             .map(str::to_owned)
     };
-    let must = |prefix: &str| line(prefix).ok_or_else(|| format!("the answer has no {prefix}"));
-    if line(&format!("a=rtpmap:{H264} ")).is_none() {
+    let require = |prefix: &str| find(prefix).ok_or_else(|| format!("the answer has no {prefix}"));
+    if find(&format!("a=rtpmap:{H264} ")).is_none() {
         return Err("the server does not take H264".into());
     }
     let candidates = candidates(sdp, url);
@@ -166,43 +167,45 @@ pub fn read_answer(sdp: &str, url: &Url) -> Result<Answer, Failure> {
     }
     Ok(Answer {
         ice: Credentials {
-            ufrag: must("a=ice-ufrag:")?,
-            pwd: must("a=ice-pwd:")?,
+            ufrag: require("a=ice-ufrag:")?,
+            pwd: require("a=ice-pwd:")?,
         },
-        fingerprint: must("a=fingerprint:sha-256 ")?,
-        active: line("a=setup:").as_deref() == Some("active"),
+        fingerprint: require("a=fingerprint:sha-256 ")?,
+        active: find("a=setup:").as_deref() == Some("active"),
         candidates,
-        rtx: line(&format!("a=fmtp:{H264_RTX} apt=")).map(|_| H264_RTX),
-        transport_cc: TRANSPORT_CC.taken(sdp),
-        layers: line("a=simulcast:recv ")
+        rtx: find(&format!("a=fmtp:{H264_RTX} apt=")).map(|_| H264_RTX),
+        transport_cc: TRANSPORT_CC.id_in(sdp),
+        layers: find("a=simulcast:recv ")
             .map(|rids| layers(&rids))
             .unwrap_or_default(),
-        mid: MID_EXTENSION.taken(sdp),
-        rid: RID.taken(sdp),
-        repaired_rid: REPAIRED_RID.taken(sdp),
+        mid: MID_EXTENSION.id_in(sdp),
+        rid: RID.id_in(sdp),
+        repaired_rid: REPAIRED_RID.id_in(sdp),
     })
 }
 
-/// RFC 8853 §5.1: streams by `;`, alternatives by `,`, a paused one begins with `~`.
+/// Parses the layers of `a=simulcast` (RFC 8853 §5.1): streams by `;`, alternatives by `,`, paused
+/// ones with `~`.
 fn layers(rids: &str) -> Vec<usize> {
-    let named = |rid: &&str| rids.split([';', ',', ' ']).any(|taken| taken == *rid);
+    let is_listed = |rid: &&str| rids.split([';', ',', ' ']).any(|taken| taken == *rid);
     RIDS.iter()
         .enumerate()
-        .filter(|(_, rid)| named(rid))
+        .filter(|(_, rid)| is_listed(rid))
         .map(|(layer, _)| layer)
         .collect()
 }
 
-/// The candidates on the very host that we asked, then the others.
+/// UDP candidates over IPv4, those on the host of `url` first.
 fn candidates(sdp: &str, url: &Url) -> Vec<SocketAddrV4> {
-    let mut candidates: Vec<SocketAddrV4> = sdp.lines().filter_map(read_candidate).collect();
+    let mut candidates: Vec<SocketAddrV4> = sdp.lines().filter_map(parse_candidate).collect();
     let asked: Option<Ipv4Addr> = url.host_str().and_then(|host| host.parse().ok());
     candidates.sort_by_key(|candidate| Some(*candidate.ip()) != asked);
     candidates
 }
 
-/// `a=candidate:1 1 udp 2130706431 192.0.2.1 8189 typ host` (RFC 8839 §5.1), if it is over UDP and IPv4.
-fn read_candidate(line: &str) -> Option<SocketAddrV4> {
+/// Parses `a=candidate:1 1 udp 2130706431 192.0.2.1 8189 typ host` (RFC 8839 §5.1); `None` unless
+/// it is UDP over IPv4.
+fn parse_candidate(line: &str) -> Option<SocketAddrV4> {
     let fields: Vec<&str> = line
         .trim_end()
         .strip_prefix("a=candidate:")?
@@ -223,11 +226,11 @@ mod tests {
                          a=candidate:1 1 udp 1 127.0.0.1 5 typ host\r\n";
 
     fn read(sdp: &str) -> Result<Answer, Failure> {
-        read_answer(sdp, &Url::parse("http://127.0.0.1/").unwrap())
+        parse_answer(sdp, &Url::parse("http://127.0.0.1/").unwrap())
     }
 
     #[test]
-    fn the_candidates_of_the_host_that_was_asked_come_first() {
+    fn candidates_on_the_requested_host_come_first() {
         let sdp = "a=candidate:1 1 tcp 9 10.0.0.1 9 typ host tcptype passive\r\na=candidate:2 1 UDP 8 10.0.0.1 8189 typ host\r\n\
                    a=candidate:3 1 udp 7 127.0.0.1 8189 typ host\r\na=candidate:4 1 udp 7 ::1 8189 typ host\r\n";
         let of = |url| {
@@ -247,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_read_and_a_refused_codec_is_told() {
+    fn an_answer_is_parsed_and_a_rejected_codec_is_an_error() {
         let answer = read(PLAIN).unwrap();
         assert_eq!(
             (answer.active, answer.rtx, answer.transport_cc, answer.rid),
@@ -258,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn the_layers_that_a_server_takes_are_read_from_its_answer() {
+    fn accepted_layers_are_parsed_from_the_answer() {
         let simulcast = "a=simulcast:recv h;~f\r\na=extmap:10 urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id\r\n";
         let answer = read(&format!("{PLAIN}{simulcast}")).unwrap();
         assert_eq!(
@@ -269,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn one_layer_is_offered_by_its_source_and_several_by_their_names() {
+    fn one_layer_is_offered_by_ssrc_and_several_by_rid() {
         let local = Credentials {
             ufrag: "u".into(),
             pwd: "p".into(),

@@ -1,4 +1,4 @@
-//! What a receiving client does: counts every packet, opens some, reads the stamps, asks for what was lost, and reports to the server.
+//! A receiving client: counts all packets, decrypts some, reads stamps, sends NACKs and reports.
 
 use std::time::{Duration, Instant};
 
@@ -14,93 +14,94 @@ use tongke_plane::transport::srtp::{Outbound, SrtpSession};
 use tongke_plane::units::SeqNo;
 
 use super::args::MAX_LAYERS;
-use super::arrivals::{Arrivals, Came, FirstPicture};
-use super::datagrams::Socket;
-use super::picture::stamp_in;
+use super::h264::read_stamp;
+use super::latency::Latencies;
+use super::receive_stream::{FirstKeyframe, ReceiveStream, Reception};
 use super::sdp::Answer;
-use super::sightings::Sightings;
+use super::socket::Socket;
 
-/// Of the packets within a frame, whose content nobody reads, one in so many is opened all the same: the keys must still be right.
-const SPOT_CHECK: u64 = 64;
+/// Share of packets within a frame that are decrypted although nobody reads them: one in 64, to
+/// verify the keys.
+const SPOT_CHECK_INTERVAL: u64 = 64;
 
-/// A receiver report a second (RFC 3550 §6.2 asks for no more of a small session).
-const REPORT_EVERY: Duration = Duration::from_secs(1);
+/// Interval of receiver reports (RFC 3550 §6.2 requires no more in a small session).
+const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 
-/// A keyframe is asked for this often while one is needed.
-const ASK_EVERY: Duration = Duration::from_millis(500);
+/// Interval of keyframe requests while one is needed.
+const PLI_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Numbers that one NACK asks for.
+/// Sequence numbers per NACK.
 const NACK_BATCH: usize = 64;
 
-/// What a subscriber saw. Counters are of the window unless they say otherwise.
+/// Counters of a subscriber, of the window unless stated otherwise.
 #[derive(Clone, Debug, Default)]
-pub struct Seen {
-    /// From the offer's POST until the keys were there.
-    pub joined_after: Option<Duration>,
-    /// From the offer's POST until a whole keyframe was there.
-    pub showed_after: Option<Duration>,
-    /// It joined while the others were measured; then only its joining counts.
+pub(crate) struct SubscriberStats {
+    /// Time from the POST of the offer to the completed handshake.
+    pub connected_after: Option<Duration>,
+    /// Time from the POST of the offer to the first complete keyframe.
+    pub keyframe_after: Option<Duration>,
+    /// True if it joined during the measurement; then only its join times count.
     pub late: bool,
-    /// Sequence numbers that passed; how many came by themselves, and how many only after they had been asked for.
+    /// Sequence numbers passed, packets received without a NACK, and those received after one.
     pub expected: u64,
     pub packets: u64,
     pub repaired: u64,
     pub bytes: u64,
     pub reordered: u64,
-    /// Packets that came once more than they were needed.
-    pub in_vain: u64,
-    /// Retransmissions that came, and numbers that were asked for.
+    /// Duplicates.
+    pub duplicates: u64,
+    /// Retransmissions received, and sequence numbers requested.
     pub retransmitted: u64,
-    pub asked_again: u64,
+    pub requested: u64,
     pub given_up: u64,
-    /// Thrown away as if the line had lost them.
+    /// Dropped by `--drop`.
     pub discarded: u64,
-    /// Of the whole run: packets that could not be authenticated.
+    /// Packets that failed authentication, in the whole run.
     pub refused: u64,
-    /// Frames of each layer, and how often one followed another's.
+    /// Frames by layer, and changes of the layer.
     pub frames: [u64; MAX_LAYERS],
     pub layer_changes: u64,
 }
 
-/// How a subscriber behaves.
+/// Behaviour of a subscriber.
 #[derive(Clone, Copy)]
-pub struct Manner {
-    /// The share of packets that its line loses.
+pub(crate) struct Behaviour {
+    /// Share of packets dropped on purpose.
     pub loss: f64,
-    pub asks_again: bool,
+    pub sends_nacks: bool,
 }
 
-pub struct Subscriber {
-    manner: Manner,
+pub(crate) struct Subscriber {
+    behaviour: Behaviour,
     begun: Instant,
     ssrc: Ssrc,
     rtx: Option<u8>,
     extensions: ExtensionIds,
     feedback: Option<FeedbackGenerator>,
-    stream: Option<Arrivals>,
-    first_picture: FirstPicture,
+    stream: Option<ReceiveStream>,
+    first_keyframe: FirstKeyframe,
     layer: Option<u8>,
     next_report: Instant,
-    next_ask: Instant,
-    /// Something was lost for good: only a keyframe mends the picture.
-    broken: bool,
-    chance: SmallRng,
+    next_pli: Instant,
+    /// True after an unrecoverable loss: a keyframe is needed.
+    needs_keyframe: bool,
+    rng: SmallRng,
     window: bool,
-    seen: Seen,
+    stats: SubscriberStats,
 }
 
-/// A datagram as it came.
-pub struct Datagram<'a> {
+/// A received datagram.
+pub(crate) struct Datagram<'a> {
     pub bytes: &'a mut [u8],
-    /// When the kernel had it, in nanoseconds since 1970.
+    /// Arrival time by the kernel, in nanoseconds since 1970.
     pub arrived_ns: u64,
     pub now: Instant,
 }
 
 impl Subscriber {
-    pub fn new(answer: &Answer, manner: Manner, begun: Instant) -> Subscriber {
+    pub(crate) fn new(answer: &Answer, behaviour: Behaviour, begun: Instant) -> Subscriber {
         Subscriber {
-            manner,
+            behaviour,
             begun,
             ssrc: Ssrc(rand::random()),
             rtx: answer.rtx,
@@ -110,74 +111,70 @@ impl Subscriber {
             },
             feedback: answer.transport_cc.map(|_| FeedbackGenerator::new(begun)),
             stream: None,
-            first_picture: FirstPicture::default(),
+            first_keyframe: FirstKeyframe::default(),
             layer: None,
-            next_report: begun + REPORT_EVERY,
-            next_ask: begun + ASK_EVERY,
-            broken: false,
-            chance: SmallRng::from_os_rng(),
+            next_report: begun + REPORT_INTERVAL,
+            next_pli: begun + PLI_INTERVAL,
+            needs_keyframe: false,
+            rng: SmallRng::from_os_rng(),
             window: false,
-            seen: Seen::default(),
+            stats: SubscriberStats::default(),
         }
     }
 
-    pub fn connected(&mut self, now: Instant) {
-        self.seen.joined_after = Some(now - self.begun);
+    pub(crate) fn connected(&mut self, now: Instant) {
+        self.stats.connected_after = Some(now - self.begun);
     }
 
-    pub fn shows(&self) -> bool {
-        self.seen.showed_after.is_some()
+    pub(crate) fn has_keyframe(&self) -> bool {
+        self.stats.keyframe_after.is_some()
     }
 
-    /// For those of its first picture, or for those that it has asked for or soon will.
-    pub fn waits_for_packets(&self) -> bool {
-        !self.shows() || self.broken || self.asks_again_at().is_some()
+    /// True while the first keyframe or a retransmission is awaited.
+    pub(crate) fn awaits_packets(&self) -> bool {
+        !self.has_keyframe() || self.needs_keyframe || self.next_nack().is_some()
     }
 
-    /// When a number that is missing is to be asked for.
-    fn asks_again_at(&self) -> Option<Instant> {
+    /// Time of the next NACK.
+    fn next_nack(&self) -> Option<Instant> {
         self.stream
             .as_ref()
-            .filter(|_| self.manner.asks_again)
+            .filter(|_| self.behaviour.sends_nacks)
             .and_then(|stream| stream.missing.poll_timeout())
     }
 
-    /// When [`Subscriber::handle_timeout`] has something to send; none before media comes.
-    pub fn poll_timeout(&self) -> Option<Instant> {
+    /// Time at which [`Subscriber::handle_timeout`] has something to send; `None` before the first
+    /// media packet.
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         self.stream.as_ref()?;
-        let keyframe = (!self.shows() || self.broken).then_some(self.next_ask);
+        let keyframe = (!self.has_keyframe() || self.needs_keyframe).then_some(self.next_pli);
         let feedback = self
             .feedback
             .as_ref()
             .and_then(FeedbackGenerator::poll_timeout);
-        [
-            Some(self.next_report),
-            keyframe,
-            feedback,
-            self.asks_again_at(),
-        ]
-        .into_iter()
-        .flatten()
-        .min()
+        [Some(self.next_report), keyframe, feedback, self.next_nack()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
-    /// It came while the others were already being measured.
-    pub fn comes_late(&mut self) {
-        self.seen.late = true;
+    /// Marks a subscriber that joined during the measurement.
+    pub(crate) fn mark_late(&mut self) {
+        self.stats.late = true;
     }
 
-    pub fn open_window(&mut self) {
-        let Seen {
-            joined_after,
-            showed_after,
+    pub(crate) fn open_window(&mut self) {
+        let SubscriberStats {
+            connected_after,
+            keyframe_after,
             refused,
             ..
-        } = self.seen;
-        self.seen = Seen {
-            joined_after,
-            showed_after,
+        } = self.stats;
+        self.stats = SubscriberStats {
+            connected_after,
+            keyframe_after,
             refused,
-            ..Seen::default()
+            ..SubscriberStats::default()
         };
         self.window = true;
         if let Some(stream) = &mut self.stream {
@@ -185,60 +182,67 @@ impl Subscriber {
         }
     }
 
-    /// What was seen since the window opened.
-    pub fn close_window(&mut self) -> Seen {
+    /// Returns the counters since the window opened.
+    pub(crate) fn close_window(&mut self) -> SubscriberStats {
         self.window = false;
-        self.seen.expected = self.stream.as_ref().map_or(0, Arrivals::expected);
-        self.seen.clone()
+        self.stats.expected = self.stream.as_ref().map_or(0, ReceiveStream::expected);
+        self.stats.clone()
     }
 
-    /// One sealed RTP packet.
-    pub fn handle_rtp(
+    /// Handles an SRTP packet.
+    pub(crate) fn handle_rtp(
         &mut self,
         datagram: Datagram<'_>,
         session: &mut SrtpSession,
-        sightings: &mut Sightings,
+        latencies: &mut Latencies,
     ) {
-        if self.manner.loss > 0.0 && self.chance.random_bool(self.manner.loss) {
-            self.seen.discarded += u64::from(self.window);
+        if self.behaviour.loss > 0.0 && self.rng.random_bool(self.behaviour.loss) {
+            self.stats.discarded += u64::from(self.window);
             return;
         }
         let now = datagram.now;
-        if let Some((packet, seq)) = self.passes_unopened(datagram.bytes) {
-            self.note_arrival(&packet, now);
+        if let Some((packet, seq)) = self.skip_decryption(datagram.bytes) {
+            self.record_arrival(&packet, now);
             self.count(&packet, seq, now);
             return;
         }
-        let opened = match session.inbound.unprotect_rtp(datagram.bytes) {
-            Ok(opened) => opened,
-            Err(_) => return self.seen.refused += 1,
+        let unprotected = match session.inbound.unprotect_rtp(datagram.bytes) {
+            Ok(unprotected) => unprotected,
+            Err(_) => return self.stats.refused += 1,
         };
-        let Ok(packet) = RtpPacket::parse(&datagram.bytes[..opened.len]) else {
-            return self.seen.refused += 1;
+        let Ok(packet) = RtpPacket::parse(&datagram.bytes[..unprotected.len]) else {
+            return self.stats.refused += 1;
         };
-        self.note_arrival(&packet, now);
+        self.record_arrival(&packet, now);
         if packet.payload_type() == Answer::PAYLOAD_TYPE {
-            self.handle_media(&packet, opened.seq, datagram.arrived_ns, now, sightings);
+            self.handle_media(
+                &packet,
+                unprotected.seq,
+                datagram.arrived_ns,
+                now,
+                latencies,
+            );
         } else if self.rtx == Some(packet.payload_type()) {
             self.handle_retransmission(&packet, now);
         }
     }
 
-    /// A packet that goes on where the one before ended, within a frame: all that is counted of it stands in its header, which SRTP leaves
-    /// readable (RFC 3711 §3.1). So the generator spends less than the server that it measures.
-    fn passes_unopened<'p>(&self, datagram: &'p [u8]) -> Option<(RtpPacket<'p>, SeqNo)> {
-        let stream = self.stream.as_ref().filter(|_| self.shows())?;
-        // The length of padding is encrypted.
+    /// Returns a packet that follows its predecessor within a frame. Its header, which SRTP leaves
+    /// in clear (RFC 3711 §3.1), is all that counting needs. Skipping decryption keeps the
+    /// generator cheaper than the server that it measures.
+    fn skip_decryption<'p>(&self, datagram: &'p [u8]) -> Option<(RtpPacket<'p>, SeqNo)> {
+        let stream = self.stream.as_ref().filter(|_| self.has_keyframe())?;
+        // The padding length is encrypted.
         let packet = RtpPacket::parse(datagram)
             .ok()
             .filter(|_| datagram[0] & 0x20 == 0)?;
         let next = stream
-            .going_on(&packet)
+            .next_in_frame(&packet)
             .filter(|_| packet.payload_type() == Answer::PAYLOAD_TYPE)?;
-        (!next.0.is_multiple_of(SPOT_CHECK)).then_some((packet, next))
+        (!next.0.is_multiple_of(SPOT_CHECK_INTERVAL)).then_some((packet, next))
     }
 
-    fn note_arrival(&mut self, packet: &RtpPacket<'_>, now: Instant) {
+    fn record_arrival(&mut self, packet: &RtpPacket<'_>, now: Instant) {
         let extensions = Extensions::read(packet.elements(), &self.extensions);
         if let (Some(feedback), Some(number)) = (&mut self.feedback, extensions.transport_cc) {
             feedback.received(number, now);
@@ -250,23 +254,23 @@ impl Subscriber {
             .stream
             .take()
             .filter(|stream| stream.ssrc == packet.ssrc());
-        let mut stream = same.unwrap_or_else(|| Arrivals::beginning(packet.ssrc(), seq));
-        let came = stream.media(packet, seq, now);
+        let mut stream = same.unwrap_or_else(|| ReceiveStream::new(packet.ssrc(), seq));
+        let reception = stream.media(packet, seq, now);
         self.stream = Some(stream);
-        self.broken |= came == Came::Jumped;
+        self.needs_keyframe |= reception == Reception::Jump;
         if !self.window {
             return;
         }
-        self.seen.bytes += packet.bytes().len() as u64;
-        match came {
-            Came::Ahead | Came::Jumped => self.seen.packets += 1,
-            Came::Late => {
-                self.seen.packets += 1;
-                self.seen.reordered += 1;
+        self.stats.bytes += packet.bytes().len() as u64;
+        match reception {
+            Reception::Newest | Reception::Jump => self.stats.packets += 1,
+            Reception::OutOfOrder => {
+                self.stats.packets += 1;
+                self.stats.reordered += 1;
             }
-            // A server without a retransmission format sends the packet itself again.
-            Came::Repaired => self.seen.repaired += 1,
-            Came::InVain => self.seen.in_vain += 1,
+            // Without RTX a server retransmits in the media stream.
+            Reception::Recovered => self.stats.repaired += 1,
+            Reception::Duplicate => self.stats.duplicates += 1,
         }
     }
 
@@ -276,52 +280,55 @@ impl Subscriber {
         seq: SeqNo,
         arrived_ns: u64,
         now: Instant,
-        sightings: &mut Sightings,
+        latencies: &mut Latencies,
     ) {
         self.count(packet, seq, now);
-        self.watch(packet, packet.payload(), seq, now);
-        let Some(stamp) = stamp_in(packet.payload()) else {
+        self.watch_keyframe(packet, packet.payload(), seq, now);
+        let Some(stamp) = read_stamp(packet.payload()) else {
             return;
         };
-        if self.window && !self.seen.late {
-            sightings.saw(stamp, arrived_ns.saturating_sub(stamp.sent_ns));
+        if self.window && !self.stats.late {
+            latencies.record(stamp, arrived_ns.saturating_sub(stamp.sent_ns));
             let changed = self.layer.is_some_and(|layer| layer != stamp.layer);
-            self.seen.layer_changes += u64::from(changed);
-            if let Some(frames) = self.seen.frames.get_mut(usize::from(stamp.layer)) {
+            self.stats.layer_changes += u64::from(changed);
+            if let Some(frames) = self.stats.frames.get_mut(usize::from(stamp.layer)) {
                 *frames += 1;
             }
         }
         self.layer = Some(stamp.layer);
     }
 
-    /// RFC 4588 §4. One without content probes the line.
+    /// Handles a retransmission (RFC 4588 §4). One without payload is probe padding.
     fn handle_retransmission(&mut self, packet: &RtpPacket<'_>, now: Instant) {
         let (Some((wire, payload)), Some(stream)) =
             (rtx::original(packet.payload()), &mut self.stream)
         else {
             return;
         };
-        let (seq, came) = stream.retransmission(wire, now);
+        let (seq, reception) = stream.retransmission(wire, now);
         if self.window {
-            self.seen.retransmitted += 1;
-            match came {
-                Came::InVain => self.seen.in_vain += 1,
-                Came::Ahead | Came::Jumped | Came::Late | Came::Repaired => self.seen.repaired += 1,
+            self.stats.retransmitted += 1;
+            match reception {
+                Reception::Duplicate => self.stats.duplicates += 1,
+                Reception::Newest
+                | Reception::Jump
+                | Reception::OutOfOrder
+                | Reception::Recovered => self.stats.repaired += 1,
             }
         }
-        self.watch(packet, payload, seq, now);
+        self.watch_keyframe(packet, payload, seq, now);
     }
 
-    /// Whether the first keyframe has become whole.
-    fn watch(&mut self, packet: &RtpPacket<'_>, payload: &[u8], seq: SeqNo, now: Instant) {
-        if !self.shows() && self.first_picture.take(packet, payload, seq) {
-            self.seen.showed_after = Some(now - self.begun);
-            self.first_picture = FirstPicture::default();
+    /// Detects the first complete keyframe.
+    fn watch_keyframe(&mut self, packet: &RtpPacket<'_>, payload: &[u8], seq: SeqNo, now: Instant) {
+        if !self.has_keyframe() && self.first_keyframe.add(packet, payload, seq) {
+            self.stats.keyframe_after = Some(now - self.begun);
+            self.first_keyframe = FirstKeyframe::default();
         }
     }
 
-    /// The server's clock, for the round trip that it reads from our reports.
-    pub fn handle_rtcp(&mut self, datagram: &[u8], now: Instant) {
+    /// Records sender reports for the round-trip time that the server derives from our reports.
+    pub(crate) fn handle_rtcp(&mut self, datagram: &[u8], now: Instant) {
         for packet in rtcp::parse(datagram).flatten() {
             if let (Rtcp::SenderReport(report), Some(stream)) = (packet, &mut self.stream)
                 && report.ssrc == stream.ssrc
@@ -331,42 +338,50 @@ impl Subscriber {
         }
     }
 
-    /// Sends what is due: NACKs, requests for a keyframe, feedback, reports. How many packets it asked for again.
-    pub fn handle_timeout(&mut self, socket: &Socket, seal: &mut Outbound, now: Instant) -> u64 {
+    /// Sends due NACKs, keyframe requests, feedback and reports. Returns the number of requested
+    /// packets.
+    pub(crate) fn handle_timeout(
+        &mut self,
+        socket: &Socket,
+        outbound: &mut Outbound,
+        now: Instant,
+    ) -> u64 {
         let Some(stream) = &self.stream else { return 0 };
         let (ours, media) = (self.ssrc, stream.ssrc);
-        let asked = if self.manner.asks_again {
-            self.ask_again(socket, seal, now)
+        let requested = if self.behaviour.sends_nacks {
+            self.send_nack(socket, outbound, now)
         } else {
             0
         };
-        if (!self.shows() || self.broken) && now >= self.next_ask {
-            (self.next_ask, self.broken) = (now + ASK_EVERY, false);
-            send(socket, seal, |compound| compound.pli(ours, media).is_ok());
+        if (!self.has_keyframe() || self.needs_keyframe) && now >= self.next_pli {
+            (self.next_pli, self.needs_keyframe) = (now + PLI_INTERVAL, false);
+            send(socket, outbound, |compound| {
+                compound.pli(ours, media).is_ok()
+            });
         }
         if let Some(feedback) = self
             .feedback
             .as_mut()
             .filter(|feedback| feedback.is_due(now))
         {
-            send(socket, seal, |compound| {
+            send(socket, outbound, |compound| {
                 feedback.write(ours, media, compound, now).is_ok()
             });
         }
         if now >= self.next_report {
-            self.next_report = now + REPORT_EVERY;
+            self.next_report = now + REPORT_INTERVAL;
             let block = self
                 .stream
                 .as_mut()
                 .and_then(|stream| stream.reception.report(now));
-            send(socket, seal, |compound| {
+            send(socket, outbound, |compound| {
                 compound.receiver_report(ours, block.as_slice()).is_ok()
             });
         }
-        asked
+        requested
     }
 
-    fn ask_again(&mut self, socket: &Socket, seal: &mut Outbound, now: Instant) -> u64 {
+    fn send_nack(&mut self, socket: &Socket, outbound: &mut Outbound, now: Instant) -> u64 {
         let Some(stream) = &mut self.stream else {
             return 0;
         };
@@ -374,28 +389,28 @@ impl Subscriber {
         let polled = stream.missing.poll(now, &mut missing);
         if polled.requested > 0 {
             let lost = missing[..polled.requested].iter().map(|seq| seq.wire());
-            send(socket, seal, |compound| {
+            send(socket, outbound, |compound| {
                 compound.nack(self.ssrc, stream.ssrc, lost).is_ok()
             });
         }
-        self.broken |= polled.given_up > 0;
+        self.needs_keyframe |= polled.given_up > 0;
         if self.window {
-            self.seen.asked_again += polled.requested as u64;
-            self.seen.given_up += polled.given_up as u64;
+            self.stats.requested += polled.requested as u64;
+            self.stats.given_up += polled.given_up as u64;
         }
         polled.requested as u64
     }
 }
 
-fn send(socket: &Socket, seal: &mut Outbound, write: impl FnOnce(&mut Compound<'_>) -> bool) {
+fn send(socket: &Socket, outbound: &mut Outbound, write: impl FnOnce(&mut Compound<'_>) -> bool) {
     let mut buffer = [0; 1400];
-    // The trailer of SRTCP needs its room behind what is written.
+    // Leaves space for the SRTCP trailer.
     let mut compound = Compound::new(&mut buffer[..1300]);
     if !write(&mut compound) || compound.is_empty() {
         return;
     }
     let len = compound.len();
-    if let Some(len) = seal.rtcp.protect(&mut buffer, len) {
+    if let Some(len) = outbound.rtcp.protect(&mut buffer, len) {
         socket.send(&buffer[..len]);
     }
 }

@@ -12,45 +12,50 @@ use rtc::shared::TransportProtocol;
 use rtc::shared::error::Error;
 use tongke_plane::transport::srtp::{Profile, Role, SrtpSession};
 
-use super::{Keyring, Received, fingerprint};
+use super::{Identity, Received, fingerprint};
 use crate::Failure;
 
-/// rtc-dtls names an association by its address; there is one here.
+/// Placeholder: rtc-dtls identifies an association by its address, and there is only one.
 const ASSOCIATION: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 65_535));
 
 /// The exporter label of RFC 5764 §4.2.
 const EXPORTER: &str = "EXTRACTOR-dtls_srtp";
 
-/// A flight without an answer is repeated after this long: join times are measured, and a second would show as one.
+/// Retransmission interval of a flight: join times are measured, and the standard's 1 s would
+/// dominate them.
 const FLIGHT_INTERVAL: Duration = Duration::from_millis(200);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DtlsRole {
+pub(super) enum DtlsRole {
     Client,
     Server,
 }
 
-pub struct Dtls {
+pub(super) struct Dtls {
     endpoint: Endpoint,
-    /// Of a client that has not begun.
+    /// Configuration of a client before its ClientHello.
     unstarted: Option<Arc<HandshakeConfig>>,
     role: DtlsRole,
 }
 
 impl Dtls {
-    /// `expected`: the fingerprint that the answer names.
-    pub fn new(keyring: &Keyring, expected: &str, role: DtlsRole) -> Result<Dtls, Failure> {
+    /// `expected` is the fingerprint in the answer.
+    pub(super) fn new(
+        identity: &Identity,
+        expected: &str,
+        role: DtlsRole,
+    ) -> Result<Dtls, Failure> {
         let expected = expected.to_ascii_uppercase();
         let builder = ConfigBuilder::default()
-            .with_crypto_provider(keyring.crypto.clone())
-            .with_certificates(vec![keyring.certificate.clone()])
+            .with_crypto_provider(identity.crypto.clone())
+            .with_certificates(vec![identity.certificate.clone()])
             .with_srtp_protection_profiles(vec![
                 SrtpProtectionProfile::Srtp_Aead_Aes_128_Gcm,
                 SrtpProtectionProfile::Srtp_Aes128_Cm_Hmac_Sha1_80,
             ])
             .with_client_auth(ClientAuthType::RequireAnyClientCert)
             .with_flight_interval(FLIGHT_INTERVAL)
-            // RFC 8827 §6.5: the fingerprint in the description stands for the certificate.
+            // RFC 8827 §6.5: the certificate is verified by its fingerprint in the SDP.
             .with_insecure_skip_verify(true)
             .with_verify_peer_certificate(Some(Arc::new(
                 move |chain: &[Vec<u8>], _: &_| match chain.first() {
@@ -71,17 +76,17 @@ impl Dtls {
         })
     }
 
-    /// The path is good: a client says hello.
-    pub fn start(&mut self, now: Instant) {
+    /// Sends the ClientHello of a client, once ICE has a path.
+    pub(super) fn start(&mut self, now: Instant) {
         if let Some(config) = self.unstarted.take() {
-            // A hello that cannot be made shows as a client that never connects.
+            // A failure shows as a client that never connects.
             let _ = self.endpoint.connect(now, ASSOCIATION, config, None);
         }
     }
 
-    pub fn handle(&mut self, datagram: BytesMut, now: Instant) -> Received {
+    pub(super) fn handle(&mut self, datagram: BytesMut, now: Instant) -> Received {
         let Ok(events) = self.endpoint.read(now, ASSOCIATION, None, datagram) else {
-            return Received::Nothing;
+            return Received::Handled;
         };
         for event in events {
             match event {
@@ -94,7 +99,7 @@ impl Dtls {
                 _ => {}
             }
         }
-        Received::Nothing
+        Received::Handled
     }
 
     fn session(&self) -> Option<(SrtpSession, Profile)> {
@@ -118,22 +123,22 @@ impl Dtls {
         ))
     }
 
-    pub fn handle_timeout(&mut self, now: Instant) {
+    pub(super) fn handle_timeout(&mut self, now: Instant) {
         if self
             .endpoint
             .poll_timeout(&ASSOCIATION)
             .is_some_and(|due| due <= now)
         {
-            // A handshake that has used up its repeats shows as a client that never connects.
+            // A handshake out of retries shows as a client that never connects.
             let _ = self.endpoint.handle_timeout(ASSOCIATION, now);
         }
     }
 
-    pub fn close(&mut self, now: Instant) {
+    pub(super) fn close(&mut self, now: Instant) {
         let _ = self.endpoint.stop(now, ASSOCIATION);
     }
 
-    pub fn take_outgoing(&mut self) -> Vec<Bytes> {
+    pub(super) fn take_outgoing(&mut self) -> Vec<Bytes> {
         std::iter::from_fn(|| self.endpoint.poll_transmit())
             .map(|transmit| transmit.message.freeze())
             .collect()

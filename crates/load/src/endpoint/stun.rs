@@ -1,4 +1,4 @@
-//! As much STUN (RFC 8489) as an ICE client needs: connectivity checks and answers to them.
+//! STUN (RFC 8489) as far as an ICE client needs it: connectivity checks and responses.
 
 use std::net::SocketAddrV4;
 
@@ -19,19 +19,19 @@ const USE_CANDIDATE: u16 = 0x0025;
 const FINGERPRINT: u16 = 0x8028;
 const ICE_CONTROLLING: u16 = 0x802a;
 
-/// Of a peer-reflexive host candidate, RFC 8445 §5.1.2.1.
+/// Priority of a peer-reflexive host candidate (RFC 8445 §5.1.2.1).
 const CHECK_PRIORITY: u32 = 110 << 24 | 65_535 << 8 | 255;
 
-/// ICE user name fragment and password of one side.
+/// ICE username fragment and password of one side.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Credentials {
+pub(crate) struct Credentials {
     pub ufrag: String,
     pub pwd: String,
 }
 
 impl Credentials {
-    /// RFC 8445 §5.3: at least 24 and 128 bits of randomness.
-    pub fn random() -> Credentials {
+    /// Random credentials; RFC 8445 §5.3 requires at least 24 and 128 bits.
+    pub(crate) fn random() -> Credentials {
         let text = |length| {
             rand::rng()
                 .sample_iter(Alphanumeric)
@@ -46,8 +46,8 @@ impl Credentials {
     }
 }
 
-/// A check that nominates its path at once (RFC 8445 §7.1): there is one path.
-pub fn check(transaction: &[u8; 12], local: &Credentials, remote: &Credentials) -> Bytes {
+/// Connectivity check that nominates its pair at once (RFC 8445 §7.1), as there is only one.
+pub(super) fn check(transaction: &[u8; 12], local: &Credentials, remote: &Credentials) -> Bytes {
     let mut message = Message::new(BINDING_REQUEST, transaction);
     message.attribute(
         USERNAME,
@@ -59,28 +59,28 @@ pub fn check(transaction: &[u8; 12], local: &Credentials, remote: &Credentials) 
     message.finish(&remote.pwd)
 }
 
-/// The answer to a check of a server that is a full agent and asks from `server`; `None` when `datagram` is no request. The check's
-/// integrity is not verified: whoever sends it gets nothing but this answer.
-pub fn answer(datagram: &[u8], local: &Credentials, server: SocketAddrV4) -> Option<Bytes> {
+/// Response to a check from `server`, a full ICE agent; `None` when `datagram` is no request. The
+/// message integrity is not verified, as the response reveals nothing else.
+pub(super) fn respond(datagram: &[u8], local: &Credentials, server: SocketAddrV4) -> Option<Bytes> {
     let (head, transaction) = (datagram.get(..8)?, datagram.get(8..20)?.try_into().ok()?);
     if u16::from_be_bytes([head[0], head[1]]) != BINDING_REQUEST || head[4..] != MAGIC {
         return None;
     }
     let mut message = Message::new(BINDING_SUCCESS, transaction);
-    message.attribute(XOR_MAPPED_ADDRESS, &mapped(server));
+    message.attribute(XOR_MAPPED_ADDRESS, &xor_mapped(server));
     Some(message.finish(&local.pwd))
 }
 
-/// RFC 8489 §14.2.
-fn mapped(address: SocketAddrV4) -> [u8; 8] {
+/// Value of XOR-MAPPED-ADDRESS (RFC 8489 §14.2).
+fn xor_mapped(address: SocketAddrV4) -> [u8; 8] {
     let magic = u32::from_be_bytes(MAGIC);
     let port = (address.port() ^ (magic >> 16) as u16).to_be_bytes();
     let ip = (u32::from(*address.ip()) ^ magic).to_be_bytes();
     [0, 1, port[0], port[1], ip[0], ip[1], ip[2], ip[3]]
 }
 
-/// Whether `datagram` is the success to our check.
-pub fn is_success(datagram: &[u8], transaction: &[u8; 12]) -> bool {
+/// True if `datagram` is the success response to our check.
+pub(super) fn is_success(datagram: &[u8], transaction: &[u8; 12]) -> bool {
     datagram.starts_with(&BINDING_SUCCESS.to_be_bytes())
         && datagram.get(8..20) == Some(&transaction[..])
 }
@@ -103,7 +103,7 @@ impl Message {
         self.bytes
             .extend_from_slice(&(value.len() as u16).to_be_bytes());
         self.bytes.extend_from_slice(value);
-        // RFC 8489 §14: padded to a word, the padding not counted.
+        // RFC 8489 §14: padded to 32 bits; the length excludes the padding.
         self.bytes.resize(self.bytes.len().next_multiple_of(4), 0);
         self.set_length(0);
     }
@@ -113,7 +113,8 @@ impl Message {
         self.bytes[2..4].copy_from_slice(&length.to_be_bytes());
     }
 
-    /// RFC 8489 §14.5 and §14.7: both are computed as if they stood there already.
+    /// Adds MESSAGE-INTEGRITY and FINGERPRINT (RFC 8489 §14.5, §14.7); the length includes each
+    /// before it is computed.
     fn finish(mut self, pwd: &str) -> Bytes {
         self.set_length(24);
         let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, pwd.as_bytes());
@@ -126,7 +127,7 @@ impl Message {
     }
 }
 
-/// ITU V.42, as RFC 8489 §14.7 wants it. A few checks a second need no table.
+/// CRC-32 (ITU V.42, RFC 8489 §14.7). A few checks per second need no table.
 fn crc32(bytes: &[u8]) -> u32 {
     let step = |crc: u32, byte: &u8| {
         (0..8).fold(crc ^ u32::from(*byte), |crc, _| {
@@ -145,20 +146,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_checksum_is_the_one_everybody_uses() {
+    fn crc32_matches_its_check_value() {
         assert_eq!(crc32(b"123456789"), 0xcbf4_3926);
     }
 
     #[test]
-    fn an_address_is_mapped_as_in_the_test_vectors_of_rfc_5769() {
+    fn xor_mapped_address_matches_the_test_vectors_of_rfc_5769() {
         assert_eq!(
-            mapped("192.0.2.1:32853".parse().unwrap()),
+            xor_mapped("192.0.2.1:32853".parse().unwrap()),
             [0, 1, 0xa1, 0x47, 0xe1, 0x12, 0xa6, 0x43]
         );
     }
 
     #[test]
-    fn a_check_is_answered_and_the_answer_is_known() {
+    fn a_check_gets_a_response_that_is_recognized() {
         let (one, other) = (Credentials::random(), Credentials::random());
         let server = "192.0.2.1:32853".parse().unwrap();
         let transaction = [7; 12];
@@ -167,10 +168,10 @@ mod tests {
             request.len() - 20,
             usize::from(u16::from_be_bytes([request[2], request[3]]))
         );
-        let success = answer(&request, &other, server).expect("a request is answered");
+        let success = respond(&request, &other, server).expect("a request is answered");
         assert!(is_success(&success, &transaction));
         assert!(
-            answer(&success, &one, server).is_none(),
+            respond(&success, &one, server).is_none(),
             "an answer is not answered"
         );
         assert!(!is_success(&request, &transaction));

@@ -1,4 +1,4 @@
-//! One client's UDP socket, and many of them drained in batches (Linux: epoll and recvmmsg).
+//! UDP sockets of clients, read in batches (Linux: epoll and recvmmsg).
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
@@ -10,30 +10,30 @@ use tongke_plane::io::Waker;
 
 use super::Failure;
 
-/// Room for a keyframe and then some, so that what is lost was not lost here.
+/// Receive buffer size: more than a keyframe, so that losses are not our own.
 const RECEIVE_BUFFER: usize = 4 * 1024 * 1024;
 
-/// Messages of one system call.
-pub const BATCH: usize = 32;
+/// Messages per system call.
+pub(crate) const BATCH: usize = 32;
 
-/// Room for a message: one datagram, or as many as the kernel merges (udp(7), UDP_GRO). Not a power of two, or the beginnings of all would
-/// share the same few lines of the cache.
-const MESSAGE: usize = 65_536 + 1_600;
+/// Buffer size of a message: one datagram, or as many as the kernel merges (udp(7), UDP_GRO). Not a
+/// power of two, as then all buffers would compete for the same cache sets.
+const MESSAGE_BUFFER: usize = 65_536 + 1_600;
 
-pub struct Socket {
+pub(crate) struct Socket {
     inner: UdpSocket,
 }
 
 impl Socket {
-    /// `merged`: what the server sent as one message comes as one.
-    pub fn open(merged: bool) -> Result<Socket, Failure> {
+    /// `gro`: receives datagrams that were sent as one message as one message.
+    pub(crate) fn open(gro: bool) -> Result<Socket, Failure> {
         let socket = RawSocket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP))?;
         // The system may grant less than is asked for.
         socket.set_recv_buffer_size(RECEIVE_BUFFER)?;
         socket.set_nonblocking(true)?;
-        set(&socket, libc::SOL_SOCKET, libc::SO_TIMESTAMPNS)?;
-        if merged {
-            set(&socket, libc::SOL_UDP, libc::UDP_GRO)?;
+        enable(&socket, libc::SOL_SOCKET, libc::SO_TIMESTAMPNS)?;
+        if gro {
+            enable(&socket, libc::SOL_UDP, libc::UDP_GRO)?;
         }
         socket.bind(&SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)).into())?;
         Ok(Socket {
@@ -41,35 +41,36 @@ impl Socket {
         })
     }
 
-    /// The host candidate for our offer: the address that a packet to the server's host would leave from.
-    pub fn candidate(&self, url: &str) -> Result<SocketAddr, Failure> {
+    /// Host candidate for the offer: the local address of the route to the server.
+    pub(crate) fn candidate(&self, url: &str) -> Result<SocketAddr, Failure> {
         let host = reqwest::Url::parse(url)?;
-        let towards = host
+        let remote = host
             .socket_addrs(|| None)?
             .into_iter()
             .find(SocketAddr::is_ipv4)
             .ok_or("the server has no IPv4 address")?;
         let probe = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?;
-        probe.connect(towards)?;
+        probe.connect(remote)?;
         Ok(SocketAddr::new(
             probe.local_addr()?.ip(),
             self.inner.local_addr()?.port(),
         ))
     }
 
-    pub fn connect(&self, server: SocketAddrV4) -> Result<(), Failure> {
+    pub(crate) fn connect(&self, server: SocketAddrV4) -> Result<(), Failure> {
         Ok(self.inner.connect(server)?)
     }
 
-    /// Sends, or drops what the system does not take, as a network would.
-    pub fn send(&self, datagram: &[u8]) {
+    /// Sends a datagram, or drops it if the send buffer is full, as a network would.
+    pub(crate) fn send(&self, datagram: &[u8]) {
         let _ = self.inner.send(datagram);
     }
 }
 
 impl Socket {
-    /// Datagrams that the kernel dropped here because the buffer was full; none where it does not tell.
-    pub fn dropped(&self) -> Option<u64> {
+    /// Datagrams dropped by the kernel because the receive buffer was full; `None` where the kernel
+    /// does not count.
+    pub(crate) fn dropped(&self) -> Option<u64> {
         // linux/sock_diag.h: SO_MEMINFO fills an array of which SK_MEMINFO_DROPS is one.
         const SK_MEMINFO_DROPS: usize = 8;
         let mut info = [0u32; SK_MEMINFO_DROPS + 1];
@@ -89,9 +90,9 @@ impl Socket {
     }
 }
 
-/// Switches an option on: SO_TIMESTAMPNS for the time at which each datagram came, so that it does not matter when we get around to reading
-/// it (socket(7)), UDP_GRO for merged ones (udp(7)).
-fn set(socket: &RawSocket, level: libc::c_int, option: libc::c_int) -> io::Result<()> {
+/// Enables an option: SO_TIMESTAMPNS for arrival timestamps (socket(7)), UDP_GRO for gro
+/// datagrams (udp(7)).
+fn enable(socket: &RawSocket, level: libc::c_int, option: libc::c_int) -> io::Result<()> {
     let on: libc::c_int = 1;
     // SAFETY: both options take an int, which outlives the call.
     let done = unsafe {
@@ -116,13 +117,13 @@ impl AsRawFd for Socket {
     }
 }
 
-/// The set of sockets of one thread.
-pub struct Epoll {
+/// Sockets of one thread.
+pub(crate) struct Epoll {
     fd: OwnedFd,
 }
 
 impl Epoll {
-    pub fn new() -> io::Result<Epoll> {
+    pub(crate) fn new() -> io::Result<Epoll> {
         // SAFETY: the call takes no pointer; a valid descriptor is ours alone.
         let fd = unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) };
         if fd < 0 {
@@ -134,8 +135,8 @@ impl Epoll {
         })
     }
 
-    /// `key` comes back from [`Epoll::poll`] when the socket has something to read.
-    pub fn add(&self, socket: &Socket, key: usize) -> io::Result<()> {
+    /// Watches a socket; [`Epoll::poll`] returns `key` when it is readable.
+    pub(crate) fn add(&self, socket: &Socket, key: usize) -> io::Result<()> {
         let mut event = libc::epoll_event {
             events: libc::EPOLLIN as u32,
             u64: key as u64,
@@ -156,8 +157,8 @@ impl Epoll {
         }
     }
 
-    /// Keys of sockets that can be read now. True when there may be more.
-    pub fn poll(&self, keys: &mut Vec<usize>) -> bool {
+    /// Returns the keys of readable sockets. True when there may be more.
+    pub(crate) fn poll(&self, keys: &mut Vec<usize>) -> bool {
         let mut events = [libc::epoll_event { events: 0, u64: 0 }; 256];
         // SAFETY: the array has as many elements as are named, and outlives the call.
         let ready = unsafe {
@@ -178,8 +179,8 @@ impl Epoll {
         keys.len() == events.len()
     }
 
-    /// Waits until then, or until woken; `for_datagrams`: or until a socket can be read.
-    pub fn wait(&self, waker: &Waker, for_datagrams: bool, until: Instant) {
+    /// Deadline until the deadline or a wake-up; with `for_readable` also until a socket is readable.
+    pub(crate) fn wait(&self, waker: &Waker, for_readable: bool, until: Instant) {
         let time = until.saturating_duration_since(Instant::now());
         let time = libc::timespec {
             tv_sec: time.as_secs() as _,
@@ -190,7 +191,7 @@ impl Epoll {
             events: libc::POLLIN,
             revents: 0,
         });
-        let count = if for_datagrams { polls.len() } else { 1 };
+        let count = if for_readable { polls.len() } else { 1 };
         // SAFETY: there are as many valid pollfds as are named, and a valid timeout; no signal mask.
         unsafe {
             libc::ppoll(
@@ -206,29 +207,29 @@ impl Epoll {
     }
 }
 
-/// Buffers for one batch, reused for every socket of a thread.
-pub struct Batch {
+/// Buffers of one batch, shared by all sockets of a thread.
+pub(crate) struct Batch {
     buffers: Box<[u8]>,
-    controls: Box<[Control; BATCH]>,
+    controls: Box<[ControlBuffer; BATCH]>,
     vectors: Box<[libc::iovec; BATCH]>,
     headers: Box<[libc::mmsghdr; BATCH]>,
 }
 
-/// Room for the two control messages that are asked for, each a header of 16 bytes and up to as many of its own.
-type Control = [u64; 8];
+/// Two control messages, each with a header of 16 bytes and up to 16 bytes of data.
+type ControlBuffer = [u64; 8];
 
 impl Batch {
-    pub fn new() -> Batch {
+    pub(crate) fn new() -> Batch {
         // SAFETY: all zeroes is a valid value of each of these C structures.
         let mut batch: Batch = unsafe {
             Batch {
-                buffers: vec![0; BATCH * MESSAGE].into_boxed_slice(),
+                buffers: vec![0; BATCH * MESSAGE_BUFFER].into_boxed_slice(),
                 controls: boxed([0; 8]),
                 vectors: boxed(std::mem::zeroed()),
                 headers: boxed(std::mem::zeroed()),
             }
         };
-        for (n, buffer) in batch.buffers.chunks_exact_mut(MESSAGE).enumerate() {
+        for (n, buffer) in batch.buffers.chunks_exact_mut(MESSAGE_BUFFER).enumerate() {
             batch.vectors[n] = libc::iovec {
                 iov_base: buffer.as_mut_ptr().cast(),
                 iov_len: buffer.len(),
@@ -240,11 +241,11 @@ impl Batch {
         batch
     }
 
-    /// Reads what is there, [`BATCH`] messages at most; how many.
-    pub fn receive(&mut self, socket: &Socket) -> usize {
+    /// Reads at most [`BATCH`] messages; returns their number.
+    pub(crate) fn receive(&mut self, socket: &Socket) -> usize {
         for header in self.headers.iter_mut() {
-            // The kernel has written over it.
-            header.msg_hdr.msg_controllen = size_of::<Control>() as _;
+            // recvmmsg overwrites the length.
+            header.msg_hdr.msg_controllen = size_of::<ControlBuffer>() as _;
         }
         // SAFETY: each header points at one vector and one control buffer of ours; all are boxed and outlive the call.
         let received = unsafe {
@@ -259,14 +260,18 @@ impl Batch {
         usize::try_from(received).unwrap_or(0)
     }
 
-    /// The datagrams of the last [`Batch::receive`], and when the kernel had each, in nanoseconds since 1970. Merged ones came together.
-    pub fn datagrams(&mut self, count: usize) -> impl Iterator<Item = (&mut [u8], Option<u64>)> {
+    /// Datagrams of the last [`Batch::receive`] with their arrival times in nanoseconds since 1970.
+    /// Merged ones share one time.
+    pub(crate) fn datagrams(
+        &mut self,
+        count: usize,
+    ) -> impl Iterator<Item = (&mut [u8], Option<u64>)> {
         self.buffers
-            .chunks_exact_mut(MESSAGE)
+            .chunks_exact_mut(MESSAGE_BUFFER)
             .zip(self.headers.iter())
             .take(count)
             .flat_map(|(buffer, header)| {
-                let (arrived, segment) = told(&header.msg_hdr);
+                let (arrived, segment) = control_data(&header.msg_hdr);
                 let message = &mut buffer[..header.msg_len as usize];
                 let segment = segment.unwrap_or(message.len()).max(1);
                 message
@@ -276,8 +281,8 @@ impl Batch {
     }
 }
 
-/// When a message arrived (SCM_TIMESTAMPNS), and the size of the datagrams in it if they were merged (UDP_GRO).
-fn told(header: &libc::msghdr) -> (Option<u64>, Option<usize>) {
+/// Arrival time (SCM_TIMESTAMPNS) and datagram size of a gro message (UDP_GRO).
+fn control_data(header: &libc::msghdr) -> (Option<u64>, Option<usize>) {
     let (mut arrived, mut segment) = (None, None);
     // SAFETY: the kernel filled the control buffer that the header describes; CMSG_* walk within its length, and the data of each kind is
     // read as what the kernel writes for it.
@@ -320,9 +325,9 @@ mod tests {
     use super::*;
     use crate::clock;
 
-    /// Two sockets, of which one sends to the other.
-    fn pair(merged: bool) -> (Socket, Socket) {
-        let (from, to) = (Socket::open(false).unwrap(), Socket::open(merged).unwrap());
+    /// A connected pair of sockets.
+    fn pair(gro: bool) -> (Socket, Socket) {
+        let (from, to) = (Socket::open(false).unwrap(), Socket::open(gro).unwrap());
         let port = to.inner.local_addr().unwrap().port();
         from.connect(SocketAddrV4::new(Ipv4Addr::LOCALHOST, port))
             .unwrap();
@@ -330,10 +335,10 @@ mod tests {
     }
 
     #[test]
-    fn datagrams_come_with_the_moment_at_which_the_kernel_had_them() {
+    fn datagrams_carry_the_kernels_arrival_time() {
         let ((from, to), mut batch) = (pair(false), Batch::new());
         let unread = Duration::from_millis(30);
-        // The kernel begins to look at the clock a little after the first socket of all has asked for it.
+        // The kernel enables timestamps shortly after the first socket requests them.
         let stamped_early = (0..100).any(|_| {
             let before = clock::now_ns();
             (0..3u8).for_each(|n| from.send(&[n; 5]));
@@ -361,9 +366,9 @@ mod tests {
     }
 
     #[test]
-    fn what_was_sent_as_one_message_comes_as_its_datagrams() {
-        for merged in [true, false] {
-            let ((from, to), mut batch) = (pair(merged), Batch::new());
+    fn a_merged_message_is_split_into_its_datagrams() {
+        for gro in [true, false] {
+            let ((from, to), mut batch) = (pair(gro), Batch::new());
             let (segment, before): (libc::c_int, _) = (100, clock::now_ns());
             // SAFETY: the option takes an int, which outlives the call.
             let done = unsafe {
@@ -382,7 +387,7 @@ mod tests {
             assert_eq!(done, 0);
             from.send(&(0..250u8).map(|n| n / 100).collect::<Vec<_>>());
             let count = batch.receive(&to);
-            assert_eq!(count, if merged { 1 } else { 3 });
+            assert_eq!(count, if gro { 1 } else { 3 });
             let datagrams: Vec<_> = batch
                 .datagrams(count)
                 .map(|(bytes, arrived)| (bytes.to_vec(), arrived))
@@ -403,13 +408,13 @@ mod tests {
     }
 
     #[test]
-    fn a_wait_ends_with_its_time_with_a_wake_and_with_a_datagram_if_it_is_for_datagrams() {
+    fn a_wait_ends_by_timeout_by_wakeup_and_optionally_by_a_datagram() {
         let ((from, to), epoll, waker) =
             (pair(false), Epoll::new().unwrap(), Waker::new().unwrap());
         epoll.add(&to, 7).unwrap();
-        let ends_early = |for_datagrams: bool, millis: u64| {
+        let ends_early = |for_readable: bool, millis: u64| {
             let until = Instant::now() + Duration::from_millis(millis);
-            epoll.wait(&waker, for_datagrams, until);
+            epoll.wait(&waker, for_readable, until);
             Instant::now() < until
         };
         assert!(!ends_early(true, 20), "nobody came");
@@ -425,7 +430,7 @@ mod tests {
     }
 
     #[test]
-    fn what_did_not_fit_the_socket_is_counted() {
+    fn datagrams_dropped_at_a_full_socket_are_counted() {
         let (from, to) = pair(false);
         socket2::SockRef::from(&to.inner)
             .set_recv_buffer_size(4096)

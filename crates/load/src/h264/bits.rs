@@ -1,14 +1,14 @@
-//! Writing the bits of H.264.
+//! Bit writer for H.264.
 
 /// Writes a raw byte sequence payload (H.264 7.2).
 #[derive(Default)]
-pub struct Bits {
+pub(super) struct Bits {
     bytes: Vec<u8>,
     used: u32,
 }
 
 impl Bits {
-    pub fn put(&mut self, value: u32, count: u32) {
+    pub(super) fn put(&mut self, value: u32, count: u32) {
         for bit in (0..count).rev() {
             if self.used.is_multiple_of(8) {
                 self.bytes.push(0);
@@ -23,14 +23,14 @@ impl Bits {
     }
 
     /// ue(v), H.264 9.1.
-    pub fn unsigned(&mut self, value: u32) {
+    pub(super) fn unsigned(&mut self, value: u32) {
         let length = 32 - (value + 1).leading_zeros();
         self.put(0, length - 1);
         self.put(value + 1, length);
     }
 
     /// se(v), H.264 9.1.1.
-    pub fn signed(&mut self, value: i32) {
+    pub(super) fn signed(&mut self, value: i32) {
         self.unsigned(if value > 0 {
             2 * value as u32 - 1
         } else {
@@ -39,7 +39,7 @@ impl Bits {
     }
 
     /// Ends the payload and makes a NAL unit of it, with emulation prevention (H.264 7.4.1).
-    pub fn nal(mut self, header: u8) -> Vec<u8> {
+    pub(super) fn nal(mut self, header: u8) -> Vec<u8> {
         self.put(1, 1);
         let mut nal = vec![header];
         let mut zeros = 0;

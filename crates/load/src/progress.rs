@@ -1,32 +1,33 @@
-//! Progress for people, on standard error: a few lines that stay in place on a terminal, a line a second elsewhere.
+//! Progress display on standard error: a few lines updated in place on a terminal, a line per
+//! second elsewhere.
 
 use std::io::{IsTerminal, Write};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use super::live::Live;
 use super::percentiles::Percentiles;
-use super::process::{Reading, Server};
+use super::process::{Server, ServerSample};
+use super::stats::Stats;
 
-/// Notes of one second that are told; a server that refuses everybody would fill the screen.
-const NOTES: usize = 5;
+/// Messages printed per second; a server that rejects all clients would flood the screen.
+const MAX_NOTES: usize = 5;
 
-const EVERY: Duration = Duration::from_secs(1);
+const INTERVAL: Duration = Duration::from_secs(1);
 
-pub struct View {
-    live: Arc<Live>,
+pub(crate) struct Progress {
+    stats: Arc<Stats>,
     server: Option<Server>,
-    /// None: only what goes wrong is told.
-    form: Option<Form>,
-    /// Lines on the terminal that the next ones take the place of.
-    shown: usize,
+    /// `None` prints messages only.
+    format: Option<Format>,
+    /// Lines on the terminal that the next update overwrites.
+    printed_lines: usize,
     last: Totals,
-    last_server: Reading,
+    last_sample: ServerSample,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Form {
+enum Format {
     Lines,
     Terminal,
 }
@@ -38,30 +39,30 @@ struct Totals {
     sent: u64,
     packets: u64,
     bytes: u64,
-    asked_again: u64,
+    nacked: u64,
 }
 
-impl View {
-    pub fn new(live: Arc<Live>, server: Option<Server>, silent: bool) -> View {
-        let form = match (silent, std::io::stderr().is_terminal()) {
+impl Progress {
+    pub(crate) fn new(stats: Arc<Stats>, server: Option<Server>, silent: bool) -> Progress {
+        let format = match (silent, std::io::stderr().is_terminal()) {
             (true, _) => None,
-            (false, true) => Some(Form::Terminal),
-            (false, false) => Some(Form::Lines),
+            (false, true) => Some(Format::Terminal),
+            (false, false) => Some(Format::Lines),
         };
-        let last = Totals::of(&live);
-        View {
-            live,
+        let last = Totals::of(&stats);
+        Progress {
+            stats,
             server,
-            form,
-            shown: 0,
+            format,
+            printed_lines: 0,
             last,
-            last_server: Reading::default(),
+            last_sample: ServerSample::default(),
         }
     }
 
-    /// Shows how it goes once a second, until the work is done.
-    pub async fn while_it_lasts<T>(&mut self, work: impl Future<Output = T>) -> T {
-        let mut tick = tokio::time::interval(EVERY);
+    /// Updates the display once per second until `work` is done.
+    pub(crate) async fn show_during<T>(&mut self, work: impl Future<Output = T>) -> T {
+        let mut tick = tokio::time::interval(INTERVAL);
         tick.reset();
         tokio::pin!(work);
         loop {
@@ -75,22 +76,22 @@ impl View {
         }
     }
 
-    /// What is left to be said; what was shown stays.
-    pub fn finish(&mut self) {
-        self.shown = 0;
-        self.tell(self.notes());
+    /// Prints the remaining messages below the last update.
+    pub(crate) fn finish(&mut self) {
+        self.printed_lines = 0;
+        self.print(self.notes());
     }
 
     fn show(&mut self) {
-        let Some(form) = self.form else {
-            return self.tell(self.notes());
+        let Some(format) = self.format else {
+            return self.print(self.notes());
         };
-        let now = Totals::of(&self.live);
+        let now = Totals::of(&self.stats);
         let seconds = (now.at - self.last.at).as_secs_f64().max(1e-3);
         let per_second = |now: u64, last: u64| ((now - last) as f64 / seconds).round();
         let packets = per_second(now.packets, self.last.packets);
-        let facts = [
-            ("doing", self.live.doing()),
+        let rows = [
+            ("doing", self.stats.phase()),
             (
                 "publishers",
                 self.publishers(per_second(now.sent, self.last.sent)),
@@ -107,54 +108,56 @@ impl View {
                 "loss",
                 format!(
                     "{} packets/s asked for again",
-                    per_second(now.asked_again, self.last.asked_again)
+                    per_second(now.nacked, self.last.nacked)
                 ),
             ),
             ("server", self.server(packets, seconds)),
         ];
         self.last = now;
-        let facts: Vec<_> = facts
+        let rows: Vec<_> = rows
             .into_iter()
-            .filter(|(_, fact)| !fact.is_empty())
+            .filter(|(_, text)| !text.is_empty())
             .collect();
         let mut lines = self.notes();
         let notes = lines.len();
-        match form {
-            Form::Lines => lines.push(
-                facts
-                    .iter()
-                    .map(|(_, fact)| fact.as_str())
+        match format {
+            Format::Lines => lines.push(
+                rows.iter()
+                    .map(|(_, text)| text.as_str())
                     .collect::<Vec<_>>()
                     .join(" · "),
             ),
-            Form::Terminal => lines.extend(
-                facts
-                    .iter()
-                    .map(|(name, fact)| format!("{name:>12}  {fact}")),
+            Format::Terminal => lines.extend(
+                rows.iter()
+                    .map(|(name, text)| format!("{name:>12}  {text}")),
             ),
         }
-        let shown = lines.len() - notes;
-        self.tell(lines);
-        self.shown = if form == Form::Terminal { shown } else { 0 };
+        let printed = lines.len() - notes;
+        self.print(lines);
+        self.printed_lines = if format == Format::Terminal {
+            printed
+        } else {
+            0
+        };
     }
 
     fn publishers(&self, packets: f64) -> String {
         format!(
             "{} publishing, {packets} packets/s",
-            self.live.publishing.load(Relaxed)
+            self.stats.publishing.load(Relaxed)
         )
     }
 
     fn subscribers(&self, packets: f64, mbps: f64) -> String {
         let (connected, showing) = (
-            self.live.connected.load(Relaxed),
-            self.live.showing.load(Relaxed),
+            self.stats.connected.load(Relaxed),
+            self.stats.showing.load(Relaxed),
         );
         format!("{connected} connected, {showing} showing, {packets} packets/s, {mbps:.1} Mbit/s")
     }
 
     fn latency(&self) -> String {
-        Percentiles::of_ns(&self.live.take_latencies()).map_or(String::new(), |ms| {
+        Percentiles::of_ns(&self.stats.take_latencies()).map_or(String::new(), |ms| {
             format!(
                 "p50 {:.2}  p99 {:.2}  p99.9 {:.2} ms",
                 ms.p50, ms.p99, ms.p999
@@ -163,11 +166,11 @@ impl View {
     }
 
     fn server(&mut self, packets: f64, seconds: f64) -> String {
-        // A server that has ended is told by the measurement.
+        // The measurement reports a server that has exited.
         let Some(Ok(reading)) = self.server.as_ref().map(Server::read) else {
             return String::new();
         };
-        let last = std::mem::replace(&mut self.last_server, reading.clone());
+        let last = std::mem::replace(&mut self.last_sample, reading.clone());
         let cpu = reading.cpu_ns.saturating_sub(last.cpu_ns) as f64 / seconds;
         let each = if packets > 0.0 {
             format!(", {:.2} µs a packet", cpu / packets / 1e3)
@@ -175,7 +178,7 @@ impl View {
             String::new()
         };
         let (percent, megabytes) = (cpu / 1e7, reading.rss_bytes as f64 / 1e6);
-        if last == Reading::default() {
+        if last == ServerSample::default() {
             String::new()
         } else {
             format!("{percent:.0} % CPU{each}, {megabytes:.0} MB")
@@ -183,9 +186,9 @@ impl View {
     }
 
     fn notes(&self) -> Vec<String> {
-        let mut notes = self.live.take_notes();
-        let more = notes.len().saturating_sub(NOTES);
-        notes.truncate(NOTES);
+        let mut notes = self.stats.take_notes();
+        let more = notes.len().saturating_sub(MAX_NOTES);
+        notes.truncate(MAX_NOTES);
         if more > 0 {
             notes.push(format!("… and {more} more of this kind"));
         }
@@ -195,28 +198,28 @@ impl View {
             .collect()
     }
 
-    fn tell(&self, lines: Vec<String>) {
+    fn print(&self, lines: Vec<String>) {
         let mut text = String::new();
-        if self.shown > 0 {
-            // Up to the first line that was shown, and clear from there on.
-            text.push_str(&format!("\x1b[{}A\x1b[J", self.shown));
+        if self.printed_lines > 0 {
+            // Moves the cursor to the first line of the last update and clears from there.
+            text.push_str(&format!("\x1b[{}A\x1b[J", self.printed_lines));
         }
         lines
             .iter()
             .for_each(|line| text.push_str(&format!("{line}\n")));
-        // Nobody reads what cannot be written.
+        // Errors are ignored: without standard error there is no reader.
         let _ = std::io::stderr().write_all(text.as_bytes());
     }
 }
 
 impl Totals {
-    fn of(live: &Live) -> Totals {
+    fn of(stats: &Stats) -> Totals {
         Totals {
             at: Instant::now(),
-            sent: live.sent.load(Relaxed),
-            packets: live.packets.load(Relaxed),
-            bytes: live.bytes.load(Relaxed),
-            asked_again: live.asked_again.load(Relaxed),
+            sent: stats.sent.load(Relaxed),
+            packets: stats.packets.load(Relaxed),
+            bytes: stats.bytes.load(Relaxed),
+            nacked: stats.nacked.load(Relaxed),
         }
     }
 }

@@ -1,43 +1,43 @@
-//! WHIP and WHEP as a client.
+//! WHIP (RFC 9725) and WHEP client.
 
 use std::time::Duration;
 
 use reqwest::header::{self, HeaderValue};
 use reqwest::{StatusCode, Url};
 
-use super::sdp::{Answer, read_answer};
+use super::sdp::{Answer, parse_answer};
 use super::{Args, Failure};
 
-/// Longer than any server takes that is still worth measuring.
-const TIMEOUT: Duration = Duration::from_secs(15);
+/// Request timeout, longer than any join worth measuring.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// A session to be deleted in the end.
-pub struct Exchange {
+/// Session resource to delete at the end.
+pub(crate) struct Session {
     location: Option<Url>,
     token: Option<String>,
 }
 
-pub struct Signalling {
+pub(crate) struct SignallingClient {
     client: reqwest::Client,
 }
 
-impl Signalling {
-    pub fn new(args: &Args) -> Result<Signalling, Failure> {
+impl SignallingClient {
+    pub(crate) fn new(args: &Args) -> Result<SignallingClient, Failure> {
         let builder = reqwest::Client::builder()
-            .timeout(TIMEOUT)
+            .timeout(REQUEST_TIMEOUT)
             .danger_accept_invalid_certs(args.insecure);
-        Ok(Signalling {
+        Ok(SignallingClient {
             client: builder.build()?,
         })
     }
 
-    /// Posts an offer; the session and the answer.
-    pub async fn begin(
+    /// Posts an offer; returns the session and the answer.
+    pub(crate) async fn post_offer(
         &self,
         url: &str,
         token: Option<&str>,
         offer: String,
-    ) -> Result<(Exchange, Answer), Failure> {
+    ) -> Result<(Session, Answer), Failure> {
         let url = Url::parse(url)?;
         let mut request = self
             .client
@@ -61,9 +61,9 @@ impl Signalling {
             )
             .into());
         }
-        let answer = read_answer(&body, &url)?;
+        let answer = parse_answer(&body, &url)?;
         Ok((
-            Exchange {
+            Session {
                 location,
                 token: token.map(str::to_owned),
             },
@@ -71,9 +71,9 @@ impl Signalling {
         ))
     }
 
-    /// Ends every session (RFC 9725 §4.2). A server that does not care is no failure of the measurement.
-    pub async fn leave(&self, sessions: Vec<Exchange>) {
-        for Exchange { location, token } in sessions {
+    /// Deletes all sessions (RFC 9725 §4.2). Failures do not affect the measurement.
+    pub(crate) async fn delete_sessions(&self, sessions: Vec<Session>) {
+        for Session { location, token } in sessions {
             let Some(url) = location else { continue };
             let mut request = self.client.delete(url);
             if let Some(token) = token {

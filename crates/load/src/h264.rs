@@ -1,8 +1,9 @@
-//! A synthetic H264 stream: valid, tiny to make, and of any size.
+//! Synthetic H.264 stream: valid, cheap to generate, of any bitrate.
 //!
-//! The picture is grey: an IDR whose macroblocks are all Intra16x16 without a residual, and P frames that skip every macroblock.
-//! An SEI message in the first packet says when the frame was sent, by whom and on which layer; its user data and filler data (NAL type
-//! 12) bring every packet to 1200 bytes. Decoders show it; nothing has to be encoded.
+//! The picture is grey: an IDR frame of Intra16x16 macroblocks without residual, and P frames that
+//! skip all macroblocks. An SEI message in the first packet carries send time, publisher and layer;
+//! its user data and filler data (NAL type 12) pad each packet to 1200 bytes. Decoders accept the
+//! stream, and no encoder is needed.
 
 mod bits;
 
@@ -10,43 +11,44 @@ use std::ops::Range;
 
 use bits::Bits;
 
-/// Constrained Baseline at level 3.1, as every WebRTC endpoint takes it (RFC 7742 §6.2).
-pub const PROFILE_LEVEL_ID: &str = "42e01f";
+/// Constrained Baseline profile, level 3.1, which every WebRTC endpoint supports (RFC 7742 §6.2).
+pub(crate) const PROFILE_LEVEL_ID: &str = "42e01f";
 
-/// Of the best layer, in luma samples; each lower one has half of both.
+/// Size of the best layer in luma samples; each lower layer halves both.
 const WIDTH: u32 = 640;
 const HEIGHT: u32 = 360;
 const MACROBLOCK: u32 = 16;
 
-/// Names our SEI message (H.264 D.1.6): sixteen bytes that no other program uses.
-pub const STAMP_UUID: [u8; 16] = *b"tongke-load\x40stmp";
+/// UUID of our SEI message (H.264 D.1.6).
+pub(crate) const STAMP_UUID: [u8; 16] = *b"tongke-load\x40stmp";
 
-/// Hexadecimal digits of a stamp: 16 of time, 4 of the publisher, 1 of the layer. Digits, not bytes, so that it never looks like a start code.
+/// Length in hexadecimal digits: 16 of time, 4 of publisher, 1 of layer. Digits never form a start
+/// code.
 const STAMP_LEN: usize = 21;
 
-/// The RTP payload of a packet may be this long: 1200 bytes, as browsers send them.
-pub const MAX_PAYLOAD: usize = 1200;
+/// Maximum RTP payload: 1200 bytes, as browsers send.
+pub(crate) const MAX_PAYLOAD: usize = 1200;
 
-/// The first byte of an aggregate that holds referenced NAL units (RFC 6184 §5.7.1).
+/// Header byte of an aggregation packet with NRI 3 (RFC 6184 §5.7.1).
 const STAP_A: u8 = 0x60 | 24;
 /// NAL unit types, and SEI payload type (H.264 tables 7-1, D.1).
 const SEI: u8 = 6;
 const SPS: u8 = 7;
 const USER_DATA: u8 = 5;
 
-/// What the first packet of a frame says of it.
+/// Metadata in the first packet of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stamp {
-    /// When it was sent, in nanoseconds since 1970.
+pub(crate) struct Stamp {
+    /// Send time in nanoseconds since 1970.
     pub sent_ns: u64,
-    /// The publisher's number.
+    /// Number of the publisher.
     pub publisher: u16,
-    /// Its place among all layers that there can be; the best is the last.
+    /// Index among [`MAX_LAYERS`](super::args::MAX_LAYERS); the best layer is the last.
     pub layer: u8,
 }
 
-/// Makes the frames of one layer.
-pub struct Picture {
+/// Generates the frames of one layer.
+pub(crate) struct FrameGenerator {
     size: Size,
     sps: Vec<u8>,
     pps: Vec<u8>,
@@ -54,7 +56,7 @@ pub struct Picture {
     frame_num: u32,
 }
 
-/// In luma samples.
+/// Size in luma samples.
 #[derive(Clone, Copy)]
 struct Size {
     width: u32,
@@ -67,14 +69,14 @@ impl Size {
     }
 }
 
-impl Picture {
-    /// `halvings`: how often the best layer's width and height are halved.
-    pub fn new(halvings: u32) -> Picture {
+impl FrameGenerator {
+    /// `halvings` is the number of times that width and height of the best layer are halved.
+    pub(crate) fn new(halvings: u32) -> FrameGenerator {
         let size = Size {
             width: WIDTH >> halvings,
             height: HEIGHT >> halvings,
         };
-        Picture {
+        FrameGenerator {
             size,
             sps: sps(size),
             pps: pps(),
@@ -83,13 +85,14 @@ impl Picture {
         }
     }
 
-    /// The RTP payloads (RFC 6184) of the next frame: `packets` of [`MAX_PAYLOAD`] bytes, or the one or two that a frame needs at
-    /// least. Only a keyframe's slice is shorter. `stamp` is read back by [`stamp_in`].
-    pub fn frame(&mut self, keyframe: bool, packets: usize, stamp: Stamp) -> Vec<Vec<u8>> {
+    /// RTP payloads (RFC 6184) of the next frame: `packets` of [`MAX_PAYLOAD`] bytes, or the one or
+    /// two that a frame needs at least. Only a keyframe's slice is shorter. [`read_stamp`] reads
+    /// `stamp` back.
+    pub(crate) fn frame(&mut self, keyframe: bool, packets: usize, stamp: Stamp) -> Vec<Vec<u8>> {
         let mut payloads = if keyframe {
-            vec![stamped(stamp, &[&self.sps, &self.pps]), self.idr()]
+            vec![stap_with_stamp(stamp, &[&self.sps, &self.pps]), self.idr()]
         } else {
-            vec![stamped(stamp, &[&self.skip()])]
+            vec![stap_with_stamp(stamp, &[&self.skip()])]
         };
         payloads.extend(filler(packets.saturating_sub(payloads.len())));
         payloads
@@ -121,9 +124,9 @@ impl Picture {
     }
 }
 
-/// What a frame's first packet says, if `payload` is one of ours.
-pub fn stamp_in(payload: &[u8]) -> Option<Stamp> {
-    let sei = aggregated(payload)?.next()?;
+/// Stamp of a frame's first packet; `None` for other packets and streams.
+pub(crate) fn read_stamp(payload: &[u8]) -> Option<Stamp> {
+    let sei = aggregated_nals(payload)?.next()?;
     let message = sei.strip_prefix(&[SEI, USER_DATA])?;
     let size_bytes = message.iter().position(|byte| *byte != 0xff)? + 1;
     let digits = message
@@ -140,14 +143,14 @@ pub fn stamp_in(payload: &[u8]) -> Option<Stamp> {
     })
 }
 
-/// Whether a packet brings a sequence parameter set, with which a decoder can begin.
-pub fn has_parameters(payload: &[u8]) -> bool {
+/// True if a packet contains a sequence parameter set, from which decoding can start.
+pub(crate) fn has_sps(payload: &[u8]) -> bool {
     let is_sps = |nal: &[u8]| nal.first().is_some_and(|head| head & 0x1f == SPS);
-    is_sps(payload) || aggregated(payload).is_some_and(|mut nals| nals.any(is_sps))
+    is_sps(payload) || aggregated_nals(payload).is_some_and(|mut nals| nals.any(is_sps))
 }
 
-/// The NAL units of an aggregate (RFC 6184 §5.7.1): each behind its length.
-fn aggregated(payload: &[u8]) -> Option<impl Iterator<Item = &[u8]>> {
+/// NAL units of an aggregation packet (RFC 6184 §5.7.1).
+fn aggregated_nals(payload: &[u8]) -> Option<impl Iterator<Item = &[u8]>> {
     let (head, mut rest) = payload.split_first()?;
     let next = move || {
         let (length, tail) = rest.split_first_chunk()?;
@@ -213,8 +216,9 @@ fn slice_header(slice_type: u32, frame_num: u32) -> Bits {
     bits
 }
 
-/// An aggregate (RFC 6184 §5.7.1) of exactly [`MAX_PAYLOAD`] bytes: our SEI message, as long as it takes, and then `nals`.
-fn stamped(stamp: Stamp, nals: &[&[u8]]) -> Vec<u8> {
+/// Aggregation packet (RFC 6184 §5.7.1) of exactly [`MAX_PAYLOAD`] bytes: the SEI message, padded,
+/// then `nals`.
+fn stap_with_stamp(stamp: Stamp, nals: &[&[u8]]) -> Vec<u8> {
     let others: usize = nals.iter().map(|nal| 2 + nal.len()).sum();
     let sei = sei(stamp, MAX_PAYLOAD - 1 - 2 - others);
     let mut payload = vec![STAP_A];
@@ -225,9 +229,9 @@ fn stamped(stamp: Stamp, nals: &[&[u8]]) -> Vec<u8> {
     payload
 }
 
-/// User data (H.264 D.1.6) with the stamp, `len` bytes as a NAL unit.
+/// SEI message with user data (H.264 D.1.6): the stamp, padded to a NAL unit of `len` bytes.
 fn sei(stamp: Stamp, len: usize) -> Vec<u8> {
-    // Of the length: header, type, the size itself in steps of 255 (H.264 7.3.2.3.1), and the trailing bit's byte.
+    // Overhead: header, type, the size in steps of 255 (H.264 7.3.2.3.1), and the trailing bits.
     let size = (0..len)
         .rev()
         .find(|size| 2 + size / 255 + 1 + size + 1 == len)
@@ -248,7 +252,7 @@ fn sei(stamp: Stamp, len: usize) -> Vec<u8> {
     nal
 }
 
-/// Filler data in fragments (FU-A, RFC 6184 §5.8) of [`MAX_PAYLOAD`] bytes each.
+/// Filler data in fragmentation units (FU-A, RFC 6184 §5.8) of [`MAX_PAYLOAD`] bytes each.
 fn filler(packets: usize) -> Vec<Vec<u8>> {
     const FU_A: u8 = 28;
     const FILLER: u8 = 12;
@@ -264,7 +268,7 @@ fn filler(packets: usize) -> Vec<Vec<u8>> {
     };
     match packets {
         0 => Vec::new(),
-        // RFC 6184 §5.8: one fragment may not be the first and the last.
+        // RFC 6184 §5.8: a fragment must not be both first and last.
         1 => vec![[&[FILLER][..], &vec![0xff; MAX_PAYLOAD - 2], &[0x80]].concat()],
         _ => (0..packets).map(fragment).collect(),
     }
@@ -283,8 +287,8 @@ mod tests {
     }
 
     #[test]
-    fn every_packet_is_full_and_the_first_says_when_it_was_sent() {
-        let mut picture = Picture::new(0);
+    fn every_packet_is_full_and_the_first_carries_the_stamp() {
+        let mut generator = FrameGenerator::new(0);
         for (keyframe, packets, sent_ns) in [
             (true, 5, 1),
             (false, 5, u64::MAX),
@@ -292,41 +296,51 @@ mod tests {
             (false, 2, 7),
             (false, 0, 8),
         ] {
-            let payloads = picture.frame(keyframe, packets, stamp(sent_ns));
+            let payloads = generator.frame(keyframe, packets, stamp(sent_ns));
             assert_eq!(payloads.len(), packets.max(1 + usize::from(keyframe)));
             let full = |(index, payload): (usize, &Vec<u8>)| {
                 payload.len() == MAX_PAYLOAD || keyframe && index == 1
             };
             assert!(payloads.iter().enumerate().all(full), "{packets} packets");
-            assert_eq!(stamp_in(&payloads[0]), Some(stamp(sent_ns)));
-            assert_eq!(has_parameters(&payloads[0]), keyframe);
+            assert_eq!(read_stamp(&payloads[0]), Some(stamp(sent_ns)));
+            assert_eq!(has_sps(&payloads[0]), keyframe);
             let plain =
-                |p: &Vec<u8>| p.len() <= MAX_PAYLOAD && stamp_in(p).is_none() && !has_parameters(p);
+                |p: &Vec<u8>| p.len() <= MAX_PAYLOAD && read_stamp(p).is_none() && !has_sps(p);
             assert!(payloads[1..].iter().all(plain));
         }
     }
 
-    /// As ffmpeg reads them: Constrained Baseline at level 3.1, 640 × 360, 320 × 180 and 160 × 90, no reordering.
+    /// Verified with ffmpeg: Constrained Baseline, level 3.1, 640 × 360, 320 × 180 and 160 × 90, no
+    /// reordering.
     #[test]
-    fn the_parameter_sets_are_those_of_halved_pictures() {
-        assert_eq!(hex::encode(Picture::new(0).sps), "6742e01f95a0280bfe54");
-        assert_eq!(hex::encode(Picture::new(1).sps), "6742e01f95a05067e740");
-        assert_eq!(hex::encode(Picture::new(2).sps), "6742e01f95a0a37e44");
+    fn parameter_sets_match_the_picture_sizes() {
+        assert_eq!(
+            hex::encode(FrameGenerator::new(0).sps),
+            "6742e01f95a0280bfe54"
+        );
+        assert_eq!(
+            hex::encode(FrameGenerator::new(1).sps),
+            "6742e01f95a05067e740"
+        );
+        assert_eq!(
+            hex::encode(FrameGenerator::new(2).sps),
+            "6742e01f95a0a37e44"
+        );
         assert_eq!(hex::encode(pps()), "68ce3880");
     }
 
     #[test]
-    fn no_stamp_is_read_from_what_is_not_ours() {
+    fn foreign_packets_have_no_stamp() {
         for foreign in [
             &[][..],
             &[0x78, 0, 2, 6, 5],
             &[0x67, 0x42],
             &[0x78, 0, 9, 7],
         ] {
-            assert_eq!(stamp_in(foreign), None);
+            assert_eq!(read_stamp(foreign), None);
         }
         assert!(
-            has_parameters(&[0x67, 0x42]),
+            has_sps(&[0x67, 0x42]),
             "a parameter set in a packet of its own"
         );
     }

@@ -1,22 +1,23 @@
-//! How late frames came: to everybody, and to the first and the last subscriber of each.
+//! Latencies of frames: to each subscriber, and to the first and the last one of each frame.
 
 use std::collections::HashMap;
 
 use hdrhistogram::Histogram;
 
-use super::percentiles::{Percentiles, latencies};
-use super::picture::Stamp;
+use super::h264::Stamp;
+use super::percentiles::{Percentiles, latency_histogram};
 
-/// One thread's subscribers and the frames they saw; the threads' are added up in the end.
-pub struct Sightings {
+/// Latencies of one thread's subscribers; those of all threads are combined at the end.
+pub(crate) struct Latencies {
     latencies: Histogram<u64>,
-    /// Those that are not among [`Sightings::latencies`] yet.
+    /// Latencies not yet in [`Latencies::all`].
     recent: Histogram<u64>,
-    /// By publisher and moment of sending.
+    /// Frames by publisher and send time.
     frames: HashMap<(u16, u64), Span>,
 }
 
-/// Nanoseconds from sending, to the first and to the last of so many subscribers.
+/// First and last latency of a frame in nanoseconds, and the number of subscribers that received
+/// it.
 #[derive(Clone, Copy)]
 struct Span {
     first_ns: u64,
@@ -24,28 +25,28 @@ struct Span {
     subscribers: usize,
 }
 
-/// See [`Sightings::spread`].
-pub struct Spread {
+/// Percentiles over frames, see [`Latencies::spread`].
+pub(crate) struct Spread {
     pub first: Option<Percentiles>,
     pub last: Option<Percentiles>,
     pub skew: Option<Percentiles>,
 }
 
-impl Default for Sightings {
+impl Default for Latencies {
     fn default() -> Self {
-        Sightings {
-            latencies: latencies(),
-            recent: latencies(),
+        Latencies {
+            latencies: latency_histogram(),
+            recent: latency_histogram(),
             frames: HashMap::new(),
         }
     }
 }
 
-impl Sightings {
-    /// One subscriber got the first packet of a frame so long after it was sent.
-    pub fn saw(&mut self, stamp: Stamp, late_ns: u64) {
+impl Latencies {
+    /// Records the latency of a frame's first packet at one subscriber.
+    pub(crate) fn record(&mut self, stamp: Stamp, late_ns: u64) {
         self.recent.saturating_record(late_ns);
-        self.span(
+        self.add_span(
             stamp.publisher,
             stamp.sent_ns,
             Span {
@@ -56,25 +57,25 @@ impl Sightings {
         );
     }
 
-    /// What was seen since this was last asked for; the caller empties it.
-    pub fn take_recent(&mut self) -> &mut Histogram<u64> {
+    /// Latencies since the last call; the caller resets them.
+    pub(crate) fn take_recent(&mut self) -> &mut Histogram<u64> {
         self.latencies
             .add(&self.recent)
             .expect("both have the same bounds");
         &mut self.recent
     }
 
-    /// What another thread's subscribers saw, of which nothing is recent.
-    pub fn add(&mut self, other: &Sightings) {
+    /// Adds the latencies of another thread, which has no recent ones.
+    pub(crate) fn add(&mut self, other: &Latencies) {
         self.latencies
             .add(&other.latencies)
             .expect("all have the same bounds");
         for ((publisher, sent_ns), span) in &other.frames {
-            self.span(*publisher, *sent_ns, *span);
+            self.add_span(*publisher, *sent_ns, *span);
         }
     }
 
-    fn span(&mut self, publisher: u16, sent_ns: u64, span: Span) {
+    fn add_span(&mut self, publisher: u16, sent_ns: u64, span: Span) {
         let held = self.frames.entry((publisher, sent_ns)).or_insert(Span {
             first_ns: u64::MAX,
             last_ns: 0,
@@ -85,24 +86,25 @@ impl Sightings {
         held.subscribers += span.subscribers;
     }
 
-    /// Latencies of every frame to every subscriber.
-    pub fn latencies(&self) -> &Histogram<u64> {
+    /// Latencies of all frames to all subscribers.
+    pub(crate) fn all(&self) -> &Histogram<u64> {
         &self.latencies
     }
 
-    /// How late a frame came to the first and to the last subscriber, and the time between. Only of frames that all who watch their
-    /// publisher saw: one that came to a few says nothing about the spread.
-    pub fn spread(&self) -> Spread {
+    /// Latencies of the first and the last subscriber, and their difference. Only frames received
+    /// by all subscribers of a publisher count, as a partially received frame says nothing about
+    /// the spread.
+    pub(crate) fn spread(&self) -> Spread {
         let mut watchers: HashMap<u16, usize> = HashMap::new();
         for ((publisher, _), span) in &self.frames {
-            let most = watchers.entry(*publisher).or_default();
-            *most = (*most).max(span.subscribers);
+            let max = watchers.entry(*publisher).or_default();
+            *max = (*max).max(span.subscribers);
         }
-        let whole = self
+        let complete = self
             .frames
             .iter()
             .filter(|((publisher, _), span)| span.subscribers == watchers[publisher]);
-        let spans: Vec<Span> = whole.map(|(_, span)| *span).collect();
+        let spans: Vec<Span> = complete.map(|(_, span)| *span).collect();
         let of = |ns: fn(&Span) -> u64| {
             Percentiles::of(spans.iter().map(|span| ns(span) as f64 / 1e6).collect())
         };
@@ -127,14 +129,14 @@ mod tests {
     }
 
     #[test]
-    fn first_last_and_skew_are_of_frames_that_everybody_saw_across_threads() {
-        let (mut one, mut other) = (Sightings::default(), Sightings::default());
-        one.saw(stamp(0, 100), 1_000_000);
-        other.saw(stamp(0, 100), 5_000_000);
-        other.saw(stamp(0, 200), 9_000_000);
-        other.saw(stamp(1, 100), 2_000_000);
-        for sightings in [&mut one, &mut other] {
-            sightings.take_recent().reset();
+    fn first_last_and_skew_are_of_frames_received_by_all_subscribers() {
+        let (mut one, mut other) = (Latencies::default(), Latencies::default());
+        one.record(stamp(0, 100), 1_000_000);
+        other.record(stamp(0, 100), 5_000_000);
+        other.record(stamp(0, 200), 9_000_000);
+        other.record(stamp(1, 100), 2_000_000);
+        for latencies in [&mut one, &mut other] {
+            latencies.take_recent().reset();
         }
         one.add(&other);
         let spread = one.spread();
@@ -150,6 +152,6 @@ mod tests {
             Some((0.0, 4.0)),
             "the second publisher has one subscriber"
         );
-        assert_eq!(one.latencies().len(), 4);
+        assert_eq!(one.all().len(), 4);
     }
 }

@@ -1,53 +1,55 @@
-//! One RTP stream that a publisher sends.
+//! An RTP stream of a publisher.
 
 use tongke_plane::ids::Ssrc;
 use tongke_plane::transport::srtp::Outbound;
 use tongke_plane::units::SeqNo;
 
-use super::datagrams::Socket;
-use super::picture::MAX_PAYLOAD;
+use super::h264::MAX_PAYLOAD;
 use super::sdp::MID;
+use super::socket::Socket;
 
-/// Header with all extensions, payload, RTX number and SRTP trailer.
+/// Maximum packet size: header with extensions, payload, RTX sequence number and SRTP trailer.
 const BUFFER: usize = 64 + MAX_PAYLOAD + 2 + 32;
 
-/// RFC 3550 §5.1.
+/// Fixed RTP header (RFC 3550 §5.1).
 const FIXED_HEADER: usize = 12;
 
-pub struct Stream {
+pub(crate) struct SendStream {
     pub ssrc: Ssrc,
     pub seq: SeqNo,
     payload_type: u8,
-    /// The header extension as it goes out (RFC 8285 §4.2), and where in it the transport-wide number stands.
+    /// Encoded header extension (RFC 8285 §4.2), and the offset of the transport-wide sequence
+    /// number in it.
     extension: Vec<u8>,
     transport_seq_at: Option<usize>,
 }
 
-/// Ids under which a server takes what a packet may say of itself.
+/// Ids of the accepted header extensions.
 #[derive(Clone, Copy, Default)]
-pub struct Labels {
+pub(crate) struct SendExtensions {
     pub transport_cc: Option<u8>,
     pub mid: Option<u8>,
-    /// Id, and the layer's name.
+    /// Id and RID of the layer.
     pub rid: Option<(u8, &'static str)>,
 }
 
-/// What differs from packet to packet.
-pub struct Packet<'a> {
+/// Packet fields that vary.
+pub(crate) struct Packet<'a> {
     pub marker: bool,
     pub rtp_time: u32,
     pub transport_seq: u16,
-    /// RFC 4588 §4: of a retransmission, the original's number.
+    /// Sequence number of the original, for a retransmission (RFC 4588 §4).
     pub original: Option<u16>,
     pub payload: &'a [u8],
 }
 
-impl Stream {
-    pub fn new(ssrc: u32, payload_type: u8, labels: Labels) -> Stream {
-        let (extension, transport_seq_at) = extension(labels);
-        // RFC 3550 §5.1: a random start, in the lower half so that the rollover counter of the first packet is certain.
+impl SendStream {
+    pub(crate) fn new(ssrc: u32, payload_type: u8, ids: SendExtensions) -> SendStream {
+        let (extension, transport_seq_at) = extension(ids);
+        // RFC 3550 §5.1: a random start, in the lower half so that the rollover counter of the
+        // first packet is certain.
         let seq = SeqNo(u64::from(rand::random::<u16>() >> 1));
-        Stream {
+        SendStream {
             ssrc: Ssrc(ssrc),
             seq,
             payload_type,
@@ -56,7 +58,7 @@ impl Stream {
         }
     }
 
-    pub fn send(&mut self, socket: &Socket, seal: &mut Outbound, packet: &Packet<'_>) {
+    pub(crate) fn send(&mut self, socket: &Socket, outbound: &mut Outbound, packet: &Packet<'_>) {
         let mut buffer = [0; BUFFER];
         let header_len = self.write_header(&mut buffer, packet);
         let mut len = header_len;
@@ -71,7 +73,7 @@ impl Stream {
             buffer[len..len + part.len()].copy_from_slice(part);
             len += part.len();
         }
-        let len = seal
+        let len = outbound
             .rtp
             .protect(&mut buffer, header_len, len, self.seq.rollover());
         socket.send(&buffer[..len]);
@@ -93,19 +95,20 @@ impl Stream {
     }
 }
 
-/// The one-byte form (RFC 8285 §4.2): profile 0xBEDE and the length in words, then elements of id, length − 1 and value; empty without labels.
-fn extension(labels: Labels) -> (Vec<u8>, Option<usize>) {
+/// One-byte header extension (RFC 8285 §4.2): profile 0xBEDE and the length in words, then elements
+/// of id, length − 1 and value; empty without ids.
+fn extension(ids: SendExtensions) -> (Vec<u8>, Option<usize>) {
     let mut bytes = vec![0xbe, 0xde, 0, 0];
     let mut element = |id: u8, value: &[u8]| {
         bytes.push(id << 4 | (value.len() as u8 - 1));
         bytes.extend_from_slice(value);
         bytes.len() - value.len()
     };
-    let transport_seq_at = labels.transport_cc.map(|id| element(id, &[0, 0]));
-    if let Some(id) = labels.mid {
+    let transport_seq_at = ids.transport_cc.map(|id| element(id, &[0, 0]));
+    if let Some(id) = ids.mid {
         element(id, MID.as_bytes());
     }
-    if let Some((id, rid)) = labels.rid {
+    if let Some((id, rid)) = ids.rid {
         element(id, rid.as_bytes());
     }
     if bytes.len() == 4 {
@@ -123,8 +126,8 @@ mod tests {
 
     use super::*;
 
-    fn header(labels: Labels) -> Vec<u8> {
-        let (stream, mut buffer) = (Stream::new(7, 96, labels), [0; BUFFER]);
+    fn header(ids: SendExtensions) -> Vec<u8> {
+        let (stream, mut buffer) = (SendStream::new(7, 96, ids), [0; BUFFER]);
         let packet = Packet {
             marker: true,
             rtp_time: 9,
@@ -137,8 +140,8 @@ mod tests {
     }
 
     #[test]
-    fn a_packet_says_its_number_and_its_layer_where_the_server_takes_that() {
-        let bytes = header(Labels {
+    fn accepted_header_extensions_carry_sequence_number_and_layer() {
+        let bytes = header(SendExtensions {
             transport_cc: Some(3),
             mid: Some(4),
             rid: Some((10, "h")),
@@ -150,9 +153,9 @@ mod tests {
             rid: Some(10),
             ..ExtensionIds::default()
         };
-        let said = Extensions::read(packet.elements(), &ids);
+        let extensions = Extensions::read(packet.elements(), &ids);
         assert_eq!(
-            (said.transport_cc, said.mid, said.rid),
+            (extensions.transport_cc, extensions.mid, extensions.rid),
             (Some(0x1234), Some("0"), Some("h"))
         );
         assert_eq!(
@@ -160,7 +163,7 @@ mod tests {
             (Ssrc(7), 96, true)
         );
         assert_eq!(
-            header(Labels::default()).len(),
+            header(SendExtensions::default()).len(),
             FIXED_HEADER,
             "and no extension where it takes none"
         );
