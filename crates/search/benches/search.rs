@@ -1,15 +1,18 @@
-//! 100 000 resources as a county's teachers share them, indexed and asked for on one core while indexing goes on.
+//! Search in 100 000 resources, as the teachers of a county share them, on one core during
+//! indexing.
 //!
 //!     cargo bench --bench search                     from the root of the workspace, or with -p tongke-search
 //!
-//! The resources are made by a seeded generator: curriculum titles, bodies of 1 to 2 kB of sentences, a tenth of them half English, a tenth decks
-//! with pages. Questions are of the kinds people type, each cut from a resource that exists; while they are asked, the writer takes up changes as
-//! fast as it can. Recall is measured on pieces of 2 to 8 characters cut at random places of random bodies, whatever they hit: the piece finds
-//! its resource, or it does not count. The last line is one JSON object; suggestions and what is like a resource are listed above it and are not in
-//! its percentiles.
+//! A seeded generator creates the resources: curriculum titles, bodies of 1 to 2 kB, a tenth of
+//! them half English, a tenth decks with pages. Queries are of the kinds that people type, each
+//! derived from an existing resource; meanwhile the writer applies changes continuously. Recall is
+//! measured with substrings of 2 to 8 characters from random positions of random bodies: each must
+//! find its resource. The last line is one JSON object; suggestions and similar documents are
+//! listed above it and are not part of its percentiles.
 //!
-//! `SEARCH_RESOURCES` asks for another number of resources. `SEARCH_INDEX` names a folder whose index is used again if it is there: for who tunes
-//! questions, as building it takes most of the time; the line then says `"index_seconds":null`.
+//! `SEARCH_RESOURCES` sets the number of resources. `SEARCH_INDEX` names a folder whose index is
+//! reused if it exists, for tuning queries, as building it takes most of the time; the line then
+//! contains `"index_seconds":null`.
 
 use std::hint::black_box;
 use std::path::{Path, PathBuf};
@@ -27,11 +30,11 @@ use tongke_search::{
 use uuid::Uuid;
 
 const SEED: u64 = 20_260_901;
-/// Written at a time when the index is built, and while questions are asked.
+/// Batch sizes: while building the index, and while querying.
 const BATCH: usize = 1000;
-const TRICKLE: usize = 20;
-const QUESTIONS: usize = 3000;
-const PIECES: usize = 3500;
+const SMALL_BATCH: usize = 20;
+const QUERIES: usize = 3000;
+const SUBSTRINGS: usize = 3500;
 const HEAP_BYTES: usize = 50_000_000;
 
 fn main() {
@@ -46,17 +49,18 @@ fn main() {
     tongke_search::load_dictionary();
     let (index, writer, index_seconds) = built(folder, resources);
 
-    let (latencies, changes) = while_indexing(&index, writer, resources, || {
-        ask_everything(&index, resources)
-    });
-    let asked: usize = latencies.iter().map(|(_, times)| times.len()).sum();
-    println!("{asked} questions while {changes} changes were indexed");
+    let (latencies, changes) =
+        while_indexing(&index, writer, resources, || run_queries(&index, resources));
+    let total: usize = latencies.iter().map(|(_, times)| times.len()).sum();
+    println!("{total} queries while {changes} changes were indexed");
     for (kind, times) in &latencies {
         let [p50, p90, p99] = [0.5, 0.9, 0.99].map(|part| percentile(times, part));
         println!("  {kind:<24} p50 {p50:6.2} ms   p90 {p90:6.2} ms   p99 {p99:6.2} ms");
     }
-    let of_questions = latencies.iter().filter(|(kind, _)| !BESIDE.contains(kind));
-    let all: Vec<f64> = of_questions
+    let counted = latencies
+        .iter()
+        .filter(|(kind, _)| !EXCLUDED.contains(kind));
+    let all: Vec<f64> = counted
         .flat_map(|(_, times)| times.iter().copied())
         .collect();
     let recall = recall(&index, resources);
@@ -72,7 +76,7 @@ fn main() {
     println!("{line}");
 }
 
-/// The index of all resources, and the seconds that it took to build; `None` when it was there.
+/// Builds the index of all resources; returns the duration too, or `None` for a reused index.
 fn built(folder: &Path, resources: usize) -> (Index, Writer, Option<f64>) {
     if let Ok(index) = Index::open(folder)
         && index.document_count() == resources as u64
@@ -93,7 +97,7 @@ fn built(folder: &Path, resources: usize) -> (Index, Writer, Option<f64>) {
     (index, writer, Some(index_seconds))
 }
 
-/// What is measured is one core: questions, writer and merges share it.
+/// Pins the process to one core, shared by queries, writer and merges.
 fn run_on_one_core() {
     // SAFETY: the set is a plain bit field that lives on this stack; CPU 0 always exists.
     let outcome = unsafe {
@@ -104,7 +108,7 @@ fn run_on_one_core() {
     assert_eq!(outcome, 0, "the bench can choose its core");
 }
 
-/// Runs `work` while another thread keeps the writer busy; tells how many changes were made durable meanwhile.
+/// Runs `work` while another thread indexes changes; returns their number.
 fn while_indexing<T>(
     index: &Index,
     writer: Writer,
@@ -120,18 +124,18 @@ fn while_indexing<T>(
             while !stop.load(Ordering::Relaxed) {
                 writer
                     .apply(
-                        (0..TRICKLE)
+                        (0..SMALL_BATCH)
                             .map(|_| put(random.random_range(0..resources)))
                             .collect(),
                     )
                     .expect("written");
-                written.fetch_add(TRICKLE as u64, Ordering::Relaxed);
+                written.fetch_add(SMALL_BATCH as u64, Ordering::Relaxed);
             }
         }
     });
     let outcome = work();
     stop.store(true, Ordering::Relaxed);
-    indexing.join().expect("the writer goes on");
+    indexing.join().expect("the writer does not panic");
     assert_eq!(
         index.document_count(),
         resources as u64,
@@ -140,14 +144,14 @@ fn while_indexing<T>(
     (outcome, written.load(Ordering::Relaxed))
 }
 
-/// Makes a query from a resource that exists.
+/// Creates a query from an existing resource.
 type Make = fn(&mut StdRng, &Document) -> String;
 
-/// Asked beside the questions, and not counted as such.
-const BESIDE: [&str; 2] = ["suggestions", "more like this"];
+/// Requests that are not part of the percentiles.
+const EXCLUDED: [&str; 2] = ["suggestions", "more like this"];
 
-/// The kinds of questions, each with its latencies in milliseconds.
-fn ask_everything(index: &Index, resources: usize) -> Vec<(&'static str, Vec<f64>)> {
+/// Runs all kinds of queries; returns the latencies of each in milliseconds.
+fn run_queries(index: &Index, resources: usize) -> Vec<(&'static str, Vec<f64>)> {
     let kinds: [(&str, Make); 15] = [
         ("a character", |random, resource| {
             cut(random, &resource.title, 1)
@@ -226,7 +230,7 @@ fn ask_everything(index: &Index, resources: usize) -> Vec<(&'static str, Vec<f64
     let mut random = StdRng::seed_from_u64(SEED + 2);
     let mut latencies: Vec<(&'static str, Vec<f64>)> =
         kinds.iter().map(|(name, _)| (*name, Vec::new())).collect();
-    for n in 0..QUESTIONS {
+    for n in 0..QUERIES {
         let (name, make) = &kinds[n % kinds.len()];
         let number = random.random_range(0..resources);
         let resource = resource(number);
@@ -242,19 +246,19 @@ fn ask_everything(index: &Index, resources: usize) -> Vec<(&'static str, Vec<f64
         let began = Instant::now();
         match *name {
             "suggestions" => drop(black_box(
-                index.suggest(&line, viewer(&groups), 8).expect("answered"),
+                index.suggest(&line, viewer(&groups), 8).expect("results"),
             )),
             "more like this" => drop(black_box(
                 index
                     .similar(&key(number), viewer(&groups), 10)
-                    .expect("answered"),
+                    .expect("results"),
             )),
             _ => drop(black_box(ask(index, &line, filters))),
         }
         latencies[n % kinds.len()]
             .1
             .push(began.elapsed().as_secs_f64() * 1000.0);
-        // A reader's pause: the writer gets the core as it would between requests.
+        // Pause between requests, in which the writer gets the core.
         std::thread::sleep(Duration::from_millis(2));
     }
     latencies
@@ -274,7 +278,7 @@ fn ask(index: &Index, line: &str, filters: Filters) -> tongke_search::SearchResu
         limit: 20,
         synonyms: &SYNONYMS,
     };
-    index.search(&query).expect("every query has an answer")
+    index.search(&query).expect("every query has results")
 }
 
 fn viewer(groups: &[AclGroup]) -> Viewer<'_> {
@@ -284,7 +288,7 @@ fn viewer(groups: &[AclGroup]) -> Viewer<'_> {
     }
 }
 
-/// A teacher of the first school, who sees what is public, the county's, and their school's.
+/// Access groups of a teacher of the first school.
 fn teacher() -> Vec<AclGroup> {
     let groups = [
         AclGroup::Public,
@@ -300,39 +304,39 @@ fn teacher() -> Vec<AclGroup> {
         .collect()
 }
 
-/// The share of pieces cut at random that find the resource they were cut from, however far down the list.
+/// Share of random substrings that find their resource, at any rank.
 fn recall(index: &Index, resources: usize) -> f64 {
     let mut random = StdRng::seed_from_u64(SEED + 3);
-    let (mut found, mut asked) = (0, 0);
-    while asked < PIECES {
+    let (mut found, mut tried) = (0, 0);
+    while tried < SUBSTRINGS {
         let number = random.random_range(0..resources);
         let resource = resource(number);
-        let piece = cut(&mut random, &resource.body, 2 + asked % 7);
+        let substring = cut(&mut random, &resource.body, 2 + tried % 7);
         if !resource.acl.iter().any(|group| teacher().contains(group))
-            || !piece.chars().any(char::is_alphanumeric)
+            || !substring.chars().any(char::is_alphanumeric)
         {
             continue;
         }
-        asked += 1;
-        if finds(index, &piece, number) {
+        tried += 1;
+        if finds(index, &substring, number) {
             found += 1;
         } else {
-            println!("  not found: {piece:?}");
+            println!("  not found: {substring:?}");
         }
     }
-    found as f64 / asked as f64
+    found as f64 / tried as f64
 }
 
-/// Whether the resource is among all that a line finds. The list is filters by a value that few share, so that all of it fits on a page; what is
-/// found only because nothing was found does not count.
+/// True if the resource is among all results. A filter by a rare value keeps the result list short
+/// enough for one page; approximate results do not count.
 fn finds(index: &Index, line: &str, number: usize) -> bool {
-    let filters: Filters = [(Facet::Licence, vec![own_mark(number)])].into();
+    let filters: Filters = [(Facet::Licence, vec![rare_licence(number)])].into();
     let answer = ask(index, line, filters);
     assert!(answer.total <= answer.hits.len(), "the list fits on a page");
     !answer.is_approximate && answer.hits.iter().any(|hit| hit.key == key(number))
 }
 
-/// `length` characters from a random place.
+/// Substring of `length` characters at a random position.
 fn cut(random: &mut StdRng, text: &str, length: usize) -> String {
     let count = text.chars().count();
     let from = random.random_range(0..count.saturating_sub(length).max(1));
@@ -360,8 +364,8 @@ fn key(number: usize) -> Key {
     Key::new("resource", Uuid::from_u128(number as u128 + 1))
 }
 
-/// Few resources share it, so that a filters list is short.
-fn own_mark(number: usize) -> String {
+/// Rare facet value, so that a filtered list is short.
+fn rare_licence(number: usize) -> String {
     format!("许可{}", number % 5000)
 }
 
@@ -369,7 +373,7 @@ fn put(number: usize) -> Change {
     Change::Put(key(number), Box::new(resource(number)))
 }
 
-/// The resource with that number, always the same.
+/// Resource with this number, always the same.
 fn resource(number: usize) -> Document {
     let mut random =
         StdRng::seed_from_u64(SEED ^ (number as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15));
@@ -415,7 +419,7 @@ fn resource(number: usize) -> Document {
             )
             .to_owned(),
         ),
-        (Facet::Licence, own_mark(number)),
+        (Facet::Licence, rare_licence(number)),
         (
             Facet::FileType,
             pick(&mut random, &["pptx", "docx", "pdf", "mp4"]).to_owned(),
@@ -453,7 +457,7 @@ fn resource(number: usize) -> Document {
     }
 }
 
-/// Sentences of about `length` characters in all.
+/// Sentences of about `length` characters in total.
 fn text(random: &mut StdRng, length: usize, english: bool) -> String {
     let mut text = String::new();
     let mut count = 0;
@@ -479,7 +483,7 @@ fn sentence(random: &mut StdRng) -> String {
         pick(random, TOPICS),
         pick(random, THINGS),
     );
-    // Names and numbers of every day: what no dictionary has.
+    // Two random characters: text outside of any dictionary.
     let odd: String = (0..2)
         .filter_map(|_| char::from_u32(random.random_range(0x4E00..0x9FA5)))
         .collect();

@@ -1,5 +1,5 @@
-//! The index against a model that reads every text from its beginning to its end: what is found, how it is filters, and who sees it. The texts are made
-//! of few characters, so that phrases overlap, repeat and nearly fit.
+//! The index compared with a model that searches every text from start to end: matches, filters and
+//! access control. The texts use few characters, so that phrases overlap and repeat.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,7 +19,7 @@ const ALPHABET: &[char] = &[
 ];
 const SUBJECTS: &[&str] = &["数学", "语文", "英语"];
 
-/// Texts of the index and the query alike: characters, and a space where two runs of letters would otherwise run together.
+/// Normal form of documents and queries: characters, with a space between two runs of letters.
 fn plain(text: &str) -> String {
     let (mut plain, mut gap) = (String::new(), false);
     for c in fold(text).chars() {
@@ -79,25 +79,25 @@ fn has(document: &Document, wanted: &str) -> bool {
 }
 
 #[test]
-fn what_is_found_is_what_a_reader_of_everything_would_find() {
+fn results_equal_those_of_a_full_scan() {
     let seed = rand::random();
     println!("seed {seed}");
     let mut random = StdRng::seed_from_u64(seed);
     let folder = tempfile::tempdir().expect("a folder");
     let index = Index::create(folder.path()).expect("made");
     let writer = Writer::start(&index, 15_000_000).expect("a thread");
-    let mut shelf: BTreeMap<u128, Document> = BTreeMap::new();
+    let mut model: BTreeMap<u128, Document> = BTreeMap::new();
     let key = |n: u128| Key::new("resource", Uuid::from_u128(n));
     for _ in 0..12 {
         let mut changes = Vec::new();
         for _ in 0..60 {
             let n = random.random_range(0..400);
             if random.random_bool(0.2) {
-                shelf.remove(&n);
+                model.remove(&n);
                 changes.push(Change::Remove(key(n)));
             } else {
                 let document = document(&mut random);
-                shelf.insert(n, document.clone());
+                model.insert(n, document.clone());
                 changes.push(Change::Put(key(n), Box::new(document)));
             }
         }
@@ -110,11 +110,11 @@ fn what_is_found_is_what_a_reader_of_everything_would_find() {
             }
             let groups = [AclGroup::County, AclGroup::School(Uuid::nil())];
             let groups = &groups[..random.random_range(0..=2)];
-            let seen =
+            let is_visible =
                 |document: &Document| document.acl.iter().any(|group| groups.contains(group));
-            let found: BTreeMap<u128, &Document> = shelf
+            let found: BTreeMap<u128, &Document> = model
                 .iter()
-                .filter(|(_, d)| seen(d) && has(d, &wanted))
+                .filter(|(_, d)| is_visible(d) && has(d, &wanted))
                 .map(|(n, d)| (*n, d))
                 .collect();
             let subject = *SUBJECTS.choose(&mut random).expect("not empty");
@@ -152,5 +152,5 @@ fn what_is_found_is_what_a_reader_of_everything_would_find() {
             assert_eq!(counted, counts, "{line:?}, seed {seed}");
         }
     }
-    assert_eq!(index.document_count(), shelf.len() as u64);
+    assert_eq!(index.document_count(), model.len() as u64);
 }
