@@ -1,9 +1,11 @@
-//! What an upload costs beside sending the same bytes to a program that only writes them down.
+//! Cost of an upload compared with a program that only writes the same bytes to disk.
 //!
-//! `cargo bench --bench upload -- [MEGABYTES] [ROUNDS]` (2048 and 9): each round sends a file once with `curl -T` to a sink (one thread that
-//! writes what comes into a file of the same disk and fsyncs it before it answers) and once, by the same curl, as the piece of a tus upload
-//! to a server of its own (`TONGKE_BIN` names another build of it). Who is first changes from round to round. Prints one line of JSON; speeds
-//! are megabytes (10⁶ bytes) a second, `ratio` is the median of the rounds' ratios: a disk's speed drifts, and drifts for both of a round.
+//! `cargo bench --bench upload -- [MEGABYTES] [ROUNDS]` (2048 and 9): each round sends a file with
+//! `curl -T` to a sink (one thread that writes the body to a file on the same disk and fsyncs it
+//! before the response), and with the same curl as one tus PATCH to a Tongke server (`TONGKE_BIN`
+//! selects another build). The order alternates between rounds. Prints one line of JSON: speeds in
+//! megabytes (10⁶ bytes) per second; `ratio` is the median of the ratios within each round, as the
+//! speed of a disk drifts.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -21,7 +23,7 @@ fn main() {
         .collect();
     let bytes = numbers.first().copied().unwrap_or(2048) << 20;
     let rounds = numbers.get(1).copied().unwrap_or(9);
-    // On the disk of the build: /tmp may be memory.
+    // On the disk of the build folder: /tmp may be memory.
     let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
     let content = folder.path().join("content.bin");
     let sink = start_sink(folder.path().join("sink.bin"));
@@ -30,7 +32,7 @@ fn main() {
     let peak = watch(server.child.id());
     let (mut tus, mut plain) = (Vec::new(), Vec::new());
     for round in 1..=rounds {
-        // Another content each time: the library keeps each content once.
+        // Different content each time, as the library stores equal content once.
         fill(&content, bytes, round);
         if round % 2 == 0 {
             tus.push(server.upload(&content, bytes));
@@ -60,7 +62,7 @@ fn main() {
     println!("{told}");
 }
 
-/// A demonstration on a free port, with a teacher signed in.
+/// A demo server on a free port, with a teacher signed in.
 struct Server {
     child: Child,
     base: String,
@@ -119,7 +121,7 @@ impl Server {
         server
     }
 
-    /// Announces a file and sends it in one piece; megabytes a second of the piece.
+    /// Creates an upload and sends it in one PATCH; returns megabytes per second of the PATCH.
     fn upload(&self, content: &Path, bytes: u64) -> f64 {
         let length = format!("Upload-Length: {bytes}");
         let name = "Upload-Metadata: filename bGVzc29uLmJpbg==";
@@ -161,8 +163,8 @@ impl Server {
             state["offset"] == bytes && state["resource_id"].is_string(),
             "it has become a resource: {state}"
         );
-        // The sink writes over what it has written. Where room that was never used is slower than used room, as on a disk that is a file
-        // of its host, the library shall not be the only one to use new room.
+        // The sink overwrites its file. Where fresh disk space is slower, as on a disk image, the
+        // library must not be the only one to use it.
         std::fs::remove_dir_all(self.data.join("objects/blobs")).expect("its content is there");
         speed
     }
@@ -187,7 +189,7 @@ impl Drop for Server {
     }
 }
 
-/// Sends a file as the body of one request; megabytes a second, as curl counts them.
+/// Sends a file as the body of one request; returns megabytes per second, as curl measures them.
 fn send(content: &Path, url: &str, more: &[&str]) -> f64 {
     let mut command = Command::new("curl");
     command
@@ -216,7 +218,7 @@ fn run(command: &mut Command) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// Bytes that differ from round to round and begin like no program.
+/// Different bytes each round, unlike any known file type.
 fn fill(path: &Path, bytes: u64, round: u64) {
     let mut file = File::create(path).expect("a file");
     let mut block = vec![0_u8; 1 << 20];
@@ -225,11 +227,11 @@ fn fill(path: &Path, bytes: u64, round: u64) {
         block[16..24].copy_from_slice(&round.to_le_bytes());
         file.write_all(&block).expect("room");
     }
-    // What is still on its way to the disk would slow whoever comes next.
+    // Pending writes would slow the next candidate.
     file.sync_all().expect("on the disk");
 }
 
-/// Takes one request after another and writes its body down.
+/// Writes the bodies of requests to a file, one after another.
 fn start_sink(path: PathBuf) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let url = format!("http://{}/file", listener.local_addr().expect("bound"));
@@ -270,7 +272,7 @@ fn median(speeds: &[f64]) -> f64 {
     sorted[sorted.len() / 2]
 }
 
-/// The most memory that a process had resident, once it is gone.
+/// Peak resident set size of a process, read until it exits.
 fn watch(pid: u32) -> JoinHandle<u64> {
     spawn(move || {
         let mut peak = 0;
@@ -282,7 +284,7 @@ fn watch(pid: u32) -> JoinHandle<u64> {
     })
 }
 
-/// Bytes; 0 when it is gone.
+/// Resident set size in bytes; 0 after the exit.
 fn resident(pid: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));

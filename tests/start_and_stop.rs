@@ -1,4 +1,4 @@
-//! The real program: how it starts, what it says when it cannot, and how it stops.
+//! Start and stop of the real program, and its error messages.
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::TcpListener;
@@ -37,10 +37,10 @@ fn free_port() -> u16 {
         .port()
 }
 
-/// A server that runs until it is dropped.
+/// A server that is killed when dropped.
 struct Server {
     child: Child,
-    /// What it printed until it listened.
+    /// Output up to its start.
     said: String,
 }
 
@@ -62,10 +62,10 @@ impl Server {
         Self { child, said }
     }
 
-    /// SIGTERM, and how it ended.
+    /// Sends SIGTERM; returns exit code and duration.
     fn stop(mut self) -> (i32, Duration) {
         let begun = Instant::now();
-        // SAFETY: the child is ours and was not waited for, so the id is its.
+        // SAFETY: the child is ours and not yet waited for, so its process id is valid.
         unsafe { libc::kill(self.child.id() as libc::pid_t, libc::SIGTERM) };
         let status = self.child.wait().expect("it ends");
         (status.code().unwrap_or(-1), begun.elapsed())
@@ -102,7 +102,7 @@ fn ends(mut command: Command) -> (bool, String) {
 }
 
 #[test]
-fn without_a_demonstration_the_first_start_tells_a_one_time_link_and_sigterm_stops_cleanly() {
+fn the_first_start_without_demo_prints_a_one_time_link_and_sigterm_stops_cleanly() {
     let data = folder();
     let server = Server::start(data.path(), free_port(), &[]);
     assert_eq!(server.said.matches("/setup/").count(), 1, "{}", server.said);
@@ -114,7 +114,7 @@ fn without_a_demonstration_the_first_start_tells_a_one_time_link_and_sigterm_sto
 }
 
 #[test]
-fn a_taken_port_and_a_taken_folder_are_told_in_words() {
+fn an_occupied_port_and_an_occupied_folder_are_reported() {
     let (data, other, port) = (folder(), folder(), free_port());
     let _server = Server::start(data.path(), port, &[]);
     let taken = format!("127.0.0.1:{port}");
@@ -129,7 +129,7 @@ fn a_taken_port_and_a_taken_folder_are_told_in_words() {
 }
 
 #[test]
-fn one_command_builds_the_search_index_anew_beside_a_running_server() {
+fn one_command_rebuilds_the_search_index_of_a_running_server() {
     let data = folder();
     let server = Server::start(data.path(), free_port(), &[]);
     let (ok, text) = ends(tongke(data.path(), &["search", "rebuild"]));
@@ -141,7 +141,7 @@ fn one_command_builds_the_search_index_anew_beside_a_running_server() {
 }
 
 #[test]
-fn a_wrong_configuration_names_the_setting_that_was_meant() {
+fn a_misspelt_setting_is_reported_with_the_nearest_known_one() {
     let data = folder();
     let file = data.path().join("config.toml");
     std::fs::write(&file, "[recording]\nspool_maxbytes = 5\n").expect("written");

@@ -1,9 +1,9 @@
 #!/usr/bin/python3
-"""Plays a lesson by WHEP with aiortc, a WebRTC stack that knows nothing of Tongke (Debian: python3-aiortc).
+"""Plays a lesson by WHEP with aiortc, an independent WebRTC implementation (Debian: python3-aiortc).
 
     whep_play.py URL TOKEN SECONDS
 
-Prints one line of JSON: frames decoded, their size, audio samples and the loudest of them, and what the server's headers said.
+Prints one line of JSON: decoded frames, their size, audio samples, their peak amplitude, and response headers.
 """
 
 import asyncio

@@ -1,10 +1,10 @@
 #!/usr/bin/python3
-"""Publishes a moving picture and ticks by WHIP with GStreamer's webrtcbin (libnice, OpenSSL): an encoder that knows nothing of Tongke.
+"""Publishes test video and a ticking sound by WHIP with GStreamer's webrtcbin (libnice, OpenSSL), an independent implementation.
 
     whip_publish.py URL TOKEN [h264|vp8]      (Debian: python3-gi gir1.2-gst-plugins-bad-1.0 gstreamer1.0-nice -plugins-ugly)
 
-Runs until SIGINT or SIGTERM, which sends the WHIP DELETE; prints a line of JSON for each thing that happened.
-(Debian 12's own whip-client aborts at start: it links libsoup 2 while webrtcbin's libnice brings libsoup 3.)
+Runs until SIGINT or SIGTERM, then sends the WHIP DELETE. Prints a line of JSON per event.
+(Debian 12's whip-client aborts at start: it links libsoup 2, while webrtcbin's libnice links libsoup 3.)
 """
 
 import json
@@ -69,12 +69,12 @@ class Publisher:
         self.loop.quit()
 
     def offer_made(self, promise, _):
-        # The reply owns the offer: it must outlive the call.
+        # The reply owns the offer and must outlive the call.
         reply = promise.get_reply()
         self.peer.emit("set-local-description", reply.get_value("offer"), Gst.Promise.new())
 
     def gathering(self, peer, _):
-        # The offer carries all candidates: no trickling.
+        # The offer contains all candidates; no trickle ICE.
         if peer.get_property("ice-gathering-state") == GstWebRTC.WebRTCICEGatheringState.COMPLETE:
             GLib.idle_add(self.post)
 

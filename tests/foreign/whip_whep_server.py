@@ -1,11 +1,10 @@
 #!/usr/bin/python3
-"""A WHIP and WHEP server made of aiortc, a WebRTC stack that knows nothing of Tongke (Debian: python3-aiortc): what `tongke load` must be
-able to measure as well as it measures us.
+"""A WHIP and WHEP server based on aiortc, an independent WebRTC implementation (Debian: python3-aiortc), to test `tongke load` against.
 
     whip_whep_server.py
 
-Prints its port. `POST /whip` publishes, `POST /whep` plays what was published last; sessions are deleted at their `Location`. It decodes
-and encodes again, so nothing inside the picture reaches the players; it is a full ICE agent and the client of DTLS.
+Prints its port. `POST /whip` publishes, `POST /whep` plays the latest publisher; a DELETE of its `Location` ends a session. It transcodes,
+so SEI messages do not reach the players; it is a full ICE agent and the DTLS client.
 """
 
 import asyncio
@@ -35,7 +34,7 @@ class Server:
 
     def take(self, track):
         self.published = track
-        # Somebody must take the frames while nobody watches.
+        # Consumes frames while there are no viewers.
         sink = MediaBlackhole()
         sink.addTrack(self.relay.subscribe(track))
         asyncio.ensure_future(sink.start())

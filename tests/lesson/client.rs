@@ -1,4 +1,4 @@
-//! A page: one WebSocket that keeps the lesson's document as every page must.
+//! A client: one WebSocket that maintains the lesson's document, as every client must.
 
 use std::time::Duration;
 
@@ -16,14 +16,14 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
 use crate::server::{Server, Visitor};
 
-/// Longer than anything here takes but the grace, which has its own deadlines.
-pub const PATIENCE: Duration = Duration::from_secs(15);
+/// Timeout for everything except the grace period, which has its own deadlines.
+pub const MESSAGE_TIMEOUT: Duration = Duration::from_secs(15);
 
 type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
-pub struct Page {
+pub struct TestClient {
     sink: SplitSink<Socket, Message>,
-    /// Read by a task of its own, as in a browser: a page answers the server's pings whatever its script does.
+    /// Read by its own task, as in a browser: pings are answered whatever the test does.
     messages: mpsc::UnboundedReceiver<Value>,
     reader: JoinHandle<()>,
     pub me: String,
@@ -31,23 +31,23 @@ pub struct Page {
     pub document: Value,
     revision: u64,
     next_ref: u32,
-    /// Messages that came while another was waited for.
+    /// Messages received while another one was expected.
     waiting: Vec<Value>,
 }
 
-impl Page {
-    pub async fn open(server: &Server, visitor: &Visitor) -> Page {
-        Page::try_open(server, visitor, "")
+impl TestClient {
+    pub async fn open(server: &Server, visitor: &Visitor) -> TestClient {
+        TestClient::try_open(server, visitor, "")
             .await
-            .expect("the page is let in")
+            .expect("the client is let in")
     }
 
-    /// `query`: `?resume=…`. An answer that is no upgrade is the error.
+    /// `query` may be `?resume=…`. Returns a refused upgrade as an error.
     pub async fn try_open(
         server: &Server,
         visitor: &Visitor,
         query: &str,
-    ) -> Result<Page, StatusCode> {
+    ) -> Result<TestClient, StatusCode> {
         let url = format!(
             "{}/api/lessons/{}/live{query}",
             server.base.replacen("http", "ws", 1),
@@ -64,7 +64,7 @@ impl Page {
         };
         let (sink, stream) = socket.split();
         let (sender, messages) = mpsc::unbounded_channel();
-        let mut page = Page {
+        let mut client = TestClient {
             sink,
             messages,
             reader: tokio::spawn(read(stream, sender)),
@@ -75,40 +75,40 @@ impl Page {
             next_ref: 1,
             waiting: Vec::new(),
         };
-        let welcome = page.expect("welcome").await;
+        let welcome = client.expect("welcome").await;
         let text = |key: &str| welcome[key].as_str().expect("a string").to_owned();
-        (page.me, page.resume) = (text("you"), text("resume"));
-        page.revision = welcome["revision"].as_u64().expect("a number");
-        page.document = welcome["lesson"].clone();
-        Ok(page)
+        (client.me, client.resume) = (text("you"), text("resume"));
+        client.revision = welcome["revision"].as_u64().expect("a number");
+        client.document = welcome["lesson"].clone();
+        Ok(client)
     }
 
-    /// Says something and gives the number it was sent under.
-    pub async fn say(&mut self, mut message: Value) -> u32 {
+    /// Sends a message; returns its reference number.
+    pub async fn send(&mut self, mut message: Value) -> u32 {
         let reference = self.next_ref;
         self.next_ref += 1;
         message["ref"] = json!(reference);
-        self.say_raw(&message.to_string()).await;
+        self.send_raw(&message.to_string()).await;
         reference
     }
 
-    pub async fn say_raw(&mut self, text: &str) {
-        // A socket that the server has just closed shows when it is read.
+    pub async fn send_raw(&mut self, text: &str) {
+        // A closed socket is detected by reading.
         let _ = self.sink.send(Message::text(text)).await;
     }
 
-    /// The next message of a type; others are applied and kept.
+    /// Next message of a type; others are applied and kept.
     pub async fn expect(&mut self, kind: &str) -> Value {
         self.expect_that(kind, |_| true).await
     }
 
     pub async fn expect_that(&mut self, kind: &str, test: impl Fn(&Value) -> bool) -> Value {
-        self.find(PATIENCE, |m| m["type"] == kind && test(m))
+        self.find(MESSAGE_TIMEOUT, |m| m["type"] == kind && test(m))
             .await
             .unwrap_or_else(|| panic!("no fitting {kind} came"))
     }
 
-    async fn find(&mut self, patience: Duration, test: impl Fn(&Value) -> bool) -> Option<Value> {
+    async fn find(&mut self, limit: Duration, test: impl Fn(&Value) -> bool) -> Option<Value> {
         if let Some(at) = self.waiting.iter().position(&test) {
             return Some(self.waiting.remove(at));
         }
@@ -121,12 +121,12 @@ impl Page {
                 self.waiting.push(message);
             }
         };
-        timeout(patience, search).await.ok().flatten()
+        timeout(limit, search).await.ok().flatten()
     }
 
-    /// Reads until the document is as wanted.
-    pub async fn until(&mut self, what: &str, patience: Duration, test: impl Fn(&Value) -> bool) {
-        let reached = timeout(patience, async {
+    /// Reads until the document satisfies `test`.
+    pub async fn until(&mut self, what: &str, limit: Duration, test: impl Fn(&Value) -> bool) {
+        let reached = timeout(limit, async {
             while !test(&self.document) {
                 match self.next().await {
                     Some(message) => self.waiting.push(message),
@@ -188,8 +188,8 @@ impl Page {
         find(&self.document, id)
     }
 
-    /// The error with the number of something that was said.
-    pub async fn refusal(&mut self, reference: u32) -> String {
+    /// Error code of the reply to a message.
+    pub async fn error_code(&mut self, reference: u32) -> String {
         let error = self.expect_that("error", |m| m["ref"] == reference).await;
         assert!(
             !error["message"].as_str().unwrap_or_default().is_empty(),
@@ -198,13 +198,13 @@ impl Page {
         error["code"].as_str().expect("a string").to_owned()
     }
 
-    /// Drops the connection without a goodbye, as a power cut does.
-    pub fn vanish(self) {
+    /// Drops the connection without a close frame, like a power failure.
+    pub fn drop_connection(self) {
         self.reader.abort();
     }
 
-    /// Why the server closed the socket.
-    pub async fn farewell(mut self) -> String {
+    /// Reason in the server's close frame.
+    pub async fn close_reason(mut self) -> String {
         let bye = self.expect("bye").await;
         bye["reason"].as_str().expect("a string").to_owned()
     }

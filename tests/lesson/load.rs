@@ -1,4 +1,4 @@
-//! `tongke load` from outside: against our own server, against a foreign one, and ended early.
+//! `tongke load` as a process: against our server, against a foreign one, and interrupted.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Output, Stdio};
@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::server::Server;
 
-/// The generator, against a lesson of this server.
+/// The load generator, configured for a lesson of this server.
 async fn against(server: &Server, more: &[&str]) -> Command {
     let ((_, whip), (_, whep)) = (server.token("whip").await, server.token("whep").await);
     let (base, lesson) = (&server.base, server.lesson());
@@ -32,7 +32,7 @@ async fn against(server: &Server, more: &[&str]) -> Command {
     command
 }
 
-/// Its lines of JSON. It must have ended well.
+/// Parsed lines of JSON. The process must have succeeded.
 fn lines(output: &Output) -> Vec<Value> {
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{}\n{said}", output.status);
@@ -50,7 +50,7 @@ fn number(report: &Value, key: &str) -> f64 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn steps_of_subscribers_with_lossy_lines_are_measured_one_after_the_other() {
+async fn steps_of_subscribers_with_lossy_links_are_measured_in_turn() {
     let server = Server::start().await;
     let pid = server.pid().to_string();
     let how = [
@@ -176,13 +176,13 @@ async fn steps_of_subscribers_with_lossy_lines_are_measured_one_after_the_other(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn ctrl_c_ends_it_with_the_figures_so_far() {
+async fn ctrl_c_ends_the_run_and_prints_the_results_so_far() {
     let server = Server::start().await;
     let mut child = against(&server, &["--subscribers", "2,3", "--seconds", "600"])
         .await
         .spawn()
         .expect("it runs");
-    // Nobody reads the rest of it: a few lines.
+    // The remaining output, a few lines, stays unread.
     let mut progress = BufReader::new(child.stderr.take().expect("it is piped")).lines();
     let is_measuring =
         |line: &String| line.contains("measuring 2 subscribers") && line.contains("p50");
@@ -205,7 +205,7 @@ async fn ctrl_c_ends_it_with_the_figures_so_far() {
     assert!(number(&reports[0], "packets_received") > 0.0 && number(&reports[0], "seconds") < 60.0);
 }
 
-/// aiortc's end, and whoever ends it.
+/// A server of aiortc, stopped when dropped.
 struct Foreign {
     child: Child,
     base: String,
@@ -217,7 +217,7 @@ impl Foreign {
             env!("CARGO_MANIFEST_DIR"),
             "/tests/foreign/whip_whep_server.py"
         );
-        // Debian's own Python: its packages are not seen by any other.
+        // Debian's Python: its packages are invisible to other installations.
         let mut child = Command::new("/usr/bin/python3")
             .arg(script)
             .stdout(Stdio::piped())
@@ -241,7 +241,7 @@ impl Drop for Foreign {
 }
 
 #[test]
-fn a_foreign_whip_and_whep_server_is_measured_as_well() {
+fn a_foreign_whip_and_whep_server_can_be_measured() {
     let foreign = Foreign::start();
     let (whip, whep) = (
         format!("{}/whip", foreign.base),
@@ -285,7 +285,7 @@ fn a_foreign_whip_and_whep_server_is_measured_as_well() {
 }
 
 #[test]
-fn what_cannot_be_reached_is_told_in_a_sentence() {
+fn an_unreachable_server_is_reported_in_one_sentence() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_tongke"));
     let whip = "http://127.0.0.1:9/whip";
     let output = command

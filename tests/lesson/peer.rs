@@ -1,4 +1,4 @@
-//! WebRTC peers of a foreign implementation (webrtc-rs): one that sends Opus and H264, one that receives.
+//! WebRTC peers of another implementation (webrtc-rs): a sender of Opus and H.264, and a receiver.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -32,12 +32,13 @@ use webrtc::peer_connection::{
 };
 use webrtc::runtime::default_runtime;
 
-use crate::page::PATIENCE;
+use crate::client::MESSAGE_TIMEOUT;
 
 const OPUS: u8 = 111;
 const H264: u8 = 102;
 
-/// One peer connection and what came in on it. It lives in a runtime of its own, which can end as a power cut ends a room.
+/// A peer connection and its received packets. It has its own runtime, which can be stopped as if
+/// by a power failure.
 pub struct Peer {
     connection: Arc<dyn PeerConnection>,
     events: Arc<Events>,
@@ -48,7 +49,7 @@ pub struct Peer {
 struct Events {
     gathered: Notify,
     connected: Notify,
-    /// Packets by the payload's first bytes: each sender here marks its packets with a word of its own.
+    /// Packets by mark: each sender marks its payloads.
     heard: Mutex<HashMap<(Kind, [u8; 4]), u64>>,
 }
 
@@ -92,7 +93,7 @@ impl PeerConnectionEventHandler for Handler {
 }
 
 impl Events {
-    /// The mark stands behind the payload's first two bytes, which are the codec's.
+    /// The mark follows the first two payload bytes, which belong to the codec.
     fn count(&self, kind: Kind, payload: &[u8]) {
         if let Some(mark) = payload.get(2..6).and_then(|mark| mark.try_into().ok()) {
             *self
@@ -106,7 +107,7 @@ impl Events {
 }
 
 impl Peer {
-    /// Sends Opus and H264 whose packets carry `mark`, once it is connected.
+    /// Sends Opus and H.264 packets with `mark` once connected.
     pub async fn sender(mark: &[u8; 4]) -> Peer {
         let mark = *mark;
         Peer::new(move |connection| async move {
@@ -122,12 +123,12 @@ impl Peer {
         .await
     }
 
-    /// Answers the server's offers.
+    /// A peer that answers the server's offers.
     pub async fn receiver() -> Peer {
         Peer::new(|_| async {}).await
     }
 
-    /// Offers to receive one sound and one picture.
+    /// A peer that offers to receive audio and video.
     pub async fn player() -> Peer {
         Peer::new(|connection| async move {
             for kind in [RtpCodecKind::Audio, RtpCodecKind::Video] {
@@ -168,7 +169,7 @@ impl Peer {
         }
     }
 
-    /// Does something in the peer's own runtime.
+    /// Runs an action in the peer's runtime.
     async fn within<F, Fut, T>(&self, action: F) -> T
     where
         F: FnOnce(Arc<dyn PeerConnection>) -> Fut,
@@ -182,7 +183,7 @@ impl Peer {
             .expect("a peer's action does not panic")
     }
 
-    /// A whole offer, candidates included.
+    /// Offer with all candidates.
     pub async fn offer(&self) -> String {
         self.within(|connection| async move {
             let offer = connection.create_offer(None).await.expect("an offer");
@@ -206,7 +207,7 @@ impl Peer {
         .await;
     }
 
-    /// The answer to an offer of the server.
+    /// Answer to an offer of the server.
     pub async fn answer(&self, offer: &str) -> String {
         let offer = RTCSessionDescription::offer(offer.to_owned()).expect("the offer is SDP");
         self.within(|connection| async move {
@@ -234,12 +235,13 @@ impl Peer {
     }
 
     pub async fn connected(&self) {
-        let connected = tokio::time::timeout(PATIENCE, self.events.connected.notified()).await;
+        let connected =
+            tokio::time::timeout(MESSAGE_TIMEOUT, self.events.connected.notified()).await;
         assert!(connected.is_ok(), "the peer did not connect");
     }
 
-    /// Packets of that kind and mark so far.
-    pub fn heard(&self, kind: Kind, mark: &[u8; 4]) -> u64 {
+    /// Packets received of a kind with a mark.
+    pub fn packets(&self, kind: Kind, mark: &[u8; 4]) -> u64 {
         self.events
             .heard
             .lock()
@@ -249,10 +251,10 @@ impl Peer {
             .unwrap_or(0)
     }
 
-    /// Waits until `more` further packets of that kind and mark have come.
-    pub async fn hears(&self, kind: Kind, mark: &[u8; 4], more: u64) {
-        let (before, deadline) = (self.heard(kind, mark), Instant::now() + PATIENCE);
-        while self.heard(kind, mark) < before + more {
+    /// Waits until `more` further packets of a kind with a mark have arrived.
+    pub async fn receives(&self, kind: Kind, mark: &[u8; 4], more: u64) {
+        let (before, deadline) = (self.packets(kind, mark), Instant::now() + MESSAGE_TIMEOUT);
+        while self.packets(kind, mark) < before + more {
             let all = self.events.heard.lock().expect("no holder panics").clone();
             assert!(
                 Instant::now() < deadline,
@@ -262,15 +264,15 @@ impl Peer {
         }
     }
 
-    /// Whether nothing of that kind and mark comes for a while.
-    pub async fn is_deaf_to(&self, kind: Kind, mark: &[u8; 4]) -> bool {
-        let before = self.heard(kind, mark);
+    /// True if no packet of a kind with a mark arrives for a while.
+    pub async fn receives_nothing(&self, kind: Kind, mark: &[u8; 4]) -> bool {
+        let before = self.packets(kind, mark);
         tokio::time::sleep(Duration::from_millis(700)).await;
-        self.heard(kind, mark) == before
+        self.packets(kind, mark) == before
     }
 
-    /// Ends as in a power cut: no close_notify, no more packets.
-    pub fn vanish(self) {
+    /// Stops without close_notify, like a power failure.
+    pub fn drop_connection(self) {
         drop(self);
     }
 
@@ -298,7 +300,8 @@ async fn connect(events: Arc<Events>) -> Arc<dyn PeerConnection> {
         .expect("H264 registers");
     let registry =
         register_default_interceptors(Registry::new(), &mut engine).expect("interceptors register");
-    // To an ICE-lite offer webrtc-rs answers as the DTLS server, which is the server's own part; browsers answer as the client.
+    // webrtc-rs answers an ICE-lite offer as DTLS server, which is the role of our server; browsers
+    // answer as client.
     let settings = SettingEngineBuilder::new()
         .with_answering_dtls_role(RTCDtlsRole::Client)
         .build();
@@ -368,11 +371,12 @@ fn local_track(kind: Kind, codec: RTCRtpCodec) -> Arc<TrackLocalStaticRTP> {
     Arc::new(TrackLocalStaticRTP::new(track))
 }
 
-/// Fifty packets a second. The picture is one keyframe after another: an IDR slice alone, so that any of them starts a stream.
+/// Sends fifty packets per second. Video is a sequence of keyframes, each a single IDR slice, so
+/// that a receiver can start at any of them.
 async fn send(track: Arc<TrackLocalStaticRTP>, kind: Kind, mark: [u8; 4]) {
     let (first, ticks) = match kind {
         Kind::Audio => ([0xfc, 0xff], 960),
-        // An IDR slice whose first macroblock is the picture's first.
+        // An IDR slice with first_mb_in_slice = 0.
         Kind::Video => ([0x65, 0x88], 1_800),
     };
     let ssrc = webrtc::media_stream::Track::ssrcs(&*track)
@@ -394,7 +398,7 @@ async fn send(track: Arc<TrackLocalStaticRTP>, kind: Kind, mark: [u8; 4]) {
             ..Default::default()
         };
         let payload = [&first[..], &mark, &[0x55; 60]].concat().into();
-        // Before it is connected there is nowhere to send to.
+        // Fails until the peer is connected.
         let _ = track.write_rtp(rtp::Packet { header, payload }).await;
         sequence_number = sequence_number.wrapping_add(1);
         timestamp = timestamp.wrapping_add(ticks);

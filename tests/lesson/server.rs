@@ -1,4 +1,4 @@
-//! The real server as a child process, on ports of its own, with the demonstration's people and rooms.
+//! The real server as a child process on its own ports, with demo accounts and rooms.
 
 use std::net::TcpListener;
 use std::path::Path;
@@ -10,10 +10,10 @@ use reqwest::{Client, Response, StatusCode};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// A debug build on a busy machine.
+/// Timeout of a debug build on a busy machine.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Of the server's log, shown when a test fails.
+/// Lines of the server's log printed when a test fails.
 const LOG_LINES: usize = 60;
 
 pub struct Server {
@@ -24,7 +24,7 @@ pub struct Server {
     demo: Value,
 }
 
-/// A signed-in person or a classroom's device.
+/// A signed-in person or classroom.
 #[derive(Clone)]
 pub struct Visitor {
     pub cookie: String,
@@ -32,7 +32,7 @@ pub struct Visitor {
 
 impl Server {
     pub async fn start() -> Server {
-        // reqwest is built without a provider; the first test to come sets it for all.
+        // reqwest is built without a crypto provider; the first test installs it for all.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = Client::new();
         let data = tempfile::tempdir().expect("a folder");
@@ -51,7 +51,7 @@ impl Server {
             .arg(data.path())
             .env("TONGKE_MEDIA__LISTEN", "127.0.0.1")
             .env("TONGKE_MEDIA__PORT", "0")
-            // Two shards: whoever meets in a lesson may sit on different threads.
+            // Two shards, so that participants of a lesson are on different threads.
             .env("TONGKE_MEDIA__SHARDS", "2")
             .stdout(Stdio::null())
             .stderr(std::fs::File::create(data.path().join("log")).expect("a file"))
@@ -87,20 +87,20 @@ impl Server {
             .is_ok_and(|answer| answer.status().is_success())
     }
 
-    /// SIGTERM.
+    /// Sends SIGTERM.
     pub fn terminate(&self) {
-        let told = Command::new("kill")
+        let status = Command::new("kill")
             .arg(self.child.id().to_string())
             .status()
             .expect("kill runs");
-        assert!(told.success());
+        assert!(status.success());
     }
 
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// Waits for the server's end; whether it was a success.
+    /// Waits for the process to exit; true for success.
     pub async fn exit(&mut self) -> bool {
         let deadline = Instant::now() + START_TIMEOUT;
         loop {
@@ -112,7 +112,7 @@ impl Server {
         }
     }
 
-    /// The lesson that is in the timetable now.
+    /// Id of the current lesson.
     pub fn lesson(&self) -> String {
         self.demo["lesson"]["id"]
             .as_str()
@@ -135,7 +135,7 @@ impl Server {
         .await
     }
 
-    /// The device of the classroom whose name begins like this.
+    /// Signs in as the classroom whose name starts with `name`.
     pub async fn room(&self, name: &str) -> Visitor {
         let rooms = self.demo["rooms"]
             .as_array()
@@ -197,7 +197,7 @@ impl Server {
         request.send().await.expect("the server answers")
     }
 
-    /// A WHIP or WHEP token: its id and itself.
+    /// Creates a WHIP or WHEP token; returns its id and value.
     pub async fn token(&self, kind: &str) -> (String, String) {
         let lead = self.person("zhoumin").await;
         let path = format!("/api/lessons/{}/tokens", self.lesson());
@@ -210,7 +210,7 @@ impl Server {
         (text("id"), text("token"))
     }
 
-    /// A request to `/whip/…` or `/whep/…` as a program makes it.
+    /// A request to `/whip/…` or `/whep/…` with a bearer token.
     pub fn program(
         &self,
         method: reqwest::Method,
@@ -222,7 +222,7 @@ impl Server {
             .bearer_auth(token)
     }
 
-    /// Posts an offer. The answer's status, its session's path, and its body.
+    /// Posts an offer. Returns the status, the path of the session, and the body.
     pub async fn offer(
         &self,
         path: &str,

@@ -1,11 +1,11 @@
-//! Foreign encoders and players.
+//! WHIP encoders and WHEP players.
 
 use std::time::Duration;
 
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use crate::page::{self, Page, find};
+use crate::client::{self, TestClient, find};
 use crate::peer::{Kind, Peer};
 use crate::server::Server;
 use crate::{Room, sources};
@@ -20,7 +20,7 @@ async fn an_encoder_publishes_by_whip_and_a_player_watches_by_whep() {
     let ((whip_id, whip_token), (_, whep_token)) =
         (server.token("whip").await, server.token("whep").await);
     let observer = server.person("zhaoguodong").await;
-    let mut watching = Page::open(&server, &observer).await;
+    let mut watching = TestClient::open(&server, &observer).await;
 
     let encoder = Peer::sender(b"enco").await;
     let (status, session, answer) = server
@@ -31,7 +31,7 @@ async fn an_encoder_publishes_by_whip_and_a_player_watches_by_whep() {
     encoder.accept(&answer).await;
     encoder.connected().await;
     watching
-        .until("the encoder is shown", page::PATIENCE, |d| {
+        .until("the encoder is shown", client::MESSAGE_TIMEOUT, |d| {
             sources(d, &whip_id) == 2
         })
         .await;
@@ -51,18 +51,18 @@ async fn an_encoder_publishes_by_whip_and_a_player_watches_by_whep() {
             .is_some_and(|players| players.len() == 1)
     };
     watching
-        .until("the player is counted", page::PATIENCE, is_counted)
+        .until("the player is counted", client::MESSAGE_TIMEOUT, is_counted)
         .await;
-    player.hears(Kind::Video, b"enco", 20).await;
-    player.hears(Kind::Audio, b"enco", 20).await;
+    player.receives(Kind::Video, b"enco", 20).await;
+    player.receives(Kind::Audio, b"enco", 20).await;
 
-    // The lead comes: it is the main picture from now on.
+    // The lead joins and becomes the main picture.
     let wang = server.person("wangxuemei").await;
     let lead = Room::enter(&server, &wang, b"wang").await;
-    player.hears(Kind::Video, b"wang", 20).await;
-    player.hears(Kind::Audio, b"wang", 20).await;
+    player.receives(Kind::Video, b"wang", 20).await;
+    player.receives(Kind::Audio, b"wang", 20).await;
 
-    // The encoder says goodbye, and is gone at once.
+    // The encoder sends close_notify and is removed at once.
     let gone = server
         .program(Method::DELETE, &session, &whip_token)
         .send()
@@ -85,7 +85,7 @@ async fn an_encoder_publishes_by_whip_and_a_player_watches_by_whep() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whip_answers_as_its_rfc_says() {
+async fn whip_responds_as_rfc_9725_specifies() {
     let server = Server::start().await;
     let endpoint = format!("/whip/{}", server.lesson());
     let (token_id, token) = server.token("whip").await;
@@ -127,7 +127,7 @@ async fn whip_answers_as_its_rfc_says() {
     assert_eq!(
         unauthorized.headers()["access-control-allow-origin"],
         "*",
-        "a foreign page may read why"
+        "a foreign client may read why"
     );
     for (expected, headers, body) in [
         (
@@ -226,7 +226,7 @@ async fn whip_answers_as_its_rfc_says() {
         StatusCode::PRECONDITION_FAILED
     );
 
-    // The token is taken back: the encoder is out, and stays out.
+    // After its token is revoked the encoder is disconnected and cannot return.
     let lead = server.person("wangxuemei").await;
     let tokens = format!("/api/lessons/{}/tokens", server.lesson());
     let listed: Value = server.get(&lead, &tokens).await.json().await.expect("JSON");

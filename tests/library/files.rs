@@ -1,15 +1,15 @@
-//! Files of the kinds that teachers bring, small and right, with one sentence in them.
+//! Minimal valid files of common types, each with one sentence of text.
 
 use std::io::Write;
 
-/// What an office package says of itself: its main part, that part's type, and the parts.
+/// Parts of an OOXML package: main part, its content type, and all parts.
 type Office<'a> = (&'a str, &'a str, &'a [(&'a str, &'a str)]);
 
 const PACKAGE: &str = "http://schemas.openxmlformats.org/package/2006";
 const OFFICE: &str = "http://schemas.openxmlformats.org/officeDocument/2006/relationships";
 const OFFICE_TYPE: &str = "application/vnd.openxmlformats-officedocument";
 
-/// A file that has the sentence in its text, by the end of its name.
+/// A file with the sentence in its text, by file name extension.
 pub fn file(kind: &str, sentence: &str) -> Vec<u8> {
     match kind {
         "docx" => docx(sentence),
@@ -33,7 +33,7 @@ fn docx(sentence: &str) -> Vec<u8> {
     ))
 }
 
-/// A deck of as many slides as a lesson has, with the sentence on the last.
+/// A deck of the size of a lesson, with the sentence on the last slide.
 fn pptx(sentence: &str) -> Vec<u8> {
     const SLIDES: usize = 20;
     let names = format!(
@@ -94,7 +94,7 @@ fn relations(links: &str) -> String {
     format!(r#"<Relationships xmlns="{PACKAGE}/relationships">{links}</Relationships>"#)
 }
 
-/// One page in a Chinese font that the file does not bring, as many programs write it.
+/// One page in a Chinese font that is not embedded, as many programs write it.
 fn pdf(sentence: &str) -> Vec<u8> {
     let codes: String = sentence
         .encode_utf16()

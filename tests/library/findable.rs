@@ -1,7 +1,9 @@
-//! From the last byte of an upload to the first answer that has it, and what a kill in the middle of indexing leaves behind.
+//! Time from the last byte of an upload to the first search result with it, and recovery after a
+//! kill during indexing.
 //!
-//! `TONGKE_UPLOADS=20 cargo test --test library findable -- --nocapture` prints how long each kind of file took. Documents are read by
-//! `tongke-doc`, which has to be built, and as new as the server: `cargo build --workspace`.
+//! `TONGKE_UPLOADS=20 cargo test --test library findable -- --nocapture` prints the times by file
+//! type. `tongke-doc` reads the documents; it must be built from the same sources as the server
+//! (`cargo build --workspace`).
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -13,21 +15,21 @@ use crate::server::Server;
 use crate::tus::Tus;
 use crate::{chance, files, kills};
 
-/// Uploads of each kind unless the environment asks for more.
+/// Uploads per type, unless the environment sets another number.
 const UPLOADS: usize = 1;
-/// What is promised of every upload.
+/// Promised maximum.
 const GOAL_SECONDS: f64 = 5.0;
-/// Between two questions.
+/// Interval of search requests.
 const ASK_EVERY: Duration = Duration::from_millis(20);
-/// A debug build on a machine that does ten other things; the figure that counts is printed.
+/// Limit for a debug build on a busy machine; the printed value is the measurement.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A file whose text has the word, by the end of its name.
+/// A file with the word in its text, by file name extension.
 fn file(kind: &str, word: &str) -> Vec<u8> {
     files::file(kind, &format!("这份材料讲的是{word}，请同学们认真阅读。"))
 }
 
-/// A word that nothing else has: characters that no text of the demonstration uses.
+/// A unique word of characters that no demo text uses.
 fn word(random: &mut impl Rng) -> String {
     (0..4)
         .filter_map(|_| char::from_u32(random.random_range(0x9300..0x9F00)))
@@ -44,7 +46,7 @@ async fn upload(tus: &Tus, name: &str, bytes: &[u8]) -> String {
     answer.resource.expect("a whole file is a resource")
 }
 
-/// How long it took until the resource was found; what is found only because nothing has the word does not count.
+/// Time until the search finds the resource. Approximate matches do not count.
 async fn found_after(tus: &Tus, line: &str, resource: &str) -> Duration {
     let begun = Instant::now();
     loop {
@@ -64,7 +66,7 @@ async fn found_after(tus: &Tus, line: &str, resource: &str) -> Duration {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn findable_seconds_after_the_last_byte() {
+async fn uploads_are_found_seconds_after_their_last_byte() {
     let mut chance = chance();
     let uploads = std::env::var("TONGKE_UPLOADS")
         .ok()
@@ -111,7 +113,7 @@ fn distribution(mut seconds: Vec<f64>) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_is_killed_while_it_indexes_finds_everything_when_it_comes_back() {
+async fn a_server_killed_during_indexing_finds_everything_after_restart() {
     let mut chance = chance();
     let mut server = Server::start().await;
     let mut shelf = Vec::new();
@@ -121,7 +123,8 @@ async fn a_server_that_is_killed_while_it_indexes_finds_everything_when_it_comes
             let resource = upload(&server.tus(), "材料.txt", &file("txt", &word)).await;
             shelf.push((word, resource));
         }
-        // Any moment: before the row is taken up, while a segment is written, between the commit and the row's end.
+        // A random moment: before indexing, while a segment is written, or between commit and
+        // deletion of the row.
         tokio::time::sleep(Duration::from_millis(chance.random_range(0..900))).await;
         server.kill();
         server.restart().await;

@@ -1,7 +1,8 @@
-//! Uploads against the real server as a process of its own, killed at any moment: what was acknowledged is there when it comes back, and a
-//! file becomes one resource, never two.
+//! Uploads to the real server, which is killed at random moments: acknowledged bytes are there
+//! after a restart, and a file becomes exactly one resource.
 //!
-//! `TONGKE_KILLS=40 cargo test --test library -- --nocapture` kills forty times and prints what was lost.
+//! `TONGKE_KILLS=40 cargo test --test library -- --nocapture` kills forty times and prints the
+//! losses.
 
 mod files;
 mod findable;
@@ -17,9 +18,10 @@ use sha2::{Digest, Sha256};
 use server::Server;
 use tus::{Answer, Tus};
 
-/// Kills of each story unless the environment asks for more: a restart of a debug build takes a second or two.
+/// Kills per test, unless the environment sets another number: a restart of a debug build takes a
+/// second or two.
 const KILLS: usize = 4;
-/// Longer than any story.
+/// Limit above any test's duration.
 const FOREVER: Duration = Duration::from_secs(3600);
 
 fn kills() -> usize {
@@ -29,8 +31,8 @@ fn kills() -> usize {
         .unwrap_or(KILLS)
 }
 
-/// Randomness that a failed run tells.
-fn chance() -> StdRng {
+/// Random generator; a failed run prints its seed.
+fn rng() -> StdRng {
     let seed = std::env::var("TONGKE_SEED")
         .ok()
         .and_then(|text| text.parse().ok())
@@ -39,25 +41,20 @@ fn chance() -> StdRng {
     StdRng::seed_from_u64(seed)
 }
 
-fn content(chance: &mut StdRng, bytes: usize) -> Vec<u8> {
+fn content(rng: &mut StdRng, bytes: usize) -> Vec<u8> {
     let mut content = vec![0; bytes];
-    chance.fill_bytes(&mut content);
-    // No program's beginning, whatever the dice say.
+    rng.fill_bytes(&mut content);
+    // Never starts like a known file type.
     content[..4].copy_from_slice(b"\0\0\0\0");
     content
 }
 
-/// Sends pieces from the acknowledged offset on until the file is whole or the server is gone. Returns the highest offset acknowledged.
-async fn send(
-    tus: &Tus,
-    at: &str,
-    content: &[u8],
-    mut offset: usize,
-    chance: &mut StdRng,
-) -> usize {
+/// Sends chunks from the acknowledged offset until the file is complete or the server is gone.
+/// Returns the highest acknowledged offset.
+async fn send(tus: &Tus, at: &str, content: &[u8], mut offset: usize, rng: &mut StdRng) -> usize {
     while offset < content.len() {
-        let most = (content.len() - offset).min(chance.random_range(1..1_500_000));
-        let pause = Duration::from_micros(chance.random_range(0..2_000));
+        let most = (content.len() - offset).min(rng.random_range(1..1_500_000));
+        let pause = Duration::from_micros(rng.random_range(0..2_000));
         match tus
             .patch(at, offset, &content[offset..offset + most], pause)
             .await
@@ -75,24 +72,24 @@ async fn send(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_killed_server_has_every_byte_that_it_acknowledged() {
-    let mut chance = chance();
+async fn a_killed_server_keeps_every_acknowledged_byte() {
+    let mut rng = rng();
     let mut server = Server::start().await;
     let (mut killed, mut whole, mut lost, mut kept_beyond) = (0, 0, 0, 0);
     while killed < kills() {
-        let content = content(&mut chance, 24 << 20);
+        let content = content(&mut rng, 24 << 20);
         let at = server.tus().announce(content.len(), "录像.bin").await;
         let mut acknowledged = 0;
         while acknowledged < content.len() {
             let tus = server.tus();
-            // The last file is sent to its end.
+            // The last file is uploaded completely.
             let last = killed == kills();
             let until = if last {
                 FOREVER
             } else {
-                Duration::from_millis(chance.random_range(20..900))
+                Duration::from_millis(rng.random_range(20..900))
             };
-            let mut dice = StdRng::seed_from_u64(chance.next_u64());
+            let mut dice = StdRng::seed_from_u64(rng.next_u64());
             let sending = send(&tus, &at, &content, acknowledged, &mut dice);
             let told = tokio::select! {
                 told = sending => told,
@@ -124,17 +121,17 @@ async fn a_killed_server_has_every_byte_that_it_acknowledged() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_that_is_killed_while_it_finishes_makes_one_resource_of_one_file() {
-    let mut chance = chance();
+async fn a_server_killed_while_finishing_an_upload_creates_one_resource() {
+    let mut rng = rng();
     let mut server = Server::start().await;
     let before = server.tus().resources().await;
     let mut files = Vec::new();
     for _ in 0..kills() {
-        let content = content(&mut chance, 300_000);
+        let content = content(&mut rng, 300_000);
         let tus = server.tus();
         let at = tus.announce(content.len(), "教案.bin").await;
-        // All but the kill is quick: it falls before, in, and after the steps of the end.
-        let until = Duration::from_millis(chance.random_range(0..60));
+        // The steps are fast: the kill hits before, during and after the end of the upload.
+        let until = Duration::from_millis(rng.random_range(0..60));
         let mut outcome = None;
         tokio::select! {
             answer = tus.patch(&at, 0, &content, Duration::ZERO) => {

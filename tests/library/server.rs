@@ -1,4 +1,4 @@
-//! The real server as a child process that can be killed and started again on the same data.
+//! The real server as a child process that can be killed and restarted on the same data.
 
 use std::net::TcpListener;
 use std::path::PathBuf;
@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use crate::tus::Tus;
 
-/// A debug build on a busy machine.
+/// Timeout of a debug build on a busy machine.
 const START_TIMEOUT: Duration = Duration::from_secs(90);
 
 pub struct Server {
@@ -24,7 +24,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// A demonstration with a teacher signed in.
+    /// Starts a demo server and signs a teacher in.
     pub async fn start() -> Server {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let data = tempfile::tempdir().expect("a folder");
@@ -56,17 +56,17 @@ impl Server {
         server
     }
 
-    /// SIGKILL: nothing of the process runs any more.
+    /// Kills the process with SIGKILL.
     pub fn kill(&mut self) {
         self.child.kill().expect("it is ours");
         self.child.wait().expect("it ends");
     }
 
     pub async fn restart(&mut self) {
-        // A story may have ended before its kill.
+        // The upload may have finished before the kill.
         let _ = self.child.kill();
         let _ = self.child.wait();
-        // Somebody else's connection may have taken the old one meanwhile.
+        // Another process may have taken the old port meanwhile.
         self.port = free_port();
         self.child = spawn(&self.data, self.port);
         self.wait_until_ready().await;

@@ -1,4 +1,4 @@
-//! A client of tus that writes its requests byte by byte, so that a server can be killed in the middle of one.
+//! A tus client that writes requests in small parts, so that the server can be killed within one.
 
 use std::io;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// Bytes written between pauses.
+/// Bytes per write, with pauses between.
 const SIP: usize = 32 << 10;
 
 pub struct Tus {
@@ -21,7 +21,7 @@ pub struct Tus {
     pub client: Client,
 }
 
-/// What a piece was answered with.
+/// Response to a PATCH.
 #[derive(Debug)]
 pub struct Answer {
     pub status: u16,
@@ -55,7 +55,7 @@ impl Tus {
             .to_owned()
     }
 
-    /// The offset that the server tells.
+    /// Offset reported by the server.
     pub async fn offset(&self, at: &str) -> usize {
         let answer = self
             .request(Method::HEAD, at)
@@ -70,7 +70,7 @@ impl Tus {
             .expect("a number")
     }
 
-    /// The resource that a finished upload became.
+    /// Resource created by a finished upload.
     pub async fn resource(&self, at: &str) -> String {
         let answer = self
             .request(Method::HEAD, at)
@@ -83,7 +83,7 @@ impl Tus {
             .to_owned()
     }
 
-    /// The SHA-256 of what the upload became, as it is downloaded.
+    /// SHA-256 of the downloaded resource.
     pub async fn download(&self, at: &str) -> String {
         let path = format!("/api/resources/{}/file", self.resource(at).await);
         let answer = self
@@ -95,7 +95,7 @@ impl Tus {
         hex::encode(Sha256::digest(answer.bytes().await.expect("a body")))
     }
 
-    /// How many resources I have.
+    /// Number of own resources.
     pub async fn resources(&self) -> i64 {
         let answer = self
             .request(Method::GET, "/api/resources?mine=true")
@@ -106,7 +106,7 @@ impl Tus {
         list["total"].as_i64().expect("a number")
     }
 
-    /// What is found.
+    /// Search results.
     pub async fn search(&self, line: &str) -> Value {
         let typed: String = line.bytes().map(|byte| format!("%{byte:02X}")).collect();
         let request = self.request(Method::GET, &format!("/api/search?q={typed}"));
@@ -119,7 +119,7 @@ impl Tus {
             .expect("JSON")
     }
 
-    /// A piece, in sips with pauses between them; an error when the server is gone.
+    /// Sends a chunk in small parts with pauses; an error when the server is gone.
     pub async fn patch(
         &self,
         at: &str,
@@ -148,7 +148,7 @@ impl Tus {
     }
 }
 
-/// `None` unless the head is whole.
+/// Parses a response; `None` if its head is incomplete.
 fn parse(answer: &str) -> Option<Answer> {
     let (head, _) = answer.split_once("\r\n\r\n")?;
     let status = head.split(' ').nth(1)?.parse().ok()?;

@@ -1,14 +1,13 @@
 #!/usr/bin/python3
-"""A bad line between two network namespaces: delays, loses, reorders and limits packets. (This kernel family may lack netem; a TUN device at
-each end and this process between them need nothing but root.)
+"""An impaired link between two network namespaces: delay, loss, reordering, bandwidth limit. (Kernels may lack netem; a TUN device at
+each end and this process in between need only root.)
 
-    bad_line.py NS_A ADDRESS_A NS_B ADDRESS_B [SEED]
+    impaired_link.py NS_A ADDRESS_A NS_B ADDRESS_B [SEED]
 
-Makes both namespaces, a point-to-point device `line` in each, and prints "ready". Then reads one JSON object a line from standard input and
-obeys it: {"to": "b", "delay_ms": 100, "jitter_ms": 20, "loss": 0.1, "rate_kbps": 300, "queue_ms": 400}; "to" a or b, or none for both
-directions; what is not named stays. "nat": 1024 makes B a place behind a router that knows each of its UDP ports under another number: the
-port with those bits turned over; another number later is a router that forgot its table. At the end of its input it prints its counters and
-removes the namespaces.
+Creates both namespaces with a point-to-point device `line` in each, and prints "ready". Then reads one JSON object per line from standard
+input and applies it: {"to": "b", "delay_ms": 100, "jitter_ms": 20, "loss": 0.1, "rate_kbps": 300, "queue_ms": 400}; "to" is a or b, or absent for both
+directions; absent keys keep their values. "nat": 1024 puts B behind a NAT that maps each UDP port to the port XOR 1024; another number later
+is a NAT that lost its table. At the end of its input it prints its counters and removes the namespaces.
 """
 
 import ctypes
@@ -30,13 +29,13 @@ UDP, SOURCE, DESTINATION = 17, 0, 2
 
 
 class Direction:
-    """Packets on their way to one end. `port_at` is where a UDP header has the port of end B."""
+    """Packets in transit to one end. `port_at` is the offset of end B's port in the UDP header."""
 
     def __init__(self, out, rng, port_at):
         self.out, self.rng, self.port_at = out, rng, port_at
         self.nat = 0
         self.delay_ms, self.jitter_ms, self.loss, self.rate_kbps, self.queue_ms = 0, 0, 0.0, 0, 400
-        self.line_free_at = 0.0
+        self.link_free_at = 0.0
         self.waiting = []
         self.counters = {"packets": 0, "bytes": 0, "lost": 0, "overflowed": 0}
 
@@ -45,18 +44,18 @@ class Direction:
         if self.rng.random() < self.loss:
             self.counters["lost"] += 1
             return
-        starts = max(now, self.line_free_at)
+        starts = max(now, self.link_free_at)
         if (starts - now) * 1000 > self.queue_ms:
             self.counters["overflowed"] += 1
             return
-        self.line_free_at = starts + (len(packet) * 8 / (self.rate_kbps * 1000) if self.rate_kbps else 0)
-        due = self.line_free_at + (self.delay_ms + self.rng.uniform(-1, 1) * self.jitter_ms) / 1000
+        self.link_free_at = starts + (len(packet) * 8 / (self.rate_kbps * 1000) if self.rate_kbps else 0)
+        due = self.link_free_at + (self.delay_ms + self.rng.uniform(-1, 1) * self.jitter_ms) / 1000
         heapq.heappush(self.waiting, (due, self.counters["packets"], packet))
         self.counters["packets"] += 1
         self.counters["bytes"] += len(packet)
 
     def translated(self, packet):
-        """What the router makes of a packet: turning bits over is its own inverse, so one rule serves both ways."""
+        """Applies the NAT. XOR is its own inverse, so one rule serves both directions."""
         head = (packet[0] & 0xF) * 4
         if not self.nat or packet[0] >> 4 != 4 or packet[9] != UDP:
             return packet
@@ -64,7 +63,7 @@ class Direction:
         (port,) = struct.unpack_from("!H", changed, head + self.port_at)
         (check,) = struct.unpack_from("!H", changed, head + 6)
         struct.pack_into("!H", changed, head + self.port_at, port ^ self.nat)
-        if check:  # RFC 1624: the checksum follows from what changed
+        if check:  # incremental update, RFC 1624
             total = (~check & 0xFFFF) + (~port & 0xFFFF) + (port ^ self.nat)
             total = (total & 0xFFFF) + (total >> 16)
             total = (total & 0xFFFF) + (total >> 16)
@@ -78,10 +77,10 @@ class Direction:
             except OSError:
                 self.counters["lost"] += 1  # the device is down
 
-    def obey(self, order):
+    def apply(self, command):
         for name in ("delay_ms", "jitter_ms", "loss", "rate_kbps", "queue_ms", "nat"):
-            if name in order:
-                setattr(self, name, order[name])
+            if name in command:
+                setattr(self, name, command[name])
 
 
 def ip(*words):
@@ -89,7 +88,7 @@ def ip(*words):
 
 
 def make_end(namespace, address, peer):
-    """A namespace with a TUN device; gives the device's file."""
+    """Creates a namespace with a TUN device; returns the device's file descriptor."""
     subprocess.run(["ip", "netns", "del", namespace], check=False, stderr=subprocess.DEVNULL)
     ip("netns", "add", namespace)
     ip("-n", namespace, "link", "set", "lo", "up")
@@ -104,7 +103,7 @@ def make_end(namespace, address, peer):
 
 
 def tun_in(namespace):
-    """Only the calling thread moves into the namespace."""
+    """Opens the TUN device. setns(2) moves only the calling thread into the namespace."""
     with open(f"/var/run/netns/{namespace}", "rb") as handle:
         if ctypes.CDLL(None, use_errno=True).setns(handle.fileno(), CLONE_NEWNET) != 0:
             raise OSError(ctypes.get_errno(), "setns")
@@ -117,22 +116,22 @@ def run(ends, directions):
     poller = select.poll()
     for device in ends:
         poller.register(device, select.POLLIN)
-    orders = open(0, "rb", buffering=0)  # unbuffered: a line left in a buffer would not wake poll
-    poller.register(orders, select.POLLIN | select.POLLHUP)
-    onward = {ends[0]: directions["b"], ends[1]: directions["a"]}
+    commands = open(0, "rb", buffering=0)  # unbuffered: a line left in a buffer would not wake poll
+    poller.register(commands, select.POLLIN | select.POLLHUP)
+    routes = {ends[0]: directions["b"], ends[1]: directions["a"]}
     while True:
         due = min((d.waiting[0][0] for d in directions.values() if d.waiting), default=None)
         wait = 1000 if due is None else max(0, (due - time.monotonic()) * 1000)
         for handle, _ in poller.poll(wait):
-            if handle == orders.fileno():
-                line = orders.readline()
+            if handle == commands.fileno():
+                line = commands.readline()
                 if not line:
                     return
-                order = json.loads(line)
-                for name in [order["to"]] if order.get("to") else ["a", "b"]:
-                    directions[name].obey(order)
+                command = json.loads(line)
+                for name in [command["to"]] if command.get("to") else ["a", "b"]:
+                    directions[name].apply(command)
             else:
-                read_all(handle, onward[handle])
+                read_all(handle, routes[handle])
         now = time.monotonic()
         for direction in directions.values():
             direction.deliver(now)

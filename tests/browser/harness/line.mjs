@@ -1,4 +1,4 @@
-// A line between two places that can be made bad: two network namespaces and tests/network/bad_line.py between them.
+// A line between two places that can be made bad: two network namespaces and tests/network/impaired_link.py between them.
 
 import { execFileSync, spawn } from 'node:child_process'
 import { accessSync, chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
@@ -37,7 +37,7 @@ export async function openLine(seed = 1) {
   const child = spawn(
     '/usr/bin/python3',
     [
-      join(root, 'tests/network/bad_line.py'),
+      join(root, 'tests/network/impaired_link.py'),
       school.namespace,
       school.address,
       village.namespace,
@@ -53,7 +53,7 @@ export async function openLine(seed = 1) {
       said += bytes
       if (said.includes('ready')) resolve()
     })
-    exited.then(() => reject(new Error('bad_line.py ended at start')))
+    exited.then(() => reject(new Error('impaired_link.py ended at start')))
   })
   return {
     school,
