@@ -12,4 +12,4 @@ export const artifactsDir = process.env.TONGKE_ARTIFACTS ?? join(cacheDir, 'arti
 /** The server under test: the development build, unless TONGKE_BIN names another. */
 export const serverBinary =
   process.env.TONGKE_BIN ??
-  join(process.env.CARGO_TARGET_DIR ?? join(cacheDir, 'target'), 'debug', 'tongke')
+  join(process.env.CARGO_TARGET_DIR ?? join(root, 'target'), 'debug', 'tongke')
