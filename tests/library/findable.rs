@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::server::Server;
 use crate::tus::Tus;
-use crate::{chance, files, kills};
+use crate::{rng, files, kills};
 
 /// Uploads per type, unless the environment sets another number.
 const UPLOADS: usize = 1;
@@ -67,7 +67,7 @@ async fn found_after(tus: &Tus, line: &str, resource: &str) -> Duration {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn uploads_are_found_seconds_after_their_last_byte() {
-    let mut chance = chance();
+    let mut rng = rng();
     let uploads = std::env::var("TONGKE_UPLOADS")
         .ok()
         .and_then(|text| text.parse().ok())
@@ -77,7 +77,7 @@ async fn uploads_are_found_seconds_after_their_last_byte() {
     let mut times: BTreeMap<&str, Vec<(f64, f64)>> = BTreeMap::new();
     for n in 0..uploads {
         for kind in ["txt", "html", "docx", "pptx", "pdf"] {
-            let (title, body) = (word(&mut chance), word(&mut chance));
+            let (title, body) = (word(&mut rng), word(&mut rng));
             let resource = upload(&tus, &format!("{title}{n}.{kind}"), &file(kind, &body)).await;
             let begun = Instant::now();
             let by_title = found_after(&tus, &title, &resource).await;
@@ -114,18 +114,18 @@ fn distribution(mut seconds: Vec<f64>) -> String {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_killed_during_indexing_finds_everything_after_restart() {
-    let mut chance = chance();
+    let mut rng = rng();
     let mut server = Server::start().await;
     let mut shelf = Vec::new();
     for _ in 0..kills() {
         for _ in 0..8 {
-            let word = word(&mut chance);
+            let word = word(&mut rng);
             let resource = upload(&server.tus(), "材料.txt", &file("txt", &word)).await;
             shelf.push((word, resource));
         }
         // A random moment: before indexing, while a segment is written, or between commit and
         // deletion of the row.
-        tokio::time::sleep(Duration::from_millis(chance.random_range(0..900))).await;
+        tokio::time::sleep(Duration::from_millis(rng.random_range(0..900))).await;
         server.kill();
         server.restart().await;
     }
