@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::server::Server;
 use crate::tus::Tus;
-use crate::{rng, files, kills};
+use crate::{files, kills, rng};
 
 /// Uploads per type, unless the environment sets another number.
 const UPLOADS: usize = 1;
