@@ -1,6 +1,6 @@
 //! Counters and gauges of one shard. Its thread writes them; the exporter reads them.
 //!
-//! [`shard_metrics!`] is the only list: it yields the atomics ([`Counters`]), their values
+//! `shard_metrics!` is the only list: it yields the atomics ([`Counters`]), their values
 //! ([`Stats`]), and the name, kind and help text of each Prometheus metric ([`Stats::METRICS`]).
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
