@@ -156,7 +156,7 @@ shard_metrics! {
         "Events dropped because the server did not take them in time."
         => events_lost;
     Gauge "tongke_media_peers"
-        "Connected peers, by kind: publisher or subscriber."
+        "Peers by kind, publisher or subscriber, including those that are still connecting."
         => publishers ["kind" = "publisher"], subscribers ["kind" = "subscriber"];
     Gauge "tongke_media_tracks"
         "Tracks in memory, including those imported from other media threads."
