@@ -39,7 +39,7 @@ use super::protocol::{
 pub const GRACE: Duration = Duration::from_secs(10);
 
 /// Chat messages in the document (protocol: "the newest 100").
-const CHAT_KEPT: usize = 100;
+const CHAT_CAPACITY: usize = 100;
 
 /// Current time: the monotonic clock for deadlines, the wall clock for stored times.
 #[derive(Clone, Copy, Debug)]

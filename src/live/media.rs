@@ -341,8 +341,8 @@ impl Media {
             }
             Owner::Subscriber(who) => {
                 let subscriber = self.subscribers.remove(who);
-                let again = subscriber.is_some_and(|r| now >= r.opened + REOFFER_AFTER);
-                Some((owner, Vec::new(), again))
+                let reoffer = subscriber.is_some_and(|r| now >= r.opened + REOFFER_AFTER);
+                Some((owner, Vec::new(), reoffer))
             }
             Owner::Player => {
                 self.players.remove(&peer);

@@ -46,11 +46,11 @@ use task::{Command, Context, LessonTask, now};
 
 /// Capacity of a lesson's command queue: 200 clients at their permitted burst fit; beyond it,
 /// sockets wait.
-const COMMAND_QUEUE: usize = 1024;
+const COMMAND_QUEUE_CAPACITY: usize = 1024;
 
 /// Participants on stage at once: the number that fits beside the lead on a classroom's screen at
 /// readable size.
-const STAGE: usize = 6;
+const STAGE_CAPACITY: usize = 6;
 
 /// Routes of this feature.
 pub fn routes() -> OpenApiRouter<Live> {
@@ -93,7 +93,7 @@ impl Lessons {
         let router = EventRouter::default();
         tokio::spawn(router.clone().run(events));
         let limits = Limits {
-            stage: STAGE,
+            stage: STAGE_CAPACITY,
             participants: config.limits.participants_per_lesson,
         };
         let inner = Inner {
@@ -154,16 +154,16 @@ impl Lessons {
     }
 
     /// Returns the command queue of a lesson's task; starts the task if it is not running.
-    async fn open(&self, id: LessonId) -> Result<mpsc::Sender<Command>, Error> {
+    async fn get_or_start(&self, id: LessonId) -> Result<mpsc::Sender<Command>, Error> {
         if let Some(sender) = self.running(id) {
             return Ok(sender);
         }
-        let brief = timetable::lesson_status(&self.inner.db, id)
+        let status = timetable::lesson_status(&self.inner.db, id)
             .await?
             .ok_or_else(no_such_lesson)?;
-        let started = match brief.phase {
+        let started = match status.phase {
             Phase::Ended => return Err(RequestError::Lesson(lesson::LessonError::Ended).into()),
-            Phase::Live => brief.began_at,
+            Phase::Live => status.began_at,
             Phase::Planned => None,
         };
         let mut open = self.lock();
@@ -176,7 +176,7 @@ impl Lessons {
                 "This server has no room for another lesson now.",
             )));
         }
-        let lesson = Lesson::new(id.to_string(), brief.title, started, self.inner.limits);
+        let lesson = Lesson::new(id.to_string(), status.title, started, self.inner.limits);
         let sender = self.spawn(id, |context, media| LessonTask::new(context, lesson, media));
         open.insert(id, sender.clone());
         Ok(sender)
@@ -187,7 +187,7 @@ impl Lessons {
         id: LessonId,
         host: impl FnOnce(Context, Media) -> LessonTask,
     ) -> mpsc::Sender<Command> {
-        let (sender, commands) = mpsc::channel(COMMAND_QUEUE);
+        let (sender, commands) = mpsc::channel(COMMAND_QUEUE_CAPACITY);
         let media = Media::new(
             self.inner.plane.clone(),
             id.plane(),
@@ -226,7 +226,7 @@ impl Lessons {
         mut command: impl FnMut(oneshot::Sender<Result<T, RequestError>>) -> Option<Command>,
     ) -> Result<(mpsc::Sender<Command>, T), Error> {
         for _ in 0..2 {
-            let sender = self.open(id).await?;
+            let sender = self.get_or_start(id).await?;
             let (reply, answer) = oneshot::channel();
             let Some(command) = command(reply) else { break };
             if sender.send(command).await.is_err() {

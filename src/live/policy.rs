@@ -96,12 +96,12 @@ fn collect(lesson: &Lesson, viewer: &Viewer<'_>) -> Vec<Want> {
         .collect();
     // The sort is stable: within one priority the lead precedes its room and its encoders, then the
     // order of joining.
-    wants.sort_by_key(|w| (w.priority, seat(lesson, &w.source.participant)));
+    wants.sort_by_key(|w| (w.priority, owner_rank(lesson, &w.source.participant)));
     wants
 }
 
 /// Returns the rank of an owner within one priority: the lead's own camera and audio come first.
-fn seat(lesson: &Lesson, owner: &str) -> u8 {
+fn owner_rank(lesson: &Lesson, owner: &str) -> u8 {
     match lesson.member(owner).map(|m| (m.public.role, m.public.kind)) {
         Some((Role::Lead, _)) => 0,
         Some((Role::LeadRoom, ParticipantKind::Encoder)) => 2,
@@ -122,7 +122,7 @@ fn want(lesson: &Lesson, viewer: &Viewer<'_>, owner: &Member, track: &MemberTrac
         (MediaKind::Video, Purpose::Screen) => (Priority::Screen, None),
         (MediaKind::Video, Purpose::Camera) => visible(viewer, owner, on_stage)?,
     };
-    let max_height = match (track.kind, asked(viewer, &source)) {
+    let max_height = match (track.kind, requested_height(viewer, &source)) {
         (MediaKind::Video, Some(0)) => return None,
         (MediaKind::Video, Some(height)) => Some(height),
         _ => default_height,
@@ -136,7 +136,7 @@ fn want(lesson: &Lesson, viewer: &Viewer<'_>, owner: &Member, track: &MemberTrac
 }
 
 /// Returns the height that the viewer's client requests for this tile; 0 hides it.
-fn asked(viewer: &Viewer<'_>, source: &TrackRef) -> Option<u16> {
+fn requested_height(viewer: &Viewer<'_>, source: &TrackRef) -> Option<u16> {
     viewer
         .view?
         .get(&(source.participant.clone(), source.purpose))
@@ -176,12 +176,12 @@ fn visible(viewer: &Viewer<'_>, owner: &Member, on_stage: bool) -> Option<(Prior
         purpose: Purpose::Camera,
         kind: MediaKind::Video,
     };
-    let sees_the_wall = match viewer.role {
+    let receives_wall = match viewer.role {
         Role::Lead | Role::LeadRoom => true,
-        Role::Assistant | Role::Observer => asked(viewer, &tile).is_some(),
+        Role::Assistant | Role::Observer => requested_height(viewer, &tile).is_some(),
         Role::Listening => false,
     };
-    sees_the_wall.then_some(wall)
+    receives_wall.then_some(wall)
 }
 
 fn lead_side(role: Role) -> bool {

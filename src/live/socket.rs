@@ -26,7 +26,7 @@ use connection::{AccessCheck, Connection, Outbound};
 
 /// Capacity of a client's outbox: a burst of joins in the largest lesson fits; a client further
 /// behind has stopped reading.
-const OUTBOX: usize = 512;
+const OUTBOX_CAPACITY: usize = 512;
 
 /// Largest message of a client (protocol); an SDP offer takes a few kB.
 const MAX_MESSAGE: usize = 256 * 1024;
@@ -50,15 +50,14 @@ pub async fn join_lesson(
     headers: HeaderMap,
     Socket(upgrade): Socket,
 ) -> Result<Response, Error> {
-    let held = timetable::role_in(&live.db, id, &actor).await?;
-    let role = role_of(&live, id, held).await?;
+    let initial_role = timetable::role_in(&live.db, id, &actor).await?;
+    let role = role_of(&live, id, initial_role).await?;
     let language = language(&params, &headers);
-    // Errors of the lesson (ended, full) become HTTP responses, because browsers hide the reason of
-    // a failed upgrade less there.
+    // Errors of the lesson (ended, full) are HTTP responses, sent before the upgrade.
     let who = identity(&actor, role);
-    let (outbox, messages) = mpsc::channel(OUTBOX);
+    let (outbox, messages) = mpsc::channel(OUTBOX_CAPACITY);
     let (close, close_reason) = oneshot::channel();
-    let mut entry = Some((
+    let mut join = Some((
         who,
         params.resume,
         Client {
@@ -68,7 +67,7 @@ pub async fn join_lesson(
         },
     ));
     let joined = live.lessons.ask(id, |reply| {
-        let (who, resume, client) = entry.take()?;
+        let (who, resume, client) = join.take()?;
         Some(Command::Join {
             who,
             resume,
@@ -78,7 +77,7 @@ pub async fn join_lesson(
     });
     let (lesson, conn) = joined.await?;
     let failed = lesson.clone();
-    let line = Connection::new(lesson, conn, language);
+    let connection = Connection::new(lesson, conn, language);
     let outbound = Outbound {
         messages,
         close_reason,
@@ -95,22 +94,22 @@ pub async fn join_lesson(
         });
     let token = session::token_of(&headers).unwrap_or_default().to_owned();
     Ok(upgrade.on_upgrade(move |socket| {
-        line.run(
+        connection.run(
             socket,
             outbound,
             AccessCheck {
                 live,
                 id,
                 actor,
-                held,
+                initial_role,
                 token,
             },
         )
     }))
 }
 
-async fn role_of(live: &Live, id: LessonId, held: LessonRole) -> Result<Role, Error> {
-    Ok(match held {
+async fn role_of(live: &Live, id: LessonId, initial_role: LessonRole) -> Result<Role, Error> {
+    Ok(match initial_role {
         LessonRole::Lead => Role::Lead,
         LessonRole::Assistant => Role::Assistant,
         LessonRole::LeadRoom => Role::LeadRoom,

@@ -107,10 +107,10 @@ pub async fn create_token(
 ) -> Result<(StatusCode, Json<CreatedToken>)> {
     require_lead_or_administrator(&live, id, &actor).await?;
     let label = line("label", &new.label, 1..=40)?;
-    let brief = timetable::lesson_status(&live.db, id)
+    let status = timetable::lesson_status(&live.db, id)
         .await?
         .ok_or_else(no_such_lesson)?;
-    if brief.phase == Phase::Ended {
+    if status.phase == Phase::Ended {
         return Err(Error::conflict(
             "lesson_ended",
             "这节课已经下课。",

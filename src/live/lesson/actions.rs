@@ -1,6 +1,6 @@
 //! Actions in class: hands, stage, switches, chat, start and end, with their permissions.
 
-use super::{CHAT_KEPT, Conn, Effect, Lesson, LessonError, Member, Now};
+use super::{CHAT_CAPACITY, Conn, Effect, Lesson, LessonError, Member, Now};
 use crate::bus::{TimelineChat, TimelineEntry};
 use crate::live::protocol::{
     ChatMessage, CloseReason, ParticipantId, Phase, Purpose, RecorderStatus, Role, ServerMessage,
@@ -105,7 +105,7 @@ impl Lesson {
             text: line.text.clone(),
         }));
         self.chat.push_back(line.clone());
-        if self.chat.len() > CHAT_KEPT {
+        if self.chat.len() > CHAT_CAPACITY {
             self.chat.pop_front();
         }
         self.announce(None, |revision| ServerMessage::Chat { revision, line });

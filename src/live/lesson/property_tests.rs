@@ -11,7 +11,7 @@ use rand::{Rng, SeedableRng};
 use super::tests::{Class, apply, deck};
 use super::*;
 
-const CAST: [(&str, Role); 7] = [
+const PARTICIPANTS: [(&str, Role); 7] = [
     ("wang", Role::Lead),
     ("luboshi", Role::LeadRoom),
     ("li", Role::Assistant),
@@ -39,31 +39,31 @@ fn clients_that_apply_every_message_hold_the_document() {
 fn run_random_inputs(seed: u64) {
     let mut rng = StdRng::seed_from_u64(seed);
     let mut class = Class::empty();
-    let mut pages: BTreeMap<Conn, Mirror> = BTreeMap::new();
+    let mut clients: BTreeMap<Conn, Mirror> = BTreeMap::new();
     for _ in 0..300 {
-        one_input(&mut rng, &mut class, &mut pages);
-        deliver(&mut class, &mut pages);
-        check(&class, &pages);
+        one_input(&mut rng, &mut class, &mut clients);
+        deliver(&mut class, &mut clients);
+        check(&class, &clients);
     }
 }
 
-fn one_input(rng: &mut StdRng, class: &mut Class, pages: &mut BTreeMap<Conn, Mirror>) {
-    let (id, role) = *CAST.choose(rng).unwrap();
-    let other = CAST.choose(rng).unwrap().0;
+fn one_input(rng: &mut StdRng, class: &mut Class, clients: &mut BTreeMap<Conn, Mirror>) {
+    let (id, role) = *PARTICIPANTS.choose(rng).unwrap();
+    let other = PARTICIPANTS.choose(rng).unwrap().0;
     let now = class.now;
-    let open = pages.keys().copied().collect::<Vec<_>>();
+    let open = clients.keys().copied().collect::<Vec<_>>();
     // Rejected inputs are included: they must change nothing.
     match rng.random_range(0..21) {
         0 | 1 => {
             let _ = class.enter_again(id, role, None);
         }
         2 => {
-            let token = pages.values().next().map(|p| p.token.clone());
+            let token = clients.values().next().map(|p| p.token.clone());
             let _ = class.enter_again(id, role, token.as_deref());
         }
         3 => {
             if let Some(&conn) = open.choose(rng) {
-                pages.remove(&conn);
+                clients.remove(&conn);
                 class.lesson.disconnected(conn, now.instant);
             }
         }
@@ -88,7 +88,7 @@ fn one_input(rng: &mut StdRng, class: &mut Class, pages: &mut BTreeMap<Conn, Mir
     }
 }
 
-fn deliver(class: &mut Class, pages: &mut BTreeMap<Conn, Mirror>) {
+fn deliver(class: &mut Class, clients: &mut BTreeMap<Conn, Mirror>) {
     while let Some(effect) = class.lesson.poll_effect() {
         match effect {
             Effect::Send { conn, message } => {
@@ -101,7 +101,7 @@ fn deliver(class: &mut Class, pages: &mut BTreeMap<Conn, Mirror>) {
                 else {
                     continue;
                 };
-                pages.insert(
+                clients.insert(
                     conn,
                     Mirror {
                         document: lesson,
@@ -111,26 +111,29 @@ fn deliver(class: &mut Class, pages: &mut BTreeMap<Conn, Mirror>) {
                 );
             }
             Effect::Broadcast { message, except } => {
-                let others = pages.iter_mut().filter(|(conn, _)| Some(**conn) != except);
-                others
-                    .for_each(|(_, page)| apply(&mut page.document, &mut page.revision, &message));
+                let others = clients
+                    .iter_mut()
+                    .filter(|(conn, _)| Some(**conn) != except);
+                others.for_each(|(_, client)| {
+                    apply(&mut client.document, &mut client.revision, &message)
+                });
             }
-            Effect::Close { conn, .. } => drop(pages.remove(&conn)),
+            Effect::Close { conn, .. } => drop(clients.remove(&conn)),
             Effect::DropMedia { .. } | Effect::PhaseChanged { .. } | Effect::AppendTimeline(_) => {}
         }
     }
 }
 
-fn check(class: &Class, pages: &BTreeMap<Conn, Mirror>) {
+fn check(class: &Class, clients: &BTreeMap<Conn, Mirror>) {
     let mut truth = class.lesson.document(class.now);
     truth.at_ms = None;
-    for page in pages.values() {
+    for client in clients.values() {
         let seen = LessonDocument {
             at_ms: None,
-            ..page.document.clone()
+            ..client.document.clone()
         };
         assert_eq!(seen, truth);
-        assert_eq!(page.revision, class.lesson.revision);
+        assert_eq!(client.revision, class.lesson.revision);
     }
     assert!(truth.on_stage.len() <= class.lesson.limits.stage);
     assert!(

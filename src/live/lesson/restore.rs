@@ -5,23 +5,24 @@
 
 use std::time::Duration;
 
-use super::{CHAT_KEPT, Conn, Lesson, Now, ParticipantId};
+use super::{CHAT_CAPACITY, Conn, Lesson, Now, ParticipantId};
 use crate::bus::{TimelineDeck, TimelineEntry, TimelineEvent};
 use crate::live::protocol::{ChatMessage, Role, ShownDeck};
 
 /// Stage places stay reserved this long after a restart: clients reconnect every five seconds, and
 /// a school's link may have failed together with the server.
-const KEPT: Duration = Duration::from_secs(60);
+const STAGE_RESERVATION: Duration = Duration::from_secs(60);
 
 impl Lesson {
     /// Restores the state from the timeline. The stage stays empty until its participants rejoin.
     pub fn restore(&mut self, past: &[TimelineEvent], now: Now) {
         self.chat.extend(past.iter().filter_map(chat_message));
-        self.chat.drain(..self.chat.len().saturating_sub(CHAT_KEPT));
+        self.chat
+            .drain(..self.chat.len().saturating_sub(CHAT_CAPACITY));
         self.deck = shown_deck(past);
         let on_stage = past.iter().rev().find_map(on_stage).unwrap_or_default();
         if !on_stage.is_empty() {
-            self.stage_reservations = Some((on_stage, now.instant + KEPT));
+            self.stage_reservations = Some((on_stage, now.instant + STAGE_RESERVATION));
             self.announce_stage(None);
         }
     }

@@ -219,7 +219,7 @@ pub(crate) fn apply(document: &mut LessonDocument, revision: &mut u64, message: 
         ServerMessage::Recording { state, .. } => document.recording = state,
         ServerMessage::Chat { line, .. } => {
             document.chat.push(line);
-            let too_many = document.chat.len().saturating_sub(CHAT_KEPT);
+            let too_many = document.chat.len().saturating_sub(CHAT_CAPACITY);
             document.chat.drain(..too_many);
         }
         ServerMessage::Players { players, .. } => document.players = players,

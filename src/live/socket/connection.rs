@@ -32,7 +32,7 @@ const DEAD_AFTER: Duration = Duration::from_secs(6);
 const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Longest wait for the client's close frame.
-const LINGER: Duration = Duration::from_secs(1);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Interval of the session and role check: a revoked client leaves within the same ten seconds.
 const RECHECK_EVERY: Duration = Duration::from_secs(10);
@@ -49,7 +49,7 @@ pub struct AccessCheck {
     pub id: LessonId,
     pub actor: Actor,
     /// Role at the join. A changed role needs a new client, since tools, slots and switches differ.
-    pub held: LessonRole,
+    pub initial_role: LessonRole,
     /// Session token.
     pub token: String,
 }
@@ -67,7 +67,7 @@ pub struct Connection {
 enum End {
     /// Closed by the client or its network.
     Gone,
-    Bye(CloseReason),
+    Closed(CloseReason),
 }
 
 impl Connection {
@@ -89,7 +89,7 @@ impl Connection {
             .run_until_end(&mut socket, &mut outbound, &access)
             .await;
         metrics::gauge!(crate::metrics::CLIENTS).decrement(1);
-        if let End::Bye(reason) = end {
+        if let End::Closed(reason) = end {
             if reason == CloseReason::Revoked {
                 // A revoked participant gets no grace period and leaves at once.
                 let participant = access.actor.id().to_string();
@@ -118,7 +118,7 @@ impl Connection {
         recheck.reset();
         loop {
             let step = tokio::select! {
-                reason = &mut outbound.close_reason => Err(reason.map_or(End::Gone, End::Bye)),
+                reason = &mut outbound.close_reason => Err(reason.map_or(End::Gone, End::Closed)),
                 Some(message) = outbound.messages.recv() => send(socket, Message::Text(text(&message))).await,
                 message = socket.recv() => self.receive(socket, message).await,
                 _ = ping.tick() => self.ping(socket).await,
@@ -137,7 +137,9 @@ impl Connection {
     ) -> Result<(), End> {
         let message = match message {
             Some(Ok(message)) => message,
-            Some(Err(error)) if is_too_large(&error) => return Err(End::Bye(CloseReason::Flood)),
+            Some(Err(error)) if is_too_large(&error) => {
+                return Err(End::Closed(CloseReason::Flood));
+            }
             Some(Err(_)) | None => return Err(End::Gone),
         };
         self.last_seen = Instant::now();
@@ -145,7 +147,7 @@ impl Connection {
             Message::Text(text) => {
                 if !self.rate_limiter.try_acquire(self.last_seen) {
                     metrics::counter!(crate::metrics::FLOODING_CLIENTS).increment(1);
-                    return Err(End::Bye(CloseReason::Flood));
+                    return Err(End::Closed(CloseReason::Flood));
                 }
                 self.forward(socket, &text).await
             }
@@ -165,7 +167,7 @@ impl Connection {
                 self.lesson
                     .send(said)
                     .await
-                    .map_err(|_| End::Bye(CloseReason::Restarting))
+                    .map_err(|_| End::Closed(CloseReason::Restarting))
             }
             Err(_) => self.reject_unreadable(socket, reference_in(text)).await,
         }
@@ -202,8 +204,8 @@ impl AccessCheck {
         let role = timetable::role_in(&self.live.db, self.id, &self.actor).await;
         let holder = session::find(&self.live.db, &self.token, now()).await;
         match (role, holder) {
-            (_, Ok(None)) => Err(End::Bye(CloseReason::Revoked)),
-            (Ok(role), _) if role != self.held => Err(End::Bye(CloseReason::Revoked)),
+            (_, Ok(None)) => Err(End::Closed(CloseReason::Revoked)),
+            (Ok(role), _) if role != self.initial_role => Err(End::Closed(CloseReason::Revoked)),
             _ => Ok(()),
         }
     }
@@ -265,9 +267,9 @@ async fn await_close(socket: &mut WebSocket) {
                 return;
             }
         }
-        sleep(LINGER).await;
+        sleep(CLOSE_TIMEOUT).await;
     };
-    let _ = timeout(LINGER, closed).await;
+    let _ = timeout(CLOSE_TIMEOUT, closed).await;
 }
 
 fn text(message: &Arc<str>) -> Utf8Bytes {

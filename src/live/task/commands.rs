@@ -31,8 +31,8 @@ impl LessonTask {
         let conn = Conn(self.last_conn);
         let id = who.id.clone();
         let token = hex::encode(rand::random::<[u8; 16]>());
-        let entry = match self.lesson.join(who, conn, token, resume.as_deref(), now) {
-            Ok(entry) => entry,
+        let outcome = match self.lesson.join(who, conn, token, resume.as_deref(), now) {
+            Ok(outcome) => outcome,
             Err(error) => return drop(reply.send(Err(error.into()))),
         };
         self.clients.insert(conn, client);
@@ -41,7 +41,7 @@ impl LessonTask {
             return self.disconnected(conn, now.instant);
         }
         self.perform_effects().await;
-        let offered = match entry {
+        let offered = match outcome {
             JoinOutcome::Fresh => self
                 .media
                 .open_subscriber(&self.lesson, &id, now.instant)
@@ -313,7 +313,7 @@ impl LessonTask {
     }
 
     fn peer_closed(&mut self, peer: PeerId, now: Now) {
-        let Some((owner, gone, again)) = self.media.closed(peer, now.instant) else {
+        let Some((owner, gone, reoffer)) = self.media.closed(peer, now.instant) else {
             return;
         };
         self.remove_tracks(gone);
@@ -330,7 +330,7 @@ impl LessonTask {
             }
             Owner::Subscriber(who) => {
                 let conn = self.lesson.member(&who).and_then(|m| m.conn);
-                if let (Some(conn), true) = (conn, again)
+                if let (Some(conn), true) = (conn, reoffer)
                     && let Ok(offer) = self.media.open_subscriber(&self.lesson, &who, now.instant)
                 {
                     self.subscriptions_stale = true;
