@@ -389,7 +389,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_asked_for_is_marked_as_it_was_written() {
+    fn matches_are_highlighted_in_the_original_spelling() {
         for (line, text, expected) in [
             ("分数", "《分數的意義》", "《[分數]的意義》"),
             ("分数意义", "分数的意义", "[分数]的[意义]"),
@@ -405,7 +405,7 @@ mod tests {
     }
 
     #[test]
-    fn an_excerpt_shows_the_place_that_has_most() {
+    fn an_excerpt_shows_the_best_match() {
         let text = format!(
             "分数。{}\n这里讲分数的意义和性质。{}",
             "无关的话，".repeat(40),
@@ -434,7 +434,7 @@ mod tests {
     }
 
     #[test]
-    fn a_place_deep_in_a_book_is_shown_and_nothing_is_torn_apart() {
+    fn a_match_deep_in_a_book_is_shown_and_no_phrase_is_split() {
         let sentence = "这一句与所问无关，只是让书厚起来。\n";
         for before in [0, 80, 88, 89, 90, 3000] {
             let text = format!(
