@@ -367,7 +367,7 @@ async fn the_api_describes_itself() {
     let (status, api) = house.page().get("/api/openapi.json").await;
     assert_eq!(status, StatusCode::OK);
     assert!(api["paths"]["/api/lessons/{id}"]["patch"].is_object());
-    assert!(api["components"]["schemas"]["LessonCard"].is_object());
+    assert!(api["components"]["schemas"]["LessonSummary"].is_object());
 }
 
 #[tokio::test]
