@@ -113,6 +113,7 @@ pub struct TimelineChat {
     /// Milliseconds since the lesson's start as broadcast to clients, which identify a message by it
     /// after a server restart. Absent in rows written before 2026-11-27.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub at_ms: Option<u64>,
     pub id: String,
     pub name: String,

@@ -260,6 +260,7 @@ pub struct Body {
     pub message: String,
     /// The field that cannot be taken (422).
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     pub field: Option<String>,
 }
 

@@ -2,6 +2,7 @@
 //! layers around them.
 
 pub mod access;
+mod description;
 mod health;
 mod jobs;
 mod layers;
@@ -56,16 +57,9 @@ pub struct Services {
     pub search: Search,
 }
 
-#[derive(OpenApi)]
-#[openapi(info(
-    title = "Tongke 同课",
-    description = "Live lessons across schools. Pages sign in with the cookie `tongke_session`; WHIP and WHEP programs with a bearer token."
-))]
-struct Api;
-
 /// Every route with its description. A feature's handlers get the state of that feature only.
 fn routes(services: &Services) -> OpenApiRouter {
-    OpenApiRouter::with_openapi(Api::openapi())
+    OpenApiRouter::with_openapi(description::Api::openapi())
         .merge(health::routes().with_state(services.clone()))
         .merge(jobs::routes().with_state(services.clone()))
         .merge(identity::routes().with_state(services.identity.clone()))
@@ -80,7 +74,7 @@ fn routes(services: &Services) -> OpenApiRouter {
 /// Builds the HTTP service.
 pub fn router(services: Services) -> Router {
     let (router, api) = routes(&services).split_for_parts();
-    let api = Bytes::from(api.to_json().expect("the description is plain data"));
+    let api = Bytes::from(description::to_json(&api).to_string());
     // Media is compressed already.
     let compressible = DefaultPredicate::new()
         .and(NotForContentType::const_new("video/"))

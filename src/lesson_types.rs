@@ -1,7 +1,7 @@
 //! Enumerations of a lesson that features, the event bus and the signalling protocol share.
 //!
 //! The fuzz target of the protocol compiles this file too, with a `string_enum!` that needs serde
-//! alone.
+//! and utoipa alone.
 
 crate::string_enum! {
     /// Phase of a lesson.

@@ -2,11 +2,14 @@
 //! column type of everything that is stored as text.
 
 /// Declares an enumeration of string values, bindable to a TEXT column.
+///
+/// The values are `tt`: derive macros see a `literal` wrapped in a group, in which utoipa does not find
+/// the name that `serde(rename)` gives.
 #[macro_export]
 macro_rules! string_enum {
-    ($(#[$doc:meta])* $name:ident { $($(#[$member_doc:meta])* $member:ident = $value:literal),+ $(,)? }) => {
-        $(#[$doc])*
+    ($(#[$doc:meta])* $name:ident { $($(#[$member_doc:meta])* $member:ident = $value:tt),+ $(,)? }) => {
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
+        $(#[$doc])*
         pub enum $name {
             $($(#[$member_doc])* #[serde(rename = $value)] $member),+
         }

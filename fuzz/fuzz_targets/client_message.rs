@@ -3,17 +3,17 @@
 
 use libfuzzer_sys::fuzz_target;
 
-// The server is a binary without a library; its protocol needs serde alone and is compiled from source.
+// The server is a binary without a library; its protocol needs serde and utoipa alone and is compiled from source.
 #[path = "../../src/lesson_types.rs"]
 pub mod lesson_types;
 #[path = "../../src/live/protocol.rs"]
 pub mod protocol;
 
-/// The server's `string_enum!` without its database and OpenAPI traits.
+/// The server's `string_enum!` without its database traits.
 macro_rules! string_enum {
     ($(#[$doc:meta])* $name:ident { $($(#[$member_doc:meta])* $member:ident = $value:literal),+ $(,)? }) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
         pub enum $name {
             $($(#[$member_doc])* #[serde(rename = $value)] $member),+
         }

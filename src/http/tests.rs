@@ -5,7 +5,7 @@ use axum::http::{Request, StatusCode, header};
 use serde_json::{Value, json};
 
 use super::access::{Access, TABLE};
-use super::routes;
+use super::{description, routes};
 use crate::config::TlsMode;
 use crate::identity::Role;
 use crate::testing::{House, Page, house_on_sqlite, house_with};
@@ -21,7 +21,7 @@ fn filled(path: &str) -> String {
 
 /// Methods and paths of the OpenAPI description.
 fn described(house: &House) -> Vec<(String, String)> {
-    let api = serde_json::to_value(routes(&house.services).into_openapi()).expect("plain data");
+    let api = description::to_json(&routes(&house.services).into_openapi());
     let paths = api["paths"].as_object().expect("paths").clone();
     paths
         .into_iter()
@@ -57,6 +57,76 @@ async fn every_route_has_exactly_one_access_rule() {
         );
         let twice = TABLE[..n].iter().any(|(m, p, _)| m == method && p == path);
         assert!(!twice, "{method} {path} has two rows");
+    }
+}
+
+#[tokio::test]
+async fn the_front_ends_copy_of_the_description_is_current() {
+    let house = house_on_sqlite().await;
+    let current = description::to_json(&routes(&house.services).into_openapi());
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/web/src/api/openapi.json");
+    if std::env::var_os("TONGKE_BLESS").is_some() {
+        let text = serde_json::to_string_pretty(&current).expect("plain data");
+        std::fs::write(path, text + "\n").expect("the source tree is writable");
+    }
+    let committed = std::fs::read_to_string(path).unwrap_or_default();
+    let committed: Value = serde_json::from_str(&committed).unwrap_or_default();
+    assert!(
+        committed == current,
+        "web/src/api/openapi.json differs from the server's description. Refresh it with \
+         `TONGKE_BLESS=1 cargo test -p tongke the_front_ends_copy` and then `npm run types` in web/."
+    );
+}
+
+/// Names of the schemas that a source file declares.
+fn schema_names(source: &str) -> Vec<String> {
+    let (mut names, mut derived, mut alias) = (Vec::new(), false, None);
+    for line in source.lines().map(str::trim) {
+        if let Some(given) = line.strip_prefix("#[schema(as = ") {
+            alias = Some(given.trim_end_matches(")]").to_owned());
+        } else if line.starts_with("crate::string_enum!")
+            || line.contains("ToSchema") && !line.starts_with("use ")
+        {
+            derived = true;
+        } else if derived && !line.starts_with(['#', '/', ')']) {
+            // The names in the definitions of macros are variables.
+            let name = line
+                .split([' ', '(', '<', ';'])
+                .find(|word| word.starts_with(char::is_uppercase));
+            names.extend(alias.take().or(name.map(str::to_owned)));
+            derived = false;
+        }
+    }
+    names
+}
+
+#[test]
+fn every_schema_has_a_name_of_its_own() {
+    fn visit(folder: &std::path::Path, names: &mut Vec<String>) {
+        for entry in std::fs::read_dir(folder).expect("a folder of sources") {
+            let path = entry.expect("a readable entry").path();
+            if path.is_dir() {
+                visit(&path, names);
+            } else {
+                names.extend(schema_names(
+                    &std::fs::read_to_string(&path).expect("a source"),
+                ));
+            }
+        }
+    }
+    let mut names = Vec::new();
+    visit(
+        std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/src")),
+        &mut names,
+    );
+    names.sort();
+    assert!(names.len() > 100, "{names:?}");
+    for pair in names.windows(2) {
+        // utoipa keeps one of two schemas with the same name and drops the other.
+        assert_ne!(
+            pair[0], pair[1],
+            "two types have this schema name: #[schema(as = ...)] renames one"
+        );
     }
 }
 

@@ -30,6 +30,7 @@ pub use setup::{administrator_exists, create_setup_link};
 
 crate::string_enum! {
     /// Server-wide role of a person. The role in a lesson is the timetable's `LessonRole`.
+    #[schema(as = PersonRole)]
     Role {
         /// Manages schools, people, classrooms and the timetable.
         Administrator = "administrator",

@@ -100,6 +100,7 @@ struct Added {
     #[serde(flatten)]
     item: PersonItem,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     initial_password: Option<String>,
 }
 

@@ -38,6 +38,7 @@
 //! 3339 for an absolute time.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 pub use crate::lesson_types::{ParticipantKind, Phase, Role};
 
@@ -45,7 +46,8 @@ pub use crate::lesson_types::{ParticipantKind, Phase, Role};
 pub const VERSION: u32 = 3;
 
 /// Message of a client. `ref` of [`Envelope`] is returned in the answer or the error.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, ToSchema)]
+#[schema(as = live::ClientMessage)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
 pub enum ClientMessage {
     /// SDP offer of a publisher connection (sendonly).
@@ -100,7 +102,8 @@ pub enum ClientMessage {
 }
 
 /// Message of a client with its `ref`.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, ToSchema)]
+#[schema(as = live::Envelope)]
 pub struct Envelope {
     /// Chosen by the client and returned in the answer; 0 if no answer is expected.
     #[serde(rename = "ref", default)]
@@ -110,7 +113,8 @@ pub struct Envelope {
 }
 
 /// Message of the server.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, ToSchema)]
+#[schema(as = live::ServerMessage)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum ServerMessage {
     /// First message: the client's participant id and the whole lesson.
@@ -224,7 +228,8 @@ pub type ParticipantId = String;
 pub type DeckId = String;
 
 /// Document of a live lesson: all data that a client needs to render it.
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, ToSchema)]
+#[schema(as = live::LessonDocument)]
 pub struct LessonDocument {
     pub id: String,
     pub title: String,
@@ -245,7 +250,8 @@ pub struct LessonDocument {
     pub players: Vec<String>,
 }
 
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, ToSchema)]
+#[schema(as = live::Participant)]
 pub struct Participant {
     pub id: ParticipantId,
     pub name: String,
@@ -266,14 +272,16 @@ pub struct Participant {
 }
 
 /// Reference to a published track.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Deserialize, Serialize, ToSchema)]
+#[schema(as = live::TrackRef)]
 pub struct TrackRef {
     pub participant: ParticipantId,
     pub purpose: Purpose,
     pub kind: MediaKind,
 }
 
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, ToSchema)]
+#[schema(as = live::Slot)]
 pub struct Slot {
     /// The `mid` of its transceiver on the subscriber connection.
     pub mid: String,
@@ -283,7 +291,8 @@ pub struct Slot {
     pub flowing: bool,
 }
 
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, ToSchema)]
+#[schema(as = live::Tile)]
 pub struct Tile {
     pub participant: ParticipantId,
     pub purpose: Purpose,
@@ -291,7 +300,8 @@ pub struct Tile {
 }
 
 /// Deck shown to all clients.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, ToSchema)]
+#[schema(as = live::ShownDeck)]
 pub struct ShownDeck {
     pub id: DeckId,
     pub title: String,
@@ -305,7 +315,8 @@ fn first_page() -> u32 {
     1
 }
 
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, ToSchema)]
+#[schema(as = live::ChatMessage)]
 pub struct ChatMessage {
     pub participant: ParticipantId,
     pub name: String,
@@ -313,14 +324,16 @@ pub struct ChatMessage {
     pub text: String,
 }
 
-#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, ToSchema)]
+#[schema(as = live::AudioLevel)]
 pub struct AudioLevel {
     pub participant: ParticipantId,
     pub level_dbov: i8,
 }
 
 /// Link quality of one client.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize, Serialize, ToSchema)]
+#[schema(as = live::LinkQuality)]
 pub struct LinkQuality {
     /// Estimated bandwidth, server → client.
     pub down_kbps: u32,
@@ -332,7 +345,10 @@ pub struct LinkQuality {
 }
 
 /// Purpose of a publisher connection. Recorded tracks have `bus::Purpose`, with `whip` in addition.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize, ToSchema,
+)]
+#[schema(as = live::Purpose)]
 #[serde(rename_all = "snake_case")]
 pub enum Purpose {
     /// Camera and microphone.
@@ -341,7 +357,8 @@ pub enum Purpose {
     Screen,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize, ToSchema)]
+#[schema(as = live::MediaKind)]
 #[serde(rename_all = "snake_case")]
 pub enum MediaKind {
     Audio,
@@ -350,7 +367,8 @@ pub enum MediaKind {
 
 /// Status of the recorder during a lesson; the state of the finished recording is
 /// `timetable::RecordingState`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize, ToSchema)]
+#[schema(as = live::RecorderStatus)]
 #[serde(rename_all = "snake_case")]
 pub enum RecorderStatus {
     Off,
@@ -359,7 +377,8 @@ pub enum RecorderStatus {
     Failing,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize, ToSchema)]
+#[schema(as = live::CloseReason)]
 #[serde(rename_all = "snake_case")]
 pub enum CloseReason {
     /// The lesson ended; the client may open the replay.

@@ -13,6 +13,7 @@ pub use crate::bus::Purpose;
 
 crate::string_enum! {
     /// Picture or sound.
+    #[schema(as = MediaKind)]
     Kind { Audio = "audio", Video = "video" }
 }
 

@@ -225,6 +225,7 @@ struct RecordingList {
 }
 
 #[derive(Serialize, ToSchema)]
+#[schema(as = RecordingItem)]
 struct Listed {
     lesson: LessonSummary,
     duration_ms: i64,

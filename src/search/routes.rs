@@ -37,6 +37,7 @@ pub fn routes() -> OpenApiRouter<Search> {
 
 crate::string_enum! {
     /// What comes first.
+    #[schema(as = SearchSort)]
     Sort { Relevance = "relevance", Newest = "newest", MostUsed = "most_used", BestRated = "best_rated" }
 }
 
@@ -100,7 +101,7 @@ struct ResultHit {
 #[derive(Serialize, ToSchema)]
 struct Marked {
     text: String,
-    #[schema(value_type = Vec<Vec<u32>>)]
+    #[schema(value_type = Vec<[u32; 2]>)]
     marks: Vec<(u32, u32)>,
 }
 
@@ -229,7 +230,7 @@ fn sort(word: &str) -> Result<SortOrder> {
         ("subject" = Option<String>, Query), ("edition" = Option<String>, Query), ("volume" = Option<String>, Query),
         ("unit" = Option<String>, Query), ("resource_type" = Option<String>, Query), ("licence" = Option<String>, Query),
         ("file_type" = Option<String>, Query), ("school" = Option<String>, Query),
-        ("sort" = Option<Sort>, Query), ("page" = Option<usize>, Query), ("size" = Option<usize>, Query),
+        ("sort" = inline(Option<Sort>), Query), ("page" = Option<usize>, Query), ("size" = Option<usize>, Query),
     ),
     responses((status = 200, body = Results), (status = 422, body = crate::error::Body)))]
 async fn search(

@@ -20,21 +20,27 @@ crate::string_enum! {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct Facts {
+    #[schema(required)]
     pub outline: Vec<Heading>,
     /// What a zip says it holds; nothing of it is trusted.
+    #[schema(required)]
     pub entries: Vec<Entry>,
     pub picture: Option<Picture>,
     pub media: Option<Media>,
     /// Sheets of a spreadsheet that can be looked at as tables; none: there is no such copy of it.
+    #[schema(required)]
     pub sheets: i64,
     /// Codes of what was left out.
+    #[schema(required)]
     pub notes: Vec<String>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct Heading {
+    #[schema(required)]
     pub level: i64,
+    #[schema(required)]
     pub text: String,
     pub page: Option<i64>,
 }
@@ -42,7 +48,9 @@ pub struct Heading {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct Entry {
+    #[schema(required)]
     pub path: String,
+    #[schema(required)]
     pub size: i64,
 }
 
@@ -50,7 +58,9 @@ pub struct Entry {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct Picture {
+    #[schema(required)]
     pub width: i64,
+    #[schema(required)]
     pub height: i64,
     /// The stored copy's media type; none: there is no copy.
     pub mime: Option<String>,
@@ -61,7 +71,9 @@ pub struct Picture {
 #[serde(default)]
 pub struct Media {
     pub duration_ms: Option<i64>,
+    #[schema(required)]
     pub streams: Vec<Stream>,
+    #[schema(required)]
     pub has_poster: bool,
     /// What a browser can play: `original`, `rendition`, or nothing.
     pub plays: Option<Plays>,
@@ -75,7 +87,9 @@ crate::string_enum! {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct Stream {
+    #[schema(required)]
     pub kind: String,
+    #[schema(required)]
     pub codec: String,
     pub width: Option<i64>,
     pub height: Option<i64>,

@@ -331,6 +331,7 @@ async fn change(
 }
 
 #[derive(Deserialize, ToSchema)]
+#[schema(as = CollectionItems)]
 struct Items {
     resource_ids: Vec<ResourceId>,
 }

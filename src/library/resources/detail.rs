@@ -62,6 +62,7 @@ struct Filter {
     review: Option<Review>,
     /// Only these, by id with commas in between, in their order: all else that narrows or orders is left out of account.
     ids: Option<String>,
+    #[param(inline)]
     sort: Sort,
     /// From 0.
     page: i64,
@@ -71,6 +72,7 @@ struct Filter {
 crate::string_enum! {
     /// The order of a list.
     #[derive(Default)]
+    #[schema(as = ResourceSort)]
     Sort { #[default] Updated = "updated", Created = "created", Title = "title", Uses = "uses", Rating = "rating" }
 }
 
@@ -88,6 +90,7 @@ impl Sort {
 }
 
 #[derive(Serialize, ToSchema)]
+#[schema(as = ResourceList)]
 struct Listed {
     items: Vec<ResourceCard>,
     total: i64,
@@ -431,6 +434,7 @@ pub struct OfVersion {
 }
 
 #[derive(Serialize, ToSchema)]
+#[schema(as = ResourceText)]
 struct Body {
     text: String,
 }
