@@ -24,7 +24,7 @@ const layoutRulesOff = Object.fromEntries(
 )
 
 export default defineConfig(
-  { ignores: ['dist/'] },
+  { ignores: ['dist/', 'src/api/schema.d.ts'] },
   recommended,
   ts.configs.recommended,
   vue.configs['flat/recommended'],

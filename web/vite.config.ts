@@ -1,7 +1,7 @@
 import vue from '@vitejs/plugin-vue'
 import { defineConfig } from 'vite'
 
-// `npm run dev` serves the pages and hands everything else to a `tongke` that runs on this machine.
+// `npm run dev` serves the front end and proxies the API to a `tongke` on this machine.
 const server = process.env.TONGKE_URL ?? 'http://127.0.0.1:8080'
 
 export default defineConfig({
@@ -12,7 +12,7 @@ export default defineConfig({
   },
   build: {
     target: 'es2022',
-    // hls.js and the management pages are chunks of their own; nobody waits for them on the way into a lesson.
+    // hls.js and the admin pages are large chunks that lessons do not load.
     chunkSizeWarningLimit: 1200,
   },
   server: {

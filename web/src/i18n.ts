@@ -1,4 +1,4 @@
-// Chinese first; English by a button, remembered on this device.
+// Chinese by default; English by a button, rememberedLocale in localStorage.
 
 import { computed } from 'vue'
 import { createI18n } from 'vue-i18n'
@@ -10,7 +10,7 @@ const KEY = 'tongke.locale'
 
 export const i18n = createI18n({
   legacy: false,
-  locale: remembered(),
+  locale: rememberedLocale(),
   fallbackLocale: 'zh',
   messages: { zh, en },
 })
@@ -22,16 +22,16 @@ export function setLocale(next: Locale) {
   try {
     localStorage.setItem(KEY, next)
   } catch {
-    // A browser without storage simply forgets the choice.
+    // Without storage the choice is lost with the tab.
   }
-  tellDocument()
+  applyDocumentLanguage()
 }
 
-export function tellDocument() {
+export function applyDocumentLanguage() {
   document.documentElement.lang = locale.value === 'zh' ? 'zh-CN' : 'en'
 }
 
-function remembered(): Locale {
+function rememberedLocale(): Locale {
   try {
     return localStorage.getItem(KEY) === 'en' ? 'en' : 'zh'
   } catch {

@@ -1,11 +1,11 @@
 import { createRouter, createWebHistory } from 'vue-router'
-import { whoAmI } from './session'
+import { fetchMe } from './session'
 
 declare module 'vue-router' {
   interface RouteMeta {
-    /** Reachable without being signed in. */
+    /** Accessible without a session. */
     open?: boolean
-    /** The page fills the screen and brings its own header. */
+    /** Without the app's header. */
     bare?: boolean
   }
 }
@@ -84,8 +84,8 @@ export const router = createRouter({
 
 router.beforeEach(async (to) => {
   if (to.meta.open) return true
-  // With the server away nobody is sent to the sign-in page: the page itself says what is wrong and tries again.
-  const me = await whoAmI().catch(() => undefined)
+  // While the server is unreachable, the page itself reports the error and retries.
+  const me = await fetchMe().catch(() => undefined)
   if (me === null)
     return { name: 'signin', query: to.fullPath === '/' ? {} : { next: to.fullPath } }
   return true

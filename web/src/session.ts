@@ -1,12 +1,12 @@
-// Who is signed in on this page. One fact, read everywhere.
+// The signed-in person or classroom.
 
 import { ref } from 'vue'
 import { ApiError, get, post, remove, type Me } from './api'
 
-/** `undefined` until the server was asked, `null` when nobody is signed in. */
+/** `undefined` until loaded, `null` without a session. */
 export const me = ref<Me | null | undefined>(undefined)
 
-export async function whoAmI(): Promise<Me | null> {
+export async function fetchMe(): Promise<Me | null> {
   if (me.value !== undefined) return me.value
   try {
     me.value = await get<Me>('/api/session')
@@ -21,7 +21,7 @@ export async function signIn(login: string, password: string) {
   me.value = await post<Me>('/api/session', { login, password })
 }
 
-export async function enterByPass(pass: string) {
+export async function signInWithPass(pass: string) {
   me.value = await post<Me>('/api/session/pass', { pass })
 }
 

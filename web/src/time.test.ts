@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import { addDays, fileSize, longDate, mediaTime, minutesUntil, wholeMs } from './time'
 
-describe('times as people say them', () => {
+describe('formatting', () => {
   it('media time has hours only when there are any', () => {
     expect(mediaTime(0)).toBe('0:00')
     expect(mediaTime(245_900)).toBe('4:05')
@@ -9,9 +9,9 @@ describe('times as people say them', () => {
     expect(mediaTime(-20)).toBe('0:00')
   })
 
-  it('every millisecond comes back from a player as it went in', () => {
+  it('every millisecond survives the conversion to seconds and back', () => {
     for (let ms = 0; ms < 5_000; ms += 1) expect(wholeMs(ms / 1000)).toBe(ms)
-    // Chromium keeps whole microseconds.
+    // Chromium rounds down to microseconds.
     expect(wholeMs(12.344999)).toBe(12_345)
   })
 

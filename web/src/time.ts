@@ -1,10 +1,10 @@
-// Times as people say them: the caller hands in the date and the language.
+// Formatting of dates, durations and sizes. Pure, except for the default of `now`.
 
 import type { Locale } from './i18n'
 
 const TAG: Record<Locale, string> = { zh: 'zh-CN', en: 'en-GB' }
 
-/** `08:00` in the reader's own time zone. */
+/** `08:00` in the local time zone. */
 export function clockTime(at: Date | string, locale: Locale): string {
   return new Intl.DateTimeFormat(TAG[locale], {
     hour: '2-digit',
@@ -13,7 +13,7 @@ export function clockTime(at: Date | string, locale: Locale): string {
   }).format(new Date(at))
 }
 
-/** `11月22日 星期日` · `Sunday, 22 November`; with its year when that is not the year of `now`. */
+/** `11月22日 星期日` · `Sunday, 22 November`; with the year unless it is the year of `now`. */
 export function longDate(at: Date | string, locale: Locale, now = new Date()): string {
   const date = new Date(at)
   const otherYear = date.getFullYear() !== now.getFullYear()
@@ -48,12 +48,12 @@ export function mediaTime(ms: number): string {
   return hours > 0 ? `${hours}:${two(minutes)}:${tail}` : `${minutes}:${tail}`
 }
 
-/** A player's seconds in whole milliseconds, as the server counts them: 1.001 s is 1000.9999 ms to a computer, a moment before what begins then. */
+/** Rounds a player's seconds to the server's whole milliseconds: 1.001 s is 1000.9999 ms in floating point, before an entry at 1001 ms. */
 export function wholeMs(seconds: number): number {
   return Math.round(seconds * 1000)
 }
 
-/** How long from now, for "starts in …": whole minutes, never less than one. */
+/** Whole minutes from now, for "starts in …"; at least one. */
 export function minutesUntil(at: string, nowMs: number): number {
   return Math.max(1, Math.ceil((Date.parse(at) - nowMs) / 60_000))
 }

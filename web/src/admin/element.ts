@@ -1,4 +1,4 @@
-// The few Element Plus parts the management pages use, each with its own style; nothing of it is loaded on the way into a lesson.
+// Element Plus components of the admin pages, with their styles; lessons do not load this chunk.
 
 import 'element-plus/es/components/base/style/css'
 import 'element-plus/es/components/config-provider/style/css'

@@ -1,7 +1,7 @@
-// One list of the management pages: loaded, added to, changed, removed. The server's refusals are shown where they belong.
+// Records of one REST collection. `load` keeps its error; `save` and `remove` throw.
 
 import { ref, shallowRef } from 'vue'
-import { get, patch, post, remove as removeAt, sentence } from '../api'
+import { get, patch, post, remove as removeAt, errorMessage } from '../api'
 
 export function useItems<T extends { id: string }>(path: string) {
   const items = shallowRef<T[] | null>(null)
@@ -12,7 +12,7 @@ export function useItems<T extends { id: string }>(path: string) {
       items.value = (await get<{ items: T[] }>(path)).items
       failure.value = null
     } catch (error) {
-      failure.value = sentence(error)
+      failure.value = errorMessage(error)
     }
   }
 
@@ -27,7 +27,7 @@ export function useItems<T extends { id: string }>(path: string) {
     await load()
   }
 
-  const name = (id: string | null) =>
+  const find = (id: string | null) =>
     items.value?.find((one) => one.id === id) as (T & { name?: string }) | undefined
 
   return {
@@ -37,7 +37,7 @@ export function useItems<T extends { id: string }>(path: string) {
     load,
     save,
     remove,
-    name: (id: string | null) => name(id)?.name ?? '',
+    name: (id: string | null) => find(id)?.name ?? '',
   }
 }
 

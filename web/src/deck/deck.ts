@@ -1,28 +1,14 @@
-// The decks of a lesson, as the live page and the replay load them.
+// The decks of a lesson, for the live lesson and the replay.
 
-import { get } from '../api'
+import { get, type Schemas } from '../api'
 
-export interface DeckPage {
-  n: number
-  /** Of the large picture; 0 where it could not be drawn. */
-  width: number
-  height: number
-  text: string
-  large_url: string | null
-  small_url: string | null
-}
+export type DeckPage = Schemas['DeckPage']
+export type LessonDeck = Schemas['LessonDeck']
 
-export interface LessonDeck {
-  id: string
-  resource_id: string
-  title: string
-  pages: DeckPage[]
-}
+export const listDecks = async (lesson: string) =>
+  (await get<Schemas['Decks']>(`/api/lessons/${lesson}/decks`)).items
 
-export const decksOf = async (lesson: string) =>
-  (await get<{ items: LessonDeck[] }>(`/api/lessons/${lesson}/decks`)).items
-
-/** What a page is called in a list: its first words. */
+/** Title of a page in a list: its first line of text. */
 export const headline = (page: DeckPage) =>
   page.text
     .split('\n')

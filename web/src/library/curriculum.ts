@@ -1,17 +1,18 @@
-// The curriculum's words, asked for once: they change with the server's version only.
+// Terms of the curriculum, fetched once: they only change with the server's version.
 
 import { get } from '../api'
-import type { Words } from './shapes'
+import type { CurriculumTerms } from './types'
 
-let asked: Promise<Words> | null = null
+let pending: Promise<CurriculumTerms> | null = null
 
-export function curriculum(): Promise<Words> {
-  asked ??= get<Words>('/api/resources/words').catch((error: unknown) => {
-    asked = null
+export function curriculum(): Promise<CurriculumTerms> {
+  pending ??= get<CurriculumTerms>('/api/resources/words').catch((error: unknown) => {
+    pending = null
     throw error
   })
-  return asked
+  return pending
 }
 
-/** Keywords as people type them: parted by commas, Chinese or Western, or spaces. */
-export const keywordsOf = (typed: string): string[] => typed.split(/[,，、;；\s]+/).filter(Boolean)
+/** Splits keywords at Chinese or Western commas, semicolons and whitespace. */
+export const splitKeywords = (typed: string): string[] =>
+  typed.split(/[,，、;；\s]+/).filter(Boolean)

@@ -1,12 +1,12 @@
-// What a file is known by, worked out beside the page so that nothing on it stands still.
+// SHA-256 of a file, computed in a worker so that the UI stays responsive.
 
 /**
- * The SHA-256 of a file in hexadecimal digits. `onRead` is told of bytes read and may stop it by giving false; then the answer is null.
- * It is null as well where a browser cannot run the worker: the server finds duplicates too, only later. An error: the file cannot be read.
+ * Returns the SHA-256 of a file in hexadecimal, or null if `onRead`, which gets the number of bytes read, returned false.
+ * Also null where the browser cannot run the worker; the server then finds duplicates after the upload. Rejects if the file is unreadable.
  */
 export function sha256Of(file: File, onRead: (bytes: number) => boolean): Promise<string | null> {
   const worker = new Worker(new URL('./digest.worker.ts', import.meta.url), { type: 'module' })
-  const answer = new Promise<string | null>((resolve, reject) => {
+  const result = new Promise<string | null>((resolve, reject) => {
     worker.onmessage = ({
       data,
     }: MessageEvent<{ read?: number; sha256?: string; failed?: string }>) => {
@@ -17,5 +17,5 @@ export function sha256Of(file: File, onRead: (bytes: number) => boolean): Promis
     worker.onerror = () => resolve(null)
     worker.postMessage(file)
   })
-  return answer.finally(() => worker.terminate())
+  return result.finally(() => worker.terminate())
 }

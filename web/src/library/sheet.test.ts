@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest'
-import { letters, tableOf } from './sheet'
+import { columnName, toTable } from './sheet'
 
 describe('a sheet as a table', () => {
-  it('names its columns as the programs do', () => {
-    expect([0, 25, 26, 51, 52, 701, 702].map(letters)).toEqual([
+  it('names its columns as spreadsheet programs do', () => {
+    expect([0, 25, 26, 51, 52, 701, 702].map(columnName)).toEqual([
       'A',
       'Z',
       'AA',
@@ -14,8 +14,8 @@ describe('a sheet as a table', () => {
     ])
   })
 
-  it('has every row and column up to the last that says anything', () => {
-    const { columns, rows, numeric } = tableOf({
+  it('has every row and column up to the last that is used', () => {
+    const { columns, rows, numeric } = toTable({
       name: '成绩',
       cut: false,
       rows: {
@@ -35,7 +35,7 @@ describe('a sheet as a table', () => {
   })
 
   it('may be empty', () => {
-    expect(tableOf({ name: '', cut: false, rows: {} })).toEqual({
+    expect(toTable({ name: '', cut: false, rows: {} })).toEqual({
       columns: [],
       rows: [],
       numeric: [],

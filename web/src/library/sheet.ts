@@ -1,21 +1,21 @@
-// A sheet as a table: every row and column from the first to the last that has anything, the empty ones between them included. Pure.
+// Converts a sparse sheet to a table with all rows and columns up to the last used one. Pure.
 
-import type { Sheet } from './shapes'
+import type { Sheet } from './types'
 
 export interface Table {
-  /** As the programs name them: A, B … Z, AA. */
+  /** A, B … Z, AA, as in spreadsheet programs. */
   columns: string[]
-  /** `n` as in the margin, from 1. */
+  /** `n` is the row number, from 1. */
   rows: { n: number; cells: string[] }[]
-  /** A column of numbers is read from its last digit. */
+  /** True for columns of numbers, which are aligned right. */
   numeric: boolean[]
 }
 
-export function tableOf({ rows }: Sheet): Table {
+export function toTable({ rows }: Sheet): Table {
   const last = Math.max(-1, ...Object.keys(rows).map(Number))
   const width =
     Math.max(-1, ...Object.values(rows).flatMap((cells) => Object.keys(cells).map(Number))) + 1
-  const columns = Array.from({ length: width }, (_, column) => letters(column))
+  const columns = Array.from({ length: width }, (_, column) => columnName(column))
   const table = Array.from({ length: last + 1 }, (_, row) => ({
     n: row + 1,
     cells: columns.map((_, column) => rows[row]?.[column] ?? ''),
@@ -27,14 +27,14 @@ export function tableOf({ rows }: Sheet): Table {
   }
 }
 
-export function letters(column: number): string {
+export function columnName(column: number): string {
   const rest = Math.floor(column / 26) - 1
-  return (rest >= 0 ? letters(rest) : '') + String.fromCharCode(65 + (column % 26))
+  return (rest >= 0 ? columnName(rest) : '') + String.fromCharCode(65 + (column % 26))
 }
 
-/** Its heading is no number; one number more or less makes no difference. */
+/** Returns whether more than half of the non-empty cells are numbers; headings are not. */
 function isNumeric(values: string[]): boolean {
-  const said = values.filter(Boolean)
-  const numbers = said.filter((value) => /^-?[\d,]*\.?\d+%?$/.test(value)).length
-  return numbers > 0 && numbers * 2 > said.length
+  const filled = values.filter(Boolean)
+  const numbers = filled.filter((value) => /^-?[\d,]*\.?\d+%?$/.test(value)).length
+  return numbers > 0 && numbers * 2 > filled.length
 }

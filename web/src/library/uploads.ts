@@ -1,18 +1,18 @@
-// What this browser sends to the library. One list for the whole page: it goes on while the teacher reads something else.
+// Uploads of this tab to the library. They are global state and continue while the user navigates.
 //
-// tus-js-client keeps a fingerprint of each file in localStorage, so the same file chosen after a reload goes on where it stopped.
+// tus-js-client keeps a fingerprint of each file in localStorage, so the upload of the same file resumes after a reload.
 
 import { computed, reactive, ref } from 'vue'
 import * as tus from 'tus-js-client'
-import { ApiError, get, post, sentence } from '../api'
+import { ApiError, get, post, errorMessage } from '../api'
 import { i18n, locale } from '../i18n'
 import { sha256Of } from './digest'
-import { speed } from './marked'
-import type { Resource, ResourceCard, UploadState } from './shapes'
+import { averageSpeed } from './uploadSpeed'
+import type { KnownContent, Resource, ResourceCard, UnfinishedUploads, UploadState } from './types'
 
 export type Stage = 'checking' | 'waiting' | 'sending' | 'paused' | 'known' | 'done' | 'failed'
 
-export interface Sending {
+export interface UploadItem {
   id: number
   name: string
   size: number
@@ -20,213 +20,219 @@ export interface Sending {
   stage: Stage
   /** Bytes per second; null while unknown. */
   speed: number | null
-  /** The line is broken and the upload tries again by itself. */
-  waits: boolean
+  /** The link is down and the upload retries by itself. */
+  retrying: boolean
   problem: string | null
-  /** The same content, found in the library. */
-  known: ResourceCard | null
-  /** The name of another file of this list with the same content. */
-  twin: string | null
+  /** Resource of the library with the same content. */
+  existing: ResourceCard | null
+  /** Name of another upload with the same content. */
+  duplicateOf: string | null
   resource: string | null
-  /** How far the server has understood it; null until it is there. */
-  understood: ResourceCard['preview'] | null
+  /** State of the server's processing; null until the upload is complete. */
+  preview: ResourceCard['preview'] | null
   versionOf: string | null
 }
 
-/** A new version of something, instead of something new. */
-export interface Wish {
+/** Resource of which the file becomes a new version. */
+export interface VersionTarget {
   resource: string
   title: string
   changes: string
 }
 
-interface Work {
+interface UploadWork {
   file: File
   path: string
-  wish: Wish | null
+  target: VersionTarget | null
   upload: tus.Upload | null
   sha256: string | null
-  moments: { at: number; bytes: number }[]
+  samples: { at: number; bytes: number }[]
 }
 
-/** A school's uplink is shared by a few, not by twenty. */
-const AT_ONCE = 3
-const RETRY_MS = [1000, 3000, 5000, 10_000, 20_000, 30_000]
-/** The speed shown is that of the last seconds. */
-const WINDOW_MS = 4000
-const LOOK_AGAIN_MS = 1500
+/** Concurrent uploads; they share a school's uplink. */
+const MAX_CONCURRENT = 3
+const RETRY_DELAYS_MS = [1000, 3000, 5000, 10_000, 20_000, 30_000]
+/** Window over which the speed is averaged. */
+const SPEED_WINDOW_MS = 4000
+const POLL_MS = 1500
 
-export const sendings = reactive<Sending[]>([])
-/** Grows whenever the library got something; lists load themselves again. */
-export const arrivals = ref(0)
+export const uploads = reactive<UploadItem[]>([])
+/** Incremented whenever an upload changed the library; lists watch it and reload. */
+export const libraryRevision = ref(0)
 export const unfinished = ref<UploadState[]>([])
-export const space = ref<{ used: number; quota: number } | null>(null)
+export const quota = ref<{ usedBytes: number; totalBytes: number } | null>(null)
 export const busy = computed(() =>
-  sendings.some(({ stage }) => ['checking', 'waiting', 'sending'].includes(stage)),
+  uploads.some(({ stage }) => ['checking', 'waiting', 'sending'].includes(stage)),
 )
 
-const works = new Map<number, Work>()
+const works = new Map<number, UploadWork>()
 let next = 1
 
-/** Takes files in. Those that the library has already wait for a word; the others are sent. */
-export async function add(files: { file: File; path: string }[], wish: Wish | null = null) {
-  const mine = files.map(({ file, path }) => {
+/** Adds files. Duplicates wait for a decision by the user; the others are uploaded. */
+export async function addFiles(
+  files: { file: File; path: string }[],
+  target: VersionTarget | null = null,
+) {
+  const added = files.map(({ file, path }) => {
     const id = next++
-    works.set(id, { file, path, wish, upload: null, sha256: null, moments: [] })
-    sendings.unshift({
+    works.set(id, { file, path, target, upload: null, sha256: null, samples: [] })
+    uploads.unshift({
       id,
       name: file.name,
       size: file.size,
       sent: 0,
       stage: 'checking',
       speed: null,
-      waits: false,
+      retrying: false,
       problem: null,
-      known: null,
-      twin: null,
+      existing: null,
+      duplicateOf: null,
       resource: null,
-      understood: null,
-      versionOf: wish?.title ?? null,
+      preview: null,
+      versionOf: target?.title ?? null,
     })
-    return sendings.find((one) => one.id === id)!
+    return uploads.find((item) => item.id === id)!
   })
-  for (const one of mine) {
-    await check(one)
-    pump()
+  for (const item of added) {
+    await check(item)
+    startWaiting()
   }
 }
 
-async function check(one: Sending) {
-  const work = works.get(one.id)
-  if (!work || one.stage !== 'checking') return
-  if (work.file.size === 0) return fail(one, i18n.global.t('library.upload.empty_file'))
+async function check(item: UploadItem) {
+  const work = works.get(item.id)
+  if (!work || item.stage !== 'checking') return
+  if (work.file.size === 0) return fail(item, i18n.global.t('library.upload.empty_file'))
   try {
-    if (!work.wish) await compare(one, work)
+    if (!work.target) await findDuplicate(item, work)
   } catch (error) {
-    // A file that cannot be read will not be sent either; a server that cannot be asked is tried again by the upload itself.
-    if (!(error instanceof ApiError)) return fail(one, i18n.global.t('library.upload.unreadable'))
+    // An unreadable file cannot be uploaded; an unreachable server is retried by the upload.
+    if (!(error instanceof ApiError)) return fail(item, i18n.global.t('library.upload.unreadable'))
   }
-  one.sent = 0
-  if (one.stage === 'checking') one.stage = one.known || one.twin ? 'known' : 'waiting'
+  item.sent = 0
+  if (item.stage === 'checking')
+    item.stage = item.existing || item.duplicateOf ? 'known' : 'waiting'
 }
 
-/** Looks for the same content, in this list and in the library. */
-async function compare(one: Sending, work: Work) {
+/** Looks for the same content among the uploads and in the library. */
+async function findDuplicate(item: UploadItem, work: UploadWork) {
   const digest = await sha256Of(work.file, (bytes) => {
-    one.sent = bytes
-    return one.stage === 'checking'
+    item.sent = bytes
+    return item.stage === 'checking'
   })
   if (!digest) return
   work.sha256 = digest
-  const twin = sendings.find((other) => other !== one && works.get(other.id)?.sha256 === digest)
-  one.twin = twin?.name ?? null
-  const known = await post<{ items: { resource: ResourceCard }[] }>('/api/uploads/known', {
+  const duplicate = uploads.find(
+    (other) => other !== item && works.get(other.id)?.sha256 === digest,
+  )
+  item.duplicateOf = duplicate?.name ?? null
+  const known = await post<KnownContent>('/api/uploads/known', {
     sha256s: [digest],
   })
-  one.known = known.items[0]?.resource ?? null
+  item.existing = known.items[0]?.resource ?? null
 }
 
-function pump() {
-  const room = AT_ONCE - sendings.filter(({ stage }) => stage === 'sending').length
-  const waiting = sendings.filter(({ stage }) => stage === 'waiting').reverse()
-  for (const one of waiting.slice(0, Math.max(0, room))) void send(one)
+function startWaiting() {
+  const free = MAX_CONCURRENT - uploads.filter(({ stage }) => stage === 'sending').length
+  const waiting = uploads.filter(({ stage }) => stage === 'waiting').reverse()
+  for (const item of waiting.slice(0, Math.max(0, free))) void start(item)
 }
 
-async function send(one: Sending) {
-  const work = works.get(one.id)
+async function start(item: UploadItem) {
+  const work = works.get(item.id)
   if (!work) return
-  one.stage = 'sending'
-  one.problem = null
-  work.moments = []
+  item.stage = 'sending'
+  item.problem = null
+  work.samples = []
   if (!work.upload) {
-    work.upload = upload(one, work)
+    work.upload = newUpload(item, work)
     const [previous] = await work.upload.findPreviousUploads()
-    if (one.stage !== 'sending') return
+    if (item.stage !== 'sending') return
     if (previous) work.upload.resumeFromPreviousUpload(previous)
   }
   work.upload.start()
 }
 
-function upload(one: Sending, work: Work): tus.Upload {
-  const { file, path, wish } = work
+function newUpload(item: UploadItem, work: UploadWork): tus.Upload {
+  const { file, path, target } = work
   return new tus.Upload(file, {
     endpoint: '/api/uploads',
-    retryDelays: RETRY_MS,
+    retryDelays: RETRY_DELAYS_MS,
     removeFingerprintOnSuccess: true,
-    // The same file as a new version of something is another upload.
+    // The same file as a new version of a resource is a separate upload.
     fingerprint: async () =>
-      ['tongke', file.name, file.size, file.lastModified, wish?.resource ?? ''].join('-'),
+      ['tongke', file.name, file.size, file.lastModified, target?.resource ?? ''].join('-'),
     headers: { 'Accept-Language': locale.value },
     metadata: {
       filename: file.name,
       ...(path ? { relativePath: path } : {}),
-      ...(wish ? { resource: wish.resource, changes: wish.changes } : {}),
+      ...(target ? { resource: target.resource, changes: target.changes } : {}),
     },
-    onProgress: (sent) => moved(one, work, sent),
+    onProgress: (sent) => trackProgress(item, work, sent),
     onShouldRetry: (error) => {
       const status = error.originalResponse?.getStatus() ?? 0
-      one.waits = status === 0 || status >= 500 || status === 409 || status === 423
-      return one.waits
+      item.retrying = status === 0 || status >= 500 || status === 409 || status === 423
+      return item.retrying
     },
     onError: (error) => {
-      fail(one, told(error))
-      pump()
+      fail(item, uploadErrorMessage(error))
+      startWaiting()
     },
     onSuccess: ({ lastResponse }) => {
-      one.resource = lastResponse.getHeader('Tongke-Resource') ?? null
-      arrived(one)
+      item.resource = lastResponse.getHeader('Tongke-Resource') ?? null
+      complete(item)
     },
   })
 }
 
-function moved(one: Sending, work: Work, sent: number) {
+function trackProgress(item: UploadItem, work: UploadWork, sent: number) {
   const at = performance.now()
-  one.waits = false
-  one.sent = sent
-  work.moments.push({ at, bytes: sent })
-  work.moments = work.moments.filter((moment) => at - moment.at <= WINDOW_MS)
-  one.speed = speed(work.moments)
+  item.retrying = false
+  item.sent = sent
+  work.samples.push({ at, bytes: sent })
+  work.samples = work.samples.filter((sample) => at - sample.at <= SPEED_WINDOW_MS)
+  item.speed = averageSpeed(work.samples)
 }
 
-function arrived(one: Sending) {
-  one.stage = 'done'
-  one.twin = null
-  one.sent = one.size
-  one.speed = null
-  one.problem = null
-  works.delete(one.id)
-  arrivals.value += 1
-  pump()
-  void watchUnderstanding(one)
+function complete(item: UploadItem) {
+  item.stage = 'done'
+  item.duplicateOf = null
+  item.sent = item.size
+  item.speed = null
+  item.problem = null
+  works.delete(item.id)
+  libraryRevision.value += 1
+  startWaiting()
+  void pollProcessing(item)
 }
 
-/** Until the server has read the file, or says why it cannot. */
-async function watchUnderstanding(one: Sending) {
+/** Polls until the server has processed the file. */
+async function pollProcessing(item: UploadItem) {
   while (
-    one.resource &&
-    sendings.includes(one) &&
-    (!one.understood || one.understood.state === 'waiting')
+    item.resource &&
+    uploads.includes(item) &&
+    (!item.preview || item.preview.state === 'waiting')
   ) {
     try {
-      const resource = await get<Resource>(`/api/resources/${one.resource}`)
-      one.understood = resource.preview
-      if (resource.preview.state === 'failed') one.problem = resource.problem_text
+      const resource = await get<Resource>(`/api/resources/${item.resource}`)
+      item.preview = resource.preview
+      if (resource.preview.state === 'failed') item.problem = resource.problem_text
     } catch (error) {
-      if (error instanceof ApiError && !error.passing) return
+      if (error instanceof ApiError && !error.retryable) return
     }
-    await new Promise((resolve) => setTimeout(resolve, LOOK_AGAIN_MS))
+    await new Promise((resolve) => setTimeout(resolve, POLL_MS))
   }
-  arrivals.value += 1
+  libraryRevision.value += 1
 }
 
-function fail(one: Sending, problem: string) {
-  one.stage = 'failed'
-  one.speed = null
-  one.waits = false
-  one.problem = problem
+function fail(item: UploadItem, problem: string) {
+  item.stage = 'failed'
+  item.speed = null
+  item.retrying = false
+  item.problem = problem
 }
 
-function told(error: Error | tus.DetailedError): string {
+function uploadErrorMessage(error: Error | tus.DetailedError): string {
   const response = 'originalResponse' in error ? error.originalResponse : null
   if (!response)
     return 'originalRequest' in error
@@ -236,69 +242,67 @@ function told(error: Error | tus.DetailedError): string {
     const { message } = JSON.parse(response.getBody()) as { message?: unknown }
     if (typeof message === 'string') return message
   } catch {
-    // Whatever stands between us and the server (a proxy) answers in its own way.
+    // A proxy's answer is not our JSON.
   }
   return i18n.global.t('error.unexpected', { status: response.getStatus() })
 }
 
-export async function pause(one: Sending) {
-  const before = one.stage
-  one.stage = 'paused'
-  one.speed = null
-  one.waits = false
-  if (before === 'sending') await works.get(one.id)?.upload?.abort()
-  pump()
+export async function pause(item: UploadItem) {
+  const before = item.stage
+  item.stage = 'paused'
+  item.speed = null
+  item.retrying = false
+  if (before === 'sending') await works.get(item.id)?.upload?.abort()
+  startWaiting()
 }
 
-export function resume(one: Sending) {
-  one.stage = 'waiting'
-  one.problem = null
-  pump()
+export function resume(item: UploadItem) {
+  item.stage = 'waiting'
+  item.problem = null
+  startWaiting()
 }
 
-/** Takes it off the list, and what came of it off the server. */
-export async function giveUp(one: Sending) {
-  const work = works.get(one.id)
-  const at = sendings.indexOf(one)
-  if (at >= 0) sendings.splice(at, 1)
-  works.delete(one.id)
-  one.stage = 'paused'
-  if (work?.upload && !one.resource)
+/** Removes an upload from the list, and its partial data from the server. */
+export async function cancel(item: UploadItem) {
+  const work = works.get(item.id)
+  const at = uploads.indexOf(item)
+  if (at >= 0) uploads.splice(at, 1)
+  works.delete(item.id)
+  item.stage = 'paused'
+  if (work?.upload && !item.resource)
     await work.upload.abort(work.upload.url !== null).catch(() => undefined)
-  pump()
-  void look()
+  startWaiting()
+  void refreshUploads()
 }
 
-/** The content is here already: a resource of one's own needs no sending. */
-export async function addAnyway(one: Sending) {
-  const work = works.get(one.id)
+/** Creates a resource from content that the server already has, without an upload. */
+export async function addDuplicate(item: UploadItem) {
+  const work = works.get(item.id)
   if (!work?.sha256) return
-  // Its twin is on its way: by then the library knows it, or else it is sent.
-  if (!one.known) return resume(one)
-  one.stage = 'sending'
+  // The duplicate is another upload that may not be complete: upload this item as well.
+  if (!item.existing) return resume(item)
+  item.stage = 'sending'
   try {
-    one.resource = (
-      await post<{ id: string }>('/api/resources', { sha256: work.sha256, file_name: one.name })
+    item.resource = (
+      await post<{ id: string }>('/api/resources', { sha256: work.sha256, file_name: item.name })
     ).id
-    arrived(one)
+    complete(item)
   } catch (error) {
-    fail(one, sentence(error))
+    fail(item, errorMessage(error))
   }
 }
 
 export function clearFinished() {
-  for (const one of sendings.filter(({ stage }) => stage === 'done' || stage === 'known')) {
-    works.delete(one.id)
-    sendings.splice(sendings.indexOf(one), 1)
+  for (const item of uploads.filter(({ stage }) => stage === 'done' || stage === 'known')) {
+    works.delete(item.id)
+    uploads.splice(uploads.indexOf(item), 1)
   }
 }
 
-/** What an earlier page did not finish, and how much room there is. */
-export async function look() {
-  const answer = await get<{ items: UploadState[]; used_bytes: number; quota_bytes: number }>(
-    '/api/uploads',
-  )
-  const here = new Set([...works.values()].map(({ upload }) => upload?.url?.split('/').at(-1)))
-  unfinished.value = answer.items.filter((one) => !one.resource_id && !here.has(one.id))
-  space.value = { used: answer.used_bytes, quota: answer.quota_bytes }
+/** Fetches the unfinished uploads of earlier tabs, and the storage quota. */
+export async function refreshUploads() {
+  const answer = await get<UnfinishedUploads>('/api/uploads')
+  const local = new Set([...works.values()].map(({ upload }) => upload?.url?.split('/').at(-1)))
+  unfinished.value = answer.items.filter((item) => !item.resource_id && !local.has(item.id))
+  quota.value = { usedBytes: answer.used_bytes, totalBytes: answer.quota_bytes }
 }

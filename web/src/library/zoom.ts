@@ -1,19 +1,19 @@
-// How large a page is shown: whole in its frame, or by the share of the frame's width that it takes.
+// Zoom levels of the page preview. Pure.
 
-/** `page`: the whole page is seen; a number: percent of the frame's width. */
+/** `page` fits the whole page into the frame; a number is the page's width in percent of the frame's. */
 export type Zoom = 'page' | number
 
 export const STEPS = [50, 75, 100, 125, 150, 200, 300] as const
-/** The page fills the frame's width. */
+/** Fits the page's width to the frame. */
 export const WIDTH = 100
 
-/** A slide is seen whole; an upright page of a document could not be read that way. */
-export function first(page: { width: number; height: number } | undefined): Zoom {
+/** Fits landscape pages as a whole and portrait pages by their width, to keep the text readable. */
+export function initialZoom(page: { width: number; height: number } | undefined): Zoom {
   return page && page.height > page.width ? WIDTH : 'page'
 }
 
-/** The next step up or down; from a page seen whole, the frame's width is the first. */
-export function step(now: Zoom, by: 1 | -1): Zoom {
+/** Returns the next zoom level up or down. */
+export function nextZoom(now: Zoom, by: 1 | -1): Zoom {
   if (now === 'page') return by > 0 ? WIDTH : STEPS[1]
   const at = STEPS.findIndex((one) => one >= now)
   return STEPS[Math.min(Math.max(0, at + by), STEPS.length - 1)] ?? WIDTH

@@ -1,4 +1,4 @@
-// Cameras and microphones: why there is none, which ones there are, and opening them.
+// Cameras and microphones: enumeration, opening, remembered choice, and the reason when none opens.
 
 import { onUnmounted, ref, type Ref } from 'vue'
 
@@ -11,7 +11,7 @@ export interface Choice {
 
 export interface Opened {
   stream: MediaStream | null
-  /** Why the camera (or all of it) is missing. */
+  /** Reason for the missing camera, or for the missing stream. */
   problem: Problem | null
 }
 
@@ -30,18 +30,18 @@ export function rememberChoice(choice: Choice) {
   try {
     localStorage.setItem(KEY, JSON.stringify(choice))
   } catch {
-    // A browser without storage asks again next time.
+    // Without storage the choice is lost with the tab.
   }
 }
 
-/** Opens what can be had: both, else the microphone alone, else the camera alone. */
+/** Opens camera and microphone, else the microphone alone, else the camera alone. */
 export async function openDevices(choice: Choice): Promise<Opened> {
   if (!navigator.mediaDevices?.getUserMedia)
     return { stream: null, problem: isSecureContext ? 'unsupported' : 'insecure' }
   let problem: Problem | null = null
-  for (const wish of wishes(choice)) {
+  for (const constraints of constraintCandidates(choice)) {
     try {
-      const stream = await navigator.mediaDevices.getUserMedia(wish)
+      const stream = await navigator.mediaDevices.getUserMedia(constraints)
       return { stream, problem: stream.getVideoTracks().length ? null : (problem ?? 'none') }
     } catch (error) {
       problem ??= problemOf(error)
@@ -52,7 +52,9 @@ export async function openDevices(choice: Choice): Promise<Opened> {
 }
 
 export async function openCamera(choice: Choice): Promise<MediaStreamTrack> {
-  const stream = await navigator.mediaDevices.getUserMedia({ video: cameraWish(choice.camera) })
+  const stream = await navigator.mediaDevices.getUserMedia({
+    video: cameraConstraints(choice.camera),
+  })
   const [track] = stream.getVideoTracks()
   if (!track) throw new DOMException('no camera', 'NotFoundError')
   return track
@@ -64,8 +66,8 @@ export async function listDevices(): Promise<{
 }> {
   const all = (await navigator.mediaDevices?.enumerateDevices().catch(() => [])) ?? []
   return {
-    cameras: all.filter((one) => one.kind === 'videoinput' && one.deviceId),
-    microphones: all.filter((one) => one.kind === 'audioinput' && one.deviceId),
+    cameras: all.filter((device) => device.kind === 'videoinput' && device.deviceId),
+    microphones: all.filter((device) => device.kind === 'audioinput' && device.deviceId),
   }
 }
 
@@ -80,15 +82,15 @@ export function problemOf(error: unknown): Problem {
 export const stop = (stream: MediaStream | null) =>
   stream?.getTracks().forEach((track) => track.stop())
 
-/** How loud a microphone is, 0..1, while the page lives. Stays 0 where the browser wants a click first. */
-export function useMeter(stream: Ref<MediaStream | null>): Ref<number> {
+/** Level of a microphone, 0..1, until the component is unmounted. Stays 0 while the browser suspends audio until a click. */
+export function useMicrophoneLevel(stream: Ref<MediaStream | null>): Ref<number> {
   const level = ref(0)
   let context: AudioContext | null = null
   let analyser: AnalyserNode | null = null
-  let listened: MediaStream | null = null
+  let source: MediaStream | null = null
   const samples = new Float32Array(1024)
   const timer = setInterval(() => {
-    if (stream.value !== listened) listen(stream.value)
+    if (stream.value !== source) connect(stream.value)
     if (!analyser) return (level.value = 0)
     if (context?.state === 'suspended') void context.resume()
     analyser.getFloatTimeDomainData(samples)
@@ -98,8 +100,8 @@ export function useMeter(stream: Ref<MediaStream | null>): Ref<number> {
     return (level.value = loudness(rms))
   }, 80)
 
-  function listen(next: MediaStream | null) {
-    listened = next
+  function connect(next: MediaStream | null) {
+    source = next
     analyser = null
     if (!next?.getAudioTracks().length) return
     context ??= new AudioContext()
@@ -114,25 +116,25 @@ export function useMeter(stream: Ref<MediaStream | null>): Ref<number> {
   return level
 }
 
-/** −60 dB is silence, −10 dB is loud speech: what lies between fills the bar. */
+/** Maps an amplitude to 0..1: −60 dB is silence, −10 dB is loud speech. */
 export function loudness(linear: number): number {
   if (linear <= 0) return 0
   const db = 20 * Math.log10(linear)
   return Math.max(0, Math.min(1, (db + 60) / 50))
 }
 
-function wishes({ camera, microphone }: Choice): MediaStreamConstraints[] {
+function constraintCandidates({ camera, microphone }: Choice): MediaStreamConstraints[] {
   const audio: MediaTrackConstraints = {
     ...(microphone ? { deviceId: { ideal: microphone } } : {}),
     echoCancellation: true,
     noiseSuppression: true,
     autoGainControl: true,
   }
-  const video = cameraWish(camera)
+  const video = cameraConstraints(camera)
   return [{ audio, video }, { audio }, { video }]
 }
 
-function cameraWish(camera: string | null): MediaTrackConstraints {
+function cameraConstraints(camera: string | null): MediaTrackConstraints {
   return {
     ...(camera ? { deviceId: { ideal: camera } } : {}),
     width: { ideal: 1280 },

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { apply, handQueue, leadOf, sharingOf, wallOf, type Document } from './document'
+import { apply, handQueue, leadOf, sharingOf, wallOf, type LessonDocument } from './document'
 import type { Change, Participant } from './protocol'
 
 const someone = (id: string, more: Partial<Participant> = {}): Participant => ({
@@ -17,7 +17,7 @@ const someone = (id: string, more: Partial<Participant> = {}): Participant => ({
   ...more,
 })
 
-const start = (participants: Participant[] = []): Document => ({
+const start = (participants: Participant[] = []): LessonDocument => ({
   you: 'lead',
   revision: 7,
   lesson: {
@@ -35,13 +35,13 @@ const start = (participants: Participant[] = []): Document => ({
   },
 })
 
-const follow = (document: Document, changes: Change[]) =>
-  changes.reduce<Document | null>((now, change) => now && apply(now, change), document)
+const applyAll = (document: LessonDocument, changes: Change[]) =>
+  changes.reduce<LessonDocument | null>((now, change) => now && apply(now, change), document)
 
 describe('the document of a lesson', () => {
   it('a deck is shown, turned and taken away', () => {
     const deck = { id: 'd', title: '分数的意义', pages: 3, page: 1 }
-    const shown = follow(start(), [
+    const shown = applyAll(start(), [
       { type: 'deck', revision: 8, deck },
       { type: 'page', revision: 9, page: 3 },
     ])
@@ -52,7 +52,7 @@ describe('the document of a lesson', () => {
   })
 
   it('a room joins, raises its hand, is called on and leaves: nothing of it stays behind', () => {
-    const end = follow(start(), [
+    const end = applyAll(start(), [
       { type: 'joined', revision: 8, participant: someone('willow') },
       {
         type: 'changed',
@@ -67,7 +67,7 @@ describe('the document of a lesson', () => {
     expect(end?.revision).toBe(11)
   })
 
-  it('a missing change asks for a new connection, a repeated one changes nothing', () => {
+  it('a missing change requires a reconnect, a repeated one changes nothing', () => {
     const document = start([someone('willow')])
     expect(apply(document, { type: 'stage', revision: 9, on_stage: ['willow'] })).toBeNull()
     expect(apply(document, { type: 'stage', revision: 7, on_stage: ['willow'] })).toBe(document)
@@ -75,7 +75,7 @@ describe('the document of a lesson', () => {
 
   it('the bell sets the clock to zero and keeps the start after the end', () => {
     const at = '2026-11-22T00:00:00Z'
-    const live = follow(
+    const live = applyAll(
       { ...start(), lesson: { ...start().lesson, phase: 'planned', at_ms: null } },
       [{ type: 'phase', revision: 8, phase: 'live', at }],
     )
@@ -92,13 +92,13 @@ describe('the document of a lesson', () => {
       revision: 8 + i,
       line: { participant: 'a', name: 'a', at_ms: i, text: `${i}` },
     }))
-    const end = follow(start(), lines)
+    const end = applyAll(start(), lines)
     expect(end?.lesson.chat).toHaveLength(100)
     expect(end?.lesson.chat[0]?.text).toBe('20')
   })
 })
 
-describe('what a page shows of it', () => {
+describe('the views of it', () => {
   const camera = (id: string) => ({
     participant: id,
     purpose: 'camera' as const,
@@ -127,7 +127,7 @@ describe('what a page shows of it', () => {
     expect(wallOf(lesson).map((one) => one.id)).toEqual(['willow', 'li'])
   })
 
-  it('without the teacher an encoder leads the picture; a shared screen is found', () => {
+  it('without the teacher an encoder is in the main tile; a shared screen is found', () => {
     const encoder = someone('studio', {
       kind: 'encoder',
       role: 'lead',

@@ -1,18 +1,19 @@
-// The lesson as this page holds it. Pure: a change in, the next document out; the same changes in order make the same document everywhere.
+// The client's copy of the lesson. Pure: `apply` maps a document and a change to the next document, so every client that applies the
+// same changes in order holds the same document.
 
 import type { Change, ChatLine, Lesson, Participant, ParticipantId, Source } from './protocol'
 
-/** The server keeps as many; a page that joins later then sees the same. */
+/** Matches the server's limit, so that a client that joins later sees the same lines. */
 const CHAT_LINES = 100
 
-export interface Document {
+export interface LessonDocument {
   you: ParticipantId
   revision: number
   lesson: Lesson
 }
 
-/** `null` when a change is missing between the document and this one: the page must connect anew. */
-export function apply(document: Document, change: Change): Document | null {
+/** Returns the next document, or `null` when a revision is missing and the client has to reconnect. */
+export function apply(document: LessonDocument, change: Change): LessonDocument | null {
   if (change.revision <= document.revision) return document
   if (change.revision !== document.revision + 1) return null
   return { ...document, revision: change.revision, lesson: next(document.lesson, change) }
@@ -22,7 +23,7 @@ function next(lesson: Lesson, change: Change): Lesson {
   switch (change.type) {
     case 'joined':
     case 'changed':
-      return { ...lesson, participants: put(lesson.participants, change.participant) }
+      return { ...lesson, participants: upsert(lesson.participants, change.participant) }
     case 'left':
       return {
         ...lesson,
@@ -51,11 +52,11 @@ function next(lesson: Lesson, change: Change): Lesson {
   }
 }
 
-function put(participants: Participant[], fresh: Participant): Participant[] {
-  const known = participants.some((one) => one.id === fresh.id)
+function upsert(participants: Participant[], updated: Participant): Participant[] {
+  const known = participants.some((one) => one.id === updated.id)
   return known
-    ? participants.map((one) => (one.id === fresh.id ? fresh : one))
-    : [...participants, fresh]
+    ? participants.map((one) => (one.id === updated.id ? updated : one))
+    : [...participants, updated]
 }
 
 export const sourceKey = (source: Source) =>
@@ -71,7 +72,7 @@ export const has = (
 ) =>
   participant?.sources.some((source) => source.purpose === purpose && source.kind === kind) ?? false
 
-/** The one whose picture leads the lesson: the lead teacher, else an encoder or the lead's room that sends a picture. */
+/** Returns the participant in the main tile: the lead teacher, else an encoder or the lead room that sends video. */
 export function leadOf(lesson: Lesson): Participant | undefined {
   const teacher = lesson.participants.find((one) => one.role === 'lead' && one.kind === 'person')
   if (has(teacher, 'camera')) return teacher
@@ -81,13 +82,13 @@ export function leadOf(lesson: Lesson): Participant | undefined {
   return teacher?.present ? teacher : (standIn ?? teacher)
 }
 
-/** Whoever shares a screen now; the lead's goes first. */
+/** Returns the participant whose screen is shared; the lead's takes precedence. */
 export function sharingOf(lesson: Lesson): Participant | undefined {
   const sharing = lesson.participants.filter((one) => has(one, 'screen'))
   return sharing.find((one) => one.role === 'lead') ?? sharing[0]
 }
 
-/** The rooms and people of the wall, in a fixed order: rooms by name, then people, then encoders; never the lead, never silent onlookers. */
+/** Participants of the video wall in a stable order: rooms by name, then people, then encoders; without the lead and observers. */
 export function wallOf(lesson: Lesson): Participant[] {
   const rank = (one: Participant) => (one.kind === 'classroom' ? 0 : one.kind === 'person' ? 1 : 2)
   return lesson.participants
@@ -98,7 +99,7 @@ export function wallOf(lesson: Lesson): Participant[] {
     )
 }
 
-/** Raised hands, the longest waiting first: participant → its number in the queue. */
+/** Raised hands in the order they went up: participant → position from 1. */
 export function handQueue(lesson: Lesson): Map<ParticipantId, number> {
   const waiting = lesson.participants
     .filter((one) => one.hand)

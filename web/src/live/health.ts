@@ -1,35 +1,38 @@
-// When a peer connection needs help. A radio that blinks comes back by itself; after that an ICE restart is the cure.
+// Watches a peer connection. A short loss of the link heals by itself; a longer one needs an ICE restart.
 
-/** RFC 8445 leaves it to us; a short loss of the line repairs itself well within this. */
-const PATIENCE_MS = 3_000
-/** A restart that has not connected by now did not work. */
-const RESTART_WITHIN_MS = 8_000
+/** Grace period in `disconnected` before an ICE restart; a short loss of the link heals well within it. */
+const DISCONNECTED_GRACE_MS = 3_000
+/** Time a (re)start has to reach `connected` before it counts as failed. */
+const CONNECT_TIMEOUT_MS = 8_000
 
-/** Calls `unwell` at the first sign, `trouble` when the connection is lost, and again while it stays lost. Returns the way to stop. */
+/**
+ * Calls `onDegraded` at the first sign of onLost and `onLost` when the connection is lost, repeatedly while it stays lost.
+ * Returns a function that stops watching.
+ */
 export function watchHealth(
   connection: RTCPeerConnection,
-  unwell: () => void,
-  trouble: () => void,
+  onDegraded: () => void,
+  onLost: () => void,
 ): () => void {
   let timer = 0
-  const look = () => {
+  const check = () => {
     const state = connection.connectionState
     clearTimeout(timer)
-    if (state === 'disconnected' || state === 'failed') unwell()
-    if (state === 'disconnected') timer = setTimeout(act, PATIENCE_MS)
-    if (state === 'failed') act()
-    if (state === 'new' || state === 'connecting') timer = setTimeout(act, RESTART_WITHIN_MS)
+    if (state === 'disconnected' || state === 'failed') onDegraded()
+    if (state === 'disconnected') timer = setTimeout(restart, DISCONNECTED_GRACE_MS)
+    if (state === 'failed') restart()
+    if (state === 'new' || state === 'connecting') timer = setTimeout(restart, CONNECT_TIMEOUT_MS)
   }
-  const act = () => {
+  const restart = () => {
     clearTimeout(timer)
     if (connection.connectionState === 'connected' || connection.connectionState === 'closed')
       return
-    timer = setTimeout(act, RESTART_WITHIN_MS)
-    trouble()
+    timer = setTimeout(restart, CONNECT_TIMEOUT_MS)
+    onLost()
   }
-  connection.addEventListener('connectionstatechange', look)
+  connection.addEventListener('connectionstatechange', check)
   return () => {
     clearTimeout(timer)
-    connection.removeEventListener('connectionstatechange', look)
+    connection.removeEventListener('connectionstatechange', check)
   }
 }

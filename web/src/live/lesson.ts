@@ -1,81 +1,93 @@
-// One page in one lesson: the document, the two directions of media and what the person does. Views read it and call it; they hold no state of the lesson.
+// Client of participant live lesson: the document, both media directions and the user's actions. The components read and call it; they hold no
+// state of the lesson themselves.
 
 import { computed, inject, provide, reactive, ref, shallowRef, watch, type InjectionKey } from 'vue'
-import { ApiError, get, sentence, type LessonCard } from '../api'
+import { ApiError, get, errorMessage, type LessonCard } from '../api'
 import { i18n } from '../i18n'
 import { toast } from '../ui/toasts'
-import { apply, find, handQueue, has, leadOf, sharingOf, wallOf, type Document } from './document'
+import {
+  apply,
+  find,
+  handQueue,
+  has,
+  leadOf,
+  sharingOf,
+  wallOf,
+  type LessonDocument,
+} from './document'
 import { loudness, openCamera, problemOf, rememberedChoice, stop } from './devices'
 import { Publisher } from './publisher'
 import {
   isChange,
   VERSION,
   type ByeReason,
-  type FromPage,
+  type Change,
+  type ClientMessage,
   type Participant,
   type ParticipantId,
   type Purpose,
   type Quality,
-  type ToPage,
+  type MessageOf,
+  type ServerMessage,
 } from './protocol'
-import { hintOf } from './quality'
+import { qualityHint } from './quality'
 import { Slides } from './slides'
-import { LessonSocket, LineLost, Refused, type Link } from './socket'
+import { LessonSocket, ConnectionLost, RequestRefused, type SocketState } from './socket'
 import { Subscriber } from './subscriber'
-import { Views } from './views'
+import { VisibleTiles } from './visibleTiles'
 
-/** Why the page is no longer in the lesson. `refused` brings the server's own sentence. */
-export type Over = {
+/** Reason why the client left the lesson; `text` is the server's message for `refused`. */
+export type LessonExit = {
   reason: Exclude<ByeReason, 'restarting' | 'slow'> | 'refused' | 'outdated'
   text: string | null
 }
 
-/** Louder than this counts as speaking; a quiet classroom's hum stays below. */
+/** Audio level above which a participant counts as speaking; the noise of a quiet classroom stays below. */
 const SPEAKING_DBOV = -45
-/** Own loudness and line are looked at this often: a meter that lags is no meter. */
-const LOOK_EVERY_MS = 200
-/** What is more than this on a teacher's large panel is more than any classroom's screen shows. */
+/** Sampling interval of the microphone level; the bandwidth limit is sampled every tenth time. */
+const SAMPLE_INTERVAL_MS = 200
+/** Capture limits of a shared screen: no classroom's screen shows more. */
 const SCREEN: MediaTrackConstraints = {
   width: { max: 1920 },
   height: { max: 1080 },
   frameRate: { max: 15 },
 }
 /**
- * A shared screen begins as if the line carried this: its full layer begins at 1 Mbit/s, and text nobody can read is worth nothing. Not where
- * the line already holds the camera back.
+ * Initial bandwidth estimate of a shared screen: its full layer needs 1 Mbit/s, and below that text is not readable. Not used while the
+ * camera is already limited by bandwidth.
  */
 const SCREEN_START_BITS_PER_SECOND = 1_500_000
-/** An echo of our own switch must not be taken for the teacher's. */
-const OWN_SWITCH_MS = 1500
-/** Below this a line has room for the lesson and little else. */
-const NARROW_KBPS = 900
+/** Time in which a `changed` message counts as the echo of the local mute, not as a mute by the teacher. */
+const MUTE_ECHO_MS = 1500
+/** Downlink bandwidth below which large page images are not prefetched. */
+const LOW_BANDWIDTH_KBPS = 900
 
 export class LiveLesson {
-  readonly document = shallowRef<Document | null>(null)
-  readonly link = ref<Link>('connecting')
-  readonly over = shallowRef<Over | null>(null)
+  readonly document = shallowRef<LessonDocument | null>(null)
+  readonly socketState = ref<SocketState>('connecting')
+  readonly over = shallowRef<LessonExit | null>(null)
   readonly quality = shallowRef<Quality | null>(null)
   readonly levels = reactive(new Map<ParticipantId, number>())
   readonly ownLevel = ref(0)
-  readonly softened = ref(false)
-  private readonly heldBack = ref(false)
+  readonly downscaled = ref(false)
+  private readonly bandwidthLimited = ref(false)
 
-  /** The own camera with its microphone, once it is published or ready to be. */
+  /** Local camera and microphone, once published. */
   readonly stream = shallowRef<MediaStream | null>(null)
   readonly screen = shallowRef<MediaStream | null>(null)
   readonly microphoneOn = ref(true)
   readonly cameraOn = ref(true)
 
   readonly subscriber: Subscriber
-  readonly views: Views
+  readonly visibleTiles: VisibleTiles
   readonly slides: Slides
   private readonly socket: LessonSocket
   private readonly publisher = shallowRef<Publisher | null>(null)
   private readonly screenPublisher = shallowRef<Publisher | null>(null)
   private welcomedAt = 0
-  private switchedAt = 0
-  private readonly looking: number
-  private looks = 0
+  private mutedAt = 0
+  private readonly sampler: number
+  private samples = 0
 
   readonly lesson = computed(() => this.document.value?.lesson ?? null)
   readonly me = computed(
@@ -90,41 +102,41 @@ export class LiveLesson {
   readonly stage = computed(() =>
     (this.lesson.value?.on_stage ?? [])
       .map((id) => this.lesson.value && find(this.lesson.value, id))
-      .filter((one): one is Participant => !!one),
+      .filter((participant): participant is Participant => !!participant),
   )
   readonly iAmOnStage = computed(
     () => this.lesson.value?.on_stage.includes(this.document.value?.you ?? '') ?? false,
   )
   readonly hint = computed(() =>
-    hintOf({
+    qualityHint({
       quality: this.quality.value,
       slots: this.subscriber.slots.value,
-      softened: this.softened.value,
-      heldBack: this.heldBack.value,
+      downscaled: this.downscaled.value,
+      bandwidthLimited: this.bandwidthLimited.value,
     }),
   )
 
   constructor(readonly id: string) {
     this.subscriber = new Subscriber(
-      (message) => this.say(message),
-      () => this.socket.doubtLine(),
+      (message) => this.send(message),
+      () => this.socket.probe(),
       () => this.socket.reopen(true),
     )
-    this.views = new Views(
-      (tiles) => this.link.value === 'open' && this.socket.say({ type: 'view', tiles }) > 0,
+    this.visibleTiles = new VisibleTiles(
+      (tiles) => this.socketState.value === 'open' && this.socket.send({ type: 'view', tiles }) > 0,
     )
     this.slides = new Slides(
       id,
       () => this.lesson.value?.deck ?? null,
-      (message) => this.say(message),
-      () => (this.quality.value?.down_kbps ?? Infinity) < NARROW_KBPS,
+      (message) => this.send(message),
+      () => (this.quality.value?.down_kbps ?? Infinity) < LOW_BANDWIDTH_KBPS,
     )
     this.socket = new LessonSocket(id, {
-      message: (message) => this.take(message),
-      link: (link) => (this.link.value = link),
-      refused: () => this.whyRefused(),
+      message: (message) => this.handleMessage(message),
+      state: (state) => (this.socketState.value = state),
+      refused: () => this.handleRefusal(),
     })
-    this.looking = setInterval(() => void this.look(), LOOK_EVERY_MS)
+    this.sampler = setInterval(() => void this.sampleMedia(), SAMPLE_INTERVAL_MS)
     addEventListener('pagehide', this.leave)
     exposeForSupport(this, () => ({
       publisher: this.publisher.value?.connection ?? null,
@@ -132,7 +144,7 @@ export class LiveLesson {
     }))
   }
 
-  /** Milliseconds since the bell, by the server's clock. */
+  /** Milliseconds since the lesson started, by the server's clock. */
   clockMs(): number | null {
     const lesson = this.lesson.value
     if (!lesson || lesson.phase === 'planned' || lesson.at_ms === null) return null
@@ -147,11 +159,11 @@ export class LiveLesson {
     return id === this.document.value?.you
   }
 
-  say(message: FromPage) {
-    this.socket.say(message)
+  send(message: ClientMessage) {
+    this.socket.send(message)
   }
 
-  /** Shows this camera and microphone to the lesson from now on, whatever happens to the line. */
+  /** Publishes this camera and microphone, also across reconnects. */
   publishCamera(stream: MediaStream) {
     this.publisher.value?.close()
     if (this.stream.value !== stream) stop(this.stream.value)
@@ -160,16 +172,16 @@ export class LiveLesson {
     this.microphoneOn.value = stream.getAudioTracks().some((track) => track.enabled)
     const publisher = this.publisherOf('camera', stream)
     this.publisher.value = publisher
-    publisher.start().catch((error: unknown) => this.complain(error))
-    if (!this.cameraOn.value || !this.microphoneOn.value) this.tellSwitches()
+    publisher.start().catch((error: unknown) => this.reportError(error))
+    if (!this.cameraOn.value || !this.microphoneOn.value) this.sendMuteState()
   }
 
   toggleMicrophone() {
     this.setMicrophone(!this.microphoneOn.value)
-    this.tellSwitches()
+    this.sendMuteState()
   }
 
-  /** Off means off: the camera's light goes out, too. */
+  /** Releases the device while the camera is off, so that its indicator light is off as well. */
   async toggleCamera() {
     const publisher = this.publisher.value
     if (!publisher) return
@@ -179,7 +191,7 @@ export class LiveLesson {
       this.cameraOn.value = track !== null
       this.stream.value = new MediaStream(this.stream.value?.getAudioTracks() ?? [])
       if (track) this.stream.value.addTrack(track)
-      this.tellSwitches()
+      this.sendMuteState()
     } catch (error) {
       toast(i18n.global.t(`devices.problem.${problemOf(error)}`), 'bad')
     }
@@ -190,7 +202,7 @@ export class LiveLesson {
     try {
       stream = await navigator.mediaDevices.getDisplayMedia({ video: SCREEN, audio: true })
     } catch (error) {
-      // A person who closes the browser's picker has simply changed their mind.
+      // `denied` also means that the user cancelled the browser's picker.
       if (problemOf(error) !== 'denied') toast(i18n.global.t('live.share_failed'), 'bad')
       return
     }
@@ -198,12 +210,12 @@ export class LiveLesson {
     const publisher = this.publisherOf(
       'screen',
       stream,
-      this.heldBack.value ? undefined : SCREEN_START_BITS_PER_SECOND,
+      this.bandwidthLimited.value ? undefined : SCREEN_START_BITS_PER_SECOND,
     )
     this.screen.value = stream
     this.screenPublisher.value = publisher
     publisher.start().catch((error: unknown) => {
-      this.complain(error)
+      this.reportError(error)
       this.stopSharing()
     })
   }
@@ -214,14 +226,14 @@ export class LiveLesson {
     this.screenPublisher.value = null
     stop(this.screen.value)
     this.screen.value = null
-    this.say({ type: 'unpublish', purpose: 'screen' })
+    this.send({ type: 'unpublish', purpose: 'screen' })
   }
 
   leave = () => {
     removeEventListener('pagehide', this.leave)
-    clearInterval(this.looking)
+    clearInterval(this.sampler)
     this.socket.close()
-    this.views.close()
+    this.visibleTiles.close()
     this.subscriber.close()
     this.slides.close()
     this.publisher.value?.close()
@@ -231,15 +243,15 @@ export class LiveLesson {
     delete window.__tongke
   }
 
-  private take(message: ToPage) {
-    if (isChange(message)) return this.change(message)
+  private handleMessage(message: ServerMessage) {
+    if (isChange(message)) return this.handleChange(message)
     switch (message.type) {
       case 'welcome':
-        return this.welcome(message)
+        return this.handleWelcome(message)
       case 'offer':
-        return this.subscriber.takeOffer(message.offer, message.fresh, message.sdp)
+        return this.subscriber.handleOffer(message.offer, message.fresh, message.sdp)
       case 'slots':
-        return this.subscriber.takeSlots(message.slots)
+        return this.subscriber.handleSlots(message.slots)
       case 'levels':
         for (const { participant, level_dbov } of message.levels)
           this.levels.set(participant, level_dbov)
@@ -250,19 +262,19 @@ export class LiveLesson {
       case 'error':
         return toast(message.message, 'bad')
       case 'bye':
-        return this.bye(message.reason)
+        return this.handleBye(message.reason)
     }
   }
 
-  private welcome(message: Extract<ToPage, { type: 'welcome' }>) {
+  private handleWelcome(message: MessageOf<'welcome'>) {
     if (message.version !== VERSION) return this.finish({ reason: 'outdated', text: null })
     this.welcomedAt = performance.now()
     this.document.value = { you: message.you, revision: message.revision, lesson: message.lesson }
     this.levels.clear()
-    this.views.again()
+    this.visibleTiles.resend()
     this.subscriber.recover()
     void this.slides.load()
-    // The server may have let go of what this page sends; it is sent again, with its switches.
+    // The server may have dropped the publisher connections and the mute state: restore both.
     const known = this.me.value ?? undefined
     void this.publisher.value?.recover(
       has(known, 'camera', 'audio') || has(known, 'camera', 'video'),
@@ -273,53 +285,53 @@ export class LiveLesson {
       known &&
       (known.microphone !== this.microphoneOn.value || known.camera !== this.cameraOn.value)
     )
-      this.tellSwitches()
+      this.sendMuteState()
     if (message.lesson.phase === 'ended') this.finish({ reason: 'ended', text: null })
   }
 
-  private change(message: Parameters<typeof apply>[1]) {
-    const before = this.document.value
-    if (!before) return
-    const after = apply(before, message)
-    if (!after) return this.socket.reopen(false)
+  private handleChange(message: Change) {
+    const previous = this.document.value
+    if (!previous) return
+    const next = apply(previous, message)
+    if (!next) return this.socket.reopen(false)
     if (message.type === 'phase' && message.phase === 'live') this.welcomedAt = performance.now()
-    this.document.value = after
-    if (message.type === 'changed' && message.participant.id === after.you)
-      this.obey(find(before.lesson, after.you), message.participant)
+    this.document.value = next
+    if (message.type === 'changed' && message.participant.id === next.you)
+      this.applyRemoteMute(find(previous.lesson, next.you), message.participant)
     if (message.type === 'left') this.levels.delete(message.participant)
     if (message.type === 'phase' && message.phase === 'ended')
       this.finish({ reason: 'ended', text: null })
   }
 
-  /** The teacher turned our microphone off: the page turns it off here as well and says so. */
-  private obey(before: Participant | undefined, now: Participant) {
-    if (!before?.microphone || now.microphone || !this.microphoneOn.value) return
-    if (performance.now() - this.switchedAt < OWN_SWITCH_MS) return
+  /** Applies a mute by the teacher to the local microphone and notifies the user. */
+  private applyRemoteMute(previous: Participant | undefined, now: Participant) {
+    if (!previous?.microphone || now.microphone || !this.microphoneOn.value) return
+    if (performance.now() - this.mutedAt < MUTE_ECHO_MS) return
     this.setMicrophone(false)
     toast(i18n.global.t('live.you_were_muted'))
   }
 
-  private bye(reason: ByeReason) {
+  private handleBye(reason: ByeReason) {
     if (reason === 'restarting') return this.socket.reopen(false)
     if (reason === 'slow') return this.socket.reopen(false)
     this.finish({ reason, text: null })
   }
 
-  private finish(over: Over) {
+  private finish(over: LessonExit) {
     if (this.over.value) return
     this.over.value = over
     this.leave()
   }
 
-  /** The socket did not open: ask the REST side, which can say why. */
-  private async whyRefused(): Promise<boolean> {
+  /** Asks the REST API why the socket did not open. Returns whether a retry makes sense. */
+  private async handleRefusal(): Promise<boolean> {
     try {
       const card = await get<LessonCard>(`/api/lessons/${this.id}`)
       if (card.phase !== 'ended') return true
       this.finish({ reason: 'ended', text: null })
     } catch (error) {
-      if (!(error instanceof ApiError) || error.passing || error.status === 429) return true
-      this.finish({ reason: 'refused', text: sentence(error) })
+      if (!(error instanceof ApiError) || error.retryable || error.status === 429) return true
+      this.finish({ reason: 'refused', text: errorMessage(error) })
     }
     return false
   }
@@ -328,8 +340,8 @@ export class LiveLesson {
     return new Publisher(
       purpose,
       stream,
-      (message) => this.socket.ask(message),
-      () => this.socket.doubtLine(),
+      (message) => this.socket.request(message),
+      () => this.socket.probe(),
       startBitrate,
     )
   }
@@ -339,22 +351,26 @@ export class LiveLesson {
     for (const track of this.stream.value?.getAudioTracks() ?? []) track.enabled = on
   }
 
-  private tellSwitches() {
-    this.switchedAt = performance.now()
-    this.say({ type: 'mute', microphone: this.microphoneOn.value, camera: this.cameraOn.value })
+  private sendMuteState() {
+    this.mutedAt = performance.now()
+    this.send({ type: 'mute', microphone: this.microphoneOn.value, camera: this.cameraOn.value })
   }
 
-  private async look() {
+  private async sampleMedia() {
     const publisher = this.publisher.value
     this.ownLevel.value = publisher ? loudness(await publisher.loudness().catch(() => 0)) : 0
-    this.looks += 1
-    if (this.looks % 10 === 0)
-      this.heldBack.value = (await publisher?.heldBack().catch(() => false)) ?? false
+    this.samples += 1
+    if (this.samples % 10 === 0)
+      this.bandwidthLimited.value =
+        (await publisher?.bandwidthLimited().catch(() => false)) ?? false
   }
 
-  private complain(error: unknown) {
-    if (error instanceof LineLost) return
-    toast(error instanceof Refused ? error.message : i18n.global.t('live.publish_failed'), 'bad')
+  private reportError(error: unknown) {
+    if (error instanceof ConnectionLost) return
+    toast(
+      error instanceof RequestRefused ? error.message : i18n.global.t('live.publish_failed'),
+      'bad',
+    )
   }
 }
 
@@ -362,16 +378,16 @@ const KEY: InjectionKey<LiveLesson> = Symbol('lesson')
 export const provideLesson = (live: LiveLesson) => provide(KEY, live)
 export function useLesson(): LiveLesson {
   const live = inject(KEY)
-  if (!live) throw new Error('a view of a lesson stands inside LivePage')
+  if (!live) throw new Error('useLesson() needs a LivePage above it')
   return live
 }
 
-/** True while `bad` has been true for a while: a hint that flickers is worse than none. */
-export function steady(bad: () => boolean, holdMs: number) {
+/** True next `condition` has held for `holdMs`, and until 1 s next it ends, so that hints do not flicker. */
+export function useSteady(condition: () => boolean, holdMs: number) {
   const shown = ref(false)
   let timer = 0
   watch(
-    bad,
+    condition,
     (now) => {
       clearTimeout(timer)
       timer = setTimeout(() => (shown.value = now), now ? holdMs : 1000)
@@ -383,26 +399,26 @@ export function steady(bad: () => boolean, holdMs: number) {
 
 declare global {
   interface Window {
-    /** For support and tests, read-only: what somebody on the telephone can be asked to look at in the browser's console. */
+    /** Read-only state for support and tests, accessible from the browser's console. */
     __tongke?: {
       readonly publisher: RTCPeerConnection | null
       readonly screen: RTCPeerConnection | null
       readonly subscriber: RTCPeerConnection | null
-      readonly lesson: Document['lesson'] | null
+      readonly lesson: LessonDocument['lesson'] | null
     }
   }
 }
 
 function exposeForSupport(
   live: LiveLesson,
-  sending: () => { publisher: RTCPeerConnection | null; screen: RTCPeerConnection | null },
+  publishers: () => { publisher: RTCPeerConnection | null; screen: RTCPeerConnection | null },
 ) {
   window.__tongke = Object.freeze({
     get publisher() {
-      return sending().publisher
+      return publishers().publisher
     },
     get screen() {
-      return sending().screen
+      return publishers().screen
     },
     get subscriber() {
       return live.subscriber.connection

@@ -1,7 +1,7 @@
-// A publisher connection: this page → server. The camera with its microphone is one, a shared screen is another.
+// Publisher connection, client → server: one for camera and microphone, another for a shared screen.
 
 import { watchHealth } from './health'
-import type { FromPage, Purpose, ToPage } from './protocol'
+import type { ClientMessage, Purpose, ServerMessage } from './protocol'
 import {
   cameraEncodings,
   preferAudio,
@@ -10,12 +10,12 @@ import {
   withOpusBitrate,
   withStartBitrate,
 } from './sdp'
-import { LineLost } from './socket'
+import { ConnectionLost } from './socket'
 
-/** Speech in a full band; RED doubles it on the wire. */
+/** Opus bitrate for fullband speech; RED doubles it on the wire. */
 const SPEECH_BITS_PER_SECOND = 40_000
 
-type Ask = (message: FromPage) => Promise<ToPage>
+type SendRequest = (message: ClientMessage) => Promise<ServerMessage>
 
 export class Publisher {
   connection: RTCPeerConnection
@@ -24,39 +24,43 @@ export class Publisher {
   private video: RTCRtpSender | null = null
   private busy: Promise<void> = Promise.resolve()
   private closed = false
-  /** How often the server has answered an offer of ours. */
-  private answered = 0
+  /** Number of offers that the server has answered. */
+  private answers = 0
 
   constructor(
     readonly purpose: Purpose,
     private readonly stream: MediaStream,
-    private readonly ask: Ask,
-    /** The connection is unwell: perhaps the whole line is. */
-    private readonly unwell: () => void,
-    /** What the line is taken to carry until the browser knows better, in bit/s; without it the browser begins low. */
+    private readonly request: SendRequest,
+    /** Called when the connection degrades; the WebSocket may be affected as well. */
+    private readonly onDegraded: () => void,
+    /** Initial bandwidth estimate in bit/s; without it libwebrtc starts at 300 kbit/s. */
     private readonly startBitrate?: number,
   ) {
     this.connection = this.build()
     this.stopWatching = this.watch()
   }
 
-  /** Offers to the server. A refusal is thrown; a lost line is not: the next welcome tries again. */
+  /**
+   * Negotiates with the server. Throws RequestRefused; a lost connection is not an error, the next welcome tries again.
+   */
   start(): Promise<void> {
-    return this.inTurn(() => this.negotiate(false))
+    return this.enqueue(() => this.negotiate(false))
   }
 
-  /** After a welcome: the server may have forgotten us, or only the path to it may be gone. A path that took the socket with it is often
-   *  still believed to be well; a restart costs one round trip, and what flows goes on meanwhile. */
+  /**
+   * Restores the connection after a welcome. If the server still has it, an ICE restart suffices: the browser may not have noticed the
+   * loss of the path yet, a restart costs one round trip, and media keeps flowing meanwhile.
+   */
   recover(knownToServer: boolean): Promise<void> {
-    if (knownToServer) return this.heal(true)
-    const before = this.answered
-    // An offer that was on its way when the welcome came has done it already.
-    return this.inTurn(() => (this.answered > before ? Promise.resolve() : this.anew())).catch(
-      () => undefined,
-    )
+    if (knownToServer) return this.restart(true)
+    const answersBefore = this.answers
+    // Skipped if an offer that was in flight during the welcome has been answered since.
+    return this.enqueue(() =>
+      this.answers > answersBefore ? Promise.resolve() : this.rebuild(),
+    ).catch(() => undefined)
   }
 
-  /** The same connection, another camera; `null` while the camera is off. */
+  /** Replaces the camera track; `null` while the camera is off. */
   async replaceVideo(track: MediaStreamTrack | null) {
     const old = this.stream.getVideoTracks()
     for (const one of old) {
@@ -65,10 +69,10 @@ export class Publisher {
     }
     if (track) this.stream.addTrack(track)
     if (this.video) await this.video.replaceTrack(track)
-    else if (track) await this.inTurn(() => this.anew())
+    else if (track) await this.enqueue(() => this.rebuild())
   }
 
-  /** 0..1, how loud our own microphone is; read from the connection, so it needs no click of a person. */
+  /** Level of the local microphone, 0..1, from the connection's statistics; unlike an AudioContext they need no user gesture. */
   async loudness(): Promise<number> {
     if (!this.audio?.track?.enabled) return 0
     let level = 0
@@ -79,8 +83,8 @@ export class Publisher {
     return level
   }
 
-  /** True while the encoder holds the picture back because the line does not carry it. */
-  async heldBack(): Promise<boolean> {
+  /** Returns whether the video encoder is limited by bandwidth. */
+  async bandwidthLimited(): Promise<boolean> {
     if (!this.video?.track) return false
     for (const stat of (await this.video.getStats()).values()) {
       if (stat.type === 'outbound-rtp' && stat.qualityLimitationReason === 'bandwidth') return true
@@ -96,16 +100,15 @@ export class Publisher {
 
   private build(): RTCPeerConnection {
     const connection = new RTCPeerConnection({ bundlePolicy: 'max-bundle' })
-    const [voice] = this.stream.getAudioTracks()
-    const [picture] = this.stream.getVideoTracks()
-    // Audio first: it is the m-line that carries the bundle, and what must arrive when the line is thin.
-    if (voice) this.audio = this.addVoice(connection, voice)
-    if (picture || this.purpose === 'camera')
-      this.video = this.addPicture(connection, picture ?? null)
+    const [audio] = this.stream.getAudioTracks()
+    const [video] = this.stream.getVideoTracks()
+    // Audio first: its m-line carries the BUNDLE transport, and audio matters most when bandwidth is low.
+    if (audio) this.audio = this.addAudio(connection, audio)
+    if (video || this.purpose === 'camera') this.video = this.addVideo(connection, video ?? null)
     return connection
   }
 
-  private addVoice(connection: RTCPeerConnection, track: MediaStreamTrack): RTCRtpSender {
+  private addAudio(connection: RTCPeerConnection, track: MediaStreamTrack): RTCRtpSender {
     const transceiver = connection.addTransceiver(track, {
       direction: 'sendonly',
       streams: [this.stream],
@@ -115,7 +118,7 @@ export class Publisher {
     return transceiver.sender
   }
 
-  private addPicture(connection: RTCPeerConnection, track: MediaStreamTrack | null): RTCRtpSender {
+  private addVideo(connection: RTCPeerConnection, track: MediaStreamTrack | null): RTCRtpSender {
     const height = track?.getSettings().height ?? 720
     const encodings = this.purpose === 'screen' ? screenEncodings(height) : cameraEncodings(height)
     if (track && this.purpose === 'screen') track.contentHint = 'detail'
@@ -133,19 +136,19 @@ export class Publisher {
     const offer = await connection.createOffer({ iceRestart: restart })
     await connection.setLocalDescription(offer)
     const offered = connection.localDescription?.sdp ?? offer.sdp ?? ''
-    const answer = await this.ask({
+    const answer = await this.request({
       type: 'publish',
       purpose: this.purpose,
       sdp: offered,
       restart,
     }).catch(async (error: unknown) => {
-      // Back to the state before the offer, so that the next one can be a restart of this connection.
+      // Roll back, so that the next offer can be an ICE restart of this connection.
       if (connection.signalingState === 'have-local-offer' && connection.remoteDescription)
         await connection.setLocalDescription({ type: 'rollback' })
       throw error
     })
     if (this.closed || connection !== this.connection || answer.type !== 'published') return
-    this.answered += 1
+    this.answers += 1
     const sdp = withOpusBitrate(answer.sdp, SPEECH_BITS_PER_SECOND)
     await connection.setRemoteDescription({
       type: 'answer',
@@ -154,22 +157,22 @@ export class Publisher {
   }
 
   private watch() {
-    return watchHealth(this.connection, this.unwell, () => void this.heal())
+    return watchHealth(this.connection, this.onDegraded, () => void this.restart())
   }
 
-  private heal(evenIfWell = false): Promise<void> {
-    return this.inTurn(async () => {
-      if (this.connection.connectionState === 'connected' && !evenIfWell) return
+  private restart(evenIfConnected = false): Promise<void> {
+    return this.enqueue(async () => {
+      if (this.connection.connectionState === 'connected' && !evenIfConnected) return
       if (this.connection.signalingState !== 'stable' || !this.connection.remoteDescription)
-        return this.anew()
-      // A server that no longer knows this connection refuses the restart; then only a new one helps.
+        return this.rebuild()
+      // The server refuses the restart of a connection that it no longer has: replace the connection.
       await this.negotiate(true).catch((error: unknown) =>
-        error instanceof LineLost ? undefined : this.anew(),
+        error instanceof ConnectionLost ? undefined : this.rebuild(),
       )
     }).catch(() => undefined)
   }
 
-  private async anew() {
+  private async rebuild() {
     this.stopWatching()
     this.connection.close()
     this.audio = this.video = null
@@ -178,17 +181,17 @@ export class Publisher {
     await this.negotiate(false)
   }
 
-  /** One negotiation at a time: an offer made while another waits for its answer would be thrown away. */
-  private inTurn(work: () => Promise<void>): Promise<void> {
-    const turn = this.busy.then(() => (this.closed ? undefined : work()))
-    this.busy = turn.catch(() => undefined)
-    return turn.catch((error: unknown) => {
-      if (!(error instanceof LineLost)) throw error
+  /** Serializes negotiations: an offer made while another is pending would be lost. */
+  private enqueue(work: () => Promise<void>): Promise<void> {
+    const task = this.busy.then(() => (this.closed ? undefined : work()))
+    this.busy = task.catch(() => undefined)
+    return task.catch((error: unknown) => {
+      if (!(error instanceof ConnectionLost)) throw error
     })
   }
 }
 
 function prefer(transceiver: RTCRtpTransceiver, codecs: RTCRtpCodec[]) {
-  // A browser that has none of ours keeps its own order: better its codec than no picture.
+  // A browser with none of our codecs keeps its own order: another codec is better than no video.
   if (codecs.length) transceiver.setCodecPreferences(codecs)
 }

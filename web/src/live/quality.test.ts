@@ -1,35 +1,35 @@
 import { describe, expect, it } from 'vitest'
-import { hintOf, type Line } from './quality'
+import { qualityHint, type LinkState } from './quality'
 import type { Slot } from './protocol'
 
-const picture = (flowing: boolean): Slot => ({
+const video = (flowing: boolean): Slot => ({
   mid: '1',
   kind: 'video',
   source: { participant: 'a', purpose: 'camera', kind: 'video' },
   flowing,
 })
-const good: Line = {
+const good: LinkState = {
   quality: { down_kbps: 4000, down_loss: 0, up_loss: 0, rtt_ms: 20 },
-  slots: [picture(true)],
-  softened: false,
-  heldBack: false,
+  slots: [video(true)],
+  downscaled: false,
+  bandwidthLimited: false,
 }
 
-describe('the line in plain words', () => {
-  it('says nothing while all is well, nor about dark slots', () => {
-    expect(hintOf(good)).toBeNull()
-    expect(hintOf({ ...good, slots: [{ ...picture(false), source: null }] })).toBeNull()
+describe('the hint about the connection', () => {
+  it('shows nothing while all is well, nor for slots without a source', () => {
+    expect(qualityHint(good)).toBeNull()
+    expect(qualityHint({ ...good, slots: [{ ...video(false), source: null }] })).toBeNull()
   })
 
-  it('tells the worst first', () => {
-    expect(hintOf({ ...good, slots: [picture(false)] })).toBe('voice_only')
-    expect(hintOf({ ...good, slots: [picture(true), picture(false)], softened: true })).toBe(
+  it('shows the most severe condition first', () => {
+    expect(qualityHint({ ...good, slots: [video(false)] })).toBe('voice_only')
+    expect(qualityHint({ ...good, slots: [video(true), video(false)], downscaled: true })).toBe(
       'paused',
     )
-    expect(hintOf({ ...good, quality: { ...good.quality!, down_loss: 0.2 }, softened: true })).toBe(
-      'lossy',
-    )
-    expect(hintOf({ ...good, softened: true, heldBack: true })).toBe('softer')
-    expect(hintOf({ ...good, heldBack: true })).toBe('upload')
+    expect(
+      qualityHint({ ...good, quality: { ...good.quality!, down_loss: 0.2 }, downscaled: true }),
+    ).toBe('lossy')
+    expect(qualityHint({ ...good, downscaled: true, bandwidthLimited: true })).toBe('softer')
+    expect(qualityHint({ ...good, bandwidthLimited: true })).toBe('upload')
   })
 })

@@ -31,7 +31,7 @@ const chromium = [
   { mimeType: 'video/AV1' },
 ]
 
-describe('what we ask of the encoders', () => {
+describe('codec preferences and encodings', () => {
   it('H264 constrained baseline first, then baseline, then VP8', () => {
     expect(
       preferVideo(chromium).map((codec) => codec.sdpFmtpLine?.slice(-6) ?? codec.mimeType),
@@ -74,8 +74,8 @@ describe('what we ask of the encoders', () => {
   })
 })
 
-describe('what we write in SDP', () => {
-  it('sets the bitrate of speech beside the fmtp that is there, or in a line of its own', () => {
+describe('SDP parameters', () => {
+  it('sets the bitrate of speech in the existing fmtp, or in a new one', () => {
     const answer =
       'a=rtpmap:111 opus/48000/2\r\na=fmtp:111 minptime=10;useinbandfec=1\r\na=rtpmap:96 H264/90000\r\n'
     expect(withOpusBitrate(answer, 40000)).toContain(
@@ -88,7 +88,7 @@ describe('what we write in SDP', () => {
     expect(withOpusBitrate(withOpusBitrate(answer, 40000), 50000)).not.toContain('50000')
   })
 
-  it('tells the browser what a line is taken to carry, for pictures only', () => {
+  it('sets the initial bandwidth estimate, for video only', () => {
     const answer =
       'a=rtpmap:111 opus/48000/2\r\na=rtpmap:96 H264/90000\r\na=fmtp:96 packetization-mode=1\r\na=rtpmap:97 rtx/90000\r\na=fmtp:97 apt=96\r\na=rtpmap:98 VP8/90000\r\n'
     expect(withStartBitrate(answer, 1_500_000)).toBe(

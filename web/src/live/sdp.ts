@@ -1,8 +1,11 @@
-// What we ask of the browser's encoders. Pure.
+// Codec preferences, simulcast encodings and SDP parameters of the publisher connections. Pure.
 
-/** One camera, three layers: the wall takes q, an inset h, the stage f. Lowest first: RFC 8853 leaves the order to us, Chromium fills from the front. */
+/**
+ * Simulcast layers of a camera: q for the wall, h for an inset, f for the stage. Lowest first: RFC 8853 does not prescribe an order, and
+ * Chromium allocates bandwidth from the front.
+ */
 export function cameraEncodings(height: number): RTCRtpEncodingParameters[] {
-  // A picture of 360 lines or less has no use for a quarter of itself.
+  // Video of 360 lines or less needs no smaller layers.
   if (height <= 360) return [{ rid: 'f', maxBitrate: 500_000 }]
   return [
     { rid: 'q', scaleResolutionDownBy: 4, maxBitrate: 150_000 },
@@ -11,12 +14,12 @@ export function cameraEncodings(height: number): RTCRtpEncodingParameters[] {
   ]
 }
 
-/** Lines of a screen's small layer: a slide's text can still be read, and a page that is turned is about 12 kB, a dense one twice that. */
+/** Height of a screen's small layer: a slide's text is still readable, and a slide change takes about 12 kB, a dense one twice that. */
 const SMALL_SCREEN_LINES = 324
 
 /**
- * A screen is for reading: sharp rather than smooth. For narrow lines there is a small layer of few frames; Chromium's H264 never blurs a
- * screen beyond QP 35, whatever bitrate it is given, so only size and frames make it cheaper.
+ * Simulcast layers of a shared screen, which has to be sharp rather than smooth. The small layer is for narrow links: Chromium's H264
+ * encoder does not exceed QP 35 for screens, so only resolution and frame rate lower the bitrate.
  */
 export function screenEncodings(height: number): RTCRtpEncodingParameters[] {
   const full = { maxBitrate: 2_500_000, maxFramerate: 15 }
@@ -37,7 +40,7 @@ interface Codec {
   sdpFmtpLine?: string
 }
 
-/** H264 constrained baseline first (it goes into the recording as it came), then VP8, then the browser's helpers (RTX, FEC). */
+/** Orders the codecs: H264 constrained baseline, which is recorded without transcoding, H264 baseline, VP8, RTX; drops the others. */
 export function preferVideo<C extends Codec>(codecs: C[]): C[] {
   const rank = (codec: C) => {
     const mime = codec.mimeType.toLowerCase()
@@ -55,7 +58,7 @@ export function preferVideo<C extends Codec>(codecs: C[]): C[] {
   return ordered(codecs, rank)
 }
 
-/** RED carries each packet of speech twice, so a lost one is not heard; where the browser has none, Opus alone. */
+/** Orders the codecs: RED (RFC 2198), whose redundancy conceals lost packets, then Opus; drops the others. */
 export function preferAudio<C extends Codec>(codecs: C[]): C[] {
   const rank = (codec: C) => {
     const mime = codec.mimeType.toLowerCase()
@@ -74,25 +77,25 @@ function ordered<C>(codecs: C[], rank: (codec: C) => number | null): C[] {
     .map((one) => one.codec)
 }
 
-/** Asks the far side for speech of about this quality: the answer's fmtp for Opus steers our encoder (RFC 7587 §6.1). */
+/** Sets the bitrate of our Opus encoder through the answer's `maxaveragebitrate` (RFC 7587 §6.1). */
 export function withOpusBitrate(answer: string, bitsPerSecond: number): string {
-  return withParameter(answer, 'opus/48000', 'maxaveragebitrate', bitsPerSecond)
+  return withFormatParameter(answer, 'opus/48000', 'maxaveragebitrate', bitsPerSecond)
 }
 
 /**
- * What the browser first believes the line to carry, instead of its 300 kbit/s; its own probes correct it in both directions. A
- * parameter of libwebrtc, in kbit/s; other browsers ignore it.
+ * Sets libwebrtc's initial bandwidth estimate instead of its default of 300 kbit/s; its probes correct the estimate in both directions.
+ * Other implementations ignore the parameter, which is in kbit/s.
  */
 export function withStartBitrate(answer: string, bitsPerSecond: number): string {
   return ['H264/90000', 'VP8/90000'].reduce(
     (sdp, codec) =>
-      withParameter(sdp, codec, 'x-google-start-bitrate', Math.round(bitsPerSecond / 1000)),
+      withFormatParameter(sdp, codec, 'x-google-start-bitrate', Math.round(bitsPerSecond / 1000)),
     answer,
   )
 }
 
-/** Adds `name=value` to the fmtp of every payload type of this codec that does not have it; a codec without fmtp gets the line. */
-function withParameter(sdp: string, codec: string, name: string, value: number): string {
+/** Adds `name=value` to the fmtp of every payload type of this codec that lacks it; adds the fmtp line where there is none. */
+function withFormatParameter(sdp: string, codec: string, name: string, value: number): string {
   const payloads = [...sdp.matchAll(new RegExp(`^a=rtpmap:(\\d+) ${codec}`, 'gim'))].map(
     (match) => match[1],
   )

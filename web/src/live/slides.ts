@@ -1,46 +1,49 @@
-// What is taught with: the lesson's decks, the one that is shown, and its pictures, fetched before they are turned to.
+// The lesson's decks: the one that is shown, its current page, and the prefetch of its page images.
 
 import { computed, ref, shallowRef, watch } from 'vue'
-import { decksOf, type LessonDeck } from '../deck/deck'
-import { Pictures, plan } from '../deck/pictures'
-import type { FromPage, ShownDeck } from './protocol'
+import { listDecks, type LessonDeck } from '../deck/deck'
+import { PageImages, prefetchOrder } from '../deck/pageImages'
+import type { ClientMessage, ShownDeck } from './protocol'
 
-/** A room has nobody to press reload. */
-const AGAIN_MS = 3000
-/** An own turn that was not confirmed for so long did not happen. */
-const CONFIRM_MS = 2000
+/** Retry interval; nobody reloads a classroom's device. */
+const RETRY_MS = 3000
+/** Time after which an unconfirmed local page turn is undone. */
+const CONFIRM_TIMEOUT_MS = 2000
 
 export class Slides {
   readonly decks = shallowRef<LessonDeck[]>([])
-  readonly pictures = new Pictures()
-  /** Where the person has turned to while the server's word is on its way: quick turns must not wait for each other. */
-  private readonly ahead = ref<number | null>(null)
+  readonly pageImages = new PageImages()
+  /** Local page number until the server confirms it, so that quick turns need not wait for each other. */
+  private readonly pendingPage = ref<number | null>(null)
   private timer: ReturnType<typeof setTimeout> | undefined
-  private confirm: ReturnType<typeof setTimeout> | undefined
+  private confirmTimer: ReturnType<typeof setTimeout> | undefined
   private closed = false
 
-  readonly page = computed(() => this.ahead.value ?? this.shown()?.page ?? 1)
-  readonly deck = computed(
-    () => this.decks.value.find((one) => one.id === this.shown()?.id) ?? null,
-  )
+  readonly page = computed(() => this.pendingPage.value ?? this.shown()?.page ?? 1)
+  readonly deck = computed(() => this.decks.value.find(({ id }) => id === this.shown()?.id) ?? null)
   private readonly stopWatching: () => void
 
   constructor(
     private readonly lesson: string,
     readonly shown: () => ShownDeck | null,
-    private readonly say: (message: FromPage) => void,
-    narrow: () => boolean,
+    private readonly send: (message: ClientMessage) => void,
+    lowBandwidth: () => boolean,
   ) {
     const unknown = computed(() => this.shown() !== null && this.deck.value === null)
     const watching = [
       watch(unknown, (now) => now && this.load()),
-      watch(shown, (now) => now?.page === this.ahead.value && (this.ahead.value = null)),
-      // Before the bell the first deck is fetched: it is what the lesson will most likely begin with.
       watch(
-        [() => this.deck.value ?? this.decks.value[0] ?? null, this.page, narrow],
-        ([deck, page, slow]) => {
+        shown,
+        (now) => now?.page === this.pendingPage.value && (this.pendingPage.value = null),
+      ),
+      // Before the lesson the first deck is prefetched: it most likely comes first.
+      watch(
+        [() => this.deck.value ?? this.decks.value[0] ?? null, this.page, lowBandwidth],
+        ([deck, page, low]) => {
           if (deck)
-            void this.pictures.prepare(plan(deck.pages, deck === this.deck.value ? page : 1, slow))
+            void this.pageImages.prefetch(
+              prefetchOrder(deck.pages, deck === this.deck.value ? page : 1, low),
+            )
         },
       ),
     ]
@@ -50,16 +53,16 @@ export class Slides {
   async load(): Promise<void> {
     clearTimeout(this.timer)
     try {
-      this.decks.value = await decksOf(this.lesson)
+      this.decks.value = await listDecks(this.lesson)
     } catch {
-      // The line is away, which the page says already.
-      if (!this.closed) this.timer = setTimeout(() => void this.load(), AGAIN_MS)
+      // The connection notice already reports the lost link.
+      if (!this.closed) this.timer = setTimeout(() => void this.load(), RETRY_MS)
     }
   }
 
   show(deck: string, page = 1) {
-    this.ahead.value = null
-    this.say({ type: 'show_deck', deck, page })
+    this.pendingPage.value = null
+    this.send({ type: 'show_deck', deck, page })
   }
 
   turn(to: number) {
@@ -67,21 +70,21 @@ export class Slides {
     if (!shown) return
     const page = Math.min(Math.max(1, to), shown.pages)
     if (page === this.page.value) return
-    this.ahead.value = page
-    clearTimeout(this.confirm)
-    this.confirm = setTimeout(() => (this.ahead.value = null), CONFIRM_MS)
-    this.say({ type: 'turn_page', page })
+    this.pendingPage.value = page
+    clearTimeout(this.confirmTimer)
+    this.confirmTimer = setTimeout(() => (this.pendingPage.value = null), CONFIRM_TIMEOUT_MS)
+    this.send({ type: 'turn_page', page })
   }
 
   hide() {
-    this.say({ type: 'hide_deck' })
+    this.send({ type: 'hide_deck' })
   }
 
   close() {
     this.closed = true
     clearTimeout(this.timer)
-    clearTimeout(this.confirm)
+    clearTimeout(this.confirmTimer)
     this.stopWatching()
-    this.pictures.stop()
+    this.pageImages.stopPrefetch()
   }
 }

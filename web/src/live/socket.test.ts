@@ -1,10 +1,10 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import type { ToPage } from './protocol'
-import { LessonSocket, type Link } from './socket'
+import type { ServerMessage } from './protocol'
+import { LessonSocket, type SocketState } from './socket'
 
-/** A socket whose server is the test. */
-class Wire {
-  static all: Wire[] = []
+/** WebSocket whose server side is the test. */
+class FakeWebSocket {
+  static all: FakeWebSocket[] = []
   static readonly OPEN = 1
   readyState = 0
   sent: { type: string }[] = []
@@ -13,15 +13,15 @@ class Wire {
   onmessage: ((event: { data: string }) => void) | null = null
 
   constructor(readonly url: string) {
-    Wire.all.push(this)
+    FakeWebSocket.all.push(this)
   }
 
   opens() {
-    this.readyState = Wire.OPEN
+    this.readyState = FakeWebSocket.OPEN
     this.onopen?.()
   }
 
-  says(message: Partial<ToPage>) {
+  says(message: Partial<ServerMessage>) {
     this.onmessage?.({ data: JSON.stringify(message) })
   }
 
@@ -34,28 +34,28 @@ class Wire {
   }
 }
 
-const newest = () => Wire.all.at(-1)!
+const newest = () => FakeWebSocket.all.at(-1)!
 
 describe('the socket of a lesson', () => {
-  const links: Link[] = []
+  const states: SocketState[] = []
   let online: () => void = () => undefined
   let socket: LessonSocket
 
   beforeEach(() => {
     vi.useFakeTimers()
-    vi.stubGlobal('WebSocket', Wire)
+    vi.stubGlobal('WebSocket', FakeWebSocket)
     vi.stubGlobal('location', { protocol: 'http:', host: 'school' })
     vi.stubGlobal('addEventListener', (_: string, listener: () => void) => (online = listener))
     vi.stubGlobal('removeEventListener', () => undefined)
-    Wire.all = []
-    links.length = 0
+    FakeWebSocket.all = []
+    states.length = 0
     socket = new LessonSocket('l', {
       message: () => undefined,
-      link: (link) => links.push(link),
+      state: (state) => states.push(state),
       refused: () => Promise.resolve(true),
     })
     newest().opens()
-    newest().says({ type: 'welcome', resume: 'token' } as Partial<ToPage>)
+    newest().says({ type: 'welcome', resume: 'token' } as Partial<ServerMessage>)
   })
   afterEach(() => {
     socket.close()
@@ -63,53 +63,53 @@ describe('the socket of a lesson', () => {
     vi.unstubAllGlobals()
   })
 
-  const answerFor = (seconds: number) => {
+  const answerPingsFor = (seconds: number) => {
     for (let at = 0; at < seconds; at += 1) {
       vi.advanceTimersByTime(1000)
       newest().says({ type: 'pong', at: 0 })
     }
   }
 
-  it('stays while its pings are answered, however quiet the lesson is', () => {
-    answerFor(120)
-    expect(Wire.all.length).toBe(1)
+  it('stays open while its pings are answered, however quiet the lesson is', () => {
+    answerPingsFor(120)
+    expect(FakeWebSocket.all.length).toBe(1)
   })
 
-  it('a line that died without a word is opened anew in time to keep the place in the lesson', () => {
-    answerFor(30)
+  it('a connection that dies silently is reopened in time to keep the participant in the lesson', () => {
+    answerPingsFor(30)
     vi.advanceTimersByTime(8_000)
-    expect(Wire.all.length).toBe(2)
+    expect(FakeWebSocket.all.length).toBe(2)
     expect(newest().url).toContain('resume=token')
-    expect(links.at(-1)).toBe('lost')
+    expect(states.at(-1)).toBe('lost')
   })
 
-  it('a page that slept for an hour asks first before it gives its line up', () => {
+  it('a client that slept for an hour pings before it gives up its connection', () => {
     vi.setSystemTime(Date.now() + 3_600_000)
     vi.advanceTimersByTime(2_000)
     newest().says({ type: 'pong', at: 0 })
-    answerFor(10)
-    expect(Wire.all.length).toBe(1)
+    answerPingsFor(10)
+    expect(FakeWebSocket.all.length).toBe(1)
   })
 
-  it('a change of network is looked into at once', () => {
-    answerFor(10)
+  it('a change of network is probed at once', () => {
+    answerPingsFor(10)
     online()
     vi.advanceTimersByTime(2_000)
-    expect(Wire.all.length).toBe(2)
+    expect(FakeWebSocket.all.length).toBe(2)
   })
 
-  it('a doubt that the server answers changes nothing', () => {
+  it('a probe that the server answers changes nothing', () => {
     online()
     newest().says({ type: 'pong', at: 0 })
     vi.advanceTimersByTime(1_900)
     newest().says({ type: 'pong', at: 0 })
     vi.advanceTimersByTime(1_000)
-    expect(Wire.all.length).toBe(1)
+    expect(FakeWebSocket.all.length).toBe(1)
   })
 
-  it('does not wait for ever for a socket that does not open', () => {
+  it('gives up on a socket that does not open', () => {
     socket.reopen(false)
     vi.advanceTimersByTime(5_000)
-    expect(Wire.all.length).toBe(3)
+    expect(FakeWebSocket.all.length).toBe(3)
   })
 })

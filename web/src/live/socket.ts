@@ -1,18 +1,18 @@
-// The one WebSocket of a lesson: opens, asks, hears, and opens again by itself with the same place in the lesson.
+// WebSocket of a lesson: sends messages, matches answers to requests, detects dead links and reconnects with the resume token.
 
-import type { FromPage, ToPage } from './protocol'
+import type { ClientMessage, ServerMessage } from './protocol'
 
-export type Link = 'connecting' | 'open' | 'lost' | 'closed'
+export type SocketState = 'connecting' | 'open' | 'lost' | 'closed'
 
 interface Listener {
-  message(message: ToPage): void
-  link(link: Link): void
-  /** The socket could not be opened. Answers whether trying again has any sense. */
+  message(message: ServerMessage): void
+  state(state: SocketState): void
+  /** Called when the socket could not be opened. Returns whether a retry makes sense. */
   refused(): Promise<boolean>
 }
 
-/** Refused by the server: its sentence is shown as it is. */
-export class Refused extends Error {
+/** The server refused a request; its message is shown to the user unchanged. */
+export class RequestRefused extends Error {
   constructor(
     readonly code: string,
     message: string,
@@ -21,98 +21,103 @@ export class Refused extends Error {
   }
 }
 
-/** The line went away before the answer came; what was asked will be asked again after the reconnect. */
-export class LineLost extends Error {}
+/** The connection closed before the answer arrived; the caller repeats the request after the reconnect. */
+export class ConnectionLost extends Error {}
 
-/** As often as the server's own pings, which a page cannot hear. */
-const PING_EVERY_MS = 2_000
-/** A ping that nothing answered for so long: the line is dead although no one said so, as after a change of network. The server keeps our
- *  place for ten seconds after it last heard us; this leaves half of them for the way back. */
-const SILENCE_MS = 4_500
-/** The same when something else already speaks against the line. */
-const DOUBT_MS = 2_000
-/** A socket that has not opened by now asks over a way that is gone. */
-const OPENS_WITHIN_MS = 5_000
-const FIRST_WAIT_MS = 400
-const LONGEST_WAIT_MS = 5_000
-/** An offer is answered within one round trip and a little work; a slow line has seconds of both. */
-const ANSWER_WITHIN_MS = 15_000
+/** Interval of the client's pings, the same as of the server's, which JavaScript cannot observe. */
+const PING_INTERVAL_MS = 2_000
+/**
+ * Time without an answer to a ping after which the connection counts as dead, as after a change of network. The server keeps a participant
+ * for 10 s after its last message; this leaves half of that for the reconnect.
+ */
+const PING_TIMEOUT_MS = 4_500
+/** Ping timeout after another sign of a dead connection. */
+const PROBE_TIMEOUT_MS = 2_000
+/** Time in which a socket has to open; after that its network path is gone. */
+const OPEN_TIMEOUT_MS = 5_000
+/** Exponential reconnect backoff, with ±30 % jitter. */
+const MIN_BACKOFF_MS = 400
+const MAX_BACKOFF_MS = 5_000
+/** Request timeout: one round trip and some work, each of which takes seconds on a slow link. */
+const REQUEST_TIMEOUT_MS = 15_000
 
 export class LessonSocket {
   private socket: WebSocket | null = null
   private resume: string | null = null
   private reference = 0
-  private waiting = new Map<
+  private pending = new Map<
     number,
-    { resolve: (message: ToPage) => void; reject: (error: Error) => void; timer: number }
+    { resolve: (message: ServerMessage) => void; reject: (error: Error) => void; timer: number }
   >()
   private timer = 0
   private pinger = 0
-  /** Since when a ping has had no answer; 0 while none is under way. */
-  private askedAt = 0
-  private doubt = 0
-  private waitMs = FIRST_WAIT_MS
-  private over = false
+  /** Time of the oldest unanswered ping; 0 if there is none. */
+  private pingedAt = 0
+  private probeTimer = 0
+  private backoffMs = MIN_BACKOFF_MS
+  private closed = false
 
   constructor(
     private readonly lessonId: string,
     private readonly listener: Listener,
   ) {
-    addEventListener('online', this.doubtLine)
+    addEventListener('online', this.probe)
     this.open()
   }
 
-  /** Sends if the line is there. What is lost with the line is said again after the next welcome by whoever said it. */
-  say(message: FromPage): number {
+  /**
+   * Sends a message if the socket is open and returns its reference, else 0. Callers repeat lost messages after the next welcome.
+   */
+  send(message: ClientMessage): number {
     if (this.socket?.readyState !== WebSocket.OPEN) return 0
     const reference = ++this.reference
     this.socket.send(JSON.stringify({ ref: reference, ...message }))
     return reference
   }
 
-  /** Sends and waits for the answer that carries the same number. */
-  ask(message: FromPage): Promise<ToPage> {
+  /** Sends a message and resolves with the answer that has the same reference. */
+  request(message: ClientMessage): Promise<ServerMessage> {
     return new Promise((resolve, reject) => {
-      const reference = this.say(message)
-      if (reference === 0) return reject(new LineLost())
+      const reference = this.send(message)
+      if (reference === 0) return reject(new ConnectionLost())
       const timer = setTimeout(
-        () => this.settle(reference, (one) => one.reject(new LineLost())),
-        ANSWER_WITHIN_MS,
+        () => this.settle(reference, (request) => request.reject(new ConnectionLost())),
+        REQUEST_TIMEOUT_MS,
       )
-      this.waiting.set(reference, { resolve, reject, timer })
+      this.pending.set(reference, { resolve, reject, timer })
     })
   }
 
-  /** The line may have died: finds out soon instead of waiting for a silence. */
-  doubtLine = () => {
-    if (this.over || this.socket?.readyState !== WebSocket.OPEN) return this.hurry()
-    if (this.doubt) return
-    this.knock()
+  /** Checks a connection that may be dead with the short timeout; opens a closed one at once. */
+  probe = () => {
+    if (this.closed || this.socket?.readyState !== WebSocket.OPEN) return this.reopenNow()
+    if (this.probeTimer) return
+    this.sendPing()
     const since = Date.now()
-    this.doubt = setTimeout(() => {
-      this.doubt = 0
-      // A younger ping than ours has not had its time yet.
-      if (this.askedAt && this.askedAt <= since) this.reopen(false)
-    }, DOUBT_MS)
+    this.probeTimer = setTimeout(() => {
+      this.probeTimer = 0
+      // A later ping has not reached its timeout yet.
+      if (this.pingedAt && this.pingedAt <= since) this.reopen(false)
+    }, PROBE_TIMEOUT_MS)
   }
 
-  /** Connects anew. `fresh`: as someone who was never here, because what the page holds no longer fits. */
+  /** Reconnects. `fresh` drops the resume token: the client's state is unusable and the server sends a new one. */
   reopen(fresh: boolean) {
     if (fresh) this.resume = null
     this.drop()
-    this.listener.link('lost')
+    this.listener.state('lost')
     this.open()
   }
 
   close() {
-    this.over = true
-    removeEventListener('online', this.doubtLine)
+    this.closed = true
+    removeEventListener('online', this.probe)
     this.drop()
-    this.listener.link('closed')
+    this.listener.state('closed')
   }
 
   private open() {
-    if (this.over) return
+    if (this.closed) return
     clearTimeout(this.timer)
     const scheme = location.protocol === 'https:' ? 'wss' : 'ws'
     const query = this.resume ? `?resume=${encodeURIComponent(this.resume)}` : ''
@@ -121,95 +126,99 @@ export class LessonSocket {
     )
     this.socket = socket
     let opened = false
-    this.timer = setTimeout(() => this.again(), OPENS_WITHIN_MS)
+    this.timer = setTimeout(() => this.reconnect(), OPEN_TIMEOUT_MS)
     socket.onopen = () => {
       opened = true
       clearTimeout(this.timer)
-      this.pinger = setInterval(() => this.ping(), PING_EVERY_MS)
+      this.pinger = setInterval(() => this.checkPing(), PING_INTERVAL_MS)
     }
     socket.onmessage = (event) => {
-      if (socket === this.socket && typeof event.data === 'string') this.hear(event.data)
+      if (socket === this.socket && typeof event.data === 'string') this.receive(event.data)
     }
     socket.onclose = () => {
       if (socket !== this.socket) return
       this.drop()
-      if (!this.over) void this.later(opened)
+      if (!this.closed) void this.retryLater(opened)
     }
   }
 
-  private async later(opened: boolean) {
-    this.listener.link('lost')
+  private async retryLater(opened: boolean) {
+    this.listener.state('lost')
     if (!opened && !(await this.listener.refused())) return
-    if (this.over || this.socket) return
-    this.timer = setTimeout(() => this.open(), this.waitMs * (0.7 + Math.random() * 0.6))
-    this.waitMs = Math.min(this.waitMs * 2, LONGEST_WAIT_MS)
+    if (this.closed || this.socket) return
+    this.timer = setTimeout(() => this.open(), this.backoffMs * (0.7 + Math.random() * 0.6))
+    this.backoffMs = Math.min(this.backoffMs * 2, MAX_BACKOFF_MS)
   }
 
-  private hurry() {
-    if (this.over) return
-    this.waitMs = FIRST_WAIT_MS
-    this.again()
+  private reopenNow() {
+    if (this.closed) return
+    this.backoffMs = MIN_BACKOFF_MS
+    this.reconnect()
   }
 
-  private again() {
+  private reconnect() {
     this.drop()
     this.open()
   }
 
-  private hear(text: string) {
-    this.askedAt = 0
-    let message: ToPage
+  private receive(text: string) {
+    this.pingedAt = 0
+    let message: ServerMessage
     try {
-      message = JSON.parse(text) as ToPage
+      message = JSON.parse(text) as ServerMessage
     } catch {
       return this.reopen(true)
     }
     if (message.type === 'welcome') {
       this.resume = message.resume
-      this.waitMs = FIRST_WAIT_MS
-      this.listener.link('open')
+      this.backoffMs = MIN_BACKOFF_MS
+      this.listener.state('open')
     }
-    if (message.type === 'published') this.settle(message.ref, (one) => one.resolve(message))
-    if (message.type === 'error' && this.waiting.has(message.ref)) {
-      const { ref, code, message: sentence } = message
-      return this.settle(ref, (one) => one.reject(new Refused(code, sentence)))
+    if (message.type === 'published')
+      this.settle(message.ref, (request) => request.resolve(message))
+    if (message.type === 'error' && this.pending.has(message.ref)) {
+      const { ref, code, message: text } = message
+      return this.settle(ref, (request) => request.reject(new RequestRefused(code, text)))
     }
     this.listener.message(message)
   }
 
   private settle(
     reference: number,
-    how: (one: { resolve: (message: ToPage) => void; reject: (error: Error) => void }) => void,
+    complete: (request: {
+      resolve: (message: ServerMessage) => void
+      reject: (error: Error) => void
+    }) => void,
   ) {
-    const one = this.waiting.get(reference)
-    if (!one) return
-    this.waiting.delete(reference)
-    clearTimeout(one.timer)
-    how(one)
+    const request = this.pending.get(reference)
+    if (!request) return
+    this.pending.delete(reference)
+    clearTimeout(request.timer)
+    complete(request)
   }
 
-  private ping() {
-    if (this.askedAt && Date.now() - this.askedAt > SILENCE_MS) return this.reopen(false)
-    this.knock()
+  private checkPing() {
+    if (this.pingedAt && Date.now() - this.pingedAt > PING_TIMEOUT_MS) return this.reopen(false)
+    this.sendPing()
   }
 
-  private knock() {
-    this.askedAt ||= Date.now()
-    this.say({ type: 'ping', at: performance.now() })
+  private sendPing() {
+    this.pingedAt ||= Date.now()
+    this.send({ type: 'ping', at: performance.now() })
   }
 
   private drop() {
     clearTimeout(this.timer)
-    clearTimeout(this.doubt)
+    clearTimeout(this.probeTimer)
     clearInterval(this.pinger)
-    this.askedAt = this.doubt = 0
+    this.pingedAt = this.probeTimer = 0
     const socket = this.socket
     this.socket = null
     if (socket) {
       socket.onopen = socket.onmessage = socket.onclose = null
       socket.close()
     }
-    for (const reference of [...this.waiting.keys()])
-      this.settle(reference, (one) => one.reject(new LineLost()))
+    for (const reference of [...this.pending.keys()])
+      this.settle(reference, (request) => request.reject(new ConnectionLost()))
   }
 }

@@ -1,34 +1,34 @@
-// The subscriber connection: server → this page. The server offers slots; what a slot shows changes without a new offer.
+// Subscriber connection, server → client. The server offers slots; the source of a slot changes without a new offer.
 
 import { ref, shallowReactive, shallowRef } from 'vue'
 import { watchHealth } from './health'
-import type { FromPage, MediaKind, ParticipantId, Purpose, Slot } from './protocol'
+import type { ClientMessage, MediaKind, ParticipantId, Purpose, Slot } from './protocol'
 
-const SOUND_AGAIN_MS = 1000
+const AUTOPLAY_RETRY_MS = 1000
 
 export class Subscriber {
   connection: RTCPeerConnection | null = null
   readonly slots = shallowRef<Slot[]>([])
-  /** By the mid of their transceiver; a track lives as long as the connection, whoever it shows. */
+  /** Tracks by the mid of their transceiver; a track lives as long as the connection, whatever its source. */
   readonly tracks = shallowReactive(new Map<string, MediaStreamTrack>())
-  /** The browser wants a click before it plays sound. */
-  readonly soundBlocked = ref(false)
+  /** The browser's autoplay policy requires a click before audio plays. */
+  readonly audioBlocked = ref(false)
   readonly connected = ref(false)
 
-  private readonly voices = new Map<string, HTMLAudioElement>()
+  private readonly audioElements = new Map<string, HTMLAudioElement>()
   private stopWatching: () => void = () => undefined
-  private newest = 0
+  private newestOffer = 0
   private busy: Promise<void> = Promise.resolve()
 
   constructor(
-    private readonly say: (message: FromPage) => void,
-    /** The connection is unwell: perhaps the whole line is. */
-    private readonly unwell: () => void,
-    /** Nothing helped: the page must come anew. */
-    private readonly lost: () => void,
+    private readonly send: (message: ClientMessage) => void,
+    /** Called when the connection degrades; the WebSocket may be affected as well. */
+    private readonly onDegraded: () => void,
+    /** Called when negotiation failed; the client has to reconnect from scratch. */
+    private readonly onFailed: () => void,
   ) {}
 
-  /** The track that shows this source now, if any slot does. */
+  /** Returns the track of the slot that carries this source. */
   track(participant: ParticipantId, purpose: Purpose, kind: MediaKind): MediaStreamTrack | null {
     const slot = this.slot(participant, purpose, kind)
     return (slot && this.tracks.get(slot.mid)) ?? null
@@ -36,32 +36,32 @@ export class Subscriber {
 
   slot(participant: ParticipantId, purpose: Purpose, kind: MediaKind): Slot | undefined {
     return this.slots.value.find(
-      (one) =>
-        one.kind === kind &&
-        one.source?.participant === participant &&
-        one.source.purpose === purpose,
+      (slot) =>
+        slot.kind === kind &&
+        slot.source?.participant === participant &&
+        slot.source.purpose === purpose,
     )
   }
 
-  takeOffer(offer: number, fresh: boolean, sdp: string) {
-    this.newest = offer
-    this.busy = this.busy.then(() => this.answer(offer, fresh, sdp)).catch(() => this.startOver())
+  handleOffer(offer: number, fresh: boolean, sdp: string) {
+    this.newestOffer = offer
+    this.busy = this.busy.then(() => this.answer(offer, fresh, sdp)).catch(() => this.fail())
   }
 
-  takeSlots(slots: Slot[]) {
+  handleSlots(slots: Slot[]) {
     this.slots.value = slots
   }
 
-  /** After a person's click: everything that waited plays. */
-  async unlockSound() {
-    this.soundBlocked.value = false
-    await Promise.all([...this.voices.values()].map((voice) => this.play(voice)))
+  /** Plays all audio; called from a click. */
+  async unlockAudio() {
+    this.audioBlocked.value = false
+    await Promise.all([...this.audioElements.values()].map((element) => this.play(element)))
   }
 
-  /** After a welcome: the path that took the socket with it may have been the media's, too. */
+  /** Restarts ICE after a welcome: media may have used the same broken path as the WebSocket. */
   recover() {
     if (this.connection && this.connection.connectionState !== 'new')
-      this.say({ type: 'restart_subscriber' })
+      this.send({ type: 'restart_subscriber' })
   }
 
   close() {
@@ -69,32 +69,32 @@ export class Subscriber {
     this.connection?.close()
     this.connection = null
     this.connected.value = false
-    for (const voice of this.voices.values()) voice.srcObject = null
-    this.voices.clear()
+    for (const element of this.audioElements.values()) element.srcObject = null
+    this.audioElements.clear()
     this.tracks.clear()
     this.slots.value = []
   }
 
   private async answer(offer: number, fresh: boolean, sdp: string) {
-    if (fresh || !this.connection) this.begin()
-    if (offer !== this.newest) return
+    if (fresh || !this.connection) this.open()
+    if (offer !== this.newestOffer) return
     const connection = this.connection
     if (!connection) return
     await connection.setRemoteDescription({ type: 'offer', sdp })
     const answer = await connection.createAnswer()
     await connection.setLocalDescription(answer)
-    if (connection !== this.connection || offer !== this.newest) return
-    this.say({ type: 'answer', offer, sdp: connection.localDescription?.sdp ?? answer.sdp ?? '' })
+    if (connection !== this.connection || offer !== this.newestOffer) return
+    this.send({ type: 'answer', offer, sdp: connection.localDescription?.sdp ?? answer.sdp ?? '' })
   }
 
-  private begin() {
-    const kept = this.slots.value
+  private open() {
+    const slots = this.slots.value
     this.close()
-    this.slots.value = kept
+    this.slots.value = slots
     const connection = new RTCPeerConnection({ bundlePolicy: 'max-bundle' })
     this.connection = connection
-    this.stopWatching = watchHealth(connection, this.unwell, () =>
-      this.say({ type: 'restart_subscriber' }),
+    this.stopWatching = watchHealth(connection, this.onDegraded, () =>
+      this.send({ type: 'restart_subscriber' }),
     )
     connection.addEventListener('connectionstatechange', () => {
       this.connected.value = connection.connectionState === 'connected'
@@ -103,42 +103,46 @@ export class Subscriber {
       const mid = transceiver.mid
       if (mid === null || connection !== this.connection) return
       this.tracks.set(mid, track)
-      if (track.kind === 'audio') this.hear(mid, track)
+      if (track.kind === 'audio') this.addAudio(mid, track)
     }
   }
 
-  /** Sound plays through an element of its own: a video element that is moved or removed must not take a voice with it. */
-  private hear(mid: string, track: MediaStreamTrack) {
-    const voice = document.createElement('audio')
-    voice.autoplay = true
-    voice.srcObject = new MediaStream([track])
-    this.voices.set(mid, voice)
-    void this.play(voice)
+  /** Plays audio through its own element, because video elements are moved and removed. */
+  private addAudio(mid: string, track: MediaStreamTrack) {
+    const element = document.createElement('audio')
+    element.autoplay = true
+    element.srcObject = new MediaStream([track])
+    this.audioElements.set(mid, element)
+    void this.play(element)
   }
 
-  private async play(voice: HTMLAudioElement) {
+  private async play(element: HTMLAudioElement) {
     try {
-      await voice.play()
+      await element.play()
     } catch (error) {
-      if (error instanceof DOMException && error.name === 'NotAllowedError') this.waitForSound()
+      if (error instanceof DOMException && error.name === 'NotAllowedError') this.retryAutoplay()
     }
   }
 
-  /** A browser allows sound once the page's own microphone is open, and says so to nobody: ask again until it does or somebody clicks. */
-  private waitForSound() {
-    if (this.soundBlocked.value) return
-    this.soundBlocked.value = true
-    const again = async () => {
-      if (!this.soundBlocked.value) return
-      const tried = await Promise.allSettled([...this.voices.values()].map((voice) => voice.play()))
-      if (tried.every((one) => one.status === 'fulfilled')) this.soundBlocked.value = false
-      else setTimeout(again, SOUND_AGAIN_MS)
+  /**
+   * Retries until the browser allows audio or the user clicks. Browsers allow it once the microphone is open, without an event.
+   */
+  private retryAutoplay() {
+    if (this.audioBlocked.value) return
+    this.audioBlocked.value = true
+    const retry = async () => {
+      if (!this.audioBlocked.value) return
+      const results = await Promise.allSettled(
+        [...this.audioElements.values()].map((element) => element.play()),
+      )
+      if (results.every(({ status }) => status === 'fulfilled')) this.audioBlocked.value = false
+      else setTimeout(retry, AUTOPLAY_RETRY_MS)
     }
-    setTimeout(again, SOUND_AGAIN_MS)
+    setTimeout(retry, AUTOPLAY_RETRY_MS)
   }
 
-  private startOver() {
+  private fail() {
     this.close()
-    this.lost()
+    this.onFailed()
   }
 }

@@ -1,4 +1,4 @@
-import library from '../library/words.en'
+import library from '../library/messages.en'
 import type zh from './zh'
 
 const en: typeof zh = {

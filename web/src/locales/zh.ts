@@ -1,4 +1,4 @@
-import library from '../library/words.zh'
+import library from '../library/messages.zh'
 
 export default {
   library,

@@ -1,13 +1,13 @@
-// The day's lessons, fetched again and again while a page shows them; a lost line only delays the next try.
+// Lessons of a day, polled while a component shows them; a request that fails is repeated by the next poll.
 
 import { onMounted, onUnmounted, ref, type Ref } from 'vue'
 import { ApiError, get, type LessonCard, type Today } from '../api'
 
-/** A classroom enters a lesson by itself this long before the bell. */
-export const EARLY_MS = 10 * 60_000
-const EVERY_MS = 10_000
+/** Time before a lesson's start at which a classroom's device enters it. */
+export const EARLY_ENTRY_MS = 10 * 60_000
+const POLL_MS = 10_000
 
-/** The lesson a classroom's device belongs in now: one that is on, else one about to begin (or late). */
+/** Returns the lesson that a classroom's device enters now: a live one, else one that starts soon or is late. */
 export function lessonToEnter(lessons: LessonCard[], now: number): LessonCard | null {
   const mine = lessons.filter((lesson) => lesson.my_role !== 'none')
   const on = mine.find((lesson) => lesson.phase === 'live')
@@ -17,7 +17,7 @@ export function lessonToEnter(lessons: LessonCard[], now: number): LessonCard | 
       .filter(
         (lesson) =>
           lesson.phase === 'planned' &&
-          Date.parse(lesson.starts_at) - EARLY_MS <= now &&
+          Date.parse(lesson.starts_at) - EARLY_ENTRY_MS <= now &&
           now < Date.parse(lesson.ends_at),
       )
       .sort((a, b) => Date.parse(a.starts_at) - Date.parse(b.starts_at))[0] ?? null
@@ -27,7 +27,7 @@ export function lessonToEnter(lessons: LessonCard[], now: number): LessonCard | 
 export interface Day {
   today: Ref<Today | null>
   failure: Ref<ApiError | null>
-  /** The server's clock, milliseconds: a classroom's own clock may be hours off. */
+  /** The server's time in milliseconds; a classroom's own clock may be hours off. */
   now: Ref<number>
   reload: () => Promise<void>
 }
@@ -36,31 +36,31 @@ export function useDay(date: () => string | null = () => null): Day {
   const today = ref<Today | null>(null)
   const failure = ref<ApiError | null>(null)
   const now = ref(Date.now())
-  let ahead = 0
-  let asked = 0
+  let clockOffset = 0
+  let newest = 0
   let timer: ReturnType<typeof setInterval>
   let clock: ReturnType<typeof setInterval>
 
   async function reload() {
-    const mine = ++asked
+    const request = ++newest
     const day = date()
     try {
       const answer = await get<Today>(`/api/today${day ? `?date=${day}` : ''}`)
-      if (mine !== asked) return
+      if (request !== newest) return
       today.value = answer
-      ahead = Date.parse(answer.now) - Date.now()
+      clockOffset = Date.parse(answer.now) - Date.now()
       failure.value = null
     } catch (error) {
-      if (mine !== asked) return
+      if (request !== newest) return
       if (error instanceof ApiError) failure.value = error
     }
-    now.value = Date.now() + ahead
+    now.value = Date.now() + clockOffset
   }
 
   onMounted(() => {
     void reload()
-    timer = setInterval(reload, EVERY_MS)
-    clock = setInterval(() => (now.value = Date.now() + ahead), 1000)
+    timer = setInterval(reload, POLL_MS)
+    clock = setInterval(() => (now.value = Date.now() + clockOffset), 1000)
     addEventListener('online', reload)
   })
   onUnmounted(() => {

@@ -1,25 +1,25 @@
-// hls.js, fetched only when a recording is played. Safari plays the playlists by itself.
+// HLS playback. Loads hls.js on first use; Safari plays HLS natively.
 
 import type Hls from 'hls.js'
 
 export interface Stream {
-  /** The newest moment that can be played, in seconds; for a lesson that is still on. */
+  /** Position of the live edge in seconds, for a lesson that is still live. */
   edge(): number | null
   close(): void
 }
 
 export interface Options {
-  /** Seconds; null: where the player thinks best (the end of a lesson that is still on). */
+  /** Start position in seconds; null leaves it to the player (the live edge of a live lesson). */
   from: number | null
-  /** Nothing can be played any more; what can be mended has been tried. */
+  /** Called on a fatal error, after all retries. */
   failed: () => void
 }
 
 /**
- * How far behind the lesson its recording is followed. Segments last 2 s, but a player asks for news only as often as the playlist's
- * target duration (7 s) says; hls.js's own choice of three target durations would be 21 s.
+ * Live latency. Segments last 2 s, but players reload the playlist once per target duration (7 s, RFC 8216 §6.3.4); the default of
+ * hls.js, three target durations, would be 21 s.
  */
-export const BEHIND_S = 10
+export const LIVE_LATENCY_S = 10
 
 export async function play(
   video: HTMLVideoElement,
@@ -28,11 +28,11 @@ export async function play(
 ): Promise<Stream> {
   const { default: Player } = await import('hls.js')
   if (Player.isSupported())
-    return playWith(
+    return playWithHls(
       new Player({
         startPosition: options.from ?? -1,
         backBufferLength: 120,
-        liveSyncDuration: BEHIND_S,
+        liveSyncDuration: LIVE_LATENCY_S,
       }),
       video,
       url,
@@ -48,34 +48,34 @@ export async function play(
   }
 }
 
-/** A playlist that is not there yet (the bell has just rung) comes within this. */
-const TRIES = 8
-const TRY_AGAIN_MS = 1500
+/** Retries for a playlist that does not exist yet because the lesson has just started. */
+const MAX_RETRIES = 8
+const RETRY_DELAY_MS = 1500
 
-function playWith(
+function playWithHls(
   hls: Hls,
   video: HTMLVideoElement,
   url: string,
   { failed }: Options,
   Player: typeof Hls,
 ): Stream {
-  let tries = 0
+  let retries = 0
   let timer = 0
   hls.on(Player.Events.ERROR, (_, data) => {
     if (!data.fatal) return
-    if (data.type === Player.ErrorTypes.MEDIA_ERROR && tries++ < TRIES)
+    if (data.type === Player.ErrorTypes.MEDIA_ERROR && retries++ < MAX_RETRIES)
       return hls.recoverMediaError()
-    if (data.type === Player.ErrorTypes.NETWORK_ERROR && tries++ < TRIES) {
+    if (data.type === Player.ErrorTypes.NETWORK_ERROR && retries++ < MAX_RETRIES) {
       timer = setTimeout(
         () => (hls.levels.length ? hls.startLoad() : hls.loadSource(url)),
-        TRY_AGAIN_MS,
+        RETRY_DELAY_MS,
       )
       return
     }
     hls.destroy()
     failed()
   })
-  hls.on(Player.Events.FRAG_BUFFERED, () => (tries = 0))
+  hls.on(Player.Events.FRAG_BUFFERED, () => (retries = 0))
   hls.loadSource(url)
   hls.attachMedia(video)
   return {

@@ -9,7 +9,7 @@ const shown = [
 ]
 
 describe('the pages of a recorded lesson', () => {
-  it('at every moment it is known which page was shown, or none', () => {
+  it('finds the page that was shown at a time, or none', () => {
     expect(shownAt(shown, 4_999)).toBeNull()
     expect(shownAt(shown, 20_000)?.page).toBe(2)
     expect(shownAt(shown, 35_000)).toBeNull()

@@ -1,4 +1,4 @@
-// The pages that were shown in a lesson. Pure.
+// Pages that were shown during a lesson. Pure.
 
 import type { ShownPage } from '../api'
 import type { DeckPage, LessonDeck } from '../deck/deck'
@@ -6,7 +6,7 @@ import type { DeckPage, LessonDeck } from '../deck/deck'
 export const shownAt = (shown: ShownPage[], ms: number): ShownPage | null =>
   shown.find(({ from_ms, to_ms }) => from_ms <= ms && (to_ms === null || ms < to_ms)) ?? null
 
-/** Every page once, when it was first shown. The search counts them in this order. */
+/** Returns every page once, at its first appearance. The search index numbers them in this order. */
 export function contents(shown: ShownPage[]): ShownPage[] {
   const known = new Set<string>()
   return shown.filter(({ deck, page }) => {
@@ -15,7 +15,7 @@ export function contents(shown: ShownPage[]): ShownPage[] {
   })
 }
 
-/** When a resource was first on the screen, in whichever of its versions. */
+/** Returns the first appearance of any version of a resource. */
 export function firstOf(
   shown: ShownPage[],
   decks: LessonDeck[],

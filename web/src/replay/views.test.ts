@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest'
 import type { RecordedTrack } from '../api'
-import { otherViews, trackAt } from './views'
+import { alternateViews, trackAt } from './views'
 
 const track = (id: string, who: string, more: Partial<RecordedTrack> = {}): RecordedTrack => ({
   id,
@@ -15,9 +15,9 @@ const track = (id: string, who: string, more: Partial<RecordedTrack> = {}): Reco
   ...more,
 })
 
-describe('the other pictures of a recording', () => {
-  it('a room that came back is one view with two tracks, each at its time', () => {
-    const [view] = otherViews([
+describe('the alternate videos of a recording', () => {
+  it('a room that rejoined is one view with two tracks, each at its time', () => {
+    const [view] = alternateViews([
       track('1', 'willow', { to_ms: 5000 }),
       track('2', 'willow', { from_ms: 9000 }),
       track('3', 'willow', { kind: 'audio' }),
@@ -29,7 +29,7 @@ describe('the other pictures of a recording', () => {
   })
 
   it('the screen first, then people, then rooms; what cannot be played is not offered', () => {
-    const views = otherViews([
+    const views = alternateViews([
       track('1', 'willow'),
       track('2', 'wang', { participant: { id: 'wang', name: 'wang', kind: 'person' } }),
       track('3', 'wang', {

@@ -1,17 +1,17 @@
-// Which other pictures a recording has beside the main one. Pure.
+// Alternate videos of a recording, beside the main programme. Pure.
 
 import type { RecordedTrack } from '../api'
 
-export interface OtherView {
+export interface AlternateView {
   key: string
   participant: RecordedTrack['participant']
   purpose: RecordedTrack['purpose']
-  /** A participant that came back has several tracks, one after the other. */
+  /** A participant that rejoined has several consecutive tracks. */
   tracks: RecordedTrack[]
 }
 
-export function otherViews(tracks: RecordedTrack[]): OtherView[] {
-  const views = new Map<string, OtherView>()
+export function alternateViews(tracks: RecordedTrack[]): AlternateView[] {
+  const views = new Map<string, AlternateView>()
   for (const track of tracks) {
     if (track.kind !== 'video' || !track.playable) continue
     const key = `${track.participant.id}/${track.purpose}`
@@ -24,15 +24,15 @@ export function otherViews(tracks: RecordedTrack[]): OtherView[] {
     view.tracks.push(track)
     views.set(key, view)
   }
-  const rank = (view: OtherView) =>
+  const rank = (view: AlternateView) =>
     view.purpose === 'screen' ? 0 : view.participant.kind === 'person' ? 1 : 2
   return [...views.values()].sort(
     (a, b) => rank(a) - rank(b) || a.participant.name.localeCompare(b.participant.name, 'zh-CN'),
   )
 }
 
-/** The track of a view that has a picture at that moment. */
-export function trackAt(view: OtherView, ms: number): RecordedTrack | null {
+/** Returns the track of a view that has video at this time. */
+export function trackAt(view: AlternateView, ms: number): RecordedTrack | null {
   return (
     view.tracks.find(
       (track) => track.from_ms <= ms && (track.to_ms === null || ms < track.to_ms),

@@ -1,4 +1,4 @@
-// Our own icons: 24×24, one stroke width, round ends. `d` only; TkIcon draws them in the text's colour.
+// Icons as SVG path data on a 24×24 grid; TkIcon draws them with one stroke width in the text's colour.
 
 export const icons = {
   microphone:

@@ -1,4 +1,4 @@
-// Short messages that come and go; an error stays until it is read.
+// Transient notifications; errors stay longer.
 
 import { reactive } from 'vue'
 
