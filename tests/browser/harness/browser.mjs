@@ -1,4 +1,4 @@
-// Chromium with a fake camera and microphone, and what the stories ask of a page.
+// Chromium with a fake camera and microphone, and the helpers of the tests.
 
 import { mkdir } from 'node:fs/promises'
 import { basename, join } from 'node:path'
@@ -8,8 +8,8 @@ import { installFrameReader } from './frames.mjs'
 import { artifactsDir } from './paths.mjs'
 
 /**
- * Starts a Chromium of its own, because the fake camera is one per process.
- * `who` is one of the cast; `host` maps a name to an address; `executable` may be a wrapper that enters a network namespace.
+ * Starts a separate Chromium process, because the fake camera is per process.
+ * `who` is a member of CAST; `executable` may be a wrapper that enters a network namespace.
  */
 export async function startBrowser(
   who,
@@ -26,12 +26,11 @@ export async function startBrowser(
       '--disable-background-networking',
       '--disable-component-update',
       '--disable-sync',
-      // A page that is not looked at must go on drawing: every participant of a story is looked at by somebody.
+      // Background pages must keep rendering: the tests observe every participant.
       '--disable-backgrounding-occluded-windows',
       '--disable-renderer-backgrounding',
       '--disable-background-timer-throttling',
-      // A shared screen of which something moves all the time, five times a second; three programs that encode or decode 1080 lines more
-      // often are more than two cores do.
+      // The fake screen changes 5 times a second; two cores cannot encode and decode 1080 lines in three processes more often.
       '--use-fake-device-for-media-stream=fps=5',
       '--use-fake-ui-for-media-stream',
       ...(await fakeDevices(who, size)),
@@ -40,7 +39,7 @@ export async function startBrowser(
   })
 }
 
-/** A page with cookies of its own, which `prepare` may get ready first. What goes wrong in it is kept in `page.troubles`. */
+/** Opens a page in a new context, which `prepare` may set up. Uncaught errors are collected in `page.pageErrors`. */
 export async function newPage(
   browser,
   { name, locale = 'zh-CN', viewport = { width: 1366, height: 768 }, baseURL, prepare } = {},
@@ -56,9 +55,9 @@ export async function newPage(
   await prepare?.(context)
   const page = await context.newPage()
   page.setDefaultTimeout(20_000)
-  page.named = name
-  page.troubles = []
-  page.on('pageerror', (error) => page.troubles.push(`${name}: ${error.message}`))
+  page.label = name
+  page.pageErrors = []
+  page.on('pageerror', (error) => page.pageErrors.push(`${name}: ${error.message}`))
   page.on('console', (message) => {
     if (process.env.TONGKE_CONSOLE || message.type() === 'error')
       console.error(`[${name}] ${message.type()}: ${message.text()}`)
@@ -66,25 +65,25 @@ export async function newPage(
   return page
 }
 
-/** The element a test means: pages mark them with data-test. */
-export function mark(page, name) {
+/** Locates elements by their `data-test` attribute. */
+export function byTestId(page, name) {
   return page.locator(`[data-test="${name}"]`)
 }
 
 const story = basename(process.argv[1] ?? 'page').split('.')[0]
 let shots = 0
-/** Keeps what the person sees now as a picture, named by the story and numbered in its order. */
-export async function shot(page, what) {
+/** Saves a screenshot, named by the test file and numbered. */
+export async function screenshot(page, what) {
   await mkdir(artifactsDir, { recursive: true })
   shots += 1
   const file = join(
     artifactsDir,
-    `${story}-${String(shots).padStart(2, '0')}-${page.named}-${what}.png`,
+    `${story}-${String(shots).padStart(2, '0')}-${page.label}-${what}.png`,
   )
   await page.screenshot({ path: file })
 }
 
-/** Tries until `probe` gives something truthy, and returns that; otherwise fails saying what was awaited and what it last saw. */
+/** Polls until `probe` returns something truthy, and returns it. Fails with the last value after `within` milliseconds. */
 export async function eventually(what, probe, { within = 15_000, every = 100 } = {}) {
   const deadline = Date.now() + within
   let last
@@ -97,14 +96,14 @@ export async function eventually(what, probe, { within = 15_000, every = 100 } =
     }
     if (Date.now() > deadline)
       throw new Error(
-        `waited ${within} ms in vain for: ${what} (last seen: ${last?.message ?? JSON.stringify(last)})`,
+        `waited ${within} ms for: ${what} (last seen: ${last?.message ?? JSON.stringify(last)})`,
       )
     await new Promise((resolve) => setTimeout(resolve, every))
   }
 }
 
-/** The inbound RTP statistics of the page's subscriber connection, one per slot that carries something. */
-export async function inbound(page) {
+/** Returns the inbound RTP statistics of the page's subscriber connection, one per active slot. */
+export async function inboundStats(page) {
   return page.evaluate(async () => {
     const connection = window.__tongke?.subscriber
     if (!connection) return []
@@ -139,10 +138,10 @@ export async function inbound(page) {
   })
 }
 
-/** Sound of speech reached this page: the energy of all its audio slots grew. Gives the growth over `ms`. */
-export async function heard(page, ms = 1500) {
+/** Returns the growth of the energy of all audio slots over `ms`; more than 0 means that audio arrives. */
+export async function audioEnergy(page, ms = 1500) {
   const sum = async () =>
-    (await inbound(page))
+    (await inboundStats(page))
       .filter((one) => one.kind === 'audio')
       .reduce((total, one) => total + one.totalAudioEnergy, 0)
   const before = await sum()
@@ -150,8 +149,8 @@ export async function heard(page, ms = 1500) {
   return (await sum()) - before
 }
 
-/** Who every visible <video> of the page shows: [{who, number, width, height, test}], by the strip in the picture. */
-export async function shown(page) {
+/** Returns [{who, number, width, height, test}] for every visible <video>, decoded from the strip in the video. */
+export async function visibleVideos(page) {
   return page.evaluate(() =>
     [...document.querySelectorAll('video')]
       .filter((video) => video.videoWidth && video.getBoundingClientRect().width)
@@ -164,19 +163,19 @@ export async function shown(page) {
   )
 }
 
-/** Waits until one of the cast is seen moving on the page: two different frames of that camera. `test` limits it to one element. */
-export async function sees(page, who, { test, within, minHeight = 0 } = {}) {
+/** Waits until two different frames of a CAST member's camera are visible. `test` limits the search to one element. */
+export async function waitForVideo(page, who, { test, within, minHeight = 0 } = {}) {
   let first
   return eventually(
-    `${page.named} sees camera ${who.id} moving${test ? ` in ${test}` : ''}${minHeight ? ` at ${minHeight} lines or more` : ''}`,
+    `${page.label} sees camera ${who.id} moving${test ? ` in ${test}` : ''}${minHeight ? ` at ${minHeight} lines or more` : ''}`,
     async () => {
-      const pictures = await shown(page)
-      const one = pictures.find(
-        (picture) =>
-          picture.who === who.id && (!test || picture.test === test) && picture.height >= minHeight,
+      const videos = await visibleVideos(page)
+      const one = videos.find(
+        (video) =>
+          video.who === who.id && (!test || video.test === test) && video.height >= minHeight,
       )
       if (!one) {
-        if (process.env.TONGKE_CONSOLE) console.error(JSON.stringify(pictures))
+        if (process.env.TONGKE_CONSOLE) console.error(JSON.stringify(videos))
         return false
       }
       if (first === undefined) first = one.number

@@ -1,8 +1,8 @@
-// A deck of slides that a page shares as its screen, in place of the window that a headless machine does not have.
+// Replaces screen capture by a generated deck of slides, because a headless machine has no window to share.
 
 import { CELL, DECK, STRIP_CELLS } from './fixtures.mjs'
 
-/** Before the page is opened: from now on its getDisplayMedia shares the deck. */
+/** Makes getDisplayMedia() of a context's pages return the deck; called before they are opened. */
 export async function installDeck(context) {
   await context.addInitScript(deck, {
     who: DECK.id,
@@ -11,10 +11,10 @@ export async function installDeck(context) {
   })
 }
 
-/** Turns the shared deck to that page. */
+/** Turns the shared deck to a page. */
 export const turn = (page, number) => page.evaluate((to) => window.__deck.turn(to), number)
 
-// Runs in the page. Chromium sends a screen that stands still once a second; a canvas would not, so it is drawn again as often.
+// Runs in the browser. Chromium sends a static screen once a second; a canvas has to be redrawn for that.
 function deck({ who, cell, cells }) {
   const [width, height] = [1280, 720]
   let canvas,

@@ -1,4 +1,4 @@
-// Files as teachers have them: made by the programs that make them, or byte by byte where those write nothing of the kind.
+// Sample files: made by the original programs, or byte by byte where no program writes such a file.
 
 import { execFile } from 'node:child_process'
 import { mkdir, readFile, writeFile } from 'node:fs/promises'
@@ -8,7 +8,7 @@ import { crc32 } from 'node:zlib'
 
 const run = promisify(execFile)
 
-/** Where a photo says it was taken: nobody else may read it out of what is shared. */
+/** Location in the photo's EXIF data, which other users must not receive. */
 export const PLACE = 'GPS:30.5728N,104.0668E'
 
 const PLAN =
@@ -25,7 +25,7 @@ const MARKS = {
   ],
 }
 
-/** A writer's document, WPS's own, a sheet and slides, by LibreOffice. */
+/** Office documents and a spreadsheet, by LibreOffice. */
 export async function officeFiles(folder) {
   const at = (name) => join(folder, name)
   await mkdir(folder, { recursive: true })
@@ -51,7 +51,7 @@ export async function officeFiles(folder) {
   }
 }
 
-/** A flat OpenDocument spreadsheet (ODF 1.3 part 3 §3.1.2) of named sheets. */
+/** Flat OpenDocument spreadsheet (ODF 1.3 part 3 §3.1.2) with named sheets. */
 function book(sheets) {
   const cell = (value) =>
     `<table:table-cell office:value-type="${typeof value === 'number' ? `float" office:value="${value}` : 'string'}"><text:p>${value}</text:p></table:table-cell>`
@@ -64,7 +64,7 @@ function book(sheets) {
   return `<?xml version="1.0" encoding="UTF-8"?><office:document ${spaces} office:version="1.3" office:mimetype="application/vnd.oasis.opendocument.spreadsheet"><office:body><office:spreadsheet>${Object.entries(sheets).map(sheet).join('')}</office:spreadsheet></office:body></office:document>`
 }
 
-/** Sound and pictures by ffmpeg: `how` is its command after the source. */
+/** Generates a media file with ffmpeg; `how` are its arguments after the inputs. */
 export async function film(file, how, { size = '320x240', seconds = 3 } = {}) {
   await run('ffmpeg', [
     '-v',
@@ -84,7 +84,7 @@ export async function film(file, how, { size = '320x240', seconds = 3 } = {}) {
   ])
 }
 
-/** A photo of a lying telephone: EXIF turns it upright and says where it was taken. */
+/** Photo with EXIF data: orientation 6 (rotated) and a location. */
 export async function photo(file) {
   await run('ffmpeg', [
     '-v',
@@ -134,7 +134,7 @@ export async function gb18030(text) {
   return (await child).stdout
 }
 
-/** A zip as Chinese Windows writes it: names in GBK, and no flag that says so. */
+/** Zip file as Chinese Windows writes it: names in GBK without the UTF-8 flag. */
 export async function zip(files) {
   const locals = [],
     central = []

@@ -1,7 +1,7 @@
-// What the fake cameras see and the fake microphones hear. Built once by ffmpeg and espeak-ng into the cache folder.
+// Video and audio of the fake devices, generated once by ffmpeg and espeak-ng into the cache folder.
 //
-// Every picture carries, in its bottom-left corner, a strip of 16 black or white squares: 3 bits say whose camera it is, 10 bits are
-// the frame's number and 3 bits check them. A page that shows the picture can be asked which frame of whom it shows (see frames.mjs).
+// Every frame has a strip of 16 black or white squares in its bottom-left corner: 3 bits for the camera, 10 bits for the frame number and
+// 3 check bits. frames.mjs decodes it in the browser.
 
 import { spawn, execFile } from 'node:child_process'
 import { access, mkdir, readFile, rename, rm } from 'node:fs/promises'
@@ -11,7 +11,7 @@ import { cacheDir } from './paths.mjs'
 
 const run = promisify(execFile)
 
-/** Who can be filmed. `id` is what the strip says, `voice` the espeak-ng settings, `says` the words. */
+/** Participants. `id` is encoded in the strip; `pitch` and `says` are for espeak-ng. */
 export const CAST = {
   teacher: {
     id: 1,
@@ -47,25 +47,25 @@ export const CAST = {
   },
 }
 
-/** What the strip of a shared deck says; its number is the page. */
+/** Strip id of a shared deck; the frame number is the page. */
 export const DECK = { id: 5 }
 
 export const STRIP_CELLS = 16
-/** Side of one square, as a fraction of the picture's width: big enough to survive the smallest simulcast layer. */
+/** Side of a square as a fraction of the video's width; large enough to be decoded from the smallest simulcast layer. */
 export const CELL = 1 / 20
-/** After so many frames the picture begins again. */
+/** Frames after which the video repeats. */
 export const LOOP = 160
 
-/** Pictures small enough that two cores can encode and decode a whole lesson of them. */
+/** Small enough that two cores can encode and decode a whole lesson. */
 export const SMALL = { width: 640, height: 360, rate: 15 }
 export const LARGE = { width: 1280, height: 720, rate: 30 }
 
-/** Chromium's flags for that person's camera and microphone. */
+/** Chromium flags for a participant's camera and microphone. */
 export async function fakeDevices(who, size = SMALL) {
-  const [picture, voice] = await Promise.all([camera(who, size), microphone(who)])
+  const [video, audio] = await Promise.all([camera(who, size), microphone(who)])
   return [
-    `--use-file-for-fake-video-capture=${picture}`,
-    `--use-file-for-fake-audio-capture=${voice}`,
+    `--use-file-for-fake-video-capture=${video}`,
+    `--use-file-for-fake-audio-capture=${audio}`,
   ]
 }
 
@@ -141,7 +141,7 @@ async function microphone(who) {
   })
 }
 
-/** A file of the cache: made when it is not there, and complete whenever it is. */
+/** Returns a cached file; `make` writes it if it is missing. Renamed when complete. */
 async function once(name, make) {
   const dir = join(cacheDir, 'fixtures')
   const path = join(dir, name)
@@ -156,7 +156,7 @@ async function once(name, make) {
   return path
 }
 
-/** One picture: a wall, a floor, a person who walks and waves, and the strip. */
+/** Draws a frame: a wall, a floor, a moving person, and the strip. */
 function draw(who, number, width, height) {
   const rgb = Buffer.alloc(width * height * 3)
   const box = (x0, y0, x1, y1, [r, g, b]) => {
@@ -182,7 +182,7 @@ function draw(who, number, width, height) {
   box(0, 0, width, height, who.wall)
   box(0, height * 0.72, width, height, who.floor)
   box(unit * 4, unit * 3, unit * 34, unit * 19, [34, 66, 54])
-  // Chalk: a fraction bar, and a cake cut anew twice a second.
+  // Chalk: a fraction bar, and a cake that changes twice a second.
   box(unit * 7, unit * 10.6, unit * 13, unit * 11.2, [236, 236, 226])
   box(unit * 9.5, unit * 5.5, unit * 10.5, unit * 9.5, [236, 236, 226])
   box(unit * 8, unit * 12.5, unit * 12, unit * 16.5, [236, 236, 226])
@@ -202,7 +202,7 @@ function draw(who, number, width, height) {
     y + unit * (3 + 4 * Math.sin(turn * 24)),
     who.coat,
   )
-  // The strip, on a quiet ground.
+  // The strip, on a grey background.
   const side = width * CELL
   box(0, height - side * 1.5, side * (STRIP_CELLS + 1), height, [128, 128, 128])
   code(who.id, number).forEach((bit, i) => {
@@ -217,7 +217,7 @@ function draw(who, number, width, height) {
   return rgb
 }
 
-/** The strip's 16 bits: who (3), frame number (10), check (3). */
+/** Bits of the strip: camera (3), frame number (10), check (3). */
 function code(who, number) {
   const value = (who << 10) | number
   return [...bits(value, 13), ...bits(checkOf(value), 3)]
@@ -231,13 +231,13 @@ function checkOf(value) {
   return (value % 7) + 1
 }
 
-/** Builds everything ahead of the stories, so that none waits for it. */
+/** Generates all fixtures before the tests, so that no test waits for them. */
 export async function prepare() {
   await Promise.all(Object.keys(CAST).flatMap((who) => [camera(who, SMALL), microphone(who)]))
 }
 
-/** How long the voice runs before it begins again. */
-export async function voiceSeconds(who) {
+/** Duration of a participant's audio, after which it repeats. */
+export async function audioSeconds(who) {
   const wav = await readFile(await microphone(who))
   return (wav.length - 44) / 2 / 48000
 }

@@ -1,8 +1,8 @@
-// Runs inside a page: reads the strip of squares of a fixture picture from a <video>.
+// Decodes the strip of squares of the fixtures from a <video>, in the browser.
 
 import { CELL, STRIP_CELLS } from './fixtures.mjs'
 
-/** Gives the page `__frames.read(video)` → {who, number} or null, and `__frames.watch(video)`, which notes when each new frame is shown. */
+/** Installs `__frames.read(video)` → {who, number} or null, and `__frames.watch(video)`, which records when each new frame is shown. */
 export async function installFrameReader(target) {
   await target.addInitScript(reader, { cell: CELL, cells: STRIP_CELLS })
 }
@@ -40,7 +40,7 @@ function reader({ cell, cells }) {
     return { who: payload >> 10, number: payload & 1023 }
   }
 
-  /** Notes [frame number, wall clock in ms] whenever a frame of this video reaches the screen. */
+  /** Records [frame number, wall clock in ms, who] whenever a frame of this video is composited. */
   function watch(video) {
     const seen = []
     const note = () => {

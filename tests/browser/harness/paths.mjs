@@ -1,4 +1,4 @@
-// Where things are.
+// Paths of the repository, the cache and the server binary.
 
 import { homedir } from 'node:os'
 import { join, resolve } from 'node:path'

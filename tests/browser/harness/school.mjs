@@ -1,7 +1,7 @@
-// A server with its demo community, and the people and rooms of it in their browsers: what every story starts with.
+// A server with its demo community, and the browsers of its people and rooms.
 
 import assert from 'node:assert/strict'
-import { mark, newPage, shot, startBrowser } from './browser.mjs'
+import { byTestId, newPage, screenshot, startBrowser } from './browser.mjs'
 import { startServer } from './server.mjs'
 
 export class School {
@@ -29,50 +29,50 @@ export class School {
     )
   }
 
-  /** The address of the demo room whose name holds that word. */
+  /** URL of the demo room whose name contains `word`. */
   room(word) {
     const room =
       this.demo.rooms.find(({ name }) => name.includes(word)) ?? assert.fail(`no demo room ${word}`)
     return room.url
   }
 
-  /** A page in a Chromium whose camera films that one of the cast. */
+  /** Opens a page in a Chromium whose camera shows a member of CAST. */
   async page(name, who, options = {}) {
     const browser = await startBrowser(who, options)
     this.#browsers.push(browser)
     return newPage(browser, { name, ...options, baseURL: this.base })
   }
 
-  /** Signs in through the form, as a person does. */
+  /** Signs in through the form. */
   async signIn(page, login) {
     const { password } = this.person(login)
     await page.goto(`${this.base}/signin`)
-    await mark(page, 'signin-login').fill(login)
-    await mark(page, 'signin-password').fill(password)
-    await mark(page, 'signin-submit').click()
+    await byTestId(page, 'signin-login').fill(login)
+    await byTestId(page, 'signin-password').fill(password)
+    await byTestId(page, 'signin-submit').click()
     await page.waitForURL((url) => url.pathname === '/' || url.pathname.startsWith('/admin'))
   }
 
-  /** The lead teacher, signed in, in front of the lesson that is due now, not yet started. */
+  /** Opens the lobby of the current lesson as the lead teacher. */
   async teacherInLesson({ name = 'teacher', ...options } = {}) {
     const page = await this.page(name, 'teacher', options)
     await this.signIn(page, 'wangxuemei')
-    await shot(page, 'today')
-    const card = mark(page, 'lesson-card').filter({ hasText: this.lesson.title }).first()
+    await screenshot(page, 'today')
+    const card = byTestId(page, 'lesson-card').filter({ hasText: this.lesson.title }).first()
     await card.locator('[data-test="lesson-open"]').click()
     await page.waitForURL(`**/lessons/${this.lesson.id}/live`)
-    await mark(page, 'lesson-start').waitFor()
+    await byTestId(page, 'lesson-start').waitFor()
     return page
   }
 
   async startedLesson(options) {
     const page = await this.teacherInLesson(options)
-    await mark(page, 'lesson-start').click()
-    await mark(page, 'lesson-end').waitFor()
+    await byTestId(page, 'lesson-start').click()
+    await byTestId(page, 'lesson-end').waitFor()
     return page
   }
 
-  /** A room opens its address: nobody types or touches anything there. */
+  /** Opens a room's URL, which enters the lesson without user input. */
   async roomInLesson(word, who, { name = word, ...options } = {}) {
     const page = await this.page(name, who, options)
     await this.enterRoom(page, word)
@@ -85,11 +85,11 @@ export class School {
   }
 
   async endLesson(page) {
-    await mark(page, 'lesson-end').click()
-    await mark(page, 'confirm').click()
+    await byTestId(page, 'lesson-end').click()
+    await byTestId(page, 'confirm').click()
   }
 
-  /** A REST call with the page's cookie, as the page itself would make it. */
+  /** Calls the REST API with the page's cookie. */
   async api(page, method, path, data, headers = {}) {
     return page.request.fetch(`${this.base}${path}`, {
       method,
@@ -110,7 +110,7 @@ export class School {
     await this.server.remove()
     assert.ok(
       ended?.code === 0 || ended?.signal === 'SIGKILL',
-      `the server ended badly: ${ended?.message ?? JSON.stringify(ended)}\n${this.server.output()}`,
+      `the server did not exit cleanly: ${ended?.message ?? JSON.stringify(ended)}\n${this.server.output()}`,
     )
     assert.doesNotMatch(this.server.output(), /panicked at/, 'the server panicked')
   }

@@ -1,4 +1,4 @@
-// The real server: its own process, its own data folder, free ports.
+// Starts the real server with its own data folder and free ports.
 
 import { spawn } from 'node:child_process'
 import { createSocket } from 'node:dgram'
@@ -10,7 +10,7 @@ import { serverBinary } from './paths.mjs'
 
 const SHARDS = 2
 
-/** Starts a server with the demo community. `data` continues an earlier one's folder, `ports` its ports; `host` is the address it listens on. */
+/** Starts a server with the demo community. `data` and `ports` reuse those of an earlier one; `host` is its listen address. */
 export async function startServer({
   data,
   demo = true,
@@ -55,18 +55,18 @@ export async function startServer({
     pid: child.pid,
     output: () => output,
     demo: async () => JSON.parse(await readFile(join(folder, 'demo.json'), 'utf8')),
-    /** SIGTERM, as systemd would; gives how it ended. */
+    /** Stops the server with SIGTERM; returns its exit status. */
     stop: async () => {
       child.kill('SIGTERM')
       return within(exited, 40_000, 'the server to stop')
     },
-    /** SIGKILL: as when the plug is pulled. */
+    /** Kills the server, as a power failure would. */
     kill: async () => {
       child.kill('SIGKILL')
       return exited
     },
-    /** The same server once more, on the same folder and ports, as systemd starts it. */
-    again: () =>
+    /** Starts the server again with the same data folder and ports. */
+    restart: () =>
       startServer({
         data: folder,
         demo,
@@ -86,7 +86,7 @@ export async function startServer({
   return server
 }
 
-/** Waits until the server says that it is ready. Inside a network namespace, its log is believed. */
+/** Waits until `/readyz` answers, from inside the server's network namespace if it has one. */
 async function ready(base, exited, wrap) {
   let gone = false
   exited.then(() => {
@@ -119,7 +119,7 @@ async function answers(base, wrap) {
 function within(promise, ms, what) {
   let timer
   const late = new Promise((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`waited ${ms} ms in vain for ${what}`)), ms)
+    timer = setTimeout(() => reject(new Error(`waited ${ms} ms for ${what}`)), ms)
   })
   return Promise.race([promise, late]).finally(() => clearTimeout(timer))
 }
@@ -132,7 +132,7 @@ async function freeTcpPort() {
   return port
 }
 
-/** The first of `count` neighbouring free ports: each shard takes the next one. */
+/** Returns the first of `count` consecutive free UDP ports, one per shard. */
 async function freeUdpPorts(count) {
   for (;;) {
     const first = 20_000 + Math.floor(Math.random() * 12_000)

@@ -6,7 +6,14 @@ import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { promisify } from 'node:util'
-import { eventually, mark, newPage, sees, shot, startBrowser } from '../harness/browser.mjs'
+import {
+  eventually,
+  byTestId,
+  newPage,
+  waitForVideo,
+  screenshot,
+  startBrowser,
+} from '../harness/browser.mjs'
 import { CAST, prepare } from '../harness/fixtures.mjs'
 import { School } from '../harness/school.mjs'
 
@@ -37,8 +44,8 @@ describe('a lesson taught with a deck', { concurrency: false }, () => {
     const file = join(school.server.data, '圆的认识.pdf')
     await printDeck(file)
     await teacher.goto(`${school.base}/library`)
-    await mark(teacher, 'upload-files').setInputFiles(file)
-    const row = mark(teacher, 'upload-row').filter({ hasText: '圆的认识' })
+    await byTestId(teacher, 'upload-files').setInputFiles(file)
+    const row = byTestId(teacher, 'upload-row').filter({ hasText: '圆的认识' })
     await eventually(
       'it is understood',
       async () => (await row.getAttribute('data-understood')) === 'ready',
@@ -46,26 +53,26 @@ describe('a lesson taught with a deck', { concurrency: false }, () => {
     )
     const plan = join(school.server.data, '圆的认识 教学设计.txt')
     await writeFile(plan, '教学目标：认识圆心、半径和直径。')
-    await mark(teacher, 'upload-files').setInputFiles(plan)
+    await byTestId(teacher, 'upload-files').setInputFiles(plan)
     await eventually(
       'the plan is there',
       async () =>
-        (await mark(teacher, 'upload-row')
+        (await byTestId(teacher, 'upload-row')
           .filter({ hasText: '教学设计' })
           .getAttribute('data-understood')) === 'ready',
       { within: 30_000 },
     )
     await row.last().locator('[data-test="upload-open"]').click()
-    await mark(teacher, 'resource-title').waitFor()
+    await byTestId(teacher, 'resource-title').waitFor()
     deck = new URL(teacher.url()).pathname.split('/').at(-1)
-    await mark(teacher, 'add-link').click()
+    await byTestId(teacher, 'add-link').click()
     await eventually(
       'the plan is found',
       async () => {
         const box = teacher.locator('dialog [data-test="library-find"]')
         await box.fill('圆的认识 教学设计')
         await box.press('Enter')
-        return mark(teacher, 'pick-resource')
+        return byTestId(teacher, 'pick-resource')
           .filter({ hasText: '教学设计' })
           .first()
           .waitFor({ timeout: 1000 })
@@ -73,16 +80,16 @@ describe('a lesson taught with a deck', { concurrency: false }, () => {
       },
       { within: 20_000, every: 500 },
     )
-    await mark(teacher, 'pick-resource').filter({ hasText: '教学设计' }).first().click()
-    await mark(teacher, 'link').filter({ hasText: '教学设计' }).waitFor()
-    await mark(teacher, 'teach').click()
-    await shot(teacher, 'teach')
-    await mark(teacher, 'teach-lesson')
+    await byTestId(teacher, 'pick-resource').filter({ hasText: '教学设计' }).first().click()
+    await byTestId(teacher, 'link').filter({ hasText: '教学设计' }).waitFor()
+    await byTestId(teacher, 'teach').click()
+    await screenshot(teacher, 'teach')
+    await byTestId(teacher, 'teach-lesson')
       .filter({ hasText: school.lesson.title })
       .first()
       .locator('[data-test="teach-choose"]')
       .click()
-    await mark(teacher, 'teach-lesson').first().waitFor({ state: 'detached' })
+    await byTestId(teacher, 'teach-lesson').first().waitFor({ state: 'detached' })
   })
 
   test('the lobby names it; a room that waits has its pages before the bell', async () => {
@@ -92,23 +99,23 @@ describe('a lesson taught with a deck', { concurrency: false }, () => {
     await school.enterRoom(willow, '柳林')
     await teacher.goto(`${school.base}/lessons/${school.lesson.id}/live`)
     await teacher.getByText('圆的认识').first().waitFor()
-    await shot(teacher, 'lobby')
+    await screenshot(teacher, 'lobby')
     await eventually(
       'every page is there in full size',
       () => [...had].filter((path) => path.endsWith('/large')).length === PAGES.length,
     )
-    await mark(teacher, 'lesson-start').click()
-    await mark(teacher, 'lesson-end').waitFor()
+    await byTestId(teacher, 'lesson-start').click()
+    await byTestId(teacher, 'lesson-end').waitFor()
   })
 
   test('the teacher shows it and the room sees its first page, the teacher beside it', async () => {
-    await mark(teacher, 'deck-open').click()
-    await shot(teacher, 'choose')
-    await mark(teacher, 'deck-show').first().click()
+    await byTestId(teacher, 'deck-open').click()
+    await screenshot(teacher, 'choose')
+    await byTestId(teacher, 'deck-show').first().click()
     for (const page of [teacher, willow]) await onPage(page, 1)
-    await sees(willow, CAST.teacher, { test: 'inset-video' })
-    await shot(teacher, 'shown')
-    await shot(willow, 'shown')
+    await waitForVideo(willow, CAST.teacher, { test: 'inset-video' })
+    await screenshot(teacher, 'shown')
+    await screenshot(willow, 'shown')
   })
 
   test('a turn reaches the room as soon as the message does', async () => {
@@ -125,7 +132,7 @@ describe('a lesson taught with a deck', { concurrency: false }, () => {
       [3, 'deck-back'],
     ]
     for (const [page, button] of turns) {
-      await mark(teacher, button).click()
+      await byTestId(teacher, button).click()
       await onPage(willow, page)
       await teacher.waitForTimeout(250)
     }
@@ -143,11 +150,11 @@ describe('a lesson taught with a deck', { concurrency: false }, () => {
     await onPage(willow, 1)
     for (let i = 0; i < 4; i += 1) await teacher.keyboard.press('PageDown')
     await onPage(willow, 5)
-    await mark(teacher, 'deck-pages').click()
-    await mark(teacher, 'deck-thumb').nth(3).click()
+    await byTestId(teacher, 'deck-pages').click()
+    await byTestId(teacher, 'deck-thumb').nth(3).click()
     await onPage(willow, 4)
-    await shot(teacher, 'strip')
-    await mark(teacher, 'deck-pages').click()
+    await screenshot(teacher, 'strip')
+    await byTestId(teacher, 'deck-pages').click()
   })
 
   test('a finger on a touch panel swipes the page; a scroll, a tap and two fingers turn nothing', async () => {
@@ -156,7 +163,7 @@ describe('a lesson taught with a deck', { concurrency: false }, () => {
       enabled: true,
       maxTouchPoints: 5,
     })
-    const { x, y, width, height } = await mark(teacher, 'deck-page').boundingBox()
+    const { x, y, width, height } = await byTestId(teacher, 'deck-page').boundingBox()
     const middle = { x: x + width / 2, y: y + height / 2 }
     const touch = (type, points) =>
       line.send('Input.dispatchTouchEvent', {
@@ -200,31 +207,31 @@ describe('a lesson taught with a deck', { concurrency: false }, () => {
     })
     await school.enterRoom(bridge, '石桥')
     await onPage(bridge, 4)
-    await shot(bridge, 'late-on-a-phone')
+    await screenshot(bridge, 'late-on-a-phone')
     await willow.reload()
     await onPage(willow, 4)
   })
 
   test('a room on stage and the page share the screen; a room has no tool to turn with', async () => {
-    await mark(teacher, 'wall-tile')
+    await byTestId(teacher, 'wall-tile')
       .filter({ hasText: '柳林村' })
       .locator('[data-test="call-on"]')
       .click()
-    await sees(bridge, CAST.willow, { test: 'stage-video' })
+    await waitForVideo(bridge, CAST.willow, { test: 'stage-video' })
     await onPage(bridge, 4)
-    await shot(willow, 'on-stage')
-    await shot(teacher, 'on-stage')
-    assert.equal(await mark(willow, 'deck-next').count(), 0)
-    await mark(teacher, 'stage-send-back').click()
+    await screenshot(willow, 'on-stage')
+    await screenshot(teacher, 'on-stage')
+    assert.equal(await byTestId(willow, 'deck-next').count(), 0)
+    await byTestId(teacher, 'stage-send-back').click()
   })
 
   test('the deck is put away, the teacher is large again, and another showing goes on where it begins', async () => {
-    await mark(teacher, 'deck-hide').click()
-    await sees(willow, CAST.teacher, { test: 'main-video' })
-    await mark(teacher, 'deck-open').click()
-    await mark(teacher, 'deck-show').first().click()
+    await byTestId(teacher, 'deck-hide').click()
+    await waitForVideo(willow, CAST.teacher, { test: 'main-video' })
+    await byTestId(teacher, 'deck-open').click()
+    await byTestId(teacher, 'deck-show').first().click()
     await onPage(willow, 1)
-    await mark(teacher, 'deck-next').click()
+    await byTestId(teacher, 'deck-next').click()
     await onPage(willow, 2)
     await teacher.waitForTimeout(1500)
   })
@@ -232,7 +239,7 @@ describe('a lesson taught with a deck', { concurrency: false }, () => {
   test('the replay shows the pages in step with the voice, and jumps by page', async () => {
     await school.endLesson(teacher)
     await teacher.waitForURL('**/replay')
-    const video = mark(teacher, 'replay-video')
+    const video = byTestId(teacher, 'replay-video')
     await eventually(
       'it can be sought in',
       () => video.evaluate((one) => one.readyState >= 2 && one.duration > 5),
@@ -255,9 +262,9 @@ describe('a lesson taught with a deck', { concurrency: false }, () => {
       )
       await onPage(teacher, shown.page)
     }
-    assert.equal(await mark(teacher, 'replay-page').count(), PAGES.length, 'each page once')
-    await shot(teacher, 'replay')
-    await mark(teacher, 'replay-page').nth(5).click()
+    assert.equal(await byTestId(teacher, 'replay-page').count(), PAGES.length, 'each page once')
+    await screenshot(teacher, 'replay')
+    await byTestId(teacher, 'replay-page').nth(5).click()
     await onPage(teacher, 6)
     const at = await video.evaluate((one) => one.currentTime * 1000)
     assert.ok(
@@ -267,20 +274,20 @@ describe('a lesson taught with a deck', { concurrency: false }, () => {
   })
 
   test('from the recording to the deck, from there to its plan, and from either back to the recording', async () => {
-    const items = mark(teacher, 'lesson-resource')
+    const items = byTestId(teacher, 'lesson-resource')
     await items.first().scrollIntoViewIfNeeded()
     assert.deepEqual(await items.evaluateAll((all) => all.map(({ dataset }) => dataset.bond)), [
       'taught',
       'beside',
     ])
-    await shot(teacher, 'resources-of-the-lesson')
+    await screenshot(teacher, 'resources-of-the-lesson')
     await items.first().locator('a').click()
     await eventually(
       'the deck is open at the page that was on the screen',
-      async () => (await mark(teacher, 'page-number').inputValue()) === '6',
+      async () => (await byTestId(teacher, 'page-number').inputValue()) === '6',
     )
     assert.ok(teacher.url().includes(deck))
-    const lessons = mark(teacher, 'lesson-link')
+    const lessons = byTestId(teacher, 'lesson-link')
     assert.equal(await lessons.first().getAttribute('data-bond'), 'taught')
     assert.equal(
       await lessons.first().locator('[data-test="unlink"]').count(),
@@ -288,21 +295,21 @@ describe('a lesson taught with a deck', { concurrency: false }, () => {
       'what was taught stays taught',
     )
     await lessons.first().scrollIntoViewIfNeeded()
-    await shot(teacher, 'lessons-of-the-deck')
+    await screenshot(teacher, 'lessons-of-the-deck')
     await lessons.first().locator('[data-test="open-lesson"]').click()
     await teacher.waitForURL('**/replay?resource=*')
     const first = (await school.recording(teacher)).shown[0]
     await eventually('it plays from where the deck was first shown', () =>
-      mark(teacher, 'replay-video').evaluate(
+      byTestId(teacher, 'replay-video').evaluate(
         (video, from) => video.readyState >= 2 && video.currentTime >= from - 0.3,
         first.from_ms / 1000,
       ),
     )
-    await mark(teacher, 'lesson-resource').filter({ hasText: '教学设计' }).locator('a').click()
-    await mark(teacher, 'text').waitFor()
-    await mark(teacher, 'lesson-link').first().locator('[data-test="open-lesson"]').click()
+    await byTestId(teacher, 'lesson-resource').filter({ hasText: '教学设计' }).locator('a').click()
+    await byTestId(teacher, 'text').waitFor()
+    await byTestId(teacher, 'lesson-link').first().locator('[data-test="open-lesson"]').click()
     await teacher.waitForURL('**/replay')
-    await mark(teacher, 'replay-video').waitFor()
+    await byTestId(teacher, 'replay-video').waitFor()
   })
 
   test('who took part sees of it what they may see', async () => {
@@ -313,9 +320,9 @@ describe('a lesson taught with a deck', { concurrency: false }, () => {
     await school.signIn(assistant, 'lixiaoyan')
     const replay = `${school.base}/lessons/${school.lesson.id}/replay`
     await assistant.goto(replay)
-    await mark(assistant, 'lesson-resources').waitFor()
+    await byTestId(assistant, 'lesson-resources').waitFor()
     assert.equal(
-      await mark(assistant, 'lesson-resource').count(),
+      await byTestId(assistant, 'lesson-resource').count(),
       0,
       'both are of the other school alone',
     )
@@ -324,20 +331,20 @@ describe('a lesson taught with a deck', { concurrency: false }, () => {
     })
     assert.equal((await shared.json()).visibility, 'community', `${shared.status()}`)
     await assistant.reload()
-    await mark(assistant, 'lesson-resource').waitFor()
+    await byTestId(assistant, 'lesson-resource').waitFor()
     assert.equal(
-      await mark(assistant, 'lesson-resource').count(),
+      await byTestId(assistant, 'lesson-resource').count(),
       1,
       'the plan stays at its school',
     )
-    await mark(assistant, 'lesson-resource').locator('a').click()
-    await mark(assistant, 'lesson-link').locator('[data-test="open-lesson"]').click()
+    await byTestId(assistant, 'lesson-resource').locator('a').click()
+    await byTestId(assistant, 'lesson-link').locator('[data-test="open-lesson"]').click()
     await assistant.waitForURL('**/replay?resource=*')
     await assistant.setViewportSize({ width: 390, height: 844 })
-    await mark(assistant, 'lesson-resources').scrollIntoViewIfNeeded()
-    await shot(assistant, 'on-a-phone')
+    await byTestId(assistant, 'lesson-resources').scrollIntoViewIfNeeded()
+    await screenshot(assistant, 'on-a-phone')
     assert.ok(await assistant.evaluate(() => document.documentElement.scrollWidth <= innerWidth))
-    assert.deepEqual(assistant.troubles, [])
+    assert.deepEqual(assistant.pageErrors, [])
     await assistant.context().close()
   })
 
@@ -388,26 +395,26 @@ describe('a lesson taught with a deck', { concurrency: false }, () => {
 
   test('the recording is found by what stood on a page, and opens there', async () => {
     await teacher.goto(`${school.base}/recordings`)
-    await mark(teacher, 'recordings-find').fill('车轮为什么')
-    const found = mark(teacher, 'recording-card').filter({
+    await byTestId(teacher, 'recordings-find').fill('车轮为什么')
+    const found = byTestId(teacher, 'recording-card').filter({
       hasText: '车轮为什么',
     })
     await eventually(
       'the words of the fifth page find it',
       async () => {
-        await mark(teacher, 'recordings-find').press('Enter')
+        await byTestId(teacher, 'recordings-find').press('Enter')
         return (await found.count()) === 1
       },
       { within: 20_000, every: 500 },
     )
-    await shot(teacher, 'found')
+    await screenshot(teacher, 'found')
     await found.click()
     await onPage(teacher, 5)
-    await shot(teacher, 'found-page')
+    await screenshot(teacher, 'found-page')
     await teacher.goBack()
     await found.waitFor()
     assert.equal(
-      await mark(teacher, 'recordings-find').inputValue(),
+      await byTestId(teacher, 'recordings-find').inputValue(),
       '车轮为什么',
       'coming back finds the list as it was left',
     )
@@ -419,16 +426,16 @@ describe('a lesson taught with a deck', { concurrency: false }, () => {
     await teacher.goto(
       `${school.base}/library?kind=recording&q=${encodeURIComponent('车轮为什么')}`,
     )
-    await mark(teacher, 'hit').waitFor()
-    await shot(teacher, 'found-in-the-library')
-    await mark(teacher, 'hit').click()
+    await byTestId(teacher, 'hit').waitFor()
+    await screenshot(teacher, 'found-in-the-library')
+    await byTestId(teacher, 'hit').click()
     await teacher.waitForURL('**/replay?shown=*')
     await onPage(teacher, 5)
   })
 
   test('no page met an error', () => {
     assert.deepEqual(
-      [teacher, willow, bridge].flatMap((page) => page.troubles),
+      [teacher, willow, bridge].flatMap((page) => page.pageErrors),
       [],
     )
   })
@@ -452,9 +459,9 @@ async function printDeck(path) {
 /** The page is on the screen: the number, and the colour of its ground in the picture itself. */
 async function onPage(page, number) {
   await eventually(
-    `${page.named} shows page ${number}`,
+    `${page.label} shows page ${number}`,
     () =>
-      mark(page, 'deck-page').evaluate(
+      byTestId(page, 'deck-page').evaluate(
         (box, wanted) => {
           const image = box.querySelector('img')
           if (Number(box.dataset.page) !== wanted.number || !image?.complete || !image.naturalWidth)

@@ -4,7 +4,15 @@ import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
 import { after, before, describe, test } from 'node:test'
 import { promisify } from 'node:util'
-import { eventually, heard, inbound, mark, sees, shot, shown } from '../harness/browser.mjs'
+import {
+  eventually,
+  audioEnergy,
+  inboundStats,
+  byTestId,
+  waitForVideo,
+  screenshot,
+  visibleVideos,
+} from '../harness/browser.mjs'
 import { CAST, prepare } from '../harness/fixtures.mjs'
 import { School } from '../harness/school.mjs'
 
@@ -21,12 +29,12 @@ describe('a lesson from the bell to the replay', { concurrency: false }, () => {
 
   test('the teacher checks camera and microphone, starts, and the recording light comes on', async () => {
     teacher = await school.teacherInLesson()
-    await sees(teacher, CAST.teacher, { test: 'preview-video' })
-    await shot(teacher, 'check')
-    await mark(teacher, 'lesson-start').click()
-    await mark(teacher, 'recording-badge').waitFor()
+    await waitForVideo(teacher, CAST.teacher, { test: 'preview-video' })
+    await screenshot(teacher, 'check')
+    await byTestId(teacher, 'lesson-start').click()
+    await byTestId(teacher, 'recording-badge').waitFor()
     startedAt = Date.now()
-    await shot(teacher, 'started')
+    await screenshot(teacher, 'started')
   })
 
   test('two village classrooms open their address, and see and hear the teacher', async () => {
@@ -39,46 +47,46 @@ describe('a lesson from the bell to the replay', { concurrency: false }, () => {
       const opened = Date.now()
       await school.enterRoom(page, word)
       const entered = Date.now()
-      await sees(page, CAST.teacher, { test: 'main-video' })
+      await waitForVideo(page, CAST.teacher, { test: 'main-video' })
       console.log(
-        `${page.named}: teacher on screen ${Date.now() - opened} ms after the address was opened, ${Date.now() - entered} ms after the room's page was there`,
+        `${page.label}: teacher on screen ${Date.now() - opened} ms after the address was opened, ${Date.now() - entered} ms after the room's page was there`,
       )
     }
     for (const page of [willow, bridge]) {
       await eventually(
-        `${page.named} hears the teacher`,
-        async () => (await heard(page, 1000)) > 1e-4,
+        `${page.label} hears the teacher`,
+        async () => (await audioEnergy(page, 1000)) > 1e-4,
       )
-      await shot(page, 'watching')
+      await screenshot(page, 'watching')
     }
   })
 
   test('the teacher sees both rooms on the wall', async () => {
     await eventually(
       'two tiles on the wall',
-      async () => (await mark(teacher, 'wall-tile').count()) === 2,
+      async () => (await byTestId(teacher, 'wall-tile').count()) === 2,
     )
-    await sees(teacher, CAST.willow, { test: 'wall-tile' })
-    await sees(teacher, CAST.bridge, { test: 'wall-tile' })
-    await shot(teacher, 'wall')
+    await waitForVideo(teacher, CAST.willow, { test: 'wall-tile' })
+    await waitForVideo(teacher, CAST.bridge, { test: 'wall-tile' })
+    await screenshot(teacher, 'wall')
   })
 
   test('a room raises its hand, is called on, and everybody sees it sharp and hears it', async () => {
-    const small = (await shown(bridge)).find((picture) => picture.who === CAST.willow.id)
-    await mark(willow, 'raise-hand').click()
-    const tile = mark(teacher, 'wall-tile').filter({ hasText: '柳林村' })
+    const small = (await visibleVideos(bridge)).find((picture) => picture.who === CAST.willow.id)
+    await byTestId(willow, 'raise-hand').click()
+    const tile = byTestId(teacher, 'wall-tile').filter({ hasText: '柳林村' })
     await tile.locator('[data-test="hand-badge"]').waitFor()
-    await shot(teacher, 'hand')
-    await shot(willow, 'hand')
+    await screenshot(teacher, 'hand')
+    await screenshot(willow, 'hand')
     await tile.locator('[data-test="call-on"]').click()
     for (const page of [teacher, bridge]) {
-      await sees(page, CAST.willow, {
+      await waitForVideo(page, CAST.willow, {
         test: 'stage-video',
         minHeight: 360,
         within: 15_000,
       })
     }
-    await mark(willow, 'on-stage-banner').waitFor()
+    await byTestId(willow, 'on-stage-banner').waitFor()
     assert.ok(
       !small || small.height < 360,
       'before it was called on, the other room did not see it sharp',
@@ -86,9 +94,9 @@ describe('a lesson from the bell to the replay', { concurrency: false }, () => {
     await eventually(
       'the other room hears two voices',
       async () => {
-        const before = await inbound(bridge)
+        const before = await inboundStats(bridge)
         await bridge.waitForTimeout(1500)
-        const now = await inbound(bridge)
+        const now = await inboundStats(bridge)
         const talking = now.filter(
           (one) =>
             one.kind === 'audio' &&
@@ -100,32 +108,32 @@ describe('a lesson from the bell to the replay', { concurrency: false }, () => {
       },
       { within: 20_000 },
     )
-    for (const page of [teacher, willow, bridge]) await shot(page, 'stage')
+    for (const page of [teacher, willow, bridge]) await screenshot(page, 'stage')
   })
 
   test('the room goes back to its seat and the others no longer show it on stage', async () => {
-    await mark(teacher, 'stage-send-back').click()
+    await byTestId(teacher, 'stage-send-back').click()
     await eventually(
       'nobody is on stage',
-      async () => (await mark(teacher, 'stage-send-back').count()) === 0,
+      async () => (await byTestId(teacher, 'stage-send-back').count()) === 0,
     )
     await eventually(
       'the other room no longer sees it sharp',
       async () =>
-        !(await shown(bridge)).some(
+        !(await visibleVideos(bridge)).some(
           (picture) => picture.who === CAST.willow.id && picture.height >= 360,
         ),
     )
-    await shot(bridge, 'seated')
+    await screenshot(bridge, 'seated')
   })
 
   test('the teacher shares the screen and the rooms see it beside the teacher', async () => {
-    await mark(teacher, 'share-screen').click()
+    await byTestId(teacher, 'share-screen').click()
     const began = Date.now()
     for (const page of [willow, bridge]) {
       let pictures
-      await eventually(`${page.named} sees a screen`, async () => {
-        pictures = await shown(page)
+      await eventually(`${page.label} sees a screen`, async () => {
+        pictures = await visibleVideos(page)
         return (
           pictures.some(
             (picture) =>
@@ -134,28 +142,28 @@ describe('a lesson from the bell to the replay', { concurrency: false }, () => {
         )
       }).finally(() =>
         console.log(
-          `${page.named}, ${Date.now() - began} ms after the click: ${JSON.stringify(pictures)}`,
+          `${page.label}, ${Date.now() - began} ms after the click: ${JSON.stringify(pictures)}`,
         ),
       )
-      await shot(page, 'screen')
+      await screenshot(page, 'screen')
     }
-    await shot(teacher, 'screen')
-    await mark(teacher, 'share-screen').click()
-    await sees(willow, CAST.teacher, { test: 'main-video' })
+    await screenshot(teacher, 'screen')
+    await byTestId(teacher, 'share-screen').click()
+    await waitForVideo(willow, CAST.teacher, { test: 'main-video' })
   })
 
   test('a line of chat reaches the rooms', async () => {
-    await mark(teacher, 'chat-input').fill('请两个教室都把课本翻到第三页。')
-    await mark(teacher, 'chat-send').click()
+    await byTestId(teacher, 'chat-input').fill('请两个教室都把课本翻到第三页。')
+    await byTestId(teacher, 'chat-send').click()
     for (const page of [willow, bridge])
-      await mark(page, 'chat-line').filter({ hasText: '课本翻到第三页' }).waitFor()
-    await shot(willow, 'chat')
+      await byTestId(page, 'chat-line').filter({ hasText: '课本翻到第三页' }).waitFor()
+    await screenshot(willow, 'chat')
   })
 
   test('the teacher ends the lesson, and the replay plays within three seconds', async () => {
-    await shot(teacher, 'before-end')
+    await screenshot(teacher, 'before-end')
     // The rooms are told, and go back to their day a moment later.
-    const told = Promise.all([willow, bridge].map((page) => mark(page, 'over-ended').waitFor()))
+    const told = Promise.all([willow, bridge].map((page) => byTestId(page, 'over-ended').waitFor()))
     await teacher.evaluate(() => {
       window.claims = []
       const head = () =>
@@ -175,7 +183,7 @@ describe('a lesson from the bell to the replay', { concurrency: false }, () => {
     const took = Date.now() - endedAt
     console.log(`replay playing ${took} ms after the end`)
     assert.ok(took < 3_000, `the replay played ${took} ms after the end`)
-    await shot(teacher, 'replay')
+    await screenshot(teacher, 'replay')
     assert.deepEqual(
       await teacher.evaluate(() => window.claims),
       [],
@@ -198,7 +206,7 @@ describe('a lesson from the bell to the replay', { concurrency: false }, () => {
     })
     assert.ok(Math.abs(at[0] - at[1] / 2) < 3, `sought to ${at[0]} of ${at[1]}`)
     await eventually('it plays on from there', () => playing(teacher))
-    await shot(teacher, 'sought')
+    await screenshot(teacher, 'sought')
   })
 
   test('a minute later an MP4 with picture and sound of the right length can be downloaded', async () => {
@@ -213,7 +221,7 @@ describe('a lesson from the bell to the replay', { concurrency: false }, () => {
     )
     const [download] = await Promise.all([
       teacher.waitForEvent('download'),
-      mark(teacher, 'download-mp4').click(),
+      byTestId(teacher, 'download-mp4').click(),
     ])
     const file = await download.path()
     const { stdout } = await run('ffprobe', [
@@ -232,12 +240,12 @@ describe('a lesson from the bell to the replay', { concurrency: false }, () => {
       Math.abs(Number(probe.format.duration) * 1000 - recording.duration_ms) < 2_000,
       `${probe.format.duration} s of ${recording.duration_ms} ms`,
     )
-    await shot(teacher, 'downloaded')
+    await screenshot(teacher, 'downloaded')
   })
 
   test('no page met an error', () => {
     assert.deepEqual(
-      [teacher, willow, bridge].flatMap((page) => page.troubles),
+      [teacher, willow, bridge].flatMap((page) => page.pageErrors),
       [],
     )
   })

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
-import { eventually, mark, newPage, shot, startBrowser } from '../harness/browser.mjs'
+import { eventually, byTestId, newPage, screenshot, startBrowser } from '../harness/browser.mjs'
 import { School } from '../harness/school.mjs'
 
 const NAME = '圆的认识 教学设计.md'
@@ -29,25 +29,25 @@ describe('the shared library', { concurrency: false }, () => {
 
   test('the shelf shows what other teachers gave, and narrows by subject', async () => {
     await teacher.goto(`${school.base}/library`)
-    await mark(teacher, 'resource-card').first().waitFor()
-    const all = await mark(teacher, 'resource-card').count()
-    await shot(teacher, 'shelf')
-    await mark(teacher, 'facet-subject').filter({ hasText: '数学' }).click()
+    await byTestId(teacher, 'resource-card').first().waitFor()
+    const all = await byTestId(teacher, 'resource-card').count()
+    await screenshot(teacher, 'shelf')
+    await byTestId(teacher, 'facet-subject').filter({ hasText: '数学' }).click()
     await eventually('fewer cards', async () => {
-      const now = await mark(teacher, 'resource-card').count()
+      const now = await byTestId(teacher, 'resource-card').count()
       return now > 0 && now < all
     })
-    await shot(teacher, 'mathematics')
-    await mark(teacher, 'clear-filters').click()
+    await screenshot(teacher, 'mathematics')
+    await byTestId(teacher, 'clear-filters').click()
     await eventually(
       'all again',
-      async () => (await mark(teacher, 'resource-card').count()) === all,
+      async () => (await byTestId(teacher, 'resource-card').count()) === all,
     )
   })
 
   test('a file chosen on the page arrives, is understood and can be opened', async () => {
-    await mark(teacher, 'upload-files').setInputFiles(file)
-    const row = mark(teacher, 'upload-row').filter({ hasText: NAME })
+    await byTestId(teacher, 'upload-files').setInputFiles(file)
+    const row = byTestId(teacher, 'upload-row').filter({ hasText: NAME })
     await row.waitFor()
     await eventually(
       'it has arrived',
@@ -58,33 +58,33 @@ describe('the shared library', { concurrency: false }, () => {
       async () => (await row.getAttribute('data-understood')) === 'ready',
       { within: 60_000 },
     )
-    await shot(teacher, 'uploaded')
+    await screenshot(teacher, 'uploaded')
     await row.locator('[data-test="upload-open"]').click()
-    await mark(teacher, 'text').waitFor()
-    assert.match(await mark(teacher, 'text').innerText(), /认识圆心、半径和直径/)
+    await byTestId(teacher, 'text').waitFor()
+    assert.match(await byTestId(teacher, 'text').innerText(), /认识圆心、半径和直径/)
     assert.equal(
       await teacher.evaluate(() => window.__hurt),
       undefined,
       'what a file says is text, never a page',
     )
     address = teacher.url()
-    await shot(teacher, 'opened')
+    await screenshot(teacher, 'opened')
   })
 
   test('what the file suggests about itself is confirmed in one click, and the rest is written down', async () => {
-    if (await mark(teacher, 'confirm-all').count()) {
-      await mark(teacher, 'confirm-all').click()
-      await mark(teacher, 'confirm-all').waitFor({ state: 'detached' })
+    if (await byTestId(teacher, 'confirm-all').count()) {
+      await byTestId(teacher, 'confirm-all').click()
+      await byTestId(teacher, 'confirm-all').waitFor({ state: 'detached' })
     }
-    await mark(teacher, 'edit').click()
-    await mark(teacher, 'describe-subject').fill('数学')
-    await mark(teacher, 'describe-grade').fill('六年级')
-    await mark(teacher, 'describe-visibility').selectOption('county')
-    await shot(teacher, 'describe')
-    await mark(teacher, 'describe-save').click()
-    await mark(teacher, 'describe-save').waitFor({ state: 'detached' })
-    assert.equal(await mark(teacher, 'about-grade').innerText(), '六年级')
-    await shot(teacher, 'described')
+    await byTestId(teacher, 'edit').click()
+    await byTestId(teacher, 'describe-subject').fill('数学')
+    await byTestId(teacher, 'describe-grade').fill('六年级')
+    await byTestId(teacher, 'describe-visibility').selectOption('county')
+    await screenshot(teacher, 'describe')
+    await byTestId(teacher, 'describe-save').click()
+    await byTestId(teacher, 'describe-save').waitFor({ state: 'detached' })
+    assert.equal(await byTestId(teacher, 'about-grade').innerText(), '六年级')
+    await screenshot(teacher, 'described')
   })
 
   test('it is found by a word of its body', async () => {
@@ -92,29 +92,29 @@ describe('the shared library', { concurrency: false }, () => {
     await eventually(
       'the search finds it',
       async () => {
-        await mark(teacher, 'library-find').fill('图钉')
-        await mark(teacher, 'library-search').click()
+        await byTestId(teacher, 'library-find').fill('图钉')
+        await byTestId(teacher, 'library-search').click()
         await teacher.waitForTimeout(600)
         return (
-          (await mark(teacher, 'resource-card').filter({ hasText: '圆的认识' }).count()) === 1 &&
-          teacher.url().includes('q=')
+          (await byTestId(teacher, 'resource-card').filter({ hasText: '圆的认识' }).count()) ===
+            1 && teacher.url().includes('q=')
         )
       },
       { within: 20_000 },
     )
-    await shot(teacher, 'found')
-    await mark(teacher, 'library-find').fill('yuande')
-    await mark(teacher, 'suggestion').filter({ hasText: '圆的认识' }).first().waitFor()
-    await shot(teacher, 'suggested')
-    await mark(teacher, 'suggestion').filter({ hasText: '圆的认识' }).first().click()
-    await mark(teacher, 'resource-title').waitFor()
+    await screenshot(teacher, 'found')
+    await byTestId(teacher, 'library-find').fill('yuande')
+    await byTestId(teacher, 'suggestion').filter({ hasText: '圆的认识' }).first().waitFor()
+    await screenshot(teacher, 'suggested')
+    await byTestId(teacher, 'suggestion').filter({ hasText: '圆的认识' }).first().click()
+    await byTestId(teacher, 'resource-title').waitFor()
     assert.equal(new URL(teacher.url()).pathname, new URL(address).pathname)
   })
 
   test('the original comes back byte for byte under its own name', async () => {
     const [download] = await Promise.all([
       teacher.waitForEvent('download'),
-      mark(teacher, 'download').click(),
+      byTestId(teacher, 'download').click(),
     ])
     assert.equal(download.suggestedFilename(), NAME)
     assert.equal(await readFile(await download.path(), 'utf8'), TEXT)
@@ -127,10 +127,10 @@ describe('the shared library', { concurrency: false }, () => {
       if (request.method() === 'POST' && new URL(request.url()).pathname === '/api/uploads')
         sent += 1
     })
-    await mark(teacher, 'upload-files').setInputFiles(file)
-    const row = mark(teacher, 'upload-row').filter({ hasText: NAME })
+    await byTestId(teacher, 'upload-files').setInputFiles(file)
+    const row = byTestId(teacher, 'upload-row').filter({ hasText: NAME })
     await eventually('it is known', async () => (await row.getAttribute('data-stage')) === 'known')
-    await shot(teacher, 'known')
+    await screenshot(teacher, 'known')
     await row.locator('[data-test="upload-cancel"]').click()
     assert.equal(sent, 0, 'nothing was sent')
   })
@@ -142,14 +142,14 @@ describe('the shared library', { concurrency: false }, () => {
     })
     await school.signIn(other, 'lixiaoyan')
     await other.goto(address)
-    await mark(other, 'text').waitFor()
-    assert.equal(await mark(other, 'edit').count(), 0)
-    assert.equal(await mark(other, 'remove').count(), 0)
-    await mark(other, 'rate').nth(4).click()
-    await mark(other, 'comment-text').fill('在操场上画圆，孩子们特别喜欢。')
-    await mark(other, 'comment-send').click()
-    await mark(other, 'comment').filter({ hasText: '孩子们特别喜欢' }).waitFor()
-    await shot(other, 'talk')
+    await byTestId(other, 'text').waitFor()
+    assert.equal(await byTestId(other, 'edit').count(), 0)
+    assert.equal(await byTestId(other, 'remove').count(), 0)
+    await byTestId(other, 'rate').nth(4).click()
+    await byTestId(other, 'comment-text').fill('在操场上画圆，孩子们特别喜欢。')
+    await byTestId(other, 'comment-send').click()
+    await byTestId(other, 'comment').filter({ hasText: '孩子们特别喜欢' }).waitFor()
+    await screenshot(other, 'talk')
   })
 
   test('slides become pages that are turned and found by what stands on them, and are kept in a collection', async () => {
@@ -172,8 +172,8 @@ describe('the shared library', { concurrency: false }, () => {
     })
     await printer.close()
     await teacher.goto(`${school.base}/library`)
-    await mark(teacher, 'upload-files').setInputFiles(deck)
-    const row = mark(teacher, 'upload-row').filter({
+    await byTestId(teacher, 'upload-files').setInputFiles(deck)
+    const row = byTestId(teacher, 'upload-row').filter({
       hasText: '分数的初步认识',
     })
     await eventually(
@@ -181,73 +181,75 @@ describe('the shared library', { concurrency: false }, () => {
       async () => (await row.getAttribute('data-understood')) === 'ready',
       { within: 60_000 },
     )
-    await shot(teacher, 'deck-on-shelf')
+    await screenshot(teacher, 'deck-on-shelf')
     await row.locator('[data-test="upload-open"]').click()
     await eventually('its first page is drawn', () =>
-      mark(teacher, 'page').evaluate((image) => image.naturalWidth >= 1000),
+      byTestId(teacher, 'page').evaluate((image) => image.naturalWidth >= 1000),
     )
-    assert.equal(await mark(teacher, 'page-thumb').count(), 3)
-    await mark(teacher, 'page-next').click()
-    assert.equal(await mark(teacher, 'page-number').inputValue(), '2')
+    assert.equal(await byTestId(teacher, 'page-thumb').count(), 3)
+    await byTestId(teacher, 'page-next').click()
+    assert.equal(await byTestId(teacher, 'page-number').inputValue(), '2')
     await eventually('the second page is drawn', () =>
-      mark(teacher, 'page').evaluate((image) => image.complete && image.alt.includes('月饼')),
+      byTestId(teacher, 'page').evaluate((image) => image.complete && image.alt.includes('月饼')),
     )
-    await shot(teacher, 'deck')
-    await mark(teacher, 'comment-of-page').check()
-    await mark(teacher, 'comment-text').fill('切月饼的图可以让孩子们先猜。')
-    await mark(teacher, 'comment-send').click()
-    const said = mark(teacher, 'comment').filter({ hasText: '先猜' })
+    await screenshot(teacher, 'deck')
+    await byTestId(teacher, 'comment-of-page').check()
+    await byTestId(teacher, 'comment-text').fill('切月饼的图可以让孩子们先猜。')
+    await byTestId(teacher, 'comment-send').click()
+    const said = byTestId(teacher, 'comment').filter({ hasText: '先猜' })
     assert.equal(await said.locator('[data-test="comment-page"]').innerText(), '第 2 页')
     assert.equal(
-      await mark(teacher, 'comment-of-page').isChecked(),
+      await byTestId(teacher, 'comment-of-page').isChecked(),
       false,
       'the next one is of the whole, unless it is said',
     )
     await said.scrollIntoViewIfNeeded()
-    await shot(teacher, 'comment-of-page')
-    await mark(teacher, 'page-next').click()
-    assert.equal(await mark(teacher, 'page-number').inputValue(), '3')
+    await screenshot(teacher, 'comment-of-page')
+    await byTestId(teacher, 'page-next').click()
+    assert.equal(await byTestId(teacher, 'page-number').inputValue(), '3')
     await said.locator('[data-test="comment-page"]').click()
     await eventually(
       'the comment leads to its page',
-      async () => (await mark(teacher, 'page-number').inputValue()) === '2',
+      async () => (await byTestId(teacher, 'page-number').inputValue()) === '2',
     )
     await eventually('and it is in view', () =>
-      mark(teacher, 'page').evaluate((image) => {
+      byTestId(teacher, 'page').evaluate((image) => {
         const { top, bottom } = image.getBoundingClientRect()
         return top >= 0 && bottom <= innerHeight
       }),
     )
-    await shot(teacher, 'jumped')
-    await mark(teacher, 'collect').click()
-    await mark(teacher, 'collection-title').fill('分数单元')
-    await mark(teacher, 'collection-make').click()
-    await mark(teacher, 'collection-make').waitFor({ state: 'detached' })
+    await screenshot(teacher, 'jumped')
+    await byTestId(teacher, 'collect').click()
+    await byTestId(teacher, 'collection-title').fill('分数单元')
+    await byTestId(teacher, 'collection-make').click()
+    await byTestId(teacher, 'collection-make').waitFor({ state: 'detached' })
     await teacher.goto(`${school.base}/library?tab=collections`)
-    await mark(teacher, 'collection-card').filter({ hasText: '分数单元' }).click()
+    await byTestId(teacher, 'collection-card').filter({ hasText: '分数单元' }).click()
     const [zip] = await Promise.all([
       teacher.waitForEvent('download'),
-      mark(teacher, 'collection-zip').click(),
+      byTestId(teacher, 'collection-zip').click(),
     ])
     assert.match(zip.suggestedFilename(), /分数单元.*\.zip$/)
     assert.equal((await readFile(await zip.path())).subarray(0, 2).toString(), 'PK')
-    await shot(teacher, 'collection')
+    await screenshot(teacher, 'collection')
     await eventually(
       'a word of its third page finds it',
       async () => {
         await teacher.goto(`${school.base}/library?q=${encodeURIComponent('蝙蝠')}`)
-        await mark(teacher, 'library-total').waitFor()
+        await byTestId(teacher, 'library-total').waitFor()
         return (
-          (await mark(teacher, 'resource-card').filter({ hasText: '分数的初步认识' }).count()) === 1
+          (await byTestId(teacher, 'resource-card')
+            .filter({ hasText: '分数的初步认识' })
+            .count()) === 1
         )
       },
       { within: 20_000, every: 500 },
     )
-    await shot(teacher, 'deck-found')
-    await mark(teacher, 'resource-card').click()
+    await screenshot(teacher, 'deck-found')
+    await byTestId(teacher, 'resource-card').click()
     await eventually(
       'it opens where the word stands',
-      async () => (await mark(teacher, 'page-number').inputValue()) === '3',
+      async () => (await byTestId(teacher, 'page-number').inputValue()) === '3',
     )
   })
 
@@ -266,8 +268,8 @@ describe('the shared library', { concurrency: false }, () => {
       downloadThroughput: -1,
       uploadThroughput: 3 * 1024 * 1024,
     })
-    await mark(teacher, 'upload-files').setInputFiles(big)
-    const row = mark(teacher, 'upload-row').filter({ hasText: '校园开放日' })
+    await byTestId(teacher, 'upload-files').setInputFiles(big)
+    const row = byTestId(teacher, 'upload-row').filter({ hasText: '校园开放日' })
     const sent = async () => Number(await row.locator('progress').getAttribute('value'))
     const pause = async () => {
       await row.locator('[data-test="upload-pause"]').click()
@@ -280,11 +282,11 @@ describe('the shared library', { concurrency: false }, () => {
     await eventually('some of it is sent', async () => (await sent()) > 3_000_000, {
       within: 30_000,
     })
-    await shot(teacher, 'sending')
+    await screenshot(teacher, 'sending')
     const before = await pause()
     await teacher.waitForTimeout(700)
     assert.equal(await sent(), before, 'nothing is sent meanwhile')
-    await shot(teacher, 'paused')
+    await screenshot(teacher, 'paused')
     await row.locator('[data-test="upload-resume"]').click()
     await eventually('it goes on', async () => (await sent()) > before + 3_000_000, {
       within: 30_000,
@@ -298,13 +300,13 @@ describe('the shared library', { concurrency: false }, () => {
       downloadThroughput: -1,
       uploadThroughput: -1,
     })
-    await mark(teacher, 'upload-unfinished').filter({ hasText: '校园开放日' }).waitFor()
-    await shot(teacher, 'unfinished')
+    await byTestId(teacher, 'upload-unfinished').filter({ hasText: '校园开放日' }).waitFor()
+    await screenshot(teacher, 'unfinished')
     const offsets = []
     teacher.on('request', (request) => {
       if (request.method() === 'PATCH') offsets.push(Number(request.headers()['upload-offset']))
     })
-    await mark(teacher, 'upload-again').setInputFiles(big)
+    await byTestId(teacher, 'upload-again').setInputFiles(big)
     await eventually(
       'it has arrived',
       async () => (await row.getAttribute('data-stage')) === 'done',
@@ -321,29 +323,29 @@ describe('the shared library', { concurrency: false }, () => {
     })
     await school.signIn(phone, 'wangxuemei')
     await phone.goto(`${school.base}/library`)
-    await mark(phone, 'resource-card').first().waitFor()
-    await shot(phone, 'shelf')
+    await byTestId(phone, 'resource-card').first().waitFor()
+    await screenshot(phone, 'shelf')
     await phone.goto(address)
-    await mark(phone, 'text').waitFor()
-    await shot(phone, 'opened')
+    await byTestId(phone, 'text').waitFor()
+    await screenshot(phone, 'opened')
     assert.ok(
       await phone.evaluate(() => document.documentElement.scrollWidth <= innerWidth),
       'nothing sticks out',
     )
-    await mark(phone, 'language').first().click()
+    await byTestId(phone, 'language').first().click()
     await phone.goto(`${school.base}/library`)
-    await mark(phone, 'resource-card').first().waitFor()
-    await shot(phone, 'english')
+    await byTestId(phone, 'resource-card').first().waitFor()
+    await screenshot(phone, 'english')
   })
 
   test('removed after a question, it is gone for everybody', async () => {
     await teacher.goto(address)
-    await mark(teacher, 'remove').click()
-    await shot(teacher, 'remove')
-    await mark(teacher, 'confirm').click()
+    await byTestId(teacher, 'remove').click()
+    await screenshot(teacher, 'remove')
+    await byTestId(teacher, 'confirm').click()
     await teacher.waitForURL('**/library')
     const path = `/api/resources/${new URL(address).pathname.split('/').at(-1)}`
     assert.equal((await school.api(teacher, 'GET', path)).status(), 404)
-    assert.deepEqual(teacher.troubles, [])
+    assert.deepEqual(teacher.pageErrors, [])
   })
 })

@@ -2,7 +2,13 @@
 
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
-import { eventually, mark, sees, shot, shown } from '../harness/browser.mjs'
+import {
+  eventually,
+  byTestId,
+  waitForVideo,
+  screenshot,
+  visibleVideos,
+} from '../harness/browser.mjs'
 import { CAST, prepare } from '../harness/fixtures.mjs'
 import { School } from '../harness/school.mjs'
 
@@ -18,25 +24,25 @@ describe('who is on the wall', { concurrency: false }, () => {
     teacher = await school.startedLesson()
     willow = await school.roomInLesson('柳林', 'willow', { name: 'willow' })
     bridge = await school.roomInLesson('石桥', 'bridge', { name: 'bridge' })
-    await sees(teacher, CAST.willow, { test: 'wall-tile' })
-    await sees(teacher, CAST.bridge, { test: 'wall-tile' })
+    await waitForVideo(teacher, CAST.willow, { test: 'wall-tile' })
+    await waitForVideo(teacher, CAST.bridge, { test: 'wall-tile' })
   })
   after(() => school?.close())
 
   test('a room that reloads its page comes back once, and sees the teacher again', async () => {
     await willow.reload()
-    await sees(willow, CAST.teacher)
-    await sees(teacher, CAST.willow, { test: 'wall-tile', within: GHOST_MS })
+    await waitForVideo(willow, CAST.teacher)
+    await waitForVideo(teacher, CAST.willow, { test: 'wall-tile', within: GHOST_MS })
     await eventually(
       'exactly two tiles',
-      async () => (await mark(teacher, 'wall-tile').count()) === 2,
+      async () => (await byTestId(teacher, 'wall-tile').count()) === 2,
       { within: GHOST_MS },
     )
-    const pictures = (await shown(teacher)).filter(
+    const pictures = (await visibleVideos(teacher)).filter(
       (picture) => picture.who === CAST.willow.id && picture.test === 'wall-tile',
     )
     assert.equal(pictures.length, 1, 'the room is there once')
-    await shot(teacher, 'reloaded')
+    await screenshot(teacher, 'reloaded')
   })
 
   test('a room whose computer dies is gone from the wall within ten seconds', async () => {
@@ -46,30 +52,30 @@ describe('who is on the wall', { concurrency: false }, () => {
     await killBrowser(browser)
     await eventually(
       'one tile is left',
-      async () => (await mark(teacher, 'wall-tile').count()) === 1,
+      async () => (await byTestId(teacher, 'wall-tile').count()) === 1,
       { within: GHOST_MS },
     )
     console.log(`the dead room left the wall after ${Date.now() - died} ms`)
-    await sees(teacher, CAST.bridge, { test: 'wall-tile' })
-    await shot(teacher, 'one-left')
+    await waitForVideo(teacher, CAST.bridge, { test: 'wall-tile' })
+    await screenshot(teacher, 'one-left')
   })
 
   test('a room opened on a second screen replaces the first, which is told so', async () => {
     const second = await school.roomInLesson('石桥', 'bridge', {
       name: 'bridge-again',
     })
-    await sees(second, CAST.teacher)
-    await mark(bridge, 'over-replaced').waitFor()
-    await eventually('one tile', async () => (await mark(teacher, 'wall-tile').count()) === 1, {
+    await waitForVideo(second, CAST.teacher)
+    await byTestId(bridge, 'over-replaced').waitFor()
+    await eventually('one tile', async () => (await byTestId(teacher, 'wall-tile').count()) === 1, {
       within: GHOST_MS,
     })
-    await shot(bridge, 'replaced')
+    await screenshot(bridge, 'replaced')
   })
 
   test('the teacher reloads in mid-lesson and the lesson goes on', async () => {
     await teacher.reload()
-    await sees(teacher, CAST.bridge, { test: 'wall-tile' })
-    await shot(teacher, 'teacher-back')
+    await waitForVideo(teacher, CAST.bridge, { test: 'wall-tile' })
+    await screenshot(teacher, 'teacher-back')
     assert.equal((await school.recording(teacher)).state, 'recording')
   })
 })

@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
-import { eventually, mark, newPage, shot, startBrowser } from '../harness/browser.mjs'
+import { eventually, byTestId, newPage, screenshot, startBrowser } from '../harness/browser.mjs'
 import { film, gb18030, officeFiles, photo, PLACE, zip } from '../harness/files.mjs'
 import { School } from '../harness/school.mjs'
 
@@ -67,19 +67,19 @@ describe('every file opens in the page', { concurrency: false }, () => {
     await teacher.goto(addresses[name])
     await eventually(
       `${name} is shown as ${shape}`,
-      async () => (await mark(teacher, 'preview').getAttribute('data-shape')) === shape,
+      async () => (await byTestId(teacher, 'preview').getAttribute('data-shape')) === shape,
       { within: 60_000 },
     )
     await teacher.waitForTimeout(300)
-    await shot(teacher, name.replace(/.*\./, ''))
+    await screenshot(teacher, name.replace(/.*\./, ''))
   }
 
   test('all of them are chosen at once, and each becomes an entry', async () => {
     const names = [...Object.keys(original), '朗读.mp3', '实验.mp4', '旧录像.avi', '转动.gif']
     await teacher.goto(`${school.base}/library?tab=mine`)
-    await mark(teacher, 'upload-files').setInputFiles(names.map((name) => join(folder, name)))
+    await byTestId(teacher, 'upload-files').setInputFiles(names.map((name) => join(folder, name)))
     for (const name of names) {
-      const row = mark(teacher, 'upload-row').filter({ hasText: name })
+      const row = byTestId(teacher, 'upload-row').filter({ hasText: name })
       await eventually(
         `${name} is read`,
         async () => ['ready', 'failed'].includes(await row.getAttribute('data-understood')),
@@ -90,75 +90,77 @@ describe('every file opens in the page', { concurrency: false }, () => {
         school.base,
       ).href
     }
-    await shot(teacher, 'uploaded')
+    await screenshot(teacher, 'uploaded')
     await teacher.goto(`${school.base}/library?tab=mine`)
-    await mark(teacher, 'resource-card').first().waitFor()
-    await shot(teacher, 'shelf')
+    await byTestId(teacher, 'resource-card').first().waitFor()
+    await screenshot(teacher, 'shelf')
   })
 
   test('documents are pages with zoom', async () => {
     await open('认识分数 教学设计.docx', 'pages')
-    const page = mark(teacher, 'page')
+    const page = byTestId(teacher, 'page')
     await eventually('it is drawn', () => page.evaluate((image) => image.naturalWidth >= 1000))
     const width = () => page.evaluate((image) => image.getBoundingClientRect().width)
     const before = await width()
-    await mark(teacher, 'zoom-in').click()
+    await byTestId(teacher, 'zoom-in').click()
     assert.ok((await width()) > before * 1.2, 'larger')
-    await mark(teacher, 'zoom-fit').click()
+    await byTestId(teacher, 'zoom-fit').click()
     assert.ok((await width()) < before, 'the whole page is seen')
-    await mark(teacher, 'outline-toggle').click()
-    await mark(teacher, 'outline').getByText('教学过程').click()
-    assert.equal(await mark(teacher, 'page-number').inputValue(), '2')
-    await shot(teacher, 'outline')
+    await byTestId(teacher, 'outline-toggle').click()
+    await byTestId(teacher, 'outline').getByText('教学过程').click()
+    assert.equal(await byTestId(teacher, 'page-number').inputValue(), '2')
+    await screenshot(teacher, 'outline')
     await open('认识分数 旧教案.wps', 'pages')
   })
 
   test('a spreadsheet is a table with its margins in sight, and pages where somebody wants them', async () => {
     await open('期中成绩.xlsx', 'sheets')
     const row = (page, n) =>
-      mark(page, 'sheet').locator('tbody tr').nth(n).locator('th, td').allInnerTexts()
-    assert.deepEqual(await mark(teacher, 'sheet').locator('thead th').allInnerTexts(), [
+      byTestId(page, 'sheet').locator('tbody tr').nth(n).locator('th, td').allInnerTexts()
+    assert.deepEqual(await byTestId(teacher, 'sheet').locator('thead th').allInnerTexts(), [
       '',
       'A',
       'B',
       'C',
     ])
     assert.deepEqual(await row(teacher, 1), ['2', '张小明', '95', '88'])
-    const tabs = mark(teacher, 'sheet-tab')
+    const tabs = byTestId(teacher, 'sheet-tab')
     assert.deepEqual(await tabs.allInnerTexts(), ['期中', '期末'])
     await tabs.nth(1).click()
     assert.deepEqual(await row(teacher, 1), ['2', '张小明', '97', '91'])
-    assert.equal(await mark(teacher, 'sheet').locator('tbody tr').count(), 2)
-    await shot(teacher, 'second-sheet')
-    await mark(teacher, 'as-pages').click()
+    assert.equal(await byTestId(teacher, 'sheet').locator('tbody tr').count(), 2)
+    await screenshot(teacher, 'second-sheet')
+    await byTestId(teacher, 'as-pages').click()
     await eventually('it is drawn', () =>
-      mark(teacher, 'page').evaluate((image) => image.naturalWidth > 0 && /张小明/.test(image.alt)),
+      byTestId(teacher, 'page').evaluate(
+        (image) => image.naturalWidth > 0 && /张小明/.test(image.alt),
+      ),
     )
-    await shot(teacher, 'as-pages')
-    await mark(teacher, 'as-table').click()
-    await mark(teacher, 'sheet').waitFor()
+    await screenshot(teacher, 'as-pages')
+    await byTestId(teacher, 'as-table').click()
+    await byTestId(teacher, 'sheet').waitFor()
     // As Excel of China writes it, and longer than is shown at once.
     await open('全县成绩.csv', 'sheets')
     assert.deepEqual(await row(teacher, 0), ['1', '学号', '姓名', '评语'])
     assert.deepEqual(await row(teacher, 1), ['2', '202601010001', '学生1', '认真，有"进步"'])
-    assert.equal(await mark(teacher, 'sheet').locator('tbody tr').count(), 200)
-    await mark(teacher, 'more-rows').click()
-    await mark(teacher, 'more-rows').click()
-    assert.equal(await mark(teacher, 'more-rows').count(), 0)
-    await mark(teacher, 'sheet').locator('tbody tr').last().scrollIntoViewIfNeeded()
-    const frame = await mark(teacher, 'sheet').locator('xpath=..').boundingBox()
-    const head = await mark(teacher, 'sheet').locator('thead th').nth(1).boundingBox()
+    assert.equal(await byTestId(teacher, 'sheet').locator('tbody tr').count(), 200)
+    await byTestId(teacher, 'more-rows').click()
+    await byTestId(teacher, 'more-rows').click()
+    assert.equal(await byTestId(teacher, 'more-rows').count(), 0)
+    await byTestId(teacher, 'sheet').locator('tbody tr').last().scrollIntoViewIfNeeded()
+    const frame = await byTestId(teacher, 'sheet').locator('xpath=..').boundingBox()
+    const head = await byTestId(teacher, 'sheet').locator('thead th').nth(1).boundingBox()
     assert.ok(Math.abs(head.y - frame.y) < 2, 'the head stays while the rows move')
-    await shot(teacher, 'last-row')
+    await screenshot(teacher, 'last-row')
   })
 
   test('Markdown and web pages are read, and nothing in them runs', async () => {
     await open('圆的认识.md', 'text')
-    await mark(teacher, 'text').locator('table').waitFor()
-    assert.equal(await mark(teacher, 'text').locator('h1').innerText(), '圆的认识')
-    assert.equal(await mark(teacher, 'text').locator('img').count(), 0)
+    await byTestId(teacher, 'text').locator('table').waitFor()
+    assert.equal(await byTestId(teacher, 'text').locator('h1').innerText(), '圆的认识')
+    assert.equal(await byTestId(teacher, 'text').locator('img').count(), 0)
     assert.equal(
-      await mark(teacher, 'text').locator('a').count(),
+      await byTestId(teacher, 'text').locator('a').count(),
       0,
       'a link that runs something is text',
     )
@@ -175,7 +177,7 @@ describe('every file opens in the page', { concurrency: false }, () => {
     )
     assert.match(answer.headers()['content-security-policy'], /^sandbox; default-src 'none'/)
     await open('古诗.txt', 'text')
-    assert.equal((await mark(teacher, 'text').innerText()).trim(), POEM)
+    assert.equal((await byTestId(teacher, 'text').innerText()).trim(), POEM)
   })
 
   test('sound and films play, those of an old camera too', async () => {
@@ -210,11 +212,11 @@ describe('every file opens in the page', { concurrency: false }, () => {
       seconds: 40,
     })
     await teacher.goto(`${school.base}/library`)
-    await mark(teacher, 'upload-files').setInputFiles(join(folder, '运动会.wmv'))
-    const row = mark(teacher, 'upload-row').filter({ hasText: '运动会' })
+    await byTestId(teacher, 'upload-files').setInputFiles(join(folder, '运动会.wmv'))
+    const row = byTestId(teacher, 'upload-row').filter({ hasText: '运动会' })
     // Opened at once: whatever the page shows from now on, nobody loads it again.
     await row.locator('[data-test="upload-open"]').click()
-    const preview = mark(teacher, 'preview')
+    const preview = byTestId(teacher, 'preview')
     await preview.waitFor()
     await teacher.evaluate(() => {
       const pane = document.querySelector('[data-test="preview"]')
@@ -231,17 +233,17 @@ describe('every file opens in the page', { concurrency: false }, () => {
         { within },
       )
     await shape('converting', 30_000)
-    await shot(teacher, 'converting')
-    await mark(teacher, 'stop').click()
+    await screenshot(teacher, 'converting')
+    await byTestId(teacher, 'stop').click()
     await shape('none')
-    await shot(teacher, 'stopped')
+    await screenshot(teacher, 'stopped')
     const shapes = await teacher.evaluate(() => window.shapes)
     assert.deepEqual(
       shapes.filter((one) => one !== 'waiting'),
       ['converting', 'none'],
       'it was never without a word',
     )
-    await mark(teacher, 'again').click()
+    await byTestId(teacher, 'again').click()
     await shape('converting')
     await shape('film', 60_000)
     await eventually('it plays', () =>
@@ -251,30 +253,30 @@ describe('every file opens in the page', { concurrency: false }, () => {
           .then(() => video.currentTime > 0.3),
       ),
     )
-    await shot(teacher, 'film-after-all')
+    await screenshot(teacher, 'film-after-all')
   })
 
   test('a zip is listed, and what cannot be shown says why', async () => {
     await open('单元资料.zip', 'entries')
-    const listed = await mark(teacher, 'preview').innerText()
+    const listed = await byTestId(teacher, 'preview').innerText()
     assert.match(listed, /课件\/第一课\.txt/)
     assert.match(listed, /不安全的路径/)
     await open('损坏的课件.pptx', 'failed')
-    assert.match(await mark(teacher, 'preview').innerText(), /文件已损坏或不完整/)
+    assert.match(await byTestId(teacher, 'preview').innerText(), /文件已损坏或不完整/)
     await open('手机照片.heic', 'failed')
-    assert.match(await mark(teacher, 'preview').innerText(), /转存为 JPEG/)
+    assert.match(await byTestId(teacher, 'preview').innerText(), /转存为 JPEG/)
   })
 
   test('a photo is shared upright and without the place where it was taken', async () => {
     await open('板书.jpg', 'pages')
     assert.ok(
-      await mark(teacher, 'page').evaluate((image) => image.naturalHeight > image.naturalWidth),
+      await byTestId(teacher, 'page').evaluate((image) => image.naturalHeight > image.naturalWidth),
       'upright',
     )
     const save = async (page) => {
       const [download] = await Promise.all([
         page.waitForEvent('download'),
-        mark(page, 'download').click(),
+        byTestId(page, 'download').click(),
       ])
       assert.equal(download.suggestedFilename(), '板书.jpg')
       return readFile(await download.path())
@@ -317,14 +319,14 @@ describe('every file opens in the page', { concurrency: false }, () => {
       '实验.mp4',
     ]) {
       await phone.goto(addresses[name])
-      await mark(phone, 'preview').waitFor()
+      await byTestId(phone, 'preview').waitFor()
       await phone.waitForTimeout(400)
-      await shot(phone, name.replace(/.*\./, ''))
+      await screenshot(phone, name.replace(/.*\./, ''))
       assert.ok(
         await phone.evaluate(() => document.documentElement.scrollWidth <= innerWidth),
         `${name}: nothing sticks out`,
       )
     }
-    assert.deepEqual([...teacher.troubles, ...phone.troubles], [])
+    assert.deepEqual([...teacher.pageErrors, ...phone.pageErrors], [])
   })
 })

@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
-import { eventually, mark, newPage, shot, startBrowser } from '../harness/browser.mjs'
+import { eventually, byTestId, newPage, screenshot, startBrowser } from '../harness/browser.mjs'
 import { School } from '../harness/school.mjs'
 
 /** More than one page of them. */
@@ -13,14 +13,15 @@ describe('the search', { concurrency: false }, () => {
 
   /** Types a line, presses Enter, and waits until the address says so. */
   async function search(line) {
-    await mark(teacher, 'library-find').fill(line)
-    await mark(teacher, 'library-find').press('Enter')
+    await byTestId(teacher, 'library-find').fill(line)
+    await byTestId(teacher, 'library-find').press('Enter')
     await teacher.waitForURL((url) => url.searchParams.get('q') === line)
     await teacher.locator('.results[aria-busy=false]').waitFor()
   }
 
-  const cards = () => mark(teacher, 'resource-card')
-  const count = (kind) => mark(teacher, `kind-${kind}`).locator('.many').innerText().then(Number)
+  const cards = () => byTestId(teacher, 'resource-card')
+  const count = (kind) =>
+    byTestId(teacher, `kind-${kind}`).locator('.many').innerText().then(Number)
 
   before(async () => {
     school = await School.open()
@@ -50,22 +51,22 @@ describe('the search', { concurrency: false }, () => {
       { within: 20_000 },
     )
     assert.equal(await count('resource'), await cards().count())
-    await shot(teacher, 'found')
+    await screenshot(teacher, 'found')
   })
 
   test('a line that is not finished is suggested, chosen with the keyboard, and taken back with Escape', async () => {
-    const box = mark(teacher, 'library-find')
+    const box = byTestId(teacher, 'library-find')
     await box.fill('')
     await box.pressSequentially('renshi', { delay: 20 })
-    await mark(teacher, 'suggestion').first().waitFor()
-    await shot(teacher, 'suggested')
+    await byTestId(teacher, 'suggestion').first().waitFor()
+    await screenshot(teacher, 'suggested')
     await box.press('ArrowDown')
     assert.equal(
       await box.getAttribute('aria-activedescendant'),
-      await mark(teacher, 'suggestion').first().getAttribute('id'),
+      await byTestId(teacher, 'suggestion').first().getAttribute('id'),
     )
     await box.press('Escape')
-    await mark(teacher, 'suggestion').first().waitFor({ state: 'detached' })
+    await byTestId(teacher, 'suggestion').first().waitFor({ state: 'detached' })
     await teacher.locator('[role=search] button[aria-label]').first().click()
     await teacher.waitForURL((url) => !url.searchParams.get('q'))
   })
@@ -74,45 +75,45 @@ describe('the search', { concurrency: false }, () => {
     const { name } = school.person('wangxuemei')
     await search(name)
     await eventually('the colleague is counted', async () => (await count('person')) >= 1)
-    await mark(teacher, 'kind-person').click()
-    const person = mark(teacher, 'hit').filter({ hasText: name }).first()
+    await byTestId(teacher, 'kind-person').click()
+    const person = byTestId(teacher, 'hit').filter({ hasText: name }).first()
     await person.waitFor()
     assert.equal(await person.getAttribute('data-kind'), 'person')
-    await shot(teacher, 'people')
+    await screenshot(teacher, 'people')
     await person.click()
     await teacher.waitForURL(
       (url) =>
         url.searchParams.get('q') === `“${name}”` && url.searchParams.get('kind') === 'resource',
     )
     await cards().first().waitFor()
-    await shot(teacher, 'gave')
+    await screenshot(teacher, 'gave')
   })
 
   test('where only other kinds have it, they are shown at once', async () => {
     await search('实验小学')
     await eventually(
       'something is shown',
-      async () => (await mark(teacher, 'hit').count()) + (await cards().count()) > 0,
+      async () => (await byTestId(teacher, 'hit').count()) + (await cards().count()) > 0,
     )
-    await shot(teacher, 'school')
+    await screenshot(teacher, 'school')
   })
 
   test('what a kind cannot be narrowed or ordered by does not stand beside it', async () => {
     await search('学')
     const schools = await count('school')
-    await mark(teacher, 'facet-subject').first().click()
+    await byTestId(teacher, 'facet-subject').first().click()
     await teacher.waitForURL((url) => url.searchParams.has('subject'))
     await teacher.locator('.results[aria-busy=false]').waitFor()
-    await mark(teacher, 'clear-filters').waitFor()
+    await byTestId(teacher, 'clear-filters').waitFor()
     assert.equal(await count('school'), schools, 'a subject says nothing of schools')
-    await mark(teacher, 'kind-school').click()
-    await mark(teacher, 'hit').first().waitFor()
-    assert.equal(await mark(teacher, 'hit').count(), schools)
-    assert.equal(await mark(teacher, 'facets').count(), 0)
-    assert.equal(await mark(teacher, 'library-sort').count(), 0)
-    await shot(teacher, 'schools')
-    await mark(teacher, 'kind-resource').click()
-    await mark(teacher, 'clear-filters').click()
+    await byTestId(teacher, 'kind-school').click()
+    await byTestId(teacher, 'hit').first().waitFor()
+    assert.equal(await byTestId(teacher, 'hit').count(), schools)
+    assert.equal(await byTestId(teacher, 'facets').count(), 0)
+    assert.equal(await byTestId(teacher, 'library-sort').count(), 0)
+    await screenshot(teacher, 'schools')
+    await byTestId(teacher, 'kind-resource').click()
+    await byTestId(teacher, 'clear-filters').click()
     await teacher.waitForURL((url) => !url.searchParams.has('subject'))
   })
 
@@ -154,11 +155,11 @@ describe('the search', { concurrency: false }, () => {
         },
         { within: 20_000, every: 500 },
       )
-      await mark(teacher, `kind-${kind}`).click()
+      await byTestId(teacher, `kind-${kind}`).click()
       const hits = teacher.locator(`[data-test="hit"][data-kind="${kind}"]`)
       await eventually('the first page is full', async () => (await hits.count()) === 24)
       const first = await hits.allInnerTexts()
-      await mark(teacher, 'page-later').click()
+      await byTestId(teacher, 'page-later').click()
       await eventually(
         'the rest is on the second page',
         async () => (await hits.count()) === MANY - 24,
@@ -167,18 +168,18 @@ describe('the search', { concurrency: false }, () => {
         (await hits.allInnerTexts()).every((text) => !first.includes(text)),
         'nothing stands on both',
       )
-      await shot(teacher, `${kind}-second-page`)
-      await mark(teacher, 'page-earlier').click()
+      await screenshot(teacher, `${kind}-second-page`)
+      await byTestId(teacher, 'page-earlier').click()
       await eventually('and back', async () => (await hits.count()) === 24)
     }
-    const title = await mark(teacher, 'hit').first().locator('strong').innerText()
-    await mark(teacher, 'hit').first().click()
+    const title = await byTestId(teacher, 'hit').first().locator('strong').innerText()
+    await byTestId(teacher, 'hit').first().click()
     await teacher.getByRole('heading', { name: title }).waitFor()
     assert.match(new URL(teacher.url()).pathname, /^\/library\/collections\//)
     await teacher.goBack()
-    await mark(teacher, 'hit').first().waitFor()
+    await byTestId(teacher, 'hit').first().waitFor()
     assert.equal(
-      await mark(teacher, 'kind-collection').getAttribute('aria-pressed'),
+      await byTestId(teacher, 'kind-collection').getAttribute('aria-pressed'),
       'true',
       'going back shows the collections again',
     )
@@ -188,14 +189,14 @@ describe('the search', { concurrency: false }, () => {
   test('order and filters change what is shown and stand in the address', async () => {
     await search('教')
     const before = await cards().count()
-    await mark(teacher, 'library-sort').selectOption('newest')
+    await byTestId(teacher, 'library-sort').selectOption('newest')
     await teacher.waitForURL((url) => url.searchParams.get('sort') === 'newest')
     assert.equal(await cards().count(), before)
-    const facet = mark(teacher, 'facet-type').first()
+    const facet = byTestId(teacher, 'facet-type').first()
     const told = Number(await facet.locator('.count').innerText())
     await facet.click()
     await eventually('as many as the filter said', async () => (await cards().count()) === told)
-    await shot(teacher, 'narrowed')
+    await screenshot(teacher, 'narrowed')
     await teacher.goBack()
     await eventually(
       'going back shows the others again',
@@ -207,14 +208,14 @@ describe('the search', { concurrency: false }, () => {
     await search('火星移民指南')
     await teacher.getByText('没有找到').first().waitFor()
     assert.doesNotMatch(
-      await mark(teacher, 'library-total').innerText(),
+      await byTestId(teacher, 'library-total').innerText(),
       /相近/,
       'nothing is not nearly something',
     )
-    assert.equal(await mark(teacher, 'facets').count(), 0)
-    await shot(teacher, 'nothing')
+    assert.equal(await byTestId(teacher, 'facets').count(), 0)
+    await screenshot(teacher, 'nothing')
     await search('“')
-    await mark(teacher, 'library-total').waitFor()
+    await byTestId(teacher, 'library-total').waitFor()
   })
 
   test('on a phone nothing sticks out', async () => {
@@ -225,20 +226,20 @@ describe('the search', { concurrency: false }, () => {
     })
     await school.signIn(phone, 'wangxuemei')
     await phone.goto(`${school.base}/library?q=${encodeURIComponent('数学')}`)
-    await mark(phone, 'resource-card').first().waitFor()
-    await shot(phone, 'found')
+    await byTestId(phone, 'resource-card').first().waitFor()
+    await screenshot(phone, 'found')
     for (const kind of ['resource', 'recording', 'collection', 'person', 'school']) {
-      const box = await mark(phone, `kind-${kind}`).boundingBox()
+      const box = await byTestId(phone, `kind-${kind}`).boundingBox()
       assert.ok(box.x >= 0 && box.x + box.width <= 390, `${kind} is on the screen`)
     }
     await phone.getByRole('button', { name: '筛选' }).click()
-    await mark(phone, 'facet-type').first().waitFor()
-    await shot(phone, 'filters')
-    await mark(phone, 'library-find').fill('shu')
-    await mark(phone, 'suggestion').first().waitFor()
-    await shot(phone, 'suggested')
+    await byTestId(phone, 'facet-type').first().waitFor()
+    await screenshot(phone, 'filters')
+    await byTestId(phone, 'library-find').fill('shu')
+    await byTestId(phone, 'suggestion').first().waitFor()
+    await screenshot(phone, 'suggested')
     assert.ok(await phone.evaluate(() => document.documentElement.scrollWidth <= innerWidth))
-    assert.deepEqual(teacher.troubles, [])
-    assert.deepEqual(phone.troubles, [])
+    assert.deepEqual(teacher.pageErrors, [])
+    assert.deepEqual(phone.pageErrors, [])
   })
 })

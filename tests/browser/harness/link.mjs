@@ -1,4 +1,4 @@
-// A line between two places that can be made bad: two network namespaces and tests/network/impaired_link.py between them.
+// Impaired link between two network namespaces, emulated by tests/network/impaired_link.py.
 
 import { execFileSync, spawn } from 'node:child_process'
 import { accessSync, chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
@@ -6,8 +6,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { root } from './paths.mjs'
 
-/** Why a bad line cannot be made here, or null. */
-export function whyNoLine() {
+/** Returns the reason why the link cannot be emulated on this machine, or null. */
+export function linkUnavailable() {
   if (process.getuid() !== 0) return 'namespaces need root'
   try {
     accessSync('/dev/net/tun')
@@ -17,9 +17,9 @@ export function whyNoLine() {
   return null
 }
 
-/** `school` and `village` are the two ends: {namespace, address, wrap, chromium}. */
-export async function openLine(seed = 1) {
-  const folder = mkdtempSync(join(tmpdir(), 'tongke-line-'))
+/** Opens the link. `school` and `village` are its ends: {namespace, address, wrap, chromium}. */
+export async function openLink(seed = 1) {
+  const folder = mkdtempSync(join(tmpdir(), 'tongke-link-'))
   const end = (place, address) => {
     const namespace = `tk-${place}-${process.pid}`
     const chromium = join(folder, `chromium-${place}`)
@@ -58,11 +58,11 @@ export async function openLine(seed = 1) {
   return {
     school,
     village,
-    /** What the line does from now on to packets towards the village (`down`), towards the school (`up`), or both. */
-    down: (what) => child.stdin.write(`${JSON.stringify({ to: 'b', ...what })}\n`),
-    up: (what) => child.stdin.write(`${JSON.stringify({ to: 'a', ...what })}\n`),
-    both: (what) => child.stdin.write(`${JSON.stringify(what)}\n`),
-    /** The village's computer gets another address, as when it goes from the cable to the radio. */
+    /** Sets the impairment of packets to the village (`down`), to the school (`up`), or both. */
+    down: (impairment) => child.stdin.write(`${JSON.stringify({ to: 'b', ...impairment })}\n`),
+    up: (impairment) => child.stdin.write(`${JSON.stringify({ to: 'a', ...impairment })}\n`),
+    both: (impairment) => child.stdin.write(`${JSON.stringify(impairment)}\n`),
+    /** Changes the address of the village's computer, as when it moves from Ethernet to Wi-Fi. */
     moveVillage: (address) => {
       const inVillage = (...words) => execFileSync('ip', ['-n', village.namespace, ...words])
       inVillage('addr', 'flush', 'dev', 'line')

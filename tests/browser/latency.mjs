@@ -1,17 +1,19 @@
-// Glass to glass: how old a frame is when it reaches a listening room's screen, through Tongke and beside it over a direct connection
-// of two browsers, in the same run. Prints one line of JSON; times are milliseconds.
-//   npm run --silent glass [SECONDS]          TONGKE_BIN=…/release/tongke measures the release build
+// Measures glass-to-glass latency through Tongke and over a direct connection of two browsers, in the same run. Prints one line of JSON;
+// times are milliseconds.
+//   npm run --silent latency [SECONDS]        TONGKE_BIN=…/release/tongke measures the release build
 //
-// A frame's age: both pages note the wall clock when a frame with that number is composited (requestVideoFrameCallback), the teacher's
-// in the preview of the own camera, the room's in the picture received. The difference leaves out the camera and the screens.
+// Both browsers record the wall clock when a frame is composited (requestVideoFrameCallback): the teacher's in the camera preview, the
+// room's in the received video. Frames are matched by their number. The difference excludes the delays of the camera and the displays.
 
-import { newPage, sees } from './harness/browser.mjs'
+import { newPage, waitForVideo } from './harness/browser.mjs'
 import { CAST, LARGE, LOOP, SMALL } from './harness/fixtures.mjs'
 import { School } from './harness/school.mjs'
 
 const seconds = Number(process.argv[2] ?? 15)
-/** How long a connection runs before it is measured, in milliseconds. A browser begins lip sync only with the second report about both sound
- *  and picture, which for sound come five to seven seconds apart (RFC 3550 §6.2), and then approaches it slowly. */
+/**
+ * Time that a connection runs before it is measured. Browsers start lip sync with the second RTCP report of both audio and video, which for
+ * audio come five to seven seconds apart (RFC 3550 §6.2), and then converge slowly.
+ */
 const SETTLE_MS = 25_000
 const size = process.env.SIZE === 'small' ? SMALL : LARGE
 
@@ -19,12 +21,12 @@ const school = await School.open()
 try {
   const teacher = await school.startedLesson({ size })
   const room = await school.roomInLesson('柳林', 'willow')
-  await sees(room, CAST.teacher)
+  await waitForVideo(room, CAST.teacher)
   const direct = await directConnection(teacher.context().browser(), room.context().browser())
-  const overDirect = await ages(direct.from, 'video', direct.to, 'video')
+  const overDirect = await measure(direct.from, 'video', direct.to, 'video')
   await direct.close()
   await room.waitForTimeout(SETTLE_MS)
-  const throughTongke = await ages(
+  const throughTongke = await measure(
     teacher,
     '[data-test="main-video"]',
     room,
@@ -45,7 +47,7 @@ try {
   await school.close()
 }
 
-/** Two pages, one from each browser, joined without a server; their signalling goes through this process. */
+/** Connects a page of each browser without a server; this process carries their signalling. */
 async function directConnection(fromBrowser, toBrowser) {
   const from = await newPage(fromBrowser, { name: 'direct-from' })
   const to = await newPage(toBrowser, { name: 'direct-to' })
@@ -95,7 +97,7 @@ async function directConnection(fromBrowser, toBrowser) {
     return pc.localDescription.toJSON()
   }, offer)
   await from.evaluate((answered) => window.pc.setRemoteDescription(answered), answer)
-  await sees(to, CAST.teacher)
+  await waitForVideo(to, CAST.teacher)
   await to.waitForTimeout(SETTLE_MS)
   return {
     from,
@@ -104,7 +106,7 @@ async function directConnection(fromBrowser, toBrowser) {
   }
 }
 
-async function ages(from, fromSelector, to, toSelector) {
+async function measure(from, fromSelector, to, toSelector) {
   const start = (page, selector) =>
     page.evaluate(
       ([wanted, who]) => {
@@ -117,17 +119,17 @@ async function ages(from, fromSelector, to, toSelector) {
     )
   await start(from, fromSelector)
   await start(to, toSelector)
-  const before = await buffers(to)
+  const before = await jitterBufferStats(to)
   await to.waitForTimeout(seconds * 1000)
-  const after = await buffers(to)
+  const after = await jitterBufferStats(to)
   const [sent, received] = await Promise.all(
     [from, to].map((page) => page.evaluate(() => window.seen)),
   )
   const found = []
   let at = 0
   for (const [number, when] of received) {
-    // The loop repeats its numbers: the newest frame of that number filmed before it was seen, and no older than half the loop, or it is
-    // a frame that the preview skipped.
+    // Frame numbers repeat every LOOP frames: take the newest frame of that number before the receive time. If it is older than half the
+    // loop, the preview skipped the frame.
     while (at + 1 < sent.length && sent[at + 1][1] <= when) at += 1
     for (let i = at; i >= 0 && i > at - LOOP; i -= 1) {
       if (when - sent[i][1] > (LOOP / size.rate / 2) * 1000) break
@@ -138,22 +140,23 @@ async function ages(from, fromSelector, to, toSelector) {
     }
   }
   found.sort((a, b) => a - b)
-  const part = (share) => round(found[Math.min(found.length - 1, Math.floor(found.length * share))])
+  const percentile = (share) =>
+    round(found[Math.min(found.length - 1, Math.floor(found.length * share))])
   const picture = await to.evaluate((wanted) => {
     const video = [...document.querySelectorAll(wanted)].find((one) => window.__frames.read(one))
     return `${video.videoWidth}x${video.videoHeight}`
   }, toSelector)
   return {
-    p50: part(0.5),
-    p95: part(0.95),
+    p50: percentile(0.5),
+    p95: percentile(0.95),
     frames: found.length,
     picture,
-    ...held(before, after),
+    ...bufferDelays(before, after),
   }
 }
 
-/** What the jitter buffers of a page have held so far, by the stream. */
-function buffers(page) {
+/** Returns the inbound RTP statistics of the page by stream id, for the jitter buffers. */
+function jitterBufferStats(page) {
   return page.evaluate(async () => {
     const found = {}
     ;(await (window.__tongke?.subscriber ?? window.pc).getStats()).forEach((stream) => {
@@ -164,15 +167,15 @@ function buffers(page) {
   })
 }
 
-/** How long they held it between the two, per kind: since the beginning it would be mostly what piled up while the sound device started. */
-function held(before, after) {
+/** Returns the mean jitter buffer delays between two samples per kind; totals would include the start of the audio device. */
+function bufferDelays(before, after) {
   const kept = {}
   for (const [id, stream] of Object.entries(after)) {
     const since = (field) => stream[field] - (before[id]?.[field] ?? 0)
     const emitted = since('jitterBufferEmittedCount')
     if (emitted <= 0) continue
     const mean = (field) => Math.round((since(field) / emitted) * 1000)
-    // What it held, what it aimed at, and what it would have aimed at but for lip sync (W3C webrtc-stats).
+    // Actual delay, target delay, and target delay without lip sync (W3C webrtc-stats).
     kept[`${stream.kind}_buffer_ms`] = mean('jitterBufferDelay')
     kept[`${stream.kind}_target_ms`] = mean('jitterBufferTargetDelay')
     kept[`${stream.kind}_unsynced_ms`] = mean('jitterBufferMinimumDelay')

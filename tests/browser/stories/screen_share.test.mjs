@@ -2,7 +2,13 @@
 
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
-import { eventually, mark, sees, shot, shown } from '../harness/browser.mjs'
+import {
+  eventually,
+  byTestId,
+  waitForVideo,
+  screenshot,
+  visibleVideos,
+} from '../harness/browser.mjs'
 import { installDeck, turn } from '../harness/deck.mjs'
 import { CAST, DECK, prepare } from '../harness/fixtures.mjs'
 import { School } from '../harness/school.mjs'
@@ -18,16 +24,16 @@ describe('a shared screen', { concurrency: false }, () => {
     school = await School.open()
     teacher = await school.startedLesson({ prepare: installDeck })
     room = await school.roomInLesson('柳林', 'willow', { name: 'willow' })
-    await sees(room, CAST.teacher)
+    await waitForVideo(room, CAST.teacher)
   })
   after(() => school?.close())
 
   test('the room sees it in full size, and each page that is turned', async () => {
-    await mark(teacher, 'share-screen').click()
+    await byTestId(teacher, 'share-screen').click()
     const picture = await seesPage(1, { minHeight: 700, within: 20_000 })
     console.log(`full size: ${JSON.stringify(picture)}`)
     await turnsReach(3)
-    await shot(room, 'good')
+    await screenshot(room, 'good')
   })
 
   test('a screen on which nothing moves for half a minute is not taken for one that was paused', async () => {
@@ -42,17 +48,17 @@ describe('a shared screen', { concurrency: false }, () => {
     const picture = await eventually(
       'the small layer',
       async () =>
-        (await shown(room)).find(
+        (await visibleVideos(room)).find(
           ({ who, test, height }) => who === DECK.id && test === 'main-video' && height < 400,
         ),
       { within: 15_000 },
     )
     console.log(`small window: ${JSON.stringify(picture)}`)
     await turnsReach(2)
-    await shot(room, 'small')
+    await screenshot(room, 'small')
     await room.setViewportSize({ width: 1366, height: 768 })
     await seesPage(page, { minHeight: 700, within: 15_000 })
-    await shot(room, 'full-again')
+    await screenshot(room, 'full-again')
   })
 
   /** The room sees that page of the deck. */
@@ -60,7 +66,7 @@ describe('a shared screen', { concurrency: false }, () => {
     return eventually(
       `page ${number} at ${minHeight} lines or more`,
       async () => {
-        const pictures = await shown(room)
+        const pictures = await visibleVideos(room)
         return pictures.find(
           (one) =>
             one.who === DECK.id &&

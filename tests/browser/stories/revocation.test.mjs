@@ -2,7 +2,14 @@
 
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
-import { eventually, mark, newPage, sees, shot, startBrowser } from '../harness/browser.mjs'
+import {
+  eventually,
+  byTestId,
+  newPage,
+  waitForVideo,
+  screenshot,
+  startBrowser,
+} from '../harness/browser.mjs'
 import { CAST, prepare } from '../harness/fixtures.mjs'
 import { School } from '../harness/school.mjs'
 
@@ -32,14 +39,14 @@ describe('a right that is taken away in mid-lesson', { concurrency: false }, () 
     return found.items ?? found
   }
   const told = async (page) => {
-    await mark(page, 'over-revoked').waitFor({ timeout: NOTICED_MS })
+    await byTestId(page, 'over-revoked').waitFor({ timeout: NOTICED_MS })
     const words = await page.locator('[data-test="over-revoked"]').innerText()
     assert.match(words, /权限已被管理员收回或更改/)
   }
   const wallHas = (count) =>
     eventually(
       `${count} tiles on the wall`,
-      async () => (await mark(teacher, 'wall-tile').count()) === count,
+      async () => (await byTestId(teacher, 'wall-tile').count()) === count,
       { within: NOTICED_MS },
     )
 
@@ -56,24 +63,24 @@ describe('a right that is taken away in mid-lesson', { concurrency: false }, () 
     })
     assert.equal(reply.status(), 200, await reply.text())
     await told(bridge)
-    await shot(bridge, 'out-of-the-cast')
+    await screenshot(bridge, 'out-of-the-cast')
   })
 
   test('a room whose pass is withdrawn leaves the lesson, and its screen says what to do', async () => {
     willow = await school.roomInLesson('柳林', 'willow', { name: 'willow' })
-    await mark(teacher, 'lesson-start').click()
-    await mark(teacher, 'lesson-end').waitFor()
-    await sees(teacher, CAST.willow, { test: 'wall-tile' })
+    await byTestId(teacher, 'lesson-start').click()
+    await byTestId(teacher, 'lesson-end').waitFor()
+    await waitForVideo(teacher, CAST.willow, { test: 'wall-tile' })
     const room = (await list('/api/classrooms')).find(({ name }) => name.includes('柳林'))
     const reply = await school.api(admin, 'DELETE', `/api/classrooms/${room.id}/pass`)
     assert.ok(reply.ok(), `${reply.status()} ${await reply.text()}`)
     await told(willow)
     await wallHas(0)
-    await shot(willow, 'pass-withdrawn')
-    await shot(teacher, 'room-gone')
+    await screenshot(willow, 'pass-withdrawn')
+    await screenshot(teacher, 'room-gone')
     // Nobody stands at the screen: it goes on by itself and says whom to ask.
     await willow.getByText('这个教室地址不能用了').waitFor({ timeout: 15_000 })
-    await shot(willow, 'pass-withdrawn-later')
+    await screenshot(willow, 'pass-withdrawn-later')
   })
 
   test('an assistant whose password is set anew leaves the lesson and has to sign in again', async () => {
@@ -88,9 +95,9 @@ describe('a right that is taken away in mid-lesson', { concurrency: false }, () 
     const reply = await school.api(admin, 'POST', `/api/people/${person.id}/password`)
     assert.ok(reply.ok(), `${reply.status()} ${await reply.text()}`)
     await told(assistant)
-    await shot(assistant, 'password-reset')
+    await screenshot(assistant, 'password-reset')
     await assistant.getByText('返回').click()
     await assistant.waitForURL('**/signin**')
-    await sees(teacher, CAST.teacher)
+    await waitForVideo(teacher, CAST.teacher)
   })
 })

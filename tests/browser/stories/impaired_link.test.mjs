@@ -2,19 +2,19 @@
 
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
-import { inbound, sees, shot } from '../harness/browser.mjs'
+import { inboundStats, waitForVideo, screenshot } from '../harness/browser.mjs'
 import { CAST, prepare } from '../harness/fixtures.mjs'
-import { openLine, whyNoLine } from '../harness/line.mjs'
+import { openLink, linkUnavailable } from '../harness/link.mjs'
 import { School } from '../harness/school.mjs'
 
-const skip = whyNoLine()
+const skip = linkUnavailable()
 
 describe('a village on a bad line', { concurrency: false, skip: skip ?? false }, () => {
   let line, school, teacher, room
 
   before(async () => {
     await prepare()
-    line = await openLine()
+    line = await openLink()
     school = await School.open({
       host: line.school.address,
       wrap: line.school.wrap,
@@ -29,7 +29,7 @@ describe('a village on a bad line', { concurrency: false, skip: skip ?? false },
       args,
       name: 'willow',
     })
-    await sees(room, CAST.teacher)
+    await waitForVideo(room, CAST.teacher)
   })
   after(async () => {
     await school?.close()
@@ -43,8 +43,8 @@ describe('a village on a bad line', { concurrency: false, skip: skip ?? false },
     const voice = await voiceOver(room, 10_000)
     console.log(`400 kbit/s: ${JSON.stringify(voice)}`)
     assert.ok(voice.concealed < 0.1, `${voice.concealed} of the voice was made up`)
-    await sees(room, CAST.teacher)
-    await shot(room, '400k')
+    await waitForVideo(room, CAST.teacher)
+    await screenshot(room, '400k')
   })
 
   test('on a 150 kbit/s line the voice goes on though the picture no longer fits', async () => {
@@ -53,23 +53,23 @@ describe('a village on a bad line', { concurrency: false, skip: skip ?? false },
     const voice = await voiceOver(room, 10_000)
     console.log(`150 kbit/s: ${JSON.stringify(voice)}`)
     assert.ok(voice.concealed < 0.15, `${voice.concealed} of the voice was made up`)
-    await shot(room, '150k')
+    await screenshot(room, '150k')
   })
 
   test('when the line is good again, the picture comes back', async () => {
     line.both({ delay_ms: 5, jitter_ms: 0, loss: 0, rate_kbps: 0 })
-    await sees(room, CAST.teacher, { minHeight: 360, within: 40_000 })
-    await shot(room, 'good-again')
+    await waitForVideo(room, CAST.teacher, { minHeight: 360, within: 40_000 })
+    await screenshot(room, 'good-again')
   })
 
   test('a line that is cut for six seconds heals by itself', async () => {
     line.both({ loss: 1 })
     await room.waitForTimeout(6_000)
-    await shot(room, 'cut')
+    await screenshot(room, 'cut')
     line.both({ loss: 0 })
     const whole = Date.now()
-    await sees(room, CAST.teacher, { within: 25_000 })
-    await sees(teacher, CAST.willow, { within: 25_000 })
+    await waitForVideo(room, CAST.teacher, { within: 25_000 })
+    await waitForVideo(teacher, CAST.willow, { within: 25_000 })
     console.log(`the picture was back after ${Date.now() - whole} ms`)
     assert.ok((await voiceOver(room, 4_000)).concealed < 0.2)
   })
@@ -95,6 +95,6 @@ async function voiceOver(page, ms) {
   return {
     concealed: (now.concealed - before.concealed) / (now.total - before.total),
     samples: now.total - before.total,
-    slots: (await inbound(page)).length,
+    slots: (await inboundStats(page)).length,
   }
 }

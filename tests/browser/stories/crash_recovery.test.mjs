@@ -2,7 +2,14 @@
 
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
-import { eventually, heard, mark, sees, shot, shown } from '../harness/browser.mjs'
+import {
+  eventually,
+  audioEnergy,
+  byTestId,
+  waitForVideo,
+  screenshot,
+  visibleVideos,
+} from '../harness/browser.mjs'
 import { CAST, LOOP, prepare, SMALL } from '../harness/fixtures.mjs'
 import { School } from '../harness/school.mjs'
 
@@ -18,7 +25,7 @@ describe('a server killed in mid-lesson', { concurrency: false }, () => {
     teacher = await school.startedLesson()
     willow = await school.roomInLesson('柳林', 'willow', { name: 'willow' })
     bridge = await school.roomInLesson('石桥', 'bridge', { name: 'bridge' })
-    for (const room of [willow, bridge]) await sees(room, CAST.teacher)
+    for (const room of [willow, bridge]) await waitForVideo(room, CAST.teacher)
     // The server knows when it began to record; the recording is counted from there.
     ;({ started_at: started } = await eventually('the recording has begun', () =>
       school.recording(teacher),
@@ -27,28 +34,28 @@ describe('a server killed in mid-lesson', { concurrency: false }, () => {
   after(() => school?.close())
 
   test('comes back, and the same lesson goes on: the rooms see and hear the teacher again', async () => {
-    await mark(teacher, 'wall-tile')
+    await byTestId(teacher, 'wall-tile')
       .filter({ hasText: '柳林村' })
       .locator('[data-test="call-on"]')
       .click()
-    await sees(bridge, CAST.willow, { test: 'stage-video' })
-    await mark(teacher, 'chat-input').fill('请把课本翻到第三页。')
-    await mark(teacher, 'chat-send').click()
-    await mark(bridge, 'chat-line').filter({ hasText: '课本翻到第三页' }).waitFor()
+    await waitForVideo(bridge, CAST.willow, { test: 'stage-video' })
+    await byTestId(teacher, 'chat-input').fill('请把课本翻到第三页。')
+    await byTestId(teacher, 'chat-send').click()
+    await byTestId(bridge, 'chat-line').filter({ hasText: '课本翻到第三页' }).waitFor()
     await teacher.waitForTimeout(8_000)
     said = await bridge.evaluate(() => window.__tongke.lesson.chat)
-    ;[filmed] = (await shown(teacher)).filter((picture) => picture.who === CAST.teacher.id)
+    ;[filmed] = (await visibleVideos(teacher)).filter((picture) => picture.who === CAST.teacher.id)
     killed = Date.now()
     await school.server.kill()
     await teacher.waitForTimeout(RESTART_AFTER_MS)
-    await shot(willow, 'away')
-    school.server = await school.server.again()
+    await screenshot(willow, 'away')
+    school.server = await school.server.restart()
     const restarted = Date.now()
     for (const room of [willow, bridge]) {
-      await sees(room, CAST.teacher, { within: 20_000 })
+      await waitForVideo(room, CAST.teacher, { within: 20_000 })
       await eventually(
-        `${room.named} hears the teacher`,
-        async () => (await heard(room, 500)) > 1e-5,
+        `${room.label} hears the teacher`,
+        async () => (await audioEnergy(room, 500)) > 1e-5,
         { within: 20_000 },
       )
     }
@@ -56,13 +63,13 @@ describe('a server killed in mid-lesson', { concurrency: false }, () => {
     console.log(
       `seen and heard in both rooms ${back - restarted} ms after the server was ready, ${back - killed} ms after it was killed`,
     )
-    await shot(bridge, 'back')
+    await screenshot(bridge, 'back')
   })
 
   test('keeps the room on stage, the wall, the clock and what was said', async () => {
-    await sees(bridge, CAST.willow, { test: 'stage-video', within: 20_000 })
-    await sees(teacher, CAST.willow, { test: 'stage-video', within: 20_000 })
-    await sees(teacher, CAST.bridge, { within: 20_000 })
+    await waitForVideo(bridge, CAST.willow, { test: 'stage-video', within: 20_000 })
+    await waitForVideo(teacher, CAST.willow, { test: 'stage-video', within: 20_000 })
+    await waitForVideo(teacher, CAST.bridge, { within: 20_000 })
     const lesson = await bridge.evaluate(() => window.__tongke.lesson)
     assert.equal(lesson.phase, 'live')
     assert.ok(
@@ -75,8 +82,8 @@ describe('a server killed in mid-lesson', { concurrency: false }, () => {
       'no room shows a line as a new one again',
     )
     assert.equal(lesson.recording, 'on')
-    await mark(teacher, 'recording-badge').waitFor()
-    await shot(teacher, 'back')
+    await byTestId(teacher, 'recording-badge').waitFor()
+    await screenshot(teacher, 'back')
     await teacher.waitForTimeout(8_000)
   })
 
@@ -109,7 +116,7 @@ describe('a server killed in mid-lesson', { concurrency: false }, () => {
     const last = await picturesOfReplay(killedAt / 1000 - 4, killedAt / 1000 + 1).then((numbers) =>
       numbers.at(-1),
     )
-    await shot(teacher, 'replay-gap')
+    await screenshot(teacher, 'replay-gap')
     const missing = ((filmed.number - last + LOOP) % LOOP) / SMALL.rate
     console.log(`the last picture before the gap is ${missing} s older than the last one filmed`)
     assert.ok(missing <= 2.5 || missing > LOOP / SMALL.rate - 0.5, `${missing} s of pictures lost`)
@@ -118,7 +125,7 @@ describe('a server killed in mid-lesson', { concurrency: false }, () => {
       later.length > SMALL.rate,
       `${later.length} pictures of four seconds of the second part`,
     )
-    await shot(teacher, 'replay-both')
+    await screenshot(teacher, 'replay-both')
   })
 
   /** Plays a stretch of the replay and gives the numbers of the teacher's pictures in it. */

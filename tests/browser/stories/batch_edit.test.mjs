@@ -4,7 +4,7 @@ import assert from 'node:assert/strict'
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
-import { eventually, mark, newPage, shot, startBrowser } from '../harness/browser.mjs'
+import { eventually, byTestId, newPage, screenshot, startBrowser } from '../harness/browser.mjs'
 import { School } from '../harness/school.mjs'
 
 const PLANS = {
@@ -34,14 +34,14 @@ describe('a shelf in order', { concurrency: false }, () => {
   })
 
   const row = (name) =>
-    mark(teacher, 'upload-row').filter({
+    byTestId(teacher, 'upload-row').filter({
       has: teacher.locator('strong', { hasText: name }),
     })
-  const card = (page, title) => mark(page, 'resource-card').filter({ hasText: title })
+  const card = (page, title) => byTestId(page, 'resource-card').filter({ hasText: title })
 
   test('a folder comes in whole, each content once, and says what it is about', async () => {
     await teacher.goto(`${school.base}/library?tab=mine`)
-    await mark(teacher, 'upload-folder').setInputFiles(folder)
+    await byTestId(teacher, 'upload-folder').setInputFiles(folder)
     for (const name of Object.keys(PLANS))
       await eventually(`${name} is kept once`, async () =>
         ['done', 'known'].includes(
@@ -54,11 +54,11 @@ describe('a shelf in order', { concurrency: false }, () => {
         (await teacher.locator('[data-test="upload-row"][data-stage="known"]').count()) === 1,
     )
     assert.equal(
-      await mark(teacher, 'upload-row').count(),
+      await byTestId(teacher, 'upload-row').count(),
       4,
       'what systems leave lying about stays outside',
     )
-    await shot(teacher, 'folder')
+    await screenshot(teacher, 'folder')
     await teacher.locator('[data-stage="known"] [data-test="upload-cancel"]').click()
     await eventually('the folder said grade, subject and unit', async () =>
       (await card(teacher, '扇形').innerText()).match(/六年级 · 数学.* · 第五单元/),
@@ -66,25 +66,25 @@ describe('a shelf in order', { concurrency: false }, () => {
   })
 
   test('what has come is described together', async () => {
-    await mark(teacher, 'upload-describe').click()
-    await mark(teacher, 'describe-edition').fill('人教版')
-    await mark(teacher, 'batch-type').selectOption('lesson_plan')
-    await mark(teacher, 'batch-visibility').selectOption('school')
-    await shot(teacher, 'batch-dialog')
-    await mark(teacher, 'batch-save').click()
-    await mark(teacher, 'batch-save').waitFor({ state: 'detached' })
-    await mark(teacher, 'upload-clear').click()
-    await mark(teacher, 'upload-tray').waitFor({ state: 'detached' })
+    await byTestId(teacher, 'upload-describe').click()
+    await byTestId(teacher, 'describe-edition').fill('人教版')
+    await byTestId(teacher, 'batch-type').selectOption('lesson_plan')
+    await byTestId(teacher, 'batch-visibility').selectOption('school')
+    await screenshot(teacher, 'batch-dialog')
+    await byTestId(teacher, 'batch-save').click()
+    await byTestId(teacher, 'batch-save').waitFor({ state: 'detached' })
+    await byTestId(teacher, 'upload-clear').click()
+    await byTestId(teacher, 'upload-tray').waitFor({ state: 'detached' })
     await card(teacher, '圆环').click()
-    assert.equal(await mark(teacher, 'about-edition').innerText(), '人教版')
+    assert.equal(await byTestId(teacher, 'about-edition').innerText(), '人教版')
   })
 
   test('a wrong guess is corrected in one click', async () => {
     const grade = teacher.locator('[data-test="suggested"][data-field="grade"]')
-    await shot(teacher, 'suggested')
+    await screenshot(teacher, 'suggested')
     await grade.locator('[data-test="correct-field"]').selectOption('五年级')
     await grade.waitFor({ state: 'detached' })
-    assert.equal(await mark(teacher, 'about-grade').innerText(), '五年级')
+    assert.equal(await byTestId(teacher, 'about-grade').innerText(), '五年级')
     await teacher
       .locator('[data-test="suggested"][data-field="unit"] [data-test="drop-field"]')
       .click()
@@ -92,62 +92,62 @@ describe('a shelf in order', { concurrency: false }, () => {
       'the unit is gone',
       async () =>
         (await teacher.locator('[data-field="unit"]').count()) === 0 &&
-        (await mark(teacher, 'about-unit').count()) === 0,
+        (await byTestId(teacher, 'about-unit').count()) === 0,
     )
     await teacher
       .locator('[data-test="suggested"][data-field="subject"] [data-test="confirm-field"]')
       .click()
-    await mark(teacher, 'about-subject').waitFor()
+    await byTestId(teacher, 'about-subject').waitFor()
   })
 
   test("ticked cards are changed, collected and removed together, and the order of the list is one's own", async () => {
     await teacher.goto(`${school.base}/library?tab=mine`)
     await card(teacher, '圆环').waitFor()
-    await mark(teacher, 'library-sort').selectOption('title')
-    const titles = () => mark(teacher, 'resource-card').locator('strong').allInnerTexts()
+    await byTestId(teacher, 'library-sort').selectOption('title')
+    const titles = () => byTestId(teacher, 'resource-card').locator('strong').allInnerTexts()
     await eventually('by title', async () => {
       const all = await titles()
       return all.length > 3 && JSON.stringify(all) === JSON.stringify([...all].sort())
     })
-    await mark(teacher, 'batch').click()
+    await byTestId(teacher, 'batch').click()
     for (const title of ['扇形', '圆环'])
       await teacher.locator('li').filter({ hasText: title }).locator('[data-test="tick"]').check()
-    await shot(teacher, 'ticked')
-    await mark(teacher, 'batch-describe').click()
-    await mark(teacher, 'describe-period').fill('第1课时')
-    await mark(teacher, 'batch-save').click()
+    await screenshot(teacher, 'ticked')
+    await byTestId(teacher, 'batch-describe').click()
+    await byTestId(teacher, 'describe-period').fill('第1课时')
+    await byTestId(teacher, 'batch-save').click()
     await eventually('the change is told', async () =>
       (await teacher.locator('body').innerText()).includes('已更新 2 份资源'),
     )
-    await mark(teacher, 'batch').click()
-    await mark(teacher, 'batch-all').click()
-    await mark(teacher, 'batch-collect').click()
-    await mark(teacher, 'collection-title').fill('六年级上册 第五单元')
-    await mark(teacher, 'collection-make').click()
-    await mark(teacher, 'collection-make').waitFor({ state: 'detached' })
+    await byTestId(teacher, 'batch').click()
+    await byTestId(teacher, 'batch-all').click()
+    await byTestId(teacher, 'batch-collect').click()
+    await byTestId(teacher, 'collection-title').fill('六年级上册 第五单元')
+    await byTestId(teacher, 'collection-make').click()
+    await byTestId(teacher, 'collection-make').waitFor({ state: 'detached' })
   })
 
   test('a collection is renamed and arranged, and comes as one zip with Chinese names', async () => {
     await teacher.goto(`${school.base}/library?tab=collections`)
-    await mark(teacher, 'collection-card').filter({ hasText: '第五单元' }).click()
-    await mark(teacher, 'collection-edit').click()
-    await mark(teacher, 'collection-name').fill('圆（第五单元）')
-    await mark(teacher, 'collection-description').fill('期末复习用')
-    await mark(teacher, 'collection-save').click()
+    await byTestId(teacher, 'collection-card').filter({ hasText: '第五单元' }).click()
+    await byTestId(teacher, 'collection-edit').click()
+    await byTestId(teacher, 'collection-name').fill('圆（第五单元）')
+    await byTestId(teacher, 'collection-description').fill('期末复习用')
+    await byTestId(teacher, 'collection-save').click()
     await teacher.getByRole('heading', { name: '圆（第五单元）' }).waitFor()
-    const titles = () => mark(teacher, 'resource-card').locator('strong').allInnerTexts()
+    const titles = () => byTestId(teacher, 'resource-card').locator('strong').allInnerTexts()
     const before = await titles()
-    await mark(teacher, 'collection-backward').first().click()
+    await byTestId(teacher, 'collection-backward').first().click()
     await eventually('the first two changed places', async () => {
       const now = await titles()
       return now[0] === before[1] && now[1] === before[0]
     })
-    await mark(teacher, 'collection-take-out').last().click()
+    await byTestId(teacher, 'collection-take-out').last().click()
     await eventually('one is out', async () => (await titles()).length === before.length - 1)
-    await shot(teacher, 'collection')
+    await screenshot(teacher, 'collection')
     const [download] = await Promise.all([
       teacher.waitForEvent('download'),
-      mark(teacher, 'collection-zip').click(),
+      byTestId(teacher, 'collection-zip').click(),
     ])
     assert.equal(download.suggestedFilename(), '圆（第五单元）.zip')
   })
@@ -155,10 +155,10 @@ describe('a shelf in order', { concurrency: false }, () => {
   test('a lesson knows what it is taught with, from either side', async () => {
     await teacher.goto(`${school.base}/library?tab=mine`)
     await card(teacher, '扇形').click()
-    await mark(teacher, 'add-lesson').click()
-    await mark(teacher, 'pick-lesson').filter({ hasText: school.lesson.title }).first().click()
-    await mark(teacher, 'lesson-link').filter({ hasText: school.lesson.title }).waitFor()
-    await shot(teacher, 'links')
+    await byTestId(teacher, 'add-lesson').click()
+    await byTestId(teacher, 'pick-lesson').filter({ hasText: school.lesson.title }).first().click()
+    await byTestId(teacher, 'lesson-link').filter({ hasText: school.lesson.title }).waitFor()
+    await screenshot(teacher, 'links')
     const { items } = await (
       await school.api(teacher, 'GET', `/api/lessons/${school.lesson.id}/resources`)
     ).json()
@@ -166,8 +166,8 @@ describe('a shelf in order', { concurrency: false }, () => {
       items.map(({ title }) => title),
       ['第二课 扇形'],
     )
-    await mark(teacher, 'unlink').click()
-    await mark(teacher, 'lesson-link').waitFor({ state: 'detached' })
-    assert.deepEqual(teacher.troubles, [])
+    await byTestId(teacher, 'unlink').click()
+    await byTestId(teacher, 'lesson-link').waitFor({ state: 'detached' })
+    assert.deepEqual(teacher.pageErrors, [])
   })
 })

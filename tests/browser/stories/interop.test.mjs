@@ -5,7 +5,14 @@ import { execFile, spawn } from 'node:child_process'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { promisify } from 'node:util'
-import { eventually, inbound, mark, sees, shot, shown } from '../harness/browser.mjs'
+import {
+  eventually,
+  inboundStats,
+  byTestId,
+  waitForVideo,
+  screenshot,
+  visibleVideos,
+} from '../harness/browser.mjs'
 import { CAST, prepare } from '../harness/fixtures.mjs'
 import { root } from '../harness/paths.mjs'
 import { School } from '../harness/school.mjs'
@@ -22,7 +29,7 @@ describe('foreign programs in a lesson', { concurrency: false }, () => {
     school = await School.open({ env: { TONGKE_MEDIA__LISTEN: '0.0.0.0' } })
     teacher = await school.startedLesson()
     room = await school.roomInLesson('柳林', 'willow')
-    await sees(room, CAST.teacher)
+    await waitForVideo(room, CAST.teacher)
   })
   after(() => school?.close())
 
@@ -60,23 +67,23 @@ describe('foreign programs in a lesson', { concurrency: false }, () => {
         assert.match(said, /"type": "application\/sdp"/)
         await eventually(
           "the encoder is on the teacher's wall",
-          async () => (await mark(teacher, 'wall-tile').count()) === 2,
+          async () => (await byTestId(teacher, 'wall-tile').count()) === 2,
         )
         // Its picture has no strip of squares: it is the moving video that is nobody of the cast.
         await eventually('its picture is seen', async () =>
-          (await shown(teacher)).some(
+          (await visibleVideos(teacher)).some(
             (picture) => picture.who === null && picture.width > 0 && picture.test === 'wall-tile',
           ),
         )
-        const before = await inbound(teacher)
+        const before = await inboundStats(teacher)
         await teacher.waitForTimeout(1500)
-        const moving = (await inbound(teacher)).filter(
+        const moving = (await inboundStats(teacher)).filter(
           (one) =>
             one.kind === 'video' &&
             one.framesDecoded > (before.find(({ mid }) => mid === one.mid)?.framesDecoded ?? 0),
         )
         assert.ok(moving.length >= 2, 'both the room and the encoder are decoded')
-        await shot(teacher, `whip-${codec}`)
+        await screenshot(teacher, `whip-${codec}`)
       } finally {
         encoder.kill('SIGINT')
       }
@@ -84,7 +91,7 @@ describe('foreign programs in a lesson', { concurrency: false }, () => {
       assert.match(said, /"deleted": 20\d/)
       await eventually(
         'the encoder left',
-        async () => (await mark(teacher, 'wall-tile').count()) === 1,
+        async () => (await byTestId(teacher, 'wall-tile').count()) === 1,
       )
     })
   }
@@ -94,15 +101,15 @@ describe('foreign programs in a lesson', { concurrency: false }, () => {
     const watching = run(PYTHON, [join(root, 'tests/foreign/whep_play.py'), url, secret, '6'], {
       timeout: 40_000,
     })
-    await mark(teacher, 'players-count').waitFor()
-    assert.match(await mark(teacher, 'players-count').innerText(), /1/)
-    assert.equal(await mark(teacher, 'players-count').getAttribute('title'), 'whep 试用')
-    assert.equal(await mark(room, 'players-count').count(), 0, 'a classroom has no use for it')
-    await shot(teacher, 'whep')
+    await byTestId(teacher, 'players-count').waitFor()
+    assert.match(await byTestId(teacher, 'players-count').innerText(), /1/)
+    assert.equal(await byTestId(teacher, 'players-count').getAttribute('title'), 'whep 试用')
+    assert.equal(await byTestId(room, 'players-count').count(), 0, 'a classroom has no use for it')
+    await screenshot(teacher, 'whep')
     const { stdout } = await watching
     await eventually(
       'the player is no longer counted',
-      async () => (await mark(teacher, 'players-count').count()) === 0,
+      async () => (await byTestId(teacher, 'players-count').count()) === 0,
     )
     const seen = JSON.parse(stdout.trim().split('\n').at(-1))
     console.log(`aiortc: ${JSON.stringify(seen)}`)

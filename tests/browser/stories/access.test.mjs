@@ -2,7 +2,7 @@
 
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
-import { eventually, mark, newPage, shot, startBrowser } from '../harness/browser.mjs'
+import { eventually, byTestId, newPage, screenshot, startBrowser } from '../harness/browser.mjs'
 import { prepare } from '../harness/fixtures.mjs'
 import { startServer } from '../harness/server.mjs'
 import { School } from '../harness/school.mjs'
@@ -36,8 +36,8 @@ describe('the house and its doors', { concurrency: false }, () => {
     }
     await page.goto(`${school.base}/lessons/${school.lesson.id}/live`)
     await page.waitForURL('**/signin**')
-    await mark(page, 'signin-submit').waitFor()
-    await shot(page, 'signin')
+    await byTestId(page, 'signin-submit').waitFor()
+    await screenshot(page, 'signin')
   })
 
   test("a wrong password is told in the reader's language, and nothing says which half was wrong", async () => {
@@ -58,11 +58,11 @@ describe('the house and its doors', { concurrency: false }, () => {
         said.push(body.message)
       }
       await page.goto(`${school.base}/signin`)
-      await mark(page, 'signin-login').fill('wangxuemei')
-      await mark(page, 'signin-password').fill('wrong wrong')
-      await mark(page, 'signin-submit').click()
-      await mark(page, 'signin-error').waitFor()
-      await shot(page, 'wrong')
+      await byTestId(page, 'signin-login').fill('wangxuemei')
+      await byTestId(page, 'signin-password').fill('wrong wrong')
+      await byTestId(page, 'signin-submit').click()
+      await byTestId(page, 'signin-error').waitFor()
+      await screenshot(page, 'wrong')
     }
     assert.equal(said[0], said[1])
     assert.equal(said[2], said[3])
@@ -98,7 +98,7 @@ describe('the house and its doors', { concurrency: false }, () => {
       )
     const observer = await stranger('observer')
     await school.signIn(observer, 'zhaoguodong')
-    await shot(observer, 'today')
+    await screenshot(observer, 'today')
     assert.equal(
       (
         await school.api(observer, 'POST', `/api/lessons/${school.lesson.id}/tokens`, {
@@ -110,8 +110,8 @@ describe('the house and its doors', { concurrency: false }, () => {
     )
     await observer.goto(`${school.base}/lessons/${school.lesson.id}/live`)
     await observer.waitForTimeout(1500)
-    assert.equal(await mark(observer, 'lesson-start').count(), 0)
-    await shot(observer, 'live')
+    assert.equal(await byTestId(observer, 'lesson-start').count(), 0)
+    await screenshot(observer, 'live')
   })
 
   test('forms and messages that make no sense are refused with a reason', async () => {
@@ -250,7 +250,7 @@ describe('the house and its doors', { concurrency: false }, () => {
       assert.deepEqual(
         refused,
         Array.from({ length: more.length + 4 }, (_, i) => i + 1),
-        page.named,
+        page.label,
       )
     }
     const { phase } = await (
@@ -266,29 +266,29 @@ describe('the house and its doors', { concurrency: false }, () => {
     await school.signIn(admin, 'zhoumin')
     await admin.goto(`${school.base}/admin`)
 
-    await mark(admin, 'admin-schools').click()
-    await mark(admin, 'add-schools').click()
+    await byTestId(admin, 'admin-schools').click()
+    await byTestId(admin, 'add-schools').click()
     await fill(admin, 'name', '杨树沟小学')
     await choose(admin, 'role', '成员校')
-    await shot(admin, 'school-form')
+    await screenshot(admin, 'school-form')
     await save(admin)
     await admin.getByText('杨树沟小学').first().waitFor()
-    await shot(admin, 'schools')
+    await screenshot(admin, 'schools')
 
-    await mark(admin, 'admin-people').click()
-    await mark(admin, 'add-people').click()
+    await byTestId(admin, 'admin-people').click()
+    await byTestId(admin, 'add-people').click()
     await fill(admin, 'name', '孙桂兰')
     await fill(admin, 'login', 'wangxuemei')
     await choose(admin, 'school_id', '杨树沟小学')
-    await mark(admin, 'form-save').click()
+    await byTestId(admin, 'form-save').click()
     await eventually('the form says that the account is taken', () =>
       admin.locator('.el-form-item__error').first().isVisible(),
     )
-    await shot(admin, 'person-refused')
+    await screenshot(admin, 'person-refused')
     await fill(admin, 'login', 'sunguilan')
     await save(admin)
-    const password = await mark(admin, 'secret').last().inputValue()
-    await shot(admin, 'person-once')
+    const password = await byTestId(admin, 'secret').last().inputValue()
+    await screenshot(admin, 'person-once')
     const newcomer = await stranger('newcomer')
     assert.equal(
       (
@@ -301,43 +301,43 @@ describe('the house and its doors', { concurrency: false }, () => {
     )
 
     await admin.goto(`${school.base}/admin/classrooms`)
-    await mark(admin, 'add-classrooms').click()
+    await byTestId(admin, 'add-classrooms').click()
     await fill(admin, 'name', '杨树沟小学三年级')
     await choose(admin, 'school_id', '杨树沟小学')
     await save(admin)
     const row = admin.locator('tr', { hasText: '杨树沟小学三年级' })
     await row.locator('[data-test="give-pass"]').click()
-    const address = await mark(admin, 'secret').first().inputValue()
-    await shot(admin, 'pass')
+    const address = await byTestId(admin, 'secret').first().inputValue()
+    await screenshot(admin, 'pass')
     const screen = await stranger('new-room', {
       viewport: { width: 1920, height: 1080 },
     })
     await screen.goto(address)
     await screen.getByText('杨树沟小学三年级').first().waitFor()
-    await shot(screen, 'day')
+    await screenshot(screen, 'day')
     await screen.setViewportSize({ width: 1366, height: 768 })
-    await shot(screen, 'day')
+    await screenshot(screen, 'day')
     assert.equal((await (await school.api(screen, 'GET', '/api/session')).json()).kind, 'classroom')
-    assert.equal(await mark(screen, 'room-rest').innerText(), '今天没有课')
+    assert.equal(await byTestId(screen, 'room-rest').innerText(), '今天没有课')
     const wrong = await stranger('wrong-room', {
       viewport: { width: 1920, height: 1080 },
     })
     await wrong.goto(`${address.slice(0, -1)}${address.endsWith('x') ? 'y' : 'x'}`)
     await wrong.getByRole('alert').waitFor()
-    await shot(wrong, 'refused')
+    await screenshot(wrong, 'refused')
   })
 
   test('the language can be switched, and stays switched', async () => {
     const page = await stranger('reader')
     await page.goto(`${school.base}/signin`)
-    assert.match(await mark(page, 'signin-submit').innerText(), /[\u4e00-\u9fff]/)
-    await mark(page, 'language').first().click()
+    assert.match(await byTestId(page, 'signin-submit').innerText(), /[\u4e00-\u9fff]/)
+    await byTestId(page, 'language').first().click()
     await eventually('English', async () =>
-      /sign in/i.test(await mark(page, 'signin-submit').innerText()),
+      /sign in/i.test(await byTestId(page, 'signin-submit').innerText()),
     )
     await page.reload()
-    assert.match(await mark(page, 'signin-submit').innerText(), /sign in/i)
-    await shot(page, 'english')
+    assert.match(await byTestId(page, 'signin-submit').innerText(), /sign in/i)
+    await screenshot(page, 'english')
   })
 
   test('a new server has no sign-in at all, only a one-time link that makes the administrator', async () => {
@@ -347,13 +347,13 @@ describe('the house and its doors', { concurrency: false }, () => {
       const [link] = await eventually('the link', () => server.output().match(/\/setup\/[\w-]+/))
       const page = await stranger('founder')
       await page.goto(`${server.base}${link}`)
-      await mark(page, 'setup-name').fill('周敏')
-      await mark(page, 'setup-login').fill('zhoumin')
-      await mark(page, 'setup-password').fill('a long enough passphrase')
-      await shot(page, 'setup')
-      await mark(page, 'setup-submit').click()
+      await byTestId(page, 'setup-name').fill('周敏')
+      await byTestId(page, 'setup-login').fill('zhoumin')
+      await byTestId(page, 'setup-password').fill('a long enough passphrase')
+      await screenshot(page, 'setup')
+      await byTestId(page, 'setup-submit').click()
       await page.waitForURL((url) => !url.pathname.startsWith('/setup'))
-      await shot(page, 'founded')
+      await screenshot(page, 'founded')
       assert.equal((await (await fetch(`${server.base}/api/setup`)).json()).needed, false)
       const again = await fetch(`${server.base}/api/setup`, {
         method: 'POST',
@@ -377,11 +377,11 @@ const fill = (page, field, text) =>
   page.locator(`input[data-test="field-${field}"], [data-test="field-${field}"] input`).fill(text)
 
 async function choose(page, field, text) {
-  await mark(page, `field-${field}`).click()
+  await byTestId(page, `field-${field}`).click()
   await page.locator('.el-select-dropdown__item:visible', { hasText: text }).first().click()
 }
 
 async function save(page) {
-  await mark(page, 'form-save').click()
-  await mark(page, 'form-save').waitFor({ state: 'detached' })
+  await byTestId(page, 'form-save').click()
+  await byTestId(page, 'form-save').waitFor({ state: 'detached' })
 }

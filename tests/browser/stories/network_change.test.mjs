@@ -2,12 +2,12 @@
 
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
-import { eventually, heard, mark, sees, shot } from '../harness/browser.mjs'
+import { eventually, audioEnergy, byTestId, waitForVideo, screenshot } from '../harness/browser.mjs'
 import { CAST, prepare } from '../harness/fixtures.mjs'
-import { openLine, whyNoLine } from '../harness/line.mjs'
+import { openLink, linkUnavailable } from '../harness/link.mjs'
 import { School } from '../harness/school.mjs'
 
-const skip = whyNoLine()
+const skip = linkUnavailable()
 
 /** A place in the lesson is kept for ten seconds; who is back later has lost it. */
 const BACK_MS = 10_000
@@ -22,7 +22,7 @@ describe(
 
     before(async () => {
       await prepare()
-      line = await openLine()
+      line = await openLink()
       line.both({ delay_ms: 10 })
       school = await School.open({
         host: line.school.address,
@@ -38,8 +38,8 @@ describe(
         args,
         name: 'willow',
       })
-      await sees(room, CAST.teacher)
-      await sees(teacher, CAST.willow, { test: 'wall-tile' })
+      await waitForVideo(room, CAST.teacher)
+      await waitForVideo(teacher, CAST.willow, { test: 'wall-tile' })
       await room.evaluate(() => {
         window.neverReloaded = true
       })
@@ -79,7 +79,7 @@ describe(
     })
 
     test('no page met an error', () =>
-      assert.deepEqual([...teacher.troubles, ...room.troubles], []))
+      assert.deepEqual([...teacher.pageErrors, ...room.pageErrors], []))
 
     /** Changes the network, and sees the lesson go on in every way it can: nobody else on the wall meanwhile, and nobody missing. */
     async function comesBack(change, what) {
@@ -94,15 +94,19 @@ describe(
       const told = { seen: null, sees: null, hears: null, words: null }
       const [within, picture] = [BACK_MS - 500, { within: PICTURE_MS - 500 }]
       await Promise.all([
-        sees(teacher, CAST.willow, { test: 'wall-tile', ...picture }).then(() => {
+        waitForVideo(teacher, CAST.willow, { test: 'wall-tile', ...picture }).then(() => {
           told.seen = since()
         }),
-        sees(room, CAST.teacher, picture).then(() => {
+        waitForVideo(room, CAST.teacher, picture).then(() => {
           told.sees = since()
         }),
-        eventually('the room hears the teacher', async () => (await heard(room, 500)) > 1e-4, {
-          within,
-        }).then(() => {
+        eventually(
+          'the room hears the teacher',
+          async () => (await audioEnergy(room, 500)) > 1e-4,
+          {
+            within,
+          },
+        ).then(() => {
           told.hears = since()
         }),
         wordsReach(what, within).then(() => {
@@ -112,8 +116,8 @@ describe(
       console.log(`${what}: ${JSON.stringify(told)} ms after the change`)
       await room.waitForTimeout(Math.max(0, 13_000 - since())) // a ghost would be gone, and a page that was given up would be, too
       const tiles = await wall()
-      await shot(teacher, what)
-      await shot(room, what)
+      await screenshot(teacher, what)
+      await screenshot(room, what)
       assert.deepEqual(tiles, [1], 'one tile all the while')
       assert.equal(await room.evaluate(() => window.neverReloaded), true)
       assert.equal(
@@ -122,14 +126,14 @@ describe(
         ),
         me,
       )
-      await sees(teacher, CAST.willow, { test: 'wall-tile' })
-      await sees(room, CAST.teacher)
+      await waitForVideo(teacher, CAST.willow, { test: 'wall-tile' })
+      await waitForVideo(room, CAST.teacher)
     }
 
     /** A line of chat arrives at the room although its socket was cut off. */
     async function wordsReach(what, within) {
-      await mark(teacher, 'chat-input').fill(`第 ${what} 次：听得到吗？`)
-      await mark(teacher, 'chat-send').click()
+      await byTestId(teacher, 'chat-input').fill(`第 ${what} 次：听得到吗？`)
+      await byTestId(teacher, 'chat-send').click()
       await eventually(
         'the line of chat',
         () =>
@@ -149,7 +153,7 @@ function watchWall(page) {
   let on = true
   const done = (async () => {
     while (on) {
-      counts.add(await mark(page, 'wall-tile').count())
+      counts.add(await byTestId(page, 'wall-tile').count())
       await new Promise((resolve) => setTimeout(resolve, 100))
     }
   })()
