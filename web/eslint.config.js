@@ -1,4 +1,5 @@
-// Lint rules of the front end, and those of the browser tests, whose folder has no linter of its own.
+// Lint rules of the front end, and those of the browser tests, whose folder has no linter of its
+// own.
 import js from '@eslint/js'
 import vue from 'eslint-plugin-vue'
 import { defineConfig } from 'eslint/config'

@@ -19,10 +19,10 @@ use crate::live::protocol;
 )]
 pub struct Api;
 
-/// The messages that clients send over the WebSocket.
+/// Schema of the messages that clients send over the WebSocket.
 const CLIENT_MESSAGE: &str = "live.Envelope";
 
-/// The description as JSON.
+/// Returns the description as JSON.
 pub fn to_json(api: &utoipa::openapi::OpenApi) -> Value {
     let mut api = serde_json::to_value(api).expect("the description is plain data");
     require_nullable(&mut api);
@@ -31,8 +31,8 @@ pub fn to_json(api: &utoipa::openapi::OpenApi) -> Value {
 
 /// Marks the nullable fields of answers as required.
 ///
-/// utoipa declares every `Option` optional. serde writes `None` as `null`, so an answer always has the field; in a request it may be
-/// absent. A schema that requests use as well keeps its optional fields.
+/// utoipa declares every `Option` optional. serde writes `None` as `null`, so an answer always has
+/// the field; a request may omit it. Schemas that requests use keep their optional fields.
 fn require_nullable(api: &mut Value) {
     let mut requested = BTreeSet::from([CLIENT_MESSAGE.to_owned()]);
     let operations = members(&api["paths"]).flat_map(|(_, path)| members(path));

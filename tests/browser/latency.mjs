@@ -1,9 +1,10 @@
-// Measures glass-to-glass latency through Tongke and over a direct connection of two browsers, in the same run. Prints one line of JSON;
-// times are milliseconds.
+// Measures glass-to-glass latency through Tongke and over a direct connection of two browsers, in
+// the same run. Prints one line of JSON; times are milliseconds.
 //   npm run --silent latency [SECONDS]        TONGKE_BIN=…/release/tongke measures the release build
 //
-// Both browsers record the wall clock when a frame is composited (requestVideoFrameCallback): the teacher's in the camera preview, the
-// room's in the received video. Frames are matched by their number. The difference excludes the delays of the camera and the displays.
+// Both browsers record the wall clock when a frame is composited (requestVideoFrameCallback): the
+// teacher's in the camera preview, the room's in the received video. Frames are matched by their
+// number. The difference excludes the delays of the camera and the displays.
 
 import { newPage, waitForVideo } from './harness/browser.mjs'
 import { CAST, LARGE, LOOP, SMALL } from './harness/fixtures.mjs'
@@ -11,8 +12,9 @@ import { School } from './harness/school.mjs'
 
 const seconds = Number(process.argv[2] ?? 15)
 /**
- * Time that a connection runs before it is measured. Browsers start lip sync with the second RTCP report of both audio and video, which for
- * audio come five to seven seconds apart (RFC 3550 §6.2), and then converge slowly.
+ * Time that a connection runs before it is measured. Browsers start lip sync with the second RTCP
+ * report of both audio and video, which for audio come five to seven seconds apart (RFC 3550 §6.2),
+ * and then converge slowly.
  */
 const SETTLE_MS = 25_000
 const size = process.env.SIZE === 'small' ? SMALL : LARGE
@@ -128,8 +130,8 @@ async function measure(from, fromSelector, to, toSelector) {
   const found = []
   let at = 0
   for (const [number, when] of received) {
-    // Frame numbers repeat every LOOP frames: take the newest frame of that number before the receive time. If it is older than half the
-    // loop, the preview skipped the frame.
+    // Frame numbers repeat every LOOP frames: take the newest frame of that number before the
+    // receive time. If it is older than half the loop, the preview skipped the frame.
     while (at + 1 < sent.length && sent[at + 1][1] <= when) at += 1
     for (let i = at; i >= 0 && i > at - LOOP; i -= 1) {
       if (when - sent[i][1] > (LOOP / size.rate / 2) * 1000) break
@@ -167,7 +169,10 @@ function jitterBufferStats(page) {
   })
 }
 
-/** Returns the mean jitter buffer delays between two samples per kind; totals would include the start of the audio device. */
+/**
+ * Returns the mean jitter buffer delays between two samples per kind; totals would include the
+ * start of the audio device.
+ */
 function bufferDelays(before, after) {
   const kept = {}
   for (const [id, stream] of Object.entries(after)) {

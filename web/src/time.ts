@@ -48,7 +48,10 @@ export function mediaTime(ms: number): string {
   return hours > 0 ? `${hours}:${two(minutes)}:${tail}` : `${minutes}:${tail}`
 }
 
-/** Rounds a player's seconds to the server's whole milliseconds: 1.001 s is 1000.9999 ms in floating point, before an entry at 1001 ms. */
+/**
+ * Rounds a player's seconds to the server's whole milliseconds: 1.001 s is 1000.9999 ms in floating
+ * point, before an entry at 1001 ms.
+ */
 export function wholeMs(seconds: number): number {
   return Math.round(seconds * 1000)
 }

@@ -30,7 +30,8 @@ export async function startBrowser(
       '--disable-backgrounding-occluded-windows',
       '--disable-renderer-backgrounding',
       '--disable-background-timer-throttling',
-      // The fake screen changes 5 times a second; two cores cannot encode and decode 1080 lines in three processes more often.
+      // The fake screen changes 5 times a second; two cores cannot encode and decode 1080 lines in
+      // three processes more often.
       '--use-fake-device-for-media-stream=fps=5',
       '--use-fake-ui-for-media-stream',
       ...(await fakeDevices(who, size)),
@@ -39,7 +40,10 @@ export async function startBrowser(
   })
 }
 
-/** Opens a page in a new context, which `prepare` may set up. Uncaught errors are collected in `page.pageErrors`. */
+/**
+ * Opens a page in a new context, which `prepare` may set up. Uncaught errors are collected in
+ * `page.pageErrors`.
+ */
 export async function newPage(
   browser,
   { name, locale = 'zh-CN', viewport = { width: 1366, height: 768 }, baseURL, prepare } = {},
@@ -83,7 +87,10 @@ export async function screenshot(page, what) {
   await page.screenshot({ path: file })
 }
 
-/** Polls until `probe` returns something truthy, and returns it. Fails with the last value after `within` milliseconds. */
+/**
+ * Polls until `probe` returns something truthy, and returns it. Fails with the last value after
+ * `within` milliseconds.
+ */
 export async function eventually(what, probe, { within = 15_000, every = 100 } = {}) {
   const deadline = Date.now() + within
   let last
@@ -138,7 +145,10 @@ export async function inboundStats(page) {
   })
 }
 
-/** Returns the growth of the energy of all audio slots over `ms`; more than 0 means that audio arrives. */
+/**
+ * Returns the growth of the energy of all audio slots over `ms`; more than 0 means that audio
+ * arrives.
+ */
 export async function audioEnergy(page, ms = 1500) {
   const sum = async () =>
     (await inboundStats(page))
@@ -149,7 +159,10 @@ export async function audioEnergy(page, ms = 1500) {
   return (await sum()) - before
 }
 
-/** Returns [{who, number, width, height, test}] for every visible <video>, decoded from the strip in the video. */
+/**
+ * Returns [{who, number, width, height, test}] for every visible <video>, decoded from the strip in
+ * the video.
+ */
 export async function visibleVideos(page) {
   return page.evaluate(() =>
     [...document.querySelectorAll('video')]
@@ -163,7 +176,10 @@ export async function visibleVideos(page) {
   )
 }
 
-/** Waits until two different frames of a CAST member's camera are visible. `test` limits the search to one element. */
+/**
+ * Waits until two different frames of a CAST member's camera are visible. `test` limits the search
+ * to one element.
+ */
 export async function waitForVideo(page, who, { test, within, minHeight = 0 } = {}) {
   let first
   return eventually(

@@ -1,4 +1,5 @@
-// Replaces screen capture by a generated deck of slides, because a headless machine has no window to share.
+// Replaces screen capture by a generated deck of slides, because a headless machine has no window
+// to share.
 
 import { CELL, DECK, STRIP_CELLS } from './fixtures.mjs'
 
@@ -14,7 +15,8 @@ export async function installDeck(context) {
 /** Turns the shared deck to a page. */
 export const turn = (page, number) => page.evaluate((to) => window.__deck.turn(to), number)
 
-// Runs in the browser. Chromium sends a static screen once a second; a canvas has to be redrawn for that.
+// Runs in the browser. Chromium sends a static screen once a second; a canvas has to be redrawn for
+// that.
 function deck({ who, cell, cells }) {
   const [width, height] = [1280, 720]
   let canvas,

@@ -1,7 +1,8 @@
-// Video and audio of the fake devices, generated once by ffmpeg and espeak-ng into the cache folder.
+// Video and audio of the fake devices, generated once by ffmpeg and espeak-ng into the cache
+// folder.
 //
-// Every frame has a strip of 16 black or white squares in its bottom-left corner: 3 bits for the camera, 10 bits for the frame number and
-// 3 check bits. frames.mjs decodes it in the browser.
+// Every frame has a strip of 16 black or white squares in its bottom-left corner: 3 bits for the
+// camera, 10 bits for the frame number and 3 check bits. frames.mjs decodes it in the browser.
 
 import { spawn, execFile } from 'node:child_process'
 import { access, mkdir, readFile, rename, rm } from 'node:fs/promises'
@@ -51,7 +52,10 @@ export const CAST = {
 export const DECK = { id: 5 }
 
 export const STRIP_CELLS = 16
-/** Side of a square as a fraction of the video's width; large enough to be decoded from the smallest simulcast layer. */
+/**
+ * Side of a square as a fraction of the video's width; large enough to be decoded from the smallest
+ * simulcast layer.
+ */
 export const CELL = 1 / 20
 /** Frames after which the video repeats. */
 export const LOOP = 160

@@ -2,7 +2,10 @@
 
 import { CELL, STRIP_CELLS } from './fixtures.mjs'
 
-/** Installs `__frames.read(video)` → {who, number} or null, and `__frames.watch(video)`, which records when each new frame is shown. */
+/**
+ * Installs `__frames.read(video)` → {who, number} or null, and `__frames.watch(video)`, which
+ * records when each new frame is shown.
+ */
 export async function installFrameReader(target) {
   await target.addInitScript(reader, { cell: CELL, cells: STRIP_CELLS })
 }

@@ -10,7 +10,10 @@ import { serverBinary } from './paths.mjs'
 
 const SHARDS = 2
 
-/** Starts a server with the demo community. `data` and `ports` reuse those of an earlier one; `host` is its listen address. */
+/**
+ * Starts a server with the demo community. `data` and `ports` reuse those of an earlier one; `host`
+ * is its listen address.
+ */
 export async function startServer({
   data,
   demo = true,

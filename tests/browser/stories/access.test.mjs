@@ -1,4 +1,4 @@
-// Who may do what: roles, passes, clear errors, two languages.
+// Access control: roles, passes, error messages in two languages.
 
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
@@ -7,7 +7,7 @@ import { prepare } from '../harness/fixtures.mjs'
 import { startServer } from '../harness/server.mjs'
 import { School } from '../harness/school.mjs'
 
-describe('the house and its doors', { concurrency: false }, () => {
+describe('access control', { concurrency: false }, () => {
   let school, browser
 
   before(async () => {
@@ -40,7 +40,7 @@ describe('the house and its doors', { concurrency: false }, () => {
     await screenshot(page, 'signin')
   })
 
-  test("a wrong password is told in the reader's language, and nothing says which half was wrong", async () => {
+  test("a wrong password is reported in the reader's language, without saying which part was wrong", async () => {
     const said = []
     for (const locale of ['zh-CN', 'en-US']) {
       const page = await stranger(`wrong-${locale}`, { locale })
@@ -170,8 +170,8 @@ describe('the house and its doors', { concurrency: false }, () => {
     await school.signIn(teacher, 'wangxuemei')
     const said = await teacher.evaluate(async (lesson) => {
       const socket = new WebSocket(`ws://${location.host}/api/lessons/${lesson}/live`)
-      const heard = []
-      socket.onmessage = ({ data }) => heard.push(JSON.parse(data))
+      const received = []
+      socket.onmessage = ({ data }) => received.push(JSON.parse(data))
       await new Promise((resolve, reject) => {
         socket.onopen = resolve
         socket.onerror = () => reject(new Error('no socket'))
@@ -189,14 +189,14 @@ describe('the house and its doors', { concurrency: false }, () => {
       socket.send(JSON.stringify({ ref: 10, type: 'ping', at: 1 }))
       await new Promise((resolve) => setTimeout(resolve, 1500))
       return {
-        heard: heard.filter(({ type }) => ['error', 'pong', 'welcome'].includes(type)),
+        heard: received.filter(({ type }) => ['error', 'pong', 'welcome'].includes(type)),
         open: socket.readyState === WebSocket.OPEN,
       }
     }, school.lesson.id)
     assert.equal(said.heard[0].type, 'welcome')
     assert.ok(said.open, 'the socket lives on')
-    assert.ok(said.heard.some(({ type }) => type === 'pong'))
-    const errors = said.heard.filter(({ type }) => type === 'error')
+    assert.ok(said.received.some(({ type }) => type === 'pong'))
+    const errors = said.received.filter(({ type }) => type === 'error')
     assert.ok(errors.length >= 6, JSON.stringify(errors))
     assert.ok(errors.every(({ code, message }) => code && message))
     assert.ok(errors.some(({ ref }) => ref === 8))

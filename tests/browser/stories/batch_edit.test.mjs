@@ -1,4 +1,4 @@
-// A shelf kept in order: folders come in whole, many are described at once, collections are arranged, lessons know their courseware.
+// Folder upload, batch edits, collections, and links between lessons and resources.
 
 import assert from 'node:assert/strict'
 import { mkdir, writeFile } from 'node:fs/promises'

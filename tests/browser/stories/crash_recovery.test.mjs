@@ -1,4 +1,5 @@
-// The plug is pulled in mid-lesson: the server comes back, the lesson goes on, and the replay lacks at most two seconds before.
+// The server is killed in mid-lesson: after the restart the lesson continues, and the recording
+// lacks at most two seconds before.
 
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
@@ -13,7 +14,7 @@ import {
 import { CAST, LOOP, prepare, SMALL } from '../harness/fixtures.mjs'
 import { School } from '../harness/school.mjs'
 
-/** As deploy/tongke.service has it. */
+/** `RestartSec` in deploy/tongke.service. */
 const RESTART_AFTER_MS = 2_000
 
 describe('a server killed in mid-lesson', { concurrency: false }, () => {
@@ -26,14 +27,14 @@ describe('a server killed in mid-lesson', { concurrency: false }, () => {
     willow = await school.roomInLesson('柳林', 'willow', { name: 'willow' })
     bridge = await school.roomInLesson('石桥', 'bridge', { name: 'bridge' })
     for (const room of [willow, bridge]) await waitForVideo(room, CAST.teacher)
-    // The server knows when it began to record; the recording is counted from there.
+    // Times of the recording are relative to the server's start time.
     ;({ started_at: started } = await eventually('the recording has begun', () =>
       school.recording(teacher),
     ))
   })
   after(() => school?.close())
 
-  test('comes back, and the same lesson goes on: the rooms see and hear the teacher again', async () => {
+  test('restarts and continues the same lesson: the rooms see and hear the teacher again', async () => {
     await byTestId(teacher, 'wall-tile')
       .filter({ hasText: '柳林村' })
       .locator('[data-test="call-on"]')
@@ -66,7 +67,7 @@ describe('a server killed in mid-lesson', { concurrency: false }, () => {
     await screenshot(bridge, 'back')
   })
 
-  test('keeps the room on stage, the wall, the clock and what was said', async () => {
+  test('keeps the room on stage, the wall, the clock and the chat', async () => {
     await waitForVideo(bridge, CAST.willow, { test: 'stage-video', within: 20_000 })
     await waitForVideo(teacher, CAST.willow, { test: 'stage-video', within: 20_000 })
     await waitForVideo(teacher, CAST.bridge, { within: 20_000 })
@@ -87,7 +88,7 @@ describe('a server killed in mid-lesson', { concurrency: false }, () => {
     await teacher.waitForTimeout(8_000)
   })
 
-  test('leaves one recording of both parts, in which at most two seconds before are missing', async () => {
+  test('has one recording of both parts, which lacks at most two seconds before the crash', async () => {
     await school.endLesson(teacher)
     await teacher.waitForURL('**/replay')
     const recording = await eventually('the recording is ready', async () => {
@@ -112,15 +113,16 @@ describe('a server killed in mid-lesson', { concurrency: false }, () => {
       recording.timeline.some(({ kind, body }) => kind === 'chat' && body.text.includes('第三页')),
     )
 
-    // The pictures themselves say how much is missing: the last one in the replay, and the one before the camera when the plug was pulled.
-    const last = await picturesOfReplay(killedAt / 1000 - 4, killedAt / 1000 + 1).then((numbers) =>
+    // Compares frame numbers: the last frame in the replay, and the camera's frame when the server
+    // was killed.
+    const last = await framesOfReplay(killedAt / 1000 - 4, killedAt / 1000 + 1).then((numbers) =>
       numbers.at(-1),
     )
     await screenshot(teacher, 'replay-gap')
     const missing = ((filmed.number - last + LOOP) % LOOP) / SMALL.rate
     console.log(`the last picture before the gap is ${missing} s older than the last one filmed`)
     assert.ok(missing <= 2.5 || missing > LOOP / SMALL.rate - 0.5, `${missing} s of pictures lost`)
-    const later = await picturesOfReplay(backAt / 1000 + 2, backAt / 1000 + 6)
+    const later = await framesOfReplay(backAt / 1000 + 2, backAt / 1000 + 6)
     assert.ok(
       later.length > SMALL.rate,
       `${later.length} pictures of four seconds of the second part`,
@@ -128,8 +130,8 @@ describe('a server killed in mid-lesson', { concurrency: false }, () => {
     await screenshot(teacher, 'replay-both')
   })
 
-  /** Plays a stretch of the replay and gives the numbers of the teacher's pictures in it. */
-  async function picturesOfReplay(from, to) {
+  /** Plays a section of the replay and returns the teacher's frame numbers in it. */
+  async function framesOfReplay(from, to) {
     const video = teacher.locator('video[data-test="replay-video"]')
     await eventually('the replay can be sought', () =>
       video.evaluate((element, at) => {

@@ -1,4 +1,5 @@
-// A lesson taught with a deck: prepared from the library, turned for two villages, and replayed page by page in step with the voice.
+// A lesson with a deck: added from the library, turned for two villages, and replayed in sync with
+// the audio.
 
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
@@ -17,7 +18,7 @@ import {
 import { CAST, prepare } from '../harness/fixtures.mjs'
 import { School } from '../harness/school.mjs'
 
-/** What stands on each page, and its ground: a page is known by its colour, whatever its address says. */
+/** Text and background of each page; tests identify pages by the colour of their image. */
 const PAGES = [
   ['圆的认识', [232, 244, 238]],
   ['圆心和半径', [250, 236, 200]],
@@ -92,7 +93,7 @@ describe('a lesson taught with a deck', { concurrency: false }, () => {
     await byTestId(teacher, 'teach-lesson').first().waitFor({ state: 'detached' })
   })
 
-  test('the lobby names it; a room that waits has its pages before the bell', async () => {
+  test('the lobby lists it; a waiting room prefetches its pages before the lesson starts', async () => {
     willow = await school.page('willow', 'willow')
     const had = new Set()
     willow.on('requestfinished', (request) => had.add(new URL(request.url()).pathname))
@@ -112,13 +113,13 @@ describe('a lesson taught with a deck', { concurrency: false }, () => {
     await byTestId(teacher, 'deck-open').click()
     await screenshot(teacher, 'choose')
     await byTestId(teacher, 'deck-show').first().click()
-    for (const page of [teacher, willow]) await onPage(page, 1)
+    for (const page of [teacher, willow]) await waitForPage(page, 1)
     await waitForVideo(willow, CAST.teacher, { test: 'inset-video' })
     await screenshot(teacher, 'shown')
     await screenshot(willow, 'shown')
   })
 
-  test('a turn reaches the room as soon as the message does', async () => {
+  test('a page turn reaches the room without a further request', async () => {
     await watchTurns(willow)
     await watchTurns(teacher)
     const turns = [
@@ -133,7 +134,7 @@ describe('a lesson taught with a deck', { concurrency: false }, () => {
     ]
     for (const [page, button] of turns) {
       await byTestId(teacher, button).click()
-      await onPage(willow, page)
+      await waitForPage(willow, page)
       await teacher.waitForTimeout(250)
     }
     const clicks = await teacher.evaluate(() => window.clicks)
@@ -147,26 +148,26 @@ describe('a lesson taught with a deck', { concurrency: false }, () => {
 
   test("a presenter's clicker turns pages, quick turns included, and the strip jumps", async () => {
     await teacher.keyboard.press('Home')
-    await onPage(willow, 1)
+    await waitForPage(willow, 1)
     for (let i = 0; i < 4; i += 1) await teacher.keyboard.press('PageDown')
-    await onPage(willow, 5)
+    await waitForPage(willow, 5)
     await byTestId(teacher, 'deck-pages').click()
     await byTestId(teacher, 'deck-thumb').nth(3).click()
-    await onPage(willow, 4)
+    await waitForPage(willow, 4)
     await screenshot(teacher, 'strip')
     await byTestId(teacher, 'deck-pages').click()
   })
 
   test('a finger on a touch panel swipes the page; a scroll, a tap and two fingers turn nothing', async () => {
-    const line = await teacher.context().newCDPSession(teacher)
-    await line.send('Emulation.setTouchEmulationEnabled', {
+    const cdp = await teacher.context().newCDPSession(teacher)
+    await cdp.send('Emulation.setTouchEmulationEnabled', {
       enabled: true,
       maxTouchPoints: 5,
     })
     const { x, y, width, height } = await byTestId(teacher, 'deck-page').boundingBox()
     const middle = { x: x + width / 2, y: y + height / 2 }
     const touch = (type, points) =>
-      line.send('Input.dispatchTouchEvent', {
+      cdp.send('Input.dispatchTouchEvent', {
         type,
         touchPoints: points.map(([dx, dy], id) => ({
           x: middle.x + dx,
@@ -180,9 +181,9 @@ describe('a lesson taught with a deck', { concurrency: false }, () => {
       await touch('touchEnd', [])
     }
     await drag([[120, 0]], [[60, 4]], [[-20, 6]], [[-120, 8]])
-    await onPage(willow, 5)
+    await waitForPage(willow, 5)
     await drag([[-120, 0]], [[-40, 3]], [[40, 3]], [[120, 6]])
-    await onPage(willow, 4)
+    await waitForPage(willow, 4)
     await drag([[0, 0]], [[10, 2]])
     await drag([[0, -60]], [[10, 0]], [[20, 80]])
     await drag(
@@ -196,9 +197,9 @@ describe('a lesson taught with a deck', { concurrency: false }, () => {
       ],
     )
     await teacher.waitForTimeout(400)
-    await onPage(willow, 4)
-    await line.send('Emulation.setTouchEmulationEnabled', { enabled: false })
-    await line.detach()
+    await waitForPage(willow, 4)
+    await cdp.send('Emulation.setTouchEmulationEnabled', { enabled: false })
+    await cdp.detach()
   })
 
   test('a room that joins late is on the same page, and a room that reloads as well', async () => {
@@ -206,10 +207,10 @@ describe('a lesson taught with a deck', { concurrency: false }, () => {
       viewport: { width: 390, height: 844 },
     })
     await school.enterRoom(bridge, '石桥')
-    await onPage(bridge, 4)
+    await waitForPage(bridge, 4)
     await screenshot(bridge, 'late-on-a-phone')
     await willow.reload()
-    await onPage(willow, 4)
+    await waitForPage(willow, 4)
   })
 
   test('a room on stage and the page share the screen; a room has no tool to turn with', async () => {
@@ -218,25 +219,25 @@ describe('a lesson taught with a deck', { concurrency: false }, () => {
       .locator('[data-test="call-on"]')
       .click()
     await waitForVideo(bridge, CAST.willow, { test: 'stage-video' })
-    await onPage(bridge, 4)
+    await waitForPage(bridge, 4)
     await screenshot(willow, 'on-stage')
     await screenshot(teacher, 'on-stage')
     assert.equal(await byTestId(willow, 'deck-next').count(), 0)
     await byTestId(teacher, 'stage-send-back').click()
   })
 
-  test('the deck is put away, the teacher is large again, and another showing goes on where it begins', async () => {
+  test('a hidden deck leaves the teacher in the main tile, and is shown again from its first page', async () => {
     await byTestId(teacher, 'deck-hide').click()
     await waitForVideo(willow, CAST.teacher, { test: 'main-video' })
     await byTestId(teacher, 'deck-open').click()
     await byTestId(teacher, 'deck-show').first().click()
-    await onPage(willow, 1)
+    await waitForPage(willow, 1)
     await byTestId(teacher, 'deck-next').click()
-    await onPage(willow, 2)
+    await waitForPage(willow, 2)
     await teacher.waitForTimeout(1500)
   })
 
-  test('the replay shows the pages in step with the voice, and jumps by page', async () => {
+  test('the replay shows the pages in sync with the audio, and seeks by page', async () => {
     await school.endLesson(teacher)
     await teacher.waitForURL('**/replay')
     const video = byTestId(teacher, 'replay-video')
@@ -260,12 +261,12 @@ describe('a lesson taught with a deck', { concurrency: false }, () => {
         },
         (shown.from_ms + 200) / 1000,
       )
-      await onPage(teacher, shown.page)
+      await waitForPage(teacher, shown.page)
     }
     assert.equal(await byTestId(teacher, 'replay-page').count(), PAGES.length, 'each page once')
     await screenshot(teacher, 'replay')
     await byTestId(teacher, 'replay-page').nth(5).click()
-    await onPage(teacher, 6)
+    await waitForPage(teacher, 6)
     const at = await video.evaluate((one) => one.currentTime * 1000)
     assert.ok(
       Math.abs(at - recording.shown.find(({ page }) => page === 6).from_ms) < 300,
@@ -312,7 +313,7 @@ describe('a lesson taught with a deck', { concurrency: false }, () => {
     await byTestId(teacher, 'replay-video').waitFor()
   })
 
-  test('who took part sees of it what they may see', async () => {
+  test('participants see the resources of the lesson that they may access', async () => {
     const assistant = await newPage(teacher.context().browser(), {
       name: 'assistant',
       baseURL: school.base,
@@ -348,7 +349,7 @@ describe('a lesson taught with a deck', { concurrency: false }, () => {
     await assistant.context().close()
   })
 
-  test('the file to download shows the pages, too', async () => {
+  test('the MP4 shows the pages', async () => {
     const recording = await eventually(
       'the MP4',
       async () => {
@@ -365,7 +366,7 @@ describe('a lesson taught with a deck', { concurrency: false }, () => {
       .filter(({ from_ms, to_ms }) => (to_ms ?? Infinity) - from_ms > 400)
       .slice(0, 4)) {
       const at = ((shown.from_ms + 200) / 1000).toFixed(3)
-      // One pixel of the page's ground, off the corner in which the teacher is seen.
+      // A pixel of the page's background, outside of the teacher's inset.
       const { stdout } = await run(
         'ffmpeg',
         [
@@ -409,7 +410,7 @@ describe('a lesson taught with a deck', { concurrency: false }, () => {
     )
     await screenshot(teacher, 'found')
     await found.click()
-    await onPage(teacher, 5)
+    await waitForPage(teacher, 5)
     await screenshot(teacher, 'found-page')
     await teacher.goBack()
     await found.waitFor()
@@ -422,7 +423,7 @@ describe('a lesson taught with a deck', { concurrency: false }, () => {
     await teacher.waitForURL('**/recordings')
     await teacher.goBack()
     await found.waitFor()
-    // The one box finds the lesson as well.
+    // The library's search finds the lesson as well.
     await teacher.goto(
       `${school.base}/library?kind=recording&q=${encodeURIComponent('车轮为什么')}`,
     )
@@ -430,10 +431,10 @@ describe('a lesson taught with a deck', { concurrency: false }, () => {
     await screenshot(teacher, 'found-in-the-library')
     await byTestId(teacher, 'hit').click()
     await teacher.waitForURL('**/replay?shown=*')
-    await onPage(teacher, 5)
+    await waitForPage(teacher, 5)
   })
 
-  test('no page met an error', () => {
+  test('no client logged an error', () => {
     assert.deepEqual(
       [teacher, willow, bridge].flatMap((page) => page.pageErrors),
       [],
@@ -456,8 +457,8 @@ async function printDeck(path) {
   await browser.close()
 }
 
-/** The page is on the screen: the number, and the colour of its ground in the picture itself. */
-async function onPage(page, number) {
+/** Waits until a page is shown: its number, and the background colour of its image. */
+async function waitForPage(page, number) {
   await eventually(
     `${page.label} shows page ${number}`,
     () =>
@@ -490,7 +491,9 @@ async function onPage(page, number) {
   )
 }
 
-/** Notes when the teacher clicks and when the room's page has painted another page, by the machine's one clock. */
+/**
+ * Records the times of clicks and of painted page turns; all browsers share the machine's clock.
+ */
 async function watchTurns(page) {
   await page.evaluate(() => {
     window.clicks = []

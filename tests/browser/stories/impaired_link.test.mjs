@@ -1,4 +1,4 @@
-// A village on a bad line keeps the teacher's voice, whatever happens to the picture.
+// A village on an impaired link keeps the teacher's audio, also when video no longer fits.
 
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
@@ -9,23 +9,23 @@ import { School } from '../harness/school.mjs'
 
 const skip = linkUnavailable()
 
-describe('a village on a bad line', { concurrency: false, skip: skip ?? false }, () => {
-  let line, school, teacher, room
+describe('a village on an impaired link', { concurrency: false, skip: skip ?? false }, () => {
+  let link, school, teacher, room
 
   before(async () => {
     await prepare()
-    line = await openLink()
+    link = await openLink()
     school = await School.open({
-      host: line.school.address,
-      wrap: line.school.wrap,
+      host: link.school.address,
+      wrap: link.school.wrap,
     })
     const args = [`--unsafely-treat-insecure-origin-as-secure=${school.base}`]
     teacher = await school.startedLesson({
-      executable: line.school.chromium,
+      executable: link.school.chromium,
       args,
     })
     room = await school.roomInLesson('柳林', 'willow', {
-      executable: line.village.chromium,
+      executable: link.village.chromium,
       args,
       name: 'willow',
     })
@@ -33,50 +33,50 @@ describe('a village on a bad line', { concurrency: false, skip: skip ?? false },
   })
   after(async () => {
     await school?.close()
-    console.log(`line: ${await line?.close()}`)
+    console.log(`link: ${await link?.close()}`)
   })
 
-  test('on a 400 kbit/s line with 2 % loss and a 200 ms round trip the voice stays whole and the picture moves', async () => {
-    line.both({ delay_ms: 100, jitter_ms: 5, loss: 0.02 })
-    line.down({ rate_kbps: 400 })
-    await room.waitForTimeout(10_000) // the estimate comes down, a lower layer is taken
-    const voice = await voiceOver(room, 10_000)
-    console.log(`400 kbit/s: ${JSON.stringify(voice)}`)
-    assert.ok(voice.concealed < 0.1, `${voice.concealed} of the voice was made up`)
+  test('at 400 kbit/s with 2 % loss and 200 ms round trip the audio is intact and the video moves', async () => {
+    link.both({ delay_ms: 100, jitter_ms: 5, loss: 0.02 })
+    link.down({ rate_kbps: 400 })
+    await room.waitForTimeout(10_000) // the bandwidth estimate drops and a lower layer is selected
+    const audio = await audioOver(room, 10_000)
+    console.log(`400 kbit/s: ${JSON.stringify(audio)}`)
+    assert.ok(audio.concealed < 0.1, `${audio.concealed} of the audio was concealed`)
     await waitForVideo(room, CAST.teacher)
     await screenshot(room, '400k')
   })
 
-  test('on a 150 kbit/s line the voice goes on though the picture no longer fits', async () => {
-    line.down({ rate_kbps: 150 })
+  test('at 150 kbit/s the audio continues although the video no longer fits', async () => {
+    link.down({ rate_kbps: 150 })
     await room.waitForTimeout(12_000)
-    const voice = await voiceOver(room, 10_000)
-    console.log(`150 kbit/s: ${JSON.stringify(voice)}`)
-    assert.ok(voice.concealed < 0.15, `${voice.concealed} of the voice was made up`)
+    const audio = await audioOver(room, 10_000)
+    console.log(`150 kbit/s: ${JSON.stringify(audio)}`)
+    assert.ok(audio.concealed < 0.15, `${audio.concealed} of the audio was concealed`)
     await screenshot(room, '150k')
   })
 
-  test('when the line is good again, the picture comes back', async () => {
-    line.both({ delay_ms: 5, jitter_ms: 0, loss: 0, rate_kbps: 0 })
+  test('the video returns when the link has recovered', async () => {
+    link.both({ delay_ms: 5, jitter_ms: 0, loss: 0, rate_kbps: 0 })
     await waitForVideo(room, CAST.teacher, { minHeight: 360, within: 40_000 })
     await screenshot(room, 'good-again')
   })
 
-  test('a line that is cut for six seconds heals by itself', async () => {
-    line.both({ loss: 1 })
+  test('a lesson survives an outage of six seconds', async () => {
+    link.both({ loss: 1 })
     await room.waitForTimeout(6_000)
     await screenshot(room, 'cut')
-    line.both({ loss: 0 })
-    const whole = Date.now()
+    link.both({ loss: 0 })
+    const restored = Date.now()
     await waitForVideo(room, CAST.teacher, { within: 25_000 })
     await waitForVideo(teacher, CAST.willow, { within: 25_000 })
-    console.log(`the picture was back after ${Date.now() - whole} ms`)
-    assert.ok((await voiceOver(room, 4_000)).concealed < 0.2)
+    console.log(`video was back after ${Date.now() - restored} ms`)
+    assert.ok((await audioOver(room, 4_000)).concealed < 0.2)
   })
 })
 
-/** How much of the voice arrived in that time: the part of its samples that had to be made up, and whether it was loud. */
-async function voiceOver(page, ms) {
+/** Returns the fraction of concealed audio samples over `ms`; fails if the audio is silent. */
+async function audioOver(page, ms) {
   const read = () =>
     page.evaluate(async () => {
       const sum = { total: 0, concealed: 0, energy: 0 }
@@ -91,7 +91,7 @@ async function voiceOver(page, ms) {
   const before = await read()
   await page.waitForTimeout(ms)
   const now = await read()
-  assert.ok(now.energy > before.energy, 'no sound came')
+  assert.ok(now.energy > before.energy, 'no audio arrived')
   return {
     concealed: (now.concealed - before.concealed) / (now.total - before.total),
     samples: now.total - before.total,

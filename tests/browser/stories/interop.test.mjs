@@ -1,4 +1,4 @@
-// Programs that know nothing of Tongke join a lesson: GStreamer's webrtcbin publishes by WHIP, aiortc plays by WHEP.
+// Interoperability: GStreamer's webrtcbin publishes by WHIP, aiortc plays by WHEP.
 
 import assert from 'node:assert/strict'
 import { execFile, spawn } from 'node:child_process'
@@ -18,14 +18,14 @@ import { root } from '../harness/paths.mjs'
 import { School } from '../harness/school.mjs'
 
 const run = promisify(execFile)
-const PYTHON = '/usr/bin/python3' // Debian's own: its packages are not seen by any other.
+const PYTHON = '/usr/bin/python3' // Debian's Python, which has the packages of python3-gi and python3-aiortc.
 
-describe('foreign programs in a lesson', { concurrency: false }, () => {
+describe('external WHIP and WHEP programs in a lesson', { concurrency: false }, () => {
   let school, teacher, room
 
   before(async () => {
     await prepare()
-    // libnice binds its sockets to one interface and never to loopback: the server must be reachable on the machine's own address.
+    // libnice never uses loopback: the server has to listen on the machine's other addresses.
     school = await School.open({ env: { TONGKE_MEDIA__LISTEN: '0.0.0.0' } })
     teacher = await school.startedLesson()
     room = await school.roomInLesson('柳林', 'willow')
@@ -69,7 +69,7 @@ describe('foreign programs in a lesson', { concurrency: false }, () => {
           "the encoder is on the teacher's wall",
           async () => (await byTestId(teacher, 'wall-tile').count()) === 2,
         )
-        // Its picture has no strip of squares: it is the moving video that is nobody of the cast.
+        // The encoder's video has no strip: it is the one that decodes to no member of CAST.
         await eventually('its picture is seen', async () =>
           (await visibleVideos(teacher)).some(
             (picture) => picture.who === null && picture.width > 0 && picture.test === 'wall-tile',

@@ -1,4 +1,4 @@
-// One lesson from the bell to the replay: a teacher at the core school and two village classrooms.
+// A lesson from start to replay: a teacher at the core school and two village classrooms.
 
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
@@ -18,7 +18,7 @@ import { School } from '../harness/school.mjs'
 
 const run = promisify(execFile)
 
-describe('a lesson from the bell to the replay', { concurrency: false }, () => {
+describe('a lesson from start to replay', { concurrency: false }, () => {
   let school, teacher, willow, bridge, startedAt, endedAt
 
   before(async () => {
@@ -37,7 +37,7 @@ describe('a lesson from the bell to the replay', { concurrency: false }, () => {
     await screenshot(teacher, 'started')
   })
 
-  test('two village classrooms open their address, and see and hear the teacher', async () => {
+  test('two village classrooms open their URL, and see and hear the teacher', async () => {
     willow = await school.page('willow', 'willow')
     bridge = await school.page('bridge', 'bridge')
     for (const [page, word] of [
@@ -71,7 +71,7 @@ describe('a lesson from the bell to the replay', { concurrency: false }, () => {
     await screenshot(teacher, 'wall')
   })
 
-  test('a room raises its hand, is called on, and everybody sees it sharp and hears it', async () => {
+  test('a room raises its hand, is called on, and everybody sees it in full resolution and hears it', async () => {
     const small = (await visibleVideos(bridge)).find((picture) => picture.who === CAST.willow.id)
     await byTestId(willow, 'raise-hand').click()
     const tile = byTestId(teacher, 'wall-tile').filter({ hasText: '柳林村' })
@@ -152,7 +152,7 @@ describe('a lesson from the bell to the replay', { concurrency: false }, () => {
     await waitForVideo(willow, CAST.teacher, { test: 'main-video' })
   })
 
-  test('a line of chat reaches the rooms', async () => {
+  test('a chat message reaches the rooms', async () => {
     await byTestId(teacher, 'chat-input').fill('请两个教室都把课本翻到第三页。')
     await byTestId(teacher, 'chat-send').click()
     for (const page of [willow, bridge])
@@ -162,8 +162,10 @@ describe('a lesson from the bell to the replay', { concurrency: false }, () => {
 
   test('the teacher ends the lesson, and the replay plays within three seconds', async () => {
     await screenshot(teacher, 'before-end')
-    // The rooms are told, and go back to their day a moment later.
-    const told = Promise.all([willow, bridge].map((page) => byTestId(page, 'over-ended').waitFor()))
+    // The rooms show the end of the lesson, then return to their timetable.
+    const ended = Promise.all(
+      [willow, bridge].map((page) => byTestId(page, 'over-ended').waitFor()),
+    )
     await teacher.evaluate(() => {
       window.claims = []
       const head = () =>
@@ -174,7 +176,7 @@ describe('a lesson from the bell to the replay', { concurrency: false }, () => {
     })
     await school.endLesson(teacher)
     endedAt = Date.now()
-    // The page goes to the replay by itself.
+    // The client opens the replay by itself.
     await teacher.waitForURL('**/replay')
     await eventually('the replay moves', () => playing(teacher), {
       within: 20_000,
@@ -195,10 +197,10 @@ describe('a lesson from the bell to the replay', { concurrency: false }, () => {
       `${recording.duration_ms} ms recorded of ${endedAt - startedAt} ms`,
     )
     assert.deepEqual(recording.gaps, [])
-    await told
+    await ended
   })
 
-  test('the replay can be sought in', async () => {
+  test('the replay can seek', async () => {
     const at = await video(teacher).evaluate(async (element) => {
       element.currentTime = element.duration / 2
       await new Promise((resolve) => element.addEventListener('seeked', resolve, { once: true }))
@@ -209,7 +211,7 @@ describe('a lesson from the bell to the replay', { concurrency: false }, () => {
     await screenshot(teacher, 'sought')
   })
 
-  test('a minute later an MP4 with picture and sound of the right length can be downloaded', async () => {
+  test('a minute later an MP4 with audio and video of the right duration can be downloaded', async () => {
     const recording = await eventually(
       'the MP4',
       async () => {
@@ -243,7 +245,7 @@ describe('a lesson from the bell to the replay', { concurrency: false }, () => {
     await screenshot(teacher, 'downloaded')
   })
 
-  test('no page met an error', () => {
+  test('no client logged an error', () => {
     assert.deepEqual(
       [teacher, willow, bridge].flatMap((page) => page.pageErrors),
       [],
@@ -255,7 +257,7 @@ function video(page) {
   return page.locator('video[data-test="replay-video"], [data-test="replay-video"] video').first()
 }
 
-/** True when the replay's picture moves forward. */
+/** Returns whether the replay is playing. */
 async function playing(page) {
   const element = video(page)
   const before = await element.evaluate((one) => {

@@ -1,4 +1,4 @@
-// The shared library as a teacher uses it: a file goes in through the page, is understood, found, read, talked about and taken out again.
+// The library: a file is uploaded, processed, found, read, commented on and removed.
 
 import assert from 'node:assert/strict'
 import { readFile, writeFile } from 'node:fs/promises'
@@ -254,7 +254,7 @@ describe('the shared library', { concurrency: false }, () => {
   })
 
   test('an upload is paused and goes on, and goes on as well after the page was loaded again', async () => {
-    // Big and without any repetition of content in the library; slow enough to be caught in the middle.
+    // Large, unique content, so that the upload takes long enough to be paused.
     const big = join(school.server.data, '校园开放日.bin')
     const bytes = Buffer.alloc(24 * 1024 * 1024)
     for (let i = 0; i < bytes.length; i += 4) bytes.writeUInt32LE((i * 2654435761) >>> 0, i)

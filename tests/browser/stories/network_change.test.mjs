@@ -1,4 +1,5 @@
-// A room's computer changes its network in mid-lesson: the page comes back by itself, to its own place.
+// A room's computer changes its network in mid-lesson: the client reconnects and keeps its
+// participant.
 
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
@@ -9,32 +10,32 @@ import { School } from '../harness/school.mjs'
 
 const skip = linkUnavailable()
 
-/** A place in the lesson is kept for ten seconds; who is back later has lost it. */
-const BACK_MS = 10_000
-/** A picture that rested may be held back for a while by whoever forwards it. */
-const PICTURE_MS = 10_000
+/** Grace period in which the server keeps a participant. */
+const GRACE_MS = 10_000
+/** Time in which video must be back; the server may resume it later than audio. */
+const VIDEO_MS = 10_000
 
 describe(
   'a room whose network changes in mid-lesson',
   { concurrency: false, skip: skip ?? false },
   () => {
-    let line, school, teacher, room
+    let link, school, teacher, room
 
     before(async () => {
       await prepare()
-      line = await openLink()
-      line.both({ delay_ms: 10 })
+      link = await openLink()
+      link.both({ delay_ms: 10 })
       school = await School.open({
-        host: line.school.address,
-        wrap: line.school.wrap,
+        host: link.school.address,
+        wrap: link.school.wrap,
       })
       const args = [`--unsafely-treat-insecure-origin-as-secure=${school.base}`]
       teacher = await school.startedLesson({
-        executable: line.school.chromium,
+        executable: link.school.chromium,
         args,
       })
       room = await school.roomInLesson('柳林', 'willow', {
-        executable: line.village.chromium,
+        executable: link.village.chromium,
         args,
         name: 'willow',
       })
@@ -46,11 +47,11 @@ describe(
     })
     after(async () => {
       await school?.close()
-      console.log(`line: ${await line?.close()}`)
+      console.log(`link: ${await link?.close()}`)
     })
 
-    test('the computer gets another address: voice and words within ten seconds, and the pictures both ways', async () => {
-      await comesBack(() => line.moveVillage('10.77.0.3'), 'moved')
+    test('after a change of address, audio and chat are back within ten seconds, and video in both directions', async () => {
+      await recoversFrom(() => link.moveVillage('10.77.0.3'), 'moved')
       const paths = await room.evaluate(async () =>
         Promise.all(
           [window.__tongke.subscriber, window.__tongke.publisher].map(async (connection) => {
@@ -66,39 +67,42 @@ describe(
       console.log(`from now on over ${paths.join(' and ')}`)
     })
 
-    test('the router forgets its table and gives other ports', async () => {
-      await comesBack(() => line.both({ nat: 1024 }), 'rebound')
+    test('a router that loses its NAT table maps other ports', async () => {
+      await recoversFrom(() => link.both({ nat: 1024 }), 'rebound')
     })
 
     test('the address changes twice in a row', async () => {
-      await comesBack(async () => {
-        line.moveVillage('10.77.0.4')
+      await recoversFrom(async () => {
+        link.moveVillage('10.77.0.4')
         await room.waitForTimeout(3_000)
-        line.moveVillage('10.77.0.5')
+        link.moveVillage('10.77.0.5')
       }, 'moved-twice')
     })
 
-    test('no page met an error', () =>
+    test('no client logged an error', () =>
       assert.deepEqual([...teacher.pageErrors, ...room.pageErrors], []))
 
-    /** Changes the network, and sees the lesson go on in every way it can: nobody else on the wall meanwhile, and nobody missing. */
-    async function comesBack(change, what) {
+    /**
+     * Changes the network and checks audio, video and chat; the wall has exactly one tile all the
+     * time.
+     */
+    async function recoversFrom(change, what) {
       const me = await room.evaluate(
         () => window.__tongke.lesson.participants.find((one) => one.kind === 'classroom').id,
       )
       await change()
       const changed = Date.now()
       const wall = watchWall(teacher)
-      await room.waitForTimeout(500) // what was under way has arrived
+      await room.waitForTimeout(500) // packets in flight have arrived
       const since = () => Date.now() - changed
-      const told = { seen: null, sees: null, hears: null, words: null }
-      const [within, picture] = [BACK_MS - 500, { within: PICTURE_MS - 500 }]
+      const delays = { seen: null, sees: null, hears: null, chat: null }
+      const [within, picture] = [GRACE_MS - 500, { within: VIDEO_MS - 500 }]
       await Promise.all([
         waitForVideo(teacher, CAST.willow, { test: 'wall-tile', ...picture }).then(() => {
-          told.seen = since()
+          delays.seen = since()
         }),
         waitForVideo(room, CAST.teacher, picture).then(() => {
-          told.sees = since()
+          delays.sees = since()
         }),
         eventually(
           'the room hears the teacher',
@@ -107,14 +111,14 @@ describe(
             within,
           },
         ).then(() => {
-          told.hears = since()
+          delays.hears = since()
         }),
-        wordsReach(what, within).then(() => {
-          told.words = since()
+        chatReaches(what, within).then(() => {
+          delays.chat = since()
         }),
       ])
-      console.log(`${what}: ${JSON.stringify(told)} ms after the change`)
-      await room.waitForTimeout(Math.max(0, 13_000 - since())) // a ghost would be gone, and a page that was given up would be, too
+      console.log(`${what}: ${JSON.stringify(delays)} ms after the change`)
+      await room.waitForTimeout(Math.max(0, 13_000 - since())) // longer than the grace period: a ghost or a dropped participant would be gone
       const tiles = await wall()
       await screenshot(teacher, what)
       await screenshot(room, what)
@@ -130,12 +134,12 @@ describe(
       await waitForVideo(room, CAST.teacher)
     }
 
-    /** A line of chat arrives at the room although its socket was cut off. */
-    async function wordsReach(what, within) {
+    /** Waits until a chat message reaches the room, whose socket was cut off. */
+    async function chatReaches(what, within) {
       await byTestId(teacher, 'chat-input').fill(`第 ${what} 次：听得到吗？`)
       await byTestId(teacher, 'chat-send').click()
       await eventually(
-        'the line of chat',
+        'the chat message',
         () =>
           room.evaluate(
             (text) => window.__tongke.lesson.chat.some((line) => line.text.includes(text)),
@@ -147,7 +151,10 @@ describe(
   },
 )
 
-/** Notes how many tiles the wall has, until it is asked: the distinct counts that were seen. */
+/**
+ * Polls the number of tiles on the wall; the returned function stops and returns the distinct
+ * counts.
+ */
 function watchWall(page) {
   const counts = new Set()
   let on = true

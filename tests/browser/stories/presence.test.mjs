@@ -1,4 +1,4 @@
-// Rooms that reload, vanish or open the lesson twice: none leaves a ghost on the wall for longer than ten seconds.
+// Rooms that reload, crash or join twice leave no ghost on the wall for longer than ten seconds.
 
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
@@ -12,10 +12,10 @@ import {
 import { CAST, prepare } from '../harness/fixtures.mjs'
 import { School } from '../harness/school.mjs'
 
-/** The product's promise, and what a busy machine may add to our seeing it. */
+/** Grace period of the server, and a margin for a busy machine. */
 const GHOST_MS = 10_000 + 2_000
 
-describe('who is on the wall', { concurrency: false }, () => {
+describe('presence on the wall', { concurrency: false }, () => {
   let school, teacher, willow, bridge
 
   before(async () => {
@@ -29,7 +29,7 @@ describe('who is on the wall', { concurrency: false }, () => {
   })
   after(() => school?.close())
 
-  test('a room that reloads its page comes back once, and sees the teacher again', async () => {
+  test('a room that reloads is on the wall once, and sees the teacher again', async () => {
     await willow.reload()
     await waitForVideo(willow, CAST.teacher)
     await waitForVideo(teacher, CAST.willow, { test: 'wall-tile', within: GHOST_MS })
@@ -45,8 +45,8 @@ describe('who is on the wall', { concurrency: false }, () => {
     await screenshot(teacher, 'reloaded')
   })
 
-  test('a room whose computer dies is gone from the wall within ten seconds', async () => {
-    // No farewell: the whole browser is killed.
+  test('a room whose computer crashes disappears from the wall within ten seconds', async () => {
+    // The browser is killed, so that the client cannot close its socket.
     const browser = willow.context().browser()
     const died = Date.now()
     await killBrowser(browser)
@@ -60,7 +60,7 @@ describe('who is on the wall', { concurrency: false }, () => {
     await screenshot(teacher, 'one-left')
   })
 
-  test('a room opened on a second screen replaces the first, which is told so', async () => {
+  test('a room opened on a second screen replaces the first, which shows the reason', async () => {
     const second = await school.roomInLesson('石桥', 'bridge', {
       name: 'bridge-again',
     })
@@ -72,7 +72,7 @@ describe('who is on the wall', { concurrency: false }, () => {
     await screenshot(bridge, 'replaced')
   })
 
-  test('the teacher reloads in mid-lesson and the lesson goes on', async () => {
+  test('the lesson continues when the teacher reloads', async () => {
     await teacher.reload()
     await waitForVideo(teacher, CAST.bridge, { test: 'wall-tile' })
     await screenshot(teacher, 'teacher-back')
@@ -80,7 +80,9 @@ describe('who is on the wall', { concurrency: false }, () => {
   })
 })
 
-/** SIGKILL for every process of that Chromium, the one that would say goodbye first. */
+/**
+ * Kills every process of a Chromium, the main process first, so that no socket is closed cleanly.
+ */
 async function killBrowser(browser) {
   const session = await browser.newBrowserCDPSession()
   const { processInfo } = await session.send('SystemInfo.getProcessInfo')
@@ -90,7 +92,7 @@ async function killBrowser(browser) {
     try {
       process.kill(id, 'SIGKILL')
     } catch {
-      /* it went with its parent */
+      /* already gone with its parent */
     }
   }
 }

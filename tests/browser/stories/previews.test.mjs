@@ -1,4 +1,4 @@
-// Every type of file opens in the page, without the program that made it, and gives nothing away that it should not.
+// Previews of every file type, without private metadata or active content.
 
 import assert from 'node:assert/strict'
 import { mkdir, readFile, writeFile } from 'node:fs/promises'
@@ -139,7 +139,7 @@ describe('every file opens in the page', { concurrency: false }, () => {
     await screenshot(teacher, 'as-pages')
     await byTestId(teacher, 'as-table').click()
     await byTestId(teacher, 'sheet').waitFor()
-    // As Excel of China writes it, and longer than is shown at once.
+    // GBK-encoded, as Excel in China writes it, and longer than one step of rows.
     await open('全县成绩.csv', 'sheets')
     assert.deepEqual(await row(teacher, 0), ['1', '学号', '姓名', '评语'])
     assert.deepEqual(await row(teacher, 1), ['2', '202601010001', '学生1', '认真，有"进步"'])
@@ -187,7 +187,7 @@ describe('every file opens in the page', { concurrency: false }, () => {
       ['旧录像.avi', 'film', 'video'],
     ]) {
       await open(name, shape)
-      // A page that nobody has touched may play without sound only.
+      // Autoplay policy: without a user gesture only muted playback is allowed.
       const seconds = () =>
         teacher.locator(tag).evaluate((media) =>
           Object.assign(media, { muted: true })
@@ -206,7 +206,7 @@ describe('every file opens in the page', { concurrency: false }, () => {
     await open('转动.gif', 'picture')
   })
 
-  test('an old film says by itself what becomes of it; the work on its copy is stopped, and taken up again', async () => {
+  test('an old film says by itself what becomes of it; the conversion is cancelled and restarted', async () => {
     await film(join(folder, '运动会.wmv'), ['-c:v', 'wmv2', '-c:a', 'wmav2'], {
       size: '1280x720',
       seconds: 40,
@@ -214,7 +214,7 @@ describe('every file opens in the page', { concurrency: false }, () => {
     await teacher.goto(`${school.base}/library`)
     await byTestId(teacher, 'upload-files').setInputFiles(join(folder, '运动会.wmv'))
     const row = byTestId(teacher, 'upload-row').filter({ hasText: '运动会' })
-    // Opened at once: whatever the page shows from now on, nobody loads it again.
+    // Opened at once: the page must update without a reload.
     await row.locator('[data-test="upload-open"]').click()
     const preview = byTestId(teacher, 'preview')
     await preview.waitFor()

@@ -1,4 +1,5 @@
-// A school that looks at what its teachers share before others see it: submitted, sent back with words, corrected, published.
+// Review before publication: a resource is submitted, returned with a note, corrected and
+// published.
 
 import assert from 'node:assert/strict'
 import { writeFile } from 'node:fs/promises'
@@ -23,7 +24,7 @@ describe('a review before publication', { concurrency: false }, () => {
     await writeFile(file, text)
     return file
   }
-  /** A colleague of another school opens the address. */
+  /** Fetches the resource as a teacher of another school. */
   const villageSees = async () =>
     (
       await school.api(

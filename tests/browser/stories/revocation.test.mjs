@@ -1,4 +1,5 @@
-// Somebody's right is taken away while they are in a lesson: their page ends it, with words that say so; nobody else notices more.
+// Access is revoked during a lesson: the client leaves it and shows the reason; the others
+// continue.
 
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
@@ -13,10 +14,10 @@ import {
 import { CAST, prepare } from '../harness/fixtures.mjs'
 import { School } from '../harness/school.mjs'
 
-/** The server asks every ten seconds whether a page's right still stands. */
-const NOTICED_MS = 10_000 + 3_000
+/** The server checks the access of every client every ten seconds. */
+const REVOKED_MS = 10_000 + 3_000
 
-describe('a right that is taken away in mid-lesson', { concurrency: false }, () => {
+describe('access revoked during a lesson', { concurrency: false }, () => {
   let school, office, admin, teacher, willow, bridge, assistant
 
   before(async () => {
@@ -38,8 +39,8 @@ describe('a right that is taken away in mid-lesson', { concurrency: false }, () 
     const found = await (await school.api(admin, 'GET', path)).json()
     return found.items ?? found
   }
-  const told = async (page) => {
-    await byTestId(page, 'over-revoked').waitFor({ timeout: NOTICED_MS })
+  const expectRevoked = async (page) => {
+    await byTestId(page, 'over-revoked').waitFor({ timeout: REVOKED_MS })
     const words = await page.locator('[data-test="over-revoked"]').innerText()
     assert.match(words, /权限已被管理员收回或更改/)
   }
@@ -47,10 +48,10 @@ describe('a right that is taken away in mid-lesson', { concurrency: false }, () 
     eventually(
       `${count} tiles on the wall`,
       async () => (await byTestId(teacher, 'wall-tile').count()) === count,
-      { within: NOTICED_MS },
+      { within: REVOKED_MS },
     )
 
-  test('a room that is taken out of the cast before the bell leaves the lesson', async () => {
+  test('a room that is removed from the lesson before it starts leaves the lobby', async () => {
     teacher = await school.teacherInLesson()
     await teacher.locator('[data-test="lesson-start"]').waitFor()
     bridge = await school.roomInLesson('石桥', 'bridge', { name: 'bridge' })
@@ -62,11 +63,11 @@ describe('a right that is taken away in mid-lesson', { concurrency: false }, () 
       classroom_ids: kept,
     })
     assert.equal(reply.status(), 200, await reply.text())
-    await told(bridge)
+    await expectRevoked(bridge)
     await screenshot(bridge, 'out-of-the-cast')
   })
 
-  test('a room whose pass is withdrawn leaves the lesson, and its screen says what to do', async () => {
+  test('a room whose pass is revoked leaves the lesson, and its screen says what to do', async () => {
     willow = await school.roomInLesson('柳林', 'willow', { name: 'willow' })
     await byTestId(teacher, 'lesson-start').click()
     await byTestId(teacher, 'lesson-end').waitFor()
@@ -74,16 +75,16 @@ describe('a right that is taken away in mid-lesson', { concurrency: false }, () 
     const room = (await list('/api/classrooms')).find(({ name }) => name.includes('柳林'))
     const reply = await school.api(admin, 'DELETE', `/api/classrooms/${room.id}/pass`)
     assert.ok(reply.ok(), `${reply.status()} ${await reply.text()}`)
-    await told(willow)
+    await expectRevoked(willow)
     await wallHas(0)
     await screenshot(willow, 'pass-withdrawn')
     await screenshot(teacher, 'room-gone')
-    // Nobody stands at the screen: it goes on by itself and says whom to ask.
+    // The device returns to its own URL by itself and names the contact.
     await willow.getByText('这个教室地址不能用了').waitFor({ timeout: 15_000 })
     await screenshot(willow, 'pass-withdrawn-later')
   })
 
-  test('an assistant whose password is set anew leaves the lesson and has to sign in again', async () => {
+  test('an assistant whose password is reset leaves the lesson and has to sign in again', async () => {
     assistant = await school.page('assistant', 'assistant')
     const login = 'lixiaoyan'
     await school.signIn(assistant, login)
@@ -94,7 +95,7 @@ describe('a right that is taken away in mid-lesson', { concurrency: false }, () 
     const person = (await list('/api/people')).find((one) => one.login === login)
     const reply = await school.api(admin, 'POST', `/api/people/${person.id}/password`)
     assert.ok(reply.ok(), `${reply.status()} ${await reply.text()}`)
-    await told(assistant)
+    await expectRevoked(assistant)
     await screenshot(assistant, 'password-reset')
     await assistant.getByText('返回').click()
     await assistant.waitForURL('**/signin**')

@@ -1,4 +1,4 @@
-// A shared screen: every page that is turned arrives, in the size that it is looked at.
+// A shared screen: every slide change arrives, in the resolution of the viewer's tile.
 
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
@@ -28,7 +28,7 @@ describe('a shared screen', { concurrency: false }, () => {
   })
   after(() => school?.close())
 
-  test('the room sees it in full size, and each page that is turned', async () => {
+  test('the room sees it in full resolution, and each slide change', async () => {
     await byTestId(teacher, 'share-screen').click()
     const picture = await seesPage(1, { minHeight: 700, within: 20_000 })
     console.log(`full size: ${JSON.stringify(picture)}`)
@@ -36,14 +36,14 @@ describe('a shared screen', { concurrency: false }, () => {
     await screenshot(room, 'good')
   })
 
-  test('a screen on which nothing moves for half a minute is not taken for one that was paused', async () => {
+  test('a static screen does not count as paused for half a minute', async () => {
     const watch = watchPauses()
     await room.waitForTimeout(30_000)
     assert.equal(await watch(), 0, 'times the page said that the picture is paused')
     await seesPage(page)
   })
 
-  test('a page in a small window gets the small layer, in which the slide can still be read', async () => {
+  test('a client in a small window gets the small layer, in which the slide is legible', async () => {
     await room.setViewportSize({ width: 683, height: 384 })
     const picture = await eventually(
       'the small layer',
@@ -61,7 +61,7 @@ describe('a shared screen', { concurrency: false }, () => {
     await screenshot(room, 'full-again')
   })
 
-  /** The room sees that page of the deck. */
+  /** Waits until the room sees a page of the deck. */
   async function seesPage(number, { minHeight = 0, within = 10_000 } = {}) {
     return eventually(
       `page ${number} at ${minHeight} lines or more`,
@@ -90,7 +90,7 @@ describe('a shared screen', { concurrency: false }, () => {
     }
   }
 
-  /** Counts how often the shared screen's slot stopped to flow, until it is asked. */
+  /** Counts the pauses of the shared screen; the returned function stops and returns the count. */
   function watchPauses() {
     const counting = room.evaluate(
       () =>

@@ -1,17 +1,18 @@
-// One box for everything, as a teacher uses it: typing, suggestions by keyboard, kinds, filters, order, pages, what is like it.
+// Search: suggestions by keyboard, kinds of results, facets, sort order, pagination and
+// highlighting.
 
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
 import { eventually, byTestId, newPage, screenshot, startBrowser } from '../harness/browser.mjs'
 import { School } from '../harness/school.mjs'
 
-/** More than one page of them. */
+/** More than one result page. */
 const MANY = 26
 
 describe('the search', { concurrency: false }, () => {
   let school, browser, teacher
 
-  /** Types a line, presses Enter, and waits until the address says so. */
+  /** Searches for a text and waits for the results. */
   async function search(line) {
     await byTestId(teacher, 'library-find').fill(line)
     await byTestId(teacher, 'library-find').press('Enter')
@@ -41,7 +42,7 @@ describe('the search', { concurrency: false }, () => {
   })
 
   test('words, marks and counts: what is found is marked where it stands', async () => {
-    // Found by its subject as soon as it is there, and by its text, where it is marked, once that has been read.
+    // Found by its subject at once; highlighted as soon as its text has been extracted.
     await eventually(
       'the shelf is indexed, and what was asked for is marked',
       async () => {
@@ -204,7 +205,7 @@ describe('the search', { concurrency: false }, () => {
     )
   })
 
-  test('what is not there is said, and a slip of the finger is forgiven', async () => {
+  test('no result shows a message, and an incomplete phrase is no error', async () => {
     await search('火星移民指南')
     await teacher.getByText('没有找到').first().waitFor()
     assert.doesNotMatch(

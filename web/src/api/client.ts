@@ -1,4 +1,5 @@
-// Client of the REST API. Error messages come from the server in the user's language and are shown unchanged.
+// Client of the REST API. Error messages come from the server in the user's language and are shown
+// unchanged.
 
 import { i18n, locale } from '../i18n'
 

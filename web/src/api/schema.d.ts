@@ -192,8 +192,8 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Plans a lesson: administrators any, teachers their own. */
-        post: operations["add"];
+        /** Creates a lesson: administrators any, teachers their own. */
+        post: operations["create_lesson"];
         delete?: never;
         options?: never;
         head?: never;
@@ -207,16 +207,16 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** One lesson, for those who take part in it. */
-        get: operations["one"];
+        /** Returns one lesson to its participants. */
+        get: operations["get_lesson"];
         put?: never;
         post?: never;
-        /** Removes a lesson that has not begun. One that took place is kept. */
-        delete: operations["remove"];
+        /** Deletes a lesson that has not begun. A lesson that took place is kept. */
+        delete: operations["delete_lesson"];
         options?: never;
         head?: never;
-        /** Changes a lesson that has not begun: administrators any, teachers their own. */
-        patch: operations["change"];
+        /** Updates a lesson that has not begun: administrators any, teachers their own. */
+        patch: operations["update_lesson"];
         trace?: never;
     };
     "/api/lessons/{id}/decks": {
@@ -295,8 +295,8 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Joins a lesson: the WebSocket of a page. The messages are described in `live/protocol.rs`. */
-        get: operations["open"];
+        /** Joins a lesson over a WebSocket. The messages are described in `live/protocol.rs`. */
+        get: operations["join_lesson"];
         put?: never;
         post?: never;
         delete?: never;
@@ -346,11 +346,11 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The lesson's tokens, without the tokens themselves. For the lead and administrators. */
-        get: operations["list"];
+        /** Lists the lesson's tokens without their secrets. For the lead and administrators. */
+        get: operations["list_tokens"];
         put?: never;
-        /** Makes a token for an encoder or a player. For the lead and administrators. */
-        post: operations["create"];
+        /** Creates a token for an encoder or a player. For the lead and administrators. */
+        post: operations["create_token"];
         delete?: never;
         options?: never;
         head?: never;
@@ -367,8 +367,8 @@ export interface paths {
         get?: never;
         put?: never;
         post?: never;
-        /** Takes a token back; what came in with it leaves at once. For the lead and administrators. */
-        delete: operations["revoke"];
+        /** Revokes a token and ends its sessions. For the lead and administrators. */
+        delete: operations["revoke_token"];
         options?: never;
         head?: never;
         patch?: never;
@@ -434,11 +434,11 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Every period, in the order of the day. */
+        /** Lists every period in the order of the day. */
         get: operations["list_periods"];
         put?: never;
-        /** Adds a period. */
-        post: operations["add_period"];
+        /** Creates a period. */
+        post: operations["create_period"];
         delete?: never;
         options?: never;
         head?: never;
@@ -455,12 +455,12 @@ export interface paths {
         get?: never;
         put?: never;
         post?: never;
-        /** Removes a period that no series uses. */
-        delete: operations["remove_period"];
+        /** Deletes a period that no series uses. */
+        delete: operations["delete_period"];
         options?: never;
         head?: never;
-        /** Changes a period; lessons in it that have not begun are planned anew. */
-        patch: operations["change_period"];
+        /** Updates a period and recreates its lessons that have not begun. */
+        patch: operations["update_period"];
         trace?: never;
     };
     "/api/recordings": {
@@ -938,11 +938,11 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Every series. */
-        get: operations["list"];
+        /** Lists every series. */
+        get: operations["list_series"];
         put?: never;
-        /** Adds a series and plans its lessons. */
-        post: operations["add"];
+        /** Creates a series and its lessons. */
+        post: operations["create_series"];
         delete?: never;
         options?: never;
         head?: never;
@@ -959,12 +959,12 @@ export interface paths {
         get?: never;
         put?: never;
         post?: never;
-        /** Removes a series and its lessons that have not begun; those that took place are kept. */
-        delete: operations["remove"];
+        /** Deletes a series and its lessons that have not begun; lessons that took place are kept. */
+        delete: operations["delete_series"];
         options?: never;
         head?: never;
-        /** Changes a series; its lessons that have not begun are planned anew. */
-        patch: operations["change"];
+        /** Updates a series and recreates its lessons that have not begun. */
+        patch: operations["update_series"];
         trace?: never;
     };
     "/api/session": {
@@ -1048,11 +1048,11 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Every term, the newest first. */
+        /** Lists every term, newest first. */
         get: operations["list_terms"];
         put?: never;
-        /** Adds a term. */
-        post: operations["add_term"];
+        /** Creates a term. */
+        post: operations["create_term"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1069,12 +1069,12 @@ export interface paths {
         get?: never;
         put?: never;
         post?: never;
-        /** Removes a term that has no series. */
-        delete: operations["remove_term"];
+        /** Deletes a term without series. */
+        delete: operations["delete_term"];
         options?: never;
         head?: never;
-        /** Changes a term; lessons of its series that have not begun are planned anew. */
-        patch: operations["change_term"];
+        /** Updates a term and recreates the lessons of its series that have not begun. */
+        patch: operations["update_term"];
         trace?: never;
     };
     "/api/today": {
@@ -1084,8 +1084,8 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** My lessons of a day; administrators and observers see everybody's. */
-        get: operations["today"];
+        /** Lists the requester's lessons of a day; for administrators and observers all lessons. */
+        get: operations["list_today"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1229,8 +1229,8 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** A player begins to watch. */
-        post: operations["play"];
+        /** Subscribes a player. */
+        post: operations["play_whep"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1247,11 +1247,11 @@ export interface paths {
         get?: never;
         put?: never;
         post?: never;
-        /** The player leaves. */
+        /** Ends the session of a player. */
         delete: operations["delete_whep"];
         options?: never;
         head?: never;
-        /** Trickled candidates, or an ICE restart. */
+        /** Accepts trickled candidates or restarts ICE. */
         patch: operations["patch_whep"];
         trace?: never;
     };
@@ -1264,8 +1264,8 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** An encoder begins to publish (RFC 9725 §4.2). */
-        post: operations["publish"];
+        /** Publishes from an encoder (RFC 9725 §4.2). */
+        post: operations["publish_whip"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1282,11 +1282,11 @@ export interface paths {
         get?: never;
         put?: never;
         post?: never;
-        /** The encoder leaves (RFC 9725 §4.2). */
+        /** Ends the session of an encoder (RFC 9725 §4.2). */
         delete: operations["delete_whip"];
         options?: never;
         head?: never;
-        /** Trickled candidates, or an ICE restart (RFC 9725 §4.3). */
+        /** Accepts trickled candidates or restarts ICE (RFC 9725 §4.3). */
         patch: operations["patch_whip"];
         trace?: never;
     };
@@ -1294,19 +1294,6 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
-        AddLesson: {
-            assistant_ids?: components["schemas"]["PersonId"][];
-            classroom_ids?: components["schemas"]["ClassroomId"][];
-            /** Format: date-time */
-            ends_at: string;
-            grade: string;
-            lead_classroom_id?: components["schemas"]["ClassroomId"] | null;
-            lead_id: components["schemas"]["PersonId"];
-            /** Format: date-time */
-            starts_at: string;
-            subject: string;
-            title: string;
-        };
         AddPerson: {
             login: string;
             name: string;
@@ -1314,22 +1301,6 @@ export interface components {
             password?: string | null;
             role: components["schemas"]["PersonRole"];
             school_id?: components["schemas"]["SchoolId"] | null;
-        };
-        AddSeries: {
-            assistant_ids?: components["schemas"]["PersonId"][];
-            classroom_ids?: components["schemas"]["ClassroomId"][];
-            grade: string;
-            lead_classroom_id?: components["schemas"]["ClassroomId"] | null;
-            lead_id: components["schemas"]["PersonId"];
-            name: string;
-            period_id: components["schemas"]["PeriodId"];
-            subject: string;
-            term_id: components["schemas"]["TermId"];
-            /**
-             * Format: int32
-             * @description 1 Monday … 7 Sunday.
-             */
-            weekday: number;
         };
         /** @description The new person, with the generated password: only this response contains it. */
         Added: components["schemas"]["PersonItem"] & {
@@ -1377,27 +1348,9 @@ export interface components {
             county?: string | null;
             name?: string | null;
         };
-        ChangeLesson: {
-            assistant_ids?: components["schemas"]["PersonId"][] | null;
-            classroom_ids?: components["schemas"]["ClassroomId"][] | null;
-            /** Format: date-time */
-            ends_at?: string | null;
-            grade?: string | null;
-            lead_classroom_id?: components["schemas"]["ClassroomId"] | null;
-            lead_id?: components["schemas"]["PersonId"] | null;
-            /** Format: date-time */
-            starts_at?: string | null;
-            subject?: string | null;
-            title?: string | null;
-        };
         ChangePassword: {
             new: string;
             old: string;
-        };
-        ChangePeriod: {
-            ends?: string | null;
-            name?: string | null;
-            starts?: string | null;
         };
         ChangePerson: {
             login?: string | null;
@@ -1410,24 +1363,6 @@ export interface components {
             membership?: components["schemas"]["Membership"] | null;
             name?: string | null;
             role?: components["schemas"]["SchoolRole"] | null;
-        };
-        ChangeSeries: {
-            assistant_ids?: components["schemas"]["PersonId"][] | null;
-            classroom_ids?: components["schemas"]["ClassroomId"][] | null;
-            grade?: string | null;
-            lead_classroom_id?: components["schemas"]["ClassroomId"] | null;
-            lead_id?: components["schemas"]["PersonId"] | null;
-            name?: string | null;
-            period_id?: components["schemas"]["PeriodId"] | null;
-            subject?: string | null;
-            term_id?: components["schemas"]["TermId"] | null;
-            /** Format: int32 */
-            weekday?: number | null;
-        };
-        ChangeTerm: {
-            ends_on?: string | null;
-            name?: string | null;
-            starts_on?: string | null;
         };
         Changed: {
             items: components["schemas"]["ResourceCard"][];
@@ -1446,6 +1381,11 @@ export interface components {
         ClassroomList: {
             items: components["schemas"]["ClassroomItem"][];
         };
+        /**
+         * @description Role of a classroom in a lesson.
+         * @enum {string}
+         */
+        ClassroomRole: "lead" | "listening";
         /**
          * @description How a track was sent.
          * @enum {string}
@@ -1513,6 +1453,44 @@ export interface components {
             /** Format: int32 */
             count: number;
             value: string;
+        };
+        CreateLesson: {
+            assistant_ids?: components["schemas"]["PersonId"][];
+            classroom_ids?: components["schemas"]["ClassroomId"][];
+            /** Format: date-time */
+            ends_at: string;
+            grade: string;
+            lead_classroom_id?: components["schemas"]["ClassroomId"] | null;
+            lead_id: components["schemas"]["PersonId"];
+            /** Format: date-time */
+            starts_at: string;
+            subject: string;
+            title: string;
+        };
+        CreateSeries: {
+            assistant_ids?: components["schemas"]["PersonId"][];
+            classroom_ids?: components["schemas"]["ClassroomId"][];
+            grade: string;
+            lead_classroom_id?: components["schemas"]["ClassroomId"] | null;
+            lead_id: components["schemas"]["PersonId"];
+            name: string;
+            period_id: components["schemas"]["PeriodId"];
+            subject: string;
+            term_id: components["schemas"]["TermId"];
+            /**
+             * Format: int32
+             * @description 1 Monday … 7 Sunday.
+             */
+            weekday: number;
+        };
+        /** @description Created token; the only response that contains the secret. */
+        CreatedToken: {
+            /** Format: date-time */
+            expires_at: string;
+            id: components["schemas"]["TokenId"];
+            token: string;
+            /** @description WHIP or WHEP endpoint. */
+            url: string;
         };
         Decision: {
             action: components["schemas"]["Step"];
@@ -1594,11 +1572,6 @@ export interface components {
              */
             volume: string | null;
         };
-        /**
-         * @description Which end of the lesson a classroom is.
-         * @enum {string}
-         */
-        End: "lead" | "listening";
         Entry: {
             /** @default  */
             path: string;
@@ -1726,27 +1699,6 @@ export interface components {
             /** @description Name of the school. */
             school: string | null;
         };
-        /** @description A lesson as lists show it. */
-        LessonCard: {
-            assistants: components["schemas"]["PersonRef"][];
-            classrooms: components["schemas"]["RoomRef"][];
-            /** Format: date-time */
-            ends_at: string;
-            grade: string;
-            id: components["schemas"]["LessonId"];
-            lead: components["schemas"]["LeadRef"];
-            /** @description What the reader is in this lesson. */
-            my_role: components["schemas"]["LessonRole"];
-            /** @description Name of its period. */
-            period: string | null;
-            phase: components["schemas"]["Phase"];
-            recording: components["schemas"]["RecordingState"];
-            series: components["schemas"]["SeriesRef"] | null;
-            /** Format: date-time */
-            starts_at: string;
-            subject: string;
-            title: string;
-        };
         /** @description A deck as the pages of a lesson load it. */
         LessonDeck: {
             id: components["schemas"]["DeckId"];
@@ -1760,16 +1712,37 @@ export interface components {
             bond: components["schemas"]["Bond"];
         };
         /**
-         * @description What one is in a lesson.
+         * @description Role in a lesson, or none.
          * @enum {string}
          */
         LessonRole: "lead" | "assistant" | "lead_room" | "listening" | "observer" | "none";
+        /** @description Summary of a lesson. */
+        LessonSummary: {
+            assistants: components["schemas"]["PersonRef"][];
+            classrooms: components["schemas"]["RoomRef"][];
+            /** Format: date-time */
+            ends_at: string;
+            grade: string;
+            id: components["schemas"]["LessonId"];
+            lead: components["schemas"]["LeadRef"];
+            /** @description Role of the requester in this lesson. */
+            my_role: components["schemas"]["LessonRole"];
+            /** @description Name of its period. */
+            period: string | null;
+            phase: components["schemas"]["Phase"];
+            recording: components["schemas"]["RecordingState"];
+            series: components["schemas"]["SeriesRef"] | null;
+            /** Format: date-time */
+            starts_at: string;
+            subject: string;
+            title: string;
+        };
         /** @description The other end of a link: one of the two. */
         Link: {
             lesson_id?: components["schemas"]["LessonId"] | null;
             resource_id?: components["schemas"]["ResourceId"] | null;
         };
-        LinkedLesson: components["schemas"]["LessonCard"] & {
+        LinkedLesson: components["schemas"]["LessonSummary"] & {
             bond: components["schemas"]["Bond"];
         };
         /** @description What a resource belongs together with, as far as the reader may see it. */
@@ -1777,15 +1750,6 @@ export interface components {
             /** @description With their recordings, where there is one; the latest lesson first. */
             lessons: components["schemas"]["LinkedLesson"][];
             resources: components["schemas"]["ResourceCard"][];
-        };
-        /** @description The only time that the token itself is shown. */
-        MadeToken: {
-            /** Format: date-time */
-            expires_at: string;
-            id: components["schemas"]["TokenId"];
-            token: string;
-            /** @description The WHIP or WHEP endpoint. */
-            url: string;
         };
         /** @description A text, and which parts of it to mark: from and to, in UTF-16 units. */
         Marked: {
@@ -1899,7 +1863,7 @@ export interface components {
         };
         NewToken: {
             kind: components["schemas"]["TokenKind"];
-            /** @description What people call the program; an encoder takes part under this name. */
+            /** @description Display name of the program; an encoder joins under it. */
             label: string;
         };
         OfLesson: {
@@ -2041,7 +2005,7 @@ export interface components {
             thumbnail_url: string | null;
         };
         /**
-         * @description What a published source is for.
+         * @description Purpose of a recorded track: the purpose of its publisher connection, or `whip` for encoders.
          * @enum {string}
          */
         Purpose: "camera" | "screen" | "whip";
@@ -2100,7 +2064,7 @@ export interface components {
             duration_ms: number;
             /** @description Where the lead's sound or picture was lost. */
             gaps: components["schemas"]["Gap"][];
-            lesson: components["schemas"]["LessonCard"];
+            lesson: components["schemas"]["LessonSummary"];
             /** @description The main programme; its 0:00 is the lesson's. */
             master_url: string;
             mp4: components["schemas"]["Mp4"];
@@ -2116,7 +2080,7 @@ export interface components {
         RecordingItem: {
             /** Format: int64 */
             duration_ms: number;
-            lesson: components["schemas"]["LessonCard"];
+            lesson: components["schemas"]["LessonSummary"];
             poster_url: string | null;
         };
         RecordingList: {
@@ -2128,7 +2092,7 @@ export interface components {
             total: number;
         };
         /**
-         * @description How a lesson's recording stands.
+         * @description State of a lesson's recording as stored.
          * @enum {string}
          */
         RecordingState: "none" | "recording" | "finishing" | "ready" | "failed";
@@ -2268,7 +2232,7 @@ export interface components {
          */
         Role: "lead" | "assistant" | "lead_room" | "listening" | "observer";
         RoomRef: {
-            end: components["schemas"]["End"];
+            end: components["schemas"]["ClassroomRole"];
             id: components["schemas"]["ClassroomId"];
             name: string;
             /** @description Name of the school. */
@@ -2303,7 +2267,7 @@ export interface components {
          * @enum {string}
          */
         SchoolRole: "core" | "member";
-        /** @description A place in the timetable. */
+        /** @description Weekly lesson of a term at one weekday and period. */
         Series: {
             assistant_ids: components["schemas"]["PersonId"][];
             classroom_ids: components["schemas"]["ClassroomId"][];
@@ -2525,13 +2489,21 @@ export interface components {
         Today: {
             /** Format: date */
             date: string;
-            lessons: components["schemas"]["LessonCard"][];
+            lessons: components["schemas"]["LessonSummary"][];
             /** Format: date-time */
             now: string;
         };
         /** @description A WHIP or WHEP bearer token: its name, not the secret. */
         TokenId: string;
-        TokenItem: {
+        /**
+         * @description Protocol that a token authorizes.
+         * @enum {string}
+         */
+        TokenKind: "whip" | "whep";
+        TokenList: {
+            items: components["schemas"]["TokenSummary"][];
+        };
+        TokenSummary: {
             /** Format: date-time */
             created_at: string;
             /** Format: date-time */
@@ -2540,14 +2512,6 @@ export interface components {
             kind: components["schemas"]["TokenKind"];
             label: string;
         };
-        TokenItems: {
-            items: components["schemas"]["TokenItem"][];
-        };
-        /**
-         * @description What a token lets in.
-         * @enum {string}
-         */
-        TokenKind: "whip" | "whep";
         /** @description A recorded track. Unique for ever, unlike the number that the media plane gives it. */
         TrackKey: string;
         /**
@@ -2563,6 +2527,42 @@ export interface components {
             quota_bytes: number;
             /** Format: int64 */
             used_bytes: number;
+        };
+        UpdateLesson: {
+            assistant_ids?: components["schemas"]["PersonId"][] | null;
+            classroom_ids?: components["schemas"]["ClassroomId"][] | null;
+            /** Format: date-time */
+            ends_at?: string | null;
+            grade?: string | null;
+            lead_classroom_id?: components["schemas"]["ClassroomId"] | null;
+            lead_id?: components["schemas"]["PersonId"] | null;
+            /** Format: date-time */
+            starts_at?: string | null;
+            subject?: string | null;
+            title?: string | null;
+        };
+        UpdatePeriod: {
+            ends?: string | null;
+            name?: string | null;
+            starts?: string | null;
+        };
+        UpdateSeries: {
+            assistant_ids?: components["schemas"]["PersonId"][] | null;
+            classroom_ids?: components["schemas"]["ClassroomId"][] | null;
+            grade?: string | null;
+            lead_classroom_id?: components["schemas"]["ClassroomId"] | null;
+            lead_id?: components["schemas"]["PersonId"] | null;
+            name?: string | null;
+            period_id?: components["schemas"]["PeriodId"] | null;
+            subject?: string | null;
+            term_id?: components["schemas"]["TermId"] | null;
+            /** Format: int32 */
+            weekday?: number | null;
+        };
+        UpdateTerm: {
+            ends_on?: string | null;
+            name?: string | null;
+            starts_on?: string | null;
         };
         /** @description An upload (tus 1.0). */
         UploadId: string;
@@ -2617,25 +2617,20 @@ export interface components {
             types: components["schemas"]["ResourceKind"][];
             volumes: string[];
         };
-        /** @enum {string} */
-        "live.ByeReason": "ended" | "replaced" | "revoked" | "restarting" | "flood" | "slow";
-        "live.ChatLine": {
+        "live.AudioLevel": {
+            /** Format: int32 */
+            level_dbov: number;
+            participant: components["schemas"]["String"];
+        };
+        "live.ChatMessage": {
             /** Format: int64 */
             at_ms: number;
             name: string;
             participant: components["schemas"]["String"];
             text: string;
         };
-        /** @description A message of a page with its number. */
-        "live.Envelope": components["schemas"]["live.FromPage"] & {
-            /**
-             * Format: int32
-             * @description Chosen by the page; comes back in the answer. 0 when no answer is awaited.
-             */
-            ref?: number;
-        };
-        /** @description What a page may say. `ref` of [`Envelope`] comes back in the answer or the error. */
-        "live.FromPage": {
+        /** @description Message of a client. `ref` of [`Envelope`] is returned in the answer or the error. */
+        "live.ClientMessage": {
             purpose: components["schemas"]["live.Purpose"];
             restart?: boolean;
             sdp: string;
@@ -2687,7 +2682,7 @@ export interface components {
             deck: components["schemas"]["String"];
             /**
              * Format: int32
-             * @description From 1.
+             * @description Counted from 1.
              */
             page?: number;
             /** @enum {string} */
@@ -2712,15 +2707,25 @@ export interface components {
             /** @enum {string} */
             type: "ping";
         };
-        /** @description The document of a lesson that is on: all that a page needs to draw it. */
-        "live.Lesson": {
+        /** @enum {string} */
+        "live.CloseReason": "ended" | "replaced" | "revoked" | "restarting" | "flood" | "slow";
+        /** @description Message of a client with its `ref`. */
+        "live.Envelope": components["schemas"]["live.ClientMessage"] & {
+            /**
+             * Format: int32
+             * @description Chosen by the client and returned in the answer; 0 if no answer is expected.
+             */
+            ref?: number;
+        };
+        /** @description Document of a live lesson: all data that a client needs to render it. */
+        "live.LessonDocument": {
             /**
              * Format: int64
-             * @description Milliseconds since it began, at the moment of this message.
+             * @description Milliseconds since the start, when this message was sent.
              */
             at_ms: number | null;
-            /** @description The newest 100 lines. */
-            chat: components["schemas"]["live.ChatLine"][];
+            /** @description The newest 100 messages. */
+            chat: components["schemas"]["live.ChatMessage"][];
             deck: components["schemas"]["live.ShownDeck"] | null;
             id: string;
             /** @description In order of being called. */
@@ -2728,19 +2733,34 @@ export interface components {
             participants: components["schemas"]["live.Participant"][];
             phase: components["schemas"]["Phase"];
             /**
-             * @description Programs that watch by WHEP, by the names that their tokens were given, in order of coming. They are no participants: nobody
-             *     sees, hears or calls on them.
+             * @description WHEP players by the labels of their tokens, in order of connecting. They are not
+             *     participants: they publish nothing and cannot be called on.
              */
             players: string[];
-            recording: components["schemas"]["live.RecordingState"];
-            /** @description RFC 3339, when the lesson began. */
+            recording: components["schemas"]["live.RecorderStatus"];
+            /** @description Start of the lesson, RFC 3339. */
             started_at: string | null;
             title: string;
         };
-        "live.Level": {
+        /** @description Link quality of one client. */
+        "live.LinkQuality": {
+            /**
+             * Format: int32
+             * @description Estimated bandwidth, server → client.
+             */
+            down_kbps: number;
+            /**
+             * Format: float
+             * @description Loss ratio 0..=1, server → client.
+             */
+            down_loss: number;
             /** Format: int32 */
-            level_dbov: number;
-            participant: components["schemas"]["String"];
+            rtt_ms: number;
+            /**
+             * Format: float
+             * @description Loss ratio 0..=1, client → server.
+             */
+            up_loss: number;
         };
         /** @enum {string} */
         "live.MediaKind": "audio" | "video";
@@ -2749,84 +2769,36 @@ export interface components {
             hand: boolean;
             /**
              * Format: int64
-             * @description Milliseconds since the lesson's start when the hand went up: the queue's order.
+             * @description Milliseconds since the lesson's start when the hand was raised; orders the queue.
              */
             hand_at_ms: number | null;
             id: components["schemas"]["String"];
             kind: components["schemas"]["ParticipantKind"];
-            /** @description Its switches, true when a page begins; a source whose switch is off is sent to nobody. */
+            /** @description Switches, both true at a join; a source whose switch is off is sent to no one. */
             microphone: boolean;
             name: string;
-            /** @description False while its socket is gone and the grace has not run out. */
+            /** @description False while its client is disconnected and the grace period runs. */
             present: boolean;
             role: components["schemas"]["Role"];
-            /** @description Name of its school, where it has one. */
+            /** @description Name of its school, if it has one. */
             school: string | null;
-            /** @description What it publishes now. */
-            sources: components["schemas"]["live.Source"][];
+            /** @description Published tracks. */
+            sources: components["schemas"]["live.TrackRef"][];
         };
-        /** @enum {string} */
+        /**
+         * @description Purpose of a publisher connection. Recorded tracks have `bus::Purpose`, with `whip` in addition.
+         * @enum {string}
+         */
         "live.Purpose": "camera" | "screen";
-        /** @description One page's own line. */
-        "live.Quality": {
-            /**
-             * Format: int32
-             * @description What the server believes it can send to this page.
-             */
-            down_kbps: number;
-            /**
-             * Format: float
-             * @description 0..=1, server → page.
-             */
-            down_loss: number;
-            /** Format: int32 */
-            rtt_ms: number;
-            /**
-             * Format: float
-             * @description 0..=1, page → server.
-             */
-            up_loss: number;
-        };
-        /** @enum {string} */
-        "live.RecordingState": "off" | "on" | "failing";
-        /** @description The deck that everybody sees. */
-        "live.ShownDeck": {
-            id: components["schemas"]["String"];
-            /**
-             * Format: int32
-             * @description The one that is shown, from 1.
-             */
-            page: number;
-            /**
-             * Format: int32
-             * @description How many it has.
-             */
-            pages: number;
-            title: string;
-        };
-        "live.Slot": {
-            /** @description False while the source is paused because the line does not carry it. */
-            flowing: boolean;
-            kind: components["schemas"]["live.MediaKind"];
-            /** @description The transceiver's mid on the subscriber connection. */
-            mid: string;
-            source: components["schemas"]["live.Source"] | null;
-        };
-        /** @description One published track, as pages know it. */
-        "live.Source": {
-            kind: components["schemas"]["live.MediaKind"];
-            participant: components["schemas"]["String"];
-            purpose: components["schemas"]["live.Purpose"];
-        };
-        "live.Tile": {
-            /** Format: int32 */
-            height: number;
-            participant: components["schemas"]["String"];
-            purpose: components["schemas"]["live.Purpose"];
-        };
-        /** @description What the server says. */
-        "live.ToPage": {
-            lesson: components["schemas"]["live.Lesson"];
+        /**
+         * @description Status of the recorder during a lesson; the state of the finished recording is
+         *     `timetable::RecordingState`.
+         * @enum {string}
+         */
+        "live.RecorderStatus": "off" | "on" | "failing";
+        /** @description Message of the server. */
+        "live.ServerMessage": {
+            lesson: components["schemas"]["live.LessonDocument"];
             resume: string;
             /** Format: int64 */
             revision: number;
@@ -2887,11 +2859,11 @@ export interface components {
         } | {
             /** Format: int64 */
             revision: number;
-            state: components["schemas"]["live.RecordingState"];
+            state: components["schemas"]["live.RecorderStatus"];
             /** @enum {string} */
             type: "recording";
         } | {
-            line: components["schemas"]["live.ChatLine"];
+            line: components["schemas"]["live.ChatMessage"];
             /** Format: int64 */
             revision: number;
             /** @enum {string} */
@@ -2916,11 +2888,11 @@ export interface components {
             /** @enum {string} */
             type: "players";
         } | {
-            levels: components["schemas"]["live.Level"][];
+            levels: components["schemas"]["live.AudioLevel"][];
             /** @enum {string} */
             type: "levels";
         } | {
-            quality: components["schemas"]["live.Quality"];
+            quality: components["schemas"]["live.LinkQuality"];
             /** @enum {string} */
             type: "quality";
         } | {
@@ -2936,9 +2908,44 @@ export interface components {
             /** @enum {string} */
             type: "pong";
         } | {
-            reason: components["schemas"]["live.ByeReason"];
+            reason: components["schemas"]["live.CloseReason"];
             /** @enum {string} */
             type: "bye";
+        };
+        /** @description Deck shown to all clients. */
+        "live.ShownDeck": {
+            id: components["schemas"]["String"];
+            /**
+             * Format: int32
+             * @description Shown page, counted from 1.
+             */
+            page: number;
+            /**
+             * Format: int32
+             * @description Number of pages.
+             */
+            pages: number;
+            title: string;
+        };
+        "live.Slot": {
+            /** @description False while the source is paused for lack of bandwidth. */
+            flowing: boolean;
+            kind: components["schemas"]["live.MediaKind"];
+            /** @description The `mid` of its transceiver on the subscriber connection. */
+            mid: string;
+            source: components["schemas"]["live.TrackRef"] | null;
+        };
+        "live.Tile": {
+            /** Format: int32 */
+            height: number;
+            participant: components["schemas"]["String"];
+            purpose: components["schemas"]["live.Purpose"];
+        };
+        /** @description Reference to a published track. */
+        "live.TrackRef": {
+            kind: components["schemas"]["live.MediaKind"];
+            participant: components["schemas"]["String"];
+            purpose: components["schemas"]["live.Purpose"];
         };
     };
     responses: never;
@@ -3517,7 +3524,7 @@ export interface operations {
             };
         };
     };
-    add: {
+    create_lesson: {
         parameters: {
             query?: never;
             header?: never;
@@ -3526,7 +3533,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["AddLesson"];
+                "application/json": components["schemas"]["CreateLesson"];
             };
         };
         responses: {
@@ -3535,7 +3542,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["LessonCard"];
+                    "application/json": components["schemas"]["LessonSummary"];
                 };
             };
             403: {
@@ -3556,7 +3563,7 @@ export interface operations {
             };
         };
     };
-    one: {
+    get_lesson: {
         parameters: {
             query?: never;
             header?: never;
@@ -3572,7 +3579,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["LessonCard"];
+                    "application/json": components["schemas"]["LessonSummary"];
                 };
             };
             404: {
@@ -3585,7 +3592,7 @@ export interface operations {
             };
         };
     };
-    remove: {
+    delete_lesson: {
         parameters: {
             query?: never;
             header?: never;
@@ -3620,7 +3627,7 @@ export interface operations {
             };
         };
     };
-    change: {
+    update_lesson: {
         parameters: {
             query?: never;
             header?: never;
@@ -3631,7 +3638,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["ChangeLesson"];
+                "application/json": components["schemas"]["UpdateLesson"];
             };
         };
         responses: {
@@ -3640,7 +3647,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["LessonCard"];
+                    "application/json": components["schemas"]["LessonSummary"];
                 };
             };
             404: {
@@ -3842,12 +3849,12 @@ export interface operations {
             };
         };
     };
-    open: {
+    join_lesson: {
         parameters: {
             query?: {
-                /** @description The token of an earlier welcome. */
+                /** @description Resume token of an earlier welcome. */
                 resume?: string | null;
-                /** @description `zh` or `en`, for the sentences in errors; the browser's language without it. */
+                /** @description Language of error messages, `zh` or `en`; defaults to `Accept-Language`. */
                 lang?: string | null;
             };
             header?: never;
@@ -3943,7 +3950,7 @@ export interface operations {
             };
         };
     };
-    list: {
+    list_tokens: {
         parameters: {
             query?: never;
             header?: never;
@@ -3959,7 +3966,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["TokenItems"];
+                    "application/json": components["schemas"]["TokenList"];
                 };
             };
             403: {
@@ -3976,7 +3983,7 @@ export interface operations {
             };
         };
     };
-    create: {
+    create_token: {
         parameters: {
             query?: never;
             header?: never;
@@ -3996,7 +4003,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["MadeToken"];
+                    "application/json": components["schemas"]["CreatedToken"];
                 };
             };
             403: {
@@ -4025,7 +4032,7 @@ export interface operations {
             };
         };
     };
-    revoke: {
+    revoke_token: {
         parameters: {
             query?: never;
             header?: never;
@@ -4223,7 +4230,7 @@ export interface operations {
             };
         };
     };
-    add_period: {
+    create_period: {
         parameters: {
             query?: never;
             header?: never;
@@ -4254,7 +4261,7 @@ export interface operations {
             };
         };
     };
-    remove_period: {
+    delete_period: {
         parameters: {
             query?: never;
             header?: never;
@@ -4289,7 +4296,7 @@ export interface operations {
             };
         };
     };
-    change_period: {
+    update_period: {
         parameters: {
             query?: never;
             header?: never;
@@ -4300,7 +4307,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["ChangePeriod"];
+                "application/json": components["schemas"]["UpdatePeriod"];
             };
         };
         responses: {
@@ -5468,7 +5475,7 @@ export interface operations {
             };
         };
     };
-    list: {
+    list_series: {
         parameters: {
             query?: never;
             header?: never;
@@ -5487,7 +5494,7 @@ export interface operations {
             };
         };
     };
-    add: {
+    create_series: {
         parameters: {
             query?: never;
             header?: never;
@@ -5496,7 +5503,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["AddSeries"];
+                "application/json": components["schemas"]["CreateSeries"];
             };
         };
         responses: {
@@ -5518,7 +5525,7 @@ export interface operations {
             };
         };
     };
-    remove: {
+    delete_series: {
         parameters: {
             query?: never;
             header?: never;
@@ -5545,7 +5552,7 @@ export interface operations {
             };
         };
     };
-    change: {
+    update_series: {
         parameters: {
             query?: never;
             header?: never;
@@ -5556,7 +5563,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["ChangeSeries"];
+                "application/json": components["schemas"]["UpdateSeries"];
             };
         };
         responses: {
@@ -5798,7 +5805,7 @@ export interface operations {
             };
         };
     };
-    add_term: {
+    create_term: {
         parameters: {
             query?: never;
             header?: never;
@@ -5829,7 +5836,7 @@ export interface operations {
             };
         };
     };
-    remove_term: {
+    delete_term: {
         parameters: {
             query?: never;
             header?: never;
@@ -5864,7 +5871,7 @@ export interface operations {
             };
         };
     };
-    change_term: {
+    update_term: {
         parameters: {
             query?: never;
             header?: never;
@@ -5875,7 +5882,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["ChangeTerm"];
+                "application/json": components["schemas"]["UpdateTerm"];
             };
         };
         responses: {
@@ -5897,10 +5904,10 @@ export interface operations {
             };
         };
     };
-    today: {
+    list_today: {
         parameters: {
             query?: {
-                /** @description YYYY-MM-DD; absent: today. */
+                /** @description YYYY-MM-DD; defaults to today. */
                 date?: string | null;
             };
             header?: never;
@@ -6225,7 +6232,7 @@ export interface operations {
             };
         };
     };
-    play: {
+    play_whep: {
         parameters: {
             query?: never;
             header?: never;
@@ -6390,7 +6397,7 @@ export interface operations {
             };
         };
     };
-    publish: {
+    publish_whip: {
         parameters: {
             query?: never;
             header?: never;

@@ -5,7 +5,7 @@ import type { components } from './schema'
 export type Schemas = components['schemas']
 
 export type Job = Schemas['Job']
-export type LessonCard = Schemas['LessonCard']
+export type LessonSummary = Schemas['LessonSummary']
 export type LessonRole = Schemas['LessonRole']
 export type Me = Schemas['Me']
 export type Mp4 = Schemas['Mp4']

@@ -1,8 +1,12 @@
-// Page images of decks, prefetched one at a time, so that they do not compete with the audio on a narrow link.
+// Page images of decks, prefetched one at a time, so that they do not compete with the audio on a
+// narrow link.
 
 import type { DeckPage } from './deck'
 
-/** Decoded images to keep: old classroom computers have little memory, and the HTTP cache has the rest. */
+/**
+ * Decoded images to keep: old classroom computers have little memory, and the HTTP cache has the
+ * rest.
+ */
 const MAX_DECODED = 8
 
 export class PageImages {
@@ -67,8 +71,9 @@ export class PageImages {
 }
 
 /**
- * Returns the URLs to prefetch while page `at` (from 1) is shown: the page and its neighbours, then every small image, so that any page
- * has one to show at once, then the remaining large ones in page order. With low bandwidth only the neighbours are large. Pure.
+ * Returns the URLs to prefetch while page `at` (from 1) is shown: the page and its neighbours, then
+ * every small image, so that any page has one to show at once, then the remaining large ones in
+ * page order. With low bandwidth only the neighbours are large. Pure.
  */
 export function prefetchOrder(pages: DeckPage[], at: number, lowBandwidth: boolean): string[] {
   const large = (n: number) => pages[n - 1]?.large_url

@@ -1,5 +1,6 @@
-// SHA-256 of a file of any size, in chunks: `crypto.subtle` needs the whole file in memory and exists in secure contexts only.
-// Receives a File; posts {read} as progress, then {sha256} or {failed}.
+// SHA-256 of a file of any size, in chunks: `crypto.subtle` needs the whole file in memory and
+// exists in secure contexts only. Receives a File; posts {read} as progress, then {sha256} or
+// {failed}.
 
 import { sha256 } from '@noble/hashes/sha2.js'
 import { bytesToHex } from '@noble/hashes/utils.js'

@@ -7,7 +7,10 @@ export interface Segment {
   marked: boolean
 }
 
-/** Splits a text into highlighted and plain segments, which are rendered as elements, never as HTML. Invalid marks are skipped. */
+/**
+ * Splits a text into highlighted and plain segments, which are rendered as elements, never as HTML.
+ * Invalid marks are skipped.
+ */
 export function segments({ text, marks }: MarkedText): Segment[] {
   const result: Segment[] = []
   let at = 0

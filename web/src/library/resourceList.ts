@@ -62,7 +62,10 @@ export interface ResourceQuery {
 type Values = { value: string; count: number | null }[]
 
 export function useResourceList(query: () => ResourceQuery) {
-  /** Search text of the results that are shown, which is the previous one while a request is pending. */
+  /**
+   * Search text of the results that are shown, which is the previous one while a request is
+   * pending.
+   */
   const loadedQuery = ref<string | null>(null)
   const items = ref<{ card: ResourceCard; hit?: Hit }[] | null>(null)
   /** Results that are not resources: lessons, collections, people, schools. */
@@ -84,7 +87,10 @@ export function useResourceList(query: () => ResourceQuery) {
   const isFound = computed(() => Boolean(loadedQuery.value))
   const sorts = computed(() => (isFound.value ? SEARCH_SORTS[kind.value] : LIST_SORTS))
 
-  /** Values per facet: counted facetParams the index for the unfiltered library, otherwise the curriculum's terms. */
+  /**
+   * Values per facet: counted facetParams the index for the unfiltered library, otherwise the
+   * curriculum's terms.
+   */
   const facets = computed<Record<string, Values>>(() => {
     const known: Record<string, readonly string[] | undefined> = {
       type: RESOURCE_TYPES,
@@ -134,7 +140,8 @@ export function useResourceList(query: () => ResourceQuery) {
     } catch (error) {
       if (request === newest) {
         failure.value = errorMessage(error)
-        // A transient error keeps the results; any other error must not leave results of another query.
+        // A transient error keeps the results; any other error must not leave results of another
+        // query.
         if (!(error instanceof ApiError && error.retryable)) items.value = null
       }
     }
@@ -232,7 +239,10 @@ function searchParams(
   return query
 }
 
-/** Fetches all cards with one request, to save round trips. Resources deleted since they were indexed are omitted. */
+/**
+ * Fetches all cards with one request, to save round trips. Resources deleted since they were
+ * indexed are omitted.
+ */
 async function cards(hits: Hit[]): Promise<{ card: ResourceCard; hit: Hit }[]> {
   if (!hits.length) return []
   const { items } = await get<ResourceList>(

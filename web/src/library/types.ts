@@ -24,7 +24,10 @@ export type UnfinishedUploads = Schemas['Unfinished']
 export type UploadState = Schemas['UploadState']
 export type Visibility = Schemas['Visibility']
 
-/** One sheet of a spreadsheet. Rows and columns count from 0; empty ones are absent. The server sends it from storage, without a schema. */
+/**
+ * One sheet of a spreadsheet. Rows and columns count from 0; empty ones are absent. The server
+ * sends it from storage, without a schema.
+ */
 export interface Sheet {
   name: string
   rows: Record<string, Record<string, string>>
@@ -51,7 +54,9 @@ export const VISIBILITIES = [
   'public',
 ] as const satisfies readonly Visibility[]
 
-/** Curriculum fields of a resource that are a line of text, with the list of their suggested terms. */
+/**
+ * Curriculum fields of a resource that are a line of text, with the list of their suggested terms.
+ */
 export const CURRICULUM_FIELDS = [
   ['stage', 'stages'],
   ['grade', 'grades'],

@@ -1,6 +1,9 @@
 // Speed of an upload. Pure.
 
-/** Returns bytes per second between the first and the last sample; null if they are less than 200 ms apart. */
+/**
+ * Returns bytes per second between the first and the last sample; null if they are less than 200 ms
+ * apart.
+ */
 export function averageSpeed(samples: readonly { at: number; bytes: number }[]): number | null {
   const first = samples[0]
   const last = samples[samples.length - 1]

@@ -1,6 +1,7 @@
 // Uploads of this tab to the library. They are global state and continue while the user navigates.
 //
-// tus-js-client keeps a fingerprint of each file in localStorage, so the upload of the same file resumes after a reload.
+// tus-js-client keeps a fingerprint of each file in localStorage, so the upload of the same file
+// resumes after a reload.
 
 import { computed, reactive, ref } from 'vue'
 import * as tus from 'tus-js-client'

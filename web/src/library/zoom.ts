@@ -1,6 +1,9 @@
 // Zoom levels of the page preview. Pure.
 
-/** `page` fits the whole page into the frame; a number is the page's width in percent of the frame's. */
+/**
+ * `page` fits the whole page into the frame; a number is the page's width in percent of the
+ * frame's.
+ */
 export type Zoom = 'page' | number
 
 export const STEPS = [50, 75, 100, 125, 150, 200, 300] as const

@@ -82,7 +82,10 @@ export function problemOf(error: unknown): Problem {
 export const stop = (stream: MediaStream | null) =>
   stream?.getTracks().forEach((track) => track.stop())
 
-/** Level of a microphone, 0..1, until the component is unmounted. Stays 0 while the browser suspends audio until a click. */
+/**
+ * Level of a microphone, 0..1, until the component is unmounted. Stays 0 while the browser suspends
+ * audio until a click.
+ */
 export function useMicrophoneLevel(stream: Ref<MediaStream | null>): Ref<number> {
   const level = ref(0)
   let context: AudioContext | null = null

@@ -1,7 +1,7 @@
-// The client's copy of the lesson. Pure: `apply` maps a document and a change to the next document, so every client that applies the
-// same changes in order holds the same document.
+// The client's copy of the lesson. Pure: `apply` maps a document and a change to the next document,
+// so every client that applies the same changes in order holds the same document.
 
-import type { Change, ChatLine, Lesson, Participant, ParticipantId, Source } from './protocol'
+import type { Change, ChatMessage, Lesson, Participant, ParticipantId, Source } from './protocol'
 
 /** Matches the server's limit, so that a client that joins later sees the same lines. */
 const CHAT_LINES = 100
@@ -12,7 +12,9 @@ export interface LessonDocument {
   lesson: Lesson
 }
 
-/** Returns the next document, or `null` when a revision is missing and the client has to reconnect. */
+/**
+ * Returns the next document, or `null` when a revision is missing and the client has to reconnect.
+ */
 export function apply(document: LessonDocument, change: Change): LessonDocument | null {
   if (change.revision <= document.revision) return document
   if (change.revision !== document.revision + 1) return null
@@ -72,7 +74,10 @@ export const has = (
 ) =>
   participant?.sources.some((source) => source.purpose === purpose && source.kind === kind) ?? false
 
-/** Returns the participant in the main tile: the lead teacher, else an encoder or the lead room that sends video. */
+/**
+ * Returns the participant in the main tile: the lead teacher, else an encoder or the lead room that
+ * sends video.
+ */
 export function leadOf(lesson: Lesson): Participant | undefined {
   const teacher = lesson.participants.find((one) => one.role === 'lead' && one.kind === 'person')
   if (has(teacher, 'camera')) return teacher
@@ -88,7 +93,10 @@ export function sharingOf(lesson: Lesson): Participant | undefined {
   return sharing.find((one) => one.role === 'lead') ?? sharing[0]
 }
 
-/** Participants of the video wall in a stable order: rooms by name, then people, then encoders; without the lead and observers. */
+/**
+ * Participants of the video wall in a stable order: rooms by name, then people, then encoders;
+ * without the lead and observers.
+ */
 export function wallOf(lesson: Lesson): Participant[] {
   const rank = (one: Participant) => (one.kind === 'classroom' ? 0 : one.kind === 'person' ? 1 : 2)
   return lesson.participants
@@ -107,4 +115,4 @@ export function handQueue(lesson: Lesson): Map<ParticipantId, number> {
   return new Map(waiting.map((one, index) => [one.id, index + 1]))
 }
 
-export const chatKey = (line: ChatLine) => `${line.at_ms}/${line.participant}/${line.text}`
+export const chatKey = (line: ChatMessage) => `${line.at_ms}/${line.participant}/${line.text}`

@@ -1,13 +1,17 @@
-// Watches a peer connection. A short loss of the link heals by itself; a longer one needs an ICE restart.
+// Watches a peer connection. A short loss of the link heals by itself; a longer one needs an ICE
+// restart.
 
-/** Grace period in `disconnected` before an ICE restart; a short loss of the link heals well within it. */
+/**
+ * Grace period in `disconnected` before an ICE restart; a short loss of the link heals well within
+ * it.
+ */
 const DISCONNECTED_GRACE_MS = 3_000
 /** Time a (re)start has to reach `connected` before it counts as failed. */
 const CONNECT_TIMEOUT_MS = 8_000
 
 /**
- * Calls `onDegraded` at the first sign of onLost and `onLost` when the connection is lost, repeatedly while it stays lost.
- * Returns a function that stops watching.
+ * Calls `onDegraded` at the first sign of onLost and `onLost` when the connection is lost,
+ * repeatedly while it stays lost. Returns a function that stops watching.
  */
 export function watchHealth(
   connection: RTCPeerConnection,

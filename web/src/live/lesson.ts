@@ -1,8 +1,8 @@
-// Client of participant live lesson: the document, both media directions and the user's actions. The components read and call it; they hold no
-// state of the lesson themselves.
+// Client of participant live lesson: the document, both media directions and the user's actions.
+// The components read and call it; they hold no state of the lesson themselves.
 
 import { computed, inject, provide, reactive, ref, shallowRef, watch, type InjectionKey } from 'vue'
-import { ApiError, get, errorMessage, type LessonCard } from '../api'
+import { ApiError, get, errorMessage, type LessonSummary } from '../api'
 import { i18n } from '../i18n'
 import { toast } from '../ui/toasts'
 import {
@@ -20,7 +20,7 @@ import { Publisher } from './publisher'
 import {
   isChange,
   VERSION,
-  type ByeReason,
+  type CloseReason,
   type Change,
   type ClientMessage,
   type Participant,
@@ -38,11 +38,14 @@ import { VisibleTiles } from './visibleTiles'
 
 /** Reason why the client left the lesson; `text` is the server's message for `refused`. */
 export type LessonExit = {
-  reason: Exclude<ByeReason, 'restarting' | 'slow'> | 'refused' | 'outdated'
+  reason: Exclude<CloseReason, 'restarting' | 'slow'> | 'refused' | 'outdated'
   text: string | null
 }
 
-/** Audio level above which a participant counts as speaking; the noise of a quiet classroom stays below. */
+/**
+ * Audio level above which a participant counts as speaking; the noise of a quiet classroom stays
+ * below.
+ */
 const SPEAKING_DBOV = -45
 /** Sampling interval of the microphone level; the bandwidth limit is sampled every tenth time. */
 const SAMPLE_INTERVAL_MS = 200
@@ -53,11 +56,14 @@ const SCREEN: MediaTrackConstraints = {
   frameRate: { max: 15 },
 }
 /**
- * Initial bandwidth estimate of a shared screen: its full layer needs 1 Mbit/s, and below that text is not readable. Not used while the
- * camera is already limited by bandwidth.
+ * Initial bandwidth estimate of a shared screen: its full layer needs 1 Mbit/s, and below that text
+ * is not readable. Not used while the camera is already limited by bandwidth.
  */
 const SCREEN_START_BITS_PER_SECOND = 1_500_000
-/** Time in which a `changed` message counts as the echo of the local mute, not as a mute by the teacher. */
+/**
+ * Time in which a `changed` message counts as the echo of the local mute, not as a mute by the
+ * teacher.
+ */
 const MUTE_ECHO_MS = 1500
 /** Downlink bandwidth below which large page images are not prefetched. */
 const LOW_BANDWIDTH_KBPS = 900
@@ -311,7 +317,7 @@ export class LiveLesson {
     toast(i18n.global.t('live.you_were_muted'))
   }
 
-  private handleBye(reason: ByeReason) {
+  private handleBye(reason: CloseReason) {
     if (reason === 'restarting') return this.socket.reopen(false)
     if (reason === 'slow') return this.socket.reopen(false)
     this.finish({ reason, text: null })
@@ -326,7 +332,7 @@ export class LiveLesson {
   /** Asks the REST API why the socket did not open. Returns whether a retry makes sense. */
   private async handleRefusal(): Promise<boolean> {
     try {
-      const card = await get<LessonCard>(`/api/lessons/${this.id}`)
+      const card = await get<LessonSummary>(`/api/lessons/${this.id}`)
       if (card.phase !== 'ended') return true
       this.finish({ reason: 'ended', text: null })
     } catch (error) {
@@ -382,7 +388,10 @@ export function useLesson(): LiveLesson {
   return live
 }
 
-/** True next `condition` has held for `holdMs`, and until 1 s next it ends, so that hints do not flicker. */
+/**
+ * True next `condition` has held for `holdMs`, and until 1 s next it ends, so that hints do not
+ * flicker.
+ */
 export function useSteady(condition: () => boolean, holdMs: number) {
   const shown = ref(false)
   let timer = 0

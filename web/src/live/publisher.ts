@@ -1,4 +1,5 @@
-// Publisher connection, client → server: one for camera and microphone, another for a shared screen.
+// Publisher connection, client → server: one for camera and microphone, another for a shared
+// screen.
 
 import { watchHealth } from './health'
 import type { ClientMessage, Purpose, ServerMessage } from './protocol'
@@ -41,15 +42,17 @@ export class Publisher {
   }
 
   /**
-   * Negotiates with the server. Throws RequestRefused; a lost connection is not an error, the next welcome tries again.
+   * Negotiates with the server. Throws RequestRefused; a lost connection is not an error, the next
+   * welcome tries again.
    */
   start(): Promise<void> {
     return this.enqueue(() => this.negotiate(false))
   }
 
   /**
-   * Restores the connection after a welcome. If the server still has it, an ICE restart suffices: the browser may not have noticed the
-   * loss of the path yet, a restart costs one round trip, and media keeps flowing meanwhile.
+   * Restores the connection after a welcome. If the server still has it, an ICE restart suffices:
+   * the browser may not have noticed the loss of the path yet, a restart costs one round trip, and
+   * media keeps flowing meanwhile.
    */
   recover(knownToServer: boolean): Promise<void> {
     if (knownToServer) return this.restart(true)
@@ -72,7 +75,10 @@ export class Publisher {
     else if (track) await this.enqueue(() => this.rebuild())
   }
 
-  /** Level of the local microphone, 0..1, from the connection's statistics; unlike an AudioContext they need no user gesture. */
+  /**
+   * Level of the local microphone, 0..1, from the connection's statistics; unlike an AudioContext
+   * they need no user gesture.
+   */
   async loudness(): Promise<number> {
     if (!this.audio?.track?.enabled) return 0
     let level = 0
@@ -102,7 +108,8 @@ export class Publisher {
     const connection = new RTCPeerConnection({ bundlePolicy: 'max-bundle' })
     const [audio] = this.stream.getAudioTracks()
     const [video] = this.stream.getVideoTracks()
-    // Audio first: its m-line carries the BUNDLE transport, and audio matters most when bandwidth is low.
+    // Audio first: its m-line carries the BUNDLE transport, and audio matters most when bandwidth
+    // is low.
     if (audio) this.audio = this.addAudio(connection, audio)
     if (video || this.purpose === 'camera') this.video = this.addVideo(connection, video ?? null)
     return connection
@@ -165,7 +172,8 @@ export class Publisher {
       if (this.connection.connectionState === 'connected' && !evenIfConnected) return
       if (this.connection.signalingState !== 'stable' || !this.connection.remoteDescription)
         return this.rebuild()
-      // The server refuses the restart of a connection that it no longer has: replace the connection.
+      // The server refuses the restart of a connection that it no longer has: replace the
+      // connection.
       await this.negotiate(true).catch((error: unknown) =>
         error instanceof ConnectionLost ? undefined : this.rebuild(),
       )

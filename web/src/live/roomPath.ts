@@ -1,5 +1,5 @@
-// Path that a classroom's device returns to: its own URL, whose pass signs it in again if the session was lost.
-// Kept in sessionStorage only; the tab's history contains the URL anyway.
+// Path that a classroom's device returns to: its own URL, whose pass signs it in again if the
+// session was lost. Kept in sessionStorage only; the tab's history contains the URL anyway.
 
 const KEY = 'tongke.room'
 

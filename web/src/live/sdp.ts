@@ -1,8 +1,8 @@
 // Codec preferences, simulcast encodings and SDP parameters of the publisher connections. Pure.
 
 /**
- * Simulcast layers of a camera: q for the wall, h for an inset, f for the stage. Lowest first: RFC 8853 does not prescribe an order, and
- * Chromium allocates bandwidth from the front.
+ * Simulcast layers of a camera: q for the wall, h for an inset, f for the stage. Lowest first: RFC
+ * 8853 does not prescribe an order, and Chromium allocates bandwidth from the front.
  */
 export function cameraEncodings(height: number): RTCRtpEncodingParameters[] {
   // Video of 360 lines or less needs no smaller layers.
@@ -14,12 +14,16 @@ export function cameraEncodings(height: number): RTCRtpEncodingParameters[] {
   ]
 }
 
-/** Height of a screen's small layer: a slide's text is still readable, and a slide change takes about 12 kB, a dense one twice that. */
+/**
+ * Height of a screen's small layer: a slide's text is still readable, and a slide change takes
+ * about 12 kB, a dense one twice that.
+ */
 const SMALL_SCREEN_LINES = 324
 
 /**
- * Simulcast layers of a shared screen, which has to be sharp rather than smooth. The small layer is for narrow links: Chromium's H264
- * encoder does not exceed QP 35 for screens, so only resolution and frame rate lower the bitrate.
+ * Simulcast layers of a shared screen, which has to be sharp rather than smooth. The small layer is
+ * for narrow links: Chromium's H264 encoder does not exceed QP 35 for screens, so only resolution
+ * and frame rate lower the bitrate.
  */
 export function screenEncodings(height: number): RTCRtpEncodingParameters[] {
   const full = { maxBitrate: 2_500_000, maxFramerate: 15 }
@@ -40,7 +44,10 @@ interface Codec {
   sdpFmtpLine?: string
 }
 
-/** Orders the codecs: H264 constrained baseline, which is recorded without transcoding, H264 baseline, VP8, RTX; drops the others. */
+/**
+ * Orders the codecs: H264 constrained baseline, which is recorded without transcoding, H264
+ * baseline, VP8, RTX; drops the others.
+ */
 export function preferVideo<C extends Codec>(codecs: C[]): C[] {
   const rank = (codec: C) => {
     const mime = codec.mimeType.toLowerCase()
@@ -58,7 +65,10 @@ export function preferVideo<C extends Codec>(codecs: C[]): C[] {
   return ordered(codecs, rank)
 }
 
-/** Orders the codecs: RED (RFC 2198), whose redundancy conceals lost packets, then Opus; drops the others. */
+/**
+ * Orders the codecs: RED (RFC 2198), whose redundancy conceals lost packets, then Opus; drops the
+ * others.
+ */
 export function preferAudio<C extends Codec>(codecs: C[]): C[] {
   const rank = (codec: C) => {
     const mime = codec.mimeType.toLowerCase()
@@ -77,14 +87,17 @@ function ordered<C>(codecs: C[], rank: (codec: C) => number | null): C[] {
     .map((one) => one.codec)
 }
 
-/** Sets the bitrate of our Opus encoder through the answer's `maxaveragebitrate` (RFC 7587 §6.1). */
+/**
+ * Sets the bitrate of our Opus encoder through the answer's `maxaveragebitrate` (RFC 7587 §6.1).
+ */
 export function withOpusBitrate(answer: string, bitsPerSecond: number): string {
   return withFormatParameter(answer, 'opus/48000', 'maxaveragebitrate', bitsPerSecond)
 }
 
 /**
- * Sets libwebrtc's initial bandwidth estimate instead of its default of 300 kbit/s; its probes correct the estimate in both directions.
- * Other implementations ignore the parameter, which is in kbit/s.
+ * Sets libwebrtc's initial bandwidth estimate instead of its default of 300 kbit/s; its probes
+ * correct the estimate in both directions. Other implementations ignore the parameter, which is in
+ * kbit/s.
  */
 export function withStartBitrate(answer: string, bitsPerSecond: number): string {
   return ['H264/90000', 'VP8/90000'].reduce(
@@ -94,7 +107,10 @@ export function withStartBitrate(answer: string, bitsPerSecond: number): string 
   )
 }
 
-/** Adds `name=value` to the fmtp of every payload type of this codec that lacks it; adds the fmtp line where there is none. */
+/**
+ * Adds `name=value` to the fmtp of every payload type of this codec that lacks it; adds the fmtp
+ * line where there is none.
+ */
 function withFormatParameter(sdp: string, codec: string, name: string, value: number): string {
   const payloads = [...sdp.matchAll(new RegExp(`^a=rtpmap:(\\d+) ${codec}`, 'gim'))].map(
     (match) => match[1],

@@ -13,7 +13,10 @@ const CONFIRM_TIMEOUT_MS = 2000
 export class Slides {
   readonly decks = shallowRef<LessonDeck[]>([])
   readonly pageImages = new PageImages()
-  /** Local page number until the server confirms it, so that quick turns need not wait for each other. */
+  /**
+   * Local page number until the server confirms it, so that quick turns need not wait for each
+   * other.
+   */
   private readonly pendingPage = ref<number | null>(null)
   private timer: ReturnType<typeof setTimeout> | undefined
   private confirmTimer: ReturnType<typeof setTimeout> | undefined

@@ -1,4 +1,5 @@
-// WebSocket of a lesson: sends messages, matches answers to requests, detects dead links and reconnects with the resume token.
+// WebSocket of a lesson: sends messages, matches answers to requests, detects dead links and
+// reconnects with the resume token.
 
 import type { ClientMessage, ServerMessage } from './protocol'
 
@@ -21,14 +22,18 @@ export class RequestRefused extends Error {
   }
 }
 
-/** The connection closed before the answer arrived; the caller repeats the request after the reconnect. */
+/**
+ * The connection closed before the answer arrived; the caller repeats the request after the
+ * reconnect.
+ */
 export class ConnectionLost extends Error {}
 
 /** Interval of the client's pings, the same as of the server's, which JavaScript cannot observe. */
 const PING_INTERVAL_MS = 2_000
 /**
- * Time without an answer to a ping after which the connection counts as dead, as after a change of network. The server keeps a participant
- * for 10 s after its last message; this leaves half of that for the reconnect.
+ * Time without an answer to a ping after which the connection counts as dead, as after a change of
+ * network. The server keeps a participant for 10 s after its last message; this leaves half of that
+ * for the reconnect.
  */
 const PING_TIMEOUT_MS = 4_500
 /** Ping timeout after another sign of a dead connection. */
@@ -66,7 +71,8 @@ export class LessonSocket {
   }
 
   /**
-   * Sends a message if the socket is open and returns its reference, else 0. Callers repeat lost messages after the next welcome.
+   * Sends a message if the socket is open and returns its reference, else 0. Callers repeat lost
+   * messages after the next welcome.
    */
   send(message: ClientMessage): number {
     if (this.socket?.readyState !== WebSocket.OPEN) return 0
@@ -101,7 +107,10 @@ export class LessonSocket {
     }, PROBE_TIMEOUT_MS)
   }
 
-  /** Reconnects. `fresh` drops the resume token: the client's state is unusable and the server sends a new one. */
+  /**
+   * Reconnects. `fresh` drops the resume token: the client's state is unusable and the server sends
+   * a new one.
+   */
   reopen(fresh: boolean) {
     if (fresh) this.resume = null
     this.drop()

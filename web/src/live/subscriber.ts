@@ -1,4 +1,5 @@
-// Subscriber connection, server → client. The server offers slots; the source of a slot changes without a new offer.
+// Subscriber connection, server → client. The server offers slots; the source of a slot changes
+// without a new offer.
 
 import { ref, shallowReactive, shallowRef } from 'vue'
 import { watchHealth } from './health'
@@ -9,7 +10,10 @@ const AUTOPLAY_RETRY_MS = 1000
 export class Subscriber {
   connection: RTCPeerConnection | null = null
   readonly slots = shallowRef<Slot[]>([])
-  /** Tracks by the mid of their transceiver; a track lives as long as the connection, whatever its source. */
+  /**
+   * Tracks by the mid of their transceiver; a track lives as long as the connection, whatever its
+   * source.
+   */
   readonly tracks = shallowReactive(new Map<string, MediaStreamTrack>())
   /** The browser's autoplay policy requires a click before audio plays. */
   readonly audioBlocked = ref(false)
@@ -125,7 +129,8 @@ export class Subscriber {
   }
 
   /**
-   * Retries until the browser allows audio or the user clicks. Browsers allow it once the microphone is open, without an event.
+   * Retries until the browser allows audio or the user clicks. Browsers allow it once the
+   * microphone is open, without an event.
    */
   private retryAutoplay() {
     if (this.audioBlocked.value) return

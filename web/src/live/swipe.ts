@@ -3,7 +3,10 @@
 /** Minimum horizontal distance; a shorter move is a tap, a steeper one a scroll. */
 const SWIPE_PX = 60
 
-/** Returns listeners for `v-bind`; `turn` gets −1 for a swipe to the right (back) and 1 for one to the left. */
+/**
+ * Returns listeners for `v-bind`; `turn` gets −1 for a swipe to the right (back) and 1 for one to
+ * the left.
+ */
 export function swipeListeners(turn: (by: 1 | -1) => void) {
   let start: { x: number; y: number } | null = null
   return {

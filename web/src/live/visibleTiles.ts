@@ -1,10 +1,14 @@
-// Reports the visible video tiles and their heights, so that the server sends no layer larger than what is shown.
+// Reports the visible video tiles and their heights, so that the server sends no layer larger than
+// what is shown.
 
 import type { ParticipantId, Purpose, Tile } from './protocol'
 
 /** Debounce interval: resizing a window must not send a message per layout. */
 const DEBOUNCE_MS = 150
-/** Delay before a hidden tab reports height 0; a short switch to another tab must not stop the video. */
+/**
+ * Delay before a hidden tab reports height 0; a short switch to another tab must not stop the
+ * video.
+ */
 const HIDE_DELAY_MS = 4_000
 
 export class VisibleTiles {
@@ -76,8 +80,8 @@ export class VisibleTiles {
 }
 
 /**
- * Returns one tile per source, with the largest height it is shown at. 16:9 video cropped to a wide box (`cover`) is as high as the box's
- * width requires. Pure.
+ * Returns one tile per source, with the largest height it is shown at. 16:9 video cropped to a wide
+ * box (`cover`) is as high as the box's width requires. Pure.
  */
 export function tilesOf(
   boxes: { participant: ParticipantId; purpose: Purpose; width: number; height: number }[],

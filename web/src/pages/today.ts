@@ -1,14 +1,18 @@
-// Lessons of a day, polled while a component shows them; a request that fails is repeated by the next poll.
+// Lessons of a day, polled while a component shows them; a request that fails is repeated by the
+// next poll.
 
 import { onMounted, onUnmounted, ref, type Ref } from 'vue'
-import { ApiError, get, type LessonCard, type Today } from '../api'
+import { ApiError, get, type LessonSummary, type Today } from '../api'
 
 /** Time before a lesson's start at which a classroom's device enters it. */
 export const EARLY_ENTRY_MS = 10 * 60_000
 const POLL_MS = 10_000
 
-/** Returns the lesson that a classroom's device enters now: a live one, else one that starts soon or is late. */
-export function lessonToEnter(lessons: LessonCard[], now: number): LessonCard | null {
+/**
+ * Returns the lesson that a classroom's device enters now: a live one, else one that starts soon or
+ * is late.
+ */
+export function lessonToEnter(lessons: LessonSummary[], now: number): LessonSummary | null {
   const mine = lessons.filter((lesson) => lesson.my_role !== 'none')
   const on = mine.find((lesson) => lesson.phase === 'live')
   if (on) return on

@@ -16,8 +16,8 @@ export interface Options {
 }
 
 /**
- * Live latency. Segments last 2 s, but players reload the playlist once per target duration (7 s, RFC 8216 §6.3.4); the default of
- * hls.js, three target durations, would be 21 s.
+ * Live latency. Segments last 2 s, but players reload the playlist once per target duration (7 s,
+ * RFC 8216 §6.3.4); the default of hls.js, three target durations, would be 21 s.
  */
 export const LIVE_LATENCY_S = 10
 

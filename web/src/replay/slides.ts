@@ -6,7 +6,9 @@ import type { DeckPage, LessonDeck } from '../deck/deck'
 export const shownAt = (shown: ShownPage[], ms: number): ShownPage | null =>
   shown.find(({ from_ms, to_ms }) => from_ms <= ms && (to_ms === null || ms < to_ms)) ?? null
 
-/** Returns every page once, at its first appearance. The search index numbers them in this order. */
+/**
+ * Returns every page once, at its first appearance. The search index numbers them in this order.
+ */
 export function contents(shown: ShownPage[]): ShownPage[] {
   const known = new Set<string>()
   return shown.filter(({ deck, page }) => {

@@ -1,12 +1,12 @@
 import { describe, expect, it } from 'vitest'
-import type { LessonCard, TimelineEvent } from '../api'
+import type { LessonSummary, TimelineEvent } from '../api'
 import { toMoments } from './timeline'
 
 const lesson = {
   lead: { id: 'wang', name: '王雪梅', school: null },
   assistants: [],
   classrooms: [{ id: 'willow', name: '柳林村小学三年级', school: '柳林村小学', end: 'listening' }],
-} as unknown as LessonCard
+} as unknown as LessonSummary
 
 const listed = (timeline: TimelineEvent[]) =>
   toMoments({ lesson, tracks: [], timeline }).map(({ at_ms, kind, names, text }) => [

@@ -1,4 +1,5 @@
-// Maps the recorded timeline to the list of moments that the replay shows, with names instead of ids. Pure.
+// Maps the recorded timeline to the list of moments that the replay shows, with names instead of
+// ids. Pure.
 
 import type { Recording, TimelineEvent } from '../api'
 

@@ -1,4 +1,5 @@
-// Icons as SVG path data on a 24×24 grid; TkIcon draws them with one stroke width in the text's colour.
+// Icons as SVG path data on a 24×24 grid; TkIcon draws them with one stroke width in the text's
+// colour.
 
 export const icons = {
   microphone:
