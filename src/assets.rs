@@ -1,4 +1,5 @@
-//! The web front end, embedded in the binary. Its pages are one document; addresses that name no file get that document.
+//! The web front end, embedded in the binary. Paths that name no file get `index.html`, whose router
+//! handles them.
 
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
@@ -12,32 +13,32 @@ use crate::error::Error;
 #[allow_missing = true]
 struct Web;
 
-/// First parts of addresses that belong to programs: nothing there is a page.
-const NO_PAGES: [&str; 6] = ["api", "media", "whip", "whep", "assets", "metrics"];
+/// First path segments that never get `index.html`: APIs and static files.
+const NON_PAGE_PREFIXES: [&str; 6] = ["api", "media", "whip", "whep", "assets", "metrics"];
 
-/// Answers every address that no route takes.
-pub async fn serve(request: Request) -> Response {
+/// Responds to every path without a route.
+pub async fn serve_asset(request: Request) -> Response {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return Error::WrongMethod.into_response();
     }
     let path = request.uri().path().trim_start_matches('/');
     if let Some(file) = Web::get(path) {
-        return answer(path, &file, request.headers());
+        return file_response(path, &file, request.headers());
     }
     let first = path.split('/').next().unwrap_or_default();
-    if NO_PAGES.contains(&first) {
+    if NON_PAGE_PREFIXES.contains(&first) {
         return Error::not_found("没有找到这个地址。", "There is nothing at this address.")
             .into_response();
     }
     match Web::get("index.html") {
-        Some(page) => answer("index.html", &page, request.headers()),
+        Some(index) => file_response("index.html", &index, request.headers()),
         None => (StatusCode::SERVICE_UNAVAILABLE, Html(NOT_BUILT)).into_response(),
     }
 }
 
-fn answer(path: &str, file: &EmbeddedFile, headers: &HeaderMap) -> Response {
+fn file_response(path: &str, file: &EmbeddedFile, headers: &HeaderMap) -> Response {
     let etag = format!("\"{}\"", hex::encode(&file.metadata.sha256_hash()[..16]));
-    // Vite puts a hash of the content into the names below assets/: such a file never changes.
+    // File names below assets/ contain a content hash (Vite), so these files never change.
     let caching = if path.starts_with("assets/") {
         "public, max-age=31536000, immutable"
     } else {

@@ -1,7 +1,8 @@
-//! One annotated configuration: `deploy/config.toml` is its manual, [`Config::default`] its truth (a test holds them equal).
+//! Configuration. `deploy/config.toml` documents every key; a test keeps it equal to
+//! [`Config::default`].
 //!
 //! Order of precedence: defaults < file < environment (`TONGKE_SERVER__LISTEN=…`) < command line.
-//! An empty string or list means "choose for me" wherever the manual says so.
+//! An empty string or list selects an automatic value where the manual says so.
 
 mod load;
 
@@ -13,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 pub use load::LoadError;
 
-/// Everything that can be set.
+/// All settings.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Config {
     pub server: Server,
@@ -33,13 +34,13 @@ pub struct Config {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Server {
     pub listen: SocketAddr,
-    /// Empty: made from `listen` and `[tls]`.
+    /// Empty: derived from `listen` and `[tls]`.
     pub public_url: String,
     pub data_dir: PathBuf,
-    /// An IANA name; lessons, terms and "today" are in this zone.
+    /// IANA time zone of lessons, terms and "today".
     pub time_zone: String,
     pub trusted_proxies: Vec<IpAddr>,
-    /// Who may read /metrics without being an administrator.
+    /// Addresses that may read /metrics without signing in as an administrator.
     pub metrics_from: Vec<IpAddr>,
     pub shutdown_seconds: u64,
 }
@@ -49,7 +50,7 @@ pub struct Tls {
     pub mode: TlsMode,
     pub cert: String,
     pub key: String,
-    /// Names and addresses of a self-signed certificate; empty: this machine's.
+    /// Names and addresses in a self-signed certificate. Empty: this machine's.
     pub names: Vec<String>,
 }
 
@@ -64,7 +65,7 @@ pub enum TlsMode {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Media {
     pub listen: IpAddr,
-    /// The first shard's UDP port; each further shard takes the next one.
+    /// UDP port of the first shard; each further shard uses the next port.
     pub port: u16,
     /// 0: one per core.
     pub shards: usize,
@@ -90,7 +91,7 @@ pub struct Storage {
     pub secret_key: String,
     pub path_style: bool,
     pub allow_http: bool,
-    /// PEM file of an authority that the system does not know. Empty: none.
+    /// PEM file of an additional certificate authority. Empty: none.
     pub ca_certificate: String,
 }
 
@@ -101,7 +102,7 @@ pub struct Recording {
     pub spool_dir: String,
     pub spool_max_bytes: u64,
     pub segment_ms: u32,
-    /// Make the MP4 when a lesson ends.
+    /// Create the MP4 when a lesson ends.
     pub mp4: bool,
 }
 
@@ -133,7 +134,7 @@ pub struct Library {
     pub max_file_bytes: u64,
     pub person_quota_bytes: u64,
     pub school_quota_bytes: u64,
-    /// Left free on the disk of the data directory.
+    /// Minimum free space on the disk of the data directory.
     pub min_free_bytes: u64,
     pub upload_keep_hours: u32,
     pub removed_keep_days: u32,
@@ -141,7 +142,7 @@ pub struct Library {
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Search {
-    /// Empty: `synonyms.txt` in the data directory; where there is none, ours.
+    /// Empty: `synonyms.txt` in the data directory, or the built-in list if there is none.
     pub synonyms: String,
     pub heap_bytes: usize,
 }
@@ -149,7 +150,7 @@ pub struct Search {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Log {
     pub format: LogFormat,
-    /// A tracing filter: `info`, `tongke=debug,info`.
+    /// `tracing` filter: `info`, `tongke=debug,info`.
     pub level: String,
 }
 
@@ -320,12 +321,12 @@ impl Default for Limits {
 }
 
 impl Config {
-    /// The folder for objects when they are kept on this machine's disk.
+    /// Directory of the local object store.
     pub fn objects_dir(&self) -> PathBuf {
         self.server.data_dir.join("objects")
     }
 
-    /// The recorder's local spool.
+    /// Directory of the recording spool.
     pub fn spool_dir(&self) -> PathBuf {
         match self.recording.spool_dir.as_str() {
             "" => self.server.data_dir.join("spool"),
@@ -333,7 +334,7 @@ impl Config {
         }
     }
 
-    /// The address people type, without a slash at its end.
+    /// Base URL of the server, without a trailing slash.
     pub fn public_url(&self) -> String {
         if !self.server.public_url.is_empty() {
             return self.server.public_url.trim_end_matches('/').to_owned();
@@ -352,17 +353,17 @@ impl Config {
         format!("{scheme}://{}", SocketAddr::new(host, listen.port()))
     }
 
-    /// Whether pages reach us over TLS, ours or a proxy's.
+    /// Returns true if clients connect over TLS, terminated by the server or a proxy.
     pub fn is_secure(&self) -> bool {
         self.public_url().starts_with("https:")
     }
 
-    /// The zone of the timetable.
+    /// Time zone of the timetable.
     pub fn time_zone(&self) -> TimeZone {
         TimeZone::get(&self.server.time_zone).unwrap_or(TimeZone::UTC)
     }
 
-    /// One UDP address per media thread.
+    /// UDP addresses of the shards, one per media thread.
     pub fn shard_addresses(&self) -> Vec<SocketAddr> {
         let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
         let shards = if self.media.shards == 0 {
@@ -370,7 +371,7 @@ impl Config {
         } else {
             self.media.shards
         };
-        // Port 0 lets the system choose each one; otherwise ports end where they end.
+        // Port 0 lets the system choose each port. Otherwise shards beyond port 65535 are dropped.
         let port = |n: usize| {
             u16::try_from(n)
                 .ok()

@@ -1,7 +1,8 @@
-//! The one module that knows which database is behind us: SQLite beside the server, or PostgreSQL. The same SQL runs on both.
+//! Database access: SQLite or PostgreSQL behind one pool. The same SQL runs on both.
 //!
-//! House rules of our SQL: `$1` placeholders; TEXT ids; times as BIGINT milliseconds since 1970; truth values as BIGINT 0/1;
-//! JSON as TEXT; `ON CONFLICT … DO …` and `RETURNING` are allowed, engine functions are not.
+//! SQL conventions: `$1` placeholders; TEXT ids; times as BIGINT milliseconds since 1970; booleans as
+//! BIGINT 0/1; JSON as TEXT; `ON CONFLICT … DO …` and `RETURNING` are allowed, engine-specific
+//! functions are not.
 
 use std::path::Path;
 use std::time::Duration;
@@ -12,10 +13,10 @@ use sqlx::{Any, AnyPool, Executor, Transaction};
 
 use crate::config::Config;
 
-/// Waiting longer than this for a connection means that the database is away or overwhelmed.
+/// Time after which a missing connection is an error: the database is down or overloaded.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A failed statement.
+/// Failure of a statement.
 pub type DbError = sqlx::Error;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,14 +25,14 @@ enum Engine {
     Postgres,
 }
 
-/// The pool and the engine behind it. Cloning shares it.
+/// Connection pool and its engine. Clones share the pool.
 #[derive(Clone)]
 pub struct Db {
     pool: AnyPool,
     engine: Engine,
 }
 
-/// Why the database cannot be used.
+/// Failure to open the database.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     #[error("[database] url must start with sqlite: or postgres:, not {0:?}")]
@@ -43,7 +44,7 @@ pub enum OpenError {
 }
 
 impl Db {
-    /// Opens the configured database and brings it up to date.
+    /// Opens the configured database and runs pending migrations.
     pub async fn open(config: &Config) -> Result<Self, OpenError> {
         let url = match config.database.url.as_str() {
             "" => sqlite_url(&config.server.data_dir.join("tongke.db")),
@@ -52,7 +53,7 @@ impl Db {
         Self::connect(&url, config.database.connections).await
     }
 
-    /// Opens a database by its address and brings it up to date.
+    /// Opens a database by its URL and runs pending migrations.
     pub async fn connect(url: &str, connections: u32) -> Result<Self, OpenError> {
         install_default_drivers();
         let engine = match url.split(':').next() {
@@ -68,7 +69,7 @@ impl Db {
             .max_connections(connections)
             .acquire_timeout(ACQUIRE_TIMEOUT);
         let pool = match engine {
-            // A file does not go away between two statements, as a server may.
+            // A file needs no check: unlike a server, it cannot disconnect between two statements.
             Engine::Sqlite => options
                 .test_before_acquire(false)
                 .after_connect(|connection, _| Box::pin(prepare_sqlite(connection))),
@@ -80,38 +81,39 @@ impl Db {
         Ok(Self { pool, engine })
     }
 
-    /// For single statements.
+    /// Pool for single statements.
     pub fn pool(&self) -> &AnyPool {
         &self.pool
     }
 
-    /// A transaction for several statements, writing ones included.
+    /// Begins a read-write transaction.
     pub async fn begin(&self) -> Result<Transaction<'static, Any>, DbError> {
         match self.engine {
-            // A deferred transaction that reads first and writes later fails with SQLITE_BUSY when another wrote in between.
+            // A deferred transaction that reads before it writes fails with SQLITE_BUSY if another
+            // connection wrote in between.
             Engine::Sqlite => self.pool.begin_with("BEGIN IMMEDIATE").await,
             Engine::Postgres => self.pool.begin().await,
         }
     }
 
-    /// Whether the database answers.
+    /// Checks that the database answers.
     pub async fn probe(&self) -> Result<(), DbError> {
         sqlx::query("SELECT 1").execute(&self.pool).await.map(drop)
     }
 
-    /// Waits for running statements and closes.
+    /// Waits for running statements and closes the pool.
     pub async fn close(&self) {
         self.pool.close().await;
     }
 }
 
-/// The address of a SQLite file, made if it is missing.
+/// URL of a SQLite file, which is created if it is missing.
 pub fn sqlite_url(path: &Path) -> String {
     format!("sqlite://{}?mode=rwc", path.display())
 }
 
 async fn prepare_sqlite(connection: &mut sqlx::AnyConnection) -> Result<(), DbError> {
-    // WAL lets readers go on while one writes; FULL keeps what was committed through a power cut.
+    // WAL does not block readers while a writer works; FULL makes commits survive a power cut.
     for pragma in [
         "PRAGMA busy_timeout = 10000",
         "PRAGMA journal_mode = WAL",
@@ -123,12 +125,12 @@ async fn prepare_sqlite(connection: &mut sqlx::AnyConnection) -> Result<(), DbEr
     Ok(())
 }
 
-/// Milliseconds since 1970, as a column holds a time.
+/// Converts a time to its column value, milliseconds since 1970.
 pub fn millis(time: Timestamp) -> i64 {
     time.as_millisecond()
 }
 
-/// The time that a column holds; a value out of range reads as the nearest time there is.
+/// Converts a column value to a time; clamps values out of range.
 pub fn time(millis: i64) -> Timestamp {
     Timestamp::from_millisecond(millis).unwrap_or(if millis < 0 {
         Timestamp::MIN
@@ -137,24 +139,25 @@ pub fn time(millis: i64) -> Timestamp {
     })
 }
 
-/// Whether a statement failed because a row with that unique value exists.
-pub fn is_duplicate(error: &DbError) -> bool {
+/// Returns true if a statement violated a unique constraint.
+pub fn is_unique_violation(error: &DbError) -> bool {
     error
         .as_database_error()
         .is_some_and(|error| error.is_unique_violation())
 }
 
-/// Whether a statement failed because another row points here, or to a row that does not exist.
-pub fn is_dangling(error: &DbError) -> bool {
+/// Returns true if a statement violated a foreign key: the row is still referenced, or references a
+/// missing row.
+pub fn is_foreign_key_violation(error: &DbError) -> bool {
     error
         .as_database_error()
         .is_some_and(|error| error.is_foreign_key_violation())
 }
 
-/// No list is longer than this; a county has hundreds of schools and thousands of rooms.
+/// Row limit of unpaginated lists; a county has hundreds of schools and thousands of classrooms.
 pub const MAX_ROWS: u32 = 5000;
 
-/// `$from, $from+1, …`: the placeholders of a list of `count` values.
+/// Returns `$from, $from+1, …`, the placeholders of `count` values.
 pub fn placeholders(from: usize, count: usize) -> String {
     (from..from + count)
         .map(|n| format!("${n}"))

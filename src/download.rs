@@ -1,4 +1,4 @@
-//! Answers with a stored object, whole or the part that was asked for, and names the file that a browser saves.
+//! HTTP responses with a stored object: ranges, caching, and the file name for saving (RFC 9110, RFC 6266).
 
 use std::ops::Range;
 
@@ -12,24 +12,24 @@ use axum::http::{HeaderMap, HeaderValue, Response, StatusCode};
 use crate::error::{Error, Result, Text};
 use crate::storage::{Key, Storage, StorageError, is_missing};
 
-/// An object and how it is told.
+/// Stored object and its response headers.
 pub struct Object<'a> {
     pub key: &'a Key,
     pub size_bytes: u64,
     pub mime: &'a str,
     pub cache: &'static str,
-    /// What the content is known by: a browser that has it is told so.
-    pub tag: Option<&'a str>,
+    /// Entity tag without quotes; a matching `If-None-Match` gets 304.
+    pub etag: Option<&'a str>,
 }
 
-/// The object, or the part of it that the request asks for.
-pub async fn object(
+/// Responds with the object, or with the requested byte range of it.
+pub async fn serve_object(
     storage: &Storage,
     object: Object<'_>,
     headers: &HeaderMap,
 ) -> Result<Response<Body>> {
-    let tag = object.tag.map(|tag| format!("\"{tag}\""));
-    let text = |name| {
+    let etag = object.etag.map(|etag| format!("\"{etag}\""));
+    let header = |name| {
         headers
             .get(name)
             .and_then(|value: &HeaderValue| value.to_str().ok())
@@ -37,9 +37,9 @@ pub async fn object(
     let mut response = Response::builder()
         .header(CACHE_CONTROL, object.cache)
         .header(ACCEPT_RANGES, "bytes");
-    if let Some(tag) = &tag {
-        response = response.header(ETAG, tag);
-        if text(IF_NONE_MATCH).is_some_and(|known| known.contains(tag.as_str())) {
+    if let Some(etag) = &etag {
+        response = response.header(ETAG, etag);
+        if header(IF_NONE_MATCH).is_some_and(|known| known.contains(etag.as_str())) {
             return response
                 .status(StatusCode::NOT_MODIFIED)
                 .body(Body::empty())
@@ -47,24 +47,24 @@ pub async fn object(
         }
     }
     let size = object.size_bytes;
-    // RFC 9110 §13.1.5: a part of what is known no longer is of no use.
-    let is_same = text(IF_RANGE).is_none_or(|known| tag.as_deref() == Some(known));
-    let range = match text(RANGE)
-        .filter(|_| is_same)
-        .map_or(Asked::Whole, |asked| asked_range(asked, size))
+    // RFC 9110 §13.1.5: a range of another representation is useless, so the whole object is sent.
+    let is_current = header(IF_RANGE).is_none_or(|known| etag.as_deref() == Some(known));
+    let range = match header(RANGE)
+        .filter(|_| is_current)
+        .map_or(RangeRequest::Full, |value| parse_range(value, size))
     {
-        Asked::Nothing => {
+        RangeRequest::Unsatisfiable => {
             let response = response
                 .status(StatusCode::RANGE_NOT_SATISFIABLE)
                 .header(CONTENT_RANGE, format!("bytes */{size}"));
             return response.body(Body::empty()).map_err(Error::internal);
         }
-        Asked::Whole => 0..size,
-        Asked::Part(range) => {
-            let told = format!("bytes {}-{}/{size}", range.start, range.end - 1);
+        RangeRequest::Full => 0..size,
+        RangeRequest::Partial(range) => {
+            let content_range = format!("bytes {}-{}/{size}", range.start, range.end - 1);
             response = response
                 .status(StatusCode::PARTIAL_CONTENT)
-                .header(CONTENT_RANGE, told);
+                .header(CONTENT_RANGE, content_range);
             range
         }
     };
@@ -74,14 +74,14 @@ pub async fn object(
     let stream = storage
         .stream(object.key, Some(range))
         .await
-        .map_err(away)?;
+        .map_err(storage_error)?;
     response
         .body(Body::from_stream(stream))
         .map_err(Error::internal)
 }
 
-/// A failed access as the person is told of it.
-pub fn away(error: StorageError) -> Error {
+/// Converts a storage failure into 404 or 503.
+pub fn storage_error(error: StorageError) -> Error {
     if is_missing(&error) {
         return Error::not_found("没有找到这个文件。", "There is no such file.");
     }
@@ -92,7 +92,9 @@ pub fn away(error: StorageError) -> Error {
     ))
 }
 
-/// `Content-Disposition` of a file to save (RFC 6266 with RFC 8187): every browser takes the name in `filename*`; what is older gets ASCII.
+/// `Content-Disposition` of a file to save (RFC 6266 with RFC 8187).
+///
+/// Browsers use the UTF-8 name in `filename*`; older clients get the ASCII `filename`.
 pub fn attachment(name: &str) -> HeaderValue {
     let plain = |c: char| {
         if c.is_ascii_alphanumeric() || ".-_ ".contains(c) {
@@ -102,7 +104,7 @@ pub fn attachment(name: &str) -> HeaderValue {
         }
     };
     let ascii: String = name.chars().map(plain).collect();
-    // attr-char of RFC 8187 §3.2.1 stays, every other byte is escaped.
+    // Bytes outside attr-char (RFC 8187 §3.2.1) are percent-encoded.
     let escaped: String = name
         .bytes()
         .map(|byte| match byte {
@@ -116,32 +118,33 @@ pub fn attachment(name: &str) -> HeaderValue {
 }
 
 #[derive(Debug, PartialEq, Eq)]
-enum Asked {
-    Whole,
-    Part(Range<u64>),
-    /// Beyond the end.
-    Nothing,
+enum RangeRequest {
+    Full,
+    Partial(Range<u64>),
+    /// The range begins beyond the end.
+    Unsatisfiable,
 }
 
-/// RFC 9110 §14.2. Several ranges at once, and units that are not bytes, are answered with the whole, as it allows.
-fn asked_range(header: &str, size: u64) -> Asked {
+/// Parses a `Range` header (RFC 9110 §14.2). Multiple ranges and other units are ignored, as it
+/// allows.
+fn parse_range(header: &str, size: u64) -> RangeRequest {
     let Some((first, last)) = header
         .strip_prefix("bytes=")
         .filter(|rest| !rest.contains(','))
         .and_then(|rest| rest.split_once('-'))
     else {
-        return Asked::Whole;
+        return RangeRequest::Full;
     };
     let range = match (first.trim().parse::<u64>(), last.trim().parse::<u64>()) {
         (Ok(first), Ok(last)) if first <= last => first..last.saturating_add(1).min(size),
         (Ok(first), Err(_)) if last.trim().is_empty() => first..size,
         (Err(_), Ok(count)) if first.trim().is_empty() => size.saturating_sub(count)..size,
-        _ => return Asked::Whole,
+        _ => return RangeRequest::Full,
     };
     if range.start < range.end {
-        Asked::Part(range)
+        RangeRequest::Partial(range)
     } else {
-        Asked::Nothing
+        RangeRequest::Unsatisfiable
     }
 }
 
@@ -150,19 +153,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ranges_are_cut_to_what_there_is() {
-        assert_eq!(asked_range("bytes=0-", 100), Asked::Part(0..100));
-        assert_eq!(asked_range("bytes=10-19", 100), Asked::Part(10..20));
-        assert_eq!(asked_range("bytes=90-500", 100), Asked::Part(90..100));
-        assert_eq!(asked_range("bytes=-10", 100), Asked::Part(90..100));
-        assert_eq!(asked_range("bytes=100-", 100), Asked::Nothing);
-        assert_eq!(asked_range("bytes=5-2", 100), Asked::Whole);
-        assert_eq!(asked_range("bytes=0-1,5-6", 100), Asked::Whole);
-        assert_eq!(asked_range("lines=0-1", 100), Asked::Whole);
+    fn ranges_are_limited_to_the_size_of_the_object() {
+        assert_eq!(parse_range("bytes=0-", 100), RangeRequest::Partial(0..100));
+        assert_eq!(
+            parse_range("bytes=10-19", 100),
+            RangeRequest::Partial(10..20)
+        );
+        assert_eq!(
+            parse_range("bytes=90-500", 100),
+            RangeRequest::Partial(90..100)
+        );
+        assert_eq!(
+            parse_range("bytes=-10", 100),
+            RangeRequest::Partial(90..100)
+        );
+        assert_eq!(parse_range("bytes=100-", 100), RangeRequest::Unsatisfiable);
+        assert_eq!(parse_range("bytes=5-2", 100), RangeRequest::Full);
+        assert_eq!(parse_range("bytes=0-1,5-6", 100), RangeRequest::Full);
+        assert_eq!(parse_range("lines=0-1", 100), RangeRequest::Full);
     }
 
     #[test]
-    fn a_chinese_name_is_saved_as_it_is() {
+    fn a_chinese_file_name_is_kept() {
         let header = attachment("第三单元 教案(2).docx");
         assert_eq!(
             header.to_str().expect("ASCII"),
@@ -172,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_cannot_break_out_of_its_header() {
+    fn a_file_name_cannot_inject_headers() {
         let header = attachment("a\"; evil=\"\r\nSet-Cookie: x.doc");
         let text = header.to_str().expect("ASCII");
         assert_eq!(text.matches('"').count(), 2);

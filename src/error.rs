@@ -1,7 +1,8 @@
-//! The one error of the server and how it becomes an answer: `{"code", "message", "field"?}` in the reader's language.
+//! Error type of the HTTP API and its response: `{"code", "message", "field"?}` in the client's
+//! language.
 //!
-//! A handler returns [`Error`]; the outermost layer ([`crate::http`]) renders it once the language of the request is known,
-//! and logs what is worth a person's look. Nothing else logs a request's error.
+//! A handler returns [`Error`]; the outermost layer ([`crate::http`]) renders it in the language of the
+//! request and logs server errors. Nothing else logs a request's error.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use utoipa::ToSchema;
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// A sentence for people, in both languages of the product.
+/// Message for people, in both languages of the product.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Text {
     pub zh: Cow<'static, str>,
@@ -29,7 +30,7 @@ impl Text {
         }
     }
 
-    /// A sentence with something of the moment in it.
+    /// Creates a message with runtime values in it.
     pub fn with(zh: String, en: String) -> Self {
         Self {
             zh: Cow::Owned(zh),
@@ -45,7 +46,7 @@ impl Text {
     }
 }
 
-/// The language a request is answered in.
+/// Language of a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Language {
     Chinese,
@@ -53,7 +54,8 @@ pub enum Language {
 }
 
 impl Language {
-    /// RFC 9110 §12.5.4, shortened to what two languages need: the first of `zh` and `en` that is named decides; Chinese otherwise.
+    /// Selects by Accept-Language (RFC 9110 §12.5.4), ignoring weights: the first of `zh` and `en`,
+    /// Chinese if neither is named.
     pub fn of(accept_language: Option<&HeaderValue>) -> Self {
         let header = accept_language
             .and_then(|value| value.to_str().ok())
@@ -70,7 +72,7 @@ impl Language {
     }
 }
 
-/// Why a request was not done.
+/// Failure of a request.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum Error {
     #[error("not signed in")]
@@ -83,23 +85,23 @@ pub enum Error {
     Forbidden(Text),
     #[error("not found: {}", .0.en)]
     NotFound(Text),
-    /// The request is well formed, and what it asks for does not fit the present state. The code names the conflict.
+    /// The request conflicts with the current state; the code names the conflict.
     #[error("conflict {code}: {}", text.en)]
     Conflict { code: &'static str, text: Text },
-    /// A field of the request cannot be taken.
+    /// A field of the request has an invalid value.
     #[error("bad field {field}: {}", text.en)]
     Field {
         field: Cow<'static, str>,
         text: Text,
     },
-    /// The request as a whole cannot be read.
+    /// The request cannot be parsed.
     #[error("bad request: {}", .0.en)]
     BadRequest(Text),
     #[error("wrong method")]
     WrongMethod,
     #[error("body too large")]
     TooLarge,
-    /// A protocol of others (WHIP) names the status.
+    /// A standard protocol (WHIP, tus) prescribes the status.
     #[error("{status}: {}", text.en)]
     Prescribed {
         status: StatusCode,
@@ -110,10 +112,10 @@ pub enum Error {
     UnsupportedMedia(Text),
     #[error("too many requests")]
     TooMany { retry_after: Duration },
-    /// Something this server needs is away for now.
+    /// A service that the server depends on is temporarily unavailable.
     #[error("unavailable: {}", .0.en)]
     Unavailable(Text),
-    /// Ours, not the caller's: logged, and told without details.
+    /// A fault of the server: logged, and sent without details.
     #[error("{0}")]
     Internal(Arc<dyn std::error::Error + Send + Sync>),
 }
@@ -166,7 +168,7 @@ impl Error {
         }
     }
 
-    /// The word a program can act on.
+    /// Returns the machine-readable error code.
     pub fn code(&self) -> &'static str {
         match self {
             Self::NotSignedIn => "not_signed_in",
@@ -187,7 +189,7 @@ impl Error {
         }
     }
 
-    /// The sentence for the person, with what to do next.
+    /// Returns the message for the person, including what to do next.
     pub fn text(&self) -> Text {
         match self {
             Self::NotSignedIn => Text::new("请先登录。", "Please sign in first."),
@@ -217,7 +219,7 @@ impl Error {
         }
     }
 
-    /// The answer's body.
+    /// Returns the response body.
     pub fn body(&self, language: Language) -> Body {
         let field = match self {
             Self::Field { field, .. } => Some(field.to_string()),
@@ -230,7 +232,7 @@ impl Error {
         }
     }
 
-    /// The whole answer in one language.
+    /// Renders the response in one language.
     pub fn render(&self, language: Language) -> Response {
         let mut response = (self.status(), axum::Json(self.body(language))).into_response();
         if let Self::TooMany { retry_after } = self {
@@ -251,20 +253,20 @@ fn too_many(retry_after: Duration) -> Text {
     )
 }
 
-/// The body of every error answer.
+/// Body of every error response.
 #[derive(Serialize, ToSchema)]
 pub struct Body {
-    /// A word for programs.
+    /// Machine-readable error code.
     pub code: String,
-    /// A sentence for the person, in the request's language.
+    /// Message for the person, in the request's language.
     pub message: String,
-    /// The field that cannot be taken (422).
+    /// The invalid field (422).
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     pub field: Option<String>,
 }
 
-/// Rendered in Chinese; the outermost layer renders it anew in the request's language.
+/// Renders in Chinese; the outermost layer renders it again in the request's language.
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
         let mut response = self.render(Language::Chinese);
@@ -296,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_language_we_speak_is_taken_and_chinese_otherwise() {
+    fn the_first_supported_language_is_selected_and_chinese_otherwise() {
         assert_eq!(language("en-GB,en;q=0.9,zh;q=0.8"), Language::English);
         assert_eq!(language("fr, zh-CN, en"), Language::Chinese);
         assert_eq!(language("fr"), Language::Chinese);
@@ -304,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn an_internal_error_never_tells_its_cause() {
+    fn an_internal_error_does_not_reveal_its_cause() {
         let body = Error::internal("secret path /var/lib").body(Language::English);
         assert_eq!(body.code, "internal");
         assert!(!body.message.contains("secret"));

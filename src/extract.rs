@@ -1,4 +1,4 @@
-//! How handlers read requests: axum's extractors with our errors, the caller's address, and the checks of plain form fields.
+//! Request extractors with our errors, the client's IP address, and validation of form fields.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
@@ -14,7 +14,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::error::{Error, Result, Text};
 
-/// A JSON body, both ways.
+/// JSON request or response body.
 #[derive(Debug, FromRequest)]
 #[from_request(via(axum::Json), rejection(Error))]
 pub struct Json<T>(pub T);
@@ -25,17 +25,17 @@ impl<T: Serialize> IntoResponse for Json<T> {
     }
 }
 
-/// The variables of the address. One that cannot be an id names nothing: 404.
+/// Path parameters. A parameter that does not parse names no resource: 404.
 #[derive(Debug, FromRequestParts)]
 #[from_request(via(axum::extract::Path), rejection(Error))]
 pub struct Path<T>(pub T);
 
-/// The part of the address after `?`.
+/// Query parameters.
 #[derive(Debug, FromRequestParts)]
 #[from_request(via(axum::extract::Query), rejection(Error))]
 pub struct Query<T>(pub T);
 
-/// A request to speak WebSocket.
+/// WebSocket upgrade request.
 pub struct Socket(pub WebSocketUpgrade);
 
 impl<S: Sync> FromRequestParts<S> for Socket {
@@ -59,7 +59,7 @@ impl From<JsonRejection> for Error {
                 "请求内容应为 application/json。",
                 "The request's body must be application/json.",
             )),
-            JsonRejection::JsonDataError(error) => unfit(&error.body_text()),
+            JsonRejection::JsonDataError(error) => invalid_json(&error.body_text()),
             JsonRejection::BytesRejection(error) if error.status().as_u16() == 413 => {
                 Self::TooLarge
             }
@@ -67,15 +67,15 @@ impl From<JsonRejection> for Error {
                 "请求内容不是有效的 JSON。".into(),
                 format!(
                     "The request's body is not valid JSON: {}",
-                    bounded(&other.body_text())
+                    truncated(&other.body_text())
                 ),
             )),
         }
     }
 }
 
-/// JSON that is not what the route takes; serde names the field at the end or in back quotes.
-fn unfit(message: &str) -> Error {
+/// Error for JSON of the wrong shape; serde names the field as a path or in back quotes.
+fn invalid_json(message: &str) -> Error {
     let quoted = message.split('`').nth(1).unwrap_or_default();
     let path = message
         .split_once("target type: ")
@@ -93,7 +93,7 @@ fn unfit(message: &str) -> Error {
         .to_owned();
     let text = Text::with(
         format!("“{field}”这一项的内容不符合要求。"),
-        format!("`{field}` cannot be taken: {}", bounded(message)),
+        format!("`{field}` cannot be taken: {}", truncated(message)),
     );
     Error::Field {
         field: field.into(),
@@ -101,8 +101,8 @@ fn unfit(message: &str) -> Error {
     }
 }
 
-/// Serde repeats what was sent; a person reads a line of it.
-fn bounded(message: &str) -> String {
+/// Truncates a serde message, which may repeat the whole input.
+fn truncated(message: &str) -> String {
     message.chars().take(200).collect()
 }
 
@@ -118,18 +118,18 @@ impl From<QueryRejection> for Error {
             "地址中的查询参数不正确。".into(),
             format!(
                 "The query cannot be read: {}",
-                bounded(&rejection.body_text())
+                truncated(&rejection.body_text())
             ),
         ))
     }
 }
 
-/// The caller's address; behind a trusted proxy, the one that the proxy names.
+/// IP address of the client; behind a trusted proxy, the address that the proxy reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Client(pub IpAddr);
 
 impl Client {
-    /// X-Forwarded-For is read from its end, past the proxies we trust: what stands before is the caller's own claim.
+    /// Reads X-Forwarded-For from its end, past trusted proxies; the entries before them are forgeable.
     pub fn of(peer: Option<SocketAddr>, headers: &HeaderMap, trusted: &[IpAddr]) -> Self {
         let mut address = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| {
             peer.ip().to_canonical()
@@ -150,7 +150,7 @@ impl Client {
     }
 }
 
-/// Set by the layer around all routes.
+/// Reads the extension set by the layer around all routes.
 impl<S: Sync> FromRequestParts<S> for Client {
     type Rejection = Error;
 
@@ -163,7 +163,7 @@ impl<S: Sync> FromRequestParts<S> for Client {
     }
 }
 
-/// A line of text from a form: trimmed, of a length that fits, without control characters.
+/// Validates a single-line form field: trimmed, within the length limits, no control characters.
 pub fn line(field: &'static str, text: &str, chars: RangeInclusive<usize>) -> Result<String> {
     let text = text.trim();
     let (least, most) = (*chars.start(), *chars.end());
@@ -194,14 +194,14 @@ pub fn line(field: &'static str, text: &str, chars: RangeInclusive<usize>) -> Re
     Ok(text.to_owned())
 }
 
-/// For PATCH: tells a field that is `null` from one that is absent.
+/// Deserializer for PATCH fields that distinguishes `null` from an absent field.
 pub fn nullable<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<Option<T>>, D::Error> {
     Option::<T>::deserialize(deserializer).map(Some)
 }
 
-/// The moment of the request.
+/// Time of the request.
 pub fn now() -> Timestamp {
     Timestamp::now()
 }
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_trusted_proxy_may_say_who_calls() {
+    fn only_a_trusted_proxy_may_report_the_client_address() {
         assert_eq!(client("192.168.1.5", "8.8.8.8"), "192.168.1.5");
         assert_eq!(client("10.0.0.1", "8.8.8.8"), "8.8.8.8");
         assert_eq!(client("10.0.0.1", "1.1.1.1, 8.8.8.8, 10.0.0.2"), "8.8.8.8");
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_is_trimmed_and_bounded() {
+    fn a_line_is_trimmed_and_its_length_checked() {
         assert_eq!(
             line("name", "  柳林村小学 ", 1..=40).expect("fits"),
             "柳林村小学"
@@ -250,8 +250,12 @@ mod tests {
     }
 
     #[test]
-    fn an_unfit_body_names_the_field() {
-        let field = |message: &str| unfit(message).body(crate::error::Language::English).field;
+    fn an_invalid_body_names_the_field() {
+        let field = |message: &str| {
+            invalid_json(message)
+                .body(crate::error::Language::English)
+                .field
+        };
         let prefix = "Failed to deserialize the JSON body into the target type: ";
         assert_eq!(
             field(&format!("{prefix}missing field `login` at line 1 column 2")).as_deref(),

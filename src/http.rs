@@ -106,6 +106,6 @@ pub fn router(services: Services) -> Router {
             "/api/openapi.json",
             get(async move || ([(CONTENT_TYPE, "application/json")], api.clone())),
         )
-        .fallback(assets::serve)
+        .fallback(assets::serve_asset)
         .layer(around)
 }

@@ -1,8 +1,9 @@
-//! Durable work: a job is a row before anybody is told of it, and it ends as a row that says how it went.
+//! Durable job queue in the database.
 //!
-//! A job's key makes it idempotent: submitting the same key again gives the same job. A handler may be run again after a crash
-//! or a failure, so it must be able to start over. Failures that can pass are retried with growing pauses; a job that gives up
-//! keeps its row with the reason.
+//! A job is a row before its submitter gets an id, and stays a row with its outcome. The key makes a
+//! job idempotent: submitting the same key again returns the same job. A handler may run again after
+//! a crash or a failure, so it must be able to start over. Temporary failures are retried with
+//! exponential backoff; a job that fails for good keeps its row with the reason.
 
 mod run;
 #[cfg(test)]
@@ -25,15 +26,15 @@ use utoipa::ToSchema;
 use crate::db::{Db, DbError, millis};
 use crate::ids::{JobId, LessonId, PersonId};
 
-/// Progress is written at most in steps of this, to keep a long job from writing all the time.
+/// Smallest change of progress that is written, to bound the writes of a long job.
 const PROGRESS_STEP: f64 = 0.01;
 
 crate::string_enum! {
-    /// Where a job stands.
+    /// State of a job.
     JobState { Queued = "queued", Running = "running", Done = "done", Failed = "failed", Cancelled = "cancelled" }
 }
 
-/// A job as it is shown.
+/// A job as the API shows it.
 #[derive(Clone, Debug, Serialize, ToSchema, sqlx::FromRow)]
 pub struct Job {
     pub id: JobId,
@@ -41,7 +42,7 @@ pub struct Job {
     pub state: JobState,
     /// 0 to 1.
     pub progress: f64,
-    /// Why it failed, or why its last try did.
+    /// Error of the last failed attempt.
     pub error: Option<String>,
     #[serde(skip)]
     pub lesson_id: Option<LessonId>,
@@ -49,66 +50,67 @@ pub struct Job {
     pub person_id: Option<PersonId>,
 }
 
-/// A piece of work to be done later.
+/// A job to submit.
 #[derive(Clone, Debug)]
 pub struct NewJob {
-    /// Which handler does it.
+    /// Kind under which its handler is registered.
     pub kind: &'static str,
-    /// Names the work: `mp4:LESSON`.
+    /// Idempotency key, such as `mp4:LESSON`.
     pub key: String,
     pub owner: Option<Owner>,
 }
 
-/// Jobs of one lane wait for each other; a teacher's deck does not wait for the film of a whole lesson.
+/// Concurrency class of jobs. Each lane has its own slots, so that a deck does not wait behind the
+/// MP4 of a whole lesson.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lane {
-    /// Minutes to hours of work on sound and pictures.
+    /// Audio and video processing: minutes to hours.
     Media,
-    /// Seconds of work that somebody waits for.
+    /// Document rendering that a person waits for: seconds.
     Documents,
-    /// A moment's work: what is said in a file is found although the decks before it are still being drawn.
-    Words,
+    /// Text extraction, well under a second: a file is searchable while earlier decks still render.
+    Text,
 }
 
-const LANES: [Lane; 3] = [Lane::Media, Lane::Documents, Lane::Words];
-/// So that one file that is slow to read does not hold up the others.
-const WORDS_AT_ONCE: usize = 2;
+const LANES: [Lane; 3] = [Lane::Media, Lane::Documents, Lane::Text];
+/// Two, so that one slow file does not block the others.
+const TEXT_CONCURRENCY: usize = 2;
 
-/// Whose a job is: who may see and cancel it, besides administrators.
+/// Owner of a job; decides who may see and cancel it besides administrators.
 #[derive(Clone, Copy, Debug)]
 pub enum Owner {
-    /// Those who take part in the lesson see it; its lead cancels it.
+    /// Visible to the lesson's participants, cancellable by its lead.
     Lesson(LessonId),
     Person(PersonId),
 }
 
-/// Why a try of a job did not succeed.
+/// Failure of one attempt.
 #[derive(Debug)]
 pub enum Failure {
-    /// May pass: tried again later.
+    /// Temporary: retried after a backoff.
     Retry(String),
-    /// Will not pass: the job fails now.
-    GiveUp(String),
+    /// Permanent: the job fails without another attempt.
+    Permanent(String),
 }
 
-/// What a handler is given.
+/// Handle of a running job, passed to its handler.
 #[derive(Clone)]
-pub struct Running {
+pub struct RunningJob {
     pub id: JobId,
-    /// What it was submitted under.
+    /// Key of [`NewJob`].
     pub key: String,
     pub lesson: Option<LessonId>,
-    /// 1 for the first try.
+    /// 1 for the first attempt.
     pub attempt: i64,
-    /// Fires when the job is cancelled or the server stops; the handler should return soon.
+    /// Cancelled when the job is cancelled or the server stops; the handler should return soon.
     pub cancel: CancellationToken,
     db: Db,
-    written: Arc<Mutex<f64>>,
+    written_progress: Arc<Mutex<f64>>,
 }
 
-type Handler = Arc<dyn Fn(Running) -> BoxFuture<'static, Result<(), Failure>> + Send + Sync>;
+type Handler = Arc<dyn Fn(RunningJob) -> BoxFuture<'static, Result<(), Failure>> + Send + Sync>;
 
-/// The queue. Cloning shares it.
+/// The job queue. Clones share it.
 #[derive(Clone)]
 pub struct Jobs {
     inner: Arc<Inner>,
@@ -118,7 +120,7 @@ struct Inner {
     db: Db,
     handlers: Mutex<HashMap<&'static str, (Lane, Handler)>>,
     running: Mutex<HashMap<JobId, CancellationToken>>,
-    /// One of each lane.
+    /// One per lane.
     wake: [Notify; LANES.len()],
     slots: [Arc<Semaphore>; LANES.len()],
     stop: CancellationToken,
@@ -126,14 +128,14 @@ struct Inner {
 }
 
 impl Jobs {
-    /// A queue that runs at most so many jobs of the long lanes at a time once it is started.
+    /// Creates a queue with this many concurrent jobs in the media and documents lanes.
     pub fn new(db: Db, media: usize, documents: usize) -> Self {
         let inner = Inner {
             db,
             handlers: Mutex::default(),
             running: Mutex::default(),
             wake: Default::default(),
-            slots: [media, documents, WORDS_AT_ONCE]
+            slots: [media, documents, TEXT_CONCURRENCY]
                 .map(|concurrent| Arc::new(Semaphore::new(concurrent.max(1)))),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -143,10 +145,10 @@ impl Jobs {
         }
     }
 
-    /// Says who does jobs of a kind, and in which lane. Jobs of a kind that nobody does stay queued.
+    /// Registers the handler and lane of a kind. Jobs of a kind without a handler stay queued.
     pub fn register<F, Work>(&self, lane: Lane, kind: &'static str, handler: F)
     where
-        F: Fn(Running) -> Work + Send + Sync + 'static,
+        F: Fn(RunningJob) -> Work + Send + Sync + 'static,
         Work: Future<Output = Result<(), Failure>> + Send + 'static,
     {
         let handler: Handler = Arc::new(move |job| Box::pin(handler(job)));
@@ -157,7 +159,7 @@ impl Jobs {
             .insert(kind, (lane, handler));
     }
 
-    /// Takes up what a crash left behind and works until [`Jobs::stop`].
+    /// Requeues jobs that a crash left running, and dispatches until [`Jobs::stop`].
     pub async fn start(&self) -> Result<(), DbError> {
         sqlx::query("UPDATE jobs SET state = $1, due_at = $2 WHERE state = $3")
             .bind(JobState::Queued)
@@ -174,7 +176,8 @@ impl Jobs {
         Ok(())
     }
 
-    /// Asks running jobs to stop and waits for them, no longer than `limit`. What did not end runs again at the next start.
+    /// Cancels running jobs and waits for them, at most `limit`. Unfinished jobs run again at the next
+    /// start.
     pub async fn stop(&self, limit: Duration) {
         self.inner.stop.cancel();
         self.inner.tasks.close();
@@ -183,12 +186,13 @@ impl Jobs {
             .is_err()
         {
             tracing::warn!(
-                "jobs still running at the end of the time limit will be taken up at the next start"
+                "jobs still running at the end of the time limit will run again at the next start"
             );
         }
     }
 
-    /// Makes the work durable and returns its id. The same key twice is the same job; one that failed or was cancelled starts anew.
+    /// Inserts the job, or finds the one with the same key, and returns its id. A failed or cancelled
+    /// job is queued again.
     pub async fn submit(&self, job: NewJob) -> Result<JobId, DbError> {
         let id = self
             .submit_in(&mut *self.inner.db.pool().acquire().await?, job)
@@ -197,7 +201,7 @@ impl Jobs {
         Ok(id)
     }
 
-    /// The same in a transaction of the caller, who calls [`Jobs::wake`] when it is committed.
+    /// Submits in the caller's transaction; the caller calls [`Jobs::wake`] after the commit.
     pub async fn submit_in(
         &self,
         connection: &mut AnyConnection,
@@ -232,12 +236,12 @@ impl Jobs {
         Ok(id)
     }
 
-    /// There is new work.
+    /// Wakes the dispatchers after new jobs were committed.
     pub fn wake(&self) {
         self.inner.wake.iter().for_each(Notify::notify_one);
     }
 
-    /// The job, if there is one.
+    /// Returns the job with this id.
     pub async fn get(&self, id: JobId) -> Result<Option<Job>, DbError> {
         sqlx::query_as(
             "SELECT id, kind, state, progress, error, lesson_id, person_id FROM jobs WHERE id = $1",
@@ -247,7 +251,7 @@ impl Jobs {
         .await
     }
 
-    /// The job with that key, if there is one.
+    /// Returns the job with this key.
     pub async fn by_key(&self, key: &str) -> Result<Option<Job>, DbError> {
         sqlx::query_as("SELECT id, kind, state, progress, error, lesson_id, person_id FROM jobs WHERE key = $1")
             .bind(key)
@@ -264,7 +268,7 @@ impl Jobs {
             .map(drop)
     }
 
-    /// Ends the job unless it has ended already; a running handler is told.
+    /// Cancels the job unless it has ended; the token of a running handler is cancelled.
     pub async fn cancel(&self, id: JobId) -> Result<(), DbError> {
         sqlx::query(
             "UPDATE jobs SET state = 'cancelled', updated_at = $2 WHERE id = $1 AND state IN ('queued', 'running')",
@@ -280,12 +284,12 @@ impl Jobs {
     }
 }
 
-impl Running {
-    /// Tells how far the job is, 0 to 1. Cheap to call often.
+impl RunningJob {
+    /// Reports progress from 0 to 1. Cheap to call often: only steps of [`PROGRESS_STEP`] are written.
     pub async fn progress(&self, done: f64) {
         let done = done.clamp(0.0, 1.0);
         {
-            let mut written = self.written.lock().expect("never poisoned");
+            let mut written = self.written_progress.lock().expect("never poisoned");
             if done - *written < PROGRESS_STEP {
                 return;
             }
@@ -300,6 +304,19 @@ impl Running {
         .execute(self.db.pool());
         if let Err(error) = update.await {
             tracing::debug!(%error, "a job's progress could not be written");
+        }
+    }
+
+    /// Returns a callback for a sub-task whose 0 to 1 is the job's `from` to `to`.
+    pub fn progress_between(
+        &self,
+        from: f64,
+        to: f64,
+    ) -> impl FnMut(f64) -> BoxFuture<'static, ()> + use<> {
+        let job = self.clone();
+        move |done| {
+            let job = job.clone();
+            Box::pin(async move { job.progress(from + done * (to - from)).await })
         }
     }
 }

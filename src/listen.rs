@@ -1,4 +1,4 @@
-//! The listening socket, with TLS when it is wanted, and the bounds of a connection.
+//! Listening socket, TLS, and connection limits of the HTTP server.
 
 mod acceptor;
 mod certificate;
@@ -20,16 +20,16 @@ use crate::config::{Config, TlsMode};
 
 pub use interfaces::local_addresses;
 
-use acceptor::Bounded;
+use acceptor::LimitedAcceptor;
 
-/// A client that does not finish its request's head by then is gone or means harm.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
-/// A request's head is a few hundred bytes; cookies and a long address make it a few thousand.
-const HEAD_BYTES: usize = 64 << 10;
-/// A handshake is two round trips; a village's line may need seconds for one.
+/// Time to receive a request's header section; slower clients are gone or malicious (slowloris).
+const HEADER_TIMEOUT: Duration = Duration::from_secs(15);
+/// Limit of a request's header section, usually a few hundred to a few thousand bytes.
+const MAX_HEADER_BYTES: usize = 64 << 10;
+/// TLS handshake timeout: two round trips, each of which may take seconds on a rural link.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Why the server cannot listen.
+/// Failure to listen.
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
     #[error("{0} is taken by another program; stop it, or set [server] listen to another port")]
@@ -46,7 +46,7 @@ pub enum ListenError {
     MakeCertificate(#[from] rcgen::Error),
 }
 
-/// Takes the port, or says in words why not.
+/// Binds the address; errors name the remedy.
 pub fn bind(address: SocketAddr) -> Result<TcpListener, ListenError> {
     let listener = TcpListener::bind(address).map_err(|cause| match cause.kind() {
         io::ErrorKind::AddrInUse => ListenError::PortTaken(address),
@@ -60,10 +60,10 @@ pub fn bind(address: SocketAddr) -> Result<TcpListener, ListenError> {
     Ok(listener)
 }
 
-/// A certificate that is ready to be shown.
+/// Loaded certificate and key.
 pub type Tls = RustlsConfig;
 
-/// The configured certificate; `None` without TLS.
+/// Loads the configured certificate; `None` without TLS.
 pub async fn tls(config: &Config) -> Result<Option<Tls>, ListenError> {
     let (cert, key) = match config.tls.mode {
         TlsMode::Off => return Ok(None),
@@ -79,7 +79,7 @@ pub async fn tls(config: &Config) -> Result<Option<Tls>, ListenError> {
         .map_err(|cause| ListenError::Certificate { path: cert, cause })
 }
 
-/// Serves until the handle says stop.
+/// Serves until the handle shuts it down.
 pub async fn serve(
     config: &Config,
     listener: TcpListener,
@@ -96,25 +96,25 @@ pub async fn serve(
         .http_builder()
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
-        .max_buf_size(HEAD_BYTES);
+        .header_read_timeout(HEADER_TIMEOUT)
+        .max_buf_size(MAX_HEADER_BYTES);
     server
         .http_builder()
         .http2()
         .timer(TokioTimer::new())
-        .keep_alive_interval(Some(HEAD_TIMEOUT))
+        .keep_alive_interval(Some(HEADER_TIMEOUT))
         .max_concurrent_streams(128);
     match tls {
         None => {
             server
-                .acceptor(Bounded::new(DefaultAcceptor::new(), slots))
+                .acceptor(LimitedAcceptor::new(DefaultAcceptor::new(), slots))
                 .serve(service)
                 .await
         }
         Some(tls) => {
             let acceptor = RustlsAcceptor::new(tls).handshake_timeout(HANDSHAKE_TIMEOUT);
             server
-                .acceptor(Bounded::new(acceptor, slots))
+                .acceptor(LimitedAcceptor::new(acceptor, slots))
                 .serve(service)
                 .await
         }

@@ -64,7 +64,7 @@ use cli::{Cli, Command, ConfigCommand, SearchCommand, Serve, Source};
 use config::{Config, LogFormat};
 
 fn main() -> ExitCode {
-    memory::keep_large_blocks_apart();
+    memory::set_mmap_threshold();
     let cli = Cli::parse();
     // Process-wide crypto provider of rustls.
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -106,7 +106,7 @@ fn failed(error: &dyn std::error::Error) -> ExitCode {
 async fn serve(arguments: Serve) -> Outcome {
     let config = arguments.load()?;
     start_log(&config)?;
-    memory::keep_giving_back()?;
+    memory::start_trimming()?;
     Ok(app::serve(config, arguments.demo).await?)
 }
 

@@ -1,35 +1,39 @@
-//! What was freed goes back to the system, so that a server that has been busy is as small as one that has not. glibc keeps it otherwise: between
-//! what a thousand handshakes leave behind lie the holes that they needed (10 kB each), and a few sign-ins, uploads and merges of the search index
-//! leave ten megabytes in the heap of every thread that ran them.
+//! Returns freed memory to the system, so that a server shrinks again after a peak.
+//!
+//! glibc keeps freed pages because of fragmentation: a thousand DTLS handshakes leave holes of 10 kB
+//! each, and a few sign-ins, uploads and merges of the search index leave 10 MB in the heap of every
+//! thread that ran them. We call malloc_trim(3) every 10 s.
 
 use std::time::Duration;
 
-/// Blocks of this size and larger never enter a heap: the 19 MB of a sign-in's Argon2, the dictionary. The parts of an upload (8 MB) do, because a
-/// page that is used again at once is cheaper than a new one.
-const LARGE_BLOCK: i32 = 16 << 20;
+/// Allocation size from which glibc uses mmap instead of a heap: the 19 MB of Argon2 at sign-in, the
+/// dictionary. Upload parts (8 MB) stay in the heap, because a page that is reused at once is cheaper
+/// than a new one.
+const MMAP_THRESHOLD: i32 = 16 << 20;
 
-/// How often the heaps are looked through: some tenths of a millisecond, more after a burst. A heap is locked meanwhile, and no packet that is
-/// forwarded asks for memory.
-const PERIOD: Duration = Duration::from_secs(10);
+/// Interval of malloc_trim(3), which takes some tenths of a millisecond, more after a burst. It locks
+/// each heap meanwhile; forwarding a packet allocates nothing and does not wait for it.
+const TRIM_INTERVAL: Duration = Duration::from_secs(10);
 
-/// To be called before anything large is allocated: glibc would learn from the first large block that is freed to keep those that follow.
-pub fn keep_large_blocks_apart() {
+/// Fixes the mmap threshold. Must precede large allocations: glibc raises its dynamic threshold when
+/// the first large block is freed (mallopt(3)).
+pub fn set_mmap_threshold() {
     #[cfg(target_env = "gnu")]
-    // SAFETY: the call takes numbers only. It cannot fail for this option; if it did, only memory would be lost.
+    // SAFETY: the call takes plain numbers; a failure would only leave the default threshold.
     unsafe {
-        libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE_BLOCK);
+        libc::mallopt(libc::M_MMAP_THRESHOLD, MMAP_THRESHOLD);
     }
 }
 
-/// Goes on until the process ends.
-pub fn keep_giving_back() -> std::io::Result<()> {
+/// Starts the thread that trims the heaps until the process ends.
+pub fn start_trimming() -> std::io::Result<()> {
     #[cfg(target_env = "gnu")]
     std::thread::Builder::new()
         .name("memory".into())
         .spawn(|| {
             loop {
-                std::thread::sleep(PERIOD);
-                // SAFETY: the call takes a number, and locks each heap that it works on (malloc_trim(3)).
+                std::thread::sleep(TRIM_INTERVAL);
+                // SAFETY: the call takes a plain number and locks each heap it works on (malloc_trim(3)).
                 unsafe { libc::malloc_trim(0) };
             }
         })?;

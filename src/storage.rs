@@ -1,7 +1,7 @@
-//! The one module that knows where objects are kept: files beside the server, or any S3 service. Features name objects by typed keys.
+//! Object storage: local files or any S3 service. Features name objects by typed keys.
 //!
-//! Keys are ASCII and never reused for other content. Correctness never rests on conditional puts (some S3 services ignore them):
-//! who may write what is decided in the database.
+//! Keys are ASCII and never reused for other content. Correctness never depends on conditional puts,
+//! which some S3 services ignore: the database decides who may write an object.
 
 #[cfg(test)]
 mod tests;
@@ -26,22 +26,24 @@ use tokio::io::AsyncReadExt;
 use crate::config::{self, Config};
 use crate::ids::LessonId;
 
-/// The part size of a large upload: S3 takes at most 10 000 parts of at least 5 MiB, so this carries 80 GB.
+/// Part size of a multipart upload. S3 takes at most 10 000 parts of at least 5 MiB, so 8 MiB carries
+/// 80 GB.
 const PART_BYTES: usize = 8 << 20;
-/// Parts of one upload that are under way at a time; bounds its memory to 32 MiB.
+/// Concurrent parts of one upload; bounds its memory to 32 MiB.
 const PARTS_IN_FLIGHT: usize = 4;
-/// A put or get that failed for longer than this is reported; the recorder keeps its spool and tries again.
-const RETRY_FOR: Duration = Duration::from_secs(20);
+/// Time after which a failing request is reported to the caller; the recorder then retries from its
+/// spool.
+const RETRY_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// A failed access.
+/// Failure of a storage request.
 pub type StorageError = object_store::Error;
 
-/// Whether the object does not exist.
+/// Returns true if the object does not exist.
 pub fn is_missing(error: &StorageError) -> bool {
     matches!(error, object_store::Error::NotFound { .. })
 }
 
-/// The name of one object.
+/// Name of one object.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Key(Path);
 
@@ -51,7 +53,7 @@ impl Key {
         Self::in_lesson(lesson, &[track, &layer.to_string(), &format!("{n}.m4s")])
     }
 
-    /// Init segment `n` of one layer of a track: a new one begins with each change of parameters.
+    /// Initialization segment `n` of one layer of a track; each change of parameters starts a new one.
     pub fn init(lesson: LessonId, track: &str, layer: u8, n: u64) -> Self {
         Self::in_lesson(
             lesson,
@@ -59,7 +61,7 @@ impl Key {
         )
     }
 
-    /// The lesson's picture.
+    /// The lesson's poster image.
     pub fn poster(lesson: LessonId) -> Self {
         Self::in_lesson(lesson, &["poster.jpg"])
     }
@@ -69,36 +71,36 @@ impl Key {
         Self::in_lesson(lesson, &["lesson.mp4"])
     }
 
-    /// Content by its SHA-256.
+    /// Uploaded content, by its SHA-256.
     pub fn blob(hash: &str) -> Self {
         Self::by_hash("blobs", hash, &[])
     }
 
-    /// Something made from a content: a page, a poster, a rendition.
+    /// File derived from uploaded content: a page image, a poster, a rendition.
     pub fn derived(hash: &str, name: &str) -> Self {
         Self::by_hash("derived", hash, &[name])
     }
 
-    /// Two digits first: a folder with a hundred thousand entries is slow to list.
+    /// Shards by the first two digits: a directory of a hundred thousand entries is slow to list.
     fn by_hash(top: &str, hash: &str, rest: &[&str]) -> Self {
         let all = [top, hash.get(..2).unwrap_or("_"), hash]
             .into_iter()
             .chain(rest.iter().copied());
-        Self(Path::from_iter(all.map(plain)))
+        Self(Path::from_iter(all.map(sanitize)))
     }
 
-    /// Anything else that belongs to a lesson's recording. Characters outside `[A-Za-z0-9._-]` become `_`.
+    /// Other file of a lesson's recording. Characters outside `[A-Za-z0-9._-]` become `_`.
     pub fn in_lesson(lesson: LessonId, parts: &[&str]) -> Self {
         let lesson = lesson.to_string();
         let all = ["lessons", lesson.as_str()]
             .into_iter()
             .chain(parts.iter().copied());
-        Self(Path::from_iter(all.map(plain)))
+        Self(Path::from_iter(all.map(sanitize)))
     }
 }
 
-/// Trusts the system's authorities and, where one is named, the county's own.
-fn trusting(path: &str) -> Result<ClientOptions, OpenError> {
+/// HTTP client that trusts the system's certificate authorities and those in the PEM file `path`.
+fn client_options(path: &str) -> Result<ClientOptions, OpenError> {
     if path.is_empty() {
         return Ok(ClientOptions::new());
     }
@@ -115,8 +117,8 @@ fn trusting(path: &str) -> Result<ClientOptions, OpenError> {
         .fold(ClientOptions::new(), ClientOptions::with_root_certificate))
 }
 
-/// A path segment that no engine reads as anything else: `..` and separators cannot survive.
-fn plain(part: &str) -> String {
+/// Replaces characters that a store could interpret; `..` and separators cannot survive.
+fn sanitize(part: &str) -> String {
     let safe = |c: char| {
         if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') {
             c
@@ -132,15 +134,15 @@ fn plain(part: &str) -> String {
     }
 }
 
-/// The object store. Cloning shares it.
+/// The object store. Clones share it.
 #[derive(Clone)]
 pub struct Storage {
     store: Arc<dyn ObjectStore>,
-    /// Where objects are files.
+    /// Root directory of a local store.
     folder: Option<PathBuf>,
 }
 
-/// Why the configured store cannot be used.
+/// Failure to open the configured store.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     #[error("[storage] url {0:?} must be empty, a folder (file:///…) or s3://bucket/prefix")]
@@ -170,7 +172,8 @@ impl Storage {
         }
     }
 
-    /// Files below a folder. Each put is on disk, its folder entry included, before it is acknowledged.
+    /// Opens a store of files below `folder`. A put returns after the file and its directory entry are
+    /// fsync'd.
     pub fn local(folder: PathBuf) -> Result<Self, OpenError> {
         std::fs::create_dir_all(&folder).map_err(|cause| OpenError::Folder {
             path: folder.clone(),
@@ -190,7 +193,7 @@ impl Storage {
             .split_once('/')
             .unwrap_or((bucket_and_prefix, ""));
         let retry = RetryConfig {
-            retry_timeout: RETRY_FOR,
+            retry_timeout: RETRY_TIMEOUT,
             max_retries: 6,
             backoff: BackoffConfig::default(),
         };
@@ -198,7 +201,7 @@ impl Storage {
             .with_bucket_name(bucket)
             .with_region(&settings.region)
             .with_virtual_hosted_style_request(!settings.path_style)
-            .with_client_options(trusting(&settings.ca_certificate)?)
+            .with_client_options(client_options(&settings.ca_certificate)?)
             .with_allow_http(settings.allow_http)
             .with_retry(retry);
         if !settings.endpoint.is_empty() {
@@ -215,7 +218,7 @@ impl Storage {
         })
     }
 
-    /// Stores a small object whole. When this returns, the object is durable.
+    /// Stores a small object in one request; it is durable on return.
     pub async fn put(&self, key: &Key, content: Bytes) -> Result<(), StorageError> {
         self.store
             .put(&key.0, PutPayload::from_bytes(content))
@@ -223,7 +226,7 @@ impl Storage {
             .map(drop)
     }
 
-    /// Stores a file of any size; memory stays bounded. When this returns, the object is durable.
+    /// Uploads a file of any size in bounded memory and returns its size; it is durable on return.
     pub async fn put_file(&self, key: &Key, file: &std::path::Path) -> Result<u64, StorageError> {
         let mut source = tokio::fs::File::open(file).await.map_err(read_failed)?;
         let upload = self.store.put_multipart(&key.0).await?;
@@ -231,37 +234,38 @@ impl Storage {
         match copy(&mut source, &mut writer).await {
             Ok(size_bytes) => writer.finish().await.map(|_| size_bytes),
             Err(error) => {
-                // The failure that matters is the first one; parts that cannot be removed are the store's lifecycle rule's.
+                // Report the first error. Parts that cannot be removed are left to the lifecycle rule of
+                // the bucket.
                 let _ = writer.abort().await;
                 Err(error)
             }
         }
     }
 
-    /// Stores a file that is on the disk already and will not change any more. Where objects are files beside it, it is not copied: both
-    /// names are the same file. An object that is there already stays.
-    pub async fn take_file(&self, key: &Key, file: &std::path::Path) -> Result<(), StorageError> {
+    /// Stores an immutable, fsync'd file: by a hard link in a local store on the same disk, else by a
+    /// copy. An existing object is kept.
+    pub async fn link_file(&self, key: &Key, file: &std::path::Path) -> Result<(), StorageError> {
         if let Some(folder) = &self.folder {
             let (object, file) = (folder.join(key.0.as_ref()), file.to_owned());
-            let linked = tokio::task::spawn_blocking(move || link(&file, &object)).await;
+            let linked = tokio::task::spawn_blocking(move || hard_link(&file, &object)).await;
             match linked.unwrap_or_else(|panic| Err(std::io::Error::other(panic))) {
                 Ok(()) => return Ok(()),
-                // Another disk, or one that knows no links.
+                // The store is on another disk, or its file system has no hard links.
                 Err(error) => tracing::debug!(%error, "a file is copied into the store"),
             }
         }
         self.put_file(key, file).await.map(drop)
     }
 
-    /// Where an object is a file of this machine, that file: only to be read.
-    pub fn file(&self, key: &Key) -> Option<PathBuf> {
+    /// Returns the path of an object in a local store, for reading only.
+    pub fn local_path(&self, key: &Key) -> Option<PathBuf> {
         self.folder
             .as_ref()
             .map(|folder| folder.join(key.0.as_ref()))
             .filter(|path| path.is_file())
     }
 
-    /// Removes an object; one that is not there is no failure.
+    /// Removes an object; a missing object is no error.
     pub async fn remove(&self, key: &Key) -> Result<(), StorageError> {
         match self.store.delete(&key.0).await {
             Err(error) if !is_missing(&error) => Err(error),
@@ -269,12 +273,12 @@ impl Storage {
         }
     }
 
-    /// The whole object.
+    /// Returns the complete object.
     pub async fn get(&self, key: &Key) -> Result<Bytes, StorageError> {
         self.store.get(&key.0).await?.bytes().await
     }
 
-    /// The object, or a part of it, piece by piece.
+    /// Streams the object, or a byte range of it.
     pub async fn stream(
         &self,
         key: &Key,
@@ -287,12 +291,12 @@ impl Storage {
         Ok(self.store.get_opts(&key.0, options).await?.into_stream())
     }
 
-    /// The object's size.
+    /// Returns the object's size.
     pub async fn size_bytes(&self, key: &Key) -> Result<u64, StorageError> {
         Ok(self.store.head(&key.0).await?.size)
     }
 
-    /// Whether the store answers.
+    /// Checks that the store answers.
     pub async fn probe(&self) -> Result<(), StorageError> {
         match self.store.head(&Path::from("probe")).await {
             Err(error) if !is_missing(&error) => Err(error),
@@ -301,15 +305,15 @@ impl Storage {
     }
 }
 
-/// Gives a durable file a second, durable name.
-fn link(file: &std::path::Path, object: &std::path::Path) -> std::io::Result<()> {
+/// Hard-links an fsync'd file and fsyncs the new directory entry.
+fn hard_link(file: &std::path::Path, object: &std::path::Path) -> std::io::Result<()> {
     let folder = object.parent().unwrap_or(std::path::Path::new("."));
     std::fs::create_dir_all(folder)?;
     match std::fs::hard_link(file, object) {
         Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => return Err(error),
         _ => {}
     }
-    // The folder's entry, and the folder's own entry where it is new.
+    // The directory entry of the object, and that of the directory in case it is new.
     for folder in folder.ancestors().take(2) {
         std::fs::File::open(folder)?.sync_all()?;
     }

@@ -1,37 +1,30 @@
-//! Runs `tongke-av` or `tongke-doc` as a child that can hurt nobody: its own process group, no network, a scratch folder, limits on memory, processor time,
-//! file size, open files and wall time, and an end when its parent ends. It speaks JSON lines on its standard output.
+//! Worker processes: runs `tongke-av` or `tongke-doc` as a sandboxed child.
 //!
-//! The network can be taken from it where the kernel allows (root, or user namespaces); whether it is, is said once in the log.
-//!
-//! What restricts it are the programs of util-linux: each becomes the next one, the last of them the worker. Calls made between fork and exec would
-//! do the same, but a fork copies the page tables of the whole server, and every thread that then writes to its memory waits for a page, the media
-//! threads, too: each job stalled every lesson for milliseconds. With nothing to do in between the child is made by `posix_spawn`, which copies
-//! nothing.
+//! A worker has its own process group, no network where the kernel allows it (root or user
+//! namespaces; logged at start), a scratch directory, and limits on memory, processor time, file
+//! size, open files and wall time. It ends when the server ends. [`sandbox`] sets this up; the worker
+//! reports progress and its result as JSON lines ([`output`]).
+
+mod output;
+mod sandbox;
+mod scratch;
 
 use std::io;
-use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
-use tokio::process::{Child, Command};
+use tokio::process::Child;
 use tokio_util::sync::CancellationToken;
 
 use crate::config;
 
-/// What is kept of what it writes to standard error.
-const STDERR_LIMIT: u64 = 16 << 10;
-/// A line of its output at most; more is a fault.
-const LINE_LIMIT: u64 = 64 << 10;
-/// Open files: inputs, output, pipes.
-const FILES: u64 = 256;
-/// It does not starve the lessons.
-const NICE: u8 = 10;
+use sandbox::{Isolation, Limits};
 
-/// The worker program and its limits. Cloning shares them.
+pub use scratch::ScratchDir;
+
+/// The worker program and its limits. Clones share them.
 #[derive(Clone)]
 pub struct Worker {
     inner: Arc<Inner>,
@@ -43,29 +36,10 @@ struct Inner {
     isolation: Isolation,
 }
 
-/// What one run may use.
-#[derive(Clone, Debug)]
-struct Limits {
-    memory_bytes: u64,
-    cpu_seconds: u64,
-    wall_seconds: u64,
-    output_bytes: u64,
-}
-
-/// How far the network can be taken away.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Isolation {
-    /// A network namespace of its own.
-    Network,
-    /// The same inside a user namespace, for a server that is not root.
-    UserAndNetwork,
-    None,
-}
-
-/// Why a run of the worker did not succeed.
+/// Failure of a worker run.
 #[derive(Debug, thiserror::Error)]
 pub enum WorkerError {
-    /// The input cannot be used; trying again is useless.
+    /// The input cannot be processed; a retry would fail again.
     #[error("{message}")]
     BadInput { code: String, message: String },
     #[error("cancelled")]
@@ -117,10 +91,10 @@ impl Worker {
         Self::new(&settings.program, "tongke-doc", limits)
     }
 
-    /// Finds the program and what the kernel lets us take from it.
+    /// Resolves the program and probes the kernel's isolation.
     fn new(program: &str, name: &str, limits: Limits) -> Worker {
         let program = match program {
-            "" => beside_this_program(name),
+            "" => sibling_executable(name),
             path => PathBuf::from(path),
         };
         let isolation = Isolation::probe();
@@ -128,7 +102,7 @@ impl Worker {
             program = %program.display(),
             memory_bytes = limits.memory_bytes,
             cpu_seconds = limits.cpu_seconds,
-            network = isolation.in_words(),
+            network = isolation.describe(),
             "jobs run in a child process with limits"
         );
         Worker {
@@ -140,23 +114,25 @@ impl Worker {
         }
     }
 
-    /// Runs one job in `scratch` and returns what it has done. `progress` hears 0 to 1.
-    pub async fn run<Told: Future<Output = ()>>(
+    /// Runs the worker once in `scratch` and returns the value of its `done` message.
+    ///
+    /// `on_progress` receives fractions from 0 to 1.
+    pub async fn run<F: Future<Output = ()>>(
         &self,
         arguments: &[&str],
         scratch: &Path,
         cancel: &CancellationToken,
-        progress: impl FnMut(f64) -> Told,
+        on_progress: impl FnMut(f64) -> F,
     ) -> Result<Value, WorkerError> {
         let mut child = self.spawn(arguments, scratch)?;
         let group = child.id();
         let wall_seconds = self.inner.limits.wall_seconds;
         let outcome = tokio::select! {
-            outcome = follow(&mut child, progress) => outcome,
+            outcome = output::read_result(&mut child, on_progress) => outcome,
             () = cancel.cancelled() => Err(WorkerError::Cancelled),
             () = tokio::time::sleep(Duration::from_secs(wall_seconds)) => Err(WorkerError::TooLong(wall_seconds)),
         };
-        // Whatever is left of its group ends with it.
+        // Descendants of the worker may still run in its process group.
         if let Some(group) = group {
             // SAFETY: kill(2) takes plain numbers; the group was made for this child, which has not been waited for unless it ended.
             unsafe { libc::kill(-(group as i32), libc::SIGKILL) };
@@ -171,180 +147,35 @@ impl Worker {
             limits,
             isolation,
         } = &*self.inner;
-        let cannot_start = |cause| WorkerError::Start {
+        let start_error = |cause| WorkerError::Start {
             program: program.clone(),
             cause,
         };
-        // Those before it could only say that the one after them is missing.
-        std::fs::metadata(program).map_err(cannot_start)?;
-        let mut command = Command::new("/usr/bin/nice");
-        command
-            .arg(format!("-n{NICE}"))
-            .args(isolation.program())
-            .args(limits.program())
-            // The child dies with us and gains no rights.
-            .args(["/usr/bin/setpriv", "--pdeathsig=KILL", "--no-new-privs"])
-            .arg(program)
+        // Check the program first: a wrapper would only report "not found".
+        std::fs::metadata(program).map_err(start_error)?;
+        sandbox::command(program, scratch, limits, *isolation)
             .args(arguments)
-            .current_dir(scratch)
-            .env_clear()
-            .env("TMPDIR", scratch)
-            // Each further arena of glibc's allocator takes 64 MiB of address space, which is limited.
-            .env("MALLOC_ARENA_MAX", "2")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .process_group(0)
-            .kill_on_drop(true);
-        command.spawn().map_err(cannot_start)
+            .spawn()
+            .map_err(start_error)
     }
 }
 
-/// Reads the child's lines until it ends.
-async fn follow<Told: Future<Output = ()>>(
-    child: &mut Child,
-    mut progress: impl FnMut(f64) -> Told,
-) -> Result<Value, WorkerError> {
-    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-    let (Some(stdout), Some(stderr)) = (stdout, stderr) else {
-        return Err(WorkerError::Failed("it has no output".into()));
-    };
-    let complaints = tokio::spawn(tail(stderr));
-    let mut lines = BufReader::new(stdout);
-    let mut last = Value::Null;
-    loop {
-        let mut line = Vec::new();
-        match (&mut lines)
-            .take(LINE_LIMIT)
-            .read_until(b'\n', &mut line)
-            .await
-        {
-            Ok(0) | Err(_) => break,
-            Ok(_) => {}
-        }
-        let Ok(said) = serde_json::from_slice::<Value>(&line) else {
-            continue;
-        };
-        match said.get("progress").and_then(Value::as_f64) {
-            Some(done) => progress(done).await,
-            None => last = said,
-        }
-    }
-    let status = child
-        .wait()
-        .await
-        .map_err(|error| WorkerError::Failed(error.to_string()))?;
-    let complaints = complaints.await.unwrap_or_default();
-    judge(status, &mut last, &complaints)
-}
-
-fn judge(status: ExitStatus, last: &mut Value, complaints: &str) -> Result<Value, WorkerError> {
-    if status.success() && last.get("done").is_some() {
-        return Ok(last["done"].take());
-    }
-    let text = |name: &str| last["error"][name].as_str().unwrap_or_default().to_owned();
-    match (status.code(), status.signal()) {
-        (Some(2), _) if last.get("error").is_some() => Err(WorkerError::BadInput {
-            code: text("code"),
-            message: text("message"),
-        }),
-        (_, Some(libc::SIGXCPU)) => Err(WorkerError::Limit("processor time")),
-        (_, Some(libc::SIGXFSZ)) => Err(WorkerError::Limit("file size")),
-        _ if last.get("error").is_some() => Err(WorkerError::Failed(text("message"))),
-        _ => Err(WorkerError::Failed(format!(
-            "{status}: {}",
-            complaints.trim()
-        ))),
-    }
-}
-
-/// The end of what it says on standard error; the rest is read and dropped, so that it never waits for us.
-async fn tail(mut stderr: impl AsyncRead + Unpin) -> String {
-    let mut kept = Vec::new();
-    let mut piece = [0; 4096];
-    while let Ok(count) = stderr.read(&mut piece).await {
-        if count == 0 {
-            break;
-        }
-        kept.extend_from_slice(&piece[..count]);
-        let excess = kept.len().saturating_sub(STDERR_LIMIT as usize);
-        kept.drain(..excess);
-    }
-    String::from_utf8_lossy(&kept).into_owned()
-}
-
-impl Limits {
-    /// What sets them and becomes what follows.
-    fn program(&self) -> [String; 6] {
-        let Limits {
-            memory_bytes,
-            cpu_seconds,
-            output_bytes,
-            ..
-        } = self;
-        [
-            "/usr/bin/prlimit".to_owned(),
-            format!("--as={memory_bytes}"),
-            format!("--cpu={cpu_seconds}"),
-            format!("--fsize={output_bytes}"),
-            format!("--nofile={FILES}"),
-            "--core=0".to_owned(),
-        ]
-    }
-}
-
-impl Isolation {
-    /// What takes the network away and becomes what follows.
-    fn program(self) -> &'static [&'static str] {
-        match self {
-            Isolation::Network => &["/usr/bin/unshare", "--net"],
-            Isolation::UserAndNetwork => &["/usr/bin/unshare", "--user", "--net"],
-            Isolation::None => &[],
-        }
-    }
-
-    /// Tries what works, in a child that does nothing else.
-    fn probe() -> Isolation {
-        let works = |isolation: &Isolation| {
-            let mut words = isolation.program().iter().chain(&["/usr/bin/true"]);
-            let mut command = std::process::Command::new(words.next().expect("one at least"));
-            command
-                .args(words)
-                .stdin(Stdio::null())
-                .stdout(Stdio::null())
-                .stderr(Stdio::null());
-            command.status().is_ok_and(|status| status.success())
-        };
-        [Isolation::Network, Isolation::UserAndNetwork]
-            .into_iter()
-            .find(works)
-            .unwrap_or(Isolation::None)
-    }
-
-    fn in_words(self) -> &'static str {
-        match self {
-            Isolation::Network => "none (own namespace)",
-            Isolation::UserAndNetwork => "none (own user and network namespace)",
-            Isolation::None => "the server's (the kernel allows no namespaces)",
-        }
-    }
-}
-
-/// The executables are installed side by side.
-fn beside_this_program(name: &str) -> PathBuf {
-    let here = std::env::current_exe()
+/// Path of an executable installed beside this one.
+fn sibling_executable(name: &str) -> PathBuf {
+    let sibling = std::env::current_exe()
         .ok()
         .and_then(|path| Some(path.parent()?.join(name)));
-    here.unwrap_or_else(|| PathBuf::from(name))
+    sibling.unwrap_or_else(|| PathBuf::from(name))
 }
 
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
 
+    use super::sandbox::{NICE, OPEN_FILES};
     use super::*;
 
-    /// A program that does what a decoder could be tricked into doing.
+    /// Worker whose program is a shell script, standing in for a compromised decoder.
     fn worker(script: &str, wall_seconds: u64) -> (Worker, tempfile::TempDir) {
         let folder = tempfile::tempdir().expect("a folder");
         let program = folder.path().join("program");
@@ -364,32 +195,37 @@ mod tests {
         worker: &Worker,
         folder: &tempfile::TempDir,
     ) -> (Result<Value, WorkerError>, Vec<f64>) {
-        let heard = std::sync::Mutex::new(Vec::new());
-        let hear = |done| {
-            heard.lock().expect("one thread").push(done);
+        let reported = std::sync::Mutex::new(Vec::new());
+        let on_progress = |done| {
+            reported.lock().expect("one thread").push(done);
             std::future::ready(())
         };
         let outcome = worker
-            .run(&["job"], folder.path(), &CancellationToken::new(), hear)
+            .run(
+                &["job"],
+                folder.path(),
+                &CancellationToken::new(),
+                on_progress,
+            )
             .await;
-        (outcome, heard.into_inner().expect("one thread"))
+        (outcome, reported.into_inner().expect("one thread"))
     }
 
     #[tokio::test]
-    async fn what_a_job_says_is_heard() {
+    async fn progress_and_result_of_a_job_are_reported() {
         let (worker, folder) = worker(
             r#"echo '{"progress":0.5}'; echo noise; echo '{"done":{"size":7}}'"#,
             10,
         );
-        let (outcome, heard) = run(&worker, &folder).await;
+        let (outcome, reported) = run(&worker, &folder).await;
         assert_eq!(
-            (outcome.expect("done")["size"].as_i64(), heard),
+            (outcome.expect("done")["size"].as_i64(), reported),
             (Some(7), vec![0.5])
         );
     }
 
     #[tokio::test]
-    async fn bad_input_is_told_from_a_crash() {
+    async fn bad_input_is_distinguished_from_a_crash() {
         let (bad, folder) = worker(
             r#"echo '{"error":{"code":"broken_input","message":"no film"}}'; exit 2"#,
             10,
@@ -404,7 +240,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_job_that_hangs_ends_with_all_its_children() {
+    async fn a_job_that_hangs_is_killed_with_all_its_children() {
         let (worker, folder) = worker("sleep 300 & echo $! > child; wait", 1);
         assert!(matches!(
             run(&worker, &folder).await.0,
@@ -419,11 +255,11 @@ mod tests {
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        panic!("the child of the child lives");
+        panic!("the grandchild still runs");
     }
 
     #[tokio::test]
-    async fn a_job_is_restricted_before_it_begins() {
+    async fn limits_are_set_before_a_job_begins() {
         let script = r#"
             rights=$(grep -c '^NoNewPrivs:.1$' /proc/self/status)
             limits="$(ulimit -v) $(ulimit -t) $(ulimit -n) $(ulimit -c)"
@@ -435,7 +271,7 @@ mod tests {
             ..
         } = worker.inner.limits;
         let memory_kilobytes = memory_bytes / 1024;
-        // These tests may themselves be nice (nice(1); 19 is as nice as can be).
+        // The tests may run at a nice value of their own; 19 is the maximum (nice(1)).
         let ours = std::process::Command::new("nice")
             .output()
             .expect("coreutils")
@@ -445,7 +281,7 @@ mod tests {
             .parse()
             .expect("a priority");
         let nice = (ours + NICE as i8).min(19);
-        let expected = format!("{memory_kilobytes} {cpu_seconds} {FILES} 0 1 {nice}");
+        let expected = format!("{memory_kilobytes} {cpu_seconds} {OPEN_FILES} 0 1 {nice}");
         assert_eq!(
             run(&worker, &folder).await.0.expect("done"),
             Value::from(expected)
@@ -453,7 +289,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_program_that_is_not_there_is_named() {
+    async fn a_missing_program_is_named_in_the_error() {
         let (worker, folder) = worker("", 10);
         std::fs::remove_file(folder.path().join("program")).expect("removed");
         let why = run(&worker, &folder).await.0.expect_err("nothing to run");
@@ -464,7 +300,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_job_that_writes_without_end_is_stopped() {
+    async fn a_job_that_exceeds_the_file_size_limit_is_stopped() {
         let (worker, folder) = worker("exec head -c 100000000 /dev/zero > big", 10);
         assert!(matches!(
             run(&worker, &folder).await.0,
@@ -490,7 +326,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_job_sees_no_network_where_the_kernel_allows() {
+    async fn a_job_has_no_network_where_the_kernel_allows_namespaces() {
         let (worker, folder) = worker(
             r#"printf '{"done":{"lines":%d}}\n' $(wc -l < /proc/self/net/dev)"#,
             10,
@@ -499,7 +335,7 @@ mod tests {
             .as_i64()
             .expect("a number");
         if worker.inner.isolation != Isolation::None {
-            assert_eq!(lines, 3, "two lines of heading, and the loopback");
+            assert_eq!(lines, 3, "two header lines and the loopback interface");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Reads the configuration: defaults, then the file, then the environment. Every key must be one that exists.
+//! Loads the configuration: defaults, then the file, then the environment. Unknown keys are errors.
 
 use std::path::{Path, PathBuf};
 
@@ -6,10 +6,10 @@ use toml::{Table, Value};
 
 use super::{Config, TlsMode};
 
-/// Environment variables of ours start with this; `__` separates a section from its key.
+/// Prefix of our environment variables; `__` separates a section from its key.
 const PREFIX: &str = "TONGKE_";
 
-/// Why a configuration cannot be used.
+/// Invalid configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     #[error("cannot read {}: {cause}", path.display())]
@@ -35,7 +35,7 @@ pub enum LoadError {
 }
 
 impl Config {
-    /// Defaults, the file if one is named, and the process's environment.
+    /// Loads the defaults, the file if one is named, and the environment of the process.
     pub fn load(file: Option<&Path>) -> Result<Self, LoadError> {
         let text = match file {
             Some(path) => std::fs::read_to_string(path).map_err(|cause| LoadError::Read {
@@ -51,7 +51,7 @@ impl Config {
         Self::from_parts(&origin, &text, std::env::vars())
     }
 
-    /// The same from values; `origin` names the file in messages.
+    /// Loads from values; `origin` names the file in error messages.
     pub fn from_parts(
         origin: &str,
         file: &str,
@@ -65,7 +65,7 @@ impl Config {
         })?;
         merge_file(&mut settings, file, origin)?;
         for (name, value) in environment {
-            // A name without `__` is no setting but one of the command line's or a script's own.
+            // Names without `__` are not settings; the command line and scripts use them.
             if let Some((section, key)) = name
                 .strip_prefix(PREFIX)
                 .and_then(|rest| rest.split_once("__"))
@@ -78,7 +78,7 @@ impl Config {
         Ok(config)
     }
 
-    /// What a type cannot say.
+    /// Validates constraints that the types do not express.
     fn check(&self) -> Result<(), LoadError> {
         let problem = |key, problem: &str| {
             Err(LoadError::Check {
@@ -147,14 +147,14 @@ fn merge_variable(
         .as_table_mut()
         .expect("all top-level keys are sections");
     let slot = find(known, &key, &format!("{section}.{key}"), name)?;
-    *slot = read_like(slot, value);
+    *slot = parse_like(slot, value);
     Ok(())
 }
 
-/// A variable's text as the kind of value its setting has; the typed read that follows reports what does not fit.
-fn read_like(present: &Value, text: &str) -> Value {
+/// Parses a variable as the TOML type of the current value; deserialization reports mismatches.
+fn parse_like(current: &Value, text: &str) -> Value {
     let text_value = || Value::String(text.to_owned());
-    match present {
+    match current {
         Value::String(_) => text_value(),
         Value::Array(_) if !text.trim_start().starts_with('[') => Value::Array(
             text.split(',')
@@ -191,12 +191,12 @@ fn find<'a>(
     Ok(table.get_mut(key).expect("looked up above"))
 }
 
-/// The known name most like `key`, if one is like it at all.
+/// Returns the known name most similar to `key`, if any is similar enough.
 fn nearest<'a>(key: &str, known: impl Iterator<Item = &'a String>) -> Option<String> {
     known
         .map(|name| (strsim::jaro_winkler(key, name), name))
         .max_by(|a, b| a.0.total_cmp(&b.0))
-        .filter(|(likeness, _)| *likeness > 0.6)
+        .filter(|(similarity, _)| *similarity > 0.6)
         .map(|(_, name)| name.clone())
 }
 
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn the_manual_is_the_defaults() {
+    fn the_manual_contains_the_defaults() {
         assert_eq!(
             load(MANUAL, &[]).expect("the manual parses"),
             Config::default()
@@ -282,13 +282,17 @@ mod tests {
                 .map(|a| a.port())
                 .collect::<Vec<_>>()
         };
-        assert_eq!(ports(&config), [65_534, 65_535], "there are no ports above");
+        assert_eq!(
+            ports(&config),
+            [65_534, 65_535],
+            "65535 is the highest port"
+        );
         (config.media.port, config.media.shards) = (0, 2);
         assert_eq!(ports(&config), [0, 0], "the system chooses");
     }
 
     #[test]
-    fn a_wrong_value_is_named() {
+    fn an_invalid_value_is_named_in_the_error() {
         let error = load("", &[("TONGKE_MEDIA__PORT", "many")])
             .unwrap_err()
             .to_string();

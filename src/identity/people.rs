@@ -7,7 +7,7 @@ use sqlx::{Any, Transaction};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::db::{DbError, MAX_ROWS, is_dangling, is_duplicate, millis};
+use crate::db::{DbError, MAX_ROWS, is_foreign_key_violation, is_unique_violation, millis};
 use crate::error::{Error, Result};
 use crate::extract::{Json, Path, line, now, nullable};
 use crate::ids::{PersonId, SchoolId};
@@ -217,10 +217,10 @@ pub async fn insert(
 }
 
 fn refused(error: DbError) -> Error {
-    if is_duplicate(&error) {
+    if is_unique_violation(&error) {
         return Error::field("login", "这个账号已被使用。", "This sign-in name is taken.");
     }
-    if is_dangling(&error) {
+    if is_foreign_key_violation(&error) {
         return Error::field(
             "school_id",
             "没有找到这所学校。",

@@ -1,4 +1,4 @@
-//! The working side of the queue: takes what is due, runs it, writes how it ended.
+//! Dispatch of due jobs: claim, run, record the outcome.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,15 +8,15 @@ use jiff::Timestamp;
 use crate::db::{DbError, millis};
 use crate::ids::{JobId, LessonId};
 
-use super::{Failure, Handler, JobState, Jobs, Lane, Running};
+use super::{Failure, Handler, JobState, Jobs, Lane, RunningJob};
 
-/// A job is tried this often before it gives up: with the pauses below it spans about 20 minutes of a storage outage.
+/// Attempts before a job fails; the backoffs between them add up to 254 s.
 pub(super) const MAX_ATTEMPTS: i64 = 8;
-/// The queue is looked at this often even when nobody calls (a retry that fell due, another server's job).
-const POLL: Duration = Duration::from_secs(5);
+/// Interval of polling without a wake-up, for retries that became due and jobs of other processes.
+const POLL_INTERVAL: Duration = Duration::from_secs(5);
 
 impl Jobs {
-    /// Works on one lane until the queue is stopped.
+    /// Runs the jobs of one lane until the queue is stopped.
     pub(super) async fn dispatch(&self, lane: Lane) {
         let inner = &self.inner;
         while !inner.stop.is_cancelled() {
@@ -39,14 +39,14 @@ impl Jobs {
             drop(slot);
             tokio::select! {
                 () = inner.wake[lane as usize].notified() => {}
-                () = tokio::time::sleep(POLL) => {}
+                () = tokio::time::sleep(POLL_INTERVAL) => {}
                 () = inner.stop.cancelled() => return,
             }
         }
     }
 
-    /// Marks the longest-waiting job of a kind that is due as running.
-    async fn claim(&self, lane: Lane) -> Result<Option<(Handler, Running)>, DbError> {
+    /// Marks the longest-due job of the first kind that has one as running.
+    async fn claim(&self, lane: Lane) -> Result<Option<(Handler, RunningJob)>, DbError> {
         let kinds: Vec<&'static str> = {
             let handlers = self.inner.handlers.lock().expect("never poisoned");
             handlers
@@ -78,17 +78,17 @@ impl Jobs {
             let handler = self.inner.handlers.lock().expect("never poisoned")[kind]
                 .1
                 .clone();
-            let (db, written) = (self.inner.db.clone(), Arc::default());
+            let (db, written_progress) = (self.inner.db.clone(), Arc::default());
             return Ok(Some((
                 handler,
-                Running {
+                RunningJob {
                     id,
                     key,
                     lesson,
                     attempt,
                     cancel,
                     db,
-                    written,
+                    written_progress,
                 },
             )));
         }
@@ -96,9 +96,9 @@ impl Jobs {
     }
 
     #[tracing::instrument(skip_all, fields(job.id = %job.id))]
-    async fn run(&self, handler: Handler, job: Running) {
+    async fn run(&self, handler: Handler, job: RunningJob) {
         let (id, attempt) = (job.id, job.attempt);
-        // A task of its own: a handler that panics must not take the queue with it.
+        // Run in a separate task: a panicking handler must not stop the queue.
         let outcome = tokio::spawn(handler(job))
             .await
             .unwrap_or_else(|panic| Err(Failure::Retry(panic.to_string())));
@@ -119,14 +119,14 @@ impl Jobs {
         outcome: Result<(), Failure>,
     ) -> Result<(), DbError> {
         let stopping = self.inner.stop.is_cancelled();
-        let (state, error, pause, attempts) = match outcome {
+        let (state, error, backoff, attempts) = match outcome {
             Ok(()) => (JobState::Done, None, Duration::ZERO, attempt),
             Err(_) if stopping => (JobState::Queued, None, Duration::ZERO, attempt - 1),
             Err(Failure::Retry(why)) if attempt < MAX_ATTEMPTS => {
                 tracing::warn!(why, attempt, "a job failed and will be tried again");
-                (JobState::Queued, Some(why), pause_after(attempt), attempt)
+                (JobState::Queued, Some(why), retry_backoff(attempt), attempt)
             }
-            Err(Failure::Retry(why) | Failure::GiveUp(why)) => {
+            Err(Failure::Retry(why) | Failure::Permanent(why)) => {
                 tracing::error!(why, attempt, "a job gave up");
                 (JobState::Failed, Some(why), Duration::ZERO, attempt)
             }
@@ -140,7 +140,7 @@ impl Jobs {
         .bind(id)
         .bind(state)
         .bind(error)
-        .bind(now + pause.as_millis() as i64)
+        .bind(now + backoff.as_millis() as i64)
         .bind(attempts)
         .bind(now)
         .execute(self.inner.db.pool())
@@ -149,7 +149,7 @@ impl Jobs {
     }
 }
 
-/// 2, 4, 8 … seconds, at most five minutes.
-pub(super) fn pause_after(attempt: i64) -> Duration {
-    Duration::from_secs(1 << attempt.clamp(1, 8)).min(Duration::from_secs(300))
+/// 2, 4, 8 … 256 seconds.
+pub(super) fn retry_backoff(attempt: i64) -> Duration {
+    Duration::from_secs(1 << attempt.clamp(1, 8))
 }

@@ -1,10 +1,10 @@
-//! Work that outlives its request, on both databases.
+//! Job queue tests, on SQLite and PostgreSQL.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::mpsc;
 
-use super::run::{MAX_ATTEMPTS, pause_after};
+use super::run::{MAX_ATTEMPTS, retry_backoff};
 use super::*;
 use crate::testing::databases;
 
@@ -16,7 +16,7 @@ fn job(kind: &'static str, key: &str) -> NewJob {
     }
 }
 
-/// The job once it is in that state.
+/// Waits until the job is in this state.
 async fn reaches(jobs: &Jobs, id: JobId, state: JobState) -> Job {
     for _ in 0..500 {
         let job = jobs.get(id).await.expect("asked").expect("there is one");
@@ -29,7 +29,7 @@ async fn reaches(jobs: &Jobs, id: JobId, state: JobState) -> Job {
 }
 
 #[tokio::test]
-async fn a_job_is_done_once_however_often_it_is_asked_for() {
+async fn a_job_submitted_twice_runs_once() {
     for (db, _folder) in databases().await {
         let jobs = Jobs::new(db, 2, 1);
         let runs = Arc::new(AtomicUsize::new(0));
@@ -46,7 +46,7 @@ async fn a_job_is_done_once_however_often_it_is_asked_for() {
         assert_eq!(
             jobs.get(id).await.expect("asked").expect("there").state,
             JobState::Queued,
-            "nobody works yet"
+            "the queue is not started yet"
         );
         jobs.start().await.expect("starts");
         let done = reaches(&jobs, id, JobState::Done).await;
@@ -54,7 +54,7 @@ async fn a_job_is_done_once_however_often_it_is_asked_for() {
         assert_eq!(
             jobs.submit(job("work", "mp4")).await.expect("durable"),
             id,
-            "done stays done"
+            "a finished job is not queued again"
         );
         tokio::time::sleep(Duration::from_millis(100)).await;
         assert_eq!(runs.load(Ordering::SeqCst), 1);
@@ -66,11 +66,11 @@ async fn a_job_is_done_once_however_often_it_is_asked_for() {
 }
 
 #[tokio::test]
-async fn a_failure_that_passes_is_tried_again_and_one_that_does_not_says_why() {
+async fn temporary_failures_are_retried_and_permanent_ones_keep_their_reason() {
     for (db, _folder) in databases().await {
         let jobs = Jobs::new(db, 2, 1);
         jobs.register(Lane::Media, "broken", |_| async {
-            Err(Failure::GiveUp("the file is not a video".into()))
+            Err(Failure::Permanent("the file is not a video".into()))
         });
         jobs.register(Lane::Media, "outage", |job| async move {
             if job.attempt == 1 {
@@ -91,7 +91,7 @@ async fn a_failure_that_passes_is_tried_again_and_one_that_does_not_says_why() {
         assert_eq!(gave_up.error.as_deref(), Some("the file is not a video"));
         reaches(&jobs, outage, JobState::Done).await;
         reaches(&jobs, panic, JobState::Done).await;
-        // Asked for again, what failed starts anew.
+        // Submitting a failed job again queues it again.
         assert_eq!(
             jobs.submit(job("broken", "broken")).await.expect("durable"),
             broken
@@ -101,7 +101,7 @@ async fn a_failure_that_passes_is_tried_again_and_one_that_does_not_says_why() {
 }
 
 #[tokio::test]
-async fn a_cancelled_job_is_told_and_stays_cancelled() {
+async fn a_cancelled_job_is_signalled_and_stays_cancelled() {
     for (db, _folder) in databases().await {
         let jobs = Jobs::new(db, 1, 1);
         let (begun, mut begins) = mpsc::unbounded_channel();
@@ -134,7 +134,7 @@ async fn a_cancelled_job_is_told_and_stays_cancelled() {
 }
 
 #[tokio::test]
-async fn what_a_crash_or_a_stop_interrupted_runs_again() {
+async fn jobs_interrupted_by_a_crash_or_a_stop_run_again() {
     for (db, _folder) in databases().await {
         let crashed = Jobs::new(db.clone(), 1, 1);
         let (begun, mut begins) = mpsc::unbounded_channel();
@@ -154,7 +154,7 @@ async fn what_a_crash_or_a_stop_interrupted_runs_again() {
             crashed.get(id).await.expect("asked").expect("there").state,
             JobState::Queued
         );
-        // As a crash leaves it.
+        // A crash leaves the row in this state.
         sqlx::query("UPDATE jobs SET state = 'running'")
             .execute(db.pool())
             .await
@@ -167,24 +167,24 @@ async fn what_a_crash_or_a_stop_interrupted_runs_again() {
 }
 
 #[test]
-fn pauses_grow_and_stay_within_reason() {
-    assert_eq!(pause_after(1), Duration::from_secs(2));
-    assert!((1..MAX_ATTEMPTS).all(|n| pause_after(n) <= pause_after(n + 1)));
-    assert_eq!(pause_after(100), Duration::from_secs(256));
+fn retry_backoff_grows_up_to_its_limit() {
+    assert_eq!(retry_backoff(1), Duration::from_secs(2));
+    assert!((1..MAX_ATTEMPTS).all(|n| retry_backoff(n) <= retry_backoff(n + 1)));
+    assert_eq!(retry_backoff(100), Duration::from_secs(256));
 }
 
 #[tokio::test]
-async fn a_deck_does_not_wait_for_the_film_of_a_lesson() {
+async fn a_deck_does_not_wait_for_the_mp4_of_a_lesson() {
     for (db, _folder) in databases().await {
         let jobs = Jobs::new(db, 1, 1);
-        jobs.register(Lane::Media, "film", |job| async move {
+        jobs.register(Lane::Media, "mp4", |job| async move {
             job.cancel.cancelled().await;
             Ok(())
         });
         jobs.register(Lane::Documents, "deck", |_| async { Ok(()) });
-        let film = jobs.submit(job("film", "film")).await.expect("durable");
+        let mp4 = jobs.submit(job("mp4", "mp4")).await.expect("durable");
         jobs.start().await.expect("starts");
-        reaches(&jobs, film, JobState::Running).await;
+        reaches(&jobs, mp4, JobState::Running).await;
         let deck = jobs.submit(job("deck", "deck")).await.expect("durable");
         reaches(&jobs, deck, JobState::Done).await;
         jobs.stop(Duration::from_secs(5)).await;

@@ -173,7 +173,7 @@ impl Library {
             .storage
             .put(&Key::blob(&hash), content.into())
             .await
-            .map_err(download::away)?;
+            .map_err(download::storage_error)?;
         let wish = Wish {
             visibility: Some(visibility),
             description: description.check()?,

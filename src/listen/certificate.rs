@@ -1,4 +1,5 @@
-//! A self-signed certificate for a school's LAN: made once, kept in the data directory, made anew when its names change or it runs out.
+//! Self-signed certificate for a school's LAN: kept in the data directory, replaced when its names
+//! change or it is about to expire.
 
 use std::io::{self, Write};
 use std::net::IpAddr;
@@ -14,34 +15,34 @@ use crate::config::Config;
 
 use super::{ListenError, interfaces};
 
-/// Apple's devices refuse a certificate that is valid for longer than 825 days.
-const VALID: SignedDuration = SignedDuration::from_hours(800 * 24);
-/// Made anew at a start within the last month.
+/// Apple devices reject certificates that are valid for longer than 825 days.
+const VALIDITY: SignedDuration = SignedDuration::from_hours(800 * 24);
+/// A start within the last 30 days of the validity replaces the certificate.
 const RENEW_BEFORE: SignedDuration = SignedDuration::from_hours(30 * 24);
 
-/// What the kept certificate was made for.
+/// Metadata of the stored certificate, in `made_for.json`.
 #[derive(PartialEq, Serialize, Deserialize)]
-struct MadeFor {
+struct CertificateInfo {
     names: Vec<String>,
     ends_at: Timestamp,
     fingerprint: String,
 }
 
-/// Paths of the certificate and its key; prints the fingerprint that a browser shows.
+/// Returns the paths of the certificate and its key; prints the fingerprint that browsers show.
 pub fn self_signed(config: &Config) -> Result<(PathBuf, PathBuf), ListenError> {
     let folder = config.server.data_dir.join("tls");
     let (cert, key) = (folder.join("cert.pem"), folder.join("key.pem"));
     let names = names(config);
-    let kept = kept(&folder)
-        .filter(|made| made.names == names && made.ends_at > Timestamp::now() + RENEW_BEFORE);
-    let made = match kept {
-        Some(made) if cert.exists() && key.exists() => made,
-        _ => make(&folder, names)?,
+    let stored = read_info(&folder)
+        .filter(|info| info.names == names && info.ends_at > Timestamp::now() + RENEW_BEFORE);
+    let info = match stored {
+        Some(info) if cert.exists() && key.exists() => info,
+        _ => create(&folder, names)?,
     };
     println!(
         "TLS certificate for {}\n    SHA-256 {}",
-        made.names.join(", "),
-        made.fingerprint
+        info.names.join(", "),
+        info.fingerprint
     );
     Ok((cert, key))
 }
@@ -56,29 +57,29 @@ fn names(config: &Config) -> Vec<String> {
     names
 }
 
-fn kept(folder: &Path) -> Option<MadeFor> {
+fn read_info(folder: &Path) -> Option<CertificateInfo> {
     serde_json::from_slice(&std::fs::read(folder.join("made_for.json")).ok()?).ok()
 }
 
-fn make(folder: &Path, names: Vec<String>) -> Result<MadeFor, ListenError> {
+fn create(folder: &Path, names: Vec<String>) -> Result<CertificateInfo, ListenError> {
     let key = KeyPair::generate()?;
     let mut params = CertificateParams::new(names.clone())?;
     params.distinguished_name.push(DnType::CommonName, "Tongke");
     let (starts, ends_at) = (
         Timestamp::now() - SignedDuration::from_hours(24),
-        Timestamp::now() + VALID,
+        Timestamp::now() + VALIDITY,
     );
     let ((y, m, d), (end_y, end_m, end_d)) = (date(starts), date(ends_at));
     params.not_before = rcgen::date_time_ymd(y, m, d);
     params.not_after = rcgen::date_time_ymd(end_y, end_m, end_d);
     let cert = params.self_signed(&key)?;
-    let made = MadeFor {
+    let info = CertificateInfo {
         names,
         ends_at,
         fingerprint: fingerprint(cert.der()),
     };
-    let text = serde_json::to_string_pretty(&made).expect("plain data");
-    keep(
+    let text = serde_json::to_string_pretty(&info).expect("plain data");
+    write_files(
         folder,
         &[
             ("cert.pem", &cert.pem()),
@@ -90,7 +91,7 @@ fn make(folder: &Path, names: Vec<String>) -> Result<MadeFor, ListenError> {
         path: folder.into(),
         cause,
     })?;
-    Ok(made)
+    Ok(info)
 }
 
 fn date(time: Timestamp) -> (i32, u8, u8) {
@@ -112,7 +113,7 @@ fn fingerprint(der: &[u8]) -> String {
         .join(":")
 }
 
-fn keep(folder: &Path, files: &[(&str, &str)]) -> io::Result<()> {
+fn write_files(folder: &Path, files: &[(&str, &str)]) -> io::Result<()> {
     std::fs::create_dir_all(folder)?;
     for (name, text) in files {
         let path = folder.join(name);
@@ -142,7 +143,7 @@ mod tests {
         self_signed(&config).expect("kept");
         assert_eq!(std::fs::read(&cert).expect("kept"), first);
         config.tls.names.push("other.local".into());
-        self_signed(&config).expect("made anew");
+        self_signed(&config).expect("replaced");
         assert_ne!(std::fs::read(&cert).expect("kept"), first);
         let mode = std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(key).expect("kept"));
         assert_eq!(mode & 0o777, 0o600);

@@ -1,9 +1,9 @@
-//! This machine's own addresses and name, as the kernel tells them.
+//! Addresses and host name of this machine.
 
 use std::ffi::CStr;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Addresses that somebody can reach this machine at: IPv4 (127.0.0.1 included) and global IPv6, each once.
+/// Returns the addresses this machine is reachable at: IPv4, including 127.0.0.1, and global IPv6.
 pub fn local_addresses() -> Vec<IpAddr> {
     let mut first = std::ptr::null_mut();
     // SAFETY: getifaddrs fills `first` with a list that is ours until freeifaddrs.
@@ -16,7 +16,7 @@ pub fn local_addresses() -> Vec<IpAddr> {
         // SAFETY: `next` is an entry of the list, which is freed only below.
         let entry = unsafe { &*next };
         let up = entry.ifa_flags & libc::IFF_UP as libc::c_uint != 0;
-        // SAFETY: `ifa_addr` is null or an address of the family that it names.
+        // SAFETY: `ifa_addr` is null or a socket address of the family in its first field.
         let address = unsafe { address_of(entry.ifa_addr) };
         found.extend(
             address.filter(|address| up && is_reachable(address) && !found.contains(address)),
@@ -50,7 +50,7 @@ unsafe fn address_of(address: *const libc::sockaddr) -> Option<IpAddr> {
     }
 }
 
-/// Link-local addresses mean nothing without their interface.
+/// Excludes link-local addresses, which are ambiguous without their interface.
 fn is_reachable(address: &IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => !v4.is_link_local() && !v4.is_unspecified(),
@@ -58,7 +58,7 @@ fn is_reachable(address: &IpAddr) -> bool {
     }
 }
 
-/// The machine's name, if it has one that a certificate can carry.
+/// Returns the host name if a certificate can contain it.
 pub fn host_name() -> Option<String> {
     let mut buffer = [0_u8; 256];
     // SAFETY: the buffer is as long as said; its last byte stays zero.

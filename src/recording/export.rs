@@ -19,10 +19,10 @@ use super::upload::key;
 use super::{Recordings, ledger, playlist, timeline};
 use crate::db::DbError;
 use crate::ids::{DeckId, JobId, LessonId};
-use crate::jobs::{Failure, Lane, NewJob, Owner, Running};
+use crate::jobs::{Failure, Lane, NewJob, Owner, RunningJob};
 use crate::library::{self};
 use crate::storage::{Key, StorageError, is_missing};
-use crate::worker::{Worker, WorkerError};
+use crate::worker::{ScratchDir, Worker, WorkerError};
 
 /// The shares of an MP4's progress: fetching the segments, composing, storing.
 const FETCHED: f64 = 0.1;
@@ -53,7 +53,7 @@ impl From<ExportError> for Failure {
             ExportError::Nothing(_)
             | ExportError::Worker(
                 WorkerError::BadInput { .. } | WorkerError::Limit(_) | WorkerError::TooLong(_),
-            ) => Failure::GiveUp(error.to_string()),
+            ) => Failure::Permanent(error.to_string()),
             error => Failure::Retry(error.to_string()),
         }
     }
@@ -136,48 +136,32 @@ struct Desk {
     scratch: PathBuf,
 }
 
-/// A folder for one run, removed with it.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn file(&self, name: &str) -> PathBuf {
-        self.0.join(name)
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        // What cannot be removed now is removed at the next start.
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
 impl Desk {
-    async fn poster(self, job: Running) -> Result<(), Failure> {
+    async fn poster(self, job: RunningJob) -> Result<(), Failure> {
         Ok(self.make_poster(&job).await?)
     }
 
-    async fn voices(self, job: Running) -> Result<(), Failure> {
+    async fn voices(self, job: RunningJob) -> Result<(), Failure> {
         Ok(self.make_voices(&job).await?)
     }
 
-    async fn mp4(self, job: Running) -> Result<(), Failure> {
+    async fn mp4(self, job: RunningJob) -> Result<(), Failure> {
         Ok(self.make_mp4(&job).await?)
     }
 
-    async fn renditions(self, job: Running) -> Result<(), Failure> {
+    async fn renditions(self, job: RunningJob) -> Result<(), Failure> {
         Ok(self.make_renditions(&job).await?)
     }
 
-    async fn make_poster(&self, job: &Running) -> Result<(), ExportError> {
+    async fn make_poster(&self, job: &RunningJob) -> Result<(), ExportError> {
         let recorded = self.recorded(job).await?;
-        let scratch = self.scratch(job)?;
+        let scratch = ScratchDir::create(&self.scratch, job.id)?;
         let clip =
             poster_clip(&recorded).ok_or(ExportError::Nothing("the recording has no picture"))?;
         let input = self.put_together(&recorded, &clip, &scratch, 0).await?;
         let arguments = ["poster", "--input", &input, "--output", "poster.jpg"];
         self.worker
-            .run(&arguments, &scratch.0, &job.cancel, ignored)
+            .run(&arguments, scratch.path(), &job.cancel, ignored)
             .await?;
         let storage = &self.recordings.inner.storage;
         storage
@@ -191,14 +175,14 @@ impl Desk {
         .await
     }
 
-    async fn make_voices(&self, job: &Running) -> Result<(), ExportError> {
+    async fn make_voices(&self, job: &RunningJob) -> Result<(), ExportError> {
         let recorded = self.recorded(job).await?;
         let mut plan = plan(&recorded, &[], &[]);
         (plan.pictures, plan.scenes) = Default::default();
         if plan.sounds.is_empty() {
             return Err(ExportError::Nothing("nothing was said"));
         }
-        let scratch = self.scratch(job)?;
+        let scratch = ScratchDir::create(&self.scratch, job.id)?;
         self.write_manifest(&recorded, &plan, &scratch, job).await?;
         let arguments = [
             "voices",
@@ -208,7 +192,12 @@ impl Desk {
             VOICES_FILE,
         ];
         self.worker
-            .run(&arguments, &scratch.0, &job.cancel, told(job))
+            .run(
+                &arguments,
+                scratch.path(),
+                &job.cancel,
+                job.progress_between(FETCHED, COMPOSED),
+            )
             .await?;
         let file = scratch.file(VOICES_FILE);
         // 128 kbit/s: 43 MB for a lesson of 45 minutes.
@@ -233,7 +222,7 @@ impl Desk {
         .await
     }
 
-    async fn make_mp4(&self, job: &Running) -> Result<(), ExportError> {
+    async fn make_mp4(&self, job: &RunningJob) -> Result<(), ExportError> {
         let recorded = self.recorded(job).await?;
         let events = timeline::read(&self.recordings.inner.db, recorded.lesson).await?;
         let pictures = library::page_pictures(&self.recordings.inner.db, recorded.lesson).await?;
@@ -243,7 +232,7 @@ impl Desk {
         if plan.pictures.is_empty() && plan.sounds.is_empty() {
             return Err(ExportError::Nothing("nothing was recorded"));
         }
-        let scratch = self.scratch(job)?;
+        let scratch = ScratchDir::create(&self.scratch, job.id)?;
         self.fetch_stills(&plan, &pictures, &scratch).await?;
         self.write_manifest(&recorded, &plan, &scratch, job).await?;
         let arguments = [
@@ -254,7 +243,12 @@ impl Desk {
             "lesson.mp4",
         ];
         self.worker
-            .run(&arguments, &scratch.0, &job.cancel, told(job))
+            .run(
+                &arguments,
+                scratch.path(),
+                &job.cancel,
+                job.progress_between(FETCHED, COMPOSED),
+            )
             .await?;
         let storage = &self.recordings.inner.storage;
         let size = storage
@@ -273,7 +267,7 @@ impl Desk {
         &self,
         plan: &Plan,
         pictures: &HashMap<(DeckId, i64), Key>,
-        scratch: &Scratch,
+        scratch: &ScratchDir,
     ) -> Result<(), ExportError> {
         for (name, page) in &plan.stills {
             let Some(key) = pictures.get(page) else {
@@ -294,8 +288,8 @@ impl Desk {
         &self,
         recorded: &Recorded,
         plan: &Plan,
-        scratch: &Scratch,
-        job: &Running,
+        scratch: &ScratchDir,
+        job: &RunningJob,
     ) -> Result<(), ExportError> {
         let total = plan
             .pictures
@@ -336,7 +330,7 @@ impl Desk {
         &self,
         recorded: &Recorded,
         clip: &Clip,
-        scratch: &Scratch,
+        scratch: &ScratchDir,
         index: usize,
     ) -> Result<String, ExportError> {
         let name = file_name(clip, index);
@@ -360,7 +354,7 @@ impl Desk {
         Ok(name)
     }
 
-    async fn make_renditions(&self, job: &Running) -> Result<(), ExportError> {
+    async fn make_renditions(&self, job: &RunningJob) -> Result<(), ExportError> {
         let recorded = self.recorded(job).await?;
         for track in recorded
             .tracks
@@ -379,9 +373,9 @@ impl Desk {
         &self,
         recorded: &Recorded,
         track: &Track,
-        job: &Running,
+        job: &RunningJob,
     ) -> Result<(), ExportError> {
-        let scratch = self.scratch(job)?;
+        let scratch = ScratchDir::create(&self.scratch, job.id)?;
         let Some(layer) = best_layer(track) else {
             return Ok(());
         };
@@ -399,7 +393,7 @@ impl Desk {
             let arguments = ["rendition", "--input", &input, "--output", "rendition.mp4"];
             let done = self
                 .worker
-                .run(&arguments, &scratch.0, &job.cancel, ignored)
+                .run(&arguments, scratch.path(), &job.cancel, ignored)
                 .await?;
             let bytes = tokio::fs::read(scratch.file("rendition.mp4")).await?;
             let Some((head, fragments)) = scan::split_file(&bytes, 90_000) else {
@@ -456,7 +450,7 @@ impl Desk {
         Ok(())
     }
 
-    async fn recorded(&self, job: &Running) -> Result<std::sync::Arc<Recorded>, ExportError> {
+    async fn recorded(&self, job: &RunningJob) -> Result<std::sync::Arc<Recorded>, ExportError> {
         let lesson = job
             .lesson
             .ok_or(ExportError::Nothing("the job names no lesson"))?;
@@ -464,12 +458,6 @@ impl Desk {
             .recorded(lesson)
             .await?
             .ok_or(ExportError::Nothing("the lesson has no recording"))
-    }
-
-    fn scratch(&self, job: &Running) -> Result<Scratch, ExportError> {
-        let folder = std::path::absolute(self.scratch.join(job.id.to_string()))?;
-        std::fs::create_dir_all(&folder)?;
-        Ok(Scratch(folder))
     }
 
     async fn note(
@@ -515,15 +503,6 @@ fn runs(track: &Track, layer: &Layer) -> Vec<Clip> {
     let runs = layer.segments.chunk_by(|a, b| a.init == b.init);
     runs.filter_map(|run| Clip::new(track, layer, &run.iter().collect::<Vec<_>>()))
         .collect()
-}
-
-/// Passes a worker's progress on as its share of the job's.
-fn told(job: &Running) -> impl FnMut(f64) -> futures_util::future::BoxFuture<'static, ()> + use<> {
-    let job = job.clone();
-    move |done| {
-        let job = job.clone();
-        Box::pin(async move { job.progress(FETCHED + done * (COMPOSED - FETCHED)).await })
-    }
 }
 
 /// For work that is over in a moment.

@@ -231,9 +231,9 @@ impl Recordings {
             size_bytes,
             mime: kind,
             cache,
-            tag: None,
+            etag: None,
         };
-        download::object(&self.inner.storage, object, headers).await
+        download::serve_object(&self.inner.storage, object, headers).await
     }
 }
 

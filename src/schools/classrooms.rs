@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::Schools;
-use crate::db::{Db, DbError, MAX_ROWS, is_dangling, millis};
+use crate::db::{Db, DbError, MAX_ROWS, is_foreign_key_violation, millis};
 use crate::error::{Error, Result};
 use crate::extract::{Json, Path, line, now};
 use crate::identity::{SchoolRef, secret, session};
@@ -100,7 +100,7 @@ pub async fn add_classroom(db: &Db, new: NewClassroom) -> Result<ClassroomId> {
 }
 
 fn refused(error: DbError) -> Error {
-    if is_dangling(&error) {
+    if is_foreign_key_violation(&error) {
         return Error::field(
             "school_id",
             "没有找到这所学校。",

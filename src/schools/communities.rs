@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::Schools;
-use crate::db::{Db, MAX_ROWS, is_dangling, millis};
+use crate::db::{Db, MAX_ROWS, is_foreign_key_violation, millis};
 use crate::error::{Error, Result};
 use crate::extract::{Json, Path, line, now};
 use crate::ids::CommunityId;
@@ -129,7 +129,7 @@ async fn delete_community(
     match removed {
         Ok(done) if done.rows_affected() == 0 => Err(no_community()),
         Ok(_) => Ok(StatusCode::NO_CONTENT),
-        Err(error) if is_dangling(&error) => Err(Error::conflict(
+        Err(error) if is_foreign_key_violation(&error) => Err(Error::conflict(
             "community_in_use",
             "共同体中还有学校，请先移出这些学校。",
             "Schools still belong to this community. Move them out first.",

@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::Schools;
-use crate::db::{Db, DbError, MAX_ROWS, is_dangling, millis};
+use crate::db::{Db, DbError, MAX_ROWS, is_foreign_key_violation, millis};
 use crate::error::{Error, Result};
 use crate::extract::{Json, Path, line, now, nullable};
 use crate::ids::{CommunityId, SchoolId};
@@ -110,7 +110,7 @@ pub async fn add_school(db: &Db, new: NewSchool) -> Result<School> {
 }
 
 fn refused(error: DbError) -> Error {
-    if is_dangling(&error) {
+    if is_foreign_key_violation(&error) {
         return Error::field(
             "community_id",
             "没有找到这个教育共同体。",

@@ -1,4 +1,4 @@
-//! The same stories on local files and on a real S3 server (s3s-fs), which checks signatures.
+//! Storage tests on local files and on an S3 server (s3s-fs) that verifies signatures.
 
 use std::net::SocketAddr;
 
@@ -13,7 +13,7 @@ use super::*;
 
 const KEY: (&str, &str) = ("tongke-key", "tongke-secret");
 
-/// A real S3 service in this process with one bucket; over TLS with a certificate of its own, which lies beside the bucket.
+/// In-process S3 service with one bucket. With TLS, its self-signed certificate lies beside the bucket.
 async fn s3_server(secure: bool) -> (SocketAddr, TempDir) {
     let folder = tempfile::tempdir().expect("a folder");
     std::fs::create_dir(folder.path().join("lessons")).expect("a bucket");
@@ -39,7 +39,7 @@ async fn s3_server(secure: bool) -> (SocketAddr, TempDir) {
                 let Some(acceptor) = acceptor else {
                     return drop(server.serve_connection(TokioIo::new(stream), service).await);
                 };
-                // A client that does not trust us is gone.
+                // The handshake fails if the client does not trust the certificate.
                 if let Ok((stream, service)) = acceptor.accept(stream, service).await {
                     let _ = server.serve_connection(TokioIo::new(stream), service).await;
                 }
@@ -94,7 +94,7 @@ fn https_config(address: SocketAddr, authority: PathBuf) -> Config {
 }
 
 #[tokio::test]
-async fn a_service_whose_authority_nobody_named_is_not_trusted() {
+async fn a_service_with_an_unknown_certificate_authority_is_not_trusted() {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let (address, folder) = s3_server(true).await;
     let mut config = https_config(address, folder.path().join("ca.pem"));
@@ -124,7 +124,7 @@ async fn a_service_whose_authority_nobody_named_is_not_trusted() {
 }
 
 #[tokio::test]
-async fn what_was_put_is_read_whole_and_in_part() {
+async fn an_object_is_read_completely_and_by_range() {
     for (name, store, _folder) in stores().await {
         let (lesson, other) = (LessonId::fresh(), LessonId::fresh());
         let key = Key::segment(lesson, "t1", 0, 41);
@@ -141,8 +141,8 @@ async fn what_was_put_is_read_whole_and_in_part() {
             .await
             .expect(name);
         assert_eq!(store.get(&key).await.expect(name), "0123456789", "{name}");
-        let pieces = store.stream(&key, Some(3..10)).await.expect(name);
-        let text: Vec<Bytes> = pieces.try_collect().await.expect(name);
+        let chunks = store.stream(&key, Some(3..10)).await.expect(name);
+        let text: Vec<Bytes> = chunks.try_collect().await.expect(name);
         assert_eq!(text.concat(), b"3456789", "{name}");
         assert_eq!(store.size_bytes(&key).await.expect(name), 10, "{name}");
         let absent = Key::segment(other, "t1", 0, 41);
@@ -206,7 +206,7 @@ fn a_key_cannot_leave_its_lesson() {
 }
 
 #[test]
-fn an_address_that_is_no_store_is_named() {
+fn an_invalid_storage_url_is_named_in_the_error() {
     for url in ["ftp://x", "s3://", "here", "file://"] {
         let mut config = Config::default();
         config.storage.url = url.into();

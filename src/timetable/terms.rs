@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::db::{Db, DbError, MAX_ROWS, is_dangling, millis};
+use crate::db::{Db, DbError, MAX_ROWS, is_foreign_key_violation, millis};
 use crate::error::{Error, Result};
 use crate::extract::{Json, Path, line, now};
 use crate::ids::{PeriodId, TermId};
@@ -194,7 +194,7 @@ async fn remove(
     match done {
         Ok(done) if done.rows_affected() == 0 => Err(missing()),
         Ok(_) => Ok(StatusCode::NO_CONTENT),
-        Err(error) if is_dangling(&error) => Err(Error::conflict(
+        Err(error) if is_foreign_key_violation(&error) => Err(Error::conflict(
             "in_use",
             "还有课程系列在使用它，请先删除这些系列。",
             "Series still use it. Remove them first.",

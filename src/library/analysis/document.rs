@@ -6,12 +6,12 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Desk, Findings, IMAGE, PageFound, PageSize, READ, SHEETS, Scratch, UnderstandError, argument,
-    rows, told,
+    Desk, Findings, IMAGE, PageFound, PageSize, READ, SHEETS, UnderstandError, argument, rows,
 };
-use crate::jobs::Running;
+use crate::jobs::RunningJob;
 use crate::library::analysis::facts::{Entry, Facts, Heading, Picture};
 use crate::storage::Key;
+use crate::worker::ScratchDir;
 
 /// A novel has two million characters; more is not searched.
 const MOST_TEXT: usize = 8 << 20;
@@ -94,8 +94,8 @@ impl Desk {
         &self,
         hash: &str,
         input: &Path,
-        scratch: &Scratch,
-        job: &Running,
+        scratch: &ScratchDir,
+        job: &RunningJob,
     ) -> Result<Findings, UnderstandError> {
         let (out, seconds) = (scratch.file(OUT), WORDS_SECONDS.to_string());
         let said = self
@@ -117,8 +117,8 @@ impl Desk {
         &self,
         hash: &str,
         input: &Path,
-        scratch: &Scratch,
-        job: &Running,
+        scratch: &ScratchDir,
+        job: &RunningJob,
     ) -> Result<Findings, UnderstandError> {
         let out = scratch.file(OUT);
         let (most, seconds) = (
@@ -165,9 +165,9 @@ impl Desk {
         what: &str,
         hash: &str,
         input: &Path,
-        scratch: &Scratch,
+        scratch: &ScratchDir,
         limits: &[&str],
-        job: &Running,
+        job: &RunningJob,
     ) -> Result<Said, UnderstandError> {
         let out = scratch.file(OUT);
         tokio::fs::create_dir_all(&out).await?;
@@ -179,7 +179,12 @@ impl Desk {
         .concat();
         let done = self
             .documents
-            .run(&arguments, &scratch.0, &job.cancel, told(job))
+            .run(
+                &arguments,
+                scratch.path(),
+                &job.cancel,
+                job.progress_between(0.0, READ),
+            )
             .await?;
         let done: Done =
             serde_json::from_value(done).map_err(|_| UnderstandError::Nonsense("its last line"))?;
@@ -196,7 +201,7 @@ impl Desk {
         hash: &str,
         out: &Path,
         said: Vec<SaidPage>,
-        job: &Running,
+        job: &RunningJob,
     ) -> Result<Vec<PageFound>, UnderstandError> {
         let total = said.len().max(1) as f64;
         let mut pages: Vec<PageFound> = Vec::new();

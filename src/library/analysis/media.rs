@@ -5,15 +5,13 @@ use std::path::Path;
 use serde_json::{Value, json};
 use sqlx::{Any, Transaction};
 
-use super::{
-    Desk, Findings, INPUT, POSTER, RENDITION, Scratch, UnderstandError, argument, rows, told,
-};
+use super::{Desk, Findings, INPUT, POSTER, READ, RENDITION, UnderstandError, argument, rows};
 use crate::db::DbError;
 use crate::ids::{JobId, PersonId};
-use crate::jobs::{Failure, Jobs, NewJob, Owner, Running};
+use crate::jobs::{Failure, Jobs, NewJob, Owner, RunningJob};
 use crate::library::analysis::facts::{Facts, Media, Plays, Stream};
 use crate::library::content::sniff;
-use crate::worker::WorkerError;
+use crate::worker::{ScratchDir, WorkerError};
 
 /// A picture from here on: the first frames are often black.
 const POSTER_AT: &str = "3";
@@ -44,16 +42,16 @@ impl Desk {
         &self,
         hash: &str,
         input: &Path,
-        scratch: &Scratch,
-        job: &Running,
+        scratch: &ScratchDir,
+        job: &RunningJob,
     ) -> Result<Findings, UnderstandError> {
         let said = self
             .media
             .run(
                 &["probe", argument(input)],
-                &scratch.0,
+                scratch.path(),
                 &job.cancel,
-                told(job),
+                job.progress_between(0.0, READ),
             )
             .await?;
         let streams = streams(&said);
@@ -100,8 +98,8 @@ impl Desk {
         &self,
         hash: &str,
         input: &Path,
-        scratch: &Scratch,
-        job: &Running,
+        scratch: &ScratchDir,
+        job: &RunningJob,
     ) -> Result<bool, UnderstandError> {
         let arguments = [
             "poster",
@@ -114,7 +112,12 @@ impl Desk {
         ];
         match self
             .media
-            .run(&arguments, &scratch.0, &job.cancel, told(job))
+            .run(
+                &arguments,
+                scratch.path(),
+                &job.cancel,
+                job.progress_between(0.0, READ),
+            )
             .await
         {
             Ok(_) => {
@@ -126,9 +129,9 @@ impl Desk {
         }
     }
 
-    pub(super) async fn make_playable(self, job: Running) -> Result<(), Failure> {
+    pub(super) async fn make_playable(self, job: RunningJob) -> Result<(), Failure> {
         let Some(hash) = job.key.strip_prefix("playable:") else {
-            return Err(Failure::GiveUp("the job names no content".into()));
+            return Err(Failure::Permanent("the job names no content".into()));
         };
         self.rendition(hash, &job).await.map_err(|error| {
             let why = error.to_string();
@@ -137,19 +140,19 @@ impl Desk {
                     WorkerError::BadInput { .. } | WorkerError::Limit(_) | WorkerError::TooLong(_),
                 )
                 | UnderstandError::Nonsense(_)
-                | UnderstandError::Gone => Failure::GiveUp(why),
+                | UnderstandError::Gone => Failure::Permanent(why),
                 _ => Failure::Retry(why),
             }
         })
     }
 
     /// One clip on one canvas, with its sound.
-    async fn rendition(&self, hash: &str, job: &Running) -> Result<(), UnderstandError> {
+    async fn rendition(&self, hash: &str, job: &RunningJob) -> Result<(), UnderstandError> {
         let facts = rows::facts(&self.db, hash)
             .await?
             .ok_or(UnderstandError::Gone)?;
         let media = facts.media.clone().ok_or(UnderstandError::Gone)?;
-        let scratch = self.scratch(job)?;
+        let scratch = ScratchDir::create(&self.scratch, job.id)?;
         self.bring(hash, &scratch).await?;
         let has = |kind: &str| media.streams.iter().any(|stream| stream.kind == kind);
         let clip = json!([{ "path": INPUT }]);
@@ -169,7 +172,12 @@ impl Desk {
             RENDITION,
         ];
         self.media
-            .run(&arguments, &scratch.0, &job.cancel, told(job))
+            .run(
+                &arguments,
+                scratch.path(),
+                &job.cancel,
+                job.progress_between(0.0, READ),
+            )
             .await?;
         self.store(hash, RENDITION, &scratch.file(RENDITION))
             .await?;

@@ -26,13 +26,13 @@ use crate::error::{Error, Result};
 use crate::extract::{Json, Path};
 use crate::identity::Actor;
 use crate::ids::{JobId, PersonId, ResourceId};
-use crate::jobs::{Failure, Job, JobState, Jobs, Lane, NewJob, Owner, Running};
+use crate::jobs::{Failure, Job, JobState, Jobs, Lane, NewJob, Owner, RunningJob};
 use crate::library::Library;
 use crate::library::access::Reader;
 use crate::library::analysis::facts::Facts;
 use crate::library::resources::detail;
 use crate::storage::{Key, Storage, StorageError};
-use crate::worker::{Worker, WorkerError};
+use crate::worker::{ScratchDir, Worker, WorkerError};
 
 pub fn routes() -> OpenApiRouter<Library> {
     OpenApiRouter::new().routes(routes!(again))
@@ -226,7 +226,7 @@ impl Library {
             scratch: config.server.data_dir.join("scratch").join("library"),
         };
         let (films, texts) = (desk.clone(), desk.clone());
-        jobs.register(Lane::Words, "words", move |job| {
+        jobs.register(Lane::Text, "words", move |job| {
             texts.clone().find_words(job)
         });
         jobs.register(Lane::Documents, "understand", move |job| {
@@ -238,26 +238,10 @@ impl Library {
     }
 }
 
-/// A folder for one run, removed with it.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn file(&self, name: &str) -> PathBuf {
-        self.0.join(name)
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        // What cannot be removed now is removed at the next start.
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
 impl Desk {
-    async fn understand(self, job: Running) -> Result<(), Failure> {
+    async fn understand(self, job: RunningJob) -> Result<(), Failure> {
         let Some(hash) = job.key.strip_prefix("understand:").map(str::to_owned) else {
-            return Err(Failure::GiveUp("the job names no content".into()));
+            return Err(Failure::Permanent("the job names no content".into()));
         };
         match self.read(&hash, &job).await {
             Ok(()) => Ok(()),
@@ -266,9 +250,9 @@ impl Desk {
     }
 
     /// Fails only where another try helps: what is wrong with a file is written down by the job that understands it.
-    async fn find_words(self, job: Running) -> Result<(), Failure> {
+    async fn find_words(self, job: RunningJob) -> Result<(), Failure> {
         let Some(hash) = job.key.strip_prefix("words:") else {
-            return Err(Failure::GiveUp("the job names no content".into()));
+            return Err(Failure::Permanent("the job names no content".into()));
         };
         let Err(error) = self.read_words(hash, &job).await else {
             return Ok(());
@@ -286,21 +270,21 @@ impl Desk {
         }
     }
 
-    async fn read_words(&self, hash: &str, job: &Running) -> Result<(), UnderstandError> {
+    async fn read_words(&self, hash: &str, job: &RunningJob) -> Result<(), UnderstandError> {
         if !rows::is_waiting(&self.db, hash).await? {
             return Ok(());
         }
-        let scratch = self.scratch(job)?;
+        let scratch = ScratchDir::create(&self.scratch, job.id)?;
         let input = self.fetch(hash, &scratch).await?;
         let findings = self.words(hash, &input, &scratch, job).await?;
         rows::write_words(&self.db, hash, &findings).await
     }
 
-    async fn read(&self, hash: &str, job: &Running) -> Result<(), UnderstandError> {
+    async fn read(&self, hash: &str, job: &RunningJob) -> Result<(), UnderstandError> {
         let kind = rows::kind(&self.db, hash)
             .await?
             .ok_or(UnderstandError::Gone)?;
-        let scratch = self.scratch(job)?;
+        let scratch = ScratchDir::create(&self.scratch, job.id)?;
         let input = self.fetch(hash, &scratch).await?;
         let findings = match kind.as_str() {
             "audio" | "video" => self.look(hash, &input, &scratch, job).await?,
@@ -331,7 +315,7 @@ impl Desk {
     async fn judge(
         &self,
         hash: &str,
-        job: &Running,
+        job: &RunningJob,
         error: UnderstandError,
     ) -> Result<(), Failure> {
         let why = error.to_string();
@@ -346,31 +330,24 @@ impl Desk {
             UnderstandError::Worker(WorkerError::Cancelled) if self.was_cancelled(job).await => {
                 "cancelled"
             }
-            UnderstandError::Gone => return Err(Failure::GiveUp(why)),
+            UnderstandError::Gone => return Err(Failure::Permanent(why)),
             _ => return Err(Failure::Retry(why)),
         };
         match rows::fail(&self.db, hash, code, &why).await {
-            Ok(()) => Err(Failure::GiveUp(why)),
+            Ok(()) => Err(Failure::Permanent(why)),
             Err(error) => Err(Failure::Retry(error.to_string())),
         }
     }
 
     /// By a person, not by the server's stop.
-    async fn was_cancelled(&self, job: &Running) -> bool {
+    async fn was_cancelled(&self, job: &RunningJob) -> bool {
         let found = self.jobs.get(job.id).await;
         found.is_ok_and(|job| job.is_some_and(|job| job.state == JobState::Cancelled))
     }
 
-    fn scratch(&self, job: &Running) -> Result<Scratch, UnderstandError> {
-        let folder = std::path::absolute(self.scratch.join(job.id.to_string()))?;
-        let _ = std::fs::remove_dir_all(&folder);
-        std::fs::create_dir_all(&folder)?;
-        Ok(Scratch(folder))
-    }
-
     /// The content as a file: the store's own where it has one, or else a copy.
-    async fn fetch(&self, hash: &str, scratch: &Scratch) -> Result<PathBuf, UnderstandError> {
-        if let Some(path) = self.storage.file(&Key::blob(hash)) {
+    async fn fetch(&self, hash: &str, scratch: &ScratchDir) -> Result<PathBuf, UnderstandError> {
+        if let Some(path) = self.storage.local_path(&Key::blob(hash)) {
             return Ok(std::path::absolute(path)?);
         }
         let path = scratch.file(INPUT);
@@ -384,7 +361,7 @@ impl Desk {
     }
 
     /// The content under a name in the run's own folder: a manifest names nothing outside of it.
-    async fn bring(&self, hash: &str, scratch: &Scratch) -> Result<(), UnderstandError> {
+    async fn bring(&self, hash: &str, scratch: &ScratchDir) -> Result<(), UnderstandError> {
         let (input, inside) = (self.fetch(hash, scratch).await?, scratch.file(INPUT));
         if input != inside && tokio::fs::hard_link(&input, &inside).await.is_err() {
             // The store is on another disk.
@@ -398,15 +375,6 @@ impl Desk {
             .put_file(&Key::derived(hash, name), file)
             .await?;
         Ok(())
-    }
-}
-
-/// Passes a program's progress on as its share of the job's.
-fn told(job: &Running) -> impl FnMut(f64) -> futures_util::future::BoxFuture<'static, ()> + use<> {
-    let job = job.clone();
-    move |done| {
-        let job = job.clone();
-        Box::pin(async move { job.progress(done * READ).await })
     }
 }
 

@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, HeaderValue, Response, header};
 use serde::Deserialize;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::download::{self, Object, attachment, away};
+use crate::download::{self, Object, attachment, storage_error};
 use crate::error::{Error, Result};
 use crate::extract::{Path, Query};
 use crate::identity::Actor;
@@ -95,9 +95,9 @@ impl Shown {
             size_bytes,
             mime,
             cache: self.cache,
-            tag: Some(hash),
+            etag: Some(hash),
         };
-        download::object(&self.library.storage, object, &self.headers).await
+        download::serve_object(&self.library.storage, object, &self.headers).await
     }
 
     /// Something that was made of the content.
@@ -140,7 +140,11 @@ pub async fn handed_out(
     match shared {
         Some(mime) if seen.insider == 0 => {
             let key = Key::derived(&seen.hash, analysis::IMAGE);
-            let size_bytes = library.storage.size_bytes(&key).await.map_err(away)?;
+            let size_bytes = library
+                .storage
+                .size_bytes(&key)
+                .await
+                .map_err(storage_error)?;
             let name = if mime == seen.mime {
                 seen.file_name
             } else {
@@ -225,9 +229,9 @@ async fn original(
         size_bytes: file.size_bytes,
         mime: &file.mime,
         cache: cache(&asked),
-        tag: file.tag.as_deref(),
+        etag: file.tag.as_deref(),
     };
-    let mut response = download::object(&library.storage, object, &headers).await?;
+    let mut response = download::serve_object(&library.storage, object, &headers).await?;
     response
         .headers_mut()
         .insert(header::CONTENT_DISPOSITION, attachment(&file.name));
@@ -300,15 +304,19 @@ pub async fn picture(
     cache: &'static str,
     headers: &HeaderMap,
 ) -> Result<Response<Body>> {
-    let size_bytes = library.storage.size_bytes(key).await.map_err(away)?;
+    let size_bytes = library
+        .storage
+        .size_bytes(key)
+        .await
+        .map_err(storage_error)?;
     let object = Object {
         key,
         size_bytes,
         mime,
         cache,
-        tag: None,
+        etag: None,
     };
-    download::object(&library.storage, object, headers).await
+    download::serve_object(&library.storage, object, headers).await
 }
 
 pub fn no_part() -> Error {

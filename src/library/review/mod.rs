@@ -8,7 +8,7 @@ use sqlx::{Any, Transaction};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::db::is_dangling;
+use crate::db::is_foreign_key_violation;
 use crate::error::{Error, Result};
 use crate::extract::{Json, Path};
 use crate::identity::Actor;
@@ -233,7 +233,7 @@ async fn set(
             "At most 100 reviewers.",
         ));
     }
-    let unknown = |error| match is_dangling(&error) {
+    let unknown = |error| match is_foreign_key_violation(&error) {
         true => Error::field(
             "reviewer_ids",
             "没有找到这所学校或这位审核人。",

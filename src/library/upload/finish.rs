@@ -56,7 +56,7 @@ impl Uploads {
         let _kept = self.inner.shelf.keep_content().await;
         self.inner
             .storage
-            .take_file(&Key::blob(&content.hash), &path)
+            .link_file(&Key::blob(&content.hash), &path)
             .await
             .map_err(away)?;
         let arrival = Arrival {
