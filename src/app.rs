@@ -133,7 +133,9 @@ async fn resume_lessons(
         tracing::warn!(lesson.id = %lesson.id, "resuming a lesson that was live when the server stopped");
         let past = recordings.timeline(lesson.id).await?;
         let recording = if config.recording.enabled {
-            recordings.go_on(lesson.id, lesson.began_at).await?;
+            recordings
+                .resume_recording(lesson.id, lesson.began_at)
+                .await?;
             live::protocol::RecorderStatus::On
         } else {
             live::protocol::RecorderStatus::Off
@@ -159,7 +161,7 @@ async fn open_recordings(
     let reporting = lessons.clone();
     let report = Arc::new(move |lesson, health| {
         let state = match health {
-            Health::On => live::protocol::RecorderStatus::On,
+            Health::Ok => live::protocol::RecorderStatus::On,
             Health::Failing => live::protocol::RecorderStatus::Failing,
         };
         reporting.set_recording(lesson, state);

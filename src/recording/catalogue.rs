@@ -1,4 +1,4 @@
-//! What has been recorded, as the database knows it. [`Recorded`] is one lesson's whole catalogue, read at once.
+//! Catalogue of recordings in the database. [`Recorded`] is the complete catalogue of one lesson.
 
 use std::collections::HashMap;
 
@@ -12,13 +12,12 @@ use crate::timetable::RecordingState;
 pub use crate::bus::Purpose;
 
 crate::string_enum! {
-    /// Picture or sound.
-    #[schema(as = MediaKind)]
-    Kind { Audio = "audio", Video = "video" }
+    /// Audio or video.
+    MediaKind { Audio = "audio", Video = "video" }
 }
 
 crate::string_enum! {
-    /// How a track was sent.
+    /// Codec of a track as it was published.
     Codec { Opus = "opus", H264 = "h264", Vp8 = "vp8", Vp9 = "vp9", Av1 = "av1" }
 }
 
@@ -35,19 +34,19 @@ impl From<Codec> for tongke_record::Codec {
 }
 
 impl Codec {
-    pub fn kind(self) -> Kind {
+    pub fn kind(self) -> MediaKind {
         if self == Codec::Opus {
-            Kind::Audio
+            MediaKind::Audio
         } else {
-            Kind::Video
+            MediaKind::Video
         }
     }
 }
 
-/// Layers made by a job, not recorded, are numbered from here on.
+/// Number of the layer that the rendition job creates; recorded layers have lower numbers.
 pub const RENDITION_LAYER: u8 = 100;
 
-/// One lesson's recording.
+/// Recording of one lesson.
 #[derive(Clone, Debug)]
 pub struct Recorded {
     pub lesson: LessonId,
@@ -56,35 +55,35 @@ pub struct Recorded {
     pub started_at: i64,
     pub duration_ms: Option<i64>,
     pub has_poster: bool,
-    /// All voices are mixed into one track for the main programme.
-    pub has_voices: bool,
+    /// The audio mix of all tracks exists.
+    pub has_audio_mix: bool,
     pub mp4_bytes: Option<i64>,
-    /// The lead teacher, and the classroom they teach from.
+    /// Ids of the lead teacher and of the classroom they teach from.
     pub lead: Vec<Uuid>,
     pub tracks: Vec<Track>,
 }
 
-/// One published source.
+/// Recorded track.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Track {
     pub id: TrackKey,
     pub participant: ParticipantRef,
     pub purpose: Purpose,
-    pub kind: Kind,
+    pub kind: MediaKind,
     pub codec: Codec,
     pub from_ms: i64,
     pub to_ms: Option<i64>,
     pub layers: Vec<Layer>,
 }
 
-/// One rendition of a track.
+/// Simulcast layer of a track, or a rendition of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Layer {
     pub number: u8,
     pub inits: Vec<Init>,
-    /// In order.
+    /// Ordered by number.
     pub segments: Vec<Segment>,
-    /// From and to, in milliseconds.
+    /// Start and end of each gap in milliseconds.
     pub gaps: Vec<(i64, i64)>,
 }
 
@@ -109,7 +108,7 @@ pub struct Segment {
 }
 
 impl Recorded {
-    /// One lesson's catalogue; `None` when nothing of it was recorded.
+    /// Reads one lesson's catalogue; `None` if the lesson has no recording.
     pub async fn read(db: &Db, lesson: LessonId) -> Result<Option<Recorded>, DbError> {
         let row: Option<RecordingRow> = sqlx::query_as(
             "SELECT r.state, r.started_at, r.duration_ms, r.has_poster, r.has_voices, r.mp4_bytes, l.lead_id, l.lead_classroom_id
@@ -118,8 +117,16 @@ impl Recorded {
         .bind(lesson)
         .fetch_optional(db.pool())
         .await?;
-        let Some((state, started_at, duration_ms, has_poster, has_voices, mp4_bytes, lead, room)) =
-            row
+        let Some((
+            state,
+            started_at,
+            duration_ms,
+            has_poster,
+            has_audio_mix,
+            mp4_bytes,
+            lead,
+            room,
+        )) = row
         else {
             return Ok(None);
         };
@@ -135,7 +142,7 @@ impl Recorded {
             started_at,
             duration_ms,
             has_poster: has_poster != 0,
-            has_voices: has_voices != 0,
+            has_audio_mix: has_audio_mix != 0,
             mp4_bytes,
             lead,
             tracks,
@@ -150,13 +157,13 @@ impl Recorded {
         self.state != RecordingState::Recording
     }
 
-    /// The end of a lesson that is over.
+    /// Returns the end of the recording once the lesson is over.
     pub fn end_us(&self) -> Option<i64> {
         self.is_over()
             .then(|| self.duration_ms.unwrap_or_else(|| self.recorded_ms()) * 1000)
     }
 
-    /// Up to where something is recorded.
+    /// Returns the end of the last recorded segment.
     pub fn recorded_ms(&self) -> i64 {
         let layers = self.tracks.iter().flat_map(|track| &track.layers);
         layers
@@ -166,7 +173,7 @@ impl Recorded {
             .unwrap_or(0)
     }
 
-    pub fn has_playable(&self, kind: Kind) -> bool {
+    pub fn has_playable(&self, kind: MediaKind) -> bool {
         self.tracks
             .iter()
             .any(|track| track.kind == kind && track.playable_layers().next().is_some())
@@ -182,14 +189,14 @@ impl Track {
         self.layers.iter().find(|layer| layer.number == number)
     }
 
-    /// Layers that have something HLS can carry.
+    /// Returns the layers that have segments in a format HLS can carry.
     pub fn playable_layers(&self) -> impl Iterator<Item = &Layer> {
         self.layers.iter().filter(|layer| {
             !layer.segments.is_empty() && layer.inits.iter().all(|init| init.playable)
         })
     }
 
-    /// The end, or the end of time while it goes on.
+    /// Returns the end of the track, or a time in the far future while it is being recorded.
     pub fn until_us(&self) -> i64 {
         self.to_ms.map_or(i64::MAX / 2, |to_ms| to_ms * 1000)
     }
@@ -200,7 +207,7 @@ impl Layer {
         self.inits.iter().find(|init| init.number == number)
     }
 
-    /// The size of its largest picture.
+    /// Returns the area of its largest frame size.
     pub fn pixels(&self) -> i64 {
         self.inits
             .iter()
@@ -226,7 +233,7 @@ type RecordingRow = (
     String,
     Option<String>,
 );
-/// Track, layer, number, init, start, duration, size, keyframe, stored.
+/// Columns: track, layer, number, init, start, duration, size, keyframe, stored.
 type SegmentRow = (TrackKey, i64, i64, i64, i64, i64, i64, i64, i64);
 type TrackRow = (
     TrackKey,
@@ -234,7 +241,7 @@ type TrackRow = (
     String,
     ParticipantKind,
     Purpose,
-    Kind,
+    MediaKind,
     Codec,
     i64,
     Option<i64>,
@@ -290,7 +297,7 @@ async fn read_layers(db: &Db, lesson: LessonId) -> Result<HashMap<TrackKey, Vec<
             height,
             playable: playable != 0,
         };
-        layer_in(&mut layers, track, layer).inits.push(init);
+        layer_mut(&mut layers, track, layer).inits.push(init);
     }
     let segments: Vec<SegmentRow> = sqlx::query_as(
         "SELECT s.track_id, s.layer, s.number, s.init, s.start_us, s.duration_us, s.size_bytes, s.keyframe, s.stored
@@ -313,7 +320,7 @@ async fn read_layers(db: &Db, lesson: LessonId) -> Result<HashMap<TrackKey, Vec<
             keyframe,
             stored,
         };
-        layer_in(&mut layers, track, layer).segments.push(segment);
+        layer_mut(&mut layers, track, layer).segments.push(segment);
     }
     let gaps: Vec<(TrackKey, i64, i64, i64)> = sqlx::query_as(
         "SELECT g.track_id, g.layer, g.from_ms, g.to_ms FROM recording_gaps g
@@ -323,14 +330,14 @@ async fn read_layers(db: &Db, lesson: LessonId) -> Result<HashMap<TrackKey, Vec<
     .fetch_all(db.pool())
     .await?;
     for (track, layer, from_ms, to_ms) in gaps {
-        layer_in(&mut layers, track, layer)
+        layer_mut(&mut layers, track, layer)
             .gaps
             .push((from_ms, to_ms));
     }
     Ok(layers)
 }
 
-fn layer_in(
+fn layer_mut(
     layers: &mut HashMap<TrackKey, Vec<Layer>>,
     track: TrackKey,
     number: i64,

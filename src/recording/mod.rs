@@ -1,41 +1,55 @@
-//! Recordings: made while a lesson is on, played while it is on and after.
+//! Recording of live lessons, and playback during and after the lesson.
 //!
 //! ```text
 //! bus ─ started, tracks, timeline, ended ─┐            plane ─ taps ─┐
-//!                                         ▼                         ▼
-//!   Recordings ──── one LessonRecorder (thread) per lesson: tongke-record → Writer ─┬─ spool: fsync'd files
-//!                                                                                   └─ ledger → catalogue (database)
-//!   upload:   spool → object store            recover:  spool + catalogue after a crash
-//!   playlist: catalogue → HLS; programme says who is on      media: files by URL, from spool or store
-//!   timeline: what happened, and which page was shown when      findable: what the search is told of it
-//!   export:   poster, MP4 and renditions by tongke-av (`worker`), as durable jobs
+//!                                         ▼                          ▼
+//!   Recordings ── one LessonRecorder thread per lesson: tongke-record → SpoolWriter
+//!                                                                           │
+//!                                     spool: fsync'd files ◀────────────────┤
+//!                                     catalogue_writer → catalogue (db) ◀───┤
+//!                                     upload → object store ◀───────────────┘
+//!   recovery:     spool → catalogue after a crash
+//!   playlist:     catalogue → HLS; programme selects the track that is shown at each moment
+//!   media_files:  files by URL, from the spool or the object store
+//!   timeline:     events of the lesson and the deck pages shown
+//!   index_source: documents for the search index
+//!   export:       poster, MP4, audio mix and renditions by tongke-av (`worker`), as durable jobs
 //! ```
 //!
-//! What is on disk counts: a row is written after the bytes it names are synced, so whatever a playlist names can be played. A recording is
-//! `ready` as soon as its last segment is in the catalogue — the bytes may still be in the spool, from where they are served — and so
-//! playable when the bell rings. Two alternatives were turned down: waiting for the object store (a replay would depend on an uplink), and
-//! muxing at the end (a crash would cost the lesson).
+//! A media segment passes through these steps; a crash between any two repeats a step, which is
+//! harmless:
+//!
+//! 1. [`spool_writer`] appends the fragments to a spool file and fsyncs each of them.
+//! 2. At the end of the segment it renames the file to its final name and fsyncs the directory.
+//! 3. Then it queues two independent tasks: the catalogue row (`stored = 0`) and the upload.
+//! 4. [`upload`] puts the object and then sets `stored = 1`; while the row is missing it retries.
+//! 5. Last, the upload removes the spool file.
+//!
+//! A row is written only after its bytes are on disk, so every segment in a playlist can be served,
+//! from the spool or the object store. A recording is `ready` as soon as the row of its last
+//! segment is written, before the upload. Two alternatives were rejected: waiting for the object
+//! store (a replay would depend on an uplink), and muxing at the end (a crash would lose the
+//! lesson).
 
 pub mod catalogue;
+mod catalogue_writer;
 mod export;
-mod filler;
-mod findable;
-mod ledger;
-mod manifest;
-mod media;
+mod index_source;
+mod media_files;
+mod packet_source;
+mod placeholder;
 mod plane;
 mod playlist;
 mod programme;
 mod recorder;
-mod recover;
+mod recovery;
 mod routes;
-mod source;
 mod spool;
+mod spool_writer;
 #[cfg(test)]
 mod tests;
 mod timeline;
 mod upload;
-mod writer;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -56,21 +70,21 @@ use crate::storage::Storage;
 use crate::timetable::{RecordingState, set_recording};
 
 use catalogue::Recorded;
-use ledger::{Note, TrackNote};
+use catalogue_writer::{CatalogueUpdate, NewTrack};
 use recorder::LessonRecorder;
 use spool::Spool;
-use upload::Uploads;
-use writer::{Tell, Writer};
+use spool_writer::{HealthCallback, SpoolWriter};
+use upload::UploadQueue;
 
-pub use recover::RecoverError;
+pub use packet_source::{PacketSource, PublishedTrack};
+pub use recovery::RecoveryError;
 pub use routes::routes;
-pub use source::{Published, Source};
-pub use writer::Health;
+pub use spool_writer::Health;
 
-/// A catalogue read for one request serves others this long: a class of fifty watching asks a hundred times a second.
-const FRESH: Duration = Duration::from_millis(500);
+/// Lifetime of a cached catalogue: a class of 50 viewers sends a hundred requests a second.
+const CACHE_TTL: Duration = Duration::from_millis(500);
 
-/// The recordings of this server. Cloning shares them.
+/// The recordings of this server. Clones share them.
 #[derive(Clone)]
 pub struct Recordings {
     inner: Arc<Inner>,
@@ -81,12 +95,12 @@ struct Inner {
     storage: Storage,
     jobs: Jobs,
     spool: Spool,
-    uploads: Uploads,
+    uploads: UploadQueue,
     makes_mp4: bool,
     segment: Duration,
-    notes: mpsc::UnboundedSender<Note>,
-    source: Arc<dyn Source>,
-    tell: Tell,
+    updates: mpsc::UnboundedSender<CatalogueUpdate>,
+    source: Arc<dyn PacketSource>,
+    on_health: HealthCallback,
     lessons: Mutex<Lessons>,
     finishing: TaskTracker,
     cache: Mutex<HashMap<LessonId, (Instant, Arc<Recorded>)>>,
@@ -94,41 +108,43 @@ struct Inner {
 
 #[derive(Default)]
 struct Lessons {
-    open: HashMap<LessonId, Open>,
-    /// Tracks that were published before their lesson began.
-    early: HashMap<LessonId, Vec<Published>>,
+    open: HashMap<LessonId, OpenRecording>,
+    /// Tracks published before their lesson began.
+    pending_tracks: HashMap<LessonId, Vec<PublishedTrack>>,
 }
 
-/// A lesson that is on.
-struct Open {
+/// Recording of a live lesson.
+struct OpenRecording {
     recorder: LessonRecorder,
     started: Timestamp,
-    /// Lines of its timeline so far.
-    events: i64,
-    /// What was recorded of it before the server died, if it did: the recording is never shorter.
+    /// Number of timeline events so far.
+    event_count: i64,
+    /// Duration recorded before a crash of the server; the final duration is never shorter.
     recorded_ms: i64,
 }
 
-/// Why recordings cannot be made.
+/// Failure to start recording.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     #[error("the spool {path} cannot be used: {cause}")]
     Spool { path: String, cause: std::io::Error },
     #[error(transparent)]
-    Recover(#[from] RecoverError),
+    Recover(#[from] RecoveryError),
 }
 
 impl Recordings {
-    /// Brings to order what a crash left, and is ready to record. Call it before lessons can begin and before jobs start; `going_on` are
-    /// lessons that are on, each of which is to be taken up with [`Self::go_on`].
+    /// Recovers interrupted recordings and starts the background tasks.
+    ///
+    /// Call it before lessons can begin and before jobs start. `live` are the lessons that
+    /// continue; resume each with [`Self::resume_recording`].
     pub async fn start(
         config: &Config,
         db: Db,
         storage: Storage,
         jobs: Jobs,
-        source: Arc<dyn Source>,
-        tell: Tell,
-        going_on: &[LessonId],
+        source: Arc<dyn PacketSource>,
+        on_health: HealthCallback,
+        live: &[LessonId],
     ) -> Result<Recordings, StartError> {
         let path = config.spool_dir();
         let spool =
@@ -138,10 +154,10 @@ impl Recordings {
                     cause,
                 }
             })?;
-        let recovered = recover::run(&db, &spool, going_on).await?;
-        let (notes, written) = mpsc::unbounded_channel();
-        tokio::spawn(ledger::keep(db.clone(), written));
-        let uploads = Uploads::start(db.clone(), storage.clone(), spool.clone());
+        let recovered = recovery::run(&db, &spool, live).await?;
+        let (updates, received) = mpsc::unbounded_channel();
+        tokio::spawn(catalogue_writer::run(db.clone(), received));
+        let uploads = UploadQueue::start(db.clone(), storage.clone(), spool.clone());
         let makes_mp4 = config.recording.mp4;
         let segment = Duration::from_millis(config.recording.segment_ms.into());
         let (lessons, finishing, cache) = Default::default();
@@ -153,9 +169,9 @@ impl Recordings {
             uploads,
             makes_mp4,
             segment,
-            notes,
+            updates,
             source,
-            tell,
+            on_health,
             lessons,
             finishing,
             cache,
@@ -163,21 +179,21 @@ impl Recordings {
         let recordings = Recordings {
             inner: Arc::new(inner),
         };
-        recordings.take_up(recovered).await;
+        recordings.handle_recovered(recovered).await;
         Ok(recordings)
     }
 
-    async fn take_up(&self, recovered: recover::Recovered) {
-        for (place, piece) in recovered.files {
-            self.inner.uploads.add(place, piece);
+    async fn handle_recovered(&self, recovered: recovery::Recovered) {
+        for (layer_key, layer_file) in recovered.files {
+            self.inner.uploads.enqueue(layer_key, layer_file);
         }
         for lesson in recovered.lessons {
             tracing::warn!(lesson.id = %lesson, "a recording that was interrupted has been finished from the spool");
-            self.order_exports(lesson).await;
+            self.submit_exports(lesson).await;
         }
     }
 
-    /// Follows the lessons that the bus tells of.
+    /// Records lessons according to the events of the bus.
     pub fn listen(&self, mut events: mpsc::UnboundedReceiver<LessonEvent>) {
         let recordings = self.clone();
         tokio::spawn(async move {
@@ -187,39 +203,39 @@ impl Recordings {
         });
     }
 
-    /// The source of recorded lessons for the search index.
+    /// Returns the source of recorded lessons for the search index.
     pub fn index_source(&self) -> IndexSource {
-        let recordings = findable::Recordings(self.inner.db.clone());
-        (Kind::Recording, Arc::new(recordings))
+        let source = index_source::RecordingSource(self.inner.db.clone());
+        (Kind::Recording, Arc::new(source))
     }
 
-    /// Ends every recording, as when all lessons ended now, and waits until they are written, no longer than `limit`.
+    /// Ends every recording and waits until they are written, at most `limit`.
     pub async fn stop(&self, limit: Duration) {
         let open: Vec<LessonId> = self.lessons().open.keys().copied().collect();
         open.into_iter()
-            .for_each(|lesson| self.ended(lesson, Timestamp::now()));
+            .for_each(|lesson| self.end_recording(lesson, Timestamp::now()));
         self.inner.finishing.close();
         if tokio::time::timeout(limit, self.inner.finishing.wait())
             .await
             .is_err()
         {
-            tracing::warn!("recordings still being finished will be taken up at the next start");
+            tracing::warn!("unfinished recordings will be recovered at the next start");
         }
     }
 
-    /// One lesson's catalogue, at most [`FRESH`] old.
+    /// Returns one lesson's catalogue, at most [`CACHE_TTL`] old.
     pub async fn recorded(&self, lesson: LessonId) -> Result<Option<Arc<Recorded>>, DbError> {
-        let known = self
+        let cached = self
             .cache()
             .get(&lesson)
-            .filter(|(read, _)| read.elapsed() < FRESH)
-            .map(|(_, known)| known.clone());
-        if known.is_some() {
-            return Ok(known);
+            .filter(|(read, _)| read.elapsed() < CACHE_TTL)
+            .map(|(_, recorded)| recorded.clone());
+        if cached.is_some() {
+            return Ok(cached);
         }
         let read = Recorded::read(&self.inner.db, lesson).await?.map(Arc::new);
         let mut cache = self.cache();
-        cache.retain(|_, (read, _)| read.elapsed() < FRESH);
+        cache.retain(|_, (read, _)| read.elapsed() < CACHE_TTL);
         if let Some(read) = &read {
             cache.insert(lesson, (Instant::now(), read.clone()));
         }
@@ -228,38 +244,43 @@ impl Recordings {
 
     fn handle(&self, event: LessonEvent) {
         match event {
-            LessonEvent::Started { lesson, at } => self.started(lesson, at),
+            LessonEvent::Started { lesson, at } => self.start_recording(lesson, at),
             LessonEvent::TrackPublished {
                 lesson,
                 track,
                 participant,
                 purpose,
             } => {
-                self.published(lesson, Published::new(&track, participant, purpose));
+                self.add_track(lesson, PublishedTrack::new(&track, participant, purpose));
             }
-            LessonEvent::TrackGone { lesson, track } => self.track_gone(lesson, track),
-            LessonEvent::Timeline { lesson, at, entry } => self.event(lesson, at, &entry),
-            LessonEvent::Ended { lesson, at } => self.ended(lesson, at),
+            LessonEvent::TrackGone { lesson, track } => self.remove_track(lesson, track),
+            LessonEvent::Timeline { lesson, at, entry } => self.record_event(lesson, at, &entry),
+            LessonEvent::Ended { lesson, at } => self.end_recording(lesson, at),
         }
     }
 
-    /// The lesson begins to be recorded. A second start of the same lesson changes nothing.
-    pub fn started(&self, lesson: LessonId, at: Timestamp) {
+    /// Starts the recording of a lesson; a no-op if it is being recorded.
+    pub fn start_recording(&self, lesson: LessonId, at: Timestamp) {
         self.open(lesson, at, 0, 0);
     }
 
-    /// A lesson that was on when the server died is recorded further, as the same recording on the same clock.
-    pub async fn go_on(&self, lesson: LessonId, began_at: Timestamp) -> Result<(), DbError> {
-        let events = timeline::last_number(&self.inner.db, lesson).await?;
+    /// Continues the recording of a lesson that was live when the server crashed, on the same
+    /// clock.
+    pub async fn resume_recording(
+        &self,
+        lesson: LessonId,
+        began_at: Timestamp,
+    ) -> Result<(), DbError> {
+        let event_count = timeline::last_number(&self.inner.db, lesson).await?;
         let recorded_ms = self
             .recorded(lesson)
             .await?
             .map_or(0, |recorded| recorded.recorded_ms());
-        self.open(lesson, began_at, events, recorded_ms);
+        self.open(lesson, began_at, event_count, recorded_ms);
         Ok(())
     }
 
-    fn open(&self, lesson: LessonId, started: Timestamp, events: i64, recorded_ms: i64) {
+    fn open(&self, lesson: LessonId, started: Timestamp, event_count: i64, recorded_ms: i64) {
         let mut lessons = self.lessons();
         if lessons.open.contains_key(&lesson) {
             return;
@@ -268,22 +289,22 @@ impl Recordings {
         let begin = Instant::now().checked_sub(age).unwrap_or_else(Instant::now);
         let Inner {
             spool,
-            notes,
+            updates,
             uploads,
             source,
-            tell,
+            on_health,
             ..
         } = &*self.inner;
-        self.note(Note::Begin {
+        self.send_update(CatalogueUpdate::Begin {
             lesson,
             started_at: millis(started),
         });
-        let writer = Writer::new(
+        let writer = SpoolWriter::new(
             lesson,
             spool.clone(),
-            notes.clone(),
+            updates.clone(),
             uploads.clone(),
-            tell.clone(),
+            on_health.clone(),
         );
         let recorder = match LessonRecorder::start(
             source.clone(),
@@ -298,32 +319,32 @@ impl Recordings {
         };
         lessons.open.insert(
             lesson,
-            Open {
+            OpenRecording {
                 recorder,
                 started,
-                events,
+                event_count,
                 recorded_ms,
             },
         );
-        let early = lessons.early.remove(&lesson).unwrap_or_default();
+        let pending = lessons.pending_tracks.remove(&lesson).unwrap_or_default();
         drop(lessons);
         self.set_state(lesson, RecordingState::Recording);
-        early
+        pending
             .into_iter()
-            .for_each(|published| self.published(lesson, published));
+            .for_each(|published| self.add_track(lesson, published));
     }
 
-    /// What is written down of a lesson's timeline.
+    /// Returns a lesson's timeline.
     pub async fn timeline(&self, lesson: LessonId) -> Result<Vec<TimelineEvent>, DbError> {
         timeline::read(&self.inner.db, lesson).await
     }
 
-    /// Somebody publishes a track; before the lesson began it is only noted.
-    pub fn published(&self, lesson: LessonId, published: Published) {
+    /// Records a published track; before the lesson begins, the track is kept pending.
+    pub fn add_track(&self, lesson: LessonId, published: PublishedTrack) {
         let mut lessons = self.lessons();
         match lessons.open.get(&lesson) {
             Some(open) => {
-                let note = TrackNote {
+                let row = NewTrack {
                     id: TrackKey::fresh(),
                     lesson,
                     lesson_started_at: millis(open.started),
@@ -333,97 +354,107 @@ impl Recordings {
                     codec: published.codec,
                     from_ms: 0,
                 };
-                open.recorder.add(published, note);
+                open.recorder.add_track(published, row);
             }
-            None => lessons.early.entry(lesson).or_default().push(published),
+            None => lessons
+                .pending_tracks
+                .entry(lesson)
+                .or_default()
+                .push(published),
         }
     }
 
-    pub fn track_gone(&self, lesson: LessonId, track: TrackId) {
+    /// Ends the recording of a track.
+    pub fn remove_track(&self, lesson: LessonId, track: TrackId) {
         let mut lessons = self.lessons();
         if let Some(open) = lessons.open.get(&lesson) {
-            open.recorder.remove(track);
+            open.recorder.remove_track(track);
         }
-        if let Some(early) = lessons.early.get_mut(&lesson) {
-            early.retain(|published| published.track != track);
+        if let Some(pending) = lessons.pending_tracks.get_mut(&lesson) {
+            pending.retain(|published| published.track != track);
         }
-        lessons.early.retain(|_, early| !early.is_empty());
+        lessons
+            .pending_tracks
+            .retain(|_, pending| !pending.is_empty());
     }
 
-    /// A line of the timeline.
-    pub fn event(&self, lesson: LessonId, at: Timestamp, entry: &TimelineEntry) {
+    /// Appends an event to the timeline of a lesson that is being recorded.
+    pub fn record_event(&self, lesson: LessonId, at: Timestamp, entry: &TimelineEntry) {
         let mut lessons = self.lessons();
         let Some(open) = lessons.open.get_mut(&lesson) else {
             return;
         };
-        open.events += 1;
+        open.event_count += 1;
         let at_ms = (millis(at) - millis(open.started)).max(0);
         let (kind, body) = entry.to_columns();
-        self.note(Note::Event {
+        self.send_update(CatalogueUpdate::Event {
             lesson,
-            number: open.events,
+            number: open.event_count,
             at_ms,
             kind,
             body,
         });
     }
 
-    /// The lesson is over: its recording is finished in the background.
-    pub fn ended(&self, lesson: LessonId, at: Timestamp) {
+    /// Ends the recording of a lesson; it is finished in the background.
+    pub fn end_recording(&self, lesson: LessonId, at: Timestamp) {
         let mut lessons = self.lessons();
-        lessons.early.remove(&lesson);
+        lessons.pending_tracks.remove(&lesson);
         let Some(open) = lessons.open.remove(&lesson) else {
             return;
         };
         drop(lessons);
         let recordings = self.clone();
         let duration_ms = (millis(at) - millis(open.started)).max(open.recorded_ms);
-        self.inner
-            .finishing
-            .spawn(async move { recordings.finish(lesson, open.recorder, duration_ms).await });
+        self.inner.finishing.spawn(async move {
+            recordings
+                .finish_recording(lesson, open.recorder, duration_ms)
+                .await
+        });
     }
 
-    async fn finish(&self, lesson: LessonId, recorder: LessonRecorder, duration_ms: i64) {
+    async fn finish_recording(&self, lesson: LessonId, recorder: LessonRecorder, duration_ms: i64) {
         recorder.end().await;
         let (written, done) = oneshot::channel();
         let state = RecordingState::Ready;
-        self.note(Note::End {
+        self.send_update(CatalogueUpdate::End {
             lesson,
             state,
             duration_ms,
             written,
         });
-        // Without an answer the server is going down; the next start finishes what is missing.
+        // The channel closes only at shutdown; the next start recovers the rest.
         if done.await.is_err() {
             return;
         }
-        self.forget(lesson);
-        let found = self.recorded(lesson).await;
-        let empty = found.is_ok_and(|found| found.is_none_or(|found| found.tracks.is_empty()));
+        self.invalidate_cache(lesson);
+        let recorded = self.recorded(lesson).await;
+        let empty = recorded
+            .is_ok_and(|recorded| recorded.is_none_or(|recorded| recorded.tracks.is_empty()));
         self.set_state(lesson, if empty { RecordingState::Failed } else { state });
         if !empty {
-            self.order_exports(lesson).await;
+            self.submit_exports(lesson).await;
         }
     }
 
-    /// The catalogue of a lesson has changed.
-    fn forget(&self, lesson: LessonId) {
+    /// Drops the cached catalogue of a lesson after a change.
+    fn invalidate_cache(&self, lesson: LessonId) {
         self.cache().remove(&lesson);
     }
 
-    /// The timetable shows the state on its cards.
+    /// Sets the recording state in the timetable.
     fn set_state(&self, lesson: LessonId, state: RecordingState) {
         let db = self.inner.db.clone();
         self.inner.finishing.spawn(async move {
             if let Err(error) = set_recording(&db, lesson, state).await {
-                tracing::error!(%error, lesson.id = %lesson, %state, "the state of a recording could not be noted");
+                tracing::error!(%error, lesson.id = %lesson, %state, "the state of a recording could not be written");
             }
         });
     }
 
-    fn note(&self, note: Note) {
-        // The ledger ends only with the process.
-        let _ = self.inner.notes.send(note);
+    fn send_update(&self, update: CatalogueUpdate) {
+        // The catalogue writer runs as long as the process.
+        let _ = self.inner.updates.send(update);
     }
 
     fn lessons(&self) -> std::sync::MutexGuard<'_, Lessons> {

@@ -1,4 +1,4 @@
-//! The media plane as the recorder's source.
+//! [`PacketSource`] implementation of the media plane.
 
 use std::time::{Duration, Instant};
 
@@ -7,11 +7,11 @@ use tongke_plane::{Plane, Tapped, Track};
 use tongke_record::{Packet, Recorder, SenderReport};
 
 use super::catalogue::Codec;
-use super::source::{Published, Source, Tap};
+use super::packet_source::{PacketSource, PacketTap, PublishedTrack};
 use crate::bus::{ParticipantRef, Purpose};
 
-impl Source for Plane {
-    fn tap(&self, track: TrackId) -> Option<Box<dyn Tap>> {
+impl PacketSource for Plane {
+    fn tap(&self, track: TrackId) -> Option<Box<dyn PacketTap>> {
         match Plane::tap(self, track) {
             Ok(tap) => Some(Box::new(PlaneTap { track, tap })),
             Err(error) => {
@@ -31,7 +31,7 @@ struct PlaneTap {
     tap: tongke_plane::Tap,
 }
 
-impl Tap for PlaneTap {
+impl PacketTap for PlaneTap {
     fn drain(&mut self, recorder: &mut Recorder, begin: Instant) {
         let track = self.track.0;
         let since = |arrival: Instant| -> Duration { arrival.saturating_duration_since(begin) };
@@ -84,8 +84,8 @@ impl Tap for PlaneTap {
     }
 }
 
-impl Published {
-    pub fn new(track: &Track, participant: ParticipantRef, purpose: Purpose) -> Published {
+impl PublishedTrack {
+    pub fn new(track: &Track, participant: ParticipantRef, purpose: Purpose) -> PublishedTrack {
         let codec = match track.codec {
             tongke_plane::Codec::Opus => Codec::Opus,
             tongke_plane::Codec::H264 => Codec::H264,
@@ -93,7 +93,7 @@ impl Published {
             tongke_plane::Codec::Vp9 => Codec::Vp9,
             tongke_plane::Codec::Av1 => Codec::Av1,
         };
-        Published {
+        PublishedTrack {
             track: track.id,
             peer: track.peer,
             codec,

@@ -1,66 +1,70 @@
-//! HLS playlists (RFC 8216, version 7), made anew from the catalogue at every request: whatever the catalogue holds is whole on disk, so a
-//! playlist is valid at every moment, during the lesson, after it, and after a crash.
+//! HLS playlists (RFC 8216, version 7), generated from the catalogue at every request.
 //!
-//! `master.m3u8` is the main programme ([`super::programme`]) on the lesson's clock: a player's 0:00 is the lesson's. Each track has its own
-//! playlist, whose 0:00 is the track's `from_ms`. Holes in a track are EXT-X-GAP entries, so a track's clock never slips.
+//! Every segment in the catalogue is complete on disk, so a playlist is valid during the lesson,
+//! after it, and after a crash.
 //!
-//! No EXT-X-DISCONTINUITY is written when the picture's parameters or its source change, only a new EXT-X-MAP: the times in the media
-//! run on (RFC 8216 §4.3.2.3 demands the tag for a break in the times), and players that align sound and picture by discontinuity
-//! numbers would look for breaks in the sound that are not there.
+//! `master.m3u8` is the main programme ([`super::programme`]) on the lesson's clock: the player's
+//! 0:00 is the start of the lesson. Each track has its own playlist, which starts at the track's
+//! `from_ms`. Gaps in a track are EXT-X-GAP entries, so that the track's clock stays aligned.
+//!
+//! A change of the video's parameters or source adds a new EXT-X-MAP but no EXT-X-DISCONTINUITY:
+//! media timestamps are continuous, and RFC 8216 §4.3.2.3 requires the tag only for a break in
+//! them. Players that align audio and video by discontinuity numbers would look for breaks that the
+//! audio lacks.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use tongke_record::scan::FragmentRange;
 
-use super::catalogue::{Kind, Layer, Recorded, Track};
-use super::programme::{self, Entry, LONGEST_US, Source};
+use super::catalogue::{Layer, MediaKind, Recorded, Track};
+use super::programme::{self, Entry, EntrySource, MAX_ENTRY_US};
 
-/// The playlist of playlists; `None` while nothing can be played.
+/// Master playlist (RFC 8216 §4.3.4); `None` while nothing is playable.
 pub fn master(recorded: &Recorded) -> Option<String> {
-    let variants = programme::variants(recorded);
-    let sound = !programme::entries(recorded, Kind::Audio, 0).is_empty()
-        && recorded.has_playable(Kind::Audio);
+    let variants = programme::variant_count(recorded);
+    let has_audio = !programme::entries(recorded, MediaKind::Audio, 0).is_empty()
+        && recorded.has_playable(MediaKind::Audio);
     let mut out = String::from("#EXTM3U\n#EXT-X-VERSION:7\n");
     let mut codecs = String::new();
-    let voice = if recorded.has_voices {
+    let audio_codec = if recorded.has_audio_mix {
         "mp4a.40.2"
     } else {
         "opus"
     };
-    if sound {
+    if has_audio {
         out.push_str("#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"voice\",NAME=\"voice\",DEFAULT=YES,AUTOSELECT=YES,URI=\"main/audio.m3u8\"\n");
-        codecs = format!(",{voice}");
+        codecs = format!(",{audio_codec}");
     }
-    // The best first: a player begins there.
+    // The best variant first: players start with the first one.
     for variant in (0..variants).rev() {
-        let Some(shape) = Shape::of(recorded, variant) else {
+        let Some(info) = VariantInfo::of(recorded, variant) else {
             continue;
         };
-        let group = if sound { ",AUDIO=\"voice\"" } else { "" };
-        let Shape {
+        let group = if has_audio { ",AUDIO=\"voice\"" } else { "" };
+        let VariantInfo {
             bandwidth,
             average,
             width,
             height,
             codec,
-        } = shape;
+        } = info;
         let _ = writeln!(
             out,
             "#EXT-X-STREAM-INF:BANDWIDTH={bandwidth},AVERAGE-BANDWIDTH={average},RESOLUTION={width}x{height},CODECS=\"{codec}{codecs}\"{group}\nmain/video-{variant}.m3u8"
         );
     }
-    if variants == 0 && sound {
+    if variants == 0 && has_audio {
         let _ = writeln!(
             out,
-            "#EXT-X-STREAM-INF:BANDWIDTH=128000,CODECS=\"{voice}\",AUDIO=\"voice\"\nmain/audio.m3u8"
+            "#EXT-X-STREAM-INF:BANDWIDTH=128000,CODECS=\"{audio_codec}\",AUDIO=\"voice\"\nmain/audio.m3u8"
         );
     }
-    (variants > 0 || sound).then_some(out)
+    (variants > 0 || has_audio).then_some(out)
 }
 
-/// The programme's picture in one rendition, or its sound.
-pub fn main(recorded: &Recorded, kind: Kind, variant: usize) -> String {
+/// Media playlist of the main programme: one video variant, or the audio.
+pub fn main(recorded: &Recorded, kind: MediaKind, variant: usize) -> String {
     write_media(
         &programme::entries(recorded, kind, variant),
         kind,
@@ -69,12 +73,12 @@ pub fn main(recorded: &Recorded, kind: Kind, variant: usize) -> String {
     )
 }
 
-/// The playlist of all voices in one file ([`VOICES_FILE`]): parts of it by their bytes (RFC 8216 §4.3.2.2).
-pub fn voices(init_bytes: usize, fragments: &[FragmentRange]) -> String {
+/// Media playlist of the audio mix, as byte ranges of [`AUDIO_MIX_FILE`] (RFC 8216 §4.3.2.2).
+pub fn audio_mix(init_bytes: usize, fragments: &[FragmentRange]) -> String {
     let mut out = format!(
         "#EXTM3U\n#EXT-X-VERSION:7\n#EXT-X-TARGETDURATION:{}\n#EXT-X-MEDIA-SEQUENCE:0\n#EXT-X-PLAYLIST-TYPE:VOD\n\
-         #EXT-X-MAP:URI=\"../{VOICES_FILE}\",BYTERANGE=\"{init_bytes}@0\"\n",
-        LONGEST_US / 1_000_000 + 1
+         #EXT-X-MAP:URI=\"../{AUDIO_MIX_FILE}\",BYTERANGE=\"{init_bytes}@0\"\n",
+        MAX_ENTRY_US / 1_000_000 + 1
     );
     for FragmentRange {
         bytes, duration, ..
@@ -83,7 +87,7 @@ pub fn voices(init_bytes: usize, fragments: &[FragmentRange]) -> String {
         let (length, start) = (bytes.len(), bytes.start);
         let _ = writeln!(
             out,
-            "#EXTINF:{:.6},\n#EXT-X-BYTERANGE:{length}@{start}\n../{VOICES_FILE}",
+            "#EXTINF:{:.6},\n#EXT-X-BYTERANGE:{length}@{start}\n../{AUDIO_MIX_FILE}",
             duration.as_secs_f64()
         );
     }
@@ -91,12 +95,12 @@ pub fn voices(init_bytes: usize, fragments: &[FragmentRange]) -> String {
     out
 }
 
-/// All voices of a lesson, mixed.
-pub const VOICES_FILE: &str = "voices.mp4";
-/// Its playlist, made with it.
-pub const VOICES_PLAYLIST: &str = "voices.m3u8";
+/// Audio mix of all tracks of a lesson.
+pub const AUDIO_MIX_FILE: &str = "voices.mp4";
+/// Playlist of the audio mix.
+pub const AUDIO_MIX_PLAYLIST: &str = "voices.m3u8";
 
-/// One layer of one track.
+/// Media playlist of one layer of a track.
 pub fn track(recorded: &Recorded, track: &Track, layer: &Layer) -> String {
     let over = recorded.is_over() || track.to_ms.is_some();
     write_media(
@@ -107,8 +111,8 @@ pub fn track(recorded: &Recorded, track: &Track, layer: &Layer) -> String {
     )
 }
 
-/// What a rendition needs of its viewer.
-struct Shape {
+/// EXT-X-STREAM-INF attributes of a variant (RFC 8216 §4.3.4.2).
+struct VariantInfo {
     bandwidth: i64,
     average: i64,
     width: i64,
@@ -116,11 +120,11 @@ struct Shape {
     codec: String,
 }
 
-impl Shape {
-    fn of(recorded: &Recorded, variant: usize) -> Option<Shape> {
-        let entries = programme::entries(recorded, Kind::Video, variant);
+impl VariantInfo {
+    fn of(recorded: &Recorded, variant: usize) -> Option<VariantInfo> {
+        let entries = programme::entries(recorded, MediaKind::Video, variant);
         let segments = entries.iter().filter_map(|entry| match entry.source {
-            Source::Segment {
+            EntrySource::Segment {
                 track,
                 layer,
                 segment,
@@ -128,7 +132,7 @@ impl Shape {
             _ => None,
         });
         let (mut bits, mut time_us, mut peak) = (0, 0, 0);
-        // How long each format is shown.
+        // Time each format is shown.
         let mut shown: BTreeMap<(i64, i64, &str), i64> = BTreeMap::new();
         for (track, layer, segment) in segments {
             let size_bits = segment.size_bytes * 8;
@@ -144,10 +148,11 @@ impl Shape {
                 .entry((init.width, init.height, &init.codec))
                 .or_default() += segment.duration_us;
         }
-        // The format that is on the longest stands for all: by its size a player tells the renditions apart.
+        // The format shown longest represents the variant; players distinguish variants by its
+        // size.
         let ((width, height, codec), _) = shown.into_iter().max_by_key(|(_, time_us)| *time_us)?;
         let average = (bits * 1_000_000 / time_us.max(1)).max(1);
-        Some(Shape {
+        Some(VariantInfo {
             bandwidth: peak.max(average),
             average,
             width,
@@ -157,11 +162,11 @@ impl Shape {
     }
 }
 
-fn write_media(entries: &[Entry], kind: Kind, over: bool, base: &str) -> String {
+fn write_media(entries: &[Entry], kind: MediaKind, over: bool, base: &str) -> String {
     let mut out = format!(
         "#EXTM3U\n#EXT-X-VERSION:7\n#EXT-X-TARGETDURATION:{}\n#EXT-X-MEDIA-SEQUENCE:0\n#EXT-X-PLAYLIST-TYPE:EVENT\n",
-        // A segment is cut when it passes 6 s, at the end of the frame that passes it.
-        LONGEST_US / 1_000_000 + 1
+        // A segment ends with the frame that passes 6 s.
+        MAX_ENTRY_US / 1_000_000 + 1
     );
     let mut map = String::new();
     for entry in entries {
@@ -173,11 +178,11 @@ fn write_media(entries: &[Entry], kind: Kind, over: bool, base: &str) -> String 
     out
 }
 
-fn write_entry(entry: &Entry, kind: Kind, base: &str, map: &mut String, out: &mut String) {
-    let letter = if kind == Kind::Audio { 'a' } else { 'v' };
+fn write_entry(entry: &Entry, kind: MediaKind, base: &str, map: &mut String, out: &mut String) {
+    let letter = if kind == MediaKind::Audio { 'a' } else { 'v' };
     let length_us = entry.end_us - entry.start_us;
     let (init, uri) = match entry.source {
-        Source::Segment {
+        EntrySource::Segment {
             track,
             layer,
             segment,
@@ -185,17 +190,17 @@ fn write_entry(entry: &Entry, kind: Kind, base: &str, map: &mut String, out: &mu
             format!("{base}/{}/{layer}/init-{}.mp4", track.id, segment.init),
             format!("{base}/{}/{layer}/{}.m4s", track.id, segment.number),
         ),
-        Source::Filler => (
+        EntrySource::Placeholder => (
             format!("{base}/fill/{letter}.mp4"),
             format!("{base}/fill/{letter}-{}-{length_us}.m4s", entry.start_us),
         ),
-        Source::Hole => (map.clone(), format!("{base}/gap")),
+        EntrySource::Gap => (map.clone(), format!("{base}/gap")),
     };
     if init != *map {
         let _ = writeln!(out, "#EXT-X-MAP:URI=\"{init}\"");
         *map = init;
     }
-    if entry.source == Source::Hole {
+    if entry.source == EntrySource::Gap {
         out.push_str("#EXT-X-GAP\n");
     }
     let _ = writeln!(

@@ -1,80 +1,90 @@
-//! The main programme: what a player that knows one address sees and hears.
+//! The main programme: the single video and audio stream that a player gets by default.
 //!
-//! The screen while one is shared, else the lead teacher's picture, else the next best; the lead teacher's voice likewise. Tracks come and
-//! go, so the programme is a schedule of tracks, and its entries are their segments. Where the scheduled track has nothing — a camera
-//! switched off — an entry is a still picture or silence made by the server ([`super::filler`]): players stop or skip at holes, and then
-//! the voice would be lost together with the picture. Per-track playlists keep the hole.
+//! The video is the shared screen, else the lead teacher's camera, else the next best track; the
+//! audio is selected likewise. The programme is a schedule of tracks, and its entries are their
+//! segments. Gaps of the scheduled track, such as a camera that is off, are filled with placeholder
+//! media ([`super::placeholder`]): players stop or skip at gaps, and would lose the audio with the
+//! video. Playlists of single tracks keep the gaps.
 //!
-//! An entry is never changed once a playlist has shown it: a track's place in the schedule is known with its first fragment, half a second
-//! after it begins, and the segment that it cuts short is published only when whole.
+//! A published entry never changes: a track enters the schedule with its first fragment, half a
+//! second after its start, and the segment that it truncates is published only when complete.
 //!
-//! One playlist cannot carry several voices at once. While the lesson is on, and for some seconds after, the programme's voice is the
-//! lead's; then a job has mixed all of them ([`super::export`]) and the programme has everybody's.
+//! A playlist cannot carry several audio tracks at once. During the lesson and for some seconds
+//! after it, the programme's audio is the lead's; then it is the mix of all tracks
+//! ([`super::export`]).
 
-use super::catalogue::{Kind, Layer, Purpose, Recorded, Segment, Track};
+use super::catalogue::{Layer, MediaKind, Purpose, Recorded, Segment, Track};
 use crate::bus::ParticipantKind;
 
-/// A hole shorter than this is nothing that a player notices.
-pub const SEAM_US: i64 = 100_000;
-/// Longest entry of a playlist; EXT-X-TARGETDURATION promises it.
-pub const LONGEST_US: i64 = 6_000_000;
+/// Longest gap that players play over.
+pub const GAP_TOLERANCE_US: i64 = 100_000;
+/// Longest playlist entry, as announced by EXT-X-TARGETDURATION.
+pub const MAX_ENTRY_US: i64 = 6_000_000;
 
-/// One entry of a playlist: it lasts from `start_us` to `end_us` on the lesson's clock.
+/// Playlist entry from `start_us` to `end_us` on the lesson's clock.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry<'a> {
     pub start_us: i64,
     pub end_us: i64,
-    pub source: Source<'a>,
+    pub source: EntrySource<'a>,
 }
 
-/// Where an entry's media come from.
+/// Source of an entry's media.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Source<'a> {
+pub enum EntrySource<'a> {
     Segment {
         track: &'a Track,
         layer: u8,
         segment: &'a Segment,
     },
-    /// Nothing was recorded, and the playlist says so.
-    Hole,
-    /// Nothing was recorded, and the server fills in.
-    Filler,
+    /// Nothing was recorded; the playlist has an EXT-X-GAP.
+    Gap,
+    /// Nothing was recorded; the server generates placeholder media.
+    Placeholder,
 }
 
-/// A hole is believed in a lesson that is on once this much more has been recorded: the longest segment and its writing.
-const PATIENCE_US: i64 = 8_000_000;
+/// Time recorded after a gap from which the gap is final during a lesson: the longest segment plus
+/// writing it.
+const GAP_FINAL_AFTER_US: i64 = 8_000_000;
 
-/// Renditions of the programme's picture: as many as its richest track has layers; 0 is the smallest.
-pub fn variants(recorded: &Recorded) -> usize {
-    candidates(recorded, Kind::Video)
+/// Returns the number of video variants: the most playable layers of a track. Variant 0 is the
+/// smallest.
+pub fn variant_count(recorded: &Recorded) -> usize {
+    candidates(recorded, MediaKind::Video)
         .iter()
         .map(|track| track.playable_layers().count())
         .max()
         .unwrap_or(0)
 }
 
-/// The programme's picture in one rendition, or its sound.
-pub fn entries(recorded: &Recorded, kind: Kind, variant: usize) -> Vec<Entry<'_>> {
+/// Returns the entries of the programme: one video variant, or the audio.
+pub fn entries(recorded: &Recorded, kind: MediaKind, variant: usize) -> Vec<Entry<'_>> {
     let mut out = Vec::new();
     let mut cursor = 0;
     for slot in schedule(recorded, kind) {
-        let layers = preference(slot.track, variant);
-        let pieces = run(
+        let layers = layers_by_preference(slot.track, variant);
+        let segments = select_segments(
             recorded,
             slot.track,
             &layers,
             slot.from_us.max(cursor),
             slot.to_us,
         );
-        append(slot.track, pieces, Source::Filler, &mut cursor, &mut out);
+        append_segments(
+            slot.track,
+            segments,
+            EntrySource::Placeholder,
+            &mut cursor,
+            &mut out,
+        );
     }
     if let Some(end) = recorded.end_us() {
-        fill(&mut out, &mut cursor, end, Source::Filler);
+        fill_gap(&mut out, &mut cursor, end, EntrySource::Placeholder);
     }
     out
 }
 
-/// One track from its beginning on, in this layer where it can be, holes left open.
+/// Returns the entries of one track, preferring this layer; gaps stay gaps.
 pub fn track_entries<'a>(
     recorded: &'a Recorded,
     track: &'a Track,
@@ -84,79 +94,85 @@ pub fn track_entries<'a>(
         .iter()
         .position(|ranked| ranked.number == layer.number)
         .unwrap_or(0);
-    let layers = preference(track, rank);
+    let layers = layers_by_preference(track, rank);
     let mut cursor = track.from_ms * 1000;
     let mut out = Vec::new();
-    let pieces = run(recorded, track, &layers, cursor, track.until_us());
-    append(track, pieces, Source::Hole, &mut cursor, &mut out);
+    let segments = select_segments(recorded, track, &layers, cursor, track.until_us());
+    append_segments(track, segments, EntrySource::Gap, &mut cursor, &mut out);
     out
 }
 
-/// The best layer of a track that plays.
-pub fn best_layer_of(track: &Track) -> Option<&Layer> {
+/// Returns the best playable layer of a track.
+pub fn best_playable_layer(track: &Track) -> Option<&Layer> {
     ranked(track).last().copied()
 }
 
-/// Appends a stretch of a track, with `hole` where it has nothing.
-fn append<'a>(
+/// Appends segments of a track, with `gap` entries between them.
+fn append_segments<'a>(
     track: &'a Track,
-    pieces: Vec<Piece<'a>>,
-    hole: Source<'a>,
+    segments: Vec<TrimmedSegment<'a>>,
+    gap: EntrySource<'a>,
     cursor: &mut i64,
     out: &mut Vec<Entry<'a>>,
 ) {
-    for piece in pieces {
-        fill(out, cursor, piece.start_us, hole);
-        let source = Source::Segment {
+    for trimmed in segments {
+        fill_gap(out, cursor, trimmed.start_us, gap);
+        let source = EntrySource::Segment {
             track,
-            layer: piece.layer,
-            segment: piece.segment,
+            layer: trimmed.layer,
+            segment: trimmed.segment,
         };
         out.push(Entry {
             start_us: *cursor,
-            end_us: piece.end_us,
+            end_us: trimmed.end_us,
             source,
         });
-        *cursor = piece.end_us;
+        *cursor = trimmed.end_us;
     }
 }
 
-/// A segment, and the part of it that is played.
+/// Segment, trimmed to the range that is played.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Piece<'a> {
+pub struct TrimmedSegment<'a> {
     pub layer: u8,
     pub segment: &'a Segment,
     pub start_us: i64,
     pub end_us: i64,
 }
 
-/// A stretch of a track in its most wanted layer, and where that has nothing — senders drop their best layer when line or processor are
-/// short — in the next one that has.
-pub fn run<'a>(
+/// Selects the segments of a time range from the first layer that has one at each moment.
+///
+/// `layers` are in order of preference. Publishers drop their best layer when bandwidth or
+/// processor time is short.
+pub fn select_segments<'a>(
     recorded: &Recorded,
     track: &Track,
     layers: &[&'a Layer],
     from_us: i64,
     to_us: i64,
-) -> Vec<Piece<'a>> {
-    let mut out: Vec<Piece> = Vec::new();
+) -> Vec<TrimmedSegment<'a>> {
+    let mut out: Vec<TrimmedSegment> = Vec::new();
     let mut cursor = from_us;
-    let Some(wanted) = layers.first() else {
+    let Some(preferred) = layers.first() else {
         return out;
     };
     while cursor < to_us {
         let found = layers
             .iter()
-            .position(|layer| at(layer, cursor, out.last()).is_some());
-        // What the wanted layer lacks may still be on its way.
-        if found != Some(0) && !is_final(recorded, track, wanted, cursor) {
+            .position(|layer| segment_at(layer, cursor, out.last()).is_some());
+        // The preferred layer's segment may not be written yet.
+        if found != Some(0) && !is_gap_final(recorded, track, preferred, cursor) {
             break;
         }
-        match found.and_then(|index| Some((layers[index], at(layers[index], cursor, out.last())?)))
-        {
+        match found.and_then(|index| {
+            Some((
+                layers[index],
+                segment_at(layers[index], cursor, out.last())?,
+            ))
+        }) {
             Some((layer, segment)) => {
                 let end_us = segment.end_us().min(to_us);
-                out.push(Piece {
+                out.push(TrimmedSegment {
                     layer: layer.number,
                     segment,
                     start_us: cursor.max(segment.start_us),
@@ -177,53 +193,57 @@ pub fn run<'a>(
     out
 }
 
-/// The segment of a layer that covers this moment and can be decoded after what was played before.
-fn at<'a>(layer: &'a Layer, cursor: i64, before: Option<&Piece>) -> Option<&'a Segment> {
+/// Returns the segment of a layer that covers this time and can be decoded after `before`.
+fn segment_at<'a>(
+    layer: &'a Layer,
+    cursor: i64,
+    before: Option<&TrimmedSegment>,
+) -> Option<&'a Segment> {
     let index = layer
         .segments
-        .partition_point(|segment| segment.start_us <= cursor + SEAM_US)
+        .partition_point(|segment| segment.start_us <= cursor + GAP_TOLERANCE_US)
         .checked_sub(1)?;
     let segment = &layer.segments[index];
-    let follows = |before: &Piece| {
+    let follows = |before: &TrimmedSegment| {
         (before.layer, before.segment.init, before.segment.number + 1)
             == (layer.number, segment.init, segment.number)
     };
-    // A scrap that ends at once is not worth a change of layer.
-    let lasts =
-        segment.end_us() - cursor.max(segment.start_us) > SEAM_US.min(segment.duration_us / 2);
-    (lasts && (segment.keyframe || before.is_some_and(follows))).then_some(segment)
+    // A short remainder does not justify a change of layer.
+    let long_enough = segment.end_us() - cursor.max(segment.start_us)
+        > GAP_TOLERANCE_US.min(segment.duration_us / 2);
+    (long_enough && (segment.keyframe || before.is_some_and(follows))).then_some(segment)
 }
 
 fn next_start(layer: &Layer, cursor: i64) -> Option<i64> {
     let after = layer
         .segments
-        .partition_point(|segment| segment.start_us <= cursor + SEAM_US);
+        .partition_point(|segment| segment.start_us <= cursor + GAP_TOLERANCE_US);
     layer.segments[after..]
         .iter()
         .find(|segment| segment.keyframe)
         .map(|segment| segment.start_us)
 }
 
-fn is_final(recorded: &Recorded, track: &Track, wanted: &Layer, cursor: i64) -> bool {
-    let later = wanted
+fn is_gap_final(recorded: &Recorded, track: &Track, layer: &Layer, cursor: i64) -> bool {
+    let later = layer
         .segments
         .last()
         .is_some_and(|last| last.start_us > cursor);
     recorded.is_over()
         || track.to_ms.is_some()
         || later
-        || recorded.recorded_ms() * 1000 - cursor > PATIENCE_US
+        || recorded.recorded_ms() * 1000 - cursor > GAP_FINAL_AFTER_US
 }
 
-/// The layers that play, smallest picture first.
+/// Returns the playable layers, smallest frame size first.
 fn ranked(track: &Track) -> Vec<&Layer> {
     let mut layers: Vec<&Layer> = track.playable_layers().collect();
     layers.sort_by_key(|layer| layer.pixels());
     layers
 }
 
-/// The layer of this rank first, then the ones below it, then the ones above.
-fn preference(track: &Track, rank: usize) -> Vec<&Layer> {
+/// Returns the layer of this rank, then the lower ones from the top, then the higher ones.
+fn layers_by_preference(track: &Track, rank: usize) -> Vec<&Layer> {
     let mut layers = ranked(track);
     let above = layers.split_off(layers.len().min(rank.saturating_add(1)));
     layers.reverse();
@@ -231,7 +251,7 @@ fn preference(track: &Track, rank: usize) -> Vec<&Layer> {
     layers
 }
 
-/// A stretch of the lesson that shows one track.
+/// Time range in which the programme shows one track.
 #[derive(Debug, PartialEq, Eq)]
 struct Slot<'a> {
     from_us: i64,
@@ -239,8 +259,8 @@ struct Slot<'a> {
     track: &'a Track,
 }
 
-/// Who is on when: at every moment the best of the tracks that are there.
-fn schedule(recorded: &Recorded, kind: Kind) -> Vec<Slot<'_>> {
+/// Returns the schedule: at each moment the best of the available tracks.
+fn schedule(recorded: &Recorded, kind: MediaKind) -> Vec<Slot<'_>> {
     let tracks = candidates(recorded, kind);
     let mut edges: Vec<i64> = tracks
         .iter()
@@ -267,30 +287,31 @@ fn schedule(recorded: &Recorded, kind: Kind) -> Vec<Slot<'_>> {
     slots
 }
 
-/// The tracks that the programme may show, best first.
-fn candidates(recorded: &Recorded, kind: Kind) -> Vec<&Track> {
+/// Returns the tracks that the programme may show, best first.
+fn candidates(recorded: &Recorded, kind: MediaKind) -> Vec<&Track> {
     let mut tracks: Vec<&Track> = recorded
         .tracks
         .iter()
         .filter(|track| track.kind == kind && track.playable_layers().next().is_some())
         .collect();
-    // Later tracks first among equals: who reloads the page has two for a moment.
+    // Later tracks first among equals: a reloading client briefly has two.
     tracks.sort_by_key(|track| (rank(recorded, track), -track.from_ms));
-    // Rooms and assistants stand in only where no lead ever came: a room must not flash up while the lead's camera starts.
-    let others = |track: &&Track| rank(recorded, track) > LAST_OF_LEAD;
+    // Classrooms and assistants are shown only if the lead never published: a classroom must not
+    // appear briefly while the lead's camera starts.
+    let others = |track: &&Track| rank(recorded, track) > LAST_LEAD_RANK;
     if !recorded.is_over() || !tracks.iter().all(&others) {
         tracks.retain(|track| !others(track));
     }
     tracks
 }
 
-/// The last rank of those who lead: screen, lead, encoder.
-const LAST_OF_LEAD: u8 = 2;
+/// Highest rank of the lead's tracks: screen, camera, hardware encoder (WHIP).
+const LAST_LEAD_RANK: u8 = 2;
 
 fn rank(recorded: &Recorded, track: &Track) -> u8 {
     let lead = recorded.is_lead(track);
     match (track.purpose, track.participant.kind) {
-        (Purpose::Screen, _) if track.kind == Kind::Video => 0,
+        (Purpose::Screen, _) if track.kind == MediaKind::Video => 0,
         (Purpose::Camera, _) if lead => 1,
         (Purpose::Whip, _) => 2,
         (Purpose::Camera, ParticipantKind::Person) => 3,
@@ -299,13 +320,14 @@ fn rank(recorded: &Recorded, track: &Track) -> u8 {
     }
 }
 
-/// Appends entries of at most [`LONGEST_US`] from the cursor up to `until`, unless the hole is too short to matter.
-fn fill<'a>(out: &mut Vec<Entry<'a>>, cursor: &mut i64, until: i64, source: Source<'a>) {
-    if until - *cursor <= SEAM_US {
+/// Appends entries of at most [`MAX_ENTRY_US`] from the cursor to `until`, unless the gap is within
+/// the tolerance.
+fn fill_gap<'a>(out: &mut Vec<Entry<'a>>, cursor: &mut i64, until: i64, source: EntrySource<'a>) {
+    if until - *cursor <= GAP_TOLERANCE_US {
         return;
     }
     while *cursor < until {
-        let end = until.min(*cursor + LONGEST_US);
+        let end = until.min(*cursor + MAX_ENTRY_US);
         out.push(Entry {
             start_us: *cursor,
             end_us: end,
@@ -359,7 +381,7 @@ mod tests {
             name: "王雪梅".into(),
             kind: ParticipantKind::Person,
         };
-        let (kind, codec) = (Kind::Video, Codec::H264);
+        let (kind, codec) = (MediaKind::Video, Codec::H264);
         let (from_ms, to_ms) = (from * 1000, to.map(|to| to * 1000));
         Track {
             id: TrackKey::fresh(),
@@ -382,17 +404,17 @@ mod tests {
             started_at,
             duration_ms,
             has_poster,
-            has_voices: false,
+            has_audio_mix: false,
             mp4_bytes,
             lead: vec![lead],
             tracks,
         }
     }
 
-    /// Each entry as seconds and the layer that is shown.
+    /// Start and end in seconds and the layer of each entry.
     fn shown(entries: &[Entry]) -> Vec<(i64, i64, Option<u8>)> {
-        let layer = |source: &Source| match source {
-            Source::Segment { layer, .. } => Some(*layer),
+        let layer = |source: &EntrySource| match source {
+            EntrySource::Segment { layer, .. } => Some(*layer),
             _ => None,
         };
         entries
@@ -408,7 +430,7 @@ mod tests {
     }
 
     #[test]
-    fn where_the_best_layer_was_dropped_the_next_one_is_shown() {
+    fn a_dropped_layer_is_replaced_by_the_next_lower_one() {
         let lead = Uuid::now_v7();
         let (low, high) = (
             layer(0, 320, &[(0, 2), (2, 4), (4, 6), (6, 8), (8, 10)]),
@@ -416,7 +438,7 @@ mod tests {
         );
         let camera = track(lead, Purpose::Camera, 0, Some(10), vec![low, high]);
         let recorded = lesson(lead, RecordingState::Ready, vec![camera]);
-        let best = shown(&entries(&recorded, Kind::Video, 1));
+        let best = shown(&entries(&recorded, MediaKind::Video, 1));
         assert_eq!(
             best,
             [
@@ -429,14 +451,14 @@ mod tests {
             ]
         );
         assert!(
-            shown(&entries(&recorded, Kind::Video, 0))
+            shown(&entries(&recorded, MediaKind::Video, 0))
                 .iter()
                 .all(|(_, _, layer)| *layer == Some(0))
         );
     }
 
     #[test]
-    fn what_a_playlist_has_shown_stays_when_more_is_recorded() {
+    fn published_entries_stay_when_more_is_recorded() {
         let lead = Uuid::now_v7();
         let on = |low: &[(i64, i64)], high: &[(i64, i64)]| {
             let camera = track(
@@ -448,25 +470,25 @@ mod tests {
             );
             shown(&entries(
                 &lesson(lead, RecordingState::Recording, vec![camera]),
-                Kind::Video,
+                MediaKind::Video,
                 1,
             ))
         };
-        // The low layer's segment is written first; the high one's follows.
+        // The low layer's segment is written before the high layer's.
         let before = on(&[(0, 2), (2, 4)], &[(0, 2)]);
         let after = on(&[(0, 2), (2, 4)], &[(0, 2), (2, 4)]);
         assert_eq!(before, [(0, 2, Some(2))]);
         assert!(after.starts_with(&before));
-        // A layer that stays away is given up.
-        let given_up = on(
+        // A layer that stays absent is replaced.
+        let replaced = on(
             &[(0, 2), (2, 4), (4, 6), (6, 8), (8, 10), (10, 12)],
             &[(0, 2)],
         );
-        assert_eq!(given_up[..2], [(0, 2, Some(2)), (2, 4, Some(0))]);
+        assert_eq!(replaced[..2], [(0, 2, Some(2)), (2, 4, Some(0))]);
     }
 
     #[test]
-    fn the_screen_is_shown_while_it_is_shared_and_no_room_before_the_lead() {
+    fn a_shared_screen_is_shown_and_no_classroom_before_the_lead() {
         let (lead, room) = (Uuid::now_v7(), Uuid::now_v7());
         let camera = track(
             lead,
@@ -497,6 +519,6 @@ mod tests {
             (5, 8, Some(1)),
             (8, 10, Some(0)),
         ];
-        assert_eq!(shown(&entries(&recorded, Kind::Video, 0)), expected);
+        assert_eq!(shown(&entries(&recorded, MediaKind::Video, 0)), expected);
     }
 }

@@ -1,7 +1,7 @@
-//! One lesson being recorded: a thread of its own, because it waits for the disk.
+//! Recorder thread of one lesson; a thread, because it blocks on the disk.
 //!
-//! It takes from the taps' bounded queues and can never slow the lesson: if the disk stands still, the queues run over, and what was lost
-//! becomes a gap in the recording.
+//! It reads the bounded queues of the taps and cannot slow the lesson: if the disk stalls, the
+//! queues overflow, and the lost packets become a gap in the recording.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,43 +13,44 @@ use tokio::sync::oneshot;
 use tongke_plane::ids::TrackId;
 use tongke_record::{Event, Recorder};
 
-use super::ledger::TrackNote;
-use super::source::{Published, Source, Tap};
-use super::writer::Writer;
+use super::catalogue_writer::NewTrack;
+use super::packet_source::{PacketSource, PacketTap, PublishedTrack};
+use super::spool_writer::SpoolWriter;
 
-/// Taps are emptied this often. They hold seconds; this decides how much a crash loses beyond a fragment.
-const TICK: Duration = Duration::from_millis(20);
-/// Time passes in the recorder this often.
-const CLOCK: Duration = Duration::from_millis(100);
-/// Layers ask by themselves; the publisher is asked at most this often.
-const KEYFRAME_PACE: Duration = Duration::from_millis(500);
+/// Interval of draining the taps, which buffer seconds. A crash loses this much beyond a fragment.
+const DRAIN_INTERVAL: Duration = Duration::from_millis(20);
+/// Interval of the recorder's timeouts.
+const TIMEOUT_INTERVAL: Duration = Duration::from_millis(100);
+/// Minimum interval of keyframe requests to a publisher, whose layers request them independently.
+const KEYFRAME_REQUEST_INTERVAL: Duration = Duration::from_millis(500);
 
 enum Command {
     Add {
-        published: Published,
-        note: TrackNote,
+        published: PublishedTrack,
+        row: NewTrack,
     },
     Remove(TrackId),
-    /// Ends the recording; answered when all is on disk.
+    /// Ends the recording; answered once everything is on disk.
     End(oneshot::Sender<()>),
 }
 
-/// The recorder of one lesson. Dropping it ends the recording too.
+/// Handle of the recorder thread of one lesson. Dropping it also ends the recording.
 pub struct LessonRecorder {
     commands: Sender<Command>,
 }
 
 impl LessonRecorder {
-    /// `begin` is when the lesson started, `segment` about how long a segment shall be.
+    /// Starts the thread. `begin` is the start of the lesson, `segment` the target segment
+    /// duration.
     pub fn start(
-        source: Arc<dyn Source>,
-        writer: Writer,
+        source: Arc<dyn PacketSource>,
+        writer: SpoolWriter,
         begin: Instant,
         segment: Duration,
     ) -> std::io::Result<LessonRecorder> {
         let (commands, inbox) = channel();
         let (recorder, tracks) = (Recorder::with_segment_duration(segment), HashMap::new());
-        let mut work = Work {
+        let mut recorder_thread = RecorderThread {
             source,
             writer,
             recorder,
@@ -58,19 +59,19 @@ impl LessonRecorder {
         };
         thread::Builder::new()
             .name("recorder".into())
-            .spawn(move || work.run(&inbox))?;
+            .spawn(move || recorder_thread.run(&inbox))?;
         Ok(LessonRecorder { commands })
     }
 
-    pub fn add(&self, published: Published, note: TrackNote) {
-        self.send(Command::Add { published, note });
+    pub fn add_track(&self, published: PublishedTrack, row: NewTrack) {
+        self.send(Command::Add { published, row });
     }
 
-    pub fn remove(&self, track: TrackId) {
+    pub fn remove_track(&self, track: TrackId) {
         self.send(Command::Remove(track));
     }
 
-    /// Ends the recording and waits until all of it is on disk.
+    /// Ends the recording and waits until everything is on disk.
     pub async fn end(self) {
         let (done, finished) = oneshot::channel();
         self.send(Command::End(done));
@@ -79,32 +80,32 @@ impl LessonRecorder {
 
     fn send(&self, command: Command) {
         if self.commands.send(command).is_err() {
-            tracing::error!("a recorder's thread has died; the rest of its lesson is not recorded");
+            tracing::error!("a recorder thread has died; the rest of its lesson is not recorded");
         }
     }
 }
 
-struct Work {
-    source: Arc<dyn Source>,
-    writer: Writer,
+struct RecorderThread {
+    source: Arc<dyn PacketSource>,
+    writer: SpoolWriter,
     recorder: Recorder,
-    tracks: HashMap<u64, Tapped>,
+    tracks: HashMap<u64, TappedTrack>,
     begin: Instant,
 }
 
-struct Tapped {
+struct TappedTrack {
     id: TrackId,
-    tap: Box<dyn Tap>,
+    tap: Box<dyn PacketTap>,
     overrun: u64,
-    asked_keyframe: Option<Instant>,
+    keyframe_requested: Option<Instant>,
 }
 
-impl Work {
+impl RecorderThread {
     fn run(&mut self, inbox: &Receiver<Command>) {
-        let mut told_time = Instant::now();
+        let mut last_timeout = Instant::now();
         loop {
-            match inbox.recv_timeout(TICK) {
-                Ok(Command::Add { published, note }) => self.add(published, note),
+            match inbox.recv_timeout(DRAIN_INTERVAL) {
+                Ok(Command::Add { published, row }) => self.add(published, row),
                 Ok(Command::Remove(track)) => self.remove(track.0),
                 Ok(Command::End(done)) => {
                     self.finish();
@@ -115,29 +116,29 @@ impl Work {
                 Err(RecvTimeoutError::Disconnected) => return self.finish(),
             }
             self.drain();
-            if told_time.elapsed() >= CLOCK {
-                told_time = Instant::now();
+            if last_timeout.elapsed() >= TIMEOUT_INTERVAL {
+                last_timeout = Instant::now();
                 self.recorder.handle_timeout(self.begin.elapsed());
             }
             self.write();
         }
     }
 
-    fn add(&mut self, published: Published, note: TrackNote) {
+    fn add(&mut self, published: PublishedTrack, row: NewTrack) {
         let Some(tap) = self.source.tap(published.track) else {
             return;
         };
         let number = published.track.0;
         self.recorder
             .add_track(number, published.peer.0, published.codec.into());
-        self.writer.add_track(number, note);
+        self.writer.add_track(number, row);
         self.tracks.insert(
             number,
-            Tapped {
+            TappedTrack {
                 id: published.track,
                 tap,
                 overrun: 0,
-                asked_keyframe: None,
+                keyframe_requested: None,
             },
         );
         self.source.request_keyframe(published.track);
@@ -170,7 +171,7 @@ impl Work {
                 tracing::warn!(
                     track = number,
                     lost,
-                    "the recorder did not keep up; the recording has a gap"
+                    "the recorder was too slow; the recording has a gap"
                 );
             }
         }
@@ -179,22 +180,22 @@ impl Work {
     fn write(&mut self) {
         while let Some(output) = self.recorder.poll_output() {
             if output.event == Event::KeyframeRequest {
-                self.ask_keyframe(output.track);
+                self.request_keyframe(output.track);
             } else {
                 self.writer.write(output);
             }
         }
     }
 
-    fn ask_keyframe(&mut self, number: u64) {
+    fn request_keyframe(&mut self, number: u64) {
         let Some(track) = self.tracks.get_mut(&number) else {
             return;
         };
         if track
-            .asked_keyframe
-            .is_none_or(|at| at.elapsed() >= KEYFRAME_PACE)
+            .keyframe_requested
+            .is_none_or(|at| at.elapsed() >= KEYFRAME_REQUEST_INTERVAL)
         {
-            track.asked_keyframe = Some(Instant::now());
+            track.keyframe_requested = Some(Instant::now());
             self.source.request_keyframe(track.id);
         }
     }

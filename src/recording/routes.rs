@@ -1,4 +1,5 @@
-//! `/api/lessons/{id}/recording`, `/api/recordings`, exports, and the files below `/media/`.
+//! HTTP routes: `/api/lessons/{id}/recording`, `/api/recordings`, exports, and files below
+//! `/media/`.
 
 use axum::body::Body;
 use axum::extract::State;
@@ -10,8 +11,8 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
 use super::Recordings;
-use super::catalogue::{Codec, Kind, Purpose, Recorded, Track};
-use super::media::MediaFile;
+use super::catalogue::{Codec, MediaKind, Purpose, Recorded, Track};
+use super::media_files::MediaFile;
 use super::timeline::{self, ShownPage};
 use super::{export, programme};
 use crate::bus::{ParticipantKind, TimelineEvent};
@@ -26,19 +27,19 @@ use crate::timetable::{
     lesson_summary, role_in,
 };
 
-/// Recordings of one page of the list, unless the reader asks for another number; and the most.
-const PAGE: i64 = 24;
-const MOST_PER_PAGE: i64 = 100;
+/// Default and maximum number of recordings per result page.
+const DEFAULT_PER_PAGE: i64 = 24;
+const MAX_PER_PAGE: i64 = 100;
 
 pub fn routes() -> OpenApiRouter<Recordings> {
     OpenApiRouter::new()
-        .routes(routes!(one))
-        .routes(routes!(list))
-        .routes(routes!(make_mp4))
-        .routes(routes!(media))
+        .routes(routes!(get_recording))
+        .routes(routes!(list_recordings))
+        .routes(routes!(export_mp4))
+        .routes(routes!(get_media_file))
 }
 
-/// A lesson's recording.
+/// Recording of a lesson.
 #[derive(Serialize, ToSchema)]
 struct Recording {
     lesson: LessonSummary,
@@ -46,14 +47,14 @@ struct Recording {
     #[schema(value_type = String, format = DateTime)]
     started_at: Timestamp,
     duration_ms: i64,
-    /// Where the lead's sound or picture was lost.
+    /// Gaps in the lead's audio or video.
     gaps: Vec<Gap>,
-    /// The main programme; its 0:00 is the lesson's.
+    /// Master playlist of the main programme; it starts with the lesson.
     master_url: String,
     poster_url: Option<String>,
     tracks: Vec<RecordedTrack>,
     timeline: Vec<TimelineEvent>,
-    /// Pages of decks, each from its turn to the next.
+    /// Deck pages with the time range in which each was shown.
     shown: Vec<ShownPage>,
     mp4: Mp4,
 }
@@ -64,20 +65,20 @@ struct Gap {
     to_ms: i64,
 }
 
-/// One source as it was published.
+/// Recorded track.
 #[derive(Serialize, ToSchema)]
 struct RecordedTrack {
     id: TrackKey,
     participant: Participant,
     purpose: Purpose,
-    kind: Kind,
+    kind: MediaKind,
     codec: Codec,
     from_ms: i64,
-    /// Absent while it goes on.
+    /// Absent while the track is being recorded.
     to_ms: Option<i64>,
-    /// Its 0:00 is `from_ms`.
+    /// Playlist, which starts at `from_ms`.
     playlist_url: String,
-    /// False until a job has made it so, for what HLS cannot carry.
+    /// False while the track is in a format that HLS cannot carry and no rendition exists.
     playable: bool,
 }
 
@@ -89,7 +90,7 @@ struct Participant {
     kind: ParticipantKind,
 }
 
-/// The lesson as one file to download.
+/// MP4 export of a lesson.
 #[derive(Serialize, ToSchema)]
 struct Mp4 {
     state: Mp4State,
@@ -100,13 +101,13 @@ struct Mp4 {
 }
 
 crate::string_enum! {
-    /// How far the MP4 is.
+    /// State of the MP4 export.
     Mp4State { None = "none", Queued = "queued", Running = "running", Ready = "ready", Failed = "failed" }
 }
 
-/// A lesson's recording, while the lesson is on and after.
+/// Returns a lesson's recording, during the lesson and after it.
 #[utoipa::path(get, path = "/api/lessons/{id}/recording", tag = "recordings", params(("id" = LessonId, Path)), responses((status = 200, body = Recording), (status = 404, body = crate::error::Body)))]
-async fn one(
+async fn get_recording(
     State(recordings): State<Recordings>,
     actor: Actor,
     Path(id): Path<LessonId>,
@@ -130,17 +131,17 @@ async fn one(
         tracks: recorded
             .tracks
             .iter()
-            .map(|track| described(id, track))
+            .map(|track| recorded_track(id, track))
             .collect(),
-        shown: timeline::shown(&timeline),
+        shown: timeline::shown_pages(&timeline),
         timeline,
         mp4,
     }))
 }
 
-fn described(lesson: LessonId, track: &Track) -> RecordedTrack {
-    // The best layer that plays; for what does not play yet, the one that it would be.
-    let best = programme::best_layer_of(track).or(track.layers.last());
+fn recorded_track(lesson: LessonId, track: &Track) -> RecordedTrack {
+    // The best playable layer, or the last layer while none is playable.
+    let best = programme::best_playable_layer(track).or(track.layers.last());
     let layer = best.map_or(0, |layer| layer.number);
     let participant = &track.participant;
     RecordedTrack {
@@ -160,7 +161,7 @@ fn described(lesson: LessonId, track: &Track) -> RecordedTrack {
     }
 }
 
-/// What the lead lost, overlapping stretches as one.
+/// Returns the gaps of the lead's tracks, with overlapping gaps merged.
 fn gaps(recorded: &Recorded) -> Vec<Gap> {
     let lead = recorded
         .tracks
@@ -205,45 +206,45 @@ async fn mp4(recordings: &Recordings, recorded: &Recorded) -> Result<Mp4> {
     })
 }
 
-/// Which page of the list.
+/// Query of the list of recordings.
 #[derive(Default, Deserialize, IntoParams)]
 #[serde(default)]
 #[into_params(parameter_in = Query)]
-struct Wanted {
-    /// From 0.
+struct RecordingQuery {
+    /// Result page, from 0.
     page: i64,
     per_page: Option<i64>,
-    /// Only these lessons, with commas in between; the page is left out of account.
+    /// Comma-separated lesson ids; returns only these, ignoring `page`.
     ids: Option<String>,
 }
 
 #[derive(Serialize, ToSchema)]
 struct RecordingList {
-    recordings: Vec<Listed>,
-    /// On all pages together.
+    recordings: Vec<RecordingSummary>,
+    /// Total on all result pages.
     total: i64,
 }
 
 #[derive(Serialize, ToSchema)]
 #[schema(as = RecordingItem)]
-struct Listed {
+struct RecordingSummary {
     lesson: LessonSummary,
     duration_ms: i64,
     poster_url: Option<String>,
 }
 
-/// The recordings that I may see, newest first.
-#[utoipa::path(get, path = "/api/recordings", tag = "recordings", params(Wanted), responses((status = 200, body = RecordingList), (status = 401, body = crate::error::Body)))]
-async fn list(
+/// Lists the recordings that the caller may see, newest first.
+#[utoipa::path(get, path = "/api/recordings", tag = "recordings", params(RecordingQuery), responses((status = 200, body = RecordingList), (status = 401, body = crate::error::Body)))]
+async fn list_recordings(
     State(recordings): State<Recordings>,
     actor: Actor,
-    Query(wanted): Query<Wanted>,
+    Query(query): Query<RecordingQuery>,
 ) -> Result<Json<RecordingList>> {
-    if let Some(ids) = wanted.ids {
+    if let Some(ids) = query.ids {
         let ids: Vec<LessonId> = ids
             .split(',')
             .filter_map(|id| id.parse().ok())
-            .take(MOST_PER_PAGE as usize)
+            .take(MAX_PER_PAGE as usize)
             .collect();
         let lessons = lesson_summaries(
             &recordings.inner.db,
@@ -251,26 +252,32 @@ async fn list(
             &actor,
         )
         .await?;
-        let listed = listed(&recordings, lessons).await?;
+        let recordings = summaries(&recordings, lessons).await?;
         return Ok(Json(RecordingList {
-            total: listed.len() as i64,
-            recordings: listed,
+            total: recordings.len() as i64,
+            recordings,
         }));
     }
-    let most = wanted.per_page.unwrap_or(PAGE).clamp(1, MOST_PER_PAGE);
+    let most = query
+        .per_page
+        .unwrap_or(DEFAULT_PER_PAGE)
+        .clamp(1, MAX_PER_PAGE);
     let which = LessonFilter::Recorded {
-        offset: wanted.page.clamp(0, 1_000_000) * most,
+        offset: query.page.clamp(0, 1_000_000) * most,
         limit: most,
     };
     let lessons = lesson_summaries(&recordings.inner.db, which, &actor).await?;
     Ok(Json(RecordingList {
-        recordings: listed(&recordings, lessons).await?,
+        recordings: summaries(&recordings, lessons).await?,
         total: count_recorded(&recordings.inner.db, &actor).await?,
     }))
 }
 
-/// Lessons with what is known of their recordings; those that have no recording yet fall away.
-async fn listed(recordings: &Recordings, lessons: Vec<LessonSummary>) -> Result<Vec<Listed>> {
+/// Returns the summaries of these lessons; lessons without a recording are omitted.
+async fn summaries(
+    recordings: &Recordings,
+    lessons: Vec<LessonSummary>,
+) -> Result<Vec<RecordingSummary>> {
     if lessons.is_empty() {
         return Ok(Vec::new());
     }
@@ -289,21 +296,21 @@ async fn listed(recordings: &Recordings, lessons: Vec<LessonSummary>) -> Result<
         .map(|(id, length, began, poster)| (id, (length, began, poster)))
         .collect();
     let now = crate::db::millis(Timestamp::now());
-    let listed = lessons.into_iter().filter_map(|lesson| {
+    let summaries = lessons.into_iter().filter_map(|lesson| {
         let (length, began, poster) = known.get(&lesson.id)?;
         let poster_url = (*poster != 0).then(|| poster_url(lesson.id));
-        Some(Listed {
+        Some(RecordingSummary {
             lesson,
             duration_ms: length.unwrap_or(now - began),
             poster_url,
         })
     });
-    Ok(listed.collect())
+    Ok(summaries.collect())
 }
 
-/// Makes the lesson's MP4, anew if there is one.
+/// Queues the export of the lesson's MP4, replacing an existing one.
 #[utoipa::path(post, path = "/api/lessons/{id}/export", tag = "recordings", params(("id" = LessonId, Path)), responses((status = 200, body = Job), (status = 403, body = crate::error::Body), (status = 409, body = crate::error::Body)))]
-async fn make_mp4(
+async fn export_mp4(
     State(recordings): State<Recordings>,
     actor: Actor,
     Path(id): Path<LessonId>,
@@ -324,7 +331,7 @@ async fn make_mp4(
             "The file can be made when the lesson is over.",
         ));
     }
-    let job = recordings.order_mp4(id).await?;
+    let job = recordings.submit_mp4_export(id).await?;
     recordings
         .inner
         .jobs
@@ -334,9 +341,9 @@ async fn make_mp4(
         .ok_or_else(missing)
 }
 
-/// A file of a recording: playlists, segments, poster, MP4.
+/// Returns a file of a recording: playlist, segment, poster or MP4.
 #[utoipa::path(get, path = "/media/{lesson_id}/{*path}", tag = "recordings", params(("lesson_id" = LessonId, Path), ("path" = String, Path)), responses((status = 200), (status = 206), (status = 404, body = crate::error::Body)))]
-async fn media(
+async fn get_media_file(
     State(recordings): State<Recordings>,
     actor: Actor,
     Path((lesson, path)): Path<(LessonId, String)>,
@@ -346,7 +353,7 @@ async fn media(
         return Err(Error::forbidden());
     }
     let file = MediaFile::parse(&path).ok_or_else(missing)?;
-    recordings.serve(lesson, file, &headers).await
+    recordings.serve_file(lesson, file, &headers).await
 }
 
 fn poster_url(lesson: LessonId) -> String {

@@ -1,13 +1,14 @@
-//! Recorded bytes on the local disk, until the object store has them.
+//! Spool: recorded files on the local disk until they are in the object store.
 //!
 //! ```text
-//! LESSON/TRACK/track.json          who and what, for a recovery without its row
-//! LESSON/TRACK/LAYER/init-0.mp4    and init-0.json, what its row says
-//! LESSON/TRACK/LAYER/7.0.part      segment 7 with init 0, growing fragment by fragment
-//! LESSON/TRACK/LAYER/7.0.m4s       … whole
+//! LESSON/TRACK/track.json          catalogue row of the track, for recovery
+//! LESSON/TRACK/LAYER/init-0.mp4    initialization segment 0, and its row in init-0.json
+//! LESSON/TRACK/LAYER/7.0.part      media segment 7 with init 0, growing fragment by fragment
+//! LESSON/TRACK/LAYER/7.0.m4s       the same segment, sealed
 //! ```
 //!
-//! Every write is on disk when the call returns. A file leaves only after the store has it and the catalogue says so.
+//! Every write is fsync'd when the call returns. A file is removed only after it is in the object
+//! store and the catalogue has marked it as stored.
 
 use crate::ids::{LessonId, TrackKey};
 use std::fs::{self, File};
@@ -16,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// The spool. Cloning shares it.
+/// The spool. Clones share it.
 #[derive(Clone)]
 pub struct Spool {
     root: PathBuf,
@@ -24,33 +25,33 @@ pub struct Spool {
     used_bytes: Arc<AtomicU64>,
 }
 
-/// One layer's folder.
+/// Identifies one layer of a recorded track.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Place {
+pub struct LayerKey {
     pub lesson: LessonId,
     pub track: TrackKey,
     pub layer: u8,
 }
 
-/// A whole file of a layer.
+/// Complete file of a layer: an initialization segment or a media segment (RFC 8216 §3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Piece {
+pub enum LayerFile {
     Init(u32),
     Segment { number: u32, init: u32 },
 }
 
-/// A segment that grows.
-pub struct Part {
+/// Open file of a media segment that grows fragment by fragment.
+pub struct SegmentFile {
     file: File,
     path: PathBuf,
     sealed: PathBuf,
 }
 
 impl Spool {
-    /// Opens the folder and counts what lies in it.
+    /// Opens the spool and counts the bytes in it.
     pub fn open(root: PathBuf, limit_bytes: u64) -> io::Result<Spool> {
         fs::create_dir_all(&root)?;
-        let used = size_of_folder(&root)?;
+        let used = folder_size(&root)?;
         Ok(Spool {
             root,
             limit_bytes,
@@ -62,65 +63,71 @@ impl Spool {
         self.used_bytes.load(Ordering::Relaxed)
     }
 
-    /// Writes what is known of a track, before anything else of it.
-    pub fn write_track(&self, place: Place, json: &[u8]) -> io::Result<()> {
-        let folder = self.track_folder(place.lesson, place.track);
-        make_folder(&folder)?;
-        self.write_whole(&folder.join("track.json"), json)
+    /// Writes `track.json`, which precedes all other files of the track.
+    pub fn write_track(&self, layer_key: LayerKey, json: &[u8]) -> io::Result<()> {
+        let folder = self.track_folder(layer_key.lesson, layer_key.track);
+        create_folder(&folder)?;
+        self.write_atomically(&folder.join("track.json"), json)
     }
 
-    /// Writes an init part, and beside it what its row says.
+    /// Writes an initialization segment and the JSON of its row.
     pub fn write_init(
         &self,
-        place: Place,
+        layer_key: LayerKey,
         number: u32,
         bytes: &[u8],
         json: &[u8],
     ) -> io::Result<()> {
-        let folder = self.folder(place);
-        make_folder(&folder)?;
-        // The description first: an init part that is there is complete with it.
-        self.write_whole(&folder.join(format!("init-{number}.json")), json)?;
-        self.write_whole(&self.path(place, Piece::Init(number)), bytes)
+        let folder = self.folder(layer_key);
+        create_folder(&folder)?;
+        // The JSON first, so that every initialization segment has one.
+        self.write_atomically(&folder.join(format!("init-{number}.json")), json)?;
+        self.write_atomically(&self.path(layer_key, LayerFile::Init(number)), bytes)
     }
 
-    /// Begins a segment.
-    pub fn begin(&self, place: Place, number: u32, init: u32) -> io::Result<Part> {
-        let sealed = self.path(place, Piece::Segment { number, init });
+    /// Creates the file of a media segment.
+    pub fn create_segment(
+        &self,
+        layer_key: LayerKey,
+        number: u32,
+        init: u32,
+    ) -> io::Result<SegmentFile> {
+        let sealed = self.path(layer_key, LayerFile::Segment { number, init });
         let path = sealed.with_extension("part");
         let file = File::create(&path)?;
-        sync_folder(&path)?;
-        Ok(Part { file, path, sealed })
+        sync_parent(&path)?;
+        Ok(SegmentFile { file, path, sealed })
     }
 
-    /// Adds a fragment to a segment.
-    pub fn append(&self, part: &mut Part, bytes: &[u8]) -> io::Result<()> {
-        self.take_room(bytes.len())?;
-        part.file.write_all(bytes)?;
-        part.file.sync_data()
+    /// Appends a fragment and fsyncs it.
+    pub fn append(&self, segment: &mut SegmentFile, bytes: &[u8]) -> io::Result<()> {
+        self.reserve(bytes.len())?;
+        segment.file.write_all(bytes)?;
+        segment.file.sync_data()
     }
 
-    /// A growing segment becomes a whole one of this size; what a failed write left behind it is cut off.
-    pub fn seal(&self, part: Part, size_bytes: u64) -> io::Result<()> {
-        if part.file.metadata()?.len() != size_bytes {
-            part.file.set_len(size_bytes)?;
-            part.file.sync_all()?;
+    /// Renames a segment to its final name; truncates it to `size_bytes` if a failed write left
+    /// more.
+    pub fn seal(&self, segment: SegmentFile, size_bytes: u64) -> io::Result<()> {
+        if segment.file.metadata()?.len() != size_bytes {
+            segment.file.set_len(size_bytes)?;
+            segment.file.sync_all()?;
         }
-        fs::rename(&part.path, &part.sealed)?;
-        sync_folder(&part.sealed)
+        fs::rename(&segment.path, &segment.sealed)?;
+        sync_parent(&segment.sealed)
     }
 
-    /// Removes a segment of which nothing could be written.
-    pub fn discard(&self, part: Part) -> io::Result<()> {
-        fs::remove_file(&part.path)
+    /// Removes a segment without any complete fragment.
+    pub fn discard(&self, segment: SegmentFile) -> io::Result<()> {
+        fs::remove_file(&segment.path)
     }
 
-    /// Gives a file's room back after it has been stored.
-    pub fn remove(&self, place: Place, piece: Piece) -> io::Result<()> {
-        let path = self.path(place, piece);
+    /// Removes a file after its upload and frees its space.
+    pub fn remove(&self, layer_key: LayerKey, layer_file: LayerFile) -> io::Result<()> {
+        let path = self.path(layer_key, layer_file);
         let mut freed = fs::metadata(&path).map(|meta| meta.len()).unwrap_or(0);
         fs::remove_file(&path)?;
-        if let Piece::Init(_) = piece {
+        if let LayerFile::Init(_) = layer_file {
             let json = path.with_extension("json");
             freed += fs::metadata(&json).map(|meta| meta.len()).unwrap_or(0);
             fs::remove_file(json)?;
@@ -130,15 +137,15 @@ impl Spool {
         Ok(())
     }
 
-    /// Removes a lesson's folders once no media are left in them.
-    pub fn tidy(&self, lesson: LessonId) {
+    /// Removes a lesson's folders once they hold no media.
+    pub fn remove_empty_folders(&self, lesson: LessonId) {
         let folder = self.root.join(lesson.to_string());
         let Ok(tracks) = fs::read_dir(&folder) else {
             return;
         };
         for track in tracks.flatten() {
             let layers = fs::read_dir(track.path()).into_iter().flatten().flatten();
-            // Only an empty folder can be removed this way.
+            // remove_dir fails if the folder is not empty.
             let left = layers
                 .filter(|entry| entry.path().is_dir() && fs::remove_dir(entry.path()).is_err())
                 .count();
@@ -150,11 +157,11 @@ impl Spool {
         let _ = fs::remove_dir(folder);
     }
 
-    /// Where a whole file lies, or would lie.
-    pub fn path(&self, place: Place, piece: Piece) -> PathBuf {
-        self.folder(place).join(match piece {
-            Piece::Init(number) => format!("init-{number}.mp4"),
-            Piece::Segment { number, init } => format!("{number}.{init}.m4s"),
+    /// Path of a complete file, whether it exists or not.
+    pub fn path(&self, layer_key: LayerKey, layer_file: LayerFile) -> PathBuf {
+        self.folder(layer_key).join(match layer_file {
+            LayerFile::Init(number) => format!("init-{number}.mp4"),
+            LayerFile::Segment { number, init } => format!("{number}.{init}.m4s"),
         })
     }
 
@@ -166,23 +173,23 @@ impl Spool {
         &self.root
     }
 
-    fn folder(&self, place: Place) -> PathBuf {
-        self.track_folder(place.lesson, place.track)
-            .join(place.layer.to_string())
+    fn folder(&self, layer_key: LayerKey) -> PathBuf {
+        self.track_folder(layer_key.lesson, layer_key.track)
+            .join(layer_key.layer.to_string())
     }
 
-    /// Whole or not at all: written beside, then renamed.
-    fn write_whole(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        self.take_room(bytes.len())?;
-        let beside = path.with_extension("new");
-        let mut file = File::create(&beside)?;
+    /// Writes a file atomically: to a temporary name, then renamed.
+    fn write_atomically(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
+        self.reserve(bytes.len())?;
+        let temporary = path.with_extension("new");
+        let mut file = File::create(&temporary)?;
         file.write_all(bytes)?;
         file.sync_data()?;
-        fs::rename(&beside, path)?;
-        sync_folder(path)
+        fs::rename(&temporary, path)?;
+        sync_parent(path)
     }
 
-    fn take_room(&self, bytes: usize) -> io::Result<()> {
+    fn reserve(&self, bytes: usize) -> io::Result<()> {
         let bytes = bytes as u64;
         if self.used_bytes.fetch_add(bytes, Ordering::Relaxed) + bytes <= self.limit_bytes {
             return Ok(());
@@ -195,35 +202,35 @@ impl Spool {
     }
 }
 
-/// Makes a folder whose entry survives a power cut, its parents included.
-fn make_folder(path: &Path) -> io::Result<()> {
+/// Creates a folder and its parents durably: their directory entries are fsync'd.
+fn create_folder(path: &Path) -> io::Result<()> {
     if path.is_dir() {
         return Ok(());
     }
     if let Some(parent) = path.parent() {
-        make_folder(parent)?;
+        create_folder(parent)?;
     }
     match fs::create_dir(path) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-        _ => sync_folder(path),
+        _ => sync_parent(path),
     }
 }
 
-/// Makes the entry of `path` in its folder durable.
-fn sync_folder(path: &Path) -> io::Result<()> {
+/// Fsyncs the directory entry of `path`.
+fn sync_parent(path: &Path) -> io::Result<()> {
     match path.parent() {
         Some(parent) => File::open(parent)?.sync_all(),
         None => Ok(()),
     }
 }
 
-fn size_of_folder(folder: &Path) -> io::Result<u64> {
+fn folder_size(folder: &Path) -> io::Result<u64> {
     let mut size = 0;
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         let meta = entry.metadata()?;
         size += if meta.is_dir() {
-            size_of_folder(&entry.path())?
+            folder_size(&entry.path())?
         } else {
             meta.len()
         };

@@ -1,4 +1,4 @@
-//! Whole recordings on a real disk, database and store, from packets of real encoders.
+//! Recording tests with a real disk, database and object store, and packets of real encoders.
 
 use std::collections::{HashMap, VecDeque};
 use std::path::Path;
@@ -14,9 +14,9 @@ use tongke_record::{Packet, Recorder};
 use uuid::Uuid;
 
 use super::Recordings;
-use super::catalogue::{Codec, Kind, Recorded};
-use super::media::MediaFile;
-use super::source::{Published, Source, Tap};
+use super::catalogue::{Codec, MediaKind, Recorded};
+use super::media_files::MediaFile;
+use super::packet_source::{PacketSource, PacketTap, PublishedTrack};
 use crate::bus::{ParticipantKind, ParticipantRef, Purpose, TimelineChat, TimelineEntry};
 use crate::config::{self, Config};
 use crate::db::{Db, sqlite_url};
@@ -26,31 +26,31 @@ use crate::storage::{Key, Storage};
 use crate::worker::Worker;
 
 const FRAME: Duration = Duration::from_nanos(66_666_667);
-/// A lesson is over so long after what it took to teach it.
+/// Duration of a test lesson.
 const TAUGHT: Duration = Duration::from_secs(7);
 const MS: fn(u64) -> Duration = Duration::from_millis;
 
-/// Tracks whose packets are all there from the beginning, each with its own arrival.
+/// Packet source whose packets are all available at once, each with its own arrival time.
 #[derive(Default)]
-struct Studio {
+struct TestSource {
     tracks: Mutex<HashMap<TrackId, Vec<SentPacket>>>,
 }
 
-impl Source for Studio {
-    fn tap(&self, track: TrackId) -> Option<Box<dyn Tap>> {
+impl PacketSource for TestSource {
+    fn tap(&self, track: TrackId) -> Option<Box<dyn PacketTap>> {
         let waiting = self.tracks.lock().unwrap().get(&track)?.clone().into();
-        Some(Box::new(StudioTap { track, waiting }))
+        Some(Box::new(TestTap { track, waiting }))
     }
 
     fn request_keyframe(&self, _: TrackId) {}
 }
 
-struct StudioTap {
+struct TestTap {
     track: TrackId,
     waiting: VecDeque<SentPacket>,
 }
 
-impl Tap for StudioTap {
+impl PacketTap for TestTap {
     fn drain(&mut self, recorder: &mut Recorder, _: Instant) {
         for SentPacket {
             seq,
@@ -77,35 +77,35 @@ impl Tap for StudioTap {
     }
 }
 
-/// A server's recording side, on a folder that a test can copy and reopen.
-struct Office {
+/// Recording half of a server, on a folder that a test can copy and reopen.
+struct TestServer {
     recordings: Recordings,
-    studio: Arc<Studio>,
+    source: Arc<TestSource>,
     db: Db,
     lesson: LessonId,
     lead: Uuid,
     folder: TempDir,
 }
 
-impl Office {
-    async fn open() -> Office {
+impl TestServer {
+    async fn open() -> TestServer {
         let folder = tempfile::tempdir().unwrap();
         let storage = Storage::local(folder.path().join("objects")).unwrap();
-        Office::open_with(folder, storage).await
+        TestServer::open_with(folder, storage).await
     }
 
-    async fn open_with(folder: TempDir, storage: Storage) -> Office {
+    async fn open_with(folder: TempDir, storage: Storage) -> TestServer {
         let db = database(folder.path()).await;
-        Office::open_on(db, folder, storage).await
+        TestServer::open_on(db, folder, storage).await
     }
 
-    async fn open_on(db: Db, folder: TempDir, storage: Storage) -> Office {
+    async fn open_on(db: Db, folder: TempDir, storage: Storage) -> TestServer {
         let (lesson, lead) = plan_lesson(&db).await;
-        let studio = Arc::new(Studio::default());
-        let recordings = recordings(&db, folder.path(), storage, studio.clone(), &[]).await;
-        Office {
+        let source = Arc::new(TestSource::default());
+        let recordings = recordings(&db, folder.path(), storage, source.clone(), &[]).await;
+        TestServer {
             recordings,
-            studio,
+            source,
             db,
             lesson,
             lead,
@@ -113,26 +113,26 @@ impl Office {
         }
     }
 
-    /// SIGKILL: what is on disk at this moment is all there is. The spool and the database are copied as they are, and opened again.
-    async fn crashed(&self, going_on: &[LessonId]) -> Office {
-        let grave = tempfile::tempdir().unwrap();
-        copy_folder(self.folder.path(), grave.path());
-        let db = database(grave.path()).await;
-        let storage = Storage::local(grave.path().join("objects")).unwrap();
-        let studio = Arc::new(Studio::default());
-        let recordings = recordings(&db, grave.path(), storage, studio.clone(), going_on).await;
-        Office {
+    /// Simulates SIGKILL: copies the spool and the database as they are and opens the copy.
+    async fn crash(&self, live: &[LessonId]) -> TestServer {
+        let copy = tempfile::tempdir().unwrap();
+        copy_folder(self.folder.path(), copy.path());
+        let db = database(copy.path()).await;
+        let storage = Storage::local(copy.path().join("objects")).unwrap();
+        let source = Arc::new(TestSource::default());
+        let recordings = recordings(&db, copy.path(), storage, source.clone(), live).await;
+        TestServer {
             recordings,
-            studio,
+            source,
             db,
             lesson: self.lesson,
             lead: self.lead,
-            folder: grave,
+            folder: copy,
         }
     }
 
-    /// A program of its own makes posters and files; the whole workspace is built before tests run.
-    async fn with_worker(self) -> Office {
+    /// Adds the worker. Its program must be built before the tests run.
+    async fn with_worker(self) -> TestServer {
         let here = std::env::current_exe().unwrap();
         let program = here.parent().unwrap().parent().unwrap().join("tongke-av");
         assert!(
@@ -162,20 +162,21 @@ impl Office {
         panic!("{key} was not done within a minute");
     }
 
-    /// The lead's camera from 200 ms on and voice from the beginning, for six seconds.
+    /// Publishes six seconds of the lead's audio, and of the camera from 200 ms on.
     fn teach(&self) {
-        self.recordings.started(self.lesson, Timestamp::now());
+        self.recordings
+            .start_recording(self.lesson, Timestamp::now());
         self.teach_from(MS(0));
     }
 
     fn teach_from(&self, begin: Duration) {
         let camera = packets(&streams::h264_baseline(), 90_000, FRAME, begin + MS(200));
-        let voice = packets(&streams::opus(), 48_000, MS(20), begin);
-        self.studio
+        let audio = packets(&streams::opus(), 48_000, MS(20), begin);
+        self.source
             .tracks
             .lock()
             .unwrap()
-            .extend([(TrackId(1), camera), (TrackId(2), voice)]);
+            .extend([(TrackId(1), camera), (TrackId(2), audio)]);
         self.publish(1, Codec::H264, self.lead);
         self.publish(2, Codec::Opus, self.lead);
     }
@@ -187,9 +188,9 @@ impl Office {
             kind: ParticipantKind::Person,
         };
         let (track, peer, purpose) = (TrackId(track), PeerId(1), Purpose::Camera);
-        self.recordings.published(
+        self.recordings.add_track(
             self.lesson,
-            Published {
+            PublishedTrack {
                 track,
                 peer,
                 codec,
@@ -204,7 +205,7 @@ impl Office {
     }
 
     async fn end_at(&self, end: Timestamp) {
-        self.recordings.ended(self.lesson, end);
+        self.recordings.end_recording(self.lesson, end);
         self.recordings.inner.finishing.close();
         self.recordings.inner.finishing.wait().await;
     }
@@ -220,7 +221,7 @@ impl Office {
         let file = MediaFile::parse(path).unwrap_or_else(|| panic!("{path} names a file"));
         let response = self
             .recordings
-            .serve(self.lesson, file, &HeaderMap::new())
+            .serve_file(self.lesson, file, &HeaderMap::new())
             .await;
         let response = response.unwrap_or_else(|error| panic!("{path}: {error}"));
         axum::body::to_bytes(response.into_body(), usize::MAX)
@@ -233,7 +234,7 @@ impl Office {
         String::from_utf8(self.file(path).await).unwrap()
     }
 
-    /// Everything that a playlist names, in one file.
+    /// Concatenates the files of a playlist.
     async fn play(&self, playlist: &str) -> Vec<u8> {
         let base = playlist.rsplit_once('/').map_or("", |(base, _)| base);
         let mut whole = Vec::new();
@@ -284,8 +285,8 @@ async fn recordings(
     db: &Db,
     folder: &Path,
     storage: Storage,
-    studio: Arc<Studio>,
-    going_on: &[LessonId],
+    source: Arc<TestSource>,
+    live: &[LessonId],
 ) -> Recordings {
     let mut config = Config::default();
     config.server.data_dir = folder.into();
@@ -295,9 +296,9 @@ async fn recordings(
         db.clone(),
         storage,
         jobs,
-        studio,
+        source,
         Arc::new(|_, _| {}),
-        going_on,
+        live,
     )
     .await
     .unwrap()
@@ -322,8 +323,8 @@ async fn plan_lesson(db: &Db) -> (LessonId, Uuid) {
     (lesson, lead)
 }
 
-/// Presentation times in milliseconds of what libav decodes.
-fn decoded(file: &[u8]) -> Vec<i64> {
+/// Presentation times, in milliseconds, of the frames that libav decodes.
+fn frame_times(file: &[u8]) -> Vec<i64> {
     let path = std::env::temp_dir().join(format!("tongke-recording-{}.mp4", Uuid::now_v7()));
     std::fs::write(&path, file).unwrap();
     let output = std::process::Command::new("ffprobe")
@@ -348,10 +349,10 @@ fn decoded(file: &[u8]) -> Vec<i64> {
 
 #[tokio::test]
 async fn a_lesson_can_be_watched_while_it_is_on_and_when_the_bell_rings() {
-    let office = Office::open().await;
+    let server = TestServer::open().await;
     let begun = Instant::now();
-    office.teach();
-    let on = office.until("two segments of both", |recorded| {
+    server.teach();
+    let on = server.until("two segments of both", |recorded| {
         recorded.tracks.len() == 2
             && recorded
                 .tracks
@@ -359,25 +360,25 @@ async fn a_lesson_can_be_watched_while_it_is_on_and_when_the_bell_rings() {
                 .all(|track| track.layers[0].segments.len() >= 2)
     });
     assert!(!on.await.is_over());
-    let playlist = office.text("main/video-0.m3u8").await;
+    let playlist = server.text("main/video-0.m3u8").await;
     assert!(
         playlist.contains("#EXTINF") && !playlist.contains("ENDLIST"),
         "{playlist}"
     );
 
-    office.end().await;
+    server.end().await;
     assert!(
-        office
+        server
             .text("main/video-0.m3u8")
             .await
             .contains("#EXT-X-ENDLIST")
     );
-    let master = office.text("master.m3u8").await;
+    let master = server.text("master.m3u8").await;
     assert!(
         master.contains("main/video-0.m3u8") && master.contains("RESOLUTION=192x108"),
         "{master}"
     );
-    let recorded = office.recorded().await;
+    let recorded = server.recorded().await;
     let (least, waited) = (
         TAUGHT.as_millis() as i64,
         begun.elapsed().as_millis() as i64,
@@ -390,36 +391,36 @@ async fn a_lesson_can_be_watched_while_it_is_on_and_when_the_bell_rings() {
     let camera = recorded
         .tracks
         .iter()
-        .find(|track| track.kind == Kind::Video)
+        .find(|track| track.kind == MediaKind::Video)
         .unwrap();
-    let seen = decoded(&office.play(&format!("{}/0/playlist.m3u8", camera.id)).await);
+    let seen = frame_times(&server.play(&format!("{}/0/playlist.m3u8", camera.id)).await);
     assert_eq!((seen.len(), seen[0]), (streams::FRAMES, 200));
 }
 
 #[tokio::test]
-async fn what_is_recorded_moves_to_the_store_and_leaves_the_spool() {
-    let office = Office::open().await;
-    office.teach();
-    office.end().await;
-    let before = office.recorded().await;
+async fn recorded_files_move_from_the_spool_to_the_object_store() {
+    let server = TestServer::open().await;
+    server.teach();
+    server.end().await;
+    let before = server.recorded().await;
     let track = before
         .tracks
         .iter()
-        .find(|track| track.kind == Kind::Video)
+        .find(|track| track.kind == MediaKind::Video)
         .unwrap();
     let playlist = format!("{}/0/playlist.m3u8", track.id);
-    let spooled = office.play(&playlist).await;
-    office
+    let spooled = server.play(&playlist).await;
+    server
         .until("storing", |recorded| {
             segments(recorded).all(|segment| segment.stored)
         })
         .await;
-    // What is noted as stored leaves a moment later.
-    let spool = office.folder.path().join("spool");
-    office
+    // A file is removed shortly after its row is marked as stored.
+    let spool = server.folder.path().join("spool");
+    server
         .until("leaving", |_| media_files(&spool).is_empty())
         .await;
-    assert_eq!(office.play(&playlist).await, spooled);
+    assert_eq!(server.play(&playlist).await, spooled);
 }
 
 fn segments(recorded: &Recorded) -> impl Iterator<Item = &super::catalogue::Segment> {
@@ -447,31 +448,33 @@ fn media_files(folder: &Path) -> Vec<std::path::PathBuf> {
 }
 
 #[tokio::test]
-async fn where_the_camera_was_off_the_programme_shows_a_still_picture_and_the_track_a_hole() {
-    let office = Office::open().await;
+async fn while_the_camera_is_off_the_programme_has_placeholders_and_the_track_a_gap() {
+    let server = TestServer::open().await;
     let mut camera = packets(&streams::h264_baseline(), 90_000, FRAME, MS(200));
-    // The second keyframe, and with it the picture, comes ten seconds later: it was switched off and on.
+    // The camera is off for ten seconds before the second keyframe.
     let later = 150 * 6000;
     for packet in camera.iter_mut().filter(|packet| packet.at >= MS(2_150)) {
         packet.at += MS(10_000);
         packet.rtp_time = packet.rtp_time.wrapping_add(later);
     }
-    office
-        .studio
+    server
+        .source
         .tracks
         .lock()
         .unwrap()
         .insert(TrackId(1), camera);
-    office.recordings.started(office.lesson, Timestamp::now());
-    office.publish(1, Codec::H264, office.lead);
-    office
+    server
+        .recordings
+        .start_recording(server.lesson, Timestamp::now());
+    server.publish(1, Codec::H264, server.lead);
+    server
         .until("a track", |recorded| !recorded.tracks.is_empty())
         .await;
-    office.end().await;
-    let track = office.recorded().await.tracks[0].id;
-    let own = office.text(&format!("{track}/0/playlist.m3u8")).await;
+    server.end().await;
+    let track = server.recorded().await.tracks[0].id;
+    let own = server.text(&format!("{track}/0/playlist.m3u8")).await;
     assert!(own.contains("#EXT-X-GAP"), "{own}");
-    let main = office.text("main/video-0.m3u8").await;
+    let main = server.text("main/video-0.m3u8").await;
     assert!(
         main.contains("fill/v-") && !main.contains("EXT-X-GAP"),
         "{main}"
@@ -488,7 +491,7 @@ async fn where_the_camera_was_off_the_programme_shows_a_still_picture_and_the_tr
             .sum()
     };
     assert!((length(&own) - 16.0).abs() < 0.1, "{own}");
-    let seen = decoded(&office.play("main/video-0.m3u8").await);
+    let seen = frame_times(&server.play("main/video-0.m3u8").await);
     assert!(seen.windows(2).all(|pair| pair[1] > pair[0]), "{seen:?}");
 }
 
@@ -503,18 +506,18 @@ fn chat(text: &str) -> TimelineEntry {
 
 #[tokio::test]
 async fn a_crash_at_any_moment_costs_at_most_the_open_fragment() {
-    let office = Office::open().await;
-    office.teach();
-    office
+    let server = TestServer::open().await;
+    server.teach();
+    server
         .recordings
-        .event(office.lesson, Timestamp::now(), &chat("你好"));
-    office
+        .record_event(server.lesson, Timestamp::now(), &chat("你好"));
+    server
         .until("segments", |recorded| segments(recorded).count() >= 4)
         .await;
-    let revived = office.crashed(&[]).await;
+    let revived = server.crash(&[]).await;
     let recorded = revived.recorded().await;
     assert!(recorded.is_over() && recorded.tracks.iter().all(|track| track.to_ms.is_some()));
-    // The studio sent six seconds at once; a fragment of half a second and the frame in waiting may be lost.
+    // Of the six seconds, a fragment of half a second and the frame being assembled may be lost.
     for track in &recorded.tracks {
         let end = track.layers[0].segments.last().unwrap().end_us();
         assert!(end > 5_000_000, "{:?} ends at {end}", track.kind);
@@ -522,9 +525,9 @@ async fn a_crash_at_any_moment_costs_at_most_the_open_fragment() {
     let camera = recorded
         .tracks
         .iter()
-        .find(|track| track.kind == Kind::Video)
+        .find(|track| track.kind == MediaKind::Video)
         .unwrap();
-    let seen = decoded(
+    let seen = frame_times(
         &revived
             .play(&format!("{}/0/playlist.m3u8", camera.id))
             .await,
@@ -536,18 +539,18 @@ async fn a_crash_at_any_moment_costs_at_most_the_open_fragment() {
 }
 
 #[tokio::test]
-async fn a_lesson_that_goes_on_after_a_crash_has_one_recording_with_a_gap() {
-    let office = Office::open().await;
+async fn a_lesson_resumed_after_a_crash_has_one_recording_with_a_gap() {
+    let server = TestServer::open().await;
     let began = Timestamp::now();
-    office.teach();
-    office
+    server.teach();
+    server
         .recordings
-        .event(office.lesson, Timestamp::now(), &chat("你好"));
-    office
+        .record_event(server.lesson, Timestamp::now(), &chat("你好"));
+    server
         .until("segments", |recorded| segments(recorded).count() >= 4)
         .await;
-    let office = office.crashed(&[office.lesson]).await;
-    let cut = office.recorded().await;
+    let server = server.crash(&[server.lesson]).await;
+    let cut = server.recorded().await;
     assert!(
         !cut.is_over()
             && cut.duration_ms.is_none()
@@ -561,29 +564,33 @@ async fn a_lesson_that_goes_on_after_a_crash_has_one_recording_with_a_gap() {
         cut.tracks
     );
 
-    office.recordings.go_on(office.lesson, began).await.unwrap();
-    office.teach_from(MS(12_000));
-    office
+    server
         .recordings
-        .event(office.lesson, Timestamp::now(), &chat("接着讲"));
-    office
+        .resume_recording(server.lesson, began)
+        .await
+        .unwrap();
+    server.teach_from(MS(12_000));
+    server
+        .recordings
+        .record_event(server.lesson, Timestamp::now(), &chat("接着讲"));
+    server
         .until("both parts", |recorded| recorded.tracks.len() == 4)
         .await;
-    office.end_at(began + SignedDuration::from_secs(19)).await;
-    let whole = office.recorded().await;
+    server.end_at(began + SignedDuration::from_secs(19)).await;
+    let whole = server.recorded().await;
     assert_eq!(whole.started_at, began.as_millisecond());
     assert_eq!(whole.duration_ms.map(|ms| ms / 1000), Some(19));
-    let said = office.recordings.timeline(office.lesson).await.unwrap();
+    let said = server.recordings.timeline(server.lesson).await.unwrap();
     assert_eq!(
         said.iter()
             .map(|event| event.entry.clone())
             .collect::<Vec<_>>(),
         [chat("你好"), chat("接着讲")]
     );
-    let seen = decoded(&office.play("main/video-0.m3u8").await);
+    let seen = frame_times(&server.play("main/video-0.m3u8").await);
     assert!(seen.windows(2).all(|pair| pair[1] > pair[0]), "{seen:?}");
     let within = |from, to| seen.iter().filter(|at| (from..to).contains(*at)).count();
-    // 15 pictures a second before and after; between them the still picture that the server fills in.
+    // 15 frames per second before and after the gap, which has placeholder frames.
     assert!(
         within(0, 5_000) >= 70 && within(12_200, 18_200) >= streams::FRAMES - 1,
         "{seen:?}"
@@ -591,20 +598,24 @@ async fn a_lesson_that_goes_on_after_a_crash_has_one_recording_with_a_gap() {
 }
 
 #[tokio::test]
-async fn a_lesson_that_nobody_came_back_to_keeps_all_that_was_recorded() {
-    let office = Office::open().await;
+async fn a_lesson_not_resumed_after_a_crash_keeps_its_recording() {
+    let server = TestServer::open().await;
     let began = Timestamp::now();
-    office.teach();
-    office
+    server.teach();
+    server
         .until("segments", |recorded| segments(recorded).count() >= 4)
         .await;
-    let office = office.crashed(&[office.lesson]).await;
-    let recorded_ms = office.recorded().await.recorded_ms();
-    office.recordings.go_on(office.lesson, began).await.unwrap();
-    // The timetable knows to the minute when it was left.
-    office.end_at(began).await;
+    let server = server.crash(&[server.lesson]).await;
+    let recorded_ms = server.recorded().await.recorded_ms();
+    server
+        .recordings
+        .resume_recording(server.lesson, began)
+        .await
+        .unwrap();
+    // The timetable's end of the lesson is accurate to the minute and may precede the last segment.
+    server.end_at(began).await;
     assert!(recorded_ms > 5_000);
-    assert_eq!(office.recorded().await.duration_ms, Some(recorded_ms));
+    assert_eq!(server.recorded().await.duration_ms, Some(recorded_ms));
 }
 
 fn copy_folder(from: &Path, to: &Path) {
@@ -614,35 +625,35 @@ fn copy_folder(from: &Path, to: &Path) {
         if entry.path().is_dir() {
             copy_folder(&entry.path(), &target);
         } else if std::fs::copy(entry.path(), target).is_err() {
-            continue; // it was just renamed or removed, as in a crash
+            continue; // renamed or removed meanwhile, as in a crash
         }
     }
 }
 
 #[tokio::test]
-async fn a_growing_segment_cut_at_any_byte_is_recovered_up_to_there() {
-    let office = Office::open().await;
-    office.teach();
-    office
+async fn an_unfinished_segment_truncated_at_any_byte_is_recovered() {
+    let server = TestServer::open().await;
+    server.teach();
+    server
         .until("segments", |recorded| segments(recorded).count() >= 4)
         .await;
-    let spool = office.folder.path().join("spool");
+    let spool = server.folder.path().join("spool");
     let open = media_files(&spool)
         .into_iter()
         .find(|path| path.extension().is_some_and(|e| e == "part"));
     let open = open.expect("a segment is growing");
     let whole = std::fs::read(&open).unwrap();
     for cut in [0, 1, 7, 100, whole.len() / 2, whole.len() - 1] {
-        let grave = tempfile::tempdir().unwrap();
-        copy_folder(office.folder.path(), grave.path());
-        let same = grave
+        let copy = tempfile::tempdir().unwrap();
+        copy_folder(server.folder.path(), copy.path());
+        let same = copy
             .path()
-            .join(open.strip_prefix(office.folder.path()).unwrap());
+            .join(open.strip_prefix(server.folder.path()).unwrap());
         std::fs::write(&same, &whole[..cut]).unwrap();
-        let db = database(grave.path()).await;
-        let storage = Storage::local(grave.path().join("objects")).unwrap();
-        recordings(&db, grave.path(), storage, Arc::default(), &[]).await;
-        let recorded = Recorded::read(&db, office.lesson).await.unwrap().unwrap();
+        let db = database(copy.path()).await;
+        let storage = Storage::local(copy.path().join("objects")).unwrap();
+        recordings(&db, copy.path(), storage, Arc::default(), &[]).await;
+        let recorded = Recorded::read(&db, server.lesson).await.unwrap().unwrap();
         assert!(recorded.is_over(), "cut at {cut}");
         assert!(
             segments(&recorded).all(|segment| segment.duration_us > 0 && segment.size_bytes > 0),
@@ -652,39 +663,39 @@ async fn a_growing_segment_cut_at_any_byte_is_recovered_up_to_there() {
 }
 
 #[tokio::test]
-async fn both_databases_keep_the_same_catalogue() {
+async fn both_databases_hold_the_same_catalogue() {
     for (db, folder) in crate::testing::databases().await {
         let storage = Storage::local(folder.path().join("objects")).unwrap();
-        let office = Office::open_on(db, folder, storage).await;
-        office.teach();
+        let server = TestServer::open_on(db, folder, storage).await;
+        server.teach();
         let stage = TimelineEntry::Stage {
-            on_stage: vec![office.lead.to_string()],
+            on_stage: vec![server.lead.to_string()],
         };
-        office
+        server
             .recordings
-            .event(office.lesson, Timestamp::now(), &stage);
-        office.end().await;
-        let recorded = office
+            .record_event(server.lesson, Timestamp::now(), &stage);
+        server.end().await;
+        let recorded = server
             .until("storing", |recorded| {
                 segments(recorded).all(|segment| segment.stored)
             })
             .await;
         assert!(recorded.is_over() && recorded.tracks.len() == 2);
-        let events = super::timeline::read(&office.db, office.lesson)
+        let events = super::timeline::read(&server.db, server.lesson)
             .await
             .unwrap();
         assert_eq!((events.len(), &events[0].entry), (1, &stage));
-        // Recovery runs over a finished recording and changes nothing.
+        // Recovery changes nothing in a finished recording.
         let spool =
-            super::spool::Spool::open(office.folder.path().join("spool"), u64::MAX).unwrap();
+            super::spool::Spool::open(server.folder.path().join("spool"), u64::MAX).unwrap();
         assert!(
-            super::recover::run(&office.db, &spool, &[])
+            super::recovery::run(&server.db, &spool, &[])
                 .await
                 .unwrap()
                 .lessons
                 .is_empty()
         );
-        assert_eq!(office.recorded().await.tracks, recorded.tracks);
+        assert_eq!(server.recorded().await.tracks, recorded.tracks);
     }
 }
 
@@ -692,27 +703,27 @@ async fn both_databases_keep_the_same_catalogue() {
 async fn unreadable_rows_of_the_timeline_are_skipped_and_the_others_kept() {
     for (db, folder) in crate::testing::databases().await {
         let storage = Storage::local(folder.path().join("objects")).unwrap();
-        let office = Office::open_on(db, folder, storage).await;
-        office.teach();
-        office
+        let server = TestServer::open_on(db, folder, storage).await;
+        server.teach();
+        server
             .recordings
-            .event(office.lesson, Timestamp::now(), &chat("你好"));
-        office.end().await;
+            .record_event(server.lesson, Timestamp::now(), &chat("你好"));
+        server.end().await;
         for (number, kind, body) in [
             (101, "quiz", "{}"),
             (102, "page", "{"),
             (103, "page", "null"),
         ] {
             sqlx::query("INSERT INTO timeline_events (lesson_id, number, at_ms, kind, body) VALUES ($1, $2, 0, $3, $4)")
-                .bind(office.lesson)
+                .bind(server.lesson)
                 .bind(number)
                 .bind(kind)
                 .bind(body)
-                .execute(office.db.pool())
+                .execute(server.db.pool())
                 .await
                 .unwrap();
         }
-        let events = super::timeline::read(&office.db, office.lesson)
+        let events = super::timeline::read(&server.db, server.lesson)
             .await
             .unwrap();
         assert_eq!(
@@ -726,7 +737,7 @@ async fn unreadable_rows_of_the_timeline_are_skipped_and_the_others_kept() {
 }
 
 #[tokio::test]
-async fn an_outage_of_the_store_fills_the_spool_and_loses_nothing() {
+async fn an_outage_of_the_object_store_fills_the_spool_and_loses_nothing() {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let port = tokio::net::TcpListener::bind("127.0.0.1:0")
         .await
@@ -735,24 +746,24 @@ async fn an_outage_of_the_store_fills_the_spool_and_loses_nothing() {
         .unwrap();
     let store = tempfile::tempdir().unwrap();
     std::fs::create_dir(store.path().join("lessons")).unwrap();
-    let office = Office::open_with(tempfile::tempdir().unwrap(), s3(port)).await;
-    office.teach();
-    office.end().await;
-    let track = office
+    let server = TestServer::open_with(tempfile::tempdir().unwrap(), s3(port)).await;
+    server.teach();
+    server.end().await;
+    let track = server
         .recorded()
         .await
         .tracks
         .iter()
-        .find(|track| track.kind == Kind::Video)
+        .find(|track| track.kind == MediaKind::Video)
         .unwrap()
         .id;
     let playlist = format!("{track}/0/playlist.m3u8");
-    let spooled = office.play(&playlist).await;
-    assert_eq!(decoded(&spooled).len(), streams::FRAMES);
-    assert!(!segments(&office.recorded().await).any(|segment| segment.stored));
+    let spooled = server.play(&playlist).await;
+    assert_eq!(frame_times(&spooled).len(), streams::FRAMES);
+    assert!(!segments(&server.recorded().await).any(|segment| segment.stored));
     serve_s3(port, store.path()).await;
     for _ in 0..6 {
-        let stored = Recorded::read(&office.db, office.lesson)
+        let stored = Recorded::read(&server.db, server.lesson)
             .await
             .unwrap()
             .unwrap();
@@ -761,13 +772,13 @@ async fn an_outage_of_the_store_fills_the_spool_and_loses_nothing() {
         }
         tokio::time::sleep(Duration::from_secs(5)).await;
     }
-    office
+    server
         .until("storing after the outage", |recorded| {
             segments(recorded).all(|segment| segment.stored)
         })
         .await;
-    assert!(media_files(&office.folder.path().join("spool")).is_empty());
-    assert_eq!(office.play(&playlist).await, spooled);
+    assert!(media_files(&server.folder.path().join("spool")).is_empty());
+    assert_eq!(server.play(&playlist).await, spooled);
 }
 
 fn s3(address: std::net::SocketAddr) -> Storage {
@@ -780,7 +791,7 @@ fn s3(address: std::net::SocketAddr) -> Storage {
     Storage::open(&config).unwrap()
 }
 
-/// A real S3 service, which checks signatures.
+/// S3 service that verifies signatures.
 async fn serve_s3(address: std::net::SocketAddr, folder: &Path) {
     use hyper_util::rt::{TokioExecutor, TokioIo};
     let mut builder = s3s::service::S3ServiceBuilder::new(s3s_fs::FileSystem::new(folder).unwrap());
@@ -799,28 +810,31 @@ async fn serve_s3(address: std::net::SocketAddr, folder: &Path) {
 }
 
 #[tokio::test]
-async fn a_finished_lesson_gets_a_poster_and_a_file_to_download() {
-    let office = Office::open().await.with_worker().await;
-    office.teach();
-    office.end().await;
-    office.job_done(&format!("poster:{}", office.lesson)).await;
-    office.job_done(&format!("mp4:{}", office.lesson)).await;
-    office.job_done(&format!("voices:{}", office.lesson)).await;
-    let voices = office.text("main/audio.m3u8").await;
+async fn a_finished_lesson_gets_a_poster_an_audio_mix_and_an_mp4() {
+    let server = TestServer::open().await.with_worker().await;
+    server.teach();
+    server.end().await;
+    server.job_done(&format!("poster:{}", server.lesson)).await;
+    server.job_done(&format!("mp4:{}", server.lesson)).await;
+    server.job_done(&format!("voices:{}", server.lesson)).await;
+    let voices = server.text("main/audio.m3u8").await;
     assert!(
-        voices.contains("BYTERANGE") && office.text("master.m3u8").await.contains("mp4a.40.2"),
+        voices.contains("BYTERANGE") && server.text("master.m3u8").await.contains("mp4a.40.2"),
         "{voices}"
     );
-    assert_eq!(decoded(&office.file("voices.mp4").await).first(), Some(&0));
-    assert!(office.file("poster.jpg").await.starts_with(&[0xff, 0xd8]));
-    let film = office.file("lesson.mp4").await;
-    assert_eq!(office.recorded().await.mp4_bytes, Some(film.len() as i64));
-    // All pictures, and AAC frames of 1024 samples for a little more than seven seconds.
-    assert!(decoded(&film).len() > streams::FRAMES + 7 * 48_000 / 1024);
+    assert_eq!(
+        frame_times(&server.file("voices.mp4").await).first(),
+        Some(&0)
+    );
+    assert!(server.file("poster.jpg").await.starts_with(&[0xff, 0xd8]));
+    let mp4 = server.file("lesson.mp4").await;
+    assert_eq!(server.recorded().await.mp4_bytes, Some(mp4.len() as i64));
+    // All video frames, and AAC frames of 1024 samples for slightly more than seven seconds.
+    assert!(frame_times(&mp4).len() > streams::FRAMES + 7 * 48_000 / 1024);
     let headers = HeaderMap::from_iter([(axum::http::header::RANGE, "bytes=4-7".parse().unwrap())]);
-    let part = office
+    let part = server
         .recordings
-        .serve(office.lesson, MediaFile::Mp4, &headers)
+        .serve_file(server.lesson, MediaFile::Mp4, &headers)
         .await
         .unwrap();
     assert_eq!(part.status(), 206);
@@ -829,7 +843,7 @@ async fn a_finished_lesson_gets_a_poster_and_a_file_to_download() {
         "ftyp"
     );
     assert!(
-        std::fs::read_dir(office.folder.path().join("scratch"))
+        std::fs::read_dir(server.folder.path().join("scratch"))
             .unwrap()
             .next()
             .is_none()
@@ -837,37 +851,39 @@ async fn a_finished_lesson_gets_a_poster_and_a_file_to_download() {
 }
 
 #[tokio::test]
-async fn a_vp8_camera_is_recorded_as_it_is_and_plays_after_a_job() {
-    let office = Office::open().await.with_worker().await;
+async fn a_vp8_camera_is_recorded_as_is_and_playable_after_the_rendition_job() {
+    let server = TestServer::open().await.with_worker().await;
     let camera = packets(&streams::vp8(), 90_000, FRAME, MS(0));
-    office
-        .studio
+    server
+        .source
         .tracks
         .lock()
         .unwrap()
         .insert(TrackId(1), camera);
-    office.recordings.started(office.lesson, Timestamp::now());
-    office.publish(1, Codec::Vp8, office.lead);
-    office
+    server
+        .recordings
+        .start_recording(server.lesson, Timestamp::now());
+    server.publish(1, Codec::Vp8, server.lead);
+    server
         .until("a track", |recorded| !recorded.tracks.is_empty())
         .await;
-    assert!(!office.recorded().await.has_playable(Kind::Video));
-    office.end().await;
-    office
-        .job_done(&format!("rendition:{}", office.lesson))
+    assert!(!server.recorded().await.has_playable(MediaKind::Video));
+    server.end().await;
+    server
+        .job_done(&format!("rendition:{}", server.lesson))
         .await;
-    let recorded = office.recorded().await;
-    assert!(recorded.has_playable(Kind::Video));
-    let seen = decoded(&office.play("main/video-0.m3u8").await);
+    let recorded = server.recorded().await;
+    assert!(recorded.has_playable(MediaKind::Video));
+    let seen = frame_times(&server.play("main/video-0.m3u8").await);
     assert!(
         seen.len() >= streams::FRAMES && seen.windows(2).all(|pair| pair[1] > pair[0]),
         "{seen:?}"
     );
-    office.job_done(&format!("mp4:{}", office.lesson)).await;
-    let poster = Key::poster(office.lesson);
-    office.job_done(&format!("poster:{}", office.lesson)).await;
+    server.job_done(&format!("mp4:{}", server.lesson)).await;
+    let poster = Key::poster(server.lesson);
+    server.job_done(&format!("poster:{}", server.lesson)).await;
     assert!(
-        office
+        server
             .recordings
             .inner
             .storage

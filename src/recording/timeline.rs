@@ -1,4 +1,4 @@
-//! A lesson's timeline as it was recorded.
+//! Recorded timeline of a lesson.
 
 use std::collections::HashSet;
 
@@ -10,7 +10,7 @@ use crate::bus::{TimelineDeck, TimelineEntry, TimelineEvent};
 use crate::db::{Db, DbError};
 use crate::ids::{DeckId, LessonId};
 
-/// All of a lesson, in order.
+/// Reads the timeline of a lesson, in order of time.
 pub async fn read(db: &Db, lesson: LessonId) -> Result<Vec<TimelineEvent>, DbError> {
     let rows: Vec<(i64, String, String)> = sqlx::query_as(
         "SELECT at_ms, kind, body FROM timeline_events WHERE lesson_id = $1 ORDER BY at_ms, number",
@@ -31,7 +31,7 @@ pub async fn read(db: &Db, lesson: LessonId) -> Result<Vec<TimelineEvent>, DbErr
     Ok(events)
 }
 
-/// The number of its last line; 0 without any.
+/// Returns the number of the last event; 0 if there is none.
 pub async fn last_number(db: &Db, lesson: LessonId) -> Result<i64, DbError> {
     let query =
         sqlx::query_as("SELECT COALESCE(MAX(number), 0) FROM timeline_events WHERE lesson_id = $1");
@@ -42,8 +42,8 @@ pub async fn last_number(db: &Db, lesson: LessonId) -> Result<i64, DbError> {
         .map(|(number,): (i64,)| number)
 }
 
-/// Who is on stage from when on.
-pub fn stage(events: &[TimelineEvent]) -> Vec<(i64, HashSet<Uuid>)> {
+/// Returns the participants on stage from each change on.
+pub fn stage_changes(events: &[TimelineEvent]) -> Vec<(i64, HashSet<Uuid>)> {
     let changes = events.iter().filter_map(|event| {
         let (TimelineEntry::Started { on_stage, .. } | TimelineEntry::Stage { on_stage }) =
             &event.entry
@@ -56,19 +56,19 @@ pub fn stage(events: &[TimelineEvent]) -> Vec<(i64, HashSet<Uuid>)> {
     changes.collect()
 }
 
-/// A page of a deck, from its turn to the next.
+/// Deck page and the time range in which it was shown.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct ShownPage {
     pub from_ms: i64,
-    /// Absent while it is shown, and where it was shown to the end.
+    /// Absent while the page is being shown.
     pub to_ms: Option<i64>,
     pub deck: DeckId,
     /// From 1.
     pub page: i64,
 }
 
-/// Which pages were shown when. A turn that another follows within the same millisecond was seen by nobody.
-pub fn shown(events: &[TimelineEvent]) -> Vec<ShownPage> {
+/// Returns the pages shown, except those replaced within the same millisecond.
+pub fn shown_pages(events: &[TimelineEvent]) -> Vec<ShownPage> {
     let mut pages: Vec<ShownPage> = Vec::new();
     let mut deck = None;
     for event in events {
@@ -100,13 +100,13 @@ pub fn shown(events: &[TimelineEvent]) -> Vec<ShownPage> {
     pages
 }
 
-/// Every page once, in the order of being first shown: the lesson's contents.
-pub fn contents(shown: &[ShownPage]) -> Vec<(DeckId, i64)> {
-    let mut known = HashSet::new();
+/// Returns the table of contents: every page once, in the order first shown.
+pub fn table_of_contents(shown: &[ShownPage]) -> Vec<(DeckId, i64)> {
+    let mut seen = HashSet::new();
     shown
         .iter()
         .map(|page| (page.deck, page.page))
-        .filter(|page| known.insert(*page))
+        .filter(|page| seen.insert(*page))
         .collect()
 }
 
@@ -149,13 +149,13 @@ mod tests {
             (60_000, TimelineEntry::Ended {}),
         ]
         .map(|(at_ms, entry)| TimelineEvent { at_ms, entry });
-        let all = shown(&events);
-        let told: Vec<_> = all
+        let all = shown_pages(&events);
+        let ranges: Vec<_> = all
             .iter()
             .map(|page| (page.from_ms, page.to_ms, page.deck, page.page))
             .collect();
         assert_eq!(
-            told,
+            ranges,
             [
                 (5_000, Some(20_000), fractions, 1),
                 (20_000, Some(25_000), fractions, 2),
@@ -164,11 +164,11 @@ mod tests {
             ]
         );
         assert_eq!(
-            contents(&all),
+            table_of_contents(&all),
             [(fractions, 1), (fractions, 2), (practice, 1)]
         );
         assert_eq!(
-            shown(&events[..3]).last().map(|page| page.to_ms),
+            shown_pages(&events[..3]).last().map(|page| page.to_ms),
             Some(None),
             "a lesson that is on shows it still"
         );

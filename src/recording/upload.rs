@@ -1,30 +1,33 @@
-//! From the spool into the object store. Order: the store has the object, the catalogue says so, the spool gives the file up; a crash between
-//! any two of them repeats a step, and repeating is harmless. While the store is away, files stay in the spool and are tried again.
+//! Upload of spooled files to the object store.
+//!
+//! Order: put the object, mark its row as stored, remove the spool file. A crash between two steps
+//! repeats a step, which is harmless. While the store is unavailable, files stay in the spool and
+//! are retried.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc};
 
-use super::spool::{Piece, Place, Spool};
+use super::spool::{LayerFile, LayerKey, Spool};
 use crate::db::{Db, DbError};
 use crate::storage::{Key, Storage, StorageError};
 
-/// Files on their way at a time: a lesson makes a few dozen a second at most, and a store answers within a tenth.
-const IN_FLIGHT: usize = 8;
-/// Pause after a failed try; doubled up to the longest.
-const FIRST_PAUSE: Duration = Duration::from_millis(500);
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// Concurrent uploads: a lesson produces at most a few dozen files a second, and a store answers
+/// within 100 ms.
+const MAX_CONCURRENT: usize = 8;
+/// Backoff after a failed attempt; doubles up to the maximum.
+const MIN_BACKOFF: Duration = Duration::from_millis(500);
+const MAX_BACKOFF: Duration = Duration::from_secs(30);
 
-/// Where recorded files are announced. Cloning shares it.
+/// Queue of complete files in the spool. Clones share it.
 #[derive(Clone)]
-pub struct Uploads {
-    queue: mpsc::UnboundedSender<(Place, Piece)>,
+pub struct UploadQueue {
+    queue: mpsc::UnboundedSender<(LayerKey, LayerFile)>,
 }
 
-/// What an upload works with.
 #[derive(Clone)]
-struct Courier {
+struct Uploader {
     db: Db,
     storage: Storage,
     spool: Spool,
@@ -38,84 +41,91 @@ enum UploadError {
     Db(#[from] DbError),
     #[error("the spool: {0}")]
     Spool(#[from] std::io::Error),
-    #[error("the catalogue does not know it yet")]
-    NotWritten,
+    #[error("the catalogue has no row of it yet")]
+    MissingRow,
 }
 
-impl Uploads {
-    /// Starts to carry files. The queue holds a name per file in the spool, which is bounded by its size.
-    pub fn start(db: Db, storage: Storage, spool: Spool) -> Uploads {
+impl UploadQueue {
+    /// Starts the uploads. The queue holds one name per spooled file, so the spool's limit bounds
+    /// it.
+    pub fn start(db: Db, storage: Storage, spool: Spool) -> UploadQueue {
         let (queue, incoming) = mpsc::unbounded_channel();
-        tokio::spawn(carry(Courier { db, storage, spool }, incoming));
-        Uploads { queue }
+        tokio::spawn(run(Uploader { db, storage, spool }, incoming));
+        UploadQueue { queue }
     }
 
-    /// A whole file lies in the spool.
-    pub fn add(&self, place: Place, piece: Piece) {
-        // The carrier lives as long as the server.
-        let _ = self.queue.send((place, piece));
+    /// Queues a complete file of the spool.
+    pub fn enqueue(&self, layer_key: LayerKey, layer_file: LayerFile) {
+        // The upload task runs as long as the server.
+        let _ = self.queue.send((layer_key, layer_file));
     }
 }
 
-async fn carry(courier: Courier, mut incoming: mpsc::UnboundedReceiver<(Place, Piece)>) {
-    let slots = Arc::new(Semaphore::new(IN_FLIGHT));
-    while let Some((place, piece)) = incoming.recv().await {
+async fn run(uploader: Uploader, mut incoming: mpsc::UnboundedReceiver<(LayerKey, LayerFile)>) {
+    let slots = Arc::new(Semaphore::new(MAX_CONCURRENT));
+    while let Some((layer_key, layer_file)) = incoming.recv().await {
         let slot = slots.clone().acquire_owned().await.expect("never closed");
-        let courier = courier.clone();
+        let uploader = uploader.clone();
         tokio::spawn(async move {
-            courier.deliver(place, piece).await;
+            uploader.upload_with_retry(layer_key, layer_file).await;
             metrics::gauge!(crate::metrics::RECORDING_SPOOL_BYTES)
-                .set(courier.spool.used_bytes() as f64);
+                .set(uploader.spool.used_bytes() as f64);
             drop(slot);
         });
     }
 }
 
-impl Courier {
-    /// Tries until the file is stored.
-    async fn deliver(&self, place: Place, piece: Piece) {
-        let mut pause = FIRST_PAUSE;
-        while let Err(error) = self.store(place, piece).await {
-            if !matches!(error, UploadError::NotWritten) {
+impl Uploader {
+    /// Uploads a file, retrying until it succeeds or the file is gone.
+    async fn upload_with_retry(&self, layer_key: LayerKey, layer_file: LayerFile) {
+        let mut backoff = MIN_BACKOFF;
+        while let Err(error) = self.upload(layer_key, layer_file).await {
+            if !matches!(error, UploadError::MissingRow) {
                 metrics::counter!(crate::metrics::RECORDING_UPLOAD_FAILURES).increment(1);
                 metrics::gauge!(crate::metrics::RECORDING_SPOOL_BYTES)
                     .set(self.spool.used_bytes() as f64);
-                tracing::warn!(%error, lesson.id = %place.lesson, track = %place.track, ?piece, "a recorded file waits in the spool");
+                tracing::warn!(%error, lesson.id = %layer_key.lesson, track = %layer_key.track, ?layer_file, "a recorded file could not be uploaded");
             }
             if is_gone(&error) {
                 return;
             }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
+            tokio::time::sleep(backoff).await;
+            backoff = (backoff * 2).min(MAX_BACKOFF);
         }
     }
 
-    async fn store(&self, place: Place, piece: Piece) -> Result<(), UploadError> {
-        let path = self.spool.path(place, piece);
+    async fn upload(&self, layer_key: LayerKey, layer_file: LayerFile) -> Result<(), UploadError> {
+        let path = self.spool.path(layer_key, layer_file);
         let bytes = tokio::fs::read(&path).await?;
-        self.storage.put(&key(place, piece), bytes.into()).await?;
-        if !self.mark_stored(place, piece).await? {
-            return Err(UploadError::NotWritten);
+        self.storage
+            .put(&object_key(layer_key, layer_file), bytes.into())
+            .await?;
+        if !self.mark_stored(layer_key, layer_file).await? {
+            return Err(UploadError::MissingRow);
         }
-        self.spool.remove(place, piece)?;
+        self.spool.remove(layer_key, layer_file)?;
         Ok(())
     }
 
-    /// False when the ledger has not written the row yet.
-    async fn mark_stored(&self, place: Place, piece: Piece) -> Result<bool, DbError> {
-        let (statement, number) = match piece {
-            Piece::Init(number) => (
+    /// Sets `stored`; returns false if the row is not written yet.
+    async fn mark_stored(
+        &self,
+        layer_key: LayerKey,
+        layer_file: LayerFile,
+    ) -> Result<bool, DbError> {
+        let (statement, number) = match layer_file {
+            LayerFile::Init(number) => (
                 "UPDATE recording_inits SET stored = 1 WHERE track_id = $1 AND layer = $2 AND number = $3",
                 number,
             ),
-            Piece::Segment { number, .. } => (
+            LayerFile::Segment { number, .. } => (
                 "UPDATE recording_segments SET stored = 1 WHERE track_id = $1 AND layer = $2 AND number = $3",
                 number,
             ),
         };
         let changed = sqlx::query(statement)
-            .bind(place.track)
-            .bind(i64::from(place.layer))
+            .bind(layer_key.track)
+            .bind(i64::from(layer_key.layer))
             .bind(i64::from(number))
             .execute(self.db.pool())
             .await?;
@@ -123,18 +133,20 @@ impl Courier {
     }
 }
 
-/// The file is not in the spool: it was delivered before.
+/// Returns true if the file is not in the spool: it was uploaded before.
 fn is_gone(error: &UploadError) -> bool {
     matches!(error, UploadError::Spool(error) if error.kind() == std::io::ErrorKind::NotFound)
 }
 
-/// Where the store keeps a file of the spool.
-pub fn key(place: Place, piece: Piece) -> Key {
-    let track = place.track.to_string();
-    match piece {
-        Piece::Init(number) => Key::init(place.lesson, &track, place.layer, number.into()),
-        Piece::Segment { number, .. } => {
-            Key::segment(place.lesson, &track, place.layer, number.into())
+/// Object key of a spooled file.
+pub fn object_key(layer_key: LayerKey, layer_file: LayerFile) -> Key {
+    let track = layer_key.track.to_string();
+    match layer_file {
+        LayerFile::Init(number) => {
+            Key::init(layer_key.lesson, &track, layer_key.layer, number.into())
+        }
+        LayerFile::Segment { number, .. } => {
+            Key::segment(layer_key.lesson, &track, layer_key.layer, number.into())
         }
     }
 }

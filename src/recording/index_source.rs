@@ -1,4 +1,5 @@
-//! What the search is told of recorded lessons: who took part, and the text of every page that was shown, in the order of the replay's contents.
+//! Search documents of recorded lessons: participants, and the text of every page that was shown,
+//! in the order of the table of contents.
 
 use futures_util::future::BoxFuture;
 use uuid::Uuid;
@@ -13,9 +14,10 @@ use crate::library;
 use crate::timetable::{self, LessonSummary};
 use tongke_search::{AclGroup, Document, Facet};
 
-pub struct Recordings(pub Db);
+/// Source of recorded lessons for the search index.
+pub struct RecordingSource(pub Db);
 
-impl Source for Recordings {
+impl Source for RecordingSource {
     fn document(&self, id: Uuid) -> BoxFuture<'_, Result<Option<Document>>> {
         Box::pin(async move {
             let Some(lesson) = timetable::recorded_lesson(&self.0, LessonId(id)).await? else {
@@ -37,11 +39,12 @@ impl Source for Recordings {
     }
 }
 
-/// A page that is gone keeps its place, empty: a hit on the n-th page leads to the n-th of the contents.
+/// Texts of the pages in the table of contents. A deleted page is an empty text, because a hit on
+/// the n-th text leads to the n-th entry.
 async fn page_texts(db: &Db, lesson: LessonId) -> Result<Vec<String>> {
-    let shown = timeline::shown(&timeline::read(db, lesson).await?);
+    let shown = timeline::shown_pages(&timeline::read(db, lesson).await?);
     let mut texts = Vec::new();
-    for (deck, page) in timeline::contents(&shown) {
+    for (deck, page) in timeline::table_of_contents(&shown) {
         texts.push(
             library::page_text(db, lesson, deck, page)
                 .await?
@@ -51,14 +54,15 @@ async fn page_texts(db: &Db, lesson: LessonId) -> Result<Vec<String>> {
     Ok(texts)
 }
 
-/// A recorded lesson is found by those who took part, and by those who watch all lessons, as [`timetable::role_in`] has it.
+/// Document visible to the participants and to those who may watch all lessons, as decided by
+/// [`timetable::role_in`].
 fn document(lesson: LessonSummary) -> Document {
     let assistants = lesson.assistants.iter().map(|assistant| assistant.id.0);
     let classrooms = lesson.classrooms.iter().map(|classroom| classroom.id.0);
-    let took_part = std::iter::once(lesson.lead.id.0)
+    let participants = std::iter::once(lesson.lead.id.0)
         .chain(assistants)
         .chain(classrooms);
-    let mut acl: Vec<AclGroup> = took_part.map(AclGroup::Individual).collect();
+    let mut acl: Vec<AclGroup> = participants.map(AclGroup::Individual).collect();
     acl.extend([Role::Administrator, Role::Observer].map(with_role));
     let rooms = lesson
         .classrooms

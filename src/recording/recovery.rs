@@ -1,10 +1,11 @@
-//! After a crash: bring every recording to order from what the spool holds.
+//! Crash recovery: rebuilds missing catalogue rows from the spool.
 //!
-//! The spool is written before the catalogue and emptied after it, so at every moment the two together hold all that reached the disk. What
-//! may be missing is the fragment that was being written: half a second.
+//! A file is in the spool before its row is written and leaves it after `stored` is set, so spool
+//! and catalogue together hold everything that reached the disk. Only the fragment being written,
+//! half a second, is lost.
 //!
-//! The recording of a lesson that is over is finished. That of a lesson that goes on stays open: its tracks end, for who published them has to
-//! come again, and the time without a server is a gap.
+//! The recording of an ended lesson is finished. That of a live lesson stays open: its tracks end,
+//! because the publishers have to reconnect, and the downtime becomes a gap.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -16,49 +17,52 @@ use serde::de::DeserializeOwned;
 use tongke_record::scan::{self, ScannedSegment};
 
 use super::catalogue::{Codec, Recorded};
-use super::ledger::{self, InitNote, Note, SegmentNote, TrackNote};
-use super::spool::{Piece, Place, Spool};
+use super::catalogue_writer::{self, CatalogueUpdate, NewInit, NewSegment, NewTrack};
+use super::spool::{LayerFile, LayerKey, Spool};
 use crate::db::{Db, DbError, millis};
 use crate::ids::LessonId;
 use crate::timetable::{RecordingState, set_recording};
 
-/// What was found and brought to order.
+/// Result of the recovery.
 #[derive(Default)]
 pub struct Recovered {
-    /// Recordings that are finished now.
+    /// Recordings that were finished.
     pub lessons: Vec<LessonId>,
-    /// Whole files that still have to be stored.
-    pub files: Vec<(Place, Piece)>,
+    /// Complete files that have to be uploaded.
+    pub files: Vec<(LayerKey, LayerFile)>,
 }
 
 #[derive(Debug, thiserror::Error)]
-pub enum RecoverError {
+pub enum RecoveryError {
     #[error("the spool cannot be read: {0}")]
     Spool(#[from] io::Error),
     #[error(transparent)]
     Db(#[from] DbError),
 }
 
-/// Runs once at start, before anything is recorded. Interrupted itself, it simply runs again. `going_on` are lessons that are still on.
-pub async fn run(db: &Db, spool: &Spool, going_on: &[LessonId]) -> Result<Recovered, RecoverError> {
+/// Runs at every start, before anything is recorded; it is idempotent. `live` are the lessons that
+/// continue.
+pub async fn run(db: &Db, spool: &Spool, live: &[LessonId]) -> Result<Recovered, RecoveryError> {
     let mut recovered = Recovered::default();
     for lesson in folders::<LessonId>(spool.root())? {
-        let known = recovered.files.len();
-        let notes = read_lesson(spool, lesson, &mut recovered.files)?;
-        if recovered.files.len() == known {
-            spool.tidy(lesson);
+        let before = recovered.files.len();
+        let updates = read_lesson(spool, lesson, &mut recovered.files)?;
+        if recovered.files.len() == before {
+            spool.remove_empty_folders(lesson);
         }
-        if let Err(error) = ledger::write(db, &notes).await {
-            // A lesson that was deleted has no row to refer to; its files stay until a person looks.
-            tracing::error!(%error, lesson.id = %lesson, "the spool holds a recording that the catalogue does not take");
-            recovered.files.retain(|(place, _)| place.lesson != lesson);
+        if let Err(error) = catalogue_writer::write(db, &updates).await {
+            // The lesson was deleted; its files are kept for manual inspection.
+            tracing::error!(%error, lesson.id = %lesson, "the catalogue rejects a recording found in the spool");
+            recovered
+                .files
+                .retain(|(layer_key, _)| layer_key.lesson != lesson);
         }
     }
     for lesson in unfinished(db).await? {
-        if going_on.contains(&lesson) {
-            interrupt(db, lesson, Timestamp::now()).await?;
+        if live.contains(&lesson) {
+            close_with_gap(db, lesson, Timestamp::now()).await?;
         } else {
-            finish(db, lesson).await?;
+            finish_recording(db, lesson).await?;
             recovered.lessons.push(lesson);
         }
     }
@@ -74,16 +78,16 @@ async fn unfinished(db: &Db) -> Result<Vec<LessonId>, DbError> {
     Ok(rows.into_iter().map(|(lesson,)| lesson).collect())
 }
 
-/// Ends the tracks of a lesson that goes on, and notes from when to when they have a gap.
-async fn interrupt(db: &Db, lesson: LessonId, now: Timestamp) -> Result<(), DbError> {
+/// Ends the open tracks of a live lesson and records the downtime as a gap in each layer.
+async fn close_with_gap(db: &Db, lesson: LessonId, now: Timestamp) -> Result<(), DbError> {
     let Some(recorded) = Recorded::read(db, lesson).await? else {
         return Ok(());
     };
     let (from_ms, to_ms) = (recorded.recorded_ms(), millis(now) - recorded.started_at);
     let open = recorded.tracks.iter().filter(|track| track.to_ms.is_none());
     let layers = open.flat_map(|track| track.layers.iter().map(|layer| (track.id, layer.number)));
-    let gap = |(track, layer)| Note::Gap {
-        place: Place {
+    let gap = |(track, layer)| CatalogueUpdate::Gap {
+        layer_key: LayerKey {
             lesson,
             track,
             layer,
@@ -91,12 +95,12 @@ async fn interrupt(db: &Db, lesson: LessonId, now: Timestamp) -> Result<(), DbEr
         from_ms,
         to_ms,
     };
-    let gaps: Vec<Note> = layers.map(gap).collect();
-    ledger::write(db, &gaps).await?;
+    let gaps: Vec<CatalogueUpdate> = layers.map(gap).collect();
+    catalogue_writer::write(db, &gaps).await?;
     close_tracks(db, lesson).await
 }
 
-/// Closes open tracks at their last segment.
+/// Ends open tracks at their last segment.
 async fn close_tracks(db: &Db, lesson: LessonId) -> Result<(), DbError> {
     sqlx::query(
         "UPDATE recording_tracks SET to_ms = COALESCE(
@@ -109,8 +113,8 @@ async fn close_tracks(db: &Db, lesson: LessonId) -> Result<(), DbError> {
     .map(drop)
 }
 
-/// Closes open tracks, and the recording at its last segment.
-async fn finish(db: &Db, lesson: LessonId) -> Result<(), DbError> {
+/// Ends open tracks, and the recording at its last segment.
+async fn finish_recording(db: &Db, lesson: LessonId) -> Result<(), DbError> {
     close_tracks(db, lesson).await?;
     let Some(recorded) = Recorded::read(db, lesson).await? else {
         return Ok(());
@@ -130,47 +134,47 @@ async fn finish(db: &Db, lesson: LessonId) -> Result<(), DbError> {
     set_recording(db, lesson, state).await
 }
 
-/// The notes of everything in a lesson's folder; growing segments are cut to their whole fragments and sealed.
+/// Returns the catalogue updates for a lesson's folder; seals unfinished segments.
 fn read_lesson(
     spool: &Spool,
     lesson: LessonId,
-    files: &mut Vec<(Place, Piece)>,
-) -> io::Result<Vec<Note>> {
-    let mut notes = Vec::new();
+    files: &mut Vec<(LayerKey, LayerFile)>,
+) -> io::Result<Vec<CatalogueUpdate>> {
+    let mut updates = Vec::new();
     for track in folders(&spool.root().join(lesson.to_string()))? {
         let folder = spool.track_folder(lesson, track);
-        let Some(about) = read_json::<TrackNote>(&folder.join("track.json")) else {
+        let Some(row) = read_json::<NewTrack>(&folder.join("track.json")) else {
             continue;
         };
-        let codec = about.codec;
-        notes.push(Note::Begin {
+        let codec = row.codec;
+        updates.push(CatalogueUpdate::Begin {
             lesson,
-            started_at: about.lesson_started_at,
+            started_at: row.lesson_started_at,
         });
-        notes.push(Note::Track(about));
+        updates.push(CatalogueUpdate::Track(row));
         for layer in folders::<u8>(&folder)? {
             read_layer(
-                Place {
+                LayerKey {
                     lesson,
                     track,
                     layer,
                 },
                 &folder.join(layer.to_string()),
                 codec,
-                &mut notes,
+                &mut updates,
                 files,
             )?;
         }
     }
-    Ok(notes)
+    Ok(updates)
 }
 
 fn read_layer(
-    place: Place,
+    layer_key: LayerKey,
     folder: &Path,
     codec: Codec,
-    notes: &mut Vec<Note>,
-    files: &mut Vec<(Place, Piece)>,
+    updates: &mut Vec<CatalogueUpdate>,
+    files: &mut Vec<(LayerKey, LayerFile)>,
 ) -> io::Result<()> {
     for name in names(folder)? {
         let path = folder.join(&name);
@@ -178,16 +182,16 @@ fn read_layer(
             .strip_prefix("init-")
             .and_then(|rest| rest.strip_suffix(".mp4")?.parse().ok())
         {
-            let Some(init) = read_json::<InitNote>(&path.with_extension("json")) else {
+            let Some(init) = read_json::<NewInit>(&path.with_extension("json")) else {
                 continue;
             };
-            notes.push(Note::Init { place, init });
-            files.push((place, Piece::Init(number)));
+            updates.push(CatalogueUpdate::Init { layer_key, init });
+            files.push((layer_key, LayerFile::Init(number)));
         } else if let Some((number, init, sealed)) = parse_segment(&name) {
-            let Some(found) = settle(&path, codec, sealed)? else {
+            let Some(found) = seal_segment(&path, codec, sealed)? else {
                 continue;
             };
-            let segment = SegmentNote {
+            let segment = NewSegment {
                 number,
                 init,
                 start_us: found.start.as_micros() as i64,
@@ -195,15 +199,16 @@ fn read_layer(
                 size_bytes: found.valid_bytes as i64,
                 keyframe: found.keyframe_start,
             };
-            notes.push(Note::Segment { place, segment });
-            files.push((place, Piece::Segment { number, init }));
+            updates.push(CatalogueUpdate::Segment { layer_key, segment });
+            files.push((layer_key, LayerFile::Segment { number, init }));
         }
     }
     Ok(())
 }
 
-/// Cuts a growing segment to its whole fragments and seals it; `None` when it has none, and then it is removed.
-fn settle(path: &Path, codec: Codec, sealed: bool) -> io::Result<Option<ScannedSegment>> {
+/// Truncates an unfinished segment to its complete fragments and seals it. A segment without
+/// complete fragments is removed and returns `None`.
+fn seal_segment(path: &Path, codec: Codec, sealed: bool) -> io::Result<Option<ScannedSegment>> {
     let found = scan(&fs::read(path)?, codec);
     if sealed {
         return Ok(found);
@@ -226,7 +231,7 @@ fn scan(bytes: &[u8], codec: Codec) -> Option<ScannedSegment> {
     }
 }
 
-/// `7.0.m4s` or `7.0.part`: segment, init, whether it is whole.
+/// Parses `7.0.m4s` or `7.0.part` into segment number, init number and sealed.
 fn parse_segment(name: &str) -> Option<(u32, u32, bool)> {
     let mut parts = name.split('.');
     let (number, init, extension) = (
@@ -242,12 +247,13 @@ fn parse_segment(name: &str) -> Option<(u32, u32, bool)> {
     parts.next().is_none().then_some((number, init, sealed))
 }
 
-/// A file that a crash left half-written was never renamed to its name; one that cannot be read is passed over.
+/// Reads a JSON file; `None` if it cannot be read. Files are renamed into place once complete, so a
+/// crash leaves no partial file under this name.
 fn read_json<T: DeserializeOwned>(path: &Path) -> Option<T> {
     serde_json::from_slice(&fs::read(path).ok()?).ok()
 }
 
-/// Folders whose name is an id, in order.
+/// Subfolders whose name parses as an id, in order.
 fn folders<T: std::str::FromStr>(path: &Path) -> io::Result<Vec<T>> {
     let entries = names(path)?;
     let folder = |name: &String| -> PathBuf { path.join(name) };

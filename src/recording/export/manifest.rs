@@ -1,20 +1,24 @@
-//! What a lesson's MP4 is made of, for `tongke-av` (the format is described in `media/av/src/manifest.rs`): which tracks are seen when, and
-//! which segments that takes.
+//! Plan of an export for `tongke-av`: the scenes, and the segments of each track that they need.
+//! The format of the manifest is documented in `media/av/src/manifest.rs`.
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::catalogue::{Codec, Kind, Layer, Purpose, RENDITION_LAYER, Recorded, Segment, Track};
-use super::programme::{self, Piece};
-use super::timeline::{ShownPage, stage};
 use crate::bus::{ParticipantKind, TimelineEvent};
 use crate::ids::{DeckId, TrackKey};
+use crate::recording::catalogue::{
+    Codec, Layer, MediaKind, Purpose, RENDITION_LAYER, Recorded, Segment, Track,
+};
+use crate::recording::programme::{self, TrimmedSegment};
+use crate::recording::timeline::{ShownPage, stage_changes};
 
-/// A moment with nobody to show is bridged with the last picture up to this; the lead reloads the page.
-const BRIDGE_MS: i64 = 10_000;
+/// Longest time without video that the previous scene bridges, such as a reload of the lead's
+/// client.
+const MAX_BRIDGE_MS: i64 = 10_000;
 
+/// Layout of the canvas from a time on; each field names a video track or a still.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub struct Scene {
     pub from_ms: i64,
@@ -26,14 +30,14 @@ pub struct Scene {
     pub beside: Option<String>,
 }
 
-/// A file to be put together: an init part and segments, in order.
+/// Input file of the worker: an initialization segment and media segments in order.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Clip {
     pub track: TrackKey,
     pub codec: Codec,
     pub layer: u8,
     pub init: u32,
-    /// Numbers of the segments.
+    /// Segment numbers.
     pub segments: Vec<u32>,
 }
 
@@ -49,20 +53,32 @@ impl Clip {
             segments,
         })
     }
+
+    /// Name of the clip's file in the scratch directory.
+    pub fn file_name(&self, index: usize) -> String {
+        let extension = if self.codec == Codec::Vp8 {
+            "ivf"
+        } else {
+            "mp4"
+        };
+        format!("{}-{index}.{extension}", self.track)
+    }
 }
 
-/// What to fetch and what to say about it.
+/// Scenes and inputs of an export.
 #[derive(Debug)]
 pub struct Plan {
     pub duration_ms: i64,
     pub scenes: Vec<Scene>,
-    pub pictures: BTreeMap<String, Vec<Clip>>,
-    pub sounds: BTreeMap<String, Vec<Clip>>,
-    /// Pages of decks.
+    /// Clips by track.
+    pub video: BTreeMap<String, Vec<Clip>>,
+    /// Clips by track.
+    pub audio: BTreeMap<String, Vec<Clip>>,
+    /// Page images by name.
     pub stills: BTreeMap<String, (DeckId, i64)>,
 }
 
-/// Plans the lesson's MP4. `pages` are those that can be shown.
+/// Plans the lesson's MP4. `pages` are the shown pages that have an image.
 pub fn plan(recorded: &Recorded, events: &[TimelineEvent], pages: &[ShownPage]) -> Plan {
     let duration_ms = recorded
         .duration_ms
@@ -71,10 +87,10 @@ pub fn plan(recorded: &Recorded, events: &[TimelineEvent], pages: &[ShownPage]) 
     let scenes = scenes(recorded, events, pages, duration_ms);
     let stills = pages
         .iter()
-        .map(|page| (still(page), (page.deck, page.page)))
+        .map(|page| (still_name(page), (page.deck, page.page)))
         .collect();
-    let mut pictures = BTreeMap::new();
-    for (name, stretches) in shown(&scenes, duration_ms) {
+    let mut video = BTreeMap::new();
+    for (name, ranges) in visible_ranges(&scenes, duration_ms) {
         let Some(track) = recorded
             .tracks
             .iter()
@@ -82,13 +98,13 @@ pub fn plan(recorded: &Recorded, events: &[TimelineEvent], pages: &[ShownPage]) 
         else {
             continue;
         };
-        pictures.insert(name, clips(recorded, track, &stretches));
+        video.insert(name, clips(recorded, track, &ranges));
     }
-    let voices = recorded
+    let audio_tracks = recorded
         .tracks
         .iter()
-        .filter(|track| track.kind == Kind::Audio);
-    let sounds = voices
+        .filter(|track| track.kind == MediaKind::Audio);
+    let audio = audio_tracks
         .map(|track| {
             (
                 track.id.to_string(),
@@ -100,13 +116,13 @@ pub fn plan(recorded: &Recorded, events: &[TimelineEvent], pages: &[ShownPage]) 
     Plan {
         duration_ms,
         scenes,
-        pictures,
-        sounds,
+        video,
+        audio,
         stills,
     }
 }
 
-/// The recorded layers, the one with the largest picture first. Layers made by a job are copies of them.
+/// Returns the recorded layers, largest frame size first, without renditions.
 fn recorded_layers(track: &Track) -> Vec<&Layer> {
     let recorded = track
         .layers
@@ -117,19 +133,9 @@ fn recorded_layers(track: &Track) -> Vec<&Layer> {
     layers
 }
 
-/// The recorded layer with the largest picture.
+/// Returns the recorded layer with the largest frame size.
 pub fn best_layer(track: &Track) -> Option<&Layer> {
     recorded_layers(track).first().copied()
-}
-
-/// The name of a clip's file.
-pub fn file_name(clip: &Clip, index: usize) -> String {
-    let extension = if clip.codec == Codec::Vp8 {
-        "ivf"
-    } else {
-        "mp4"
-    };
-    format!("{}-{index}.{extension}", clip.track)
 }
 
 fn scenes(
@@ -138,13 +144,13 @@ fn scenes(
     pages: &[ShownPage],
     duration_ms: i64,
 ) -> Vec<Scene> {
-    let pictures: Vec<&Track> = recorded
+    let videos: Vec<&Track> = recorded
         .tracks
         .iter()
-        .filter(|track| track.kind == Kind::Video && best_layer(track).is_some())
+        .filter(|track| track.kind == MediaKind::Video && best_layer(track).is_some())
         .collect();
-    let stages = stage(events);
-    let mut edges: Vec<i64> = pictures
+    let stages = stage_changes(events);
+    let mut edges: Vec<i64> = videos
         .iter()
         .flat_map(|track| [track.from_ms, until(track)])
         .collect();
@@ -165,8 +171,8 @@ fn scenes(
         let page = pages
             .iter()
             .find(|page| page.from_ms <= from_ms && from_ms < end(page))
-            .map(still);
-        let scene = scene(recorded, &pictures, page, from_ms, |id| {
+            .map(still_name);
+        let scene = scene(recorded, &videos, page, from_ms, |id| {
             on_stage.is_some_and(|ids| ids.contains(&id))
         });
         let empty = scene.main.is_none();
@@ -175,20 +181,20 @@ fn scenes(
         };
         if scenes
             .last()
-            .is_some_and(|last| same(last) || (empty && next - from_ms < BRIDGE_MS))
+            .is_some_and(|last| same(last) || (empty && next - from_ms < MAX_BRIDGE_MS))
         {
             continue;
         }
         scenes.push(scene);
     }
-    open_with_a_picture(scenes)
+    start_with_video(scenes)
 }
 
-/// The first second, in which the camera comes on, is its picture's too.
-fn open_with_a_picture(mut scenes: Vec<Scene>) -> Vec<Scene> {
+/// Extends the first scene with video back to the start, before which the camera was starting.
+fn start_with_video(mut scenes: Vec<Scene>) -> Vec<Scene> {
     if let [first, second, ..] = &scenes[..]
         && first.main.is_none()
-        && second.from_ms < BRIDGE_MS
+        && second.from_ms < MAX_BRIDGE_MS
     {
         scenes.remove(0);
         scenes[0].from_ms = 0;
@@ -196,8 +202,8 @@ fn open_with_a_picture(mut scenes: Vec<Scene>) -> Vec<Scene> {
     scenes
 }
 
-/// What a page is called among the pictures.
-fn still(page: &ShownPage) -> String {
+/// Name of a page image in the manifest.
+fn still_name(page: &ShownPage) -> String {
     format!("{}-{}", page.deck, page.page)
 }
 
@@ -205,28 +211,32 @@ fn end(page: &ShownPage) -> i64 {
     page.to_ms.unwrap_or(i64::MAX)
 }
 
-/// Screen or page with the room on stage, or else the lead, in its corner; without them the lead, and beside it the room on stage.
+/// Selects the layout at a time.
+///
+/// A screen or page fills the canvas, with the classroom on stage or else the lead as the inset.
+/// Without them the lead is shown, beside the classroom on stage.
 fn scene(
     recorded: &Recorded,
-    pictures: &[&Track],
+    videos: &[&Track],
     page: Option<String>,
     at_ms: i64,
     on_stage: impl Fn(Uuid) -> bool,
 ) -> Scene {
-    let on = || {
-        pictures
+    let available = || {
+        videos
             .iter()
             .filter(|track| track.from_ms <= at_ms && at_ms < until(track))
     };
     let name = |track: &&&Track| track.id.to_string();
-    let screen = on().find(|track| track.purpose == Purpose::Screen);
-    let lead = on().rfind(|track| recorded.is_lead(track) && track.purpose == Purpose::Camera);
-    let called = on().find(|track| {
+    let screen = available().find(|track| track.purpose == Purpose::Screen);
+    let lead =
+        available().rfind(|track| recorded.is_lead(track) && track.purpose == Purpose::Camera);
+    let called = available().find(|track| {
         track.purpose == Purpose::Camera
             && !recorded.is_lead(track)
             && on_stage(track.participant.id)
     });
-    let any = on().min_by_key(|track| {
+    let any = available().min_by_key(|track| {
         (
             track.purpose != Purpose::Whip,
             track.participant.kind != ParticipantKind::Person,
@@ -266,9 +276,9 @@ fn until(track: &Track) -> i64 {
     track.to_ms.unwrap_or(i64::MAX)
 }
 
-/// When each track is seen.
-fn shown(scenes: &[Scene], duration_ms: i64) -> BTreeMap<String, Vec<(i64, i64)>> {
-    let mut shown: BTreeMap<String, Vec<(i64, i64)>> = BTreeMap::new();
+/// Returns the time ranges in which each track or still is visible.
+fn visible_ranges(scenes: &[Scene], duration_ms: i64) -> BTreeMap<String, Vec<(i64, i64)>> {
+    let mut ranges: BTreeMap<String, Vec<(i64, i64)>> = BTreeMap::new();
     for (index, scene) in scenes.iter().enumerate() {
         let until = scenes
             .get(index + 1)
@@ -277,21 +287,21 @@ fn shown(scenes: &[Scene], duration_ms: i64) -> BTreeMap<String, Vec<(i64, i64)>
             .into_iter()
             .flatten()
         {
-            shown
+            ranges
                 .entry(name.clone())
                 .or_default()
                 .push((scene.from_ms, until));
         }
     }
-    shown
+    ranges
 }
 
-/// The segments that these stretches take, a clip for each run of one format.
-fn clips(recorded: &Recorded, track: &Track, stretches: &[(i64, i64)]) -> Vec<Clip> {
+/// Returns the segments of these time ranges, one clip per run of the same layer and format.
+fn clips(recorded: &Recorded, track: &Track, ranges: &[(i64, i64)]) -> Vec<Clip> {
     let layers = recorded_layers(track);
-    let mut pieces: Vec<Piece> = Vec::new();
-    for (from_ms, to_ms) in joined(stretches) {
-        pieces.extend(programme::run(
+    let mut segments: Vec<TrimmedSegment> = Vec::new();
+    for (from_ms, to_ms) in merged(ranges) {
+        segments.extend(programme::select_segments(
             recorded,
             track,
             &layers,
@@ -299,27 +309,29 @@ fn clips(recorded: &Recorded, track: &Track, stretches: &[(i64, i64)]) -> Vec<Cl
             to_ms.saturating_mul(1000),
         ));
     }
-    // Where one stretch ends and the next begins within a segment, it is there twice.
-    pieces.dedup_by_key(|piece| (piece.layer, piece.segment.number));
-    let same = |a: &Piece, b: &Piece| (a.layer, a.segment.init) == (b.layer, b.segment.init);
-    let clip = |run: &[Piece]| Clip {
+    // A segment that spans two ranges is selected twice.
+    segments.dedup_by_key(|trimmed| (trimmed.layer, trimmed.segment.number));
+    let same = |a: &TrimmedSegment, b: &TrimmedSegment| {
+        (a.layer, a.segment.init) == (b.layer, b.segment.init)
+    };
+    let clip = |run: &[TrimmedSegment]| Clip {
         track: track.id,
         codec: track.codec,
         layer: run[0].layer,
         init: run[0].segment.init,
-        segments: run.iter().map(|piece| piece.segment.number).collect(),
+        segments: run.iter().map(|trimmed| trimmed.segment.number).collect(),
     };
-    pieces.chunk_by(same).map(clip).collect()
+    segments.chunk_by(same).map(clip).collect()
 }
 
-/// Stretches that touch are one.
-fn joined(stretches: &[(i64, i64)]) -> Vec<(i64, i64)> {
-    let mut joined: Vec<(i64, i64)> = Vec::new();
-    for (from, to) in stretches {
-        match joined.last_mut() {
+/// Merges ranges that touch or overlap.
+fn merged(ranges: &[(i64, i64)]) -> Vec<(i64, i64)> {
+    let mut merged: Vec<(i64, i64)> = Vec::new();
+    for (from, to) in ranges {
+        match merged.last_mut() {
             Some(last) if *from <= last.1 => last.1 = last.1.max(*to),
-            _ => joined.push((*from, *to)),
+            _ => merged.push((*from, *to)),
         }
     }
-    joined
+    merged
 }

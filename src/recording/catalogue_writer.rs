@@ -1,44 +1,47 @@
-//! Writes the catalogue. The recorder's threads only send notes; one task writes them down in order, several at a time, and tries again for
-//! as long as the database is away. What is lost with the process is found again in the spool ([`super::recover`]).
+//! Catalogue writer: one task that writes the updates of all recorder threads in order.
+//!
+//! It batches updates into transactions and retries while the database is unavailable. Updates that
+//! are lost with the process are recovered from the spool ([`super::recovery`]).
 
 use std::time::Duration;
 
 use sqlx::{Any, Transaction};
 use tokio::sync::{mpsc, oneshot};
 
-use super::catalogue::{Codec, Kind};
-use super::spool::Place;
+use super::catalogue::{Codec, MediaKind};
+use super::spool::LayerKey;
 use crate::bus::{ParticipantRef, Purpose};
 use crate::db::{Db, DbError};
 use crate::ids::{LessonId, TrackKey};
 use crate::timetable::RecordingState;
 
-/// Notes of a quarter of a second share a transaction: each costs the disk one flush.
-const GATHER: Duration = Duration::from_millis(250);
-/// Notes in one transaction at most.
-const BATCH: usize = 500;
-/// Between tries while the database is away.
-const RETRY: Duration = Duration::from_secs(1);
+/// Time during which updates are batched into one transaction; each commit costs an fsync.
+const BATCH_INTERVAL: Duration = Duration::from_millis(250);
+/// Maximum updates per transaction.
+const MAX_BATCH: usize = 500;
+/// Pause between attempts while the database is unavailable.
+const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Something to be written down. Every note may be written twice and counts once.
+/// Idempotent update of the catalogue.
 #[derive(Debug)]
-pub enum Note {
-    /// The lesson began, in milliseconds since 1970.
+pub enum CatalogueUpdate {
+    /// Start of a recording.
     Begin {
         lesson: LessonId,
+        /// Milliseconds since 1970.
         started_at: i64,
     },
-    Track(TrackNote),
+    Track(NewTrack),
     Init {
-        place: Place,
-        init: InitNote,
+        layer_key: LayerKey,
+        init: NewInit,
     },
     Segment {
-        place: Place,
-        segment: SegmentNote,
+        layer_key: LayerKey,
+        segment: NewSegment,
     },
     Gap {
-        place: Place,
+        layer_key: LayerKey,
         from_ms: i64,
         to_ms: i64,
     },
@@ -53,7 +56,7 @@ pub enum Note {
         kind: String,
         body: String,
     },
-    /// The lesson's recording is complete; `written` is told when the catalogue says so.
+    /// End of a recording; `written` is signalled after the commit.
     End {
         lesson: LessonId,
         state: RecordingState,
@@ -62,21 +65,21 @@ pub enum Note {
     },
 }
 
-/// A track's row; also its `track.json` in the spool.
+/// Row of a track; also its `track.json` in the spool.
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
-pub struct TrackNote {
+pub struct NewTrack {
     pub id: TrackKey,
     pub lesson: LessonId,
-    /// When the lesson began, in milliseconds since 1970.
+    /// Start of the lesson in milliseconds since 1970.
     pub lesson_started_at: i64,
     pub participant: Participant,
     pub purpose: Purpose,
-    pub kind: Kind,
+    pub kind: MediaKind,
     pub codec: Codec,
     pub from_ms: i64,
 }
 
-/// [`ParticipantRef`] as it is written down.
+/// [`ParticipantRef`] as stored in `track.json`.
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
 pub struct Participant {
     pub id: uuid::Uuid,
@@ -94,9 +97,9 @@ impl From<ParticipantRef> for Participant {
     }
 }
 
-/// An init part's row; also its JSON in the spool.
+/// Row of an initialization segment; also its JSON in the spool.
 #[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
-pub struct InitNote {
+pub struct NewInit {
     pub number: u32,
     pub codec: String,
     pub width: u16,
@@ -104,8 +107,9 @@ pub struct InitNote {
     pub playable: bool,
 }
 
+/// Row of a media segment.
 #[derive(Clone, Copy, Debug)]
-pub struct SegmentNote {
+pub struct NewSegment {
     pub number: u32,
     pub init: u32,
     pub start_us: i64,
@@ -114,49 +118,49 @@ pub struct SegmentNote {
     pub keyframe: bool,
 }
 
-/// Writes notes until all senders are gone.
-pub async fn keep(db: Db, mut notes: mpsc::UnboundedReceiver<Note>) {
+/// Writes updates until all senders are dropped.
+pub async fn run(db: Db, mut updates: mpsc::UnboundedReceiver<CatalogueUpdate>) {
     let mut batch = Vec::new();
-    while notes.recv_many(&mut batch, BATCH).await > 0 {
+    while updates.recv_many(&mut batch, MAX_BATCH).await > 0 {
         while let Err(error) = write(&db, &batch).await {
-            tracing::warn!(%error, notes = batch.len(), "the catalogue cannot be written; trying again");
-            tokio::time::sleep(RETRY).await;
+            tracing::warn!(%error, updates = batch.len(), "the catalogue cannot be written; retrying");
+            tokio::time::sleep(RETRY_INTERVAL).await;
         }
         let mut ended = false;
-        for note in batch.drain(..) {
-            if let Note::End { written, .. } = note {
+        for update in batch.drain(..) {
+            if let CatalogueUpdate::End { written, .. } = update {
                 ended = true;
-                // Nobody waits when the server is going down.
+                // At shutdown the receiver may be dropped.
                 let _ = written.send(());
             }
         }
         if !ended {
-            tokio::time::sleep(GATHER).await;
+            tokio::time::sleep(BATCH_INTERVAL).await;
         }
     }
 }
 
-/// Writes all of them or none.
-pub async fn write(db: &Db, notes: &[Note]) -> Result<(), DbError> {
+/// Writes the updates in one transaction.
+pub async fn write(db: &Db, updates: &[CatalogueUpdate]) -> Result<(), DbError> {
     let mut transaction = db.begin().await?;
-    for note in notes {
-        write_one(&mut transaction, note).await?;
+    for update in updates {
+        write_one(&mut transaction, update).await?;
     }
     transaction.commit().await
 }
 
 async fn write_one(
     transaction: &mut Transaction<'static, Any>,
-    note: &Note,
+    update: &CatalogueUpdate,
 ) -> Result<(), DbError> {
-    let query = match note {
-        Note::Begin { lesson, started_at } => sqlx::query(
+    let query = match update {
+        CatalogueUpdate::Begin { lesson, started_at } => sqlx::query(
             "INSERT INTO recordings (lesson_id, state, started_at, duration_ms, has_poster, has_voices, mp4_bytes)
              VALUES ($1, 'recording', $2, NULL, 0, 0, NULL) ON CONFLICT (lesson_id) DO NOTHING",
         )
         .bind(*lesson)
         .bind(*started_at),
-        Note::Track(track) => sqlx::query(
+        CatalogueUpdate::Track(track) => sqlx::query(
             "INSERT INTO recording_tracks (id, lesson_id, participant_id, participant_name, participant_kind, purpose, kind, codec, from_ms)
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (id) DO NOTHING",
         )
@@ -169,41 +173,41 @@ async fn write_one(
         .bind(track.kind)
         .bind(track.codec)
         .bind(track.from_ms),
-        Note::Init { place, init } => sqlx::query(
+        CatalogueUpdate::Init { layer_key, init } => sqlx::query(
             "INSERT INTO recording_inits (track_id, layer, number, codec, width, height, playable, stored)
              VALUES ($1, $2, $3, $4, $5, $6, $7, 0) ON CONFLICT (track_id, layer, number) DO NOTHING",
         )
-        .bind(place.track)
-        .bind(i64::from(place.layer))
+        .bind(layer_key.track)
+        .bind(i64::from(layer_key.layer))
         .bind(i64::from(init.number))
         .bind(&init.codec)
         .bind(i64::from(init.width))
         .bind(i64::from(init.height))
         .bind(i64::from(init.playable)),
-        Note::Segment { place, segment } => sqlx::query(
+        CatalogueUpdate::Segment { layer_key, segment } => sqlx::query(
             "INSERT INTO recording_segments (track_id, layer, number, init, start_us, duration_us, size_bytes, keyframe, stored)
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0) ON CONFLICT (track_id, layer, number) DO NOTHING",
         )
-        .bind(place.track)
-        .bind(i64::from(place.layer))
+        .bind(layer_key.track)
+        .bind(i64::from(layer_key.layer))
         .bind(i64::from(segment.number))
         .bind(i64::from(segment.init))
         .bind(segment.start_us)
         .bind(segment.duration_us)
         .bind(segment.size_bytes)
         .bind(i64::from(segment.keyframe)),
-        Note::Gap { place, from_ms, to_ms } => sqlx::query(
+        CatalogueUpdate::Gap { layer_key, from_ms, to_ms } => sqlx::query(
             "INSERT INTO recording_gaps (track_id, layer, from_ms, to_ms) VALUES ($1, $2, $3, $4)
              ON CONFLICT (track_id, layer, from_ms) DO NOTHING",
         )
-        .bind(place.track)
-        .bind(i64::from(place.layer))
+        .bind(layer_key.track)
+        .bind(i64::from(layer_key.layer))
         .bind(*from_ms)
         .bind(*to_ms),
-        Note::TrackEnd { track, to_ms } => {
+        CatalogueUpdate::TrackEnd { track, to_ms } => {
             sqlx::query("UPDATE recording_tracks SET to_ms = $2 WHERE id = $1 AND to_ms IS NULL").bind(*track).bind(*to_ms)
         }
-        Note::Event { lesson, number, at_ms, kind, body } => sqlx::query(
+        CatalogueUpdate::Event { lesson, number, at_ms, kind, body } => sqlx::query(
             "INSERT INTO timeline_events (lesson_id, number, at_ms, kind, body) VALUES ($1, $2, $3, $4, $5)
              ON CONFLICT (lesson_id, number) DO NOTHING",
         )
@@ -212,7 +216,7 @@ async fn write_one(
         .bind(*at_ms)
         .bind(kind)
         .bind(body),
-        Note::End { lesson, state, duration_ms, .. } => {
+        CatalogueUpdate::End { lesson, state, duration_ms, .. } => {
             sqlx::query("UPDATE recordings SET state = $2, duration_ms = $3 WHERE lesson_id = $1 AND duration_ms IS NULL")
                 .bind(*lesson)
                 .bind(*state)

@@ -1,10 +1,10 @@
-//! The files of a recording by their URL below `/media/{lesson}/`, from the spool or from the object store.
+//! Files of a recording by their URL below `/media/{lesson}/`, from the spool or the object store.
 //!
 //! ```text
 //! master.m3u8                  the main programme      TRACK/LAYER/playlist.m3u8
-//! main/video-N.m3u8            in one rendition        TRACK/LAYER/init-N.mp4
-//! main/audio.m3u8              its sound               TRACK/LAYER/N.m4s
-//! fill/…                       where nothing was recorded
+//! main/video-N.m3u8            one video variant       TRACK/LAYER/init-N.mp4
+//! main/audio.m3u8              its audio               TRACK/LAYER/N.m4s
+//! fill/…                       placeholder media for gaps
 //! poster.jpg  lesson.mp4  voices.mp4
 //! ```
 
@@ -13,22 +13,22 @@ use axum::http::header::{CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderValue, Response};
 use bytes::Bytes;
 
-use super::catalogue::{Kind, Recorded};
-use super::filler::Filler;
-use super::spool::{Piece, Place};
-use super::upload::key;
+use super::catalogue::{MediaKind, Recorded};
+use super::placeholder::Placeholder;
+use super::spool::{LayerFile, LayerKey};
+use super::upload::object_key;
 use super::{Recordings, playlist};
 use crate::download::{self, Object};
 use crate::error::{Error, Result};
 use crate::ids::{LessonId, TrackKey};
 use crate::storage::{Key, StorageError, is_missing};
 
-/// A file of a recording.
+/// File of a recording.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MediaFile {
     Master,
     Main {
-        kind: Kind,
+        kind: MediaKind,
         variant: usize,
     },
     Playlist {
@@ -45,23 +45,23 @@ pub enum MediaFile {
         layer: u8,
         number: u32,
     },
-    Fill(Filler),
-    Voices,
+    Placeholder(Placeholder),
+    AudioMix,
     Poster,
     Mp4,
 }
 
 impl MediaFile {
-    /// The file that a path below the lesson names.
+    /// Parses a path below the lesson.
     pub fn parse(path: &str) -> Option<MediaFile> {
         let parts: Vec<&str> = path.split('/').collect();
         match parts[..] {
             ["master.m3u8"] => Some(MediaFile::Master),
             ["poster.jpg"] => Some(MediaFile::Poster),
-            [playlist::VOICES_FILE] => Some(MediaFile::Voices),
+            [playlist::AUDIO_MIX_FILE] => Some(MediaFile::AudioMix),
             ["lesson.mp4"] => Some(MediaFile::Mp4),
             ["main", "audio.m3u8"] => Some(MediaFile::Main {
-                kind: Kind::Audio,
+                kind: MediaKind::Audio,
                 variant: 0,
             }),
             ["main", name] => {
@@ -71,11 +71,11 @@ impl MediaFile {
                     .parse()
                     .ok()?;
                 Some(MediaFile::Main {
-                    kind: Kind::Video,
+                    kind: MediaKind::Video,
                     variant,
                 })
             }
-            ["fill", name] => Filler::parse(name).map(MediaFile::Fill),
+            ["fill", name] => Placeholder::parse(name).map(MediaFile::Placeholder),
             [track, layer, name] => {
                 MediaFile::of_layer(track.parse().ok()?, layer.parse().ok()?, name)
             }
@@ -108,41 +108,42 @@ impl MediaFile {
 }
 
 impl Recordings {
-    /// Answers a request for a file; who may have it was decided before.
-    pub async fn serve(
+    /// Responds with a file; the caller has checked access.
+    pub async fn serve_file(
         &self,
         lesson: LessonId,
         file: MediaFile,
         headers: &HeaderMap,
     ) -> Result<Response<Body>> {
-        if let MediaFile::Fill(filler) = file {
-            return Ok(whole(filler.bytes().into(), "video/mp4", FOREVER));
+        if let MediaFile::Placeholder(placeholder) = file {
+            return Ok(response(placeholder.bytes().into(), "video/mp4", IMMUTABLE));
         }
         let recorded = self.recorded(lesson).await?.ok_or_else(missing)?;
         match file {
-            MediaFile::Master => text(playlist::master(&recorded)),
+            MediaFile::Master => playlist_response(playlist::master(&recorded)),
             MediaFile::Main {
-                kind: Kind::Audio, ..
-            } if recorded.has_voices => {
-                let key = Key::in_lesson(lesson, &[playlist::VOICES_PLAYLIST]);
-                let bytes = self.inner.storage.get(&key).await.map_err(away)?;
-                Ok(whole(bytes, PLAYLIST, "no-store"))
+                kind: MediaKind::Audio,
+                ..
+            } if recorded.has_audio_mix => {
+                let key = Key::in_lesson(lesson, &[playlist::AUDIO_MIX_PLAYLIST]);
+                let bytes = self.inner.storage.get(&key).await.map_err(storage_error)?;
+                Ok(response(bytes, PLAYLIST_TYPE, "no-store"))
             }
-            MediaFile::Voices if recorded.has_voices => {
-                self.stored(
-                    &Key::in_lesson(lesson, &[playlist::VOICES_FILE]),
+            MediaFile::AudioMix if recorded.has_audio_mix => {
+                self.serve_object(
+                    &Key::in_lesson(lesson, &[playlist::AUDIO_MIX_FILE]),
                     "video/mp4",
-                    SHORTLY,
+                    SHORT_LIVED,
                     headers,
                 )
                 .await
             }
             MediaFile::Main { kind, variant } => {
-                text(Some(playlist::main(&recorded, kind, variant)))
+                playlist_response(Some(playlist::main(&recorded, kind, variant)))
             }
             MediaFile::Playlist { track, layer } => {
                 let track = recorded.track(track).ok_or_else(missing)?;
-                text(
+                playlist_response(
                     track
                         .layer(layer)
                         .map(|layer| playlist::track(&recorded, track, layer)),
@@ -153,18 +154,18 @@ impl Recordings {
                 layer,
                 number,
             } => {
-                let known = recorded
+                let init = recorded
                     .track(track)
                     .and_then(|track| track.layer(layer))
                     .and_then(|layer| layer.init(number));
-                known.ok_or_else(missing)?;
-                self.piece(
-                    Place {
+                init.ok_or_else(missing)?;
+                self.serve_layer_file(
+                    LayerKey {
                         lesson,
                         track,
                         layer,
                     },
-                    Piece::Init(number),
+                    LayerFile::Init(number),
                 )
                 .await
             }
@@ -173,24 +174,24 @@ impl Recordings {
                 layer,
                 number,
             } => {
-                let place = Place {
+                let layer_key = LayerKey {
                     lesson,
                     track,
                     layer,
                 };
-                self.piece(
-                    place,
-                    segment(&recorded, place, number).ok_or_else(missing)?,
+                self.serve_layer_file(
+                    layer_key,
+                    find_segment(&recorded, layer_key, number).ok_or_else(missing)?,
                 )
                 .await
             }
             MediaFile::Poster if recorded.has_poster => {
-                self.stored(&Key::poster(lesson), "image/jpeg", SHORTLY, headers)
+                self.serve_object(&Key::poster(lesson), "image/jpeg", SHORT_LIVED, headers)
                     .await
             }
             MediaFile::Mp4 if recorded.mp4_bytes.is_some() => {
                 let mut response = self
-                    .stored(&Key::mp4(lesson), "video/mp4", SHORTLY, headers)
+                    .serve_object(&Key::mp4(lesson), "video/mp4", SHORT_LIVED, headers)
                     .await?;
                 response.headers_mut().insert(
                     CONTENT_DISPOSITION,
@@ -198,34 +199,57 @@ impl Recordings {
                 );
                 Ok(response)
             }
-            MediaFile::Fill(_) | MediaFile::Voices | MediaFile::Poster | MediaFile::Mp4 => {
-                Err(missing())
+            MediaFile::Placeholder(_)
+            | MediaFile::AudioMix
+            | MediaFile::Poster
+            | MediaFile::Mp4 => Err(missing()),
+        }
+    }
+
+    /// Returns a complete file of a layer, from the spool if it is there, else from the object
+    /// store.
+    pub async fn fetch(
+        &self,
+        layer_key: LayerKey,
+        layer_file: LayerFile,
+    ) -> Result<Bytes, StorageError> {
+        match tokio::fs::read(self.inner.spool.path(layer_key, layer_file)).await {
+            Ok(bytes) => Ok(bytes.into()),
+            Err(_) => {
+                self.inner
+                    .storage
+                    .get(&object_key(layer_key, layer_file))
+                    .await
             }
         }
     }
 
-    /// A whole piece, from the spool while it is there, else from the store.
-    pub async fn fetch(&self, place: Place, piece: Piece) -> Result<Bytes, StorageError> {
-        match tokio::fs::read(self.inner.spool.path(place, piece)).await {
-            Ok(bytes) => Ok(bytes.into()),
-            Err(_) => self.inner.storage.get(&key(place, piece)).await,
-        }
+    async fn serve_layer_file(
+        &self,
+        layer_key: LayerKey,
+        layer_file: LayerFile,
+    ) -> Result<Response<Body>> {
+        let bytes = self
+            .fetch(layer_key, layer_file)
+            .await
+            .map_err(storage_error)?;
+        Ok(response(bytes, "video/mp4", IMMUTABLE))
     }
 
-    async fn piece(&self, place: Place, piece: Piece) -> Result<Response<Body>> {
-        let bytes = self.fetch(place, piece).await.map_err(away)?;
-        Ok(whole(bytes, "video/mp4", FOREVER))
-    }
-
-    /// A large object, or the part of it that was asked for.
-    async fn stored(
+    /// Responds with a large object or the requested range of it.
+    async fn serve_object(
         &self,
         key: &Key,
         kind: &'static str,
         cache: &'static str,
         headers: &HeaderMap,
     ) -> Result<Response<Body>> {
-        let size_bytes = self.inner.storage.size_bytes(key).await.map_err(away)?;
+        let size_bytes = self
+            .inner
+            .storage
+            .size_bytes(key)
+            .await
+            .map_err(storage_error)?;
         let object = Object {
             key,
             size_bytes,
@@ -237,24 +261,27 @@ impl Recordings {
     }
 }
 
-const PLAYLIST: &str = "application/vnd.apple.mpegurl";
-/// Media never change once they are written.
-const FOREVER: &str = "private, max-age=31536000, immutable";
-/// Made once, and made anew when somebody asks for it.
-const SHORTLY: &str = "private, max-age=60";
+const PLAYLIST_TYPE: &str = "application/vnd.apple.mpegurl";
+/// Cache-Control of media segments, which never change.
+const IMMUTABLE: &str = "private, max-age=31536000, immutable";
+/// Cache-Control of exported files, which a repeated export replaces.
+const SHORT_LIVED: &str = "private, max-age=60";
 
-fn segment(recorded: &Recorded, place: Place, number: u32) -> Option<Piece> {
-    let segments = &recorded.track(place.track)?.layer(place.layer)?.segments;
-    let at = segments
+fn find_segment(recorded: &Recorded, layer_key: LayerKey, number: u32) -> Option<LayerFile> {
+    let segments = &recorded
+        .track(layer_key.track)?
+        .layer(layer_key.layer)?
+        .segments;
+    let index = segments
         .binary_search_by_key(&number, |segment| segment.number)
         .ok()?;
-    Some(Piece::Segment {
+    Some(LayerFile::Segment {
         number,
-        init: segments[at].init,
+        init: segments[index].init,
     })
 }
 
-fn whole(bytes: Bytes, kind: &'static str, cache: &'static str) -> Response<Body> {
+fn response(bytes: Bytes, kind: &'static str, cache: &'static str) -> Response<Body> {
     let mut response = Response::new(Body::from(bytes));
     response
         .headers_mut()
@@ -265,11 +292,11 @@ fn whole(bytes: Bytes, kind: &'static str, cache: &'static str) -> Response<Body
     response
 }
 
-/// A playlist grows while the lesson is on, and is always asked for anew.
-fn text(playlist: Option<String>) -> Result<Response<Body>> {
-    Ok(whole(
+/// Responds with a playlist, which is never cached because it grows during the lesson.
+fn playlist_response(playlist: Option<String>) -> Result<Response<Body>> {
+    Ok(response(
         playlist.ok_or_else(missing)?.into(),
-        PLAYLIST,
+        PLAYLIST_TYPE,
         "no-store",
     ))
 }
@@ -278,7 +305,7 @@ fn missing() -> Error {
     Error::not_found("录像中没有这一部分。", "The recording has no such part.")
 }
 
-fn away(error: StorageError) -> Error {
+fn storage_error(error: StorageError) -> Error {
     if is_missing(&error) {
         return missing();
     }
@@ -294,7 +321,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn paths_name_files_and_nothing_else() {
+    fn valid_paths_parse_and_invalid_paths_do_not() {
         let track = TrackKey::fresh();
         assert_eq!(MediaFile::parse("master.m3u8"), Some(MediaFile::Master));
         assert_eq!(
@@ -316,7 +343,7 @@ mod tests {
         assert_eq!(
             MediaFile::parse("main/video-2.m3u8"),
             Some(MediaFile::Main {
-                kind: Kind::Video,
+                kind: MediaKind::Video,
                 variant: 2
             })
         );
