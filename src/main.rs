@@ -158,7 +158,7 @@ async fn admin_link(source: &Source) -> Outcome {
 
 async fn rebuild_search(source: &Source) -> Outcome {
     let (_, db) = open_database(source).await?;
-    Ok(search::follow(&db, |line| println!("{line}")).await?)
+    Ok(search::rebuild_with_progress(&db, |line| println!("{line}")).await?)
 }
 
 /// Opens the database of an existing installation; its server may be running.

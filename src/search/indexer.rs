@@ -1,5 +1,7 @@
-//! Takes up what is pending, a batch at a time. One turn does everything in order, so an index being built anew never misses a change: what is
-//! pending goes into both before a row is deleted, and what the rebuild reads is read in the same task.
+//! Indexing of queued changes, in batches.
+//!
+//! One task indexes changes and advances a rebuild in turn, so that a rebuild misses no change: a
+//! change goes into both indexes before its row is deleted.
 
 use std::sync::Arc;
 
@@ -13,31 +15,31 @@ use super::rebuild::Rebuild;
 use super::{Kind, Search};
 use crate::index_queue::{self, Pending};
 
-/// Changes taken up at a time.
+/// Maximum changes per batch.
 const BATCH: u32 = 500;
-/// Text written at a time: what a batch may hold in memory.
+/// Maximum text per batch; bounds its memory.
 const BATCH_BYTES: usize = 16 << 20;
 
-/// What the indexer holds.
-pub struct Engine {
+/// Writer of the active index, and the rebuild in progress.
+pub struct IndexWriters {
     pub writer: Arc<Writer>,
     pub rebuild: Option<Rebuild>,
 }
 
-/// Why a turn ended early. Nothing is lost: the rows are still there.
+/// Failure of an indexing step. The queued rows remain, so no change is lost.
 #[derive(Debug, thiserror::Error)]
-pub enum TurnError {
+pub enum IndexingError {
     #[error(transparent)]
     Db(#[from] DbError),
     #[error(transparent)]
     Index(#[from] tongke_search::Error),
-    #[error("a feature could not tell what it has: {0}")]
+    #[error("a source could not list its documents: {0}")]
     Source(Error),
     #[error("the indexer panicked: {0}")]
     Panicked(#[from] tokio::task::JoinError),
 }
 
-impl Engine {
+impl IndexWriters {
     pub fn new(writer: Writer) -> Self {
         Self {
             writer: Arc::new(writer),
@@ -47,53 +49,55 @@ impl Engine {
 }
 
 impl Search {
-    /// One turn: some of what is pending, and some of a rebuild that was ordered. True when there may be more to do.
-    pub(super) async fn turn(&self) -> Result<bool, TurnError> {
-        let mut engine = self.inner.engine.lock().await;
+    /// Indexes one batch of queued changes and advances a rebuild. Returns true if there may be
+    /// more.
+    pub(super) async fn run_once(&self) -> Result<bool, IndexingError> {
+        let mut writers = self.inner.writers.lock().await;
         self.reload_synonyms();
-        let taken = self.take_up(&engine).await?;
-        let rebuilding = self.rebuild_some(&mut engine).await?;
-        Ok(taken || rebuilding)
+        let indexed = self.index_pending(&writers).await?;
+        let rebuilding = self.advance_rebuild(&mut writers).await?;
+        Ok(indexed || rebuilding)
     }
 
-    /// Everything that is pending now, for tests that do not wait.
+    /// Indexes all queued changes, for tests.
     #[cfg(test)]
     pub async fn catch_up(&self) {
-        while self.turn().await.expect("the index can be written") {}
+        while self.run_once().await.expect("the index can be written") {}
     }
 
-    async fn take_up(&self, engine: &Engine) -> Result<bool, TurnError> {
+    async fn index_pending(&self, writers: &IndexWriters) -> Result<bool, IndexingError> {
         let due = index_queue::due(&self.inner.db, BATCH).await?;
         if due.is_empty() {
             return Ok(false);
         }
-        let (mut changes, mut told, mut bytes) = (Vec::new(), Vec::new(), 0);
+        let (mut changes, mut indexed, mut bytes) = (Vec::new(), Vec::new(), 0);
         for change in due {
-            match self.tell(&change).await {
+            match self.read_change(&change).await {
                 Ok((key, document)) => {
-                    bytes += document.as_ref().map_or(0, size);
+                    bytes += document.as_ref().map_or(0, text_size);
                     changes.push(document.map_or(Change::Remove(key.clone()), |document| {
                         Change::Put(key, Box::new(document))
                     }));
-                    told.push(change);
+                    indexed.push(change);
                 }
-                Err(error) => self.give_up_for_now(&change, &error).await?,
+                Err(error) => self.reschedule(&change, &error).await?,
             }
             if bytes > BATCH_BYTES {
                 break;
             }
         }
-        // Before the new name is in the index, after which nobody could tell that it is new.
-        self.mark_mentions(renamed(&self.live(), &changes)?).await?;
-        if let Some(rebuild) = &engine.rebuild {
+        // Before the new names are indexed, after which a rename can no longer be detected.
+        self.enqueue_mentions(renamed(&self.active_index(), &changes)?)
+            .await?;
+        if let Some(rebuild) = &writers.rebuild {
             apply(&rebuild.writer, changes.clone()).await?;
         }
-        apply(&engine.writer, changes).await?;
-        index_queue::done(&self.inner.db, &told).await?;
+        apply(&writers.writer, changes).await?;
+        index_queue::done(&self.inner.db, &indexed).await?;
         Ok(true)
     }
 
-    async fn tell(&self, change: &Pending) -> Result<(Key, Option<Document>), Error> {
+    async fn read_change(&self, change: &Pending) -> Result<(Key, Option<Document>), Error> {
         let id: Uuid = change.id.parse().map_err(Error::internal)?;
         Ok((
             Key::new(change.kind.as_str(), id),
@@ -101,23 +105,23 @@ impl Search {
         ))
     }
 
-    /// What the kind's feature tells of it.
+    /// Reads a document from the source of its kind.
     pub(super) async fn document(&self, kind: Kind, id: Uuid) -> Result<Option<Document>, Error> {
         let source = self.inner.sources.lock().get(&kind).cloned();
         let source =
-            source.ok_or_else(|| Error::internal(format!("nobody knows what a {kind} is")))?;
+            source.ok_or_else(|| Error::internal(format!("no source is registered for {kind}")))?;
         source.document(id).await
     }
 
-    async fn give_up_for_now(&self, change: &Pending, error: &Error) -> Result<(), DbError> {
-        tracing::warn!(kind = %change.kind, id = change.id, %error, "something could not be indexed; it is tried again");
+    async fn reschedule(&self, change: &Pending, error: &Error) -> Result<(), DbError> {
+        tracing::warn!(kind = %change.kind, id = change.id, %error, "a document could not be indexed; retrying");
         index_queue::failed(&self.inner.db, change, &error.to_string()).await
     }
 
-    /// Documents show the names of their author and school: a new name changes them too.
-    async fn mark_mentions(&self, renamed: Vec<Uuid>) -> Result<(), TurnError> {
+    /// Queues the documents that show the name of a renamed author or school.
+    async fn enqueue_mentions(&self, renamed: Vec<Uuid>) -> Result<(), IndexingError> {
         for id in renamed {
-            let keys = self.live().referencing(id)?;
+            let keys = self.active_index().referencing(id)?;
             let mut tx = self.inner.db.begin().await?;
             for key in keys {
                 if let Ok(kind) = key.kind.parse() {
@@ -130,8 +134,8 @@ impl Search {
     }
 }
 
-/// People and schools among the changes that are called otherwise than the index has it, or belong elsewhere.
-fn renamed(live: &Index, changes: &[Change]) -> Result<Vec<Uuid>, tongke_search::Error> {
+/// Returns the people and schools whose name or school differs from the indexed one.
+fn renamed(active: &Index, changes: &[Change]) -> Result<Vec<Uuid>, tongke_search::Error> {
     let names = [Kind::Person.as_str(), Kind::School.as_str()];
     let mut renamed = Vec::new();
     for change in changes {
@@ -139,7 +143,7 @@ fn renamed(live: &Index, changes: &[Change]) -> Result<Vec<Uuid>, tongke_search:
             continue;
         };
         if names.contains(&key.kind.as_str())
-            && live
+            && active
                 .get(key)?
                 .is_some_and(|known| is_renamed(&known, document))
         {
@@ -153,12 +157,13 @@ fn is_renamed(known: &Document, now: &Document) -> bool {
     (&known.title, &known.school) != (&now.title, &now.school)
 }
 
-/// Writes in the writer's own thread and waits for it.
-pub async fn apply(writer: &Arc<Writer>, changes: Vec<Change>) -> Result<(), TurnError> {
+/// Applies and commits the changes on a blocking thread.
+pub async fn apply(writer: &Arc<Writer>, changes: Vec<Change>) -> Result<(), IndexingError> {
     let writer = writer.clone();
     Ok(tokio::task::spawn_blocking(move || writer.apply(changes)).await??)
 }
 
-pub fn size(document: &Document) -> usize {
+/// Size of the text of a document in bytes.
+pub fn text_size(document: &Document) -> usize {
     document.body.len() + document.pages.iter().map(String::len).sum::<usize>()
 }

@@ -1,16 +1,18 @@
-//! Search: one box for resources, recorded lessons, people and schools. The Chinese of it, and the index, are the crate `tongke-search`.
+//! Full-text search of resources, recorded lessons, people and schools. The index and the Chinese
+//! text analysis are in the crate `tongke-search`.
 //!
 //! ```text
-//! a feature ── mark, in its own transaction ──▶ search_pending ──▶ indexer ── asks the kind's Source ──▶ index ──▶ rows deleted
-//! /api/search ── groups of the reader ──▶ index ──▶ hits, counts, suggestions: nothing that the reader may not see
+//! feature ── enqueue in its own transaction ──▶ search_pending ──▶ indexer ──▶ index
+//! /api/search ── ACL groups of the reader ──▶ index ──▶ hits, counts, suggestions
 //! ```
 //!
-//! The index is derived data. It is committed before the rows that ordered it are deleted, and writing a document twice is the same as once, so a
-//! crash at any moment heals by itself. An index that is missing, broken or of another format is built anew, beside the one in use.
-//! A queue in memory was turned down (a crash would lose it), and so was asking the sources while searching (no counts, no ranking).
+//! The index is derived data. It is committed before the queued rows are deleted, and indexing is
+//! idempotent, so no change is lost in a crash. An index that is missing, corrupt or of another
+//! format is rebuilt beside the one in use. Two alternatives were rejected: an in-memory queue (a
+//! crash would lose it) and querying the sources at search time (no counts, no ranking).
 
+mod access;
 mod indexer;
-mod reader;
 mod rebuild;
 mod routes;
 mod synonyms;
@@ -32,27 +34,28 @@ use crate::config::Config;
 use crate::db::{Db, DbError};
 use crate::index_queue::{Kind, Source};
 
-use indexer::Engine;
+use indexer::IndexWriters;
 use synonyms::SynonymsFile;
 
-pub use rebuild::follow;
+pub use rebuild::rebuild_with_progress;
 pub use routes::routes;
 
-/// How often the indexer looks for changes: most of what passes between a change and its being found.
-const LOOK_EVERY: Duration = Duration::from_millis(400);
-/// After a failure of the database or the disk.
-const PAUSE: Duration = Duration::from_secs(5);
+/// Polling interval of the indexer; most of the delay between a change and its visibility in
+/// results.
+const POLL_INTERVAL: Duration = Duration::from_millis(400);
+/// Pause after a failure of the database or the disk.
+const RETRY_DELAY: Duration = Duration::from_secs(5);
 
-/// Why the search cannot be used.
+/// Failure to open the search.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     #[error(transparent)]
     Index(#[from] tongke_search::Error),
-    #[error("the search index cannot be ordered: {0}")]
+    #[error("the rebuild of the search index cannot be requested: {0}")]
     Db(#[from] DbError),
 }
 
-/// The search of this server. Cloning shares it.
+/// The search of this server. Clones share it.
 #[derive(Clone)]
 pub struct Search {
     inner: Arc<Inner>,
@@ -60,50 +63,51 @@ pub struct Search {
 
 struct Inner {
     db: Db,
-    shelf: Generations,
+    generations: Generations,
     heap_bytes: usize,
-    /// The index that answers.
-    live: RwLock<Index>,
+    /// The index that serves queries.
+    active: RwLock<Index>,
     sources: Mutex<HashMap<Kind, Arc<dyn Source>>>,
     synonyms: RwLock<Arc<Synonyms>>,
     synonyms_file: Mutex<SynonymsFile>,
-    /// One question per core at a time; the others wait their turn.
-    turns: Semaphore,
-    engine: tokio::sync::Mutex<Engine>,
+    /// Limits concurrent queries to one per core.
+    query_slots: Semaphore,
+    writers: tokio::sync::Mutex<IndexWriters>,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
 
 impl Search {
-    /// Opens the index, or orders a new one where there is none that can be read. Every feature registers
-    /// its sources with [`Search::register`].
+    /// Opens the index, or creates one and requests a rebuild if none can be read.
+    ///
+    /// Features register their sources with [`Search::register`].
     pub async fn open(config: &Config, db: Db) -> Result<Self, OpenError> {
-        let shelf = Generations::new(config.server.data_dir.join("search"));
-        let live = match shelf.current() {
+        let generations = Generations::new(config.server.data_dir.join("search"));
+        let active = match generations.current() {
             Some(index) => index,
             None => {
-                rebuild::order(&db).await?;
-                shelf.create()?
+                rebuild::request_rebuild(&db).await?;
+                generations.create()?
             }
         };
-        shelf
-            .remove_others(&live)
+        generations
+            .remove_others(&active)
             .map_err(tongke_search::Error::from)?;
         let heap_bytes = config.search.heap_bytes;
-        let engine = Engine::new(Writer::start(&live, heap_bytes)?);
+        let writers = IndexWriters::new(Writer::start(&active, heap_bytes)?);
         let mut synonyms_file = SynonymsFile::new(synonyms_path(config));
         let synonyms = synonyms_file.read();
         let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
         let inner = Inner {
-            shelf,
+            generations,
             heap_bytes,
-            live: RwLock::new(live),
+            active: RwLock::new(active),
             sources: Mutex::default(),
             db,
             synonyms: RwLock::new(Arc::new(synonyms.unwrap_or_default())),
             synonyms_file: Mutex::new(synonyms_file),
-            turns: Semaphore::new(cores),
-            engine: tokio::sync::Mutex::new(engine),
+            query_slots: Semaphore::new(cores),
+            writers: tokio::sync::Mutex::new(writers),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
         };
@@ -112,7 +116,7 @@ impl Search {
         })
     }
 
-    /// Says who knows a kind. To be called before [`Search::start`].
+    /// Registers the source of a kind. Call it before [`Search::start`].
     pub fn register(&self, kind: Kind, source: Arc<dyn Source>) {
         self.inner.sources.lock().insert(kind, source);
     }
@@ -123,24 +127,24 @@ impl Search {
         let search = self.clone();
         self.inner
             .tasks
-            .spawn(async move { search.keep_up().await });
+            .spawn(async move { search.run_indexer().await });
     }
 
-    async fn keep_up(&self) {
+    async fn run_indexer(&self) {
         while !self.inner.stop.is_cancelled() {
-            let pause = match self.turn().await {
+            let pause = match self.run_once().await {
                 Ok(true) => continue,
-                Ok(false) => LOOK_EVERY,
+                Ok(false) => POLL_INTERVAL,
                 Err(error) => {
-                    tracing::error!(%error, "the search index could not be brought up to date; trying again");
-                    PAUSE
+                    tracing::error!(%error, "the search index could not be updated; retrying");
+                    RETRY_DELAY
                 }
             };
             let _ = tokio::time::timeout(pause, self.inner.stop.cancelled()).await;
         }
     }
 
-    /// Ends the indexer. What is pending stays so until the next start.
+    /// Stops the indexer. Queued changes are indexed after the next start.
     pub async fn stop(&self, limit: Duration) {
         self.inner.stop.cancel();
         self.inner.tasks.close();
@@ -148,16 +152,18 @@ impl Search {
             .await
             .is_err()
         {
-            tracing::warn!("the search index is still being written; the next start takes it up");
+            tracing::warn!(
+                "the search index is still being written; the next start repeats the batch"
+            );
         }
     }
 
-    fn live(&self) -> Index {
-        self.inner.live.read().clone()
+    fn active_index(&self) -> Index {
+        self.inner.active.read().clone()
     }
 }
 
-/// The county's own file, or the one in the data directory.
+/// Path of the configured synonyms file, by default in the data directory.
 fn synonyms_path(config: &Config) -> PathBuf {
     match config.search.synonyms.as_str() {
         "" => config.server.data_dir.join("synonyms.txt"),

@@ -1,5 +1,7 @@
-//! The index built anew: beside the one that answers, a batch per turn, and in its place when it has everything. The order is a row, so a crash
-//! in the middle begins it again, and another process (`tongke search rebuild`) can give it.
+//! Rebuild of the index beside the active one, in batches; the new index replaces it when complete.
+//!
+//! The request is a row, so that a rebuild restarts after a crash, and another process
+//! (`tongke search rebuild`) can request it.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,18 +12,18 @@ use uuid::Uuid;
 
 use crate::db::{Db, DbError, millis};
 
-use super::indexer::{Engine, TurnError, apply, size};
-use super::{Kind, LOOK_EVERY, Search};
+use super::indexer::{IndexWriters, IndexingError, apply, text_size};
+use super::{Kind, POLL_INTERVAL, Search};
 use crate::index_queue;
 
-/// Documents read per turn; between turns what is pending goes first.
+/// Maximum documents per batch; queued changes are indexed between batches.
 const BATCH: u32 = 300;
-/// Text written at a time.
+/// Maximum text per batch; bounds its memory.
 const BATCH_BYTES: usize = 16 << 20;
-/// A running server takes an order up sooner, unless it is busy with one that was given before.
-const TAKEN_UP_WITHIN: Duration = Duration::from_secs(10);
+/// Time within which a running server starts a rebuild, unless it is busy with an earlier request.
+const START_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// In this order; people first, so that names are there soon.
+/// Kinds in the order of the rebuild.
 const KINDS: [Kind; 5] = [
     Kind::Person,
     Kind::School,
@@ -30,10 +32,10 @@ const KINDS: [Kind; 5] = [
     Kind::Resource,
 ];
 
-/// A rebuild on its way.
+/// Rebuild in progress.
 pub struct Rebuild {
-    /// The order that it fulfils, and all that were given before it.
-    order: Order,
+    /// The request that it fulfils, with all earlier ones.
+    request: RebuildRequest,
     index: Index,
     pub writer: Arc<Writer>,
     kind: usize,
@@ -42,14 +44,14 @@ pub struct Rebuild {
 }
 
 #[derive(Clone, Debug, sqlx::FromRow)]
-pub struct Order {
+pub struct RebuildRequest {
     id: String,
     pub requested_at: i64,
     pub done: Option<i64>,
 }
 
-/// Orders a rebuild.
-pub async fn order(db: &Db) -> Result<String, DbError> {
+/// Requests a rebuild and returns the id of the request.
+pub async fn request_rebuild(db: &Db) -> Result<String, DbError> {
     let id = Uuid::now_v7().to_string();
     sqlx::query("INSERT INTO search_rebuilds (id, requested_at, done) VALUES ($1, $2, NULL)")
         .bind(&id)
@@ -59,17 +61,18 @@ pub async fn order(db: &Db) -> Result<String, DbError> {
     Ok(id)
 }
 
-/// The youngest order; it stands for all before it.
-pub async fn ordered(db: &Db) -> Result<Option<Order>, DbError> {
+/// Returns the latest request, which includes all earlier ones.
+pub async fn latest_request(db: &Db) -> Result<Option<RebuildRequest>, DbError> {
     sqlx::query_as("SELECT id, requested_at, done FROM search_rebuilds ORDER BY id DESC LIMIT 1")
         .fetch_optional(db.pool())
         .await
 }
 
-/// Orders a rebuild from another process and tells how it goes, until it is done or it is clear that no server takes it up.
-pub async fn follow(db: &Db, mut tell: impl FnMut(String)) -> Result<(), DbError> {
-    let id = order(db).await?;
-    let ordered_at = Instant::now();
+/// Requests a rebuild from another process and reports its progress until it is done or no server
+/// starts it in time.
+pub async fn rebuild_with_progress(db: &Db, mut report: impl FnMut(String)) -> Result<(), DbError> {
+    let id = request_rebuild(db).await?;
+    let requested_at = Instant::now();
     let mut known = None;
     loop {
         let row: Option<(Option<i64>,)> =
@@ -78,59 +81,62 @@ pub async fn follow(db: &Db, mut tell: impl FnMut(String)) -> Result<(), DbError
                 .fetch_optional(db.pool())
                 .await?;
         let Some((done,)) = row else {
-            break tell("The search index has been built anew.".into());
+            break report("The search index has been built anew.".into());
         };
-        if done.is_none() && ordered_at.elapsed() > TAKEN_UP_WITHIN {
-            break tell(
+        if done.is_none() && requested_at.elapsed() > START_TIMEOUT {
+            break report(
                 "No server has taken the order up yet; the next one that starts will.".into(),
             );
         }
         if let Some(documents) = done.filter(|_| done != known) {
-            tell(format!("{documents} documents …"));
+            report(format!("{documents} documents …"));
         }
         known = done;
-        tokio::time::sleep(LOOK_EVERY).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
     Ok(())
 }
 
 impl Search {
-    /// Takes the rebuild that was ordered a step on. True while there is one.
-    pub(super) async fn rebuild_some(&self, engine: &mut Engine) -> Result<bool, TurnError> {
-        let rebuild = match &mut engine.rebuild {
+    /// Starts a requested rebuild or indexes its next batch. Returns true while there is one.
+    pub(super) async fn advance_rebuild(
+        &self,
+        writers: &mut IndexWriters,
+    ) -> Result<bool, IndexingError> {
+        let rebuild = match &mut writers.rebuild {
             Some(rebuild) => rebuild,
-            None => match ordered(&self.inner.db).await? {
-                Some(order) => engine.rebuild.insert(self.begin(order).await?),
+            None => match latest_request(&self.inner.db).await? {
+                Some(request) => writers.rebuild.insert(self.start_rebuild(request).await?),
                 None => return Ok(false),
             },
         };
-        if !self.read_some(rebuild).await? {
+        if !self.index_batch(rebuild).await? {
             return Ok(true);
         }
-        if let Some(rebuild) = engine.rebuild.take() {
-            self.replace(engine, rebuild).await?;
+        if let Some(rebuild) = writers.rebuild.take() {
+            self.activate_rebuild(writers, rebuild).await?;
         }
         Ok(true)
     }
 
-    async fn begin(&self, order: Order) -> Result<Rebuild, TurnError> {
-        tracing::info!("the search index is being built anew");
-        let index = self.inner.shelf.create()?;
+    async fn start_rebuild(&self, request: RebuildRequest) -> Result<Rebuild, IndexingError> {
+        tracing::info!("rebuilding the search index");
+        let index = self.inner.generations.create()?;
         let writer = Arc::new(Writer::start(&index, self.inner.heap_bytes)?);
         let rebuild = Rebuild {
-            order,
+            request,
             index,
             writer,
             kind: 0,
             after: None,
             done: 0,
         };
-        self.tell_progress(&rebuild).await?;
+        self.write_progress(&rebuild).await?;
         Ok(rebuild)
     }
 
-    /// Reads a batch into the new index. True when there was nothing left to read.
-    async fn read_some(&self, rebuild: &mut Rebuild) -> Result<bool, TurnError> {
+    /// Indexes the next batch. Returns true once nothing is left.
+    async fn index_batch(&self, rebuild: &mut Rebuild) -> Result<bool, IndexingError> {
         let Some(kind) = KINDS.get(rebuild.kind) else {
             return Ok(true);
         };
@@ -139,7 +145,7 @@ impl Search {
             Some(source) => source
                 .ids(rebuild.after, BATCH)
                 .await
-                .map_err(TurnError::Source)?,
+                .map_err(IndexingError::Source)?,
             None => Vec::new(),
         };
         if ids.is_empty() {
@@ -150,11 +156,11 @@ impl Search {
         for id in ids {
             match self.document(*kind, id).await {
                 Ok(Some(document)) => {
-                    bytes += size(&document);
+                    bytes += text_size(&document);
                     changes.push(Change::Put(Key::new(kind.as_str(), id), Box::new(document)));
                 }
                 Ok(None) => {}
-                // It goes the way of all changes, which tells of it and tries again.
+                // Queued as a change, whose failures are logged and retried.
                 Err(_) => {
                     index_queue::enqueue(&mut *self.inner.db.pool().acquire().await?, *kind, id)
                         .await?
@@ -167,34 +173,38 @@ impl Search {
         }
         rebuild.done += changes.len() as i64;
         apply(&rebuild.writer, changes).await?;
-        self.tell_progress(rebuild).await?;
+        self.write_progress(rebuild).await?;
         Ok(false)
     }
 
-    async fn tell_progress(&self, rebuild: &Rebuild) -> Result<(), DbError> {
+    async fn write_progress(&self, rebuild: &Rebuild) -> Result<(), DbError> {
         sqlx::query("UPDATE search_rebuilds SET done = $2 WHERE id <= $1")
-            .bind(&rebuild.order.id)
+            .bind(&rebuild.request.id)
             .bind(rebuild.done)
             .execute(self.inner.db.pool())
             .await
             .map(drop)
     }
 
-    /// From now on the new index answers, after a crash too.
-    async fn replace(&self, engine: &mut Engine, rebuild: Rebuild) -> Result<(), TurnError> {
-        self.inner.shelf.activate(&rebuild.index)?;
-        *self.inner.live.write() = rebuild.index.clone();
-        engine.writer = rebuild.writer;
-        if let Err(error) = self.inner.shelf.remove_others(&rebuild.index) {
+    /// Makes the new index the active one, durably, and removes the old one.
+    async fn activate_rebuild(
+        &self,
+        writers: &mut IndexWriters,
+        rebuild: Rebuild,
+    ) -> Result<(), IndexingError> {
+        self.inner.generations.activate(&rebuild.index)?;
+        *self.inner.active.write() = rebuild.index.clone();
+        writers.writer = rebuild.writer;
+        if let Err(error) = self.inner.generations.remove_others(&rebuild.index) {
             tracing::warn!(%error, "the old search index could not be removed");
         }
         sqlx::query("DELETE FROM search_rebuilds WHERE id <= $1")
-            .bind(&rebuild.order.id)
+            .bind(&rebuild.request.id)
             .execute(self.inner.db.pool())
             .await?;
         tracing::info!(
             documents = rebuild.done,
-            "the search index has been built anew"
+            "the search index has been rebuilt"
         );
         Ok(())
     }

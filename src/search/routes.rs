@@ -1,4 +1,5 @@
-//! `/api/search`: the box, suggestions while one types, what is like something, and the index itself.
+//! HTTP routes of `/api/search`: search, suggestions, similar documents, and the state of the
+//! index.
 
 use std::collections::BTreeMap;
 
@@ -16,27 +17,27 @@ use crate::error::{Error, Result};
 use crate::extract::{Json, Path, Query};
 use crate::identity::Actor;
 
-use super::reader::Sight;
+use super::access::Access;
 use super::{Facet, Kind, Search, rebuild};
 use crate::index_queue;
 
-/// Hits of a page, and suggestions.
-const PAGE: usize = 20;
-const MOST_OF_PAGE: usize = 100;
-const SUGGESTIONS: usize = 8;
-const SIMILAR: usize = 10;
+/// Default and maximum hits per result page, and limits of suggestions and similar documents.
+const DEFAULT_PAGE_SIZE: usize = 20;
+const MAX_PAGE_SIZE: usize = 100;
+const MAX_SUGGESTIONS: usize = 8;
+const MAX_SIMILAR: usize = 10;
 
 pub fn routes() -> OpenApiRouter<Search> {
     OpenApiRouter::new()
         .routes(routes!(search))
-        .routes(routes!(suggest))
-        .routes(routes!(similar))
-        .routes(routes!(state))
-        .routes(routes!(anew))
+        .routes(routes!(list_suggestions))
+        .routes(routes!(list_similar))
+        .routes(routes!(get_index_state))
+        .routes(routes!(rebuild_index))
 }
 
 crate::string_enum! {
-    /// What comes first.
+    /// Sort order of the hits.
     #[schema(as = SearchSort)]
     Sort { Relevance = "relevance", Newest = "newest", MostUsed = "most_used", BestRated = "best_rated" }
 }
@@ -52,42 +53,42 @@ impl From<Sort> for SortOrder {
     }
 }
 
-/// What was found.
+/// Result page of a search.
 #[derive(Serialize, ToSchema)]
-struct Results {
+struct SearchResponse {
     total: usize,
-    /// How many of them can be leafed through, the first of the order.
+    /// Number of hits that result pages can reach.
     reachable: usize,
     hits: Vec<ResultHit>,
-    /// By facet, the values that most have. A facet that is chosen still counts its other values.
-    facets: BTreeMap<&'static str, Vec<Counted>>,
-    /// Nothing has all that was asked for; these have some of it.
+    /// Most frequent values of each facet. A filtered facet still counts its other values.
+    facets: BTreeMap<&'static str, Vec<FacetCount>>,
+    /// True if no document matches all terms and the hits match some of them.
     approximate: bool,
 }
 
 #[derive(Serialize, ToSchema)]
-struct Counted {
+struct FacetCount {
     value: String,
     count: u32,
 }
 
-/// One thing that was found.
+/// Search hit.
 #[derive(Serialize, ToSchema)]
 struct ResultHit {
     #[schema(value_type = Kind)]
     kind: String,
     #[schema(value_type = String)]
     id: Uuid,
-    title: Marked,
+    title: MarkedText,
     author: Option<String>,
     #[schema(value_type = Option<String>)]
     author_id: Option<Uuid>,
     school: Option<String>,
     #[schema(value_type = Option<String>)]
     school_id: Option<Uuid>,
-    /// The best first; without marks where only the title or the author has what was asked for.
+    /// Best first; without marks if only the title or the author matches.
     snippets: Vec<Snippet>,
-    /// The page that has most of it, from 1.
+    /// Page with the best match, from 1.
     page: Option<usize>,
     facets: BTreeMap<&'static str, String>,
     /// Milliseconds since 1970.
@@ -97,9 +98,9 @@ struct ResultHit {
     rating: f64,
 }
 
-/// A text, and which parts of it to mark: from and to, in UTF-16 units.
+/// Text and the ranges to highlight, as start and end in UTF-16 code units.
 #[derive(Serialize, ToSchema)]
-struct Marked {
+struct MarkedText {
     text: String,
     #[schema(value_type = Vec<[u32; 2]>)]
     marks: Vec<(u32, u32)>,
@@ -108,12 +109,12 @@ struct Marked {
 #[derive(Serialize, ToSchema)]
 struct Snippet {
     #[serde(flatten)]
-    marked: Marked,
-    /// From 1; absent for text that is on no page.
+    marked: MarkedText,
+    /// Page number from 1; absent for text outside pages.
     page: Option<usize>,
 }
 
-impl From<tongke_search::Highlighted> for Marked {
+impl From<tongke_search::Highlighted> for MarkedText {
     fn from(marked: tongke_search::Highlighted) -> Self {
         Self {
             text: marked.text,
@@ -156,73 +157,80 @@ impl From<Hit> for ResultHit {
     }
 }
 
-impl From<SearchResults> for Results {
-    fn from(answer: SearchResults) -> Self {
+impl From<SearchResults> for SearchResponse {
+    fn from(results: SearchResults) -> Self {
         let counted = |values: Vec<(String, u32)>| {
             values
                 .into_iter()
-                .map(|(value, count)| Counted { value, count })
+                .map(|(value, count)| FacetCount { value, count })
                 .collect()
         };
         Self {
-            total: answer.total,
-            reachable: answer.total.min(MAX_RESULT_WINDOW),
-            hits: answer.hits.into_iter().map(ResultHit::from).collect(),
-            facets: answer
+            total: results.total,
+            reachable: results.total.min(MAX_RESULT_WINDOW),
+            hits: results.hits.into_iter().map(ResultHit::from).collect(),
+            facets: results
                 .facets
                 .into_iter()
                 .map(|(facet, values)| (facet.name(), counted(values)))
                 .collect(),
-            approximate: answer.is_approximate,
+            approximate: results.is_approximate,
         }
     }
 }
 
-/// What a page asks for. Whatever cannot be understood of it is left out rather than refused, except for words that only a program sends.
+/// Query parameters of a search. Invalid values are ignored, except for `sort`, which no person
+/// types.
 #[derive(Debug, Default, PartialEq)]
-struct Asked {
-    line: String,
-    narrowed: Filters,
-    order: SortOrder,
+struct SearchParams {
+    text: String,
+    filters: Filters,
+    sort: SortOrder,
     page: usize,
     size: usize,
 }
 
-impl Asked {
-    fn of(pairs: Vec<(String, String)>) -> Result<Self> {
-        let mut asked = Self {
+impl SearchParams {
+    fn parse(pairs: Vec<(String, String)>) -> Result<Self> {
+        let mut params = Self {
             page: 1,
-            size: PAGE,
+            size: DEFAULT_PAGE_SIZE,
             ..Self::default()
         };
         for (name, value) in pairs {
             match (name.as_str(), Facet::from_name(&name)) {
-                ("q", _) => asked.line = value,
-                ("sort", _) => asked.order = sort(&value)?,
-                ("page", _) => asked.page = value.parse().unwrap_or(1).max(1),
-                ("size", _) => asked.size = value.parse().unwrap_or(PAGE).clamp(1, MOST_OF_PAGE),
+                ("q", _) => params.text = value,
+                ("sort", _) => params.sort = parse_sort(&value)?,
+                ("page", _) => params.page = value.parse().unwrap_or(1).max(1),
+                ("size", _) => {
+                    params.size = value
+                        .parse()
+                        .unwrap_or(DEFAULT_PAGE_SIZE)
+                        .clamp(1, MAX_PAGE_SIZE)
+                }
                 (_, Some(facet)) if !value.is_empty() => {
-                    asked.narrowed.entry(facet).or_default().push(value)
+                    params.filters.entry(facet).or_default().push(value)
                 }
                 _ => {}
             }
         }
-        Ok(asked)
+        Ok(params)
     }
 
-    fn skip(&self) -> usize {
+    fn offset(&self) -> usize {
         (self.page - 1)
             .saturating_mul(self.size)
             .min(MAX_RESULT_WINDOW)
     }
 }
 
-fn sort(word: &str) -> Result<SortOrder> {
+fn parse_sort(value: &str) -> Result<SortOrder> {
     let unknown = |_| Error::field("sort", "没有这种排序方式。", "There is no such order.");
-    word.parse::<Sort>().map(SortOrder::from).map_err(unknown)
+    value.parse::<Sort>().map(SortOrder::from).map_err(unknown)
 }
 
-/// Looks for resources, recordings, people and schools. Facets may be given several times: any of the values will do.
+/// Searches resources, recordings, people and schools. A facet given several times matches any of
+/// its values.
 #[utoipa::path(get, path = "/api/search", tag = "search",
     params(
         ("q" = Option<String>, Query, description = "As typed; a phrase in quotation marks is found as it stands. Empty: everything."),
@@ -232,37 +240,30 @@ fn sort(word: &str) -> Result<SortOrder> {
         ("file_type" = Option<String>, Query), ("school" = Option<String>, Query),
         ("sort" = inline(Option<Sort>), Query), ("page" = Option<usize>, Query), ("size" = Option<usize>, Query),
     ),
-    responses((status = 200, body = Results), (status = 422, body = crate::error::Body)))]
+    responses((status = 200, body = SearchResponse), (status = 422, body = crate::error::Body)))]
 async fn search(
     State(search): State<Search>,
     actor: Option<Actor>,
     Query(pairs): Query<Vec<(String, String)>>,
-) -> Result<Json<Results>> {
-    let asked = Asked::of(pairs)?;
-    let sight = Sight::of(&search.inner.db, actor.as_ref()).await?;
+) -> Result<Json<SearchResponse>> {
+    let params = SearchParams::parse(pairs)?;
+    let access = Access::of(&search.inner.db, actor.as_ref()).await?;
     let synonyms = search.inner.synonyms.read().clone();
-    let answer = search.ask(move |index| {
-        let (skip, take) = (asked.skip(), asked.size);
-        let Asked {
-            line,
-            narrowed,
-            order,
-            ..
-        } = asked;
+    let results = search.query(move |index| {
         index.search(&SearchQuery {
-            text: &line,
-            viewer: sight.as_viewer(),
-            filters: narrowed,
-            sort: order,
-            offset: skip,
-            limit: take,
+            text: &params.text,
+            viewer: access.as_viewer(),
+            offset: params.offset(),
+            limit: params.size,
+            filters: params.filters,
+            sort: params.sort,
             synonyms: &synonyms,
         })
     });
-    Ok(Json(answer.await?.into()))
+    Ok(Json(results.await?.into()))
 }
 
-/// Titles and names that what is typed may become.
+/// Titles and names that complete the typed text.
 #[derive(Serialize, ToSchema)]
 struct Suggestions {
     items: Vec<Suggestion>,
@@ -275,20 +276,20 @@ struct Suggestion {
     #[schema(value_type = String)]
     id: Uuid,
     #[serde(flatten)]
-    title: Marked,
+    title: MarkedText,
 }
 
 /// Suggests while one types: characters, pinyin, initials.
 #[utoipa::path(get, path = "/api/search/suggest", tag = "search", params(("q" = Option<String>, Query)), responses((status = 200, body = Suggestions)))]
-async fn suggest(
+async fn list_suggestions(
     State(search): State<Search>,
     actor: Option<Actor>,
     Query(pairs): Query<Vec<(String, String)>>,
 ) -> Result<Json<Suggestions>> {
-    let line = Asked::of(pairs)?.line;
-    let sight = Sight::of(&search.inner.db, actor.as_ref()).await?;
+    let text = SearchParams::parse(pairs)?.text;
+    let access = Access::of(&search.inner.db, actor.as_ref()).await?;
     let found = search
-        .ask(move |index| index.suggest(&line, sight.as_viewer(), SUGGESTIONS))
+        .query(move |index| index.suggest(&text, access.as_viewer(), MAX_SUGGESTIONS))
         .await?;
     let suggestion = |found: tongke_search::Suggestion| Suggestion {
         kind: found.key.kind,
@@ -300,23 +301,23 @@ async fn suggest(
     }))
 }
 
-/// More like this.
+/// Documents similar to one.
 #[derive(Serialize, ToSchema)]
 struct Similar {
     hits: Vec<ResultHit>,
 }
 
-/// What is like something that the reader may see.
+/// Lists documents similar to one that the caller may see.
 #[utoipa::path(get, path = "/api/search/similar/{kind}/{id}", tag = "search", params(("kind" = Kind, Path), ("id" = String, Path)), responses((status = 200, body = Similar), (status = 404, body = crate::error::Body)))]
-async fn similar(
+async fn list_similar(
     State(search): State<Search>,
     actor: Option<Actor>,
     Path((kind, id)): Path<(Kind, Uuid)>,
 ) -> Result<Json<Similar>> {
-    let sight = Sight::of(&search.inner.db, actor.as_ref()).await?;
+    let access = Access::of(&search.inner.db, actor.as_ref()).await?;
     let key = Key::new(kind.as_str(), id);
     let found = search
-        .ask(move |index| index.similar(&key, sight.as_viewer(), SIMILAR))
+        .query(move |index| index.similar(&key, access.as_viewer(), MAX_SIMILAR))
         .await?;
     let missing = || Error::not_found("没有找到这项内容。", "There is no such thing.");
     Ok(Json(Similar {
@@ -328,48 +329,49 @@ async fn similar(
     }))
 }
 
-/// How the index stands.
+/// State of the index.
 #[derive(Serialize, ToSchema)]
 struct IndexState {
     documents: u64,
-    /// Changes that it has not caught up with, and those of them that failed and are tried again.
+    /// Queued changes.
     pending: i64,
+    /// Queued changes whose last attempt failed.
     failing: i64,
     rebuild: Option<RebuildState>,
 }
 
-/// An index built anew while the old one answers.
+/// Rebuild of the index in progress.
 #[derive(Serialize, ToSchema)]
 struct RebuildState {
     /// Milliseconds since 1970.
     requested_at: i64,
-    /// Documents so far; absent until it is begun.
+    /// Documents indexed so far; absent until the rebuild starts.
     done: Option<i64>,
 }
 
-/// How the index stands.
+/// Returns the state of the index.
 #[utoipa::path(get, path = "/api/search/index", tag = "search", responses((status = 200, body = IndexState)))]
-async fn state(State(search): State<Search>) -> Result<Json<IndexState>> {
+async fn get_index_state(State(search): State<Search>) -> Result<Json<IndexState>> {
     Ok(Json(index_state(&search).await?))
 }
 
-/// Builds the index anew; the old one answers until it is done.
+/// Requests a rebuild of the index; the current one serves queries until it is done.
 #[utoipa::path(post, path = "/api/search/rebuild", tag = "search", responses((status = 202, body = IndexState)))]
-async fn anew(State(search): State<Search>) -> Result<(StatusCode, Json<IndexState>)> {
-    rebuild::order(&search.inner.db).await?;
+async fn rebuild_index(State(search): State<Search>) -> Result<(StatusCode, Json<IndexState>)> {
+    rebuild::request_rebuild(&search.inner.db).await?;
     Ok((StatusCode::ACCEPTED, Json(index_state(&search).await?)))
 }
 
 async fn index_state(search: &Search) -> Result<IndexState> {
     let (pending, failing) = index_queue::count(&search.inner.db).await?;
-    let rebuild = rebuild::ordered(&search.inner.db)
+    let rebuild = rebuild::latest_request(&search.inner.db)
         .await?
-        .map(|order| RebuildState {
-            requested_at: order.requested_at,
-            done: order.done,
+        .map(|request| RebuildState {
+            requested_at: request.requested_at,
+            done: request.done,
         });
     Ok(IndexState {
-        documents: search.live().document_count(),
+        documents: search.active_index().document_count(),
         pending,
         failing,
         rebuild,
@@ -377,14 +379,19 @@ async fn index_state(search: &Search) -> Result<IndexState> {
 }
 
 impl Search {
-    /// Asks the index away from the threads that serve requests.
-    async fn ask<T: Send + 'static>(
+    /// Queries the index on a blocking thread.
+    async fn query<T: Send + 'static>(
         &self,
-        question: impl FnOnce(Index) -> tongke_search::Result<T> + Send + 'static,
+        query: impl FnOnce(Index) -> tongke_search::Result<T> + Send + 'static,
     ) -> Result<T> {
-        let _turn = self.inner.turns.acquire().await.map_err(Error::internal)?;
-        let index = self.live();
-        let answer = tokio::task::spawn_blocking(move || question(index)).await;
-        answer.map_err(Error::internal)?.map_err(Error::internal)
+        let _slot = self
+            .inner
+            .query_slots
+            .acquire()
+            .await
+            .map_err(Error::internal)?;
+        let index = self.active_index();
+        let result = tokio::task::spawn_blocking(move || query(index)).await;
+        result.map_err(Error::internal)?.map_err(Error::internal)
     }
 }

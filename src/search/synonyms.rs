@@ -1,4 +1,4 @@
-//! The county's synonyms: a file that is read again when it has changed.
+//! Synonyms file of the county, reloaded when it changes.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -10,40 +10,45 @@ use tongke_search::Synonyms;
 
 use super::Search;
 
-/// What is used where the county has no file of its own.
+/// Synonyms used without a file of the county.
 const BUILT_IN: &str = include_str!("../../deploy/synonyms.txt");
 
-/// The file, and the state of it that was read last.
+/// Synonyms file and the state in which it was last read.
 pub struct SynonymsFile {
     path: PathBuf,
-    read: Option<Option<(SystemTime, u64)>>,
+    /// Modification time and size at the last read; the inner `None` if the file was missing.
+    last_read: Option<Option<(SystemTime, u64)>>,
 }
 
 impl SynonymsFile {
     pub fn new(path: PathBuf) -> Self {
-        Self { path, read: None }
+        Self {
+            path,
+            last_read: None,
+        }
     }
 
-    /// The synonyms, if they are others than were read last. A file that cannot be read leaves what there is.
+    /// Returns the synonyms if the file has changed since the last read. An unreadable file keeps
+    /// the current synonyms.
     pub fn read(&mut self) -> Option<Synonyms> {
         let state = fs::metadata(&self.path)
             .and_then(|metadata| Ok((metadata.modified()?, metadata.len())))
             .ok();
-        if self.read == Some(state) {
+        if self.last_read == Some(state) {
             return None;
         }
-        self.read = Some(state);
+        self.last_read = Some(state);
         let text = match fs::read_to_string(&self.path) {
             Ok(text) => text,
             Err(error) if error.kind() == ErrorKind::NotFound => BUILT_IN.to_owned(),
             Err(error) => {
-                tracing::warn!(%error, path = %self.path.display(), "the file of synonyms cannot be read");
+                tracing::warn!(%error, path = %self.path.display(), "the synonyms file cannot be read");
                 return None;
             }
         };
-        let (synonyms, odd) = Synonyms::parse(&text);
-        if !odd.is_empty() {
-            tracing::warn!(path = %self.path.display(), lines = ?odd, "these lines of the file of synonyms name no two words");
+        let (synonyms, invalid) = Synonyms::parse(&text);
+        if !invalid.is_empty() {
+            tracing::warn!(path = %self.path.display(), lines = ?invalid, "lines of the synonyms file name fewer than two words");
         }
         Some(synonyms)
     }

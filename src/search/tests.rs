@@ -74,7 +74,7 @@ async fn recorded(
 }
 
 #[tokio::test]
-async fn people_schools_and_recorded_lessons_are_found_by_those_who_may() {
+async fn people_schools_and_recorded_lessons_are_found_only_with_access() {
     for house in houses().await {
         let (mut lead, lead_id) = house.signed_in("zengqinghong", Role::Teacher).await;
         let (mut colleague, _) = house.signed_in("li", Role::Teacher).await;
@@ -178,7 +178,7 @@ async fn a_new_name_reaches_everything_that_shows_it() {
 }
 
 #[tokio::test]
-async fn whoever_is_removed_is_gone_at_once() {
+async fn a_removed_person_disappears_from_results_at_once() {
     let house = house_on_sqlite().await;
     let (mut admin, _) = house.signed_in("admin", Role::Administrator).await;
     let gone = house.person("wangxiaoming", Role::Teacher).await;
@@ -197,7 +197,7 @@ async fn whoever_is_removed_is_gone_at_once() {
 }
 
 #[tokio::test]
-async fn no_line_that_is_typed_is_an_error() {
+async fn no_typed_query_is_an_error() {
     let house = house_on_sqlite().await;
     let (mut page, _) = house.signed_in("wang", Role::Teacher).await;
     house.services.search.catch_up().await;
@@ -249,19 +249,19 @@ async fn no_line_that_is_typed_is_an_error() {
     );
 }
 
-/// A feature of its own, whose database fails at times.
-struct Shelf {
+/// Source with one document; tests make it fail.
+struct TestSource {
     fails: AtomicBool,
     everybody: AtomicBool,
 }
 
 const BOOK: Uuid = Uuid::from_u128(7);
 
-impl Source for Shelf {
+impl Source for TestSource {
     fn document(&self, id: Uuid) -> BoxFuture<'_, Result<Option<Document>>> {
         Box::pin(async move {
             if self.fails.load(Ordering::Relaxed) {
-                return Err(Error::internal("the shelf fell over"));
+                return Err(Error::internal("the source fails"));
             }
             let everybody = self.everybody.load(Ordering::Relaxed);
             let acl = if everybody {
@@ -291,18 +291,18 @@ impl Source for Shelf {
     }
 }
 
-async fn house_with_shelf() -> (House, Arc<Shelf>, Page) {
+async fn house_with_source() -> (House, Arc<TestSource>, Page) {
     let house = house_on_sqlite().await;
-    let shelf = Arc::new(Shelf {
+    let source = Arc::new(TestSource {
         fails: false.into(),
         everybody: true.into(),
     });
     house
         .services
         .search
-        .register(Kind::Resource, shelf.clone());
+        .register(Kind::Resource, source.clone());
     let (page, _) = house.signed_in("admin", Role::Administrator).await;
-    (house, shelf, page)
+    (house, source, page)
 }
 
 async fn changed(house: &House, kind: Kind, id: Uuid, hidden: bool) {
@@ -317,15 +317,15 @@ async fn changed(house: &House, kind: Kind, id: Uuid, hidden: bool) {
 }
 
 #[tokio::test]
-async fn what_fewer_may_see_is_hidden_before_the_index_knows() {
-    let (house, shelf, mut page) = house_with_shelf().await;
+async fn a_restricted_document_is_hidden_before_it_is_indexed_again() {
+    let (house, source, mut page) = house_with_source().await;
     house.services.search.catch_up().await;
     let hit = &ask(&mut page, "蒸发").await["hits"][0];
     assert_eq!(
         (&hit["page"], &hit["snippets"][0]["page"]),
         (&json!(2), &json!(2))
     );
-    shelf.everybody.store(false, Ordering::Relaxed);
+    source.everybody.store(false, Ordering::Relaxed);
     changed(&house, Kind::Resource, BOOK, true).await;
     for line in ["", "蒸发", "水的循环"] {
         let body = ask(&mut page, &format!("{line} ")).await;
@@ -345,10 +345,10 @@ async fn what_fewer_may_see_is_hidden_before_the_index_knows() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_read_is_tried_again_and_holds_up_nothing_else() {
-    let (house, shelf, mut page) = house_with_shelf().await;
+async fn a_failing_document_is_retried_and_does_not_block_others() {
+    let (house, source, mut page) = house_with_source().await;
     house.services.search.catch_up().await;
-    shelf.fails.store(true, Ordering::Relaxed);
+    source.fails.store(true, Ordering::Relaxed);
     changed(&house, Kind::Resource, BOOK, false).await;
     house.person("lihua", Role::Teacher).await;
     house.services.search.catch_up().await;
@@ -363,7 +363,7 @@ async fn what_cannot_be_read_is_tried_again_and_holds_up_nothing_else() {
         (&state["pending"], &state["failing"]),
         (&json!(1), &json!(1))
     );
-    shelf.fails.store(false, Ordering::Relaxed);
+    source.fails.store(false, Ordering::Relaxed);
     changed(&house, Kind::Resource, BOOK, false).await;
     house.services.search.catch_up().await;
     let (_, state) = page.get("/api/search/index").await;
@@ -374,7 +374,7 @@ async fn what_cannot_be_read_is_tried_again_and_holds_up_nothing_else() {
 }
 
 #[tokio::test]
-async fn the_index_is_built_anew_while_the_old_one_answers() {
+async fn the_index_is_rebuilt_while_the_old_one_serves_queries() {
     for house in houses().await {
         let (mut page, _) = house.signed_in("admin", Role::Administrator).await;
         house.services.search.catch_up().await;
@@ -383,13 +383,13 @@ async fn the_index_is_built_anew_while_the_old_one_answers() {
             StatusCode::ACCEPTED
         );
         assert!(
-            house.services.search.turn().await.expect("a turn"),
+            house.services.search.run_once().await.expect("a turn"),
             "it has begun"
         );
         let (_, state) = page.get("/api/search/index").await;
         assert!(state["rebuild"]["done"].is_number(), "{state}");
         house.person("duringtherebuild", Role::Teacher).await;
-        house.services.search.turn().await.expect("a turn");
+        house.services.search.run_once().await.expect("a turn");
         assert_eq!(
             titles(&mut page, "duringtherebuild").await.len(),
             1,
@@ -410,28 +410,31 @@ async fn the_index_is_built_anew_while_the_old_one_answers() {
 }
 
 #[tokio::test]
-async fn a_crash_heals_by_itself() {
+async fn the_index_recovers_from_a_crash() {
     let house = house_on_sqlite().await;
     let (_, _) = house.signed_in("admin", Role::Administrator).await;
     house.services.search.catch_up().await;
-    let before = house.services.search.live().document_count();
-    // The index was committed and the row not deleted.
+    let before = house.services.search.active_index().document_count();
+    // A crash after the commit of the index, before the row was deleted.
     changed(&house, Kind::School, house.school.0, false).await;
     house.services.search.catch_up().await;
-    assert_eq!(house.services.search.live().document_count(), before);
-    // The folder is lost, or what names the index is damaged.
+    assert_eq!(
+        house.services.search.active_index().document_count(),
+        before
+    );
+    // A corrupt pointer to the active index.
     std::fs::write(house.folder().join("search/current"), "1-of nowhere").expect("written");
-    let again = Search::open(&house.services.config, house.services.db.clone())
+    let reopened = Search::open(&house.services.config, house.services.db.clone())
         .await
         .expect("opens all the same");
-    assert_eq!(again.live().document_count(), 0);
-    again.catch_up().await;
-    assert_eq!(again.live().document_count(), before);
+    assert_eq!(reopened.active_index().document_count(), 0);
+    reopened.catch_up().await;
+    assert_eq!(reopened.active_index().document_count(), before);
 }
 
 #[tokio::test]
-async fn the_countys_synonyms_count_as_soon_as_the_file_is_saved() {
-    let (house, _, mut page) = house_with_shelf().await;
+async fn the_countys_synonyms_apply_as_soon_as_the_file_is_saved() {
+    let (house, _, mut page) = house_with_source().await;
     house.services.search.catch_up().await;
     assert_eq!(titles(&mut page, "水的循环 教案").await.len(), 1, "ours");
     assert!(titles(&mut page, "水汽之旅").await.is_empty());
@@ -440,10 +443,10 @@ async fn the_countys_synonyms_count_as_soon_as_the_file_is_saved() {
     assert_eq!(titles(&mut page, "水汽之旅").await.len(), 1);
 }
 
-/// How soon is for a bench to say; a loaded machine only takes longer.
+/// Checks no latency, which depends on the load of the machine; a bench measures it.
 #[tokio::test]
-async fn a_change_is_found_by_itself() {
-    let (house, _, mut page) = house_with_shelf().await;
+async fn a_change_is_indexed_in_the_background() {
+    let (house, _, mut page) = house_with_source().await;
     house.services.search.start();
     house.person("zhangsan", Role::Teacher).await;
     let found = async {

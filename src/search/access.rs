@@ -1,4 +1,4 @@
-//! What the one who asks may see.
+//! Access of a reader to search results.
 
 use tongke_search::{AclGroup, Key};
 
@@ -8,17 +8,18 @@ use crate::schools;
 
 use crate::index_queue;
 
-/// The role of classrooms in [`AclGroup::Role`], beside those of people.
-const CLASSROOM: &str = "classroom";
+/// Role of classrooms in [`AclGroup::Role`], beside the roles of people.
+const CLASSROOM_ROLE: &str = "classroom";
 
-/// The groups of a reader, and what is hidden from everybody.
-pub struct Sight {
+/// ACL groups of a reader, and the documents hidden from everybody.
+pub struct Access {
     pub groups: Vec<AclGroup>,
     pub hidden: Vec<Key>,
 }
 
-impl Sight {
-    /// As it is at this moment: who moved to another school sees as much as their new colleagues. Nobody signed in sees what is public.
+impl Access {
+    /// Reads the current groups, so that a change of school applies at once. Without an actor only
+    /// public documents are visible.
     pub async fn of(db: &Db, actor: Option<&Actor>) -> Result<Self, DbError> {
         let hidden = index_queue::hidden(db).await?;
         let hidden = hidden
@@ -43,7 +44,7 @@ impl Sight {
 async fn groups_of(db: &Db, actor: &Actor) -> Result<Vec<AclGroup>, DbError> {
     let role = match actor {
         Actor::Person(person) => person.role.as_str(),
-        Actor::Classroom(_) => CLASSROOM,
+        Actor::Classroom(_) => CLASSROOM_ROLE,
     };
     let mut groups = vec![
         AclGroup::County,
