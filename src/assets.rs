@@ -1,5 +1,5 @@
-//! The web front end, embedded in the binary. Paths that name no file get `index.html`, whose router
-//! handles them.
+//! The web front end, embedded in the binary. Paths that name no file get `index.html`, whose
+//! router handles them.
 
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};

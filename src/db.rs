@@ -1,7 +1,7 @@
 //! Database access: SQLite or PostgreSQL behind one pool. The same SQL runs on both.
 //!
-//! SQL conventions: `$1` placeholders; TEXT ids; times as BIGINT milliseconds since 1970; booleans as
-//! BIGINT 0/1; JSON as TEXT; `ON CONFLICT … DO …` and `RETURNING` are allowed, engine-specific
+//! SQL conventions: `$1` placeholders; TEXT ids; times as BIGINT milliseconds since 1970; booleans
+//! as BIGINT 0/1; JSON as TEXT; `ON CONFLICT … DO …` and `RETURNING` are allowed, engine-specific
 //! functions are not.
 
 use std::path::Path;

@@ -1,4 +1,5 @@
-//! HTTP responses with a stored object: ranges, caching, and the file name for saving (RFC 9110, RFC 6266).
+//! HTTP responses with a stored object: ranges, caching, and the file name for saving (RFC 9110,
+//! RFC 6266).
 
 use std::ops::Range;
 

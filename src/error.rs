@@ -1,8 +1,8 @@
 //! Error type of the HTTP API and its response: `{"code", "message", "field"?}` in the client's
 //! language.
 //!
-//! A handler returns [`Error`]; the outermost layer ([`crate::http`]) renders it in the language of the
-//! request and logs server errors. Nothing else logs a request's error.
+//! A handler returns [`Error`]; the outermost layer ([`crate::http`]) renders it in the language of
+//! the request and logs server errors. Nothing else logs a request's error.
 
 use std::borrow::Cow;
 use std::sync::Arc;

@@ -129,7 +129,8 @@ impl From<QueryRejection> for Error {
 pub struct Client(pub IpAddr);
 
 impl Client {
-    /// Reads X-Forwarded-For from its end, past trusted proxies; the entries before them are forgeable.
+    /// Reads X-Forwarded-For from its end, past trusted proxies; the entries before them are
+    /// forgeable.
     pub fn of(peer: Option<SocketAddr>, headers: &HeaderMap, trusted: &[IpAddr]) -> Self {
         let mut address = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| {
             peer.ip().to_canonical()

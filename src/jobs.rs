@@ -1,9 +1,9 @@
 //! Durable job queue in the database.
 //!
-//! A job is a row before its submitter gets an id, and stays a row with its outcome. The key makes a
-//! job idempotent: submitting the same key again returns the same job. A handler may run again after
-//! a crash or a failure, so it must be able to start over. Temporary failures are retried with
-//! exponential backoff; a job that fails for good keeps its row with the reason.
+//! A job is a row before its submitter gets an id, and stays a row with its outcome. The key makes
+//! a job idempotent: submitting the same key again returns the same job. A handler may run again
+//! after a crash or a failure, so it must be able to start over. Temporary failures are retried
+//! with exponential backoff; a job that fails for good keeps its row with the reason.
 
 mod run;
 #[cfg(test)]
@@ -176,8 +176,8 @@ impl Jobs {
         Ok(())
     }
 
-    /// Cancels running jobs and waits for them, at most `limit`. Unfinished jobs run again at the next
-    /// start.
+    /// Cancels running jobs and waits for them, at most `limit`. Unfinished jobs run again at the
+    /// next start.
     pub async fn stop(&self, limit: Duration) {
         self.inner.stop.cancel();
         self.inner.tasks.close();
@@ -191,8 +191,8 @@ impl Jobs {
         }
     }
 
-    /// Inserts the job, or finds the one with the same key, and returns its id. A failed or cancelled
-    /// job is queued again.
+    /// Inserts the job, or finds the one with the same key, and returns its id. A failed or
+    /// cancelled job is queued again.
     pub async fn submit(&self, job: NewJob) -> Result<JobId, DbError> {
         let id = self
             .submit_in(&mut *self.inner.db.pool().acquire().await?, job)
@@ -285,7 +285,8 @@ impl Jobs {
 }
 
 impl RunningJob {
-    /// Reports progress from 0 to 1. Cheap to call often: only steps of [`PROGRESS_STEP`] are written.
+    /// Reports progress from 0 to 1. Cheap to call often: only steps of [`PROGRESS_STEP`] are
+    /// written.
     pub async fn progress(&self, done: f64) {
         let done = done.clamp(0.0, 1.0);
         {

@@ -1,7 +1,7 @@
 //! Object storage: local files or any S3 service. Features name objects by typed keys.
 //!
-//! Keys are ASCII and never reused for other content. Correctness never depends on conditional puts,
-//! which some S3 services ignore: the database decides who may write an object.
+//! Keys are ASCII and never reused for other content. Correctness never depends on conditional
+//! puts, which some S3 services ignore: the database decides who may write an object.
 
 #[cfg(test)]
 mod tests;
@@ -26,8 +26,8 @@ use tokio::io::AsyncReadExt;
 use crate::config::{self, Config};
 use crate::ids::LessonId;
 
-/// Part size of a multipart upload. S3 takes at most 10 000 parts of at least 5 MiB, so 8 MiB carries
-/// 80 GB.
+/// Part size of a multipart upload. S3 takes at most 10 000 parts of at least 5 MiB, so 8 MiB
+/// carries 80 GB.
 const PART_BYTES: usize = 8 << 20;
 /// Concurrent parts of one upload; bounds its memory to 32 MiB.
 const PARTS_IN_FLIGHT: usize = 4;
@@ -53,7 +53,8 @@ impl Key {
         Self::in_lesson(lesson, &[track, &layer.to_string(), &format!("{n}.m4s")])
     }
 
-    /// Initialization segment `n` of one layer of a track; each change of parameters starts a new one.
+    /// Initialization segment `n` of one layer of a track; each change of parameters starts a new
+    /// one.
     pub fn init(lesson: LessonId, track: &str, layer: u8, n: u64) -> Self {
         Self::in_lesson(
             lesson,
@@ -172,8 +173,8 @@ impl Storage {
         }
     }
 
-    /// Opens a store of files below `folder`. A put returns after the file and its directory entry are
-    /// fsync'd.
+    /// Opens a store of files below `folder`. A put returns after the file and its directory entry
+    /// are fsync'd.
     pub fn local(folder: PathBuf) -> Result<Self, OpenError> {
         std::fs::create_dir_all(&folder).map_err(|cause| OpenError::Folder {
             path: folder.clone(),
@@ -234,16 +235,16 @@ impl Storage {
         match copy(&mut source, &mut writer).await {
             Ok(size_bytes) => writer.finish().await.map(|_| size_bytes),
             Err(error) => {
-                // Report the first error. Parts that cannot be removed are left to the lifecycle rule of
-                // the bucket.
+                // Report the first error. Parts that cannot be removed are left to the lifecycle
+                // rule of the bucket.
                 let _ = writer.abort().await;
                 Err(error)
             }
         }
     }
 
-    /// Stores an immutable, fsync'd file: by a hard link in a local store on the same disk, else by a
-    /// copy. An existing object is kept.
+    /// Stores an immutable, fsync'd file: by a hard link in a local store on the same disk, else by
+    /// a copy. An existing object is kept.
     pub async fn link_file(&self, key: &Key, file: &std::path::Path) -> Result<(), StorageError> {
         if let Some(folder) = &self.folder {
             let (object, file) = (folder.join(key.0.as_ref()), file.to_owned());

@@ -2,8 +2,8 @@
 //!
 //! A worker has its own process group, no network where the kernel allows it (root or user
 //! namespaces; logged at start), a scratch directory, and limits on memory, processor time, file
-//! size, open files and wall time. It ends when the server ends. [`sandbox`] sets this up; the worker
-//! reports progress and its result as JSON lines ([`output`]).
+//! size, open files and wall time. It ends when the server ends. [`sandbox`] sets this up; the
+//! worker reports progress and its result as JSON lines ([`output`]).
 
 mod output;
 mod sandbox;
@@ -134,7 +134,8 @@ impl Worker {
         };
         // Descendants of the worker may still run in its process group.
         if let Some(group) = group {
-            // SAFETY: kill(2) takes plain numbers; the group was made for this child, which has not been waited for unless it ended.
+            // SAFETY: kill(2) takes plain numbers; the group was made for this child, which has not
+            // been waited for unless it ended.
             unsafe { libc::kill(-(group as i32), libc::SIGKILL) };
         }
         let _ = child.wait().await;

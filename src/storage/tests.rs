@@ -13,7 +13,8 @@ use super::*;
 
 const KEY: (&str, &str) = ("tongke-key", "tongke-secret");
 
-/// In-process S3 service with one bucket. With TLS, its self-signed certificate lies beside the bucket.
+/// In-process S3 service with one bucket. With TLS, its self-signed certificate lies beside the
+/// bucket.
 async fn s3_server(secure: bool) -> (SocketAddr, TempDir) {
     let folder = tempfile::tempdir().expect("a folder");
     std::fs::create_dir(folder.path().join("lessons")).expect("a bucket");

@@ -1,10 +1,10 @@
-//! Sandbox of a worker: priority, network namespace, resource limits and parent-death signal, set by
-//! the util-linux wrappers `nice`, `unshare`, `prlimit` and `setpriv`.
+//! Sandbox of a worker: priority, network namespace, resource limits and parent-death signal, set
+//! by the util-linux wrappers `nice`, `unshare`, `prlimit` and `setpriv`.
 //!
 //! The wrappers exec() one another, ending in the worker. Setting the same limits between fork and
 //! exec was rejected: a fork copies the page tables of the whole server, and every thread that then
-//! writes to memory takes a page fault, the media threads included. Each job stalled every lesson for
-//! milliseconds. A child without such a hook is started by `posix_spawn`, which copies nothing.
+//! writes to memory takes a page fault, the media threads included. Each job stalled every lesson
+//! for milliseconds. A child without such a hook is started by `posix_spawn`, which copies nothing.
 
 use std::path::Path;
 use std::process::Stdio;
