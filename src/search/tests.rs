@@ -1,4 +1,4 @@
-//! A county searches: who finds what, and how the index heals.
+//! Search tests: access, changes, rebuilds and crash recovery.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,9 +11,10 @@ use uuid::Uuid;
 
 use super::{Kind, Search, Source};
 use crate::error::{Error, Result};
-use crate::identity::Role;
+use crate::identity::{self, Role};
 use crate::ids::{ClassroomId, LessonId, PersonId};
 use crate::index_queue::{enqueue, enqueue_hidden};
+use crate::schools;
 use crate::testing::{House, Page, house_on_sqlite, houses};
 use crate::timetable::{NewLesson, RecordingState, Roster, add_lesson, set_recording};
 use tongke_search::{AclGroup, Document};
@@ -428,6 +429,10 @@ async fn the_index_recovers_from_a_crash() {
         .await
         .expect("opens all the same");
     assert_eq!(reopened.active_index().document_count(), 0);
+    let db = &house.services.db;
+    for (kind, source) in [identity::index_source(db), schools::index_source(db)] {
+        reopened.register(kind, source);
+    }
     reopened.catch_up().await;
     assert_eq!(reopened.active_index().document_count(), before);
 }
