@@ -114,14 +114,14 @@ async fn put(
     };
     services
         .library
-        .put(person, name, content, visibility, description)
+        .add_file(person, name, content, visibility, description)
         .await?;
     Ok(())
 }
 
 async fn has_something(services: &Services, people: &[PersonId]) -> Result<bool> {
     for person in people {
-        if services.library.shares_something(*person).await? {
+        if services.library.has_resources(*person).await? {
             return Ok(true);
         }
     }

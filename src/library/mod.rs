@@ -15,8 +15,9 @@
 //! index_source  documents and ACL groups for the search index
 //! ```
 //!
-//! Content is stored once, under its SHA-256, and analysed once. A resource has numbered versions; each points to content. Readers
-//! other than the owner see the published version, which is the newest one unless a review is pending.
+//! Content is stored once, under its SHA-256, and analysed once. A resource has numbered versions;
+//! each points to content. Readers other than the owner see the published version, which is the
+//! newest one unless a review is pending.
 
 mod access;
 mod analysis;
@@ -50,15 +51,16 @@ use crate::index_queue::{IndexSource, Kind};
 use crate::jobs::Jobs;
 use crate::storage::{Key, Storage};
 
-use content::ingest::{Arrival, Content, Shelf};
+use content::ContentStore;
+use content::ingest::{Content, IncomingFile, IngestOptions};
 use content::sniff;
-use upload::{Uploads, Wish};
+use upload::Uploads;
 
-pub use lesson_decks::{Deck, deck, page_pictures, page_text};
+pub use lesson_decks::{Deck, deck, page_images, page_text};
 pub use resources::description::Description;
 
 crate::string_enum! {
-    /// What a resource is for.
+    /// Purpose of a resource.
     ResourceKind {
         /// 课件
         Courseware = "courseware",
@@ -75,35 +77,35 @@ crate::string_enum! {
 }
 
 crate::string_enum! {
-    /// Who may see a resource besides its owner and administrators, once it is published.
+    /// Audience of a published resource, besides its owner and administrators.
     Visibility {
-        /// Nobody else: a draft.
+        /// Owner only: a draft.
         Private = "private",
         /// The owner's school.
         School = "school",
         /// The schools of its community.
         Community = "community",
-        /// Everybody who is signed in here.
+        /// Every signed-in user of this server.
         County = "county",
-        /// Everybody, signed in or not.
+        /// Everybody, without sign-in.
         Public = "public",
     }
 }
 
 crate::string_enum! {
-    /// How a resource stands with its school's reviewers.
+    /// Review state of a resource.
     Review {
-        /// Nobody needs to look at it.
+        /// No review is required.
         None = "none",
-        /// The newest version, or a wider visibility, waits for a reviewer.
+        /// The newest version or a wider visibility waits for a reviewer.
         Pending = "pending",
         Approved = "approved",
-        /// A reviewer wants something changed.
+        /// A reviewer requests changes.
         Returned = "returned",
     }
 }
 
-/// The library of this server. Cloning shares it.
+/// State of the library. Clones share it.
 #[derive(Clone)]
 pub struct Library {
     config: Arc<Config>,
@@ -111,11 +113,11 @@ pub struct Library {
     storage: Storage,
     jobs: Jobs,
     uploads: Uploads,
-    shelf: Shelf,
+    content: ContentStore,
 }
 
 impl Library {
-    /// Opens the shelf and takes up uploads that a crash interrupted.
+    /// Starts the garbage collector and resumes uploads that a crash interrupted.
     pub async fn start(
         config: Arc<Config>,
         db: Db,
@@ -124,13 +126,17 @@ impl Library {
         bus: &Bus,
     ) -> io::Result<Library> {
         bus.subscribe_to_schools(Arc::new(index_source::SharedWithCommunity));
-        let shelf = Shelf::new(db.clone(), storage.clone(), jobs.clone());
-        tokio::spawn(shelf.clone().keep_tidy(config.library.removed_keep_days));
+        let content = ContentStore::new(db.clone(), storage.clone(), jobs.clone());
+        tokio::spawn(
+            content
+                .clone()
+                .run_garbage_collector(config.library.removed_keep_days),
+        );
         let folder = config.server.data_dir.join("uploads");
         let uploads = Uploads::start(
             db.clone(),
             storage.clone(),
-            shelf.clone(),
+            content.clone(),
             folder,
             config.library.clone(),
         )
@@ -141,11 +147,11 @@ impl Library {
             storage,
             jobs,
             uploads,
-            shelf,
+            content,
         })
     }
 
-    /// Sources of resources and collections for the search index.
+    /// Returns the sources of resources and collections for the search index.
     pub fn index_sources(&self) -> [IndexSource; 2] {
         let (resources, collections) = (self.db.clone(), self.db.clone());
         [
@@ -157,60 +163,60 @@ impl Library {
         ]
     }
 
-    /// Puts a small file on the shelf in a person's name.
-    pub async fn put(
+    /// Adds a small file as a resource of a person.
+    pub async fn add_file(
         &self,
         person: PersonId,
         name: &str,
-        content: Vec<u8>,
+        bytes: Vec<u8>,
         visibility: Visibility,
         description: Description,
     ) -> Result<ResourceId> {
-        let sniffed = sniff::sniff(&content[..content.len().min(sniff::HEAD_BYTES)]);
-        let (hash, size_bytes) = (hex::encode(Sha256::digest(&content)), content.len() as u64);
-        let _kept = self.shelf.keep_content().await;
-        self.shelf
+        let sniffed = sniff::sniff(&bytes[..bytes.len().min(sniff::HEAD_BYTES)]);
+        let (hash, size_bytes) = (hex::encode(Sha256::digest(&bytes)), bytes.len() as u64);
+        let _paused = self.content.pause_garbage_collection().await;
+        self.content
             .storage
-            .put(&Key::blob(&hash), content.into())
+            .put(&Key::blob(&hash), bytes.into())
             .await
             .map_err(download::storage_error)?;
-        let wish = Wish {
+        let options = IngestOptions {
             visibility: Some(visibility),
-            description: description.check()?,
-            ..Wish::default()
+            description: description.validate()?,
+            ..IngestOptions::default()
         };
         let content = Content {
             hash,
             size_bytes,
             sniffed,
         };
-        let arrival = Arrival {
+        let file = IncomingFile {
             person,
             file_name: name.to_owned(),
             content,
-            wish,
+            options,
             upload: None,
         };
-        Ok(self.shelf.arrive(arrival).await?.0)
+        Ok(self.content.ingest(file).await?.0)
     }
 
-    /// Whether a person has anything on the shelf.
-    pub async fn shares_something(&self, person: PersonId) -> Result<bool> {
+    /// Returns true if the person owns a resource, even a removed one.
+    pub async fn has_resources(&self, person: PersonId) -> Result<bool> {
         let found: Option<(String,)> =
             sqlx::query_as("SELECT id FROM resources WHERE owner_id = $1 LIMIT 1")
                 .bind(person)
-                .fetch_optional(self.shelf.db.pool())
+                .fetch_optional(self.db.pool())
                 .await?;
         Ok(found.is_some())
     }
 
-    /// Lets uploads write down what they have.
+    /// Stops uploads after they acknowledge the bytes on disk; waits at most `limit`.
     pub async fn stop(&self, limit: Duration) {
         self.uploads.stop(limit).await;
     }
 }
 
-/// Every route of the library.
+/// All routes of the library.
 pub fn routes() -> OpenApiRouter<Library> {
     OpenApiRouter::new()
         .merge(upload::routes())

@@ -1,7 +1,13 @@
-//! Who may see what: one rule, as SQL, that every query of the library goes through.
+//! Access control of the library: one visibility rule, as SQL clauses that are part of every query,
+//! and the checks before a change.
 //!
-//! A resource is seen by its owner and by administrators; by its school's reviewers while it waits for them; and, once a version is
-//! published, by those whom its visibility names. `county` is everybody who is signed in here, `public` is everybody.
+//! A resource is visible to its owner and to administrators; to its school's reviewers while it
+//! waits for them; and, once a version is published, to the readers named by its visibility:
+//! `county` is every signed-in reader, `public` is everybody.
+
+mod checks;
+
+pub use checks::*;
 
 use sqlx::any::AnyArguments;
 use sqlx::query::QueryAs;
@@ -12,30 +18,74 @@ use crate::identity::Actor;
 use crate::ids::{CommunityId, PersonId, SchoolId};
 use crate::schools;
 
-/// Placeholders `$1` to `$5` are the reader's in every query that uses these clauses; its own begin at `$6`.
-pub const OWN_FROM: usize = 6;
+/// First placeholder of a query's own values: `$1` to `$5` are bound by [`Reader::bind`].
+pub const FIRST_PARAMETER: usize = 6;
 
-/// Those who see the newest version, published or not, of resource `r`.
-pub const INSIDER: &str = "(r.owner_id = $1 OR $4 = 1 OR (r.review = 'pending' AND EXISTS (
-    SELECT 1 FROM library_reviewers w WHERE w.school_id = r.school_id AND w.person_id = $1)))";
+/// The visibility of row `$row`, which has `visibility` and `school_id`, includes the reader.
+macro_rules! visibility_includes_reader {
+    ($row:literal) => {
+        concat!(
+            "(",
+            $row,
+            ".visibility = 'public' OR (",
+            $row,
+            ".visibility = 'county' AND $5 = 1)
+            OR (",
+            $row,
+            ".visibility IN ('community', 'school') AND ",
+            $row,
+            ".school_id = $2)
+            OR (",
+            $row,
+            ".visibility = 'community' AND EXISTS (
+                SELECT 1 FROM schools o WHERE o.id = ",
+            $row,
+            ".school_id AND o.community_id = $3)))"
+        )
+    };
+}
 
-/// Whether the reader may see resource `r`.
-pub const SEES: &str = "(r.removed_at IS NULL AND (r.owner_id = $1 OR $4 = 1
-    OR (r.review = 'pending' AND EXISTS (SELECT 1 FROM library_reviewers w WHERE w.school_id = r.school_id AND w.person_id = $1))
-    OR (r.published > 0 AND (r.visibility = 'public'
-        OR (r.visibility = 'county' AND $5 = 1)
-        OR (r.visibility IN ('community', 'school') AND r.school_id = $2)
-        OR (r.visibility = 'community' AND EXISTS (
-            SELECT 1 FROM schools o WHERE o.id = r.school_id AND o.community_id = $3))))))";
+/// The reader is a reviewer of the school of resource `r`.
+macro_rules! reviews_school {
+    () => {
+        "EXISTS (SELECT 1 FROM library_reviewers w WHERE w.school_id = r.school_id AND w.person_id = $1)"
+    };
+}
 
-/// Whether the reader may see collection `c`.
-pub const SEES_COLLECTION: &str = "(c.removed_at IS NULL AND (c.owner_id = $1 OR $4 = 1
-    OR c.visibility = 'public' OR (c.visibility = 'county' AND $5 = 1)
-    OR (c.visibility IN ('community', 'school') AND c.school_id = $2)
-    OR (c.visibility = 'community' AND EXISTS (
-        SELECT 1 FROM schools o WHERE o.id = c.school_id AND o.community_id = $3))))";
+/// The reader sees the newest version of resource `r`, published or not.
+macro_rules! sees_latest {
+    () => {
+        concat!(
+            "(r.owner_id = $1 OR $4 = 1 OR (r.review = 'pending' AND ",
+            reviews_school!(),
+            "))"
+        )
+    };
+}
 
-/// Whoever asks, as the clauses need them.
+/// The reader sees the newest version of resource `r`, published or not.
+pub const SEES_LATEST: &str = sees_latest!();
+
+/// The reader may decide reviews of resource `r`.
+pub const CAN_REVIEW: &str = concat!("($4 = 1 OR ", reviews_school!(), ")");
+
+/// The reader may see resource `r`.
+pub const CAN_SEE: &str = concat!(
+    "(r.removed_at IS NULL AND (",
+    sees_latest!(),
+    " OR (r.published > 0 AND ",
+    visibility_includes_reader!("r"),
+    ")))"
+);
+
+/// The reader may see collection `c`.
+pub const CAN_SEE_COLLECTION: &str = concat!(
+    "(c.removed_at IS NULL AND (c.owner_id = $1 OR $4 = 1 OR ",
+    visibility_includes_reader!("c"),
+    "))"
+);
+
+/// Attributes of the requester that the clauses compare.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reader {
     pub person: Option<PersonId>,
@@ -46,7 +96,7 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// The one who asks; nobody signed in sees what is public.
+    /// Reader of a request; without an actor only public entries are visible.
     pub async fn of(db: &Db, actor: Option<&Actor>) -> Result<Reader, DbError> {
         let school = actor.and_then(Actor::school).map(|school| school.id);
         let community = match school {

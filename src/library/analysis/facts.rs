@@ -1,4 +1,4 @@
-//! What has been understood of a content, as its row keeps it and cards tell it.
+//! Analysis results of a content: JSON in its row, and the body of API responses.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -6,31 +6,31 @@ use utoipa::ToSchema;
 use crate::error::Text;
 
 crate::string_enum! {
-    /// How far a content is understood.
-    Understood {
-        /// Its job waits or runs.
+    /// State of the analysis of a content.
+    AnalysisState {
+        /// The job is queued or running.
         Waiting = "waiting",
         Ready = "ready",
-        /// It cannot be: its problem says why.
+        /// The analysis failed; `problem` has the reason.
         Failed = "failed",
     }
 }
 
-/// Besides pages and text.
+/// Results other than pages and text.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct Facts {
     #[schema(required)]
     pub outline: Vec<Heading>,
-    /// What a zip says it holds; nothing of it is trusted.
+    /// Directory of a zip, as declared by the file; untrusted.
     #[schema(required)]
-    pub entries: Vec<Entry>,
-    pub picture: Option<Picture>,
-    pub media: Option<Media>,
-    /// Sheets of a spreadsheet that can be looked at as tables; none: there is no such copy of it.
+    pub entries: Vec<ZipEntry>,
+    pub picture: Option<ImageFacts>,
+    pub media: Option<MediaFacts>,
+    /// Number of spreadsheet sheets stored as tables.
     #[schema(required)]
     pub sheets: i64,
-    /// Codes of what was left out.
+    /// Codes of omissions, for example `page_failed`.
     #[schema(required)]
     pub notes: Vec<String>,
 }
@@ -47,46 +47,47 @@ pub struct Heading {
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
-pub struct Entry {
+pub struct ZipEntry {
     #[schema(required)]
     pub path: String,
     #[schema(required)]
     pub size: i64,
 }
 
-/// An image; the copy that is shown has no EXIF.
+/// Image; the stored copy has no EXIF.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
-pub struct Picture {
+pub struct ImageFacts {
     #[schema(required)]
     pub width: i64,
     #[schema(required)]
     pub height: i64,
-    /// The stored copy's media type; none: there is no copy.
+    /// Media type of the stored copy; `None` without a copy.
     pub mime: Option<String>,
 }
 
-/// Sound and moving pictures.
+/// Audio or video.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
-pub struct Media {
+pub struct MediaFacts {
     pub duration_ms: Option<i64>,
     #[schema(required)]
-    pub streams: Vec<Stream>,
+    pub streams: Vec<MediaStream>,
     #[schema(required)]
     pub has_poster: bool,
-    /// What a browser can play: `original`, `rendition`, or nothing.
-    pub plays: Option<Plays>,
+    /// File that browsers can play; `None` until a rendition exists if they cannot play the
+    /// original.
+    pub plays: Option<PlayableFile>,
 }
 
 crate::string_enum! {
-    /// Which file a browser plays.
-    Plays { Original = "original", Rendition = "rendition" }
+    /// File that browsers play.
+    PlayableFile { Original = "original", Rendition = "rendition" }
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
-pub struct Stream {
+pub struct MediaStream {
     #[schema(required)]
     pub kind: String,
     #[schema(required)]
@@ -96,13 +97,14 @@ pub struct Stream {
 }
 
 impl Facts {
-    pub fn of(json: &str) -> Facts {
+    /// Parses the `facts` column; unreadable JSON counts as empty.
+    pub fn parse(json: &str) -> Facts {
         serde_json::from_str(json).unwrap_or_default()
     }
 }
 
-/// Why a content of this type could not be understood, for the person whose card it is.
-pub fn problem(code: &str, kind: &str) -> Text {
+/// Returns the explanation of a failure code for content of this type.
+pub fn problem_text(code: &str, kind: &str) -> Text {
     match code {
         "unsupported" if kind == "heic" => Text::new(
             "手机的 HEIC 照片不能在线预览。请在手机上转存为 JPEG（或把相机设为“兼容性最佳”），再上传新版本。",

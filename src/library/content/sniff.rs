@@ -1,13 +1,13 @@
-//! What a file is by its first bytes; its name is never believed. A quick word for the upload's answer: what a container really holds
-//! (an office file in a zip) is found out by the document program, in its sandbox.
+//! File type detection from the first bytes; the file name is ignored. The result is provisional:
+//! the sandboxed analysis determines the type of files inside containers (an office file is a zip).
 
-/// As much of a file's head as is looked at.
+/// Bytes of the head of a file that are examined.
 pub const HEAD_BYTES: usize = 64 << 10;
 
-/// What a file seems to be.
+/// Provisional type of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sniffed {
-    /// The word that cards and facets show.
+    /// Short name for summaries and search facets.
     pub kind: &'static str,
     pub mime: &'static str,
 }
@@ -18,7 +18,7 @@ const fn sniffed(kind: &'static str, mime: &'static str) -> Sniffed {
 
 const UNKNOWN: Sniffed = sniffed("unknown", "application/octet-stream");
 
-/// Signatures at the very beginning.
+/// Signatures at offset 0.
 const AT_START: &[(&[u8], Sniffed)] = &[
     (b"%PDF-", sniffed("pdf", "application/pdf")),
     (b"\x89PNG\r\n\x1a\n", sniffed("png", "image/png")),
@@ -41,15 +41,15 @@ const AT_START: &[(&[u8], Sniffed)] = &[
         b"\x30\x26\xb2\x75\x8e\x66\xcf\x11",
         sniffed("video", "video/x-ms-asf"),
     ),
-    // Compound files: old office formats, told apart by the document program.
+    // Compound files (old office formats); the analysis distinguishes them.
     (
         b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1",
         sniffed("unknown", "application/x-ole-storage"),
     ),
 ];
 
-/// Programs have no place on a shelf of courseware, and other schools' machines would run them.
-const PROGRAMS: &[&[u8]] = &[
+/// Signatures of executables. They are rejected because other schools would download and run them.
+const EXECUTABLES: &[&[u8]] = &[
     b"MZ",
     b"\x7fELF",
     b"\xfe\xed\xfa\xce",
@@ -59,12 +59,12 @@ const PROGRAMS: &[&[u8]] = &[
     b"\xca\xfe\xba\xbe",
 ];
 
-/// Whether the file is a program.
-pub fn is_program(head: &[u8]) -> bool {
-    PROGRAMS.iter().any(|magic| head.starts_with(magic)) || head.starts_with(b"#!")
+/// Returns true for executables and scripts with an interpreter line.
+pub fn is_executable(head: &[u8]) -> bool {
+    EXECUTABLES.iter().any(|magic| head.starts_with(magic)) || head.starts_with(b"#!")
 }
 
-/// What the head of a file says it is.
+/// Detects the type from the head of a file.
 pub fn sniff(head: &[u8]) -> Sniffed {
     if let Some((_, found)) = AT_START.iter().find(|(magic, _)| head.starts_with(magic)) {
         return *found;
@@ -73,20 +73,21 @@ pub fn sniff(head: &[u8]) -> Sniffed {
         (Some(b"RIFF"), _, Some(b"WEBP")) => return sniffed("webp", "image/webp"),
         (Some(b"RIFF"), _, Some(b"WAVE")) => return sniffed("audio", "audio/wav"),
         (Some(b"RIFF"), _, Some(b"AVI ")) => return sniffed("video", "video/x-msvideo"),
-        // ISO 14496-12 containers of still pictures, as telephones take them.
+        // ISO 14496-12 containers of still images, as phones write them.
         (_, Some(b"ftyp"), Some(b"heic" | b"heix" | b"hevc" | b"mif1" | b"msf1" | b"avif")) => {
             return sniffed("heic", "image/heic");
         }
         (_, Some(b"ftyp"), Some(b"M4A ")) => return sniffed("audio", "audio/mp4"),
         (_, Some(b"ftyp"), _) => return sniffed("video", "video/mp4"),
-        (Some(b"PK\x03\x04" | b"PK\x05\x06"), _, _) => return in_zip(head),
+        (Some(b"PK\x03\x04" | b"PK\x05\x06"), _, _) => return sniff_zip(head),
         _ => {}
     }
-    text(head)
+    sniff_text(head)
 }
 
-/// An office file names its parts in the heads of the zip's first entries; OpenDocument has its type as the first entry, unpacked.
-fn in_zip(head: &[u8]) -> Sniffed {
+/// Detects office files in a zip: OOXML by the names of its first entries, OpenDocument by its
+/// uncompressed `mimetype` entry.
+fn sniff_zip(head: &[u8]) -> Sniffed {
     let has = |name: &[u8]| head.windows(name.len()).any(|window| window == name);
     let known: [(&[u8], Sniffed); 6] = [
         (
@@ -128,13 +129,13 @@ fn in_zip(head: &[u8]) -> Sniffed {
     found.map_or(sniffed("zip", "application/zip"), |(_, found)| found)
 }
 
-/// Text in any encoding of ours has no zero bytes and hardly a control character.
-fn text(head: &[u8]) -> Sniffed {
-    let odd = head
+/// Detects text, UTF-8 or GBK, by the absence of control characters other than whitespace.
+fn sniff_text(head: &[u8]) -> Sniffed {
+    let control_characters = head
         .iter()
         .filter(|byte| **byte < 0x20 && !matches!(byte, b'\t' | b'\n' | b'\r' | 0x0c))
         .count();
-    if head.is_empty() || odd > 0 {
+    if head.is_empty() || control_characters > 0 {
         return UNKNOWN;
     }
     let start = String::from_utf8_lossy(&head[..head.len().min(512)])
@@ -152,7 +153,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_is_what_its_bytes_say() {
+    fn the_type_comes_from_the_bytes() {
         let cases: [(&[u8], &str); 13] = [
             (b"%PDF-1.7\n", "pdf"),
             (b"\x89PNG\r\n\x1a\n....", "png"),
@@ -181,10 +182,10 @@ mod tests {
     }
 
     #[test]
-    fn a_program_is_known_under_any_name() {
+    fn executables_are_detected_without_their_name() {
         for head in [&b"MZ\x90\0"[..], b"\x7fELF\x02", b"#!/bin/sh\n"] {
-            assert!(is_program(head));
+            assert!(is_executable(head));
         }
-        assert!(!is_program("教案".as_bytes()));
+        assert!(!is_executable("教案".as_bytes()));
     }
 }

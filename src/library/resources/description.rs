@@ -1,4 +1,4 @@
-//! What a teacher says about a resource: the words of the curriculum, checked where they come in.
+//! Description of a resource in curriculum terms, validated on input.
 
 use std::collections::BTreeMap;
 
@@ -9,13 +9,13 @@ use crate::error::{Error, Result, Text};
 use crate::extract::line;
 use crate::library::ResourceKind;
 
-/// Keywords of one resource, and the length of one.
-const MOST_KEYWORDS: usize = 20;
+/// Keywords of one resource, and characters of one keyword.
+const MAX_KEYWORDS: usize = 20;
 const KEYWORD_CHARS: usize = 30;
 /// A description is a paragraph or two.
 const DESCRIPTION_CHARS: usize = 4000;
 
-/// Fields to set; absent ones stay as they are, empty texts clear.
+/// Fields to set. Absent fields stay unchanged; empty text clears a field.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(default)]
 pub struct Description {
@@ -45,8 +45,8 @@ pub struct Description {
 }
 
 impl Description {
-    /// Trims and checks what was typed.
-    pub fn check(self) -> Result<Self> {
+    /// Trims and validates all fields.
+    pub fn validate(self) -> Result<Self> {
         let short =
             |field, text: Option<String>| text.map(|text| line(field, &text, 0..=60)).transpose();
         Ok(Self {
@@ -56,7 +56,7 @@ impl Description {
                 .transpose()?,
             description: self
                 .description
-                .map(|text| paragraph("description", &text, DESCRIPTION_CHARS))
+                .map(|text| multiline("description", &text, DESCRIPTION_CHARS))
                 .transpose()?,
             kind: self.kind,
             stage: short("stage", self.stage)?,
@@ -69,7 +69,7 @@ impl Description {
                 .map(|text| line("unit", &text, 0..=200))
                 .transpose()?,
             period: short("period", self.period)?,
-            keywords: self.keywords.map(check_keywords).transpose()?,
+            keywords: self.keywords.map(validate_keywords).transpose()?,
             licence: self
                 .licence
                 .map(|text| line("licence", &text, 0..=100))
@@ -81,18 +81,18 @@ impl Description {
         })
     }
 
-    /// From an upload's metadata; keywords are parted by commas, Chinese or Western.
-    pub fn of_metadata(metadata: &BTreeMap<String, String>) -> Result<Self> {
+    /// Parses a tus upload's metadata; keywords are separated by Chinese or Western commas.
+    pub fn parse_metadata(metadata: &BTreeMap<String, String>) -> Result<Self> {
         let text = |key: &str| {
             metadata
                 .get(key)
                 .filter(|text| !text.trim().is_empty())
                 .cloned()
         };
-        let kind = text("type").map(|word| word.parse()).transpose();
+        let kind = text("type").map(|kind| kind.parse()).transpose();
         let keywords =
             text("keywords").map(|all| all.split([',', '，', '、']).map(str::to_owned).collect());
-        let said = Self {
+        let description = Self {
             title: text("title"),
             description: text("description"),
             kind: kind.map_err(|_| {
@@ -113,10 +113,10 @@ impl Description {
             licence: text("licence"),
             source: text("source"),
         };
-        said.check()
+        description.validate()
     }
 
-    /// The names of the fields that are set.
+    /// Returns the names of the fields that are present.
     pub fn fields(&self) -> Vec<&'static str> {
         let set = [
             ("title", self.title.is_some()),
@@ -140,8 +140,9 @@ impl Description {
     }
 }
 
-/// Text of several lines: trimmed, bounded, without control characters other than line ends and tabs.
-pub fn paragraph(field: &'static str, text: &str, most: usize) -> Result<String> {
+/// Validates multi-line text: trimmed, at most `max_chars` long, no control characters except line
+/// feed and tab.
+pub fn multiline(field: &'static str, text: &str, max_chars: usize) -> Result<String> {
     let text = text.trim().replace("\r\n", "\n");
     if text
         .chars()
@@ -153,10 +154,10 @@ pub fn paragraph(field: &'static str, text: &str, most: usize) -> Result<String>
             "This field has control characters in it.",
         ));
     }
-    if text.chars().count() > most {
+    if text.chars().count() > max_chars {
         let text = Text::with(
-            format!("这一项最多 {most} 个字。"),
-            format!("This field takes at most {most} characters."),
+            format!("这一项最多 {max_chars} 个字。"),
+            format!("This field takes at most {max_chars} characters."),
         );
         return Err(Error::Field {
             field: field.into(),
@@ -166,7 +167,7 @@ pub fn paragraph(field: &'static str, text: &str, most: usize) -> Result<String>
     Ok(text)
 }
 
-fn check_keywords(all: Vec<String>) -> Result<Vec<String>> {
+fn validate_keywords(all: Vec<String>) -> Result<Vec<String>> {
     let mut checked: Vec<String> = Vec::new();
     for keyword in all {
         let keyword = line("keywords", &keyword, 0..=KEYWORD_CHARS)?;
@@ -174,7 +175,7 @@ fn check_keywords(all: Vec<String>) -> Result<Vec<String>> {
             checked.push(keyword);
         }
     }
-    if checked.len() > MOST_KEYWORDS {
+    if checked.len() > MAX_KEYWORDS {
         return Err(Error::field(
             "keywords",
             "关键词最多 20 个。",
@@ -184,86 +185,25 @@ fn check_keywords(all: Vec<String>) -> Result<Vec<String>> {
     Ok(checked)
 }
 
-/// A file's name as it is kept and offered again: the last part of a path, without what could deceive a reader or a file system.
-pub fn file_name(given: &str) -> String {
-    let last = given.rsplit(['/', '\\']).next().unwrap_or_default();
-    let deceives = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
-    };
-    let forbidden = |c: char| matches!(c, ':' | '*' | '?' | '"' | '<' | '>' | '|');
-    let name: String = last
-        .chars()
-        .filter(|c| !deceives(*c))
-        .map(|c| if forbidden(c) { '_' } else { c })
-        .collect();
-    let name = shortened(name.trim().trim_matches('.').trim());
-    if name.is_empty() {
-        "未命名".into()
-    } else {
-        name
-    }
-}
-
-/// At most 200 bytes, which every file system takes, with the extension kept.
-fn shortened(name: &str) -> String {
-    const MOST: usize = 200;
-    if name.len() <= MOST {
-        return name.to_owned();
-    }
-    let (stem, extension) = match name.rsplit_once('.') {
-        Some((stem, extension)) if extension.len() <= 10 => (stem, format!(".{extension}")),
-        _ => (name, String::new()),
-    };
-    let mut end = MOST - extension.len();
-    while !stem.is_char_boundary(end) {
-        end -= 1;
-    }
-    format!("{}{extension}", &stem[..end])
-}
-
-/// A file's name without its extension: the first guess of a title.
-pub fn stem(name: &str) -> &str {
-    match name.rsplit_once('.') {
-        Some((stem, extension)) if !stem.is_empty() && extension.len() <= 5 => stem,
-        _ => name,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_file_keeps_its_chinese_name_and_nothing_that_deceives() {
-        assert_eq!(
-            file_name("三年级语文/第五单元/富饶的西沙群岛.pptx"),
-            "富饶的西沙群岛.pptx"
-        );
-        assert_eq!(file_name(r"C:\课件\..\a.ppt"), "a.ppt");
-        assert_eq!(file_name("../../etc/passwd"), "passwd");
-        assert_eq!(file_name("课件\u{202e}xtp.exe"), "课件xtp.exe");
-        assert_eq!(file_name("a:b?.doc"), "a_b_.doc");
-        assert_eq!(file_name(" .. "), "未命名");
-        let long = file_name(&format!("{}.pptx", "课".repeat(200)));
-        assert!(long.len() <= 200 && long.ends_with("课.pptx"), "{long}");
-    }
-
-    #[test]
-    fn keywords_are_parted_trimmed_and_once_each() {
+    fn keywords_are_split_trimmed_and_deduplicated() {
         let metadata =
             BTreeMap::from([("keywords".to_owned(), "西沙群岛， 写景、写景,".to_owned())]);
-        let said = Description::of_metadata(&metadata).expect("fits");
+        let description = Description::parse_metadata(&metadata).expect("fits");
         assert_eq!(
-            said.keywords.as_deref(),
+            description.keywords.as_deref(),
             Some(&["西沙群岛".to_owned(), "写景".to_owned()][..])
         );
-        assert_eq!(said.fields(), ["keywords"]);
+        assert_eq!(description.fields(), ["keywords"]);
     }
 
     #[test]
-    fn an_unknown_type_is_refused() {
+    fn an_unknown_type_is_rejected() {
         let metadata = BTreeMap::from([("type".to_owned(), "virus".to_owned())]);
-        assert!(Description::of_metadata(&metadata).is_err());
+        assert!(Description::parse_metadata(&metadata).is_err());
     }
 }

@@ -1,140 +1,21 @@
-//! What a resource is about, read from its name, its folder and the beginning of its text, and where those are silent from what its owner
-//! shared last. A suggestion fills an empty field, is marked as one, and is corrected in one click.
+//! Suggested descriptions, from the file name, the folder and the beginning of the text; failing
+//! those, from the owner's previous resources. A suggestion fills an empty field, is marked as one,
+//! and is corrected in one click.
 
-use std::collections::HashMap;
-
-use sqlx::{Any, Transaction};
-
-use crate::db::DbError;
-use crate::ids::PersonId;
+use super::description::Description;
+use super::habits::Habits;
+use super::vocabulary::{
+    EDITION_ALIASES, EDITIONS, GRADE_ALIASES, GRADES, KIND_TERMS, STAGES, SUBJECT_ALIASES,
+    SUBJECTS, VOLUMES,
+};
 use crate::library::ResourceKind;
-use crate::library::resources::description::Description;
 
-/// The words of the curriculum, as Chinese schools print them on books.
-pub const STAGES: [&str; 5] = ["学前", "小学", "初中", "高中", "中职"];
-pub const GRADES: [&str; 12] = [
-    "一年级",
-    "二年级",
-    "三年级",
-    "四年级",
-    "五年级",
-    "六年级",
-    "七年级",
-    "八年级",
-    "九年级",
-    "高一",
-    "高二",
-    "高三",
-];
-pub const SUBJECTS: [&str; 20] = [
-    "语文",
-    "数学",
-    "英语",
-    "道德与法治",
-    "科学",
-    "音乐",
-    "美术",
-    "体育与健康",
-    "信息科技",
-    "劳动",
-    "物理",
-    "化学",
-    "生物学",
-    "历史",
-    "地理",
-    "思想政治",
-    "书法",
-    "综合实践",
-    "心理健康",
-    "通用技术",
-];
-pub const EDITIONS: [&str; 14] = [
-    "统编版",
-    "人教版",
-    "北师大版",
-    "苏教版",
-    "外研版",
-    "沪教版",
-    "冀教版",
-    "湘教版",
-    "西师大版",
-    "浙教版",
-    "青岛版",
-    "鲁教版",
-    "译林版",
-    "教科版",
-];
-pub const VOLUMES: [&str; 6] = ["上册", "下册", "全一册", "必修", "选择性必修", "选修"];
-pub const LICENCES: [&str; 5] = [
-    "仅供教学使用",
-    "CC BY 4.0",
-    "CC BY-SA 4.0",
-    "CC BY-NC 4.0",
-    "CC BY-NC-SA 4.0",
-];
-
-/// Other words for the same thing.
-const SUBJECT_ALIASES: [(&str, &str); 8] = [
-    ("体育", "体育与健康"),
-    ("信息技术", "信息科技"),
-    ("品德与社会", "道德与法治"),
-    ("道法", "道德与法治"),
-    ("生物", "生物学"),
-    ("政治", "思想政治"),
-    ("心理", "心理健康"),
-    ("劳技", "劳动"),
-];
-const GRADE_ALIASES: [(&str, &str); 9] = [
-    ("初一", "七年级"),
-    ("初二", "八年级"),
-    ("初三", "九年级"),
-    ("高一年级", "高一"),
-    ("高二年级", "高二"),
-    ("高三年级", "高三"),
-    ("高中一年级", "高一"),
-    ("高中二年级", "高二"),
-    ("高中三年级", "高三"),
-];
-const EDITION_ALIASES: [(&str, &str); 5] = [
-    ("部编", "统编版"),
-    ("统编", "统编版"),
-    ("人教", "人教版"),
-    ("北师大", "北师大版"),
-    ("苏教", "苏教版"),
-];
-const KINDS: [(ResourceKind, &[&str]); 5] = [
-    (
-        ResourceKind::LessonPlan,
-        &["教案", "教学设计", "说课稿", "导学案", "教学反思"],
-    ),
-    (
-        ResourceKind::Exercise,
-        &[
-            "习题",
-            "练习",
-            "试卷",
-            "试题",
-            "测试",
-            "作业",
-            "检测",
-            "单元卷",
-        ],
-    ),
-    (
-        ResourceKind::Recording,
-        &["录课", "课堂实录", "公开课", "录像课"],
-    ),
-    (ResourceKind::MicroLesson, &["微课"]),
-    (ResourceKind::Courseware, &["课件", "幻灯片", "PPT", "ppt"]),
-];
-
-/// The head of a document says what it is for; its body speaks of other things as well.
+/// The head of a document states its purpose; terms further down are often about other topics.
 const HEAD_CHARS: usize = 600;
-/// What somebody shared last says what they share next.
-const HABIT_RESOURCES: i64 = 20;
 
-/// What is known of a file.
+/// Evidence of a file's topic.
 pub struct Hints<'a> {
+    /// File name without its extension.
     pub name: &'a str,
     pub folder: &'a str,
     pub file_type: &'a str,
@@ -142,95 +23,25 @@ pub struct Hints<'a> {
     pub text: &'a str,
 }
 
-/// What the owner's last resources had most often.
-#[derive(Default)]
-pub struct Habits {
-    common: HashMap<&'static str, String>,
-}
-
-#[derive(sqlx::FromRow)]
-struct Shared {
-    stage: String,
-    grade: String,
-    subject: String,
-    edition: String,
-    volume: String,
-}
-
-/// A field by its name.
-type Field = (&'static str, fn(&Shared) -> &String);
-
-impl Habits {
-    pub async fn of(
-        tx: &mut Transaction<'static, Any>,
-        person: PersonId,
-    ) -> Result<Habits, DbError> {
-        let last: Vec<Shared> = sqlx::query_as(
-            "SELECT stage, grade, subject, edition, volume FROM resources WHERE owner_id = $1 AND removed_at IS NULL
-             ORDER BY created_at DESC LIMIT $2",
-        )
-        .bind(person)
-        .bind(HABIT_RESOURCES)
-        .fetch_all(&mut **tx)
-        .await?;
-        Ok(Habits::from(&last))
-    }
-
-    fn from(last: &[Shared]) -> Habits {
-        let mut common = HashMap::new();
-        let fields: [Field; 5] = [
-            ("stage", |shared| &shared.stage),
-            ("grade", |shared| &shared.grade),
-            ("subject", |shared| &shared.subject),
-            ("edition", |shared| &shared.edition),
-            ("volume", |shared| &shared.volume),
-        ];
-        for (name, field) in fields {
-            if let Some(value) = most_common(last.iter().map(field)) {
-                common.insert(name, value);
-            }
-        }
-        Habits { common }
-    }
-
-    fn get(&self, name: &str) -> Option<String> {
-        self.common.get(name).cloned()
-    }
-}
-
-/// What at least half of them agree on.
-fn most_common<'a>(values: impl Iterator<Item = &'a String>) -> Option<String> {
-    let mut counts: HashMap<&str, usize> = HashMap::new();
-    let mut all = 0;
-    for value in values.filter(|value| !value.is_empty()) {
-        *counts.entry(value).or_default() += 1;
-        all += 1;
-    }
-    let (value, count) = counts
-        .into_iter()
-        .max_by_key(|(value, count)| (*count, *value))?;
-    (count * 2 >= all).then(|| value.to_owned())
-}
-
-/// What the fields should be.
+/// Returns the fields that the hints and habits suggest.
 pub fn suggest(hints: &Hints, habits: &Habits) -> Description {
     let head: String = hints.text.chars().take(HEAD_CHARS).collect();
-    // The name is the surest, then the folder, then the text.
+    // By reliability: name, folder, text.
     let sources = [hints.name, hints.folder, head.as_str()];
     let find = |of: &dyn Fn(&str) -> Option<String>| sources.iter().find_map(|source| of(source));
-    let grade = find(&|text| one_of(text, &GRADES, &GRADE_ALIASES));
-    let stage =
-        find(&|text| one_of(text, &STAGES, &[])).or_else(|| grade.as_deref().and_then(stage_of));
-    let subject = find(&|text| one_of(text, &SUBJECTS, &SUBJECT_ALIASES));
-    let named_grade = grade.is_some();
+    let grade = find(&|text| first_term(text, &GRADES, &GRADE_ALIASES));
+    let stage = find(&|text| first_term(text, &STAGES, &[]))
+        .or_else(|| grade.as_deref().and_then(stage_of));
+    let subject = find(&|text| first_term(text, &SUBJECTS, &SUBJECT_ALIASES));
+    let has_grade = grade.is_some();
     Description {
         kind: find(&|text| kind_of(text).map(|kind| kind.as_str().to_owned()))
             .and_then(|word| word.parse().ok())
-            .or_else(|| kind_of_file(hints.file_type)),
-        stage: stage.or_else(|| habits.get("stage").filter(|_| !named_grade)),
+            .or_else(|| kind_of_file_type(hints.file_type)),
+        stage: stage.or_else(|| habits.get("stage").filter(|_| !has_grade)),
         grade: grade.or_else(|| habits.get("grade")),
         subject: subject.or_else(|| habits.get("subject")),
-        edition: find(&|text| one_of(text, &EDITIONS, &EDITION_ALIASES))
+        edition: find(&|text| first_term(text, &EDITIONS, &EDITION_ALIASES))
             .or_else(|| habits.get("edition")),
         volume: find(&volume_of).or_else(|| habits.get("volume")),
         unit: find(&|text| numbered(text, &["单元", "章"])),
@@ -239,21 +50,21 @@ pub fn suggest(hints: &Hints, habits: &Habits) -> Description {
     }
 }
 
-/// The fields that `guess` fills where nothing was said.
-pub fn filled(said: &Description, guess: &Description) -> Vec<&'static str> {
-    let said = said.fields();
-    guess
+/// Returns the names of the fields that `suggestion` has and `given` does not.
+pub fn suggested_fields(given: &Description, suggestion: &Description) -> Vec<&'static str> {
+    let given = given.fields();
+    suggestion
         .fields()
         .into_iter()
-        .filter(|field| !said.contains(field))
+        .filter(|field| !given.contains(field))
         .collect()
 }
 
-/// The known word that comes first in the text.
-fn one_of(text: &str, words: &[&str], aliases: &[(&str, &str)]) -> Option<String> {
-    let known = words
+/// Returns the term that occurs first in the text; of two at the same place, the longer one.
+fn first_term(text: &str, terms: &[&str], aliases: &[(&str, &str)]) -> Option<String> {
+    let known = terms
         .iter()
-        .map(|word| (*word, *word))
+        .map(|term| (*term, *term))
         .chain(aliases.iter().copied());
     let found = known.filter_map(|(seen, meant)| {
         text.find(seen)
@@ -263,14 +74,14 @@ fn one_of(text: &str, words: &[&str], aliases: &[(&str, &str)]) -> Option<String
 }
 
 fn kind_of(text: &str) -> Option<ResourceKind> {
-    let found = KINDS
+    let found = KIND_TERMS
         .iter()
-        .flat_map(|(kind, words)| words.iter().map(move |word| (kind, word)));
-    let found = found.filter_map(|(kind, word)| text.find(word).map(|at| (at, *kind)));
+        .flat_map(|(kind, terms)| terms.iter().map(move |term| (kind, term)));
+    let found = found.filter_map(|(kind, term)| text.find(term).map(|at| (at, *kind)));
     found.min_by_key(|(at, _)| *at).map(|(_, kind)| kind)
 }
 
-fn kind_of_file(file_type: &str) -> Option<ResourceKind> {
+fn kind_of_file_type(file_type: &str) -> Option<ResourceKind> {
     match file_type {
         "pptx" | "ppt" | "odp" | "dps" => Some(ResourceKind::Courseware),
         "video" => Some(ResourceKind::MicroLesson),
@@ -279,9 +90,9 @@ fn kind_of_file(file_type: &str) -> Option<ResourceKind> {
 }
 
 fn stage_of(grade: &str) -> Option<String> {
-    let place = GRADES.iter().position(|known| *known == grade)?;
+    let index = GRADES.iter().position(|known| *known == grade)?;
     Some(
-        STAGES[match place {
+        STAGES[match index {
             0..=5 => 1,
             6..=8 => 2,
             _ => 3,
@@ -290,9 +101,9 @@ fn stage_of(grade: &str) -> Option<String> {
     )
 }
 
-/// 上册 and 下册, also as the 上 and 下 after a grade: 三年级上, 三上.
+/// Finds 上册 and 下册, also abbreviated to 上 and 下 after a grade: 三年级上, 三上.
 fn volume_of(text: &str) -> Option<String> {
-    if let Some(found) = one_of(text, &VOLUMES, &[]) {
+    if let Some(found) = first_term(text, &VOLUMES, &[]) {
         return Some(found);
     }
     for (short, volume) in [("年级上", "上册"), ("年级下", "下册")] {
@@ -312,8 +123,8 @@ fn volume_of(text: &str) -> Option<String> {
         .map(|(_, volume)| volume.to_owned())
 }
 
-/// 第三单元, 第2课时: a number between 第 and one of the words.
-fn numbered(text: &str, words: &[&str]) -> Option<String> {
+/// Finds 第三单元 or 第2课时: a number between 第 and one of the units.
+fn numbered(text: &str, units: &[&str]) -> Option<String> {
     text.match_indices('第').find_map(|(at, mark)| {
         let rest = &text[at + mark.len()..];
         let digits: String = rest
@@ -321,14 +132,15 @@ fn numbered(text: &str, words: &[&str]) -> Option<String> {
             .take_while(|c| c.is_ascii_digit() || "一二三四五六七八九十".contains(*c))
             .collect();
         let after = &rest[digits.len()..];
-        let word = words.iter().find(|word| after.starts_with(**word))?;
-        (!digits.is_empty() && digits.chars().count() <= 3).then(|| format!("第{digits}{word}"))
+        let unit = units.iter().find(|unit| after.starts_with(**unit))?;
+        (!digits.is_empty() && digits.chars().count() <= 3).then(|| format!("第{digits}{unit}"))
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::library::resources::habits::PreviousResource;
 
     fn hints<'a>(name: &'a str, folder: &'a str, text: &'a str) -> Hints<'a> {
         Hints {
@@ -340,8 +152,8 @@ mod tests {
     }
 
     #[test]
-    fn a_teachers_file_name_says_almost_everything() {
-        let said = suggest(
+    fn a_teachers_file_name_names_almost_every_field() {
+        let suggested = suggest(
             &hints(
                 "部编版三年级上册语文第六单元《富饶的西沙群岛》第2课时教学设计",
                 "",
@@ -349,17 +161,17 @@ mod tests {
             ),
             &Habits::default(),
         );
-        assert_eq!(said.kind, Some(ResourceKind::LessonPlan));
+        assert_eq!(suggested.kind, Some(ResourceKind::LessonPlan));
         let text = |field: &Option<String>| field.clone().unwrap_or_default();
         assert_eq!(
             [
-                &said.stage,
-                &said.grade,
-                &said.subject,
-                &said.edition,
-                &said.volume,
-                &said.unit,
-                &said.period
+                &suggested.stage,
+                &suggested.grade,
+                &suggested.subject,
+                &suggested.edition,
+                &suggested.volume,
+                &suggested.unit,
+                &suggested.period
             ]
             .map(text),
             [
@@ -375,71 +187,75 @@ mod tests {
     }
 
     #[test]
-    fn what_the_name_leaves_out_is_in_the_folder_or_the_text() {
-        let said = suggest(
+    fn fields_missing_in_the_name_come_from_the_folder_or_the_text() {
+        let suggested = suggest(
             &hints("课件1", "八年级物理/第二章", "人教版\n声音的特性"),
             &Habits::default(),
         );
-        assert_eq!(said.kind, Some(ResourceKind::Courseware));
+        assert_eq!(suggested.kind, Some(ResourceKind::Courseware));
         assert_eq!(
-            (said.stage.as_deref(), said.subject.as_deref()),
+            (suggested.stage.as_deref(), suggested.subject.as_deref()),
             (Some("初中"), Some("物理"))
         );
         assert_eq!(
-            (said.unit.as_deref(), said.edition.as_deref()),
+            (suggested.unit.as_deref(), suggested.edition.as_deref()),
             (Some("第二章"), Some("人教版"))
         );
     }
 
     #[test]
-    fn habits_fill_what_nothing_says_and_are_no_habit_when_they_vary() {
-        let shared = |grade: &str, subject: &str| Shared {
+    fn previous_resources_fill_missing_fields_only_if_half_of_them_agree() {
+        let previous = |grade: &str, subject: &str| PreviousResource {
             stage: "小学".into(),
             grade: grade.into(),
             subject: subject.into(),
             edition: String::new(),
             volume: String::new(),
         };
-        let habits = Habits::from(&[
-            shared("三年级", "语文"),
-            shared("三年级", "语文"),
-            shared("四年级", "数学"),
+        let habits = Habits::of_resources(&[
+            previous("三年级", "语文"),
+            previous("三年级", "语文"),
+            previous("四年级", "数学"),
         ]);
-        let said = suggest(&hints("古诗三首", "", ""), &habits);
-        assert_eq!(
-            (said.grade.as_deref(), said.subject.as_deref(), said.edition),
-            (Some("三年级"), Some("语文"), None)
-        );
-        let mixed = Habits::from(&[
-            shared("一年级", "语文"),
-            shared("二年级", "数学"),
-            shared("三年级", "英语"),
-        ]);
-        assert_eq!(suggest(&hints("古诗三首", "", ""), &mixed).grade, None);
-        // The name is surer than any habit.
-        let said = suggest(&hints("高一数学 函数", "", ""), &habits);
+        let suggested = suggest(&hints("古诗三首", "", ""), &habits);
         assert_eq!(
             (
-                said.stage.as_deref(),
-                said.grade.as_deref(),
-                said.subject.as_deref()
+                suggested.grade.as_deref(),
+                suggested.subject.as_deref(),
+                suggested.edition
+            ),
+            (Some("三年级"), Some("语文"), None)
+        );
+        let mixed = Habits::of_resources(&[
+            previous("一年级", "语文"),
+            previous("二年级", "数学"),
+            previous("三年级", "英语"),
+        ]);
+        assert_eq!(suggest(&hints("古诗三首", "", ""), &mixed).grade, None);
+        // The name takes precedence over habits.
+        let suggested = suggest(&hints("高一数学 函数", "", ""), &habits);
+        assert_eq!(
+            (
+                suggested.stage.as_deref(),
+                suggested.grade.as_deref(),
+                suggested.subject.as_deref()
             ),
             (Some("高中"), Some("高一"), Some("数学"))
         );
     }
 
     #[test]
-    fn what_somebody_said_is_not_suggested() {
-        let said = Description {
+    fn given_fields_are_not_suggested() {
+        let given = Description {
             subject: Some("数学".into()),
             ..Description::default()
         };
-        let guess = suggest(&hints("三年级语文", "", ""), &Habits::default());
-        assert_eq!(filled(&said, &guess), ["stage", "grade"]);
+        let suggestion = suggest(&hints("三年级语文", "", ""), &Habits::default());
+        assert_eq!(suggested_fields(&given, &suggestion), ["stage", "grade"]);
     }
 
     #[test]
-    fn numbers_are_taken_only_between_their_words() {
+    fn numbers_count_only_between_prefix_and_unit() {
         assert_eq!(
             numbered("第十二单元", &["单元"]).as_deref(),
             Some("第十二单元")

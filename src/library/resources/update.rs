@@ -1,6 +1,4 @@
-//! What is said of resources, changed one by one and in batches.
-
-use std::collections::BTreeSet;
+//! Changes of descriptions and visibility, one resource or a batch.
 
 use axum::extract::State;
 use axum::http::{HeaderMap, header};
@@ -8,79 +6,77 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
+use super::description::Description;
+use super::description_columns;
+use super::detail::{ResourceDetail, resource_detail};
+use super::mark_changed;
+use super::summary::{self, ResourceSummary};
 use crate::error::{Error, Language, Result};
 use crate::extract::{Json, Path};
 use crate::identity::Actor;
 use crate::ids::ResourceId;
-use crate::library::Library;
-use crate::library::Visibility;
-use crate::library::access::Reader;
-use crate::library::content::ingest;
-use crate::library::resources::description::Description;
-use crate::library::resources::detail::{Resource, editable, whole};
-use crate::library::resources::summary::{self, ResourceCard};
-use crate::library::review::{self, Asked};
+use crate::library::access::{Reader, require_editable};
+use crate::library::review::{self, ReviewRequest};
+use crate::library::{Library, Visibility};
 
 /// Resources that one batch changes.
-const MOST_IN_BATCH: usize = 500;
+const MAX_IN_BATCH: usize = 500;
 
 pub fn routes() -> OpenApiRouter<Library> {
     OpenApiRouter::new()
-        .routes(routes!(change))
-        .routes(routes!(batch))
+        .routes(routes!(update_resource))
+        .routes(routes!(update_resources))
 }
 
-/// What to set; absent fields stay.
+/// Fields to set; absent fields stay unchanged.
 #[derive(Clone, Default, Deserialize, ToSchema)]
-struct Change {
+struct ResourceChange {
     #[serde(flatten)]
     description: Description,
     visibility: Option<Visibility>,
-    /// Fields whose suggestion is right as it stands.
+    /// Names of fields whose suggested value is correct.
     #[serde(default)]
     confirm: Vec<String>,
 }
 
-/// Changes what is said of a resource, and who may see it.
-#[utoipa::path(patch, path = "/api/resources/{id}", tag = "library", params(("id" = ResourceId, Path)), request_body = Change, responses((status = 200, body = Resource), (status = 403, body = crate::error::Body), (status = 404, body = crate::error::Body)))]
-async fn change(
+/// Changes the description or visibility of a resource.
+#[utoipa::path(patch, path = "/api/resources/{id}", tag = "library", params(("id" = ResourceId, Path)), request_body = ResourceChange, responses((status = 200, body = ResourceDetail), (status = 403, body = crate::error::Body), (status = 404, body = crate::error::Body)))]
+async fn update_resource(
     State(library): State<Library>,
     actor: Actor,
     Path(id): Path<ResourceId>,
     headers: HeaderMap,
-    Json(form): Json<Change>,
-) -> Result<Json<Resource>> {
-    editable(&library, &actor, id).await?;
-    let form = Change {
-        description: form.description.check()?,
-        ..form
-    };
-    apply(&library, &actor, &[id], &form).await?;
+    Json(form): Json<ResourceChange>,
+) -> Result<Json<ResourceDetail>> {
+    require_editable(&library.db, &actor, id).await?;
+    apply(&library, &actor, &[id], form).await?;
     let reader = Reader::of(&library.db, Some(&actor)).await?;
     let language = Language::of(headers.get(header::ACCEPT_LANGUAGE));
-    Ok(Json(whole(&library.db, &reader, id, language).await?))
+    Ok(Json(
+        resource_detail(&library.db, &reader, id, language).await?,
+    ))
 }
 
 #[derive(Deserialize, ToSchema)]
-struct Batch {
+struct BatchChange {
     ids: Vec<ResourceId>,
-    /// The same change for all of them.
-    set: Change,
+    /// Change that applies to each of them.
+    set: ResourceChange,
 }
 
 #[derive(Serialize, ToSchema)]
-struct Changed {
-    items: Vec<ResourceCard>,
+struct ChangedResources {
+    items: Vec<ResourceSummary>,
 }
 
-/// The same change to many resources, all of them or none.
-#[utoipa::path(post, path = "/api/resources/batch", tag = "library", request_body = Batch, responses((status = 200, body = Changed), (status = 403, body = crate::error::Body), (status = 404, body = crate::error::Body)))]
-async fn batch(
+/// Applies one change to many resources, all of them or none.
+#[utoipa::path(post, path = "/api/resources/batch", tag = "library", request_body = BatchChange, responses((status = 200, body = ChangedResources), (status = 403, body = crate::error::Body), (status = 404, body = crate::error::Body)))]
+async fn update_resources(
     State(library): State<Library>,
     actor: Actor,
-    Json(form): Json<Batch>,
-) -> Result<Json<Changed>> {
-    if form.ids.len() > MOST_IN_BATCH {
+    Json(form): Json<BatchChange>,
+) -> Result<Json<ChangedResources>> {
+    if form.ids.len() > MAX_IN_BATCH {
         return Err(Error::field(
             "ids",
             "一次最多修改 500 个资源。",
@@ -88,68 +84,44 @@ async fn batch(
         ));
     }
     for id in &form.ids {
-        editable(&library, &actor, *id).await?;
+        require_editable(&library.db, &actor, *id).await?;
     }
-    let set = Change {
-        description: form.set.description.check()?,
-        ..form.set
-    };
-    apply(&library, &actor, &form.ids, &set).await?;
+    apply(&library, &actor, &form.ids, form.set).await?;
     let reader = Reader::of(&library.db, Some(&actor)).await?;
-    Ok(Json(Changed {
+    Ok(Json(ChangedResources {
         items: summary::by_ids(&library.db, &reader, &form.ids).await?,
     }))
 }
 
-async fn apply(library: &Library, actor: &Actor, ids: &[ResourceId], form: &Change) -> Result<()> {
+async fn apply(
+    library: &Library,
+    actor: &Actor,
+    ids: &[ResourceId],
+    form: ResourceChange,
+) -> Result<()> {
+    let description = form.description.validate()?;
     let mut tx = library.db.begin().await?;
-    let said = &form.description;
-    let keywords = said.keywords.as_deref().map(ingest::json).transpose()?;
     for id in ids {
-        // First, because it locks the row: what is suggested at this moment comes before or after.
-        ingest::changed(&mut tx, *id).await?;
-        let (suggested, settled): (String, String) =
-            sqlx::query_as("SELECT suggested, settled FROM resources WHERE id = $1")
-                .bind(id)
-                .fetch_one(&mut *tx)
-                .await?;
-        let mut suggested: Vec<String> = serde_json::from_str(&suggested).unwrap_or_default();
-        let mut settled: BTreeSet<String> = serde_json::from_str(&settled).unwrap_or_default();
-        settled.extend(said.fields().into_iter().map(str::to_owned));
-        settled.extend(
-            form.confirm
-                .iter()
-                .filter(|field| suggested.contains(field))
-                .cloned(),
-        );
-        suggested.retain(|field| !settled.contains(field));
-        sqlx::query(
-            "UPDATE resources SET title = COALESCE($2, title), description = COALESCE($3, description), kind = COALESCE($4, kind),
-                stage = COALESCE($5, stage), grade = COALESCE($6, grade), subject = COALESCE($7, subject),
-                edition = COALESCE($8, edition), volume = COALESCE($9, volume), unit = COALESCE($10, unit),
-                period = COALESCE($11, period), keywords = COALESCE($12, keywords), licence = COALESCE($13, licence),
-                source = COALESCE($14, source), suggested = $15, settled = $16 WHERE id = $1",
-        )
-        .bind(id)
-        .bind(said.title.clone())
-        .bind(said.description.clone())
-        .bind(said.kind)
-        .bind(said.stage.clone())
-        .bind(said.grade.clone())
-        .bind(said.subject.clone())
-        .bind(said.edition.clone())
-        .bind(said.volume.clone())
-        .bind(said.unit.clone())
-        .bind(said.period.clone())
-        .bind(keywords.clone())
-        .bind(said.licence.clone())
-        .bind(said.source.clone())
-        .bind(ingest::json(&suggested)?)
-        .bind(ingest::json(&Vec::from_iter(settled))?)
-        .execute(&mut *tx)
-        .await?;
+        // Locks the row first, so that a concurrent analysis suggests before or after this change.
+        mark_changed(&mut tx, *id).await?;
+        let mut origins = description_columns::field_origins(&mut tx, *id).await?;
+        origins
+            .confirmed
+            .extend(description.fields().into_iter().map(str::to_owned));
+        let suggested = &origins.suggested;
+        let confirmed = form
+            .confirm
+            .iter()
+            .filter(|field| suggested.contains(field));
+        origins.confirmed.extend(confirmed.cloned());
+        origins.confirmed.sort_unstable();
+        origins.confirmed.dedup();
+        origins
+            .suggested
+            .retain(|field| !origins.confirmed.contains(field));
+        description_columns::update(&mut tx, *id, &description, &origins).await?;
         if let Some(visibility) = form.visibility {
-            review::ask(&mut tx, actor, *id, Asked::Visibility(visibility)).await?;
+            review::request(&mut tx, actor, *id, ReviewRequest::Visibility(visibility)).await?;
         }
     }
     tx.commit().await?;

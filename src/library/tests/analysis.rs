@@ -1,9 +1,9 @@
-//! What is read out of files, by programs of the test's in the place of ours.
+//! Analysis of files, with scripts in place of the worker programs.
 
 use super::*;
 
 #[tokio::test]
-async fn a_deck_becomes_pages_and_its_text_says_what_it_is_about() {
+async fn a_deck_gets_pages_and_its_text_refines_the_description() {
     for house in houses().await {
         let (mut wang, _) = house.signed_in("wang", Role::Teacher).await;
         let script = r#"
@@ -19,7 +19,7 @@ cat > "$out/result.json" <<'END'
  "image":null,"entries":[],"notes":["page_failed"]}
 END
 echo '{"done":{"type":"pptx","mime":"x","result":"result.json","pages":3}}'"#;
-        let _program = understand_with(&house, script).await;
+        let _program = run_analysis_with(&house, script).await;
         let id = upload(
             &wang,
             &house,
@@ -27,7 +27,7 @@ echo '{"done":{"type":"pptx","mime":"x","result":"result.json","pages":3}}'"#;
             &[("filename", "新建文稿.pptx"), ("stage", "小学")],
         )
         .await;
-        let deck = understood(&mut wang, &id).await;
+        let deck = analyzed(&mut wang, &id).await;
         assert_eq!(
             (&deck["preview"]["state"], &deck["preview"]["pages"]),
             (&json!("ready"), &json!(3)),
@@ -44,7 +44,7 @@ echo '{"done":{"type":"pptx","mime":"x","result":"result.json","pages":3}}'"#;
         assert_eq!(
             deck["suggested"],
             json!(["type", "grade", "subject", "volume", "unit"]),
-            "the stage was said"
+            "the stage was given"
         );
         assert_eq!(
             (&deck["file_author"], &deck["facts"]["outline"][0]["text"]),
@@ -100,7 +100,7 @@ echo '{"done":{"type":"pptx","mime":"x","result":"result.json","pages":3}}'"#;
                 "{said}"
             );
         }
-        // The same deck again is understood from the start.
+        // The same content uploaded again is analysed already.
         let again = upload(
             &wang,
             &house,
@@ -116,10 +116,10 @@ echo '{"done":{"type":"pptx","mime":"x","result":"result.json","pages":3}}'"#;
 }
 
 #[tokio::test]
-async fn what_the_teacher_took_away_is_not_suggested_again_by_the_text_nor_by_a_new_version() {
+async fn a_field_that_the_teacher_cleared_is_not_suggested_again() {
     for house in houses().await {
         let (mut wang, _) = house.signed_in("wang", Role::Teacher).await;
-        // The text says more than the name does; the teacher is faster than the program.
+        // The text has more fields than the name; the teacher edits before the analysis runs.
         let script = r#"
 printf '四年级数学下册 第二单元' > "$out/text.txt"
 echo '{"type":"txt","mime":"text/plain","text":"text.txt"}' > "$out/result.json"
@@ -139,12 +139,12 @@ echo '{"done":{"result":"result.json"}}'"#;
             )
             .await;
         assert_eq!(dropped["suggested"], json!(["stage", "grade", "type"]));
-        let _program = understand_with(&house, script).await;
-        let read = understood(&mut wang, &id).await;
+        let _program = run_analysis_with(&house, script).await;
+        let read = analyzed(&mut wang, &id).await;
         assert_eq!(
             (&read["unit"], &read["volume"]),
             (&json!(""), &json!("")),
-            "what was taken away stays away"
+            "cleared fields stay empty"
         );
         assert_eq!(read["suggested"], json!(["stage", "grade", "type"]));
         upload(
@@ -154,22 +154,22 @@ echo '{"done":{"result":"result.json"}}'"#;
             &[("filename", "四年级数学 第三单元.txt"), ("resource", &id)],
         )
         .await;
-        let read = understood(&mut wang, &id).await;
+        let read = analyzed(&mut wang, &id).await;
         assert_eq!((&read["version"], &read["unit"]), (&json!(2), &json!("")));
         assert_eq!(
             (&read["grade"], &read["subject"]),
             (&json!("四年级"), &json!("数学")),
-            "the rest is there"
+            "other fields are kept"
         );
     }
 }
 
 #[tokio::test]
-async fn a_film_that_browsers_do_not_play_is_never_seen_without_the_copy_that_is_on_its_way() {
+async fn an_unplayable_video_is_never_ready_without_its_rendition_job() {
     for house in houses().await {
         let (mut wang, _) = house.signed_in("wang", Role::Teacher).await;
         let script = r#"echo '{"done":{"format":"avi","duration_ms":3000,"streams":[{"kind":"audio","codec":"adpcm"}]}}'"#;
-        // The order of the copy is refused: there may be one of its kind, and that one is another's.
+        // A unique index makes the submission of the rendition job fail.
         let db = house.services.db.pool();
         sqlx::query("CREATE UNIQUE INDEX one_of_a_kind ON jobs (kind)")
             .execute(db)
@@ -181,7 +181,7 @@ async fn a_film_that_browsers_do_not_play_is_never_seen_without_the_copy_that_is
             owner: None,
         };
         house.services.jobs.submit(other).await.expect("submitted");
-        let _program = understand_with(&house, script).await;
+        let _program = run_analysis_with(&house, script).await;
         let id = upload(
             &wang,
             &house,
@@ -201,13 +201,13 @@ async fn a_film_that_browsers_do_not_play_is_never_seen_without_the_copy_that_is
         assert_eq!(
             wang.get(&path).await.1["preview"]["state"],
             "waiting",
-            "neither the one nor the other"
+            "neither analysis nor rendition job is visible"
         );
         sqlx::query("DROP INDEX one_of_a_kind")
             .execute(db)
             .await
             .expect("gone");
-        let card = understood(&mut wang, &id).await;
+        let card = analyzed(&mut wang, &id).await;
         assert_eq!(
             (&card["preview"]["state"], &card["preview"]["media_url"]),
             (&json!("ready"), &Value::Null)
@@ -217,7 +217,7 @@ async fn a_film_that_browsers_do_not_play_is_never_seen_without_the_copy_that_is
 }
 
 #[tokio::test]
-async fn others_get_a_photo_without_the_place_where_it_was_taken() {
+async fn others_get_a_photo_without_its_gps_tags() {
     const PHOTO: &[u8] = b"BM a bitmap with its place";
     for house in houses().await {
         let (mut wang, _) = house.signed_in("wang", Role::Teacher).await;
@@ -228,20 +228,20 @@ async fn others_get_a_photo_without_the_place_where_it_was_taken() {
         assert_eq!(
             li.get(&path).await.1["code"],
             "being_prepared",
-            "nobody has read it yet"
+            "not analysed yet"
         );
         let script = r#"
 printf clean > "$out/image.png"; printf x > "$out/p1-l.webp"; printf x > "$out/p1-s.webp"
 echo '{"type":"bmp","mime":"image/bmp","image":{"width":2,"height":2,"stripped":"image.png","mime":"image/png"}}' > "$out/result.json"
 echo '{"done":{"result":"result.json"}}'"#;
-        let _program = understand_with(&house, script).await;
-        understood(&mut wang, &id).await;
-        let (name, bytes) = saved(&wang, &house, &path).await;
+        let _program = run_analysis_with(&house, script).await;
+        analyzed(&mut wang, &id).await;
+        let (name, bytes) = download(&wang, &house, &path).await;
         assert!(
             name.ends_with(".bmp") && bytes == PHOTO,
             "its owner gets the original: {name}"
         );
-        let (name, bytes) = saved(&li, &house, &path).await;
+        let (name, bytes) = download(&li, &house, &path).await;
         assert_eq!(bytes, b"clean");
         assert!(name.ends_with("%E6%9D%BF%E4%B9%A6.png"), "{name}");
         let (_, made) = li
@@ -254,7 +254,7 @@ echo '{"done":{"result":"result.json"}}'"#;
             "/api/collections/{}/zip",
             made["id"].as_str().expect("an id")
         );
-        let (_, packed) = saved(&li, &house, &zip).await;
+        let (_, packed) = download(&li, &house, &zip).await;
         let mut archive = zip::ZipArchive::new(std::io::Cursor::new(packed)).expect("a zip");
         let mut inside = String::new();
         std::io::Read::read_to_string(
@@ -262,12 +262,12 @@ echo '{"done":{"result":"result.json"}}'"#;
             &mut inside,
         )
         .expect("read");
-        assert_eq!(inside, "clean", "nor does a collection tell it");
+        assert_eq!(inside, "clean", "also in a zip of a collection");
     }
 }
 
 #[tokio::test]
-async fn a_spreadsheet_is_looked_at_cell_by_cell_by_those_who_may_see_it() {
+async fn spreadsheet_cells_are_served_to_readers_who_may_see_the_resource() {
     for house in houses().await {
         let (mut wang, _) = house.signed_in("wang", Role::Teacher).await;
         let (mut li, _) = house.signed_in("li", Role::Teacher).await;
@@ -278,7 +278,7 @@ case $(cat "$2") in
 esac > "$out/sheets.json"
 echo '{"type":"xlsx","mime":"x","sheets":"sheets.json"}' > "$out/result.json"
 echo '{"done":{"result":"result.json"}}'"#;
-        let _program = understand_with(&house, script).await;
+        let _program = run_analysis_with(&house, script).await;
         let id = upload(
             &wang,
             &house,
@@ -286,7 +286,7 @@ echo '{"done":{"result":"result.json"}}'"#;
             &[("filename", "成绩.xlsx"), ("visibility", "private")],
         )
         .await;
-        assert_eq!(understood(&mut wang, &id).await["facts"]["sheets"], 1);
+        assert_eq!(analyzed(&mut wang, &id).await["facts"]["sheets"], 1);
         let path = format!("/api/resources/{id}/sheets");
         let (status, sheets) = wang.get(&path).await;
         assert_eq!(
@@ -294,9 +294,9 @@ echo '{"done":{"result":"result.json"}}'"#;
             (StatusCode::OK, &json!("95"), &json!(true))
         );
         assert_eq!(li.get(&path).await.0, StatusCode::NOT_FOUND);
-        // The program is not believed: what has another shape never comes to a browser.
+        // Worker output is untrusted: sheets of another structure are rejected.
         let id = upload(&wang, &house, b"strange", &[("filename", "怪.xlsx")]).await;
-        let card = understood(&mut wang, &id).await;
+        let card = analyzed(&mut wang, &id).await;
         assert_eq!(
             (&card["preview"]["state"], &card["facts"]["sheets"]),
             (&json!("failed"), &json!(0)),
@@ -310,7 +310,7 @@ echo '{"done":{"result":"result.json"}}'"#;
 }
 
 #[tokio::test]
-async fn a_web_page_is_shown_in_a_place_where_it_can_do_nothing() {
+async fn uploaded_html_is_served_under_a_sandbox_policy() {
     for house in houses().await {
         let (wang, _) = house.signed_in("wang", Role::Teacher).await;
         let page = upload(
@@ -348,19 +348,19 @@ async fn a_web_page_is_shown_in_a_place_where_it_can_do_nothing() {
             Vec::new(),
         )
         .await;
-        assert_eq!(status, StatusCode::NOT_FOUND, "text is no page");
+        assert_eq!(status, StatusCode::NOT_FOUND, "plain text is not HTML");
     }
 }
 
 #[tokio::test]
-async fn a_file_with_a_password_says_so_on_its_card_and_is_tried_again_when_asked() {
+async fn an_encrypted_file_reports_its_problem_and_can_be_retried() {
     for house in houses().await {
         let (mut wang, _) = house.signed_in("wang", Role::Teacher).await;
         let script = r#"[ -e "$0.open" ] || { echo '{"error":{"code":"encrypted","message":"a password"}}'; exit 2; }
 echo '{"type":"txt","mime":"text/plain"}' > "$out/result.json"; echo '{"done":{"result":"result.json"}}'"#;
-        let program = understand_with(&house, script).await;
+        let program = run_analysis_with(&house, script).await;
         let id = upload(&wang, &house, b"secret", &[("filename", "期末试卷.docx")]).await;
-        let card = understood(&mut wang, &id).await;
+        let card = analyzed(&mut wang, &id).await;
         assert_eq!(
             (&card["preview"]["state"], &card["preview"]["problem"]),
             (&json!("failed"), &json!("encrypted"))
@@ -396,22 +396,19 @@ echo '{"type":"txt","mime":"text/plain"}' > "$out/result.json"; echo '{"done":{"
         assert_eq!(
             li.get(&job).await.0,
             StatusCode::NOT_FOUND,
-            "a job is its person's"
+            "a job is visible to its owner only"
         );
         assert_eq!(wang.get(&job).await.0, StatusCode::OK);
-        assert_eq!(
-            understood(&mut wang, &id).await["preview"]["state"],
-            "ready"
-        );
+        assert_eq!(analyzed(&mut wang, &id).await["preview"]["state"], "ready");
         assert_eq!(wang.post(&again, json!({})).await.1["code"], "understood");
     }
 }
 
 #[tokio::test]
-async fn a_program_that_hangs_on_a_hostile_file_is_cancelled_from_its_card() {
+async fn an_analysis_that_hangs_can_be_cancelled_from_the_resource() {
     for house in houses().await {
         let (mut wang, _) = house.signed_in("wang", Role::Teacher).await;
-        let _program = understand_with(&house, "sleep 300").await;
+        let _program = run_analysis_with(&house, "sleep 300").await;
         let id = upload(&wang, &house, b"loops", &[("filename", "a.doc")]).await;
         let mut job = Value::Null;
         for _ in 0..500 {
@@ -427,7 +424,7 @@ async fn a_program_that_hangs_on_a_hostile_file_is_cancelled_from_its_card() {
         }
         let job = format!("/api/jobs/{}", job.as_str().expect("it runs"));
         assert_eq!(wang.delete(&job).await.0, StatusCode::NO_CONTENT);
-        let card = understood(&mut wang, &id).await;
+        let card = analyzed(&mut wang, &id).await;
         assert_eq!(
             (&card["preview"]["problem"], &card["preview"]["job_id"]),
             (&json!("cancelled"), &Value::Null)
@@ -436,14 +433,14 @@ async fn a_program_that_hangs_on_a_hostile_file_is_cancelled_from_its_card() {
 }
 
 #[tokio::test]
-async fn what_a_file_says_is_found_while_the_deck_before_it_is_still_being_drawn() {
+async fn text_is_searchable_while_an_earlier_deck_is_still_rendered() {
     for house in houses().await {
         let (mut wang, _) = house.signed_in("wang", Role::Teacher).await;
         let script = r#"
 [ "$1" = words ] || until [ -e "$0.drawn" ]; do sleep 0.05; done
 cp "$2" "$out/text.txt"
 echo '{"type":"txt","mime":"text/plain","text":"text.txt"}' > "$out/result.json"; echo '{"done":{"result":"result.json"}}'"#;
-        let program = understand_with(&house, script).await;
+        let program = run_analysis_with(&house, script).await;
         let deck = upload(
             &wang,
             &house,
@@ -458,12 +455,12 @@ echo '{"type":"txt","mime":"text/plain","text":"text.txt"}' > "$out/result.json"
             &[("filename", "教案.txt")],
         )
         .await;
-        for (line, title) in [("凝结", "课件"), ("一片云", "教案")] {
+        for (query, title) in [("凝结", "课件"), ("一片云", "教案")] {
             let begun = std::time::Instant::now();
-            while found(&house, &mut wang, line).await != [title] {
+            while search(&house, &mut wang, query).await != [title] {
                 assert!(
                     begun.elapsed().as_secs() < 30,
-                    "{line} is not found before all is drawn"
+                    "{query} is not found before the decks are rendered"
                 );
                 tokio::time::sleep(std::time::Duration::from_millis(20)).await;
             }
@@ -476,8 +473,8 @@ echo '{"type":"txt","mime":"text/plain","text":"text.txt"}' > "$out/result.json"
         }
         std::fs::write(program.path().join("program.drawn"), "").expect("written");
         for id in [&deck, &plan] {
-            assert_eq!(understood(&mut wang, id).await["preview"]["state"], "ready");
+            assert_eq!(analyzed(&mut wang, id).await["preview"]["state"], "ready");
         }
-        assert_eq!(found(&house, &mut wang, "凝结").await, ["课件"]);
+        assert_eq!(search(&house, &mut wang, "凝结").await, ["课件"]);
     }
 }

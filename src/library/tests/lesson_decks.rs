@@ -1,10 +1,10 @@
-//! Teaching with what is on the shelf.
+//! Decks of lessons.
 
 use super::*;
 use crate::ids::{LessonId, PersonId};
 use crate::timetable::{self};
 
-/// Understands every file as a deck of two pages.
+/// Worker script that reports every file as a deck of two pages.
 const DECK: &str = r#"
 for n in 1 2; do printf large$n > "$out/p$n-l.webp"; printf small$n > "$out/p$n-s.webp"; done
 printf '圆的认识' > "$out/text.txt"
@@ -49,9 +49,9 @@ async fn bytes_of(house: &House, page: &Page, path: &Value) -> (StatusCode, Vec<
 }
 
 #[tokio::test]
-async fn a_lesson_keeps_the_pages_that_it_is_taught_with_whatever_becomes_of_the_resource() {
+async fn a_lesson_keeps_its_deck_after_the_resource_is_removed() {
     for house in houses().await {
-        let _program = understand_with(&house, DECK).await;
+        let _program = run_analysis_with(&house, DECK).await;
         let (mut wang, lead) = house.signed_in("wang", Role::Teacher).await;
         let (mut li, _) = house.signed_in("li", Role::Teacher).await;
         let (mut room, classroom) = house.device("柳林村小学").await;
@@ -64,7 +64,7 @@ async fn a_lesson_keeps_the_pages_that_it_is_taught_with_whatever_becomes_of_the
             &[("filename", "圆的认识.pptx"), ("visibility", "private")],
         )
         .await;
-        understood(&mut wang, &id).await;
+        analyzed(&mut wang, &id).await;
 
         assert_eq!(
             li.post(&decks, json!({ "resource_id": id })).await.0,
@@ -80,7 +80,7 @@ async fn a_lesson_keeps_the_pages_that_it_is_taught_with_whatever_becomes_of_the
         assert_eq!(
             wang.post(&decks, json!({ "resource_id": id })).await.1,
             put,
-            "twice is once"
+            "adding it twice returns the same deck"
         );
         let links = format!("/api/resources/{id}/links");
         let (_, of_deck) = wang.get(&links).await;
@@ -94,14 +94,14 @@ async fn a_lesson_keeps_the_pages_that_it_is_taught_with_whatever_becomes_of_the
         assert_eq!(
             (&of_lesson["items"][0]["id"], &of_lesson["items"][0]["bond"]),
             (&json!(id), &json!("taught")),
-            "it is in the lesson, whatever is said"
+            "a deck stays listed without a link"
         );
 
-        let (status, told) = room.get(&decks).await;
-        assert_eq!(status, StatusCode::OK, "{told}");
-        let pages = told["items"][0]["pages"].clone();
+        let (status, list) = room.get(&decks).await;
+        assert_eq!(status, StatusCode::OK, "{list}");
+        let pages = list["items"][0]["pages"].clone();
         assert_eq!(
-            (&told["items"][0]["title"], &pages[1]["text"]),
+            (&list["items"][0]["title"], &pages[1]["text"]),
             (&json!("圆的认识"), &json!("半径和直径"))
         );
         assert_eq!(
@@ -126,15 +126,15 @@ async fn a_lesson_keeps_the_pages_that_it_is_taught_with_whatever_becomes_of_the
         house
             .services
             .library
-            .shelf
-            .sweep(late, 30)
+            .content
+            .collect_garbage(late, 30)
             .await
             .expect("swept");
         house
             .services
             .library
-            .shelf
-            .sweep(late + SignedDuration::from_hours(48), 30)
+            .content
+            .collect_garbage(late + SignedDuration::from_hours(48), 30)
             .await
             .expect("swept");
         assert_eq!(
@@ -146,9 +146,9 @@ async fn a_lesson_keeps_the_pages_that_it_is_taught_with_whatever_becomes_of_the
 }
 
 #[tokio::test]
-async fn before_the_bell_a_deck_can_be_improved_or_taken_out_and_afterwards_it_stays() {
+async fn a_deck_can_be_replaced_or_removed_only_before_the_lesson_starts() {
     for house in houses().await {
-        let _program = understand_with(&house, DECK).await;
+        let _program = run_analysis_with(&house, DECK).await;
         let (mut wang, lead) = house.signed_in("wang", Role::Teacher).await;
         let lesson = lesson_of(&mut wang, lead, &[]).await;
         let decks = format!("/api/lessons/{lesson}/decks");
@@ -159,7 +159,7 @@ async fn before_the_bell_a_deck_can_be_improved_or_taken_out_and_afterwards_it_s
             &[("filename", "圆.pptx")],
         )
         .await;
-        understood(&mut wang, &id).await;
+        analyzed(&mut wang, &id).await;
         let (_, first) = wang.post(&decks, json!({ "resource_id": id })).await;
         upload(
             &wang,
@@ -168,14 +168,14 @@ async fn before_the_bell_a_deck_can_be_improved_or_taken_out_and_afterwards_it_s
             &[("filename", "圆.pptx"), ("resource", &id)],
         )
         .await;
-        understood(&mut wang, &id).await;
+        analyzed(&mut wang, &id).await;
         let (_, second) = wang.post(&decks, json!({ "resource_id": id })).await;
         assert_ne!(first, second);
         let in_it = wang.get(&decks).await.1;
         assert_eq!(
             in_it["items"].as_array().map(Vec::len),
             Some(1),
-            "the better one in the place of the first: {in_it}"
+            "the newer version replaces the first: {in_it}"
         );
         let at = format!("{decks}/{}", second["id"].as_str().expect("an id"));
         assert_eq!(wang.delete(&at).await.0, StatusCode::NO_CONTENT);
@@ -207,7 +207,7 @@ async fn before_the_bell_a_deck_can_be_improved_or_taken_out_and_afterwards_it_s
 }
 
 #[tokio::test]
-async fn what_has_no_pages_says_so() {
+async fn a_resource_without_pages_is_rejected_as_a_deck() {
     for house in houses().await {
         let (mut wang, lead) = house.signed_in("wang", Role::Teacher).await;
         let lesson = lesson_of(&mut wang, lead, &[]).await;
@@ -228,12 +228,12 @@ async fn what_has_no_pages_says_so() {
             (status, &refused["code"]),
             (StatusCode::CONFLICT, &json!("not_ready"))
         );
-        let _program = understand_with(
+        let _program = run_analysis_with(
             &house,
             r#"echo '{"error":{"code":"broken","message":"not a deck"}}'; exit 2"#,
         )
         .await;
-        understood(&mut wang, &id).await;
+        analyzed(&mut wang, &id).await;
         let (status, refused) = wang
             .post(
                 &format!("/api/lessons/{lesson}/decks"),

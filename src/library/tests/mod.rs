@@ -1,4 +1,4 @@
-//! The shelf as teachers of two schools use it, on both databases.
+//! The library as teachers of two schools use it, on both databases.
 
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, Request, StatusCode, header};
@@ -25,7 +25,7 @@ mod usage;
 
 const PLAN: &str = "三年级语文上册第六单元\n《富饶的西沙群岛》第1课时教学设计\n教学目标：……";
 
-/// A request as tus-js-client makes it, and its whole answer.
+/// Sends a request as tus-js-client does and returns the complete response.
 async fn tus(
     page: &Page,
     house: &House,
@@ -67,11 +67,11 @@ fn metadata(pairs: &[(&str, &str)]) -> (&'static str, String) {
     ("upload-metadata", pairs.collect::<Vec<_>>().join(","))
 }
 
-const PIECE: &str = "application/offset+octet-stream";
+const CHUNK_TYPE: &str = "application/offset+octet-stream";
 
-fn piece(offset: usize) -> [(&'static str, String); 2] {
+fn chunk(offset: usize) -> [(&'static str, String); 2] {
     [
-        ("content-type", PIECE.into()),
+        ("content-type", CHUNK_TYPE.into()),
         ("upload-offset", offset.to_string()),
     ]
 }
@@ -83,7 +83,7 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
         .unwrap_or_default()
 }
 
-async fn announce(
+async fn create_upload(
     page: &Page,
     house: &House,
     size: usize,
@@ -95,12 +95,12 @@ async fn announce(
     (status, text(&headers, "location").to_owned(), body)
 }
 
-/// A whole file in one request; the resource's id.
+/// Uploads a file in one request and returns the resource's id.
 async fn upload(page: &Page, house: &House, content: &[u8], pairs: &[(&str, &str)]) -> String {
     let headers = [
         ("upload-length", content.len().to_string()),
         metadata(pairs),
-        ("content-type", PIECE.to_owned()),
+        ("content-type", CHUNK_TYPE.to_owned()),
     ];
     let (status, headers, body) = tus(
         page,
@@ -113,7 +113,7 @@ async fn upload(page: &Page, house: &House, content: &[u8], pairs: &[(&str, &str
     .await;
     assert_eq!(status, StatusCode::CREATED, "{body}");
     let id = text(&headers, "tongke-resource").to_owned();
-    assert!(!id.is_empty(), "the last byte makes it a resource");
+    assert!(!id.is_empty(), "the last byte completes the upload");
     id
 }
 
@@ -144,8 +144,8 @@ async fn teacher_of(house: &House, school: SchoolId, login: &str) -> Page {
     house.sign_in(login).await
 }
 
-/// Jobs run with a program of the test's in the place of `tongke-doc` and `tongke-av`, which speaks as those do.
-async fn understand_with(house: &House, script: &str) -> TempDir {
+/// Starts the jobs with a shell script that speaks the protocol of `tongke-doc` and `tongke-av`.
+async fn run_analysis_with(house: &House, script: &str) -> TempDir {
     use std::os::unix::fs::PermissionsExt;
     let folder = tempfile::tempdir().expect("a folder");
     let program = folder.path().join("program");
@@ -167,7 +167,7 @@ async fn understand_with(house: &House, script: &str) -> TempDir {
     folder
 }
 
-async fn understood(page: &mut Page, id: &str) -> Value {
+async fn analyzed(page: &mut Page, id: &str) -> Value {
     for _ in 0..500 {
         let (_, resource) = page.get(&format!("/api/resources/{id}")).await;
         if resource["preview"]["state"] != "waiting" {
@@ -175,11 +175,11 @@ async fn understood(page: &mut Page, id: &str) -> Value {
         }
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
-    panic!("it was never understood");
+    panic!("the analysis did not finish");
 }
 
-/// A file as its reader gets it: what it is called, and its bytes.
-async fn saved(page: &Page, house: &House, path: &str) -> (String, Vec<u8>) {
+/// Downloads a file and returns its Content-Disposition and bytes.
+async fn download(page: &Page, house: &House, path: &str) -> (String, Vec<u8>) {
     let request = Request::builder()
         .uri(path)
         .header(header::COOKIE, page.cookie.as_deref().expect("signed in"));
@@ -200,11 +200,11 @@ async fn saved(page: &Page, house: &House, path: &str) -> (String, Vec<u8>) {
     )
 }
 
-/// Titles that a search finds.
-async fn found(house: &House, page: &mut Page, line: &str) -> Vec<String> {
+/// Returns the titles of the search results.
+async fn search(house: &House, page: &mut Page, query: &str) -> Vec<String> {
     house.services.search.catch_up().await;
-    let line: String = line.bytes().map(|byte| format!("%{byte:02X}")).collect();
-    let (status, body) = page.get(&format!("/api/search?q={line}")).await;
+    let query: String = query.bytes().map(|byte| format!("%{byte:02X}")).collect();
+    let (status, body) = page.get(&format!("/api/search?q={query}")).await;
     assert_eq!(status, StatusCode::OK, "{body}");
     let hits = body["hits"].as_array().expect("hits");
     hits.iter()

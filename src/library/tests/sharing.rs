@@ -1,9 +1,9 @@
-//! Who sees what: visibility, reviews, and what a search finds for whom.
+//! Visibility, reviews and search results per reader.
 
 use super::*;
 
 #[tokio::test]
-async fn everybody_sees_what_its_visibility_names_and_nothing_else() {
+async fn each_reader_sees_exactly_the_resources_whose_visibility_includes_them() {
     for house in houses().await {
         let new = NewCommunity {
             name: "教育共同体".into(),
@@ -21,7 +21,7 @@ async fn everybody_sees_what_its_visibility_names_and_nothing_else() {
             ("colleague", teacher_of(&house, core, "chen").await, 1),
             ("member", teacher_of(&house, member, "li").await, 2),
             ("county", teacher_of(&house, stranger, "zhao").await, 3),
-            ("anybody", house.page(), 4),
+            ("anonymous", house.page(), 4),
         ];
         let id = upload(
             &owner,
@@ -69,7 +69,7 @@ async fn everybody_sees_what_its_visibility_names_and_nothing_else() {
             .clone()
             .patch(&format!("/api/resources/{id}"), json!({ "title": "我的" }))
             .await;
-        assert_eq!(status, StatusCode::FORBIDDEN, "seeing is not changing");
+        assert_eq!(status, StatusCode::FORBIDDEN, "a reader may not change it");
         assert_eq!(
             owner.delete(&format!("/api/resources/{id}")).await.0,
             StatusCode::NO_CONTENT
@@ -82,7 +82,7 @@ async fn everybody_sees_what_its_visibility_names_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn a_school_that_wants_it_reviews_before_others_see() {
+async fn a_school_can_require_a_review_before_publication() {
     for house in houses().await {
         let (mut admin, _) = house.signed_in("admin", Role::Administrator).await;
         let (mut wang, _) = house.signed_in("wang", Role::Teacher).await;
@@ -149,7 +149,7 @@ async fn a_school_that_wants_it_reviews_before_others_see() {
             (status, &seen["visibility"]),
             (StatusCode::OK, &json!("county"))
         );
-        // A new version waits; others still have the approved one.
+        // A new version is pending; others still see the approved one.
         upload(
             &wang,
             &house,
@@ -178,7 +178,7 @@ async fn a_school_that_wants_it_reviews_before_others_see() {
         chen.post(&format!("{path}/review"), decide("approve"))
             .await;
         assert_eq!(li.get(&path).await.1["version"], 2);
-        // What is to be seen by fewer is so at once.
+        // Narrowing visibility needs no review.
         let (_, mine) = wang.patch(&path, json!({ "visibility": "private" })).await;
         assert_eq!(
             (&mine["visibility"], &mine["review"]),
@@ -189,7 +189,7 @@ async fn a_school_that_wants_it_reviews_before_others_see() {
 }
 
 #[tokio::test]
-async fn what_is_shared_is_found_by_those_who_may_see_it_and_lost_when_they_may_not() {
+async fn search_finds_resources_only_for_readers_who_may_see_them() {
     for house in houses().await {
         let (mut wang, _) = house.signed_in("wang", Role::Teacher).await;
         let (mut li, _) = house.signed_in("li", Role::Teacher).await;
@@ -207,20 +207,20 @@ async fn what_is_shared_is_found_by_those_who_may_see_it_and_lost_when_they_may_
             wang.post("/api/collections", collection).await.0,
             StatusCode::CREATED
         );
-        assert_eq!(found(&house, &mut li, "富饶").await, ["富饶的西沙群岛"]);
-        assert_eq!(found(&house, &mut zhao, "富饶").await, [""; 0]);
-        assert_eq!(found(&house, &mut zhao, "西沙").await, ["西沙资料合集"]);
+        assert_eq!(search(&house, &mut li, "富饶").await, ["富饶的西沙群岛"]);
+        assert_eq!(search(&house, &mut zhao, "富饶").await, [""; 0]);
+        assert_eq!(search(&house, &mut zhao, "西沙").await, ["西沙资料合集"]);
         let path = format!("/api/resources/{id}");
         wang.patch(
             &path,
             json!({ "visibility": "county", "title": "美丽的西沙" }),
         )
         .await;
-        assert_eq!(found(&house, &mut zhao, "美丽").await, ["美丽的西沙"]);
+        assert_eq!(search(&house, &mut zhao, "美丽").await, ["美丽的西沙"]);
         wang.patch(&path, json!({ "visibility": "private" })).await;
-        assert_eq!(found(&house, &mut li, "美丽").await, [""; 0]);
-        assert_eq!(found(&house, &mut wang, "美丽").await, ["美丽的西沙"]);
+        assert_eq!(search(&house, &mut li, "美丽").await, [""; 0]);
+        assert_eq!(search(&house, &mut wang, "美丽").await, ["美丽的西沙"]);
         wang.delete(&path).await;
-        assert_eq!(found(&house, &mut wang, "美丽").await, [""; 0]);
+        assert_eq!(search(&house, &mut wang, "美丽").await, [""; 0]);
     }
 }

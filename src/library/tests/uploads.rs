@@ -1,29 +1,29 @@
-//! Bytes on their way to the shelf, and what becomes of them when nothing has them any more.
+//! Uploads over tus, deduplication, and garbage collection.
 
 use super::*;
 
 #[tokio::test]
-async fn a_lesson_plan_is_sent_in_two_pieces_and_becomes_a_resource_that_describes_itself() {
+async fn a_lesson_plan_uploaded_in_two_chunks_becomes_a_resource_with_suggestions() {
     for house in houses().await {
         let (mut wang, _) = house.signed_in("wang", Role::Teacher).await;
         let name = "部编版 富饶的西沙群岛 教学设计.txt";
-        let (status, at, _) = announce(&wang, &house, PLAN.len(), &[("filename", name)]).await;
+        let (status, at, _) = create_upload(&wang, &house, PLAN.len(), &[("filename", name)]).await;
         assert_eq!(status, StatusCode::CREATED);
         let (first, rest) = PLAN.as_bytes().split_at(40);
         let (status, headers, _) =
-            tus(&wang, &house, "PATCH", &at, &piece(0), first.to_vec()).await;
+            tus(&wang, &house, "PATCH", &at, &chunk(0), first.to_vec()).await;
         assert_eq!(
             (status, text(&headers, "upload-offset")),
             (StatusCode::NO_CONTENT, "40")
         );
-        // The browser was closed; another one asks where the upload stands.
+        // The browser was closed; another one requests the offset.
         let (status, headers, _) = tus(&wang, &house, "HEAD", &at, &[], Vec::new()).await;
         assert_eq!(
             (status, text(&headers, "upload-offset")),
             (StatusCode::OK, "40")
         );
         assert_eq!(text(&headers, "cache-control"), "no-store");
-        let (status, _, body) = tus(&wang, &house, "PATCH", &at, &piece(0), first.to_vec()).await;
+        let (status, _, body) = tus(&wang, &house, "PATCH", &at, &chunk(0), first.to_vec()).await;
         assert_eq!(
             (status, body["code"].as_str()),
             (StatusCode::CONFLICT, Some("wrong_offset"))
@@ -31,7 +31,7 @@ async fn a_lesson_plan_is_sent_in_two_pieces_and_becomes_a_resource_that_describ
         let (_, unfinished) = wang.get("/api/uploads").await;
         assert_eq!(unfinished["items"][0]["offset"], 40);
         let (status, headers, _) =
-            tus(&wang, &house, "PATCH", &at, &piece(40), rest.to_vec()).await;
+            tus(&wang, &house, "PATCH", &at, &chunk(40), rest.to_vec()).await;
         assert_eq!(status, StatusCode::NO_CONTENT);
         let id = text(&headers, "tongke-resource").to_owned();
         let (status, resource) = wang.get(&format!("/api/resources/{id}")).await;
@@ -50,7 +50,7 @@ async fn a_lesson_plan_is_sent_in_two_pieces_and_becomes_a_resource_that_describ
             (&resource["file"]["type"], &resource["preview"]["state"]),
             (&json!("txt"), &json!("waiting"))
         );
-        // The lost answer is asked for again: the same resource, not a second one.
+        // A repeated request after a lost response returns the same resource, not a second one.
         let (_, headers, state) = tus(&wang, &house, "GET", &at, &[], Vec::new()).await;
         assert_eq!(
             (text(&headers, "tongke-resource"), &state["resource_id"]),
@@ -62,7 +62,7 @@ async fn a_lesson_plan_is_sent_in_two_pieces_and_becomes_a_resource_that_describ
 }
 
 #[tokio::test]
-async fn the_server_says_what_it_speaks_and_refuses_what_it_does_not() {
+async fn the_server_reports_its_tus_capabilities_and_rejects_other_requests() {
     for house in houses().await {
         let (wang, _) = house.signed_in("wang", Role::Teacher).await;
         let (status, headers, _) =
@@ -91,36 +91,36 @@ async fn the_server_says_what_it_speaks_and_refuses_what_it_does_not() {
         assert_eq!(answer.status(), StatusCode::PRECONDITION_FAILED, "{old:?}");
         assert_eq!(answer.headers()["tus-version"], "1.0.0");
 
-        let (status, _, body) = announce(&wang, &house, 0, &[("filename", "a.txt")]).await;
+        let (status, _, body) = create_upload(&wang, &house, 0, &[("filename", "a.txt")]).await;
         assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{body}");
         let (status, _, body) =
-            announce(&wang, &house, 5_000_000_000, &[("filename", "a.mp4")]).await;
+            create_upload(&wang, &house, 5_000_000_000, &[("filename", "a.mp4")]).await;
         assert_eq!(
             (status, body["code"].as_str()),
             (StatusCode::PAYLOAD_TOO_LARGE, Some("file_too_large"))
         );
         assert_eq!(body["message"], "文件有 5 GB，单个文件最大 4 GB。");
 
-        let (_, at, _) = announce(&wang, &house, 4, &[("filename", "a.txt")]).await;
+        let (_, at, _) = create_upload(&wang, &house, 4, &[("filename", "a.txt")]).await;
         let (status, _, body) =
-            tus(&wang, &house, "PATCH", &at, &piece(0), b"12345".to_vec()).await;
+            tus(&wang, &house, "PATCH", &at, &chunk(0), b"12345".to_vec()).await;
         assert_eq!(
             (status, body["code"].as_str()),
             (StatusCode::PAYLOAD_TOO_LARGE, Some("beyond_the_end"))
         );
-        let mut plain = piece(0).to_vec();
+        let mut plain = chunk(0).to_vec();
         plain[0].1 = "text/plain".into();
         let (status, ..) = tus(&wang, &house, "PATCH", &at, &plain, b"1234".to_vec()).await;
         assert_eq!(status, StatusCode::UNSUPPORTED_MEDIA_TYPE);
-        // Somebody else's upload is nobody's business.
+        // Another person's upload is not visible.
         let (li, _) = house.signed_in("li", Role::Teacher).await;
-        let (status, ..) = tus(&li, &house, "PATCH", &at, &piece(0), b"1234".to_vec()).await;
+        let (status, ..) = tus(&li, &house, "PATCH", &at, &chunk(0), b"1234".to_vec()).await;
         assert_eq!(status, StatusCode::NOT_FOUND);
         let (status, ..) = tus(&wang, &house, "DELETE", &at, &[], Vec::new()).await;
         assert_eq!(status, StatusCode::NO_CONTENT);
         let (status, ..) = tus(&wang, &house, "HEAD", &at, &[], Vec::new()).await;
         assert_eq!(status, StatusCode::NOT_FOUND);
-        assert_eq!(files_in(&house), 0, "the bytes are gone with it");
+        assert_eq!(files_in(&house), 0, "the file is removed with the upload");
     }
 }
 
@@ -131,31 +131,31 @@ fn files_in(house: &House) -> usize {
 }
 
 #[tokio::test]
-async fn a_piece_that_was_damaged_on_its_way_does_not_count() {
+async fn a_chunk_with_a_wrong_checksum_does_not_count() {
     for house in houses().await {
         let (wang, _) = house.signed_in("wang", Role::Teacher).await;
-        let (_, at, _) = announce(&wang, &house, 8, &[("filename", "a.txt")]).await;
+        let (_, at, _) = create_upload(&wang, &house, 8, &[("filename", "a.txt")]).await;
         let checksum = |bytes: &[u8]| {
             (
                 "upload-checksum",
                 format!("sha256 {}", BASE64_STANDARD.encode(Sha256::digest(bytes))),
             )
         };
-        let mut headers = piece(0).to_vec();
+        let mut headers = chunk(0).to_vec();
         headers.push(checksum(b"abcd"));
         let (status, _, body) = tus(&wang, &house, "PATCH", &at, &headers, b"abXd".to_vec()).await;
         assert_eq!(
             (status.as_u16(), body["code"].as_str()),
             (460, Some("checksum_mismatch"))
         );
-        let (_, told, _) = tus(&wang, &house, "HEAD", &at, &[], Vec::new()).await;
-        assert_eq!(text(&told, "upload-offset"), "0");
+        let (_, response, _) = tus(&wang, &house, "HEAD", &at, &[], Vec::new()).await;
+        assert_eq!(text(&response, "upload-offset"), "0");
         let (status, ..) = tus(&wang, &house, "PATCH", &at, &headers, b"abcd".to_vec()).await;
         assert_eq!(status, StatusCode::NO_CONTENT);
-        let mut headers = piece(4).to_vec();
+        let mut headers = chunk(4).to_vec();
         headers.push(checksum(b"efgh"));
-        let (_, told, _) = tus(&wang, &house, "PATCH", &at, &headers, b"efgh".to_vec()).await;
-        let id = text(&told, "tongke-resource").to_owned();
+        let (_, response, _) = tus(&wang, &house, "PATCH", &at, &headers, b"efgh".to_vec()).await;
+        let id = text(&response, "tongke-resource").to_owned();
         let (_, resource) = wang.clone().get(&format!("/api/resources/{id}")).await;
         assert_eq!(
             resource["file"]["sha256"],
@@ -165,16 +165,16 @@ async fn a_piece_that_was_damaged_on_its_way_does_not_count() {
 }
 
 #[tokio::test]
-async fn programs_are_refused_and_full_shelves_say_so() {
+async fn executables_and_uploads_beyond_the_quota_are_rejected() {
     for house in houses().await {
         let (wang, _) = house.signed_in("wang", Role::Teacher).await;
-        let (_, at, _) = announce(&wang, &house, 1000, &[("filename", "课件.pptx")]).await;
+        let (_, at, _) = create_upload(&wang, &house, 1000, &[("filename", "课件.pptx")]).await;
         let (status, _, body) = tus(
             &wang,
             &house,
             "PATCH",
             &at,
-            &piece(0),
+            &chunk(0),
             b"MZ\x90\0 not a deck".to_vec(),
         )
         .await;
@@ -182,10 +182,10 @@ async fn programs_are_refused_and_full_shelves_say_so() {
             (status, body["code"].as_str()),
             (StatusCode::UNSUPPORTED_MEDIA_TYPE, Some("program"))
         );
-        // 49 GB are promised to uploads that are not finished: the quota is 50.
+        // Unfinished uploads reserve 49 GB of the quota of 50 GB.
         for _ in 0..13 {
             let (status, _, body) =
-                announce(&wang, &house, 3_800_000_000, &[("filename", "录像.mp4")]).await;
+                create_upload(&wang, &house, 3_800_000_000, &[("filename", "录像.mp4")]).await;
             if status != StatusCode::CREATED {
                 assert!(
                     matches!(body["code"].as_str(), Some("quota_exceeded" | "disk_full")),
@@ -194,7 +194,7 @@ async fn programs_are_refused_and_full_shelves_say_so() {
             }
         }
         let (status, _, body) =
-            announce(&wang, &house, 3_800_000_000, &[("filename", "录像.mp4")]).await;
+            create_upload(&wang, &house, 3_800_000_000, &[("filename", "录像.mp4")]).await;
         assert!(
             status == StatusCode::PAYLOAD_TOO_LARGE || status == StatusCode::INSUFFICIENT_STORAGE,
             "{body}"
@@ -203,25 +203,28 @@ async fn programs_are_refused_and_full_shelves_say_so() {
 }
 
 #[tokio::test]
-async fn an_upload_that_nobody_goes_on_with_expires() {
+async fn an_abandoned_upload_expires() {
     for house in houses().await {
         let (wang, _) = house.signed_in("wang", Role::Teacher).await;
-        let (_, at, _) = announce(&wang, &house, 100, &[("filename", "a.txt")]).await;
+        let (_, at, _) = create_upload(&wang, &house, 100, &[("filename", "a.txt")]).await;
         tus(
             &wang,
             &house,
             "PATCH",
             &at,
-            &piece(0),
+            &chunk(0),
             b"some of it".to_vec(),
         )
         .await;
         let uploads = &house.services.library.uploads;
-        uploads.sweep_once(Timestamp::now()).await.expect("swept");
+        uploads
+            .expire_and_finish(Timestamp::now())
+            .await
+            .expect("swept");
         let (status, ..) = tus(&wang, &house, "HEAD", &at, &[], Vec::new()).await;
         assert_eq!(status, StatusCode::OK, "not yet");
         uploads
-            .sweep_once(Timestamp::now() + SignedDuration::from_hours(73))
+            .expire_and_finish(Timestamp::now() + SignedDuration::from_hours(73))
             .await
             .expect("swept");
         let (status, ..) = tus(&wang, &house, "HEAD", &at, &[], Vec::new()).await;
@@ -231,7 +234,7 @@ async fn an_upload_that_nobody_goes_on_with_expires() {
 }
 
 #[tokio::test]
-async fn what_is_here_already_is_not_sent_again() {
+async fn stored_content_is_not_uploaded_again() {
     for house in houses().await {
         let (wang, _) = house.signed_in("wang", Role::Teacher).await;
         let (mut li, _) = house.signed_in("li", Role::Teacher).await;
@@ -245,7 +248,8 @@ async fn what_is_here_already_is_not_sent_again() {
         let (status, placed) = li.post("/api/resources", form.clone()).await;
         assert_eq!(status, StatusCode::CREATED, "{placed}");
         assert_ne!(placed["id"], id.as_str());
-        // What one may not see is not known, and cannot be had by its hash.
+        // Content that the requester may not see counts as unknown and cannot be claimed by its
+        // hash.
         let other = school(&house, "石桥村小学", None).await;
         let mut zhao = teacher_of(&house, other, "zhao").await;
         assert_eq!(
@@ -260,7 +264,7 @@ async fn what_is_here_already_is_not_sent_again() {
 }
 
 #[tokio::test]
-async fn content_goes_when_nothing_has_it_any_more_and_not_before() {
+async fn content_is_removed_after_its_last_reference() {
     for house in houses().await {
         let (mut wang, _) = house.signed_in("wang", Role::Teacher).await;
         let one = upload(&wang, &house, b"shared", &[("filename", "a.txt")]).await;
@@ -276,23 +280,23 @@ async fn content_goes_when_nothing_has_it_any_more_and_not_before() {
                 .join(&hash)
         };
         let later = |days: i64| Timestamp::now() + SignedDuration::from_hours(24 * days);
-        let shelf = &house.services.library.shelf;
+        let content = &house.services.library.content;
         assert_eq!(
             wang.delete(&format!("/api/resources/{one}")).await.0,
             StatusCode::NO_CONTENT
         );
-        shelf.sweep(later(31), 30).await.expect("swept");
-        shelf.sweep(later(40), 30).await.expect("swept");
-        assert!(object.exists(), "the other one still has it");
+        content.collect_garbage(later(31), 30).await.expect("swept");
+        content.collect_garbage(later(40), 30).await.expect("swept");
+        assert!(object.exists(), "the other resource refers to it");
         assert_eq!(
             wang.delete(&format!("/api/resources/{two}")).await.0,
             StatusCode::NO_CONTENT
         );
-        shelf.sweep(later(31), 30).await.expect("swept");
-        assert!(object.exists(), "a day of grace");
-        shelf.sweep(later(33), 30).await.expect("swept");
+        content.collect_garbage(later(31), 30).await.expect("swept");
+        assert!(object.exists(), "one day of grace period");
+        content.collect_garbage(later(33), 30).await.expect("swept");
         assert!(!object.exists());
-        // The same file may come again.
+        // The same file can be uploaded again.
         let again = upload(&wang, &house, b"shared", &[("filename", "c.txt")]).await;
         assert_eq!(
             wang.get(&format!("/api/resources/{again}/file")).await.0,

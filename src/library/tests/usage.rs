@@ -1,9 +1,9 @@
-//! What people do with what is on the shelf: describe, rate, comment, download, collect, link.
+//! Describing, rating, commenting, downloading, collecting and linking resources.
 
 use super::*;
 
 #[tokio::test]
-async fn many_resources_are_described_at_once_and_suggestions_are_confirmed() {
+async fn a_batch_describes_many_resources_and_confirms_suggestions() {
     for house in houses().await {
         let (mut wang, _) = house.signed_in("wang", Role::Teacher).await;
         let mut ids = Vec::new();
@@ -37,7 +37,7 @@ async fn many_resources_are_described_at_once_and_suggestions_are_confirmed() {
             .get("/api/resources?edition=%E7%BB%9F%E7%BC%96%E7%89%88&sort=title")
             .await;
         assert_eq!(found["total"], 3);
-        // One that is not theirs, and none is changed.
+        // A batch with another owner's resource changes nothing.
         let (chen, _) = house.signed_in("chen", Role::Teacher).await;
         let foreign = upload(&chen, &house, b"other", &[("filename", "b.txt")]).await;
         let all = json!({ "ids": [ids[0], foreign], "set": { "subject": "数学" } });
@@ -107,7 +107,7 @@ async fn stars_comments_and_uses_are_counted_once_each() {
 }
 
 #[tokio::test]
-async fn a_download_has_its_chinese_name_and_may_be_taken_in_parts() {
+async fn a_download_has_its_chinese_name_and_supports_ranges() {
     for house in houses().await {
         let (wang, _) = house.signed_in("wang", Role::Teacher).await;
         let id = upload(
@@ -218,7 +218,8 @@ async fn a_collection_keeps_its_order_and_downloads_as_one_zip() {
         std::io::Read::read_to_string(&mut archive.by_name("同名.txt").expect("there"), &mut first)
             .expect("read");
         assert_eq!(first, "习题的内容", "in the collection's order");
-        // A stranger sees the collection, and of its contents what is theirs to see.
+        // A teacher of another school sees the collection, but only those of its resources that
+        // they may see.
         let other = school(&house, "石桥村小学", None).await;
         let mut zhao = teacher_of(&house, other, "zhao").await;
         let (status, seen) = zhao.get(&path).await;
@@ -231,7 +232,7 @@ async fn a_collection_keeps_its_order_and_downloads_as_one_zip() {
 }
 
 #[tokio::test]
-async fn a_plan_and_its_deck_know_each_other_and_the_lesson_they_are_for() {
+async fn a_plan_its_deck_and_their_lesson_are_linked() {
     for house in houses().await {
         let (mut wang, lead) = house.signed_in("wang", Role::Teacher).await;
         let plan = upload(&wang, &house, b"plan", &[("filename", "教案.txt")]).await;
@@ -262,7 +263,7 @@ async fn a_plan_and_its_deck_know_each_other_and_the_lesson_they_are_for() {
         );
         assert_eq!(
             of_plan["lessons"][0]["bond"], "beside",
-            "the plan leads to the lesson of its deck"
+            "the plan lists the lesson of its deck"
         );
         let (_, of_deck) = wang.get(&links(&deck)).await;
         assert_eq!(
@@ -284,7 +285,7 @@ async fn a_plan_and_its_deck_know_each_other_and_the_lesson_they_are_for() {
                 (plan.clone(), "beside".to_owned())
             ]
         );
-        // Who has a part in the lesson is led to what they may see, and no further.
+        // A participant of the lesson gets only the resources that they may see.
         let (mut observer, _) = house.signed_in("guan", Role::Observer).await;
         assert_eq!(
             bonds(
@@ -342,7 +343,7 @@ async fn a_plan_and_its_deck_know_each_other_and_the_lesson_they_are_for() {
         assert_eq!(
             li.get(&links(&deck)).await.1["lessons"],
             json!([]),
-            "a lesson that is not theirs is not told"
+            "a lesson is listed only for its participants"
         );
         assert_eq!(
             wang.send(

@@ -1,25 +1,27 @@
-//! A whole upload becomes a resource, or a version of one.
+//! Turns a complete upload into a resource or a version of one.
 //!
-//! Steps: the object store has the content under its hash → one transaction writes content, resource, version, job and the upload's
-//! outcome → the file goes. A crash between any two leaves a row that is whole and without outcome, and the same steps are taken again: the
-//! store gets the same bytes under the same key, and the transaction changes nothing when the outcome is there.
+//! Steps: put the content into the object store under its hash → write content, resource, version,
+//! jobs and the upload's outcome in one transaction → delete the file. A crash between two steps
+//! leaves a complete row without outcome, and the steps are repeated: the store gets the same bytes
+//! under the same key, and the transaction changes nothing if the outcome exists.
 
 use std::fs::File;
 use std::io::Read;
 
-use super::{Upload, Uploads, blocking, failed};
+use super::{Upload, Uploads, blocking, io_error};
 use crate::error::{Error, Result, Text};
 use crate::ids::{ResourceId, UploadId};
-use crate::library::content::ingest::{Arrival, Content};
+use crate::library::content::ingest::{Content, IncomingFile};
 use crate::library::content::sniff;
 use crate::storage::{Key, StorageError};
 
 impl Uploads {
-    /// Finishes a whole upload, once, however often it is asked for. In a task of its own: a browser that leaves does not stop it.
-    pub(super) async fn finish_in_turn(&self, id: UploadId) -> Result<Option<(ResourceId, i64)>> {
+    /// Finishes a complete upload under its lock; idempotent. Runs in its own task, so that a
+    /// disconnected client does not abort it.
+    pub(super) async fn lock_and_finish(&self, id: UploadId) -> Result<Option<(ResourceId, i64)>> {
         let uploads = self.clone();
         let task = self.inner.tasks.spawn(async move {
-            let _turn = uploads.turn(id).await?;
+            let _lock = uploads.lock(id).await?;
             match uploads.find(id).await? {
                 Some(upload) => uploads.finish(upload).await.map(Some),
                 None => Ok(None),
@@ -28,9 +30,9 @@ impl Uploads {
         task.await.map_err(Error::internal)?
     }
 
-    /// The caller has the upload's turn.
+    /// Finishes a complete upload; the caller holds its lock.
     pub(super) async fn finish(&self, upload: Upload) -> Result<(ResourceId, i64)> {
-        if let Some(outcome) = upload.resource {
+        if let Some(outcome) = upload.outcome {
             return Ok(outcome);
         }
         let hash = upload.checkpoint.sha256().map_err(Error::internal)?;
@@ -45,35 +47,35 @@ impl Uploads {
                 Ok(head)
             })
             .await
-            .map_err(failed)?
+            .map_err(io_error)?
         };
         let content = Content {
             hash,
             size_bytes: upload.size_bytes,
             sniffed: sniff::sniff(&head),
         };
-        // Content that nobody has any more is not removed between these two steps.
-        let _kept = self.inner.shelf.keep_content().await;
+        // Keeps the stored content until its row exists.
+        let _paused = self.inner.content.pause_garbage_collection().await;
         self.inner
             .storage
             .link_file(&Key::blob(&content.hash), &path)
             .await
-            .map_err(away)?;
-        let arrival = Arrival {
+            .map_err(storage_unavailable)?;
+        let file = IncomingFile {
             person: upload.person,
             file_name: upload.file_name.clone(),
             content,
-            wish: upload.wish.clone(),
+            options: upload.options.clone(),
             upload: Some(upload.id),
         };
-        let outcome = self.inner.shelf.arrive(arrival).await?;
+        let outcome = self.inner.content.ingest(file).await?;
         self.remove_file(upload.id).await;
         Ok(outcome)
     }
 }
 
-fn away(error: StorageError) -> Error {
-    tracing::warn!(%error, "the object store takes no upload");
+fn storage_unavailable(error: StorageError) -> Error {
+    tracing::warn!(%error, "object store rejected an upload");
     Error::Unavailable(Text::new(
         "文件已收到，但存储暂时不可用；服务器会自动重试，无需重新上传。",
         "The file has come, and the storage is away; the server will try again by itself. There is no need to send it again.",

@@ -1,4 +1,4 @@
-//! The bytes of one upload on disk, with the running SHA-256 of them.
+//! File of one upload, with the running SHA-256 of its bytes.
 
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -10,16 +10,16 @@ use bytes::Bytes;
 use sha2::digest::common::hazmat::SerializableState;
 use sha2::{Digest, Sha256};
 
-/// How far an upload is on disk: what must be in the database before the offset is told to anybody.
+/// Durable state of an upload. It must be in the database before its offset is sent to the client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Checkpoint {
     pub received: u64,
-    /// The state of the SHA-256 over exactly these bytes, in hexadecimal digits.
+    /// State of the SHA-256 over exactly these bytes, in hexadecimal digits.
     pub hasher: String,
 }
 
 impl Checkpoint {
-    /// Nothing has come yet.
+    /// Checkpoint of an empty file.
     pub fn start() -> Self {
         Self::of(0, &Sha256::new())
     }
@@ -44,35 +44,35 @@ impl Checkpoint {
         })
     }
 
-    /// The SHA-256 of what has come, in hexadecimal digits.
+    /// Returns the SHA-256 of the received bytes, in hexadecimal digits.
     pub fn sha256(&self) -> io::Result<String> {
         Ok(hex::encode(self.hasher()?.finalize()))
     }
 }
 
-/// The open file of one upload. Its calls wait for the disk: they belong on a blocking thread.
-pub struct Part {
+/// Open file of one upload. Its methods block on the disk: call them on a blocking thread.
+pub struct PartialFile {
     file: Arc<File>,
     offset: u64,
     hasher: Sha256,
 }
 
-/// Everything that was written up to a moment, on its way to the disk.
-pub struct Written {
+/// Bytes that are written but not yet synced to disk.
+pub struct Unsynced {
     file: Arc<File>,
     checkpoint: Checkpoint,
 }
 
-impl Part {
-    /// Makes the empty file, so that it is there after a power cut.
+impl PartialFile {
+    /// Creates the empty file durably: syncs the file and its directory.
     pub fn create(path: &Path) -> io::Result<()> {
         File::create_new(path)?.sync_all()?;
         let folder = path.parent().unwrap_or(Path::new("."));
         File::open(folder)?.sync_all()
     }
 
-    /// Takes the file up where `checkpoint` left it; what a crash left behind it was never acknowledged and is cut off.
-    pub fn open(path: &Path, checkpoint: &Checkpoint) -> io::Result<Part> {
+    /// Opens the file at `checkpoint` and truncates bytes beyond it, which were never acknowledged.
+    pub fn open(path: &Path, checkpoint: &Checkpoint) -> io::Result<PartialFile> {
         let file = OpenOptions::new().write(true).open(path)?;
         if file.metadata()?.len() < checkpoint.received {
             return Err(io::Error::new(
@@ -81,33 +81,34 @@ impl Part {
             ));
         }
         file.set_len(checkpoint.received)?;
-        Ok(Part {
+        Ok(PartialFile {
             file: Arc::new(file),
             offset: checkpoint.received,
             hasher: checkpoint.hasher()?,
         })
     }
 
-    pub fn write(&mut self, pieces: &[Bytes]) -> io::Result<()> {
-        for piece in pieces {
-            self.file.write_all_at(piece, self.offset)?;
-            self.hasher.update(piece);
-            self.offset += piece.len() as u64;
+    pub fn write(&mut self, chunk: &[Bytes]) -> io::Result<()> {
+        for bytes in chunk {
+            self.file.write_all_at(bytes, self.offset)?;
+            self.hasher.update(bytes);
+            self.offset += bytes.len() as u64;
         }
         Ok(())
     }
 
-    /// What is written by now. It counts when it is [synced](Written::sync); more may be written meanwhile.
-    pub fn written(&self) -> Written {
-        Written {
+    /// Returns a handle to [sync](Unsynced::sync) the bytes written so far; more may be written
+    /// meanwhile.
+    pub fn unsynced(&self) -> Unsynced {
+        Unsynced {
             file: self.file.clone(),
             checkpoint: Checkpoint::of(self.offset, &self.hasher),
         }
     }
 }
 
-impl Written {
-    /// Returns when all of it is on the disk.
+impl Unsynced {
+    /// Waits until the bytes are on disk.
     pub fn sync(self) -> io::Result<Checkpoint> {
         self.file.sync_data()?;
         Ok(self.checkpoint)
@@ -119,42 +120,42 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_hash_goes_on_where_a_killed_server_left_it() {
+    fn a_hash_continues_after_the_server_was_killed() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("part");
-        Part::create(&path).expect("made");
+        PartialFile::create(&path).expect("made");
         let content: Vec<u8> = (0..200_000u32).flat_map(u32::to_le_bytes).collect();
         let (mut checkpoint, mut cut) = (Checkpoint::start(), 1);
         while checkpoint.received < content.len() as u64 {
-            let mut part = Part::open(&path, &checkpoint).expect("opens");
+            let mut part = PartialFile::open(&path, &checkpoint).expect("opens");
             let from = checkpoint.received as usize;
             let to = (from + cut).min(content.len());
             part.write(&[Bytes::copy_from_slice(&content[from..to])])
                 .expect("written");
-            let written = part.written();
-            // What follows is killed before it is acknowledged.
+            let unsynced = part.unsynced();
+            // The server is killed before it acknowledges these bytes.
             part.write(&[Bytes::from_static(b"never acknowledged")])
                 .expect("written");
-            checkpoint = written.sync().expect("on disk");
+            checkpoint = unsynced.sync().expect("on disk");
             cut = cut * 3 + 1;
         }
         assert_eq!(
             checkpoint.sha256().expect("whole"),
             hex::encode(Sha256::digest(&content))
         );
-        drop(Part::open(&path, &checkpoint).expect("opens"));
+        drop(PartialFile::open(&path, &checkpoint).expect("opens"));
         assert_eq!(std::fs::read(&path).expect("read"), content);
     }
 
     #[test]
-    fn a_file_that_lost_acknowledged_bytes_is_noticed() {
+    fn a_file_without_its_acknowledged_bytes_is_rejected() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("part");
-        Part::create(&path).expect("made");
+        PartialFile::create(&path).expect("made");
         let checkpoint = Checkpoint {
             received: 5,
             ..Checkpoint::start()
         };
-        assert!(Part::open(&path, &checkpoint).is_err());
+        assert!(PartialFile::open(&path, &checkpoint).is_err());
     }
 }

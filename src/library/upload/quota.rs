@@ -1,4 +1,5 @@
-//! What an upload may take: the size of a file, the quotas of its person and school, the room on the disk. Told before a byte is sent.
+//! Limits of an upload, checked when it is created: file size, quotas of person and school, free
+//! disk space.
 
 use std::ffi::CString;
 use std::io;
@@ -14,10 +15,10 @@ use crate::extract::now;
 use crate::identity::Actor;
 use crate::ids::{PersonId, SchoolId};
 
-/// Unfinished uploads of one person: a large folder, begun at once.
-const MOST_UNFINISHED: i64 = 2000;
+/// Unfinished uploads of one person; a client may create one for each file of a large folder.
+const MAX_UNFINISHED: i64 = 2000;
 
-/// Refuses what does not fit.
+/// Rejects an upload that exceeds a limit.
 pub async fn check(
     db: &Db,
     limits: &config::Library,
@@ -33,24 +34,24 @@ pub async fn check(
         ));
     }
     if size_bytes > limits.max_file_bytes {
-        return Err(too_much(
+        return Err(over_limit(
             "file_too_large",
             StatusCode::PAYLOAD_TOO_LARGE,
             format!(
                 "文件有 {}，单个文件最大 {}。",
-                in_words(size_bytes),
-                in_words(limits.max_file_bytes)
+                human_size(size_bytes),
+                human_size(limits.max_file_bytes)
             ),
             format!(
                 "The file has {}; a file may have at most {}.",
-                in_words(size_bytes),
-                in_words(limits.max_file_bytes)
+                human_size(size_bytes),
+                human_size(limits.max_file_bytes)
             ),
         ));
     }
     let person = PersonId(actor.id());
     let (pending, unfinished) = pending(db, person).await?;
-    if unfinished >= MOST_UNFINISHED {
+    if unfinished >= MAX_UNFINISHED {
         return Err(Error::conflict(
             "too_many_uploads",
             "您还有太多未完成的上传，请先完成或取消一些。",
@@ -60,12 +61,12 @@ pub async fn check(
     let left = limits
         .person_quota_bytes
         .saturating_sub(used_by_person(db, person).await? + pending);
-    fits(size_bytes, left, "quota_exceeded", "您的空间", "Your space")?;
+    check_quota(size_bytes, left, "quota_exceeded", "您的空间", "Your space")?;
     if let Some(school) = actor.school() {
         let left = limits
             .school_quota_bytes
             .saturating_sub(used_by_school(db, school.id).await? + pending);
-        fits(
+        check_quota(
             size_bytes,
             left,
             "school_quota_exceeded",
@@ -82,7 +83,7 @@ pub async fn check(
     Ok(())
 }
 
-fn fits(
+fn check_quota(
     size_bytes: u64,
     left: u64,
     code: &'static str,
@@ -92,8 +93,8 @@ fn fits(
     if size_bytes <= left {
         return Ok(());
     }
-    let (size, left) = (in_words(size_bytes), in_words(left));
-    Err(too_much(
+    let (size, left) = (human_size(size_bytes), human_size(left));
+    Err(over_limit(
         code,
         StatusCode::PAYLOAD_TOO_LARGE,
         format!(
@@ -105,7 +106,7 @@ fn fits(
     ))
 }
 
-fn too_much(code: &'static str, status: StatusCode, zh: String, en: String) -> Error {
+fn over_limit(code: &'static str, status: StatusCode, zh: String, en: String) -> Error {
     Error::Prescribed {
         status,
         code,
@@ -113,7 +114,7 @@ fn too_much(code: &'static str, status: StatusCode, zh: String, en: String) -> E
     }
 }
 
-/// The disk of the data directory has no room; what was sent so far is kept.
+/// Error for a full disk; the received bytes are kept.
 pub fn disk_full() -> Error {
     Error::Prescribed {
         status: StatusCode::INSUFFICIENT_STORAGE,
@@ -125,7 +126,7 @@ pub fn disk_full() -> Error {
     }
 }
 
-/// Bytes that unfinished uploads of a person will take, and how many there are.
+/// Returns the total size and the number of a person's unfinished uploads.
 async fn pending(db: &Db, person: PersonId) -> Result<(u64, i64)> {
     let (bytes, count): (i64, i64) = sqlx::query_as(
         "SELECT CAST(COALESCE(SUM(size_bytes), 0) AS BIGINT), COUNT(*) FROM uploads
@@ -138,7 +139,7 @@ async fn pending(db: &Db, person: PersonId) -> Result<(u64, i64)> {
     Ok((bytes.max(0) as u64, count))
 }
 
-/// Content that a person's resources hold, each content once.
+/// Returns the bytes of content that a person's resources refer to, each content counted once.
 pub async fn used_by_person(db: &Db, person: PersonId) -> Result<u64> {
     let (bytes,): (i64,) = sqlx::query_as(
         "SELECT CAST(COALESCE(SUM(b.size_bytes), 0) AS BIGINT) FROM blobs b WHERE b.hash IN (
@@ -151,7 +152,7 @@ pub async fn used_by_person(db: &Db, person: PersonId) -> Result<u64> {
     Ok(bytes.max(0) as u64)
 }
 
-/// Content that a school's resources hold, each content once.
+/// Returns the bytes of content that a school's resources refer to, each content counted once.
 pub async fn used_by_school(db: &Db, school: SchoolId) -> Result<u64> {
     let (bytes,): (i64,) = sqlx::query_as(
         "SELECT CAST(COALESCE(SUM(b.size_bytes), 0) AS BIGINT) FROM blobs b WHERE b.hash IN (
@@ -164,13 +165,13 @@ pub async fn used_by_school(db: &Db, school: SchoolId) -> Result<u64> {
     Ok(bytes.max(0) as u64)
 }
 
-/// A size as people read it.
-pub fn in_words(bytes: u64) -> String {
+/// Formats a size with a decimal unit.
+pub fn human_size(bytes: u64) -> String {
     const UNITS: [(&str, f64); 3] = [("GB", 1e9), ("MB", 1e6), ("KB", 1e3)];
     let found = UNITS.iter().find(|(_, unit)| bytes as f64 >= *unit);
     match found {
         Some((name, unit)) => {
-            // Down, so that "1.9 GB left" is never less than it says.
+            // Rounds down, so that at least "1.9 GB left" is free.
             let tenths = (bytes as f64 / unit * 10.0).floor() / 10.0;
             format!("{tenths} {name}")
         }
@@ -178,10 +179,10 @@ pub fn in_words(bytes: u64) -> String {
     }
 }
 
-/// What is free for us on the disk of a folder.
+/// Returns the bytes that an unprivileged process may still write to the folder's file system.
 fn free_bytes(folder: &Path) -> io::Result<u64> {
     let path = CString::new(folder.as_os_str().as_bytes()).map_err(io::Error::other)?;
-    // SAFETY: the structure is plain numbers, and the call fills it or fails.
+    // SAFETY: all-zero bytes are a valid `statvfs`, and the call fills it or fails.
     let stat = unsafe {
         let mut stat: libc::statvfs = std::mem::zeroed();
         if libc::statvfs(path.as_ptr(), &mut stat) != 0 {
@@ -197,15 +198,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes_are_told_in_words_and_never_rounded_up() {
-        assert_eq!(in_words(999), "999 B");
-        assert_eq!(in_words(2_000_000_000), "2 GB");
-        assert_eq!(in_words(1_999_999_999), "1.9 GB");
-        assert_eq!(in_words(15_360), "15.3 KB");
+    fn sizes_are_never_rounded_up() {
+        assert_eq!(human_size(999), "999 B");
+        assert_eq!(human_size(2_000_000_000), "2 GB");
+        assert_eq!(human_size(1_999_999_999), "1.9 GB");
+        assert_eq!(human_size(15_360), "15.3 KB");
     }
 
     #[test]
-    fn a_disk_says_what_is_free() {
+    fn free_disk_space_is_reported() {
         assert!(free_bytes(Path::new("/")).expect("asked") > 0);
     }
 }

@@ -1,6 +1,6 @@
-//! Takes the bytes of one request to the disk. Memory stays flat: at most two pieces of [`PIECE_BYTES`] are in it, the one that comes in
-//! while the other one is hashed and written. What is written waits for the disk in the system's cache, and there is a bound to it:
-//! [`WAITING`].
+//! Writes the body of one request to disk. At most two chunks of [`CHUNK_BYTES`] are in memory: one
+//! is received while the other is hashed and written. Written bytes wait for fsync in the page
+//! cache, bounded by [`PENDING_SYNCS`].
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -14,109 +14,116 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio_util::sync::CancellationToken;
 
-use super::partial_file::{Part, Written};
-use super::tus::{self, Expected};
-use super::{Turn, Upload, Uploads, blocking, failed};
+use super::lock::UploadLock;
+use super::partial_file::{PartialFile, Unsynced};
+use super::tus::{self, ExpectedChecksum};
+use super::{Upload, Uploads, blocking, io_error};
 use crate::db::millis;
 use crate::error::{Error, Result};
 use crate::library::content::sniff;
 
-/// Large enough that a thread's hand-over costs nothing, small enough for hundreds of uploads at a time.
-const PIECE_BYTES: usize = 1 << 20;
-/// Within one request, what came is made durable this often: a killed server costs a slow line no more than this.
+/// Large enough that the hand-over to a blocking thread costs little, small enough for hundreds of
+/// concurrent uploads.
+const CHUNK_BYTES: usize = 1 << 20;
+/// Interval of checkpoints within one request: a killed server costs a slow link no more than this.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(2);
-/// On a fast line it is done more often.
+/// Bytes after which a checkpoint is due earlier, on a fast link.
 const CHECKPOINT_BYTES: u64 = 64 << 20;
-/// Checkpoints that wait while the disk is at work on one: it falls behind by no more than three times [`CHECKPOINT_BYTES`].
-const WAITING: usize = 1;
-/// A line that brings nothing for this long is dead; the browser comes again.
-const STALL: Duration = Duration::from_secs(60);
+/// Checkpoints queued while one is synced. Unsynced bytes stay below three times
+/// [`CHECKPOINT_BYTES`].
+const PENDING_SYNCS: usize = 1;
+/// A connection without data for this long is considered dead; the client reconnects.
+const STALL_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The file while a thread writes to it, and what is to go to the disk after that.
-type Writing = JoinHandle<io::Result<(Part, Option<Written>)>>;
+/// Blocking write; returns the file and, if a checkpoint is due, the bytes to sync.
+type WriteTask = JoinHandle<io::Result<(PartialFile, Option<Unsynced>)>>;
 
 impl Uploads {
-    /// Appends the body at the upload's offset and returns the upload as it is then. What came before the line broke is kept, unless
-    /// a checksum was promised: such a piece counts whole or not at all.
+    /// Appends the body at the upload's offset and returns the updated upload. Bytes received
+    /// before a disconnect are kept, except with a checksum: such a request counts only as a whole.
     ///
-    /// Two hands at once: one writes what comes, the other waits for the disk and tells how far it is. The disk works while the line does.
+    /// Two concurrent tasks: one receives and writes, the other fsyncs and acknowledges, so network
+    /// and disk overlap.
     pub(super) async fn receive(
         &self,
-        turn: &Turn,
+        lock: &UploadLock,
         upload: Upload,
         body: Body,
-        expected: Option<Expected>,
+        checksum: Option<ExpectedChecksum>,
     ) -> Result<Upload> {
-        let (written, waiting) = mpsc::channel(WAITING);
-        let pieces = Pieces::of(body, turn.leave.clone());
-        // Both come to their end before the turn does: nothing is written or told behind the next request's back.
-        let (taken, kept) = tokio::join!(
-            self.take_in(&upload, pieces, expected, written),
-            self.keep(upload.clone(), waiting)
+        let (to_sync, pending) = mpsc::channel(PENDING_SYNCS);
+        let chunks = BodyChunks::of(body, lock.evict.clone());
+        // Both end before the lock is released: the next request sees neither a write nor an
+        // acknowledgement of this one.
+        let (received, synced) = tokio::join!(
+            self.receive_and_write(&upload, chunks, checksum, to_sync),
+            self.sync_and_acknowledge(upload.clone(), pending)
         );
-        // A failure of the disk comes first: it is why the other hand had to stop.
-        let upload = kept?;
-        taken.map(|()| upload)
+        // A disk error takes precedence: it is the cause of the failure of the other task.
+        let upload = synced?;
+        received.map(|()| upload)
     }
 
-    /// Writes and hashes what comes, and passes on what the disk shall have, from time to time and at the end.
-    async fn take_in(
+    /// Receives, writes and hashes chunks; queues checkpoints when they are due and at the end.
+    async fn receive_and_write(
         &self,
         upload: &Upload,
-        mut pieces: Pieces,
-        mut expected: Option<Expected>,
-        written: mpsc::Sender<Written>,
+        mut chunks: BodyChunks,
+        mut checksum: Option<ExpectedChecksum>,
+        to_sync: mpsc::Sender<Unsynced>,
     ) -> Result<()> {
         let (path, start) = (self.path(upload.id), upload.checkpoint.clone());
-        let mut writing: Writing =
-            spawn_blocking(move || Part::open(&path, &start).map(|part| (part, None)));
-        let (mut came, mut asked, mut since) = (
+        let mut write_task: WriteTask =
+            spawn_blocking(move || PartialFile::open(&path, &start).map(|part| (part, None)));
+        let (mut received, mut checkpoint_at, mut since) = (
             upload.checkpoint.received,
             upload.checkpoint.received,
             Instant::now(),
         );
         let part = loop {
-            // On a slow line what is written goes to the disk before the next piece has come.
-            let (piece, part) = tokio::join!(pieces.next(), passed_on(writing, &written));
+            // On a slow link the written bytes are queued for sync before the next chunk is
+            // complete.
+            let (chunk, part) = tokio::join!(chunks.next(), finish_write(write_task, &to_sync));
             let mut part = part?;
-            if piece.is_empty() {
+            if chunk.is_empty() {
                 break part;
             }
-            self.check_piece(upload, came, &piece).await?;
-            came += length(&piece);
-            if let Some(expected) = &mut expected {
-                piece.iter().for_each(|bytes| expected.update(bytes));
+            self.check_chunk(upload, received, &chunk).await?;
+            received += length(&chunk);
+            if let Some(checksum) = &mut checksum {
+                chunk.iter().for_each(|bytes| checksum.update(bytes));
             }
-            let due = expected.is_none()
-                && (came - asked >= CHECKPOINT_BYTES || since.elapsed() >= CHECKPOINT_EVERY);
+            let due = checksum.is_none()
+                && (received - checkpoint_at >= CHECKPOINT_BYTES
+                    || since.elapsed() >= CHECKPOINT_EVERY);
             if due {
-                (asked, since) = (came, Instant::now());
+                (checkpoint_at, since) = (received, Instant::now());
             }
-            writing = spawn_blocking(move || {
-                part.write(&piece)?;
-                let for_the_disk = due.then(|| part.written());
-                Ok((part, for_the_disk))
+            write_task = spawn_blocking(move || {
+                part.write(&chunk)?;
+                let unsynced = due.then(|| part.unsynced());
+                Ok((part, unsynced))
             });
         };
-        if let Some(expected) = expected {
-            if pieces.broke {
+        if let Some(checksum) = checksum {
+            if chunks.incomplete {
                 return Ok(());
             }
-            expected.check()?;
+            checksum.check()?;
         }
-        // Where nobody takes it, the other hand failed and says why.
-        let _ = written.send(part.written()).await;
+        // The send fails only if the other task failed; it returns the error.
+        let _ = to_sync.send(part.unsynced()).await;
         Ok(())
     }
 
-    /// Waits for the disk, and then makes the offset one that may be told.
-    async fn keep(
+    /// Syncs queued bytes to disk, then records their offset.
+    async fn sync_and_acknowledge(
         &self,
         mut upload: Upload,
-        mut waiting: mpsc::Receiver<Written>,
+        mut pending: mpsc::Receiver<Unsynced>,
     ) -> Result<Upload> {
-        while let Some(written) = waiting.recv().await {
-            let checkpoint = blocking(move || written.sync()).await.map_err(failed)?;
+        while let Some(unsynced) = pending.recv().await {
+            let checkpoint = blocking(move || unsynced.sync()).await.map_err(io_error)?;
             let expires: Timestamp = self.acknowledge(upload.id, &checkpoint).await?;
             upload.expires_at = millis(expires);
             upload.checkpoint = checkpoint;
@@ -124,19 +131,19 @@ impl Uploads {
         Ok(upload)
     }
 
-    /// Refuses bytes beyond the announced end, and programs as soon as they show themselves.
-    async fn check_piece(&self, upload: &Upload, came: u64, piece: &[Bytes]) -> Result<()> {
-        if came + length(piece) > upload.size_bytes {
-            return Err(tus::refused(
+    /// Rejects bytes beyond the announced size, and executables at their first chunk.
+    async fn check_chunk(&self, upload: &Upload, received: u64, chunk: &[Bytes]) -> Result<()> {
+        if received + length(chunk) > upload.size_bytes {
+            return Err(tus::protocol_error(
                 StatusCode::PAYLOAD_TOO_LARGE,
                 "beyond_the_end",
                 "收到的数据超过了文件的大小，文件可能在上传时被修改，请重新上传。",
                 "More came than the file has; it may have changed meanwhile. Upload it anew.",
             ));
         }
-        if came == 0 && piece.first().is_some_and(|head| sniff::is_program(head)) {
+        if received == 0 && chunk.first().is_some_and(|head| sniff::is_executable(head)) {
             self.remove(upload.id).await?;
-            return Err(tus::refused(
+            return Err(tus::protocol_error(
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "program",
                 "这是一个程序文件，资源库不接收程序。",
@@ -147,68 +154,72 @@ impl Uploads {
     }
 }
 
-fn length(piece: &[Bytes]) -> u64 {
-    piece.iter().map(|bytes| bytes.len() as u64).sum()
+fn length(chunk: &[Bytes]) -> u64 {
+    chunk.iter().map(|bytes| bytes.len() as u64).sum()
 }
 
-/// Waits for the writing thread, and until the disk is not too far behind it.
-async fn passed_on(writing: Writing, written: &mpsc::Sender<Written>) -> Result<Part> {
-    let settled = writing
+/// Waits for the write, and queues its checkpoint; blocks while too many syncs are pending.
+async fn finish_write(
+    write_task: WriteTask,
+    to_sync: &mpsc::Sender<Unsynced>,
+) -> Result<PartialFile> {
+    let written = write_task
         .await
         .unwrap_or_else(|panic| Err(io::Error::other(panic)));
-    let (part, for_the_disk) = settled.map_err(failed)?;
-    if let Some(for_the_disk) = for_the_disk {
-        let gone = |_| Error::internal("nobody waits for the disk any more");
-        written.send(for_the_disk).await.map_err(gone)?;
+    let (part, unsynced) = written.map_err(io_error)?;
+    if let Some(unsynced) = unsynced {
+        let closed = |_| Error::internal("the sync task has failed");
+        to_sync.send(unsynced).await.map_err(closed)?;
     }
     Ok(part)
 }
 
-/// A request's body in pieces, until its end, its line's, or our being told to let go.
-struct Pieces {
+/// Request body in chunks, until its end, a disconnect or the eviction of this request.
+struct BodyChunks {
     body: BodyDataStream,
-    leave: CancellationToken,
-    over: bool,
-    /// It ended before its end.
-    broke: bool,
+    evict: CancellationToken,
+    ended: bool,
+    /// The body ended early.
+    incomplete: bool,
 }
 
-impl Pieces {
-    fn of(body: Body, leave: CancellationToken) -> Pieces {
-        Pieces {
+impl BodyChunks {
+    fn of(body: Body, evict: CancellationToken) -> BodyChunks {
+        BodyChunks {
             body: body.into_data_stream(),
-            leave,
-            over: false,
-            broke: false,
+            evict,
+            ended: false,
+            incomplete: false,
         }
     }
 
-    /// The next piece; empty at the end.
+    /// Returns the next chunk; empty at the end.
     async fn next(&mut self) -> Vec<Bytes> {
-        let (mut piece, mut size) = (Vec::new(), 0);
-        // On a slow line what has come is passed on before it would have waited longer than a checkpoint.
-        let begun = Instant::now();
-        while !self.over && size < PIECE_BYTES && begun.elapsed() < CHECKPOINT_EVERY {
-            let wait = if piece.is_empty() {
-                STALL
+        let (mut chunk, mut size) = (Vec::new(), 0);
+        // On a slow link a chunk ends early, so that its bytes do not wait longer than a
+        // checkpoint.
+        let started = Instant::now();
+        while !self.ended && size < CHUNK_BYTES && started.elapsed() < CHECKPOINT_EVERY {
+            let wait = if chunk.is_empty() {
+                STALL_TIMEOUT
             } else {
                 CHECKPOINT_EVERY
             };
             let next = tokio::select! {
                 next = tokio::time::timeout(wait, self.body.next()) => next,
-                () = self.leave.cancelled() => Ok(None),
+                () = self.evict.cancelled() => Ok(None),
             };
             match next {
                 Ok(Some(Ok(bytes))) => {
                     size += bytes.len();
-                    piece.push(bytes);
+                    chunk.push(bytes);
                 }
-                Ok(None) => (self.over, self.broke) = (true, self.leave.is_cancelled()),
-                Ok(Some(Err(_))) => (self.over, self.broke) = (true, true),
-                Err(_) if piece.is_empty() => (self.over, self.broke) = (true, true),
+                Ok(None) => (self.ended, self.incomplete) = (true, self.evict.is_cancelled()),
+                Ok(Some(Err(_))) => (self.ended, self.incomplete) = (true, true),
+                Err(_) if chunk.is_empty() => (self.ended, self.incomplete) = (true, true),
                 Err(_) => break,
             }
         }
-        piece
+        chunk
     }
 }

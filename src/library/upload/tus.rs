@@ -1,4 +1,4 @@
-//! The words of tus 1.0.0 (<https://tus.io/protocols/resumable-upload>): its headers, read and written.
+//! Headers of tus 1.0.0 (<https://tus.io/protocols/resumable-upload>).
 
 use std::collections::BTreeMap;
 
@@ -21,19 +21,19 @@ pub const LENGTH: HeaderName = HeaderName::from_static("upload-length");
 pub const METADATA: HeaderName = HeaderName::from_static("upload-metadata");
 pub const CHECKSUM: HeaderName = HeaderName::from_static("upload-checksum");
 pub const EXPIRES: HeaderName = HeaderName::from_static("upload-expires");
-/// Ours: the resource that a finished upload became.
+/// Extension of this server: resource that a finished upload became.
 pub const RESOURCE: HeaderName = HeaderName::from_static("tongke-resource");
 
 pub const PROTOCOL: HeaderValue = HeaderValue::from_static("1.0.0");
 pub const EXTENSIONS: HeaderValue =
     HeaderValue::from_static("creation,creation-with-upload,termination,checksum,expiration");
 pub const ALGORITHMS: HeaderValue = HeaderValue::from_static("sha1,sha256");
-/// The media type of a piece of an upload.
-pub const PIECE: &str = "application/offset+octet-stream";
-/// Metadata is a name and a few words; a header of this size holds the longest.
-const MOST_METADATA: usize = 8 << 10;
+/// Media type of a chunk of an upload.
+pub const CHUNK_TYPE: &str = "application/offset+octet-stream";
+/// Metadata is a name and a short description; the longest fits into this.
+const MAX_METADATA_BYTES: usize = 8 << 10;
 
-/// Every request but OPTIONS names the version it speaks.
+/// Rejects requests of another protocol version with 412; every request except OPTIONS states it.
 pub fn check_version(headers: &HeaderMap) -> Result<()> {
     if headers
         .get(RESUMABLE)
@@ -41,7 +41,7 @@ pub fn check_version(headers: &HeaderMap) -> Result<()> {
     {
         return Ok(());
     }
-    Err(refused(
+    Err(protocol_error(
         StatusCode::PRECONDITION_FAILED,
         "tus_version",
         "上传程序使用的协议版本不受支持（需要 tus 1.0.0）。",
@@ -49,7 +49,7 @@ pub fn check_version(headers: &HeaderMap) -> Result<()> {
     ))
 }
 
-/// A number in a header.
+/// Parses a numeric header.
 pub fn number(headers: &HeaderMap, name: &HeaderName) -> Result<u64> {
     let value = headers
         .get(name)
@@ -63,14 +63,14 @@ pub fn number(headers: &HeaderMap, name: &HeaderName) -> Result<u64> {
     })
 }
 
-/// Whether the request carries bytes of an upload.
-pub fn carries_piece(headers: &HeaderMap) -> bool {
+/// Returns true if the request body is a chunk of an upload.
+pub fn carries_chunk(headers: &HeaderMap) -> bool {
     headers
         .get(header::CONTENT_TYPE)
-        .is_some_and(|kind| kind == PIECE)
+        .is_some_and(|kind| kind == CHUNK_TYPE)
 }
 
-/// `Upload-Metadata`: `key base64,key base64,key`.
+/// Parses `Upload-Metadata`: `key base64,key base64,key`.
 pub fn metadata(headers: &HeaderMap) -> Result<BTreeMap<String, String>> {
     let Some(header) = headers.get(METADATA) else {
         return Ok(BTreeMap::new());
@@ -84,7 +84,7 @@ pub fn metadata(headers: &HeaderMap) -> Result<BTreeMap<String, String>> {
     let text = header
         .to_str()
         .ok()
-        .filter(|text| text.len() <= MOST_METADATA)
+        .filter(|text| text.len() <= MAX_METADATA_BYTES)
         .ok_or_else(unreadable)?;
     let pairs = text
         .split(',')
@@ -101,15 +101,15 @@ pub fn metadata(headers: &HeaderMap) -> Result<BTreeMap<String, String>> {
     pairs.collect::<Option<_>>().ok_or_else(unreadable)
 }
 
-/// What a piece should hash to.
-pub struct Expected {
+/// Checksum that the client announced for a chunk.
+pub struct ExpectedChecksum {
     context: digest::Context,
     hash: Vec<u8>,
 }
 
-impl Expected {
-    /// `Upload-Checksum: algorithm base64`.
-    pub fn read(headers: &HeaderMap) -> Result<Option<Expected>> {
+impl ExpectedChecksum {
+    /// Parses `Upload-Checksum: algorithm base64`.
+    pub fn parse(headers: &HeaderMap) -> Result<Option<ExpectedChecksum>> {
         let Some(value) = headers.get(CHECKSUM) else {
             return Ok(None);
         };
@@ -123,7 +123,7 @@ impl Expected {
         let hash = BASE64_STANDARD
             .decode(hash.trim())
             .map_err(|_| unknown_checksum())?;
-        Ok(Some(Expected {
+        Ok(Some(ExpectedChecksum {
             context: digest::Context::new(algorithm),
             hash,
         }))
@@ -133,13 +133,13 @@ impl Expected {
         self.context.update(bytes);
     }
 
-    /// 460 is the protocol's own status.
+    /// Rejects a mismatch with 460, a status defined by tus.
     pub fn check(self) -> Result<()> {
         if self.context.finish().as_ref() == self.hash {
             return Ok(());
         }
         let status = StatusCode::from_u16(460).expect("three digits");
-        Err(refused(
+        Err(protocol_error(
             status,
             "checksum_mismatch",
             "这一段数据在传输中损坏，请重新上传这一段。",
@@ -155,8 +155,8 @@ fn unknown_checksum() -> Error {
     ))
 }
 
-/// A refusal with a status that the protocol prescribes.
-pub fn refused(
+/// Error with a status that the protocol prescribes.
+pub fn protocol_error(
     status: StatusCode,
     code: &'static str,
     zh: &'static str,
@@ -169,7 +169,7 @@ pub fn refused(
     }
 }
 
-/// A time as HTTP writes it (RFC 9110 §5.6.7).
+/// Formats an HTTP date (RFC 9110 §5.6.7).
 pub fn http_date(time: Timestamp) -> HeaderValue {
     let text = time
         .to_zoned(TimeZone::UTC)
@@ -210,18 +210,18 @@ mod tests {
     }
 
     #[test]
-    fn a_checksum_is_of_the_piece() {
+    fn a_checksum_covers_one_chunk() {
         let right = format!(
             "sha1 {}",
             BASE64_STANDARD.encode(digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, b"piece"))
         );
-        let mut expected = Expected::read(&with(CHECKSUM, &right))
+        let mut expected = ExpectedChecksum::parse(&with(CHECKSUM, &right))
             .expect("read")
             .expect("there is one");
         expected.update(b"pie");
         expected.update(b"ce");
         assert!(expected.check().is_ok());
-        let expected = Expected::read(&with(CHECKSUM, &right))
+        let expected = ExpectedChecksum::parse(&with(CHECKSUM, &right))
             .expect("read")
             .expect("there is one");
         assert_eq!(
@@ -232,11 +232,11 @@ mod tests {
                 .as_u16(),
             460
         );
-        assert!(Expected::read(&with(CHECKSUM, "crc32 AAAA")).is_err());
+        assert!(ExpectedChecksum::parse(&with(CHECKSUM, "crc32 AAAA")).is_err());
     }
 
     #[test]
-    fn a_date_is_as_http_writes_it() {
+    fn dates_have_the_http_format() {
         let time: Timestamp = "2026-11-22T03:04:05Z".parse().expect("a time");
         assert_eq!(http_date(time), "Sun, 22 Nov 2026 03:04:05 GMT");
     }

@@ -23,7 +23,7 @@ impl Exporter {
     async fn export_mp4(&self, job: &RunningJob) -> Result<(), ExportError> {
         let recorded = self.recorded(job).await?;
         let events = timeline::read(&self.recordings.inner.db, recorded.lesson).await?;
-        let images = library::page_pictures(&self.recordings.inner.db, recorded.lesson).await?;
+        let images = library::page_images(&self.recordings.inner.db, recorded.lesson).await?;
         let mut pages = timeline::shown_pages(&events);
         pages.retain(|page| images.contains_key(&(page.deck, page.page)));
         let plan = plan(&recorded, &events, &pages);
