@@ -1,6 +1,6 @@
 //! The order of the server's modules, as the map at the head of `src/main.rs` states it, held against
 //! the `use` lines of the code. A module may import the modules to its left in its own row and all
-//! modules of the rows below; with such an order no circle of imports across features can exist.
+//! modules of the rows below; with such an order no cycle of imports across features can exist.
 
 use std::collections::HashMap;
 use std::fs;

@@ -14,7 +14,7 @@ export type Term = Schemas['Term']
 export type LessonToken = Schemas['TokenSummary']
 export type NewLessonToken = Schemas['CreatedToken']
 export type NewPass = Schemas['NewPass']
-export type ReviewSettings = Schemas['SchoolLibrary']
+export type ReviewSettings = Schemas['LibrarySettings']
 
 /** Field of a form. */
 export interface Field {

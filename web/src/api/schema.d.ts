@@ -65,11 +65,11 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Collections that I may see, the latest first. */
-        get: operations["list"];
+        /** Lists the collections that the requester may see, the latest change first. */
+        get: operations["list_collections"];
         put?: never;
-        /** Makes a collection. */
-        post: operations["add"];
+        /** Creates a collection. */
+        post: operations["create_collection"];
         delete?: never;
         options?: never;
         head?: never;
@@ -83,16 +83,16 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** One collection. */
-        get: operations["one"];
+        /** Returns one collection. */
+        get: operations["get_collection"];
         put?: never;
         post?: never;
-        /** Removes a collection; its resources stay. */
-        delete: operations["remove"];
+        /** Removes a collection; its resources are kept. */
+        delete: operations["delete_collection"];
         options?: never;
         head?: never;
-        /** Changes a collection. */
-        patch: operations["change"];
+        /** Changes the title, description or visibility of a collection. */
+        patch: operations["update_collection"];
         trace?: never;
     };
     "/api/collections/{id}/items": {
@@ -103,8 +103,8 @@ export interface paths {
             cookie?: never;
         };
         get?: never;
-        /** Sets what is in a collection, in this order. */
-        put: operations["set_items"];
+        /** Replaces the resources of a collection, in the given order. */
+        put: operations["replace_collection_items"];
         post?: never;
         delete?: never;
         options?: never;
@@ -119,8 +119,8 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Everything in a collection that I may see, as one zip, made while it is downloaded. */
-        get: operations["zip"];
+        /** Streams a collection's visible resources as one zip. */
+        get: operations["download_collection"];
         put?: never;
         post?: never;
         delete?: never;
@@ -226,11 +226,14 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The decks of a lesson with their pages, in the order they were put in. */
-        get: operations["list"];
+        /** Lists the decks of a lesson with their pages, in the order in which they were added. */
+        get: operations["list_lesson_decks"];
         put?: never;
-        /** "Teach with this": puts a resource's pages into a lesson that I lead or assist, as the version that I see now. */
-        post: operations["put"];
+        /**
+         * Adds a resource's pages to a lesson that the requester leads or assists, in the version that
+         *     they see now.
+         */
+        post: operations["add_lesson_deck"];
         delete?: never;
         options?: never;
         head?: never;
@@ -247,8 +250,8 @@ export interface paths {
         get?: never;
         put?: never;
         post?: never;
-        /** Takes a deck out of a lesson that has not begun. Afterwards its recording may need it. */
-        delete: operations["take_out"];
+        /** Removes a deck from a lesson that has not started; afterwards the recording may refer to it. */
+        delete: operations["remove_lesson_deck"];
         options?: never;
         head?: never;
         patch?: never;
@@ -261,8 +264,8 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** A page's picture; `size` is `large` or `small`. */
-        get: operations["page"];
+        /** Returns the image of a page; `size` is `large` or `small`. */
+        get: operations["get_deck_page_image"];
         put?: never;
         post?: never;
         delete?: never;
@@ -280,8 +283,8 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Makes the lesson's MP4, anew if there is one. */
-        post: operations["make_mp4"];
+        /** Queues the export of the lesson's MP4, replacing an existing one. */
+        post: operations["export_mp4"];
         delete?: never;
         options?: never;
         head?: never;
@@ -312,8 +315,8 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** A lesson's recording, while the lesson is on and after. */
-        get: operations["one"];
+        /** Returns a lesson's recording, during the lesson and after it. */
+        get: operations["get_recording"];
         put?: never;
         post?: never;
         delete?: never;
@@ -329,8 +332,8 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** What a lesson is taught with, and what belongs to that, as far as I may see it. */
-        get: operations["of_lesson"];
+        /** Lists the resources of a lesson, and those linked to them, that the requester may see. */
+        get: operations["list_lesson_resources"];
         put?: never;
         post?: never;
         delete?: never;
@@ -470,8 +473,8 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The recordings that I may see, newest first. */
-        get: operations["list"];
+        /** Lists the recordings that the caller may see, newest first. */
+        get: operations["list_recordings"];
         put?: never;
         post?: never;
         delete?: never;
@@ -487,11 +490,11 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Resources that I may see. */
-        get: operations["list"];
+        /** Lists the resources that the requester may see. */
+        get: operations["list_resources"];
         put?: never;
-        /** Puts content that I may see already on my own shelf, without sending it again. */
-        post: operations["create"];
+        /** Creates a resource from content that the requester can see, without an upload. */
+        post: operations["create_resource"];
         delete?: never;
         options?: never;
         head?: never;
@@ -507,8 +510,8 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** The same change to many resources, all of them or none. */
-        post: operations["batch"];
+        /** Applies one change to many resources, all of them or none. */
+        post: operations["update_resources"];
         delete?: never;
         options?: never;
         head?: never;
@@ -522,8 +525,8 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The words of the curriculum. */
-        get: operations["words"];
+        /** Lists the curriculum vocabulary. */
+        get: operations["list_vocabulary"];
         put?: never;
         post?: never;
         delete?: never;
@@ -539,16 +542,16 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** One resource. */
-        get: operations["one"];
+        /** Returns one resource. */
+        get: operations["get_resource"];
         put?: never;
         post?: never;
-        /** Takes a resource off the shelf. */
-        delete: operations["remove"];
+        /** Removes a resource. Its row is deleted by the garbage collector after the retention period. */
+        delete: operations["delete_resource"];
         options?: never;
         head?: never;
-        /** Changes what is said of a resource, and who may see it. */
-        patch: operations["change"];
+        /** Changes the description or visibility of a resource. */
+        patch: operations["update_resource"];
         trace?: never;
     };
     "/api/resources/{id}/comments": {
@@ -558,11 +561,11 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** What is said of a resource, oldest first. */
-        get: operations["comments"];
+        /** Lists the comments on a resource, oldest first. */
+        get: operations["list_comments"];
         put?: never;
-        /** Says something of a resource. */
-        post: operations["comment"];
+        /** Adds a comment to a resource. */
+        post: operations["create_comment"];
         delete?: never;
         options?: never;
         head?: never;
@@ -579,8 +582,8 @@ export interface paths {
         get?: never;
         put?: never;
         post?: never;
-        /** Removes a comment: its author, the resource's owner, and administrators. */
-        delete: operations["take_back"];
+        /** Deletes a comment. Allowed for its author, the resource's owner and administrators. */
+        delete: operations["delete_comment"];
         options?: never;
         head?: never;
         patch?: never;
@@ -593,8 +596,8 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The file, to be saved under its own name. */
-        get: operations["original"];
+        /** Downloads the file under its own name. */
+        get: operations["download_original"];
         put?: never;
         post?: never;
         delete?: never;
@@ -610,8 +613,8 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** A web page to look at, as its author wrote it but inert. */
-        get: operations["web_page"];
+        /** Returns an uploaded HTML page under a restrictive Content-Security-Policy. */
+        get: operations["get_html"];
         put?: never;
         post?: never;
         delete?: never;
@@ -627,8 +630,8 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** A picture without its EXIF. */
-        get: operations["image"];
+        /** Returns an image without EXIF. */
+        get: operations["get_image"];
         put?: never;
         post?: never;
         delete?: never;
@@ -644,13 +647,13 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** What belongs together with a resource. */
-        get: operations["links"];
+        /** Lists the resources and lessons that a resource is linked to. */
+        get: operations["list_resource_links"];
         put?: never;
-        /** Says that two belong together. A resource: its owner says so; a lesson: who leads or assists it does. */
-        post: operations["link"];
-        /** Takes a link back. */
-        delete: operations["unlink"];
+        /** Links a resource to a resource (owner of either) or to a lesson (lead teacher or assistant). */
+        post: operations["create_link"];
+        /** Deletes a link. */
+        delete: operations["delete_link"];
         options?: never;
         head?: never;
         patch?: never;
@@ -663,8 +666,8 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** What `<video>` or `<audio>` plays (`play`), or its picture (`poster`). */
-        get: operations["media"];
+        /** Returns the source of `<video>` or `<audio>` (`play`), or the poster image (`poster`). */
+        get: operations["get_media"];
         put?: never;
         post?: never;
         delete?: never;
@@ -680,8 +683,8 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The pages of the file. */
-        get: operations["pages"];
+        /** Lists the pages of the file. */
+        get: operations["list_pages"];
         put?: never;
         post?: never;
         delete?: never;
@@ -697,8 +700,8 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** A page's picture; `size` is `large` or `small`. */
-        get: operations["page"];
+        /** Returns the image of a page; `size` is `large` or `small`. */
+        get: operations["get_page_image"];
         put?: never;
         post?: never;
         delete?: never;
@@ -715,8 +718,8 @@ export interface paths {
             cookie?: never;
         };
         get?: never;
-        /** Gives a resource of somebody else stars. */
-        put: operations["rate"];
+        /** Rates a resource of another owner. */
+        put: operations["rate_resource"];
         post?: never;
         delete?: never;
         options?: never;
@@ -733,8 +736,8 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Approves or returns what waits (reviewers), or asks again (the owner). */
-        post: operations["decide"];
+        /** Approves or returns a pending resource (reviewers), or resubmits it (the owner). */
+        post: operations["decide_review"];
         delete?: never;
         options?: never;
         head?: never;
@@ -748,8 +751,11 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The cells of a spreadsheet: a list of sheets, each `{name, rows: {row: {column: text}}, cut}`, rows and columns from 0. */
-        get: operations["sheets"];
+        /**
+         * Returns the cells of a spreadsheet: a list of sheets, each `{name, rows: {row: {column: text}},
+         *     cut}`, rows and columns from 0.
+         */
+        get: operations["get_sheets"];
         put?: never;
         post?: never;
         delete?: never;
@@ -765,8 +771,8 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** The text of the file, as far as it was understood. */
-        get: operations["text"];
+        /** Returns the text extracted from the file; empty while there is none. */
+        get: operations["get_text"];
         put?: never;
         post?: never;
         delete?: never;
@@ -784,8 +790,8 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Tries once more to understand a file that failed or was cancelled, or to make the copy of it that browsers play. */
-        post: operations["again"];
+        /** Retries a failed or cancelled analysis, or the conversion of a file that browsers do not play. */
+        post: operations["retry_analysis"];
         delete?: never;
         options?: never;
         head?: never;
@@ -835,10 +841,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** A school's library setting. */
-        get: operations["setting"];
-        /** Sets a school's library setting. */
-        put: operations["set"];
+        /** Returns a school's library settings. */
+        get: operations["get_settings"];
+        /** Replaces a school's library settings. */
+        put: operations["set_settings"];
         post?: never;
         delete?: never;
         options?: never;
@@ -853,7 +859,10 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** Looks for resources, recordings, people and schools. Facets may be given several times: any of the values will do. */
+        /**
+         * Searches resources, recordings, people and schools. A facet given several times matches any of
+         *     its values.
+         */
         get: operations["search"];
         put?: never;
         post?: never;
@@ -870,8 +879,8 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** How the index stands. */
-        get: operations["state"];
+        /** Returns the state of the index. */
+        get: operations["get_index_state"];
         put?: never;
         post?: never;
         delete?: never;
@@ -889,8 +898,8 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Builds the index anew; the old one answers until it is done. */
-        post: operations["anew"];
+        /** Requests a rebuild of the index; the current one serves queries until it is done. */
+        post: operations["rebuild_index"];
         delete?: never;
         options?: never;
         head?: never;
@@ -904,8 +913,8 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** What is like something that the reader may see. */
-        get: operations["similar"];
+        /** Lists documents similar to one that the caller may see. */
+        get: operations["list_similar"];
         put?: never;
         post?: never;
         delete?: never;
@@ -922,7 +931,7 @@ export interface paths {
             cookie?: never;
         };
         /** Suggests while one types: characters, pinyin, initials. */
-        get: operations["suggest"];
+        get: operations["list_suggestions"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1101,17 +1110,18 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** My uploads that are not finished, and my space. */
-        get: operations["list"];
+        /** Lists the requester's unfinished uploads and quota. */
+        get: operations["list_uploads"];
         put?: never;
         /**
-         * Announces a file (tus creation; with `application/offset+octet-stream` its first bytes come along). `Upload-Metadata` knows `filename`,
-         *     `relativePath`, `resource` (a new version of it), `changes`, `collection`, `visibility`, and the fields of a description.
+         * Creates an upload (tus creation and creation-with-upload). Keys of `Upload-Metadata`:
+         *     `filename`, `relativePath`, `resource` (adds a version to it), `changes`, `collection`,
+         *     `visibility`, and the fields of a description.
          */
-        post: operations["create"];
+        post: operations["create_upload"];
         delete?: never;
-        /** What this server speaks of tus. */
-        options: operations["discover"];
+        /** Returns the supported tus version, extensions and maximum size. */
+        options: operations["get_capabilities"];
         head?: never;
         patch?: never;
         trace?: never;
@@ -1125,8 +1135,8 @@ export interface paths {
         };
         get?: never;
         put?: never;
-        /** Which of these contents are in the library already, as far as I may see them. */
-        post: operations["known"];
+        /** Returns those of the contents that are stored and that the requester may see. */
+        post: operations["list_known_content"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1140,16 +1150,22 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** How an upload stands; HEAD tells the offset alone (tus). A whole upload that a crash or an outage kept from its end is finished first. */
-        get: operations["one"];
+        /**
+         * Returns the state of an upload; HEAD returns the offset only (tus). Finishes a complete upload
+         *     whose finishing failed before.
+         */
+        get: operations["get_upload"];
         put?: never;
         post?: never;
-        /** Gives an upload up (tus termination). */
-        delete: operations["cancel"];
+        /** Cancels an upload (tus termination). */
+        delete: operations["cancel_upload"];
         options?: never;
         head?: never;
-        /** A piece of a file, at its offset (tus). The answer tells the offset up to which everything is on the disk. */
-        patch: operations["append"];
+        /**
+         * Appends a chunk at an offset (tus). The response has the offset up to which all bytes are on
+         *     disk.
+         */
+        patch: operations["append_to_upload"];
         trace?: never;
     };
     "/healthz": {
@@ -1176,8 +1192,8 @@ export interface paths {
             path?: never;
             cookie?: never;
         };
-        /** A file of a recording: playlists, segments, poster, MP4. */
-        get: operations["media"];
+        /** Returns a file of a recording: playlist, segment, poster or MP4. */
+        get: operations["get_media_file"];
         put?: never;
         post?: never;
         delete?: never;
@@ -1306,43 +1322,36 @@ export interface components {
         Added: components["schemas"]["PersonItem"] & {
             initial_password?: string;
         };
-        Ask: {
-            /** @description SHA-256 of whole files, in hexadecimal digits. */
-            sha256s: string[];
+        AddedDeck: {
+            id: components["schemas"]["DeckId"];
         };
-        Batch: {
+        /**
+         * @description State of the analysis of a content.
+         * @enum {string}
+         */
+        AnalysisState: "waiting" | "ready" | "failed";
+        BatchChange: {
             ids: components["schemas"]["ResourceId"][];
-            /** @description The same change for all of them. */
-            set: components["schemas"]["Change"];
+            /** @description Change that applies to each of them. */
+            set: components["schemas"]["ResourceChange"];
         };
-        /** @description The body of every error answer. */
+        /** @description Body of every error response. */
         Body: {
-            /** @description A word for programs. */
+            /** @description Machine-readable error code. */
             code: string;
-            /** @description The field that cannot be taken (422). */
+            /** @description The invalid field (422). */
             field?: string;
-            /** @description A sentence for the person, in the request's language. */
+            /** @description Message for the person, in the request's language. */
             message: string;
         };
         /**
-         * @description How a resource and a lesson belong together; the closest of several ways.
+         * @description Relation of a resource and a lesson; the closest one if there are several.
          * @enum {string}
          */
         Bond: "taught" | "linked" | "beside";
-        /** @description What to set; absent fields stay. */
-        Change: components["schemas"]["Description"] & {
-            /** @description Fields whose suggestion is right as it stands. */
-            confirm?: string[];
-            visibility?: components["schemas"]["Visibility"] | null;
-        };
         ChangeClassroom: {
             name?: string | null;
             school_id?: components["schemas"]["SchoolId"] | null;
-        };
-        ChangeCollection: {
-            description?: string | null;
-            title?: string | null;
-            visibility?: components["schemas"]["Visibility"] | null;
         };
         ChangeCommunity: {
             county?: string | null;
@@ -1364,8 +1373,8 @@ export interface components {
             name?: string | null;
             role?: components["schemas"]["SchoolRole"] | null;
         };
-        Changed: {
-            items: components["schemas"]["ResourceCard"][];
+        ChangedResources: {
+            items: components["schemas"]["ResourceSummary"][];
         };
         /** @description A classroom: a device with a pass of its own, not a person. */
         ClassroomId: string;
@@ -1387,20 +1396,33 @@ export interface components {
          */
         ClassroomRole: "lead" | "listening";
         /**
-         * @description How a track was sent.
+         * @description Codec of a track as it was published.
          * @enum {string}
          */
         Codec: "opus" | "h264" | "vp8" | "vp9" | "av1";
-        /** @description A collection with its resources. */
-        Collection: components["schemas"]["CollectionCard"] & {
-            items: components["schemas"]["ResourceCard"][];
+        CollectionChange: {
+            description?: string | null;
+            title?: string | null;
+            visibility?: components["schemas"]["Visibility"] | null;
         };
-        /** @description A collection as lists show it. */
-        CollectionCard: {
+        /** @description Collection with its resources. */
+        CollectionDetail: components["schemas"]["CollectionSummary"] & {
+            items: components["schemas"]["ResourceSummary"][];
+        };
+        /** @description A collection of resources. */
+        CollectionId: string;
+        CollectionItems: {
+            resource_ids: components["schemas"]["ResourceId"][];
+        };
+        CollectionList: {
+            items: components["schemas"]["CollectionSummary"][];
+        };
+        /** @description Collection in a list. */
+        CollectionSummary: {
             can_edit: boolean;
             /**
              * Format: int64
-             * @description Resources in it that the reader may see.
+             * @description Number of its resources that the reader may see.
              */
             count: number;
             description: string;
@@ -1411,24 +1433,16 @@ export interface components {
             updated_at: string;
             visibility: components["schemas"]["Visibility"];
         };
-        /** @description A collection of resources. */
-        CollectionId: string;
-        CollectionItems: {
-            resource_ids: components["schemas"]["ResourceId"][];
-        };
-        Collections: {
-            items: components["schemas"]["CollectionCard"][];
-        };
         Comment: {
             by: components["schemas"]["Owner"];
-            /** @description Whether the reader may remove it. */
+            /** @description The requester may delete it. */
             can_remove: boolean;
             /** Format: date-time */
             created_at: string;
             id: components["schemas"]["CommentId"];
             /**
              * Format: int64
-             * @description The page that it is about.
+             * @description Page of the file that the comment refers to.
              */
             page: number | null;
             text: string;
@@ -1449,10 +1463,9 @@ export interface components {
         CommunityList: {
             items: components["schemas"]["Community"][];
         };
-        Counted: {
-            /** Format: int32 */
-            count: number;
-            value: string;
+        ContentQuery: {
+            /** @description SHA-256 of files, in hexadecimal digits. */
+            sha256s: string[];
         };
         CreateLesson: {
             assistant_ids?: components["schemas"]["PersonId"][];
@@ -1483,6 +1496,11 @@ export interface components {
              */
             weekday: number;
         };
+        CreatedResource: {
+            id: components["schemas"]["ResourceId"];
+            /** Format: int64 */
+            version: number;
+        };
         /** @description Created token; the only response that contains the secret. */
         CreatedToken: {
             /** Format: date-time */
@@ -1492,16 +1510,15 @@ export interface components {
             /** @description WHIP or WHEP endpoint. */
             url: string;
         };
-        Decision: {
-            action: components["schemas"]["Step"];
-            note?: string;
-        };
         /** @description A deck 课件 in one lesson. */
         DeckId: string;
+        DeckList: {
+            items: components["schemas"]["LessonDeck"][];
+        };
         DeckPage: {
             /** Format: int64 */
             height: number;
-            /** @description WebP that never changes. None: the page could not be drawn. */
+            /** @description Immutable WebP image; `None` if the page could not be rendered. */
             large_url: string | null;
             /** Format: int64 */
             n: number;
@@ -1509,14 +1526,11 @@ export interface components {
             text: string;
             /**
              * Format: int64
-             * @description In pixels of the large picture; 0 where it could not be drawn.
+             * @description Pixels of the large image; 0 if the page could not be rendered.
              */
             width: number;
         };
-        Decks: {
-            items: components["schemas"]["LessonDeck"][];
-        };
-        /** @description Fields to set; absent ones stay as they are, empty texts clear. */
+        /** @description Fields to set. Absent fields stay unchanged; empty text clears a field. */
         Description: {
             /** @default null */
             description: string | null;
@@ -1572,47 +1586,43 @@ export interface components {
              */
             volume: string | null;
         };
-        Entry: {
-            /** @default  */
-            path: string;
-            /**
-             * Format: int64
-             * @default 0
-             */
-            size: number;
+        FacetCount: {
+            /** Format: int32 */
+            count: number;
+            value: string;
         };
-        /** @description Besides pages and text. */
+        /** @description Results other than pages and text. */
         Facts: {
             /**
-             * @description What a zip says it holds; nothing of it is trusted.
+             * @description Directory of a zip, as declared by the file; untrusted.
              * @default []
              */
-            entries: components["schemas"]["Entry"][];
+            entries: components["schemas"]["ZipEntry"][];
             /** @default null */
-            media: components["schemas"]["Media"] | null;
+            media: components["schemas"]["MediaFacts"] | null;
             /**
-             * @description Codes of what was left out.
+             * @description Codes of omissions, for example `page_failed`.
              * @default []
              */
             notes: string[];
             /** @default [] */
             outline: components["schemas"]["Heading"][];
             /** @default null */
-            picture: components["schemas"]["Picture"] | null;
+            picture: components["schemas"]["ImageFacts"] | null;
             /**
              * Format: int64
-             * @description Sheets of a spreadsheet that can be looked at as tables; none: there is no such copy of it.
+             * @description Number of spreadsheet sheets stored as tables.
              * @default 0
              */
             sheets: number;
         };
-        FileFacts: {
+        FileSummary: {
             mime: string;
             name: string;
             sha256: string;
             /** Format: int64 */
             size_bytes: number;
-            /** @description docx, pptx, pdf, jpeg, audio, video, zip … by the file's own bytes. */
+            /** @description docx, pptx, pdf, jpeg, audio, video, zip …, sniffed from the content. */
             type: string;
             url: string;
         };
@@ -1643,15 +1653,36 @@ export interface components {
             /** @default  */
             text: string;
         };
-        /** @description How the index stands. */
+        /** @description Image; the stored copy has no EXIF. */
+        ImageFacts: {
+            /**
+             * Format: int64
+             * @default 0
+             */
+            height: number;
+            /**
+             * @description Media type of the stored copy; `None` without a copy.
+             * @default null
+             */
+            mime: string | null;
+            /**
+             * Format: int64
+             * @default 0
+             */
+            width: number;
+        };
+        /** @description State of the index. */
         IndexState: {
             /** Format: int64 */
             documents: number;
-            /** Format: int64 */
+            /**
+             * Format: int64
+             * @description Queued changes whose last attempt failed.
+             */
             failing: number;
             /**
              * Format: int64
-             * @description Changes that it has not caught up with, and those of them that failed and are tried again.
+             * @description Queued changes.
              */
             pending: number;
             rebuild: components["schemas"]["RebuildState"] | null;
@@ -1660,9 +1691,9 @@ export interface components {
             /** @description Only this response contains it. */
             initial_password: string;
         };
-        /** @description A job as it is shown. */
+        /** @description A job as the API shows it. */
         Job: {
-            /** @description Why it failed, or why its last try did. */
+            /** @description Error of the last failed attempt. */
             error: string | null;
             id: components["schemas"]["JobId"];
             kind: string;
@@ -1676,7 +1707,7 @@ export interface components {
         /** @description A background job. */
         JobId: string;
         /**
-         * @description Where a job stands.
+         * @description State of a job.
          * @enum {string}
          */
         JobState: "queued" | "running" | "done" | "failed" | "cancelled";
@@ -1685,13 +1716,13 @@ export interface components {
          * @enum {string}
          */
         Kind: "resource" | "recording" | "person" | "school" | "collection";
-        Known: {
-            items: components["schemas"]["KnownContent"][];
-        };
-        /** @description Content that is here already. */
+        /** @description Stored content with a resource that has it. */
         KnownContent: {
-            resource: components["schemas"]["ResourceCard"];
+            resource: components["schemas"]["ResourceSummary"];
             sha256: string;
+        };
+        KnownContentList: {
+            items: components["schemas"]["KnownContent"][];
         };
         LeadRef: {
             id: components["schemas"]["PersonId"];
@@ -1699,7 +1730,7 @@ export interface components {
             /** @description Name of the school. */
             school: string | null;
         };
-        /** @description A deck as the pages of a lesson load it. */
+        /** @description Deck with its pages. */
         LessonDeck: {
             id: components["schemas"]["DeckId"];
             pages: components["schemas"]["DeckPage"][];
@@ -1708,8 +1739,11 @@ export interface components {
         };
         /** @description A lesson: one occurrence in the timetable. */
         LessonId: string;
-        LessonResource: components["schemas"]["ResourceCard"] & {
+        LessonResource: components["schemas"]["ResourceSummary"] & {
             bond: components["schemas"]["Bond"];
+        };
+        LessonResources: {
+            items: components["schemas"]["LessonResource"][];
         };
         /**
          * @description Role in a lesson, or none.
@@ -1737,22 +1771,22 @@ export interface components {
             subject: string;
             title: string;
         };
-        /** @description The other end of a link: one of the two. */
-        Link: {
+        /** @description Library settings of a school. */
+        LibrarySettings: {
+            reviewer_ids: components["schemas"]["PersonId"][];
+            /** @description Resources of this school's members are published only after a reviewer approves them. */
+            reviews: boolean;
+        };
+        /** @description Other end of a link: exactly one of the two. */
+        LinkForm: {
             lesson_id?: components["schemas"]["LessonId"] | null;
             resource_id?: components["schemas"]["ResourceId"] | null;
         };
         LinkedLesson: components["schemas"]["LessonSummary"] & {
             bond: components["schemas"]["Bond"];
         };
-        /** @description What a resource belongs together with, as far as the reader may see it. */
-        Links: {
-            /** @description With their recordings, where there is one; the latest lesson first. */
-            lessons: components["schemas"]["LinkedLesson"][];
-            resources: components["schemas"]["ResourceCard"][];
-        };
-        /** @description A text, and which parts of it to mark: from and to, in UTF-16 units. */
-        Marked: {
+        /** @description Text and the ranges to highlight, as start and end in UTF-16 code units. */
+        MarkedText: {
             marks: number[][];
             text: string;
         };
@@ -1771,8 +1805,8 @@ export interface components {
             name: string;
             school: components["schemas"]["SchoolRef"];
         };
-        /** @description Sound and moving pictures. */
-        Media: {
+        /** @description Audio or video. */
+        MediaFacts: {
             /**
              * Format: int64
              * @default null
@@ -1781,21 +1815,37 @@ export interface components {
             /** @default false */
             has_poster: boolean;
             /** @default null */
-            plays: components["schemas"]["Plays"] | null;
+            plays: components["schemas"]["PlayableFile"] | null;
             /** @default [] */
-            streams: components["schemas"]["Stream"][];
+            streams: components["schemas"]["MediaStream"][];
         };
         /**
-         * @description Picture or sound.
+         * @description Audio or video.
          * @enum {string}
          */
         MediaKind: "audio" | "video";
+        MediaStream: {
+            /** @default  */
+            codec: string;
+            /**
+             * Format: int64
+             * @default null
+             */
+            height: number | null;
+            /** @default  */
+            kind: string;
+            /**
+             * Format: int64
+             * @default null
+             */
+            width: number | null;
+        };
         /**
          * @description Grade of membership: close 紧密型 or allied 联盟型.
          * @enum {string}
          */
         Membership: "close" | "allied";
-        /** @description The lesson as one file to download. */
+        /** @description MP4 export of a lesson. */
         Mp4: {
             job_id: components["schemas"]["JobId"] | null;
             /** Format: double */
@@ -1806,7 +1856,7 @@ export interface components {
             url: string | null;
         };
         /**
-         * @description How far the MP4 is.
+         * @description State of the MP4 export.
          * @enum {string}
          */
         Mp4State: "none" | "queued" | "running" | "ready" | "failed";
@@ -1827,7 +1877,7 @@ export interface components {
         NewComment: {
             /**
              * Format: int64
-             * @description The page that it is about, if it is about one.
+             * @description Page of the file that the comment refers to.
              */
             page?: number | null;
             text: string;
@@ -1837,6 +1887,10 @@ export interface components {
             county: string;
             name: string;
         };
+        /** @description Resource to add to a lesson. */
+        NewDeck: {
+            resource_id: components["schemas"]["ResourceId"];
+        };
         /** @description A classroom's pass. */
         NewPass: {
             /** @description Only this response contains it. */
@@ -1844,7 +1898,7 @@ export interface components {
             /** @description Sign-in URL for the classroom's device. */
             url: string;
         };
-        /** @description Content that is here already, as a resource of mine. */
+        /** @description New resource, or new version, from content that the library already stores. */
         NewResource: {
             changes?: string;
             collection_id?: components["schemas"]["CollectionId"] | null;
@@ -1866,18 +1920,15 @@ export interface components {
             /** @description Display name of the program; an encoder joins under it. */
             label: string;
         };
-        OfLesson: {
-            items: components["schemas"]["LessonResource"][];
-        };
         Owner: {
             id: components["schemas"]["PersonId"];
             name: string;
         };
-        /** @description A page of a deck or a document; its pictures are WebP. */
+        /** @description Page of a deck or document, with WebP images. */
         Page: {
             /** Format: int64 */
             height: number;
-            /** @description None: this page could not be drawn. */
+            /** @description `None` if the page could not be rendered. */
             large_url: string | null;
             /** Format: int64 */
             n: number;
@@ -1886,7 +1937,7 @@ export interface components {
             /** Format: int64 */
             width: number;
         };
-        Pages: {
+        PageList: {
             items: components["schemas"]["Page"][];
             /** Format: int64 */
             version: number;
@@ -1950,58 +2001,35 @@ export interface components {
          * @enum {string}
          */
         Phase: "planned" | "live" | "ended";
-        /** @description An image; the copy that is shown has no EXIF. */
-        Picture: {
-            /**
-             * Format: int64
-             * @default 0
-             */
-            height: number;
-            /**
-             * @description The stored copy's media type; none: there is no copy.
-             * @default null
-             */
-            mime: string | null;
-            /**
-             * Format: int64
-             * @default 0
-             */
-            width: number;
-        };
-        Placed: {
-            id: components["schemas"]["ResourceId"];
-            /** Format: int64 */
-            version: number;
-        };
         /**
-         * @description Which file a browser plays.
+         * @description File that browsers play.
          * @enum {string}
          */
-        Plays: "original" | "rendition";
-        /** @description What a browser can show of it. */
+        PlayableFile: "original" | "rendition";
+        /** @description Parts of the file that a browser can show. */
         Preview: {
             /**
              * Format: double
-             * @description How far the copy that browsers play is made, 0 to 1, while it is being made: they do not play the original.
+             * @description Progress of the rendition job, 0 to 1, if browsers cannot play the original.
              */
             converting: number | null;
             /** Format: int64 */
             duration_ms: number | null;
-            /** @description A picture without its EXIF. */
+            /** @description Image without EXIF. */
             image_url: string | null;
             job_id: components["schemas"]["JobId"] | null;
-            /** @description What `<video>` or `<audio>` plays. */
+            /** @description Source of `<video>` or `<audio>`. */
             media_url: string | null;
             /** Format: int64 */
             pages: number;
-            /** @description Why there is none: encrypted, broken, too_large, hostile, unsupported … */
+            /** @description Failure code: encrypted, broken, too_large, hostile, unsupported … */
             problem: string | null;
             /**
              * Format: double
              * @description 0 to 1.
              */
             progress: number;
-            state: components["schemas"]["Understood"];
+            state: components["schemas"]["AnalysisState"];
             thumbnail_url: string | null;
         };
         /**
@@ -2009,10 +2037,14 @@ export interface components {
          * @enum {string}
          */
         Purpose: "camera" | "screen" | "whip";
-        PutIn: {
-            id: components["schemas"]["DeckId"];
+        RatingForm: {
+            /**
+             * Format: int64
+             * @description 1 to 5; 0 removes the rating.
+             */
+            stars: number;
         };
-        Rated: {
+        RatingState: {
             /** Format: int64 */
             my_rating: number | null;
             /** Format: double */
@@ -2026,11 +2058,11 @@ export interface components {
             media: string;
             storage: string;
         };
-        /** @description An index built anew while the old one answers. */
+        /** @description Rebuild of the index in progress. */
         RebuildState: {
             /**
              * Format: int64
-             * @description Documents so far; absent until it is begun.
+             * @description Documents indexed so far; absent until the rebuild starts.
              */
             done: number | null;
             /**
@@ -2039,7 +2071,7 @@ export interface components {
              */
             requested_at: number;
         };
-        /** @description One source as it was published. */
+        /** @description Recorded track. */
         RecordedTrack: {
             codec: components["schemas"]["Codec"];
             /** Format: int64 */
@@ -2047,29 +2079,29 @@ export interface components {
             id: components["schemas"]["TrackKey"];
             kind: components["schemas"]["MediaKind"];
             participant: components["schemas"]["Participant"];
-            /** @description False until a job has made it so, for what HLS cannot carry. */
+            /** @description False while the track is in a format that HLS cannot carry and no rendition exists. */
             playable: boolean;
-            /** @description Its 0:00 is `from_ms`. */
+            /** @description Playlist, which starts at `from_ms`. */
             playlist_url: string;
             purpose: components["schemas"]["Purpose"];
             /**
              * Format: int64
-             * @description Absent while it goes on.
+             * @description Absent while the track is being recorded.
              */
             to_ms: number | null;
         };
-        /** @description A lesson's recording. */
+        /** @description Recording of a lesson. */
         Recording: {
             /** Format: int64 */
             duration_ms: number;
-            /** @description Where the lead's sound or picture was lost. */
+            /** @description Gaps in the lead's audio or video. */
             gaps: components["schemas"]["Gap"][];
             lesson: components["schemas"]["LessonSummary"];
-            /** @description The main programme; its 0:00 is the lesson's. */
+            /** @description Master playlist of the main programme; it starts with the lesson. */
             master_url: string;
             mp4: components["schemas"]["Mp4"];
             poster_url: string | null;
-            /** @description Pages of decks, each from its turn to the next. */
+            /** @description Deck pages with the time range in which each was shown. */
             shown: components["schemas"]["ShownPage"][];
             /** Format: date-time */
             started_at: string;
@@ -2087,7 +2119,7 @@ export interface components {
             recordings: components["schemas"]["RecordingItem"][];
             /**
              * Format: int64
-             * @description On all pages together.
+             * @description Total on all result pages.
              */
             total: number;
         };
@@ -2096,39 +2128,63 @@ export interface components {
          * @enum {string}
          */
         RecordingState: "none" | "recording" | "finishing" | "ready" | "failed";
-        /** @description A resource with all that its page shows. */
-        Resource: components["schemas"]["ResourceCard"] & {
+        /** @description Fields to set; absent fields stay unchanged. */
+        ResourceChange: components["schemas"]["Description"] & {
+            /** @description Names of fields whose suggested value is correct. */
+            confirm?: string[];
+            visibility?: components["schemas"]["Visibility"] | null;
+        };
+        /** @description Resource with its versions and analysis results. */
+        ResourceDetail: components["schemas"]["ResourceSummary"] & {
             can_review: boolean;
             description: string;
             facts: components["schemas"]["Facts"];
             file_author: string | null;
-            /** @description Title and author as the file itself has them. */
+            /** @description Title and author from the file's metadata. */
             file_title: string | null;
             /** Format: int64 */
             my_rating: number | null;
-            /** @description Why there is no preview, in words. */
+            /** @description Explanation of the failure code, in the requested language. */
             problem_text: string | null;
             /**
              * Format: int64
-             * @description The number of the version that others see; 0: none yet.
+             * @description Number of the published version; 0 if there is none.
              */
             published: number;
-            /** @description What the reviewer said. */
+            /** @description Note of the last review; empty for readers who can neither edit nor review. */
             review_note: string;
             versions: components["schemas"]["Version"][];
         };
-        /** @description A resource as lists show it. */
-        ResourceCard: {
-            /** @description What the owner wants it to be; differs from `visibility` while a review is pending. */
+        /** @description A resource 资源 of the library. */
+        ResourceId: string;
+        /**
+         * @description Purpose of a resource.
+         * @enum {string}
+         */
+        ResourceKind: "courseware" | "lesson_plan" | "exercise" | "micro_lesson" | "recording" | "other";
+        /** @description Links of a resource that the requester may see. */
+        ResourceLinks: {
+            /** @description Latest lesson first, with recordings. */
+            lessons: components["schemas"]["LinkedLesson"][];
+            resources: components["schemas"]["ResourceSummary"][];
+        };
+        ResourceList: {
+            items: components["schemas"]["ResourceSummary"][];
+            /** Format: int64 */
+            total: number;
+        };
+        /** @description Resource in a list. */
+        ResourceSummary: {
+            /** @description Visibility requested by the owner; differs from `visibility` while a review is pending. */
             asked_visibility: components["schemas"]["Visibility"];
-            /** @description Whether the reader may change it. */
+            /** @description The reader may change it. */
             can_edit: boolean;
             /** Format: int64 */
             comments: number;
             /** Format: date-time */
             created_at: string;
             edition: string;
-            file: components["schemas"]["FileFacts"];
+            file: components["schemas"]["FileSummary"];
             grade: string;
             id: components["schemas"]["ResourceId"];
             keywords: string[];
@@ -2148,7 +2204,7 @@ export interface components {
             source: string;
             stage: string;
             subject: string;
-            /** @description Fields that were filled in by suggestion and that nobody confirmed. */
+            /** @description Names of fields that hold unconfirmed suggestions; empty for readers who cannot edit. */
             suggested: string[];
             title: string;
             type: components["schemas"]["ResourceKind"];
@@ -2159,28 +2215,16 @@ export interface components {
             uses: number;
             /**
              * Format: int64
-             * @description The version that this card is of.
+             * @description Version that the summary describes.
              */
             version: number;
             visibility: components["schemas"]["Visibility"];
             volume: string;
         };
-        /** @description A resource 资源 of the library. */
-        ResourceId: string;
-        /**
-         * @description What a resource is for.
-         * @enum {string}
-         */
-        ResourceKind: "courseware" | "lesson_plan" | "exercise" | "micro_lesson" | "recording" | "other";
-        ResourceList: {
-            items: components["schemas"]["ResourceCard"][];
-            /** Format: int64 */
-            total: number;
-        };
         ResourceText: {
             text: string;
         };
-        /** @description One thing that was found. */
+        /** @description Search hit. */
         ResultHit: {
             author: string | null;
             author_id: string | null;
@@ -2194,38 +2238,34 @@ export interface components {
             };
             id: string;
             kind: components["schemas"]["Kind"];
-            /** @description The page that has most of it, from 1. */
+            /** @description Page with the best match, from 1. */
             page: number | null;
             /** Format: double */
             rating: number;
             school: string | null;
             school_id: string | null;
-            /** @description The best first; without marks where only the title or the author has what was asked for. */
+            /** @description Best first; without marks if only the title or the author matches. */
             snippets: components["schemas"]["Snippet"][];
-            title: components["schemas"]["Marked"];
+            title: components["schemas"]["MarkedText"];
             /** Format: int64 */
             updated_at: number;
             /** Format: int64 */
             uses: number;
         };
-        /** @description What was found. */
-        Results: {
-            /** @description Nothing has all that was asked for; these have some of it. */
-            approximate: boolean;
-            /** @description By facet, the values that most have. A facet that is chosen still counts its other values. */
-            facets: {
-                [key: string]: components["schemas"]["Counted"][];
-            };
-            hits: components["schemas"]["ResultHit"][];
-            /** @description How many of them can be leafed through, the first of the order. */
-            reachable: number;
-            total: number;
-        };
         /**
-         * @description How a resource stands with its school's reviewers.
+         * @description Review state of a resource.
          * @enum {string}
          */
         Review: "none" | "pending" | "approved" | "returned";
+        /**
+         * @description Action of a reviewer or, for `submit`, of the owner.
+         * @enum {string}
+         */
+        ReviewAction: "approve" | "return" | "submit";
+        ReviewDecision: {
+            action: components["schemas"]["ReviewAction"];
+            note?: string;
+        };
         /**
          * @description Role of a participant in a lesson.
          * @enum {string}
@@ -2248,12 +2288,6 @@ export interface components {
         };
         /** @description A school. */
         SchoolId: string;
-        /** @description What a school wants of its shelf. */
-        SchoolLibrary: {
-            reviewer_ids: components["schemas"]["PersonId"][];
-            /** @description Others see what this school's people share only after a reviewer approved it. */
-            reviews: boolean;
-        };
         SchoolList: {
             items: components["schemas"]["School"][];
         };
@@ -2267,6 +2301,19 @@ export interface components {
          * @enum {string}
          */
         SchoolRole: "core" | "member";
+        /** @description Result page of a search. */
+        SearchResponse: {
+            /** @description True if no document matches all terms and the hits match some of them. */
+            approximate: boolean;
+            /** @description Most frequent values of each facet. A filtered facet still counts its other values. */
+            facets: {
+                [key: string]: components["schemas"]["FacetCount"][];
+            };
+            hits: components["schemas"]["ResultHit"][];
+            /** @description Number of hits that result pages can reach. */
+            reachable: number;
+            total: number;
+        };
         /** @description Weekly lesson of a term at one weekday and period. */
         Series: {
             assistant_ids: components["schemas"]["PersonId"][];
@@ -2294,7 +2341,7 @@ export interface components {
             id: components["schemas"]["SeriesId"];
             name: string;
         };
-        /** @description A page of a deck, from its turn to the next. */
+        /** @description Deck page and the time range in which it was shown. */
         ShownPage: {
             deck: components["schemas"]["DeckId"];
             /** Format: int64 */
@@ -2306,7 +2353,7 @@ export interface components {
             page: number;
             /**
              * Format: int64
-             * @description Absent while it is shown, and where it was shown to the end.
+             * @description Absent while the page is being shown.
              */
             to_ms: number | null;
         };
@@ -2314,48 +2361,20 @@ export interface components {
             login: string;
             password: string;
         };
-        /** @description More like this. */
+        /** @description Documents similar to one. */
         Similar: {
             hits: components["schemas"]["ResultHit"][];
         };
-        Snippet: components["schemas"]["Marked"] & {
-            /** @description From 1; absent for text that is on no page. */
+        Snippet: components["schemas"]["MarkedText"] & {
+            /** @description Page number from 1; absent for text outside pages. */
             page: number | null;
         };
-        Stars: {
-            /**
-             * Format: int64
-             * @description 1 to 5; 0 takes the rating back.
-             */
-            stars: number;
-        };
-        /**
-         * @description What is done with a review.
-         * @enum {string}
-         */
-        Step: "approve" | "return" | "submit";
-        Stream: {
-            /** @default  */
-            codec: string;
-            /**
-             * Format: int64
-             * @default null
-             */
-            height: number | null;
-            /** @default  */
-            kind: string;
-            /**
-             * Format: int64
-             * @default null
-             */
-            width: number | null;
-        };
         String: string;
-        Suggestion: components["schemas"]["Marked"] & {
+        Suggestion: components["schemas"]["MarkedText"] & {
             id: string;
             kind: components["schemas"]["Kind"];
         };
-        /** @description Titles and names that what is typed may become. */
+        /** @description Titles and names that complete the typed text. */
         Suggestions: {
             items: components["schemas"]["Suggestion"][];
         };
@@ -2514,20 +2533,6 @@ export interface components {
         };
         /** @description A recorded track. Unique for ever, unlike the number that the media plane gives it. */
         TrackKey: string;
-        /**
-         * @description How far a content is understood.
-         * @enum {string}
-         */
-        Understood: "waiting" | "ready" | "failed";
-        Unfinished: {
-            items: components["schemas"]["UploadState"][];
-            /** Format: int64 */
-            max_file_bytes: number;
-            /** Format: int64 */
-            quota_bytes: number;
-            /** Format: int64 */
-            used_bytes: number;
-        };
         UpdateLesson: {
             assistant_ids?: components["schemas"]["PersonId"][] | null;
             classroom_ids?: components["schemas"]["ClassroomId"][] | null;
@@ -2566,7 +2571,16 @@ export interface components {
         };
         /** @description An upload (tus 1.0). */
         UploadId: string;
-        /** @description How an upload stands. */
+        UploadList: {
+            items: components["schemas"]["UploadState"][];
+            /** Format: int64 */
+            max_file_bytes: number;
+            /** Format: int64 */
+            quota_bytes: number;
+            /** Format: int64 */
+            used_bytes: number;
+        };
+        /** @description State of an upload. */
         UploadState: {
             /** Format: date-time */
             expires_at: string;
@@ -2575,7 +2589,7 @@ export interface components {
             id: components["schemas"]["UploadId"];
             /**
              * Format: int64
-             * @description Bytes that are safe here.
+             * @description Bytes that are on disk.
              */
             offset: number;
             resource_id: components["schemas"]["ResourceId"] | null;
@@ -2599,16 +2613,12 @@ export interface components {
             url: string;
         };
         /**
-         * @description Who may see a resource besides its owner and administrators, once it is published.
+         * @description Audience of a published resource, besides its owner and administrators.
          * @enum {string}
          */
         Visibility: "private" | "school" | "community" | "county" | "public";
-        /** @description Which resource to teach with. */
-        Wanted: {
-            resource_id: components["schemas"]["ResourceId"];
-        };
-        /** @description The words of the curriculum, to choose from; other words may be typed. */
-        Words: {
+        /** @description Terms offered for each field of a description; other text is accepted too. */
+        Vocabulary: {
             editions: string[];
             grades: string[];
             licences: string[];
@@ -2616,6 +2626,15 @@ export interface components {
             subjects: string[];
             types: components["schemas"]["ResourceKind"][];
             volumes: string[];
+        };
+        ZipEntry: {
+            /** @default  */
+            path: string;
+            /**
+             * Format: int64
+             * @default 0
+             */
+            size: number;
         };
         "live.AudioLevel": {
             /** Format: int32 */
@@ -3122,12 +3141,12 @@ export interface operations {
             };
         };
     };
-    list: {
+    list_collections: {
         parameters: {
             query?: {
-                /** @description Only my own. */
+                /** @description Only collections that the requester owns. */
                 mine?: boolean;
-                /** @description Only those with this resource in them. */
+                /** @description Only collections that contain this resource. */
                 resource?: components["schemas"]["ResourceId"];
             };
             header?: never;
@@ -3141,12 +3160,12 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Collections"];
+                    "application/json": components["schemas"]["CollectionList"];
                 };
             };
         };
     };
-    add: {
+    create_collection: {
         parameters: {
             query?: never;
             header?: never;
@@ -3164,7 +3183,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["CollectionCard"];
+                    "application/json": components["schemas"]["CollectionSummary"];
                 };
             };
             422: {
@@ -3177,7 +3196,7 @@ export interface operations {
             };
         };
     };
-    one: {
+    get_collection: {
         parameters: {
             query?: never;
             header?: never;
@@ -3193,7 +3212,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Collection"];
+                    "application/json": components["schemas"]["CollectionDetail"];
                 };
             };
             404: {
@@ -3206,7 +3225,7 @@ export interface operations {
             };
         };
     };
-    remove: {
+    delete_collection: {
         parameters: {
             query?: never;
             header?: never;
@@ -3241,7 +3260,7 @@ export interface operations {
             };
         };
     };
-    change: {
+    update_collection: {
         parameters: {
             query?: never;
             header?: never;
@@ -3252,7 +3271,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["ChangeCollection"];
+                "application/json": components["schemas"]["CollectionChange"];
             };
         };
         responses: {
@@ -3261,7 +3280,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["CollectionCard"];
+                    "application/json": components["schemas"]["CollectionSummary"];
                 };
             };
             403: {
@@ -3274,7 +3293,7 @@ export interface operations {
             };
         };
     };
-    set_items: {
+    replace_collection_items: {
         parameters: {
             query?: never;
             header?: never;
@@ -3294,7 +3313,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Collection"];
+                    "application/json": components["schemas"]["CollectionDetail"];
                 };
             };
             403: {
@@ -3315,7 +3334,7 @@ export interface operations {
             };
         };
     };
-    zip: {
+    download_collection: {
         parameters: {
             query?: never;
             header?: never;
@@ -3668,7 +3687,7 @@ export interface operations {
             };
         };
     };
-    list: {
+    list_lesson_decks: {
         parameters: {
             query?: never;
             header?: never;
@@ -3684,7 +3703,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Decks"];
+                    "application/json": components["schemas"]["DeckList"];
                 };
             };
             404: {
@@ -3697,7 +3716,7 @@ export interface operations {
             };
         };
     };
-    put: {
+    add_lesson_deck: {
         parameters: {
             query?: never;
             header?: never;
@@ -3708,7 +3727,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["Wanted"];
+                "application/json": components["schemas"]["NewDeck"];
             };
         };
         responses: {
@@ -3717,7 +3736,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["PutIn"];
+                    "application/json": components["schemas"]["AddedDeck"];
                 };
             };
             403: {
@@ -3746,7 +3765,7 @@ export interface operations {
             };
         };
     };
-    take_out: {
+    remove_lesson_deck: {
         parameters: {
             query?: never;
             header?: never;
@@ -3782,7 +3801,7 @@ export interface operations {
             };
         };
     };
-    page: {
+    get_deck_page_image: {
         parameters: {
             query?: never;
             header?: never;
@@ -3812,7 +3831,7 @@ export interface operations {
             };
         };
     };
-    make_mp4: {
+    export_mp4: {
         parameters: {
             query?: never;
             header?: never;
@@ -3892,7 +3911,7 @@ export interface operations {
             };
         };
     };
-    one: {
+    get_recording: {
         parameters: {
             query?: never;
             header?: never;
@@ -3921,7 +3940,7 @@ export interface operations {
             };
         };
     };
-    of_lesson: {
+    list_lesson_resources: {
         parameters: {
             query?: never;
             header?: never;
@@ -3937,7 +3956,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["OfLesson"];
+                    "application/json": components["schemas"]["LessonResources"];
                 };
             };
             404: {
@@ -4329,13 +4348,13 @@ export interface operations {
             };
         };
     };
-    list: {
+    list_recordings: {
         parameters: {
             query?: {
-                /** @description From 0. */
+                /** @description Result page, from 0. */
                 page?: number;
                 per_page?: number;
-                /** @description Only these lessons, with commas in between; the page is left out of account. */
+                /** @description Comma-separated lesson ids; returns only these, ignoring `page`. */
                 ids?: string;
             };
             header?: never;
@@ -4362,12 +4381,12 @@ export interface operations {
             };
         };
     };
-    list: {
+    list_resources: {
         parameters: {
             query?: {
-                /** @description Only my own. */
+                /** @description Only resources that the requester owns. */
                 mine?: boolean;
-                /** @description Only those that wait for my review. */
+                /** @description Only resources that wait for a review by the requester. */
                 to_review?: boolean;
                 owner?: components["schemas"]["PersonId"];
                 school?: components["schemas"]["SchoolId"];
@@ -4378,14 +4397,17 @@ export interface operations {
                 edition?: string;
                 volume?: string;
                 unit?: string;
-                /** @description By the file's own bytes. */
+                /** @description Type sniffed from the content. */
                 file_type?: string;
                 visibility?: components["schemas"]["Visibility"];
                 review?: components["schemas"]["Review"];
-                /** @description Only these, by id with commas in between, in their order: all else that narrows or orders is left out of account. */
+                /**
+                 * @description Comma-separated ids; only these, in this order. All other conditions and the sort order are
+                 *     ignored.
+                 */
                 ids?: string;
                 sort?: "updated" | "created" | "title" | "uses" | "rating";
-                /** @description From 0. */
+                /** @description Number of the result page, from 0. */
                 page?: number;
                 per_page?: number;
             };
@@ -4405,7 +4427,7 @@ export interface operations {
             };
         };
     };
-    create: {
+    create_resource: {
         parameters: {
             query?: never;
             header?: never;
@@ -4423,7 +4445,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Placed"];
+                    "application/json": components["schemas"]["CreatedResource"];
                 };
             };
             404: {
@@ -4436,7 +4458,7 @@ export interface operations {
             };
         };
     };
-    batch: {
+    update_resources: {
         parameters: {
             query?: never;
             header?: never;
@@ -4445,7 +4467,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["Batch"];
+                "application/json": components["schemas"]["BatchChange"];
             };
         };
         responses: {
@@ -4454,7 +4476,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Changed"];
+                    "application/json": components["schemas"]["ChangedResources"];
                 };
             };
             403: {
@@ -4475,7 +4497,7 @@ export interface operations {
             };
         };
     };
-    words: {
+    list_vocabulary: {
         parameters: {
             query?: never;
             header?: never;
@@ -4489,12 +4511,12 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Words"];
+                    "application/json": components["schemas"]["Vocabulary"];
                 };
             };
         };
     };
-    one: {
+    get_resource: {
         parameters: {
             query?: never;
             header?: never;
@@ -4510,7 +4532,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Resource"];
+                    "application/json": components["schemas"]["ResourceDetail"];
                 };
             };
             404: {
@@ -4523,7 +4545,7 @@ export interface operations {
             };
         };
     };
-    remove: {
+    delete_resource: {
         parameters: {
             query?: never;
             header?: never;
@@ -4558,7 +4580,7 @@ export interface operations {
             };
         };
     };
-    change: {
+    update_resource: {
         parameters: {
             query?: never;
             header?: never;
@@ -4569,7 +4591,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["Change"];
+                "application/json": components["schemas"]["ResourceChange"];
             };
         };
         responses: {
@@ -4578,7 +4600,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Resource"];
+                    "application/json": components["schemas"]["ResourceDetail"];
                 };
             };
             403: {
@@ -4599,7 +4621,7 @@ export interface operations {
             };
         };
     };
-    comments: {
+    list_comments: {
         parameters: {
             query?: never;
             header?: never;
@@ -4628,7 +4650,7 @@ export interface operations {
             };
         };
     };
-    comment: {
+    create_comment: {
         parameters: {
             query?: never;
             header?: never;
@@ -4661,7 +4683,7 @@ export interface operations {
             };
         };
     };
-    take_back: {
+    delete_comment: {
         parameters: {
             query?: never;
             header?: never;
@@ -4697,10 +4719,10 @@ export interface operations {
             };
         };
     };
-    original: {
+    download_original: {
         parameters: {
             query?: {
-                /** @description Absent: the version that I see. */
+                /** @description Absent: the newest version that the requester may see. */
                 version?: number;
             };
             header?: never;
@@ -4741,10 +4763,10 @@ export interface operations {
             };
         };
     };
-    web_page: {
+    get_html: {
         parameters: {
             query?: {
-                /** @description Absent: the version that I see. */
+                /** @description Absent: the newest version that the requester may see. */
                 version?: number;
             };
             header?: never;
@@ -4771,10 +4793,10 @@ export interface operations {
             };
         };
     };
-    image: {
+    get_image: {
         parameters: {
             query?: {
-                /** @description Absent: the version that I see. */
+                /** @description Absent: the newest version that the requester may see. */
                 version?: number;
             };
             header?: never;
@@ -4801,7 +4823,7 @@ export interface operations {
             };
         };
     };
-    links: {
+    list_resource_links: {
         parameters: {
             query?: never;
             header?: never;
@@ -4817,7 +4839,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Links"];
+                    "application/json": components["schemas"]["ResourceLinks"];
                 };
             };
             404: {
@@ -4830,7 +4852,7 @@ export interface operations {
             };
         };
     };
-    link: {
+    create_link: {
         parameters: {
             query?: never;
             header?: never;
@@ -4841,7 +4863,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["Link"];
+                "application/json": components["schemas"]["LinkForm"];
             };
         };
         responses: {
@@ -4869,7 +4891,7 @@ export interface operations {
             };
         };
     };
-    unlink: {
+    delete_link: {
         parameters: {
             query?: never;
             header?: never;
@@ -4880,7 +4902,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["Link"];
+                "application/json": components["schemas"]["LinkForm"];
             };
         };
         responses: {
@@ -4900,10 +4922,10 @@ export interface operations {
             };
         };
     };
-    media: {
+    get_media: {
         parameters: {
             query?: {
-                /** @description Absent: the version that I see. */
+                /** @description Absent: the newest version that the requester may see. */
                 version?: number;
             };
             header?: never;
@@ -4937,10 +4959,10 @@ export interface operations {
             };
         };
     };
-    pages: {
+    list_pages: {
         parameters: {
             query?: {
-                /** @description Absent: the version that I see. */
+                /** @description Absent: the newest version that the requester may see. */
                 version?: number;
             };
             header?: never;
@@ -4956,7 +4978,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Pages"];
+                    "application/json": components["schemas"]["PageList"];
                 };
             };
             404: {
@@ -4969,10 +4991,10 @@ export interface operations {
             };
         };
     };
-    page: {
+    get_page_image: {
         parameters: {
             query?: {
-                /** @description Absent: the version that I see. */
+                /** @description Absent: the newest version that the requester may see. */
                 version?: number;
             };
             header?: never;
@@ -5001,7 +5023,7 @@ export interface operations {
             };
         };
     };
-    rate: {
+    rate_resource: {
         parameters: {
             query?: never;
             header?: never;
@@ -5012,7 +5034,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["Stars"];
+                "application/json": components["schemas"]["RatingForm"];
             };
         };
         responses: {
@@ -5021,7 +5043,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Rated"];
+                    "application/json": components["schemas"]["RatingState"];
                 };
             };
             409: {
@@ -5034,7 +5056,7 @@ export interface operations {
             };
         };
     };
-    decide: {
+    decide_review: {
         parameters: {
             query?: never;
             header?: never;
@@ -5045,7 +5067,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["Decision"];
+                "application/json": components["schemas"]["ReviewDecision"];
             };
         };
         responses: {
@@ -5073,10 +5095,10 @@ export interface operations {
             };
         };
     };
-    sheets: {
+    get_sheets: {
         parameters: {
             query?: {
-                /** @description Absent: the version that I see. */
+                /** @description Absent: the newest version that the requester may see. */
                 version?: number;
             };
             header?: never;
@@ -5103,10 +5125,10 @@ export interface operations {
             };
         };
     };
-    text: {
+    get_text: {
         parameters: {
             query?: {
-                /** @description Absent: the version that I see. */
+                /** @description Absent: the newest version that the requester may see. */
                 version?: number;
             };
             header?: never;
@@ -5135,7 +5157,7 @@ export interface operations {
             };
         };
     };
-    again: {
+    retry_analysis: {
         parameters: {
             query?: never;
             header?: never;
@@ -5290,7 +5312,7 @@ export interface operations {
             };
         };
     };
-    setting: {
+    get_settings: {
         parameters: {
             query?: never;
             header?: never;
@@ -5306,12 +5328,12 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["SchoolLibrary"];
+                    "application/json": components["schemas"]["LibrarySettings"];
                 };
             };
         };
     };
-    set: {
+    set_settings: {
         parameters: {
             query?: never;
             header?: never;
@@ -5322,7 +5344,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["SchoolLibrary"];
+                "application/json": components["schemas"]["LibrarySettings"];
             };
         };
         responses: {
@@ -5373,7 +5395,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Results"];
+                    "application/json": components["schemas"]["SearchResponse"];
                 };
             };
             422: {
@@ -5386,7 +5408,7 @@ export interface operations {
             };
         };
     };
-    state: {
+    get_index_state: {
         parameters: {
             query?: never;
             header?: never;
@@ -5405,7 +5427,7 @@ export interface operations {
             };
         };
     };
-    anew: {
+    rebuild_index: {
         parameters: {
             query?: never;
             header?: never;
@@ -5424,7 +5446,7 @@ export interface operations {
             };
         };
     };
-    similar: {
+    list_similar: {
         parameters: {
             query?: never;
             header?: never;
@@ -5454,7 +5476,7 @@ export interface operations {
             };
         };
     };
-    suggest: {
+    list_suggestions: {
         parameters: {
             query?: {
                 q?: string;
@@ -5934,7 +5956,7 @@ export interface operations {
             };
         };
     };
-    list: {
+    list_uploads: {
         parameters: {
             query?: never;
             header?: never;
@@ -5948,12 +5970,12 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Unfinished"];
+                    "application/json": components["schemas"]["UploadList"];
                 };
             };
         };
     };
-    create: {
+    create_upload: {
         parameters: {
             query?: never;
             header?: never;
@@ -5986,7 +6008,7 @@ export interface operations {
             };
         };
     };
-    discover: {
+    get_capabilities: {
         parameters: {
             query?: never;
             header?: never;
@@ -6003,7 +6025,7 @@ export interface operations {
             };
         };
     };
-    known: {
+    list_known_content: {
         parameters: {
             query?: never;
             header?: never;
@@ -6012,7 +6034,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": components["schemas"]["Ask"];
+                "application/json": components["schemas"]["ContentQuery"];
             };
         };
         responses: {
@@ -6021,12 +6043,12 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Known"];
+                    "application/json": components["schemas"]["KnownContentList"];
                 };
             };
         };
     };
-    one: {
+    get_upload: {
         parameters: {
             query?: never;
             header?: never;
@@ -6063,7 +6085,7 @@ export interface operations {
             };
         };
     };
-    cancel: {
+    cancel_upload: {
         parameters: {
             query?: never;
             header?: never;
@@ -6090,7 +6112,7 @@ export interface operations {
             };
         };
     };
-    append: {
+    append_to_upload: {
         parameters: {
             query?: never;
             header?: never;
@@ -6152,7 +6174,7 @@ export interface operations {
             };
         };
     };
-    media: {
+    get_media_file: {
         parameters: {
             query?: never;
             header?: never;

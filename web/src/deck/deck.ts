@@ -6,7 +6,7 @@ export type DeckPage = Schemas['DeckPage']
 export type LessonDeck = Schemas['LessonDeck']
 
 export const listDecks = async (lesson: string) =>
-  (await get<Schemas['Decks']>(`/api/lessons/${lesson}/decks`)).items
+  (await get<Schemas['DeckList']>(`/api/lessons/${lesson}/decks`)).items
 
 /** Title of a page in a list: its first line of text. */
 export const headline = (page: DeckPage) =>
