@@ -18,6 +18,7 @@ use crate::http::{self, Services};
 use crate::identity::{self, Identity};
 use crate::ids::LessonId;
 use crate::jobs::Jobs;
+use crate::lease::{Lease, LeaseError};
 use crate::library::Library;
 use crate::listen::{self, ListenError};
 use crate::live::{self, Lessons, Live};
@@ -27,7 +28,7 @@ use crate::search::{self, Search};
 use crate::storage::{self, Storage};
 use crate::timetable::{self, InterruptedLesson, Timetable};
 use crate::worker::Worker;
-use crate::{demo, metrics};
+use crate::{audit_log, demo, metrics};
 
 /// Minimum shutdown time of each part, even after the limit has passed.
 const MIN_SHUTDOWN: Duration = Duration::from_secs(1);
@@ -43,6 +44,8 @@ pub enum ServeError {
     Listen(#[from] ListenError),
     #[error(transparent)]
     Db(#[from] db::OpenError),
+    #[error(transparent)]
+    Lease(#[from] LeaseError),
     #[error("the database failed: {0}")]
     Statement(#[from] db::DbError),
     #[error(transparent)]
@@ -65,6 +68,7 @@ pub enum ServeError {
 pub async fn open(config: Config) -> Result<Services, ServeError> {
     let config = Arc::new(config);
     let db = Db::open(&config).await?;
+    let lease = Lease::acquire(&db, &config.server.data_dir, Timestamp::now()).await?;
     let storage = Storage::open(&config)?;
     let jobs = Jobs::new(
         db.clone(),
@@ -111,6 +115,8 @@ pub async fn open(config: Config) -> Result<Services, ServeError> {
         },
         config,
         db,
+        lease,
+        refusals: audit_log::RefusalLimit::new(Instant::now()),
         storage,
         jobs,
         metrics,
@@ -222,13 +228,30 @@ pub async fn serve(config: Config, with_demo: bool) -> Result<(), ServeError> {
     let tls = listen::tls(&services.config).await?;
     services.jobs.start().await?;
     services.search.start();
+    let keep_days = services.config.audit.keep_days;
+    tokio::spawn(audit_log::keep_retention(services.db.clone(), keep_days));
     tokio::spawn(metrics::run_upkeep(services.metrics.clone()));
     if with_demo {
         demo::start(&services).await?;
     } else {
         invite_administrator(&services).await?;
     }
-    run(services, listener, tls).await
+    tokio::spawn(exit_when_lease_is_lost(services.lease.clone()));
+    run(services.clone(), listener, tls).await?;
+    if let Err(error) = services.lease.release().await {
+        tracing::warn!(%error, "the lease of the database was not released");
+    }
+    services.db.close().await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Exits without finishing anything: another server has this one's lessons and jobs already, and
+/// whatever this process still wrote would damage them.
+async fn exit_when_lease_is_lost(lease: Lease) {
+    lease.keep().await;
+    tracing::error!("another server has taken over this database; exiting at once");
+    std::process::exit(1);
 }
 
 /// A killed server's child inherits the lock until its `exec`; the start retries for this long.
@@ -257,13 +280,15 @@ async fn lock_data_dir(config: &Config) -> Result<std::fs::File, ServeError> {
     }
 }
 
-/// Creates the directory with mode 0700: it holds password hashes, keys and recordings.
+/// Creates the directory, and gives it mode 0700 even if it exists: it holds password hashes, keys and
+/// recordings.
 fn create_private_dir(path: &std::path::Path) -> io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt;
+    use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
     std::fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)
-        .create(path)
+        .create(path)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700))
 }
 
 /// Prints the setup link while there is no administrator.
@@ -293,8 +318,6 @@ async fn run(
     served.map_err(ServeError::Http)?;
     // The accept loop ended on a signal; the shutdown task has a limit of its own.
     let _ = stopping.await;
-    services.db.close().await;
-    tracing::info!("stopped");
     Ok(())
 }
 
@@ -354,6 +377,20 @@ async fn termination_signal() {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_data_directory_is_closed_to_others_whatever_it_was_before() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().expect("a folder");
+        let open = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(folder.path(), open).expect("set");
+        create_private_dir(folder.path()).expect("set");
+        let mode = std::fs::metadata(folder.path())
+            .expect("there")
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o777, 0o700);
+    }
 
     #[tokio::test]
     async fn a_start_waits_for_the_lock_of_a_killed_server() {

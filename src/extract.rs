@@ -135,20 +135,30 @@ impl Client {
         let mut address = peer.map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| {
             peer.ip().to_canonical()
         });
-        let claims = headers
-            .get_all("x-forwarded-for")
-            .into_iter()
-            .filter_map(|value| value.to_str().ok());
-        let mut hops: Vec<IpAddr> = claims
-            .flat_map(|value| value.split(','))
-            .filter_map(|hop| hop.trim().parse().ok())
+        let values = headers.get_all("x-forwarded-for").into_iter();
+        let mut hops: Vec<Option<IpAddr>> = values
+            .flat_map(|value| value.to_str().unwrap_or_default().split(','))
+            .map(forwarded_address)
             .collect();
         while trusted.contains(&address) {
-            let Some(hop) = hops.pop() else { break };
-            address = hop.to_canonical();
+            // A hop that cannot be read ends the chain: the one before it is the caller's own claim.
+            let Some(Some(hop)) = hops.pop() else { break };
+            address = hop;
         }
         Self(address)
     }
+}
+
+/// Address of one hop in `X-Forwarded-For`: proxies write it with and without a port.
+fn forwarded_address(hop: &str) -> Option<IpAddr> {
+    let hop = hop.trim();
+    let bare = hop
+        .trim_start_matches('[')
+        .trim_end_matches(']')
+        .parse()
+        .ok();
+    let address = bare.or_else(|| hop.parse().ok().map(|socket: SocketAddr| socket.ip()))?;
+    Some(address.to_canonical())
 }
 
 /// Reads the extension set by the layer around all routes.
@@ -236,6 +246,21 @@ mod tests {
         assert_eq!(client("10.0.0.1", "8.8.8.8"), "8.8.8.8");
         assert_eq!(client("10.0.0.1", "1.1.1.1, 8.8.8.8, 10.0.0.2"), "8.8.8.8");
         assert_eq!(client("10.0.0.1", "rubbish"), "10.0.0.1");
+        assert_eq!(
+            client("10.0.0.1", "1.1.1.1, 8.8.8.8:4711"),
+            "8.8.8.8",
+            "with a port"
+        );
+        assert_eq!(
+            client("10.0.0.1", "1.1.1.1, [2001:db8::7]:4711"),
+            "2001:db8::7"
+        );
+        assert_eq!(client("10.0.0.1", "1.1.1.1, 2001:db8::7"), "2001:db8::7");
+        assert_eq!(
+            client("10.0.0.1", "1.1.1.1, unknown"),
+            "10.0.0.1",
+            "the chain ends"
+        );
         assert_eq!(client("::ffff:192.168.1.5", "8.8.8.8"), "192.168.1.5");
     }
 

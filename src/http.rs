@@ -2,6 +2,7 @@
 //! layers around them.
 
 pub mod access;
+mod audit;
 mod description;
 mod health;
 mod jobs;
@@ -26,10 +27,12 @@ use tower_http::compression::predicate::{DefaultPredicate, NotForContentType, Pr
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
+use crate::audit_log::RefusalLimit;
 use crate::config::Config;
 use crate::db::Db;
 use crate::identity::Identity;
 use crate::jobs::Jobs;
+use crate::lease::Lease;
 use crate::library::Library;
 use crate::live::Live;
 use crate::recording::Recordings;
@@ -44,6 +47,8 @@ use crate::{assets, identity, library, live, recording, schools, search, timetab
 pub struct Services {
     pub config: Arc<Config>,
     pub db: Db,
+    pub lease: Lease,
+    pub refusals: RefusalLimit,
     pub storage: Storage,
     pub jobs: Jobs,
     pub metrics: PrometheusHandle,
@@ -62,6 +67,7 @@ fn routes(services: &Services) -> OpenApiRouter {
     OpenApiRouter::with_openapi(description::Api::openapi())
         .merge(health::routes().with_state(services.clone()))
         .merge(jobs::routes().with_state(services.clone()))
+        .merge(audit::routes().with_state(services.clone()))
         .merge(identity::routes().with_state(services.identity.clone()))
         .merge(schools::routes().with_state(services.schools.clone()))
         .merge(timetable::routes().with_state(services.timetable.clone()))
@@ -95,6 +101,10 @@ pub fn router(services: Services) -> Router {
         .layer(middleware::from_fn_with_state(
             services.clone(),
             layers::limit_time,
+        ))
+        .layer(middleware::from_fn_with_state(
+            services.clone(),
+            audit::audit,
         ))
         .layer(middleware::from_fn_with_state(
             services.clone(),

@@ -4,7 +4,7 @@
 //! top       memory cli demo app testing
 //! http      assets http
 //! features  identity schools timetable library live recording search
-//! engines   db storage bus jobs index_queue worker download metrics listen
+//! engines   db audit_log lease storage bus jobs index_queue worker download metrics listen
 //! ground    ids string_enum lesson_types error config extract
 //! ```
 //!
@@ -23,6 +23,7 @@
 
 mod app;
 mod assets;
+mod audit_log;
 mod bus;
 mod cli;
 mod config;
@@ -36,6 +37,7 @@ mod identity;
 mod ids;
 mod index_queue;
 mod jobs;
+mod lease;
 mod lesson_types;
 mod library;
 mod listen;
@@ -64,6 +66,7 @@ use cli::{Cli, Command, ConfigCommand, SearchCommand, Serve, Source};
 use config::{Config, LogFormat};
 
 fn main() -> ExitCode {
+    restrict_file_modes();
     memory::set_mmap_threshold();
     let cli = Cli::parse();
     // Process-wide crypto provider of rustls.
@@ -94,6 +97,13 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => failed(error.as_ref()),
     }
+}
+
+/// Creates every file without rights for group and others: they hold password hashes, keys and recordings
+/// of children.
+fn restrict_file_modes() {
+    // SAFETY: umask only sets an attribute of the process; no other thread runs yet.
+    unsafe { libc::umask(0o077) };
 }
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;

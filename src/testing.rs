@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::{Request, StatusCode, header};
+use axum::http::{HeaderValue, Request, StatusCode, header};
 use serde_json::Value;
 use tempfile::TempDir;
 use tower::ServiceExt;
@@ -223,6 +223,32 @@ impl Page {
         self.raw(request.body(body).expect("a request")).await
     }
 
+    /// Sends a JSON body, with a cookie of its own if given, and returns the whole response.
+    pub async fn raw_response(
+        &mut self,
+        method: &str,
+        path: &str,
+        body: &Value,
+        cookie: Option<&str>,
+    ) -> axum::response::Response {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(header::HOST, "tongke.test")
+            .header(header::CONTENT_TYPE, "application/json");
+        if let Some(cookie) = cookie {
+            request = request.header(header::COOKIE, cookie);
+        }
+        let request = request
+            .body(Body::from(body.to_string()))
+            .expect("a request");
+        self.router
+            .clone()
+            .oneshot(request)
+            .await
+            .expect("a router cannot fail")
+    }
+
     /// Sends a request unchanged and keeps the cookie of the response.
     pub async fn raw(&mut self, request: Request<Body>) -> (StatusCode, Value) {
         let response = self
@@ -231,7 +257,9 @@ impl Page {
             .oneshot(request)
             .await
             .expect("a router cannot fail");
-        if let Some(cookie) = response.headers().get(header::SET_COOKIE) {
+        let cookies = response.headers().get_all(header::SET_COOKIE).into_iter();
+        let session = |cookie: &&HeaderValue| cookie.as_bytes().starts_with(b"tongke_session=");
+        if let Some(cookie) = { cookies }.find(session) {
             let pair = cookie
                 .to_str()
                 .expect("ASCII")

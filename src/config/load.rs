@@ -99,6 +99,9 @@ impl Config {
         if self.database.connections == 0 {
             return problem("database.connections", "must be at least 1");
         }
+        if self.audit.keep_days < 180 {
+            return problem("audit.keep_days", "must be at least 180 (six months)");
+        }
         if self.limits.sign_in_tries == 0
             || self.limits.request_seconds == 0
             || self.limits.body_bytes == 0

@@ -1,9 +1,9 @@
 //! Access control per route: one row for each method and path. A route without a row is rejected, so
 //! that none is forgotten.
 
-use axum::http::Method;
+use axum::http::{Method, StatusCode};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Text};
 use crate::identity::{Actor, Role};
 
 /// Callers of a route. Rights in one lesson are checked by the handler with `timetable::role_in`.
@@ -39,11 +39,15 @@ pub const TABLE: &[(&str, &str, Access)] = &[
     ("DELETE", "/api/session", Everyone),
     ("POST", "/api/session/pass", Everyone),
     ("PUT", "/api/session/password", Person),
+    ("GET", "/api/sessions", Person),
+    ("DELETE", "/api/sessions/{id}", Person),
     ("GET", "/api/people", Administrator),
     ("POST", "/api/people", Administrator),
     ("PATCH", "/api/people/{id}", Administrator),
     ("DELETE", "/api/people/{id}", Administrator),
     ("POST", "/api/people/{id}/password", Administrator),
+    ("GET", "/api/people/{id}/sessions", Administrator),
+    ("DELETE", "/api/people/{id}/sessions", Administrator),
     ("GET", "/api/communities", Planner),
     ("POST", "/api/communities", Administrator),
     ("PATCH", "/api/communities/{id}", Administrator),
@@ -75,6 +79,7 @@ pub const TABLE: &[(&str, &str, Access)] = &[
     ("GET", "/api/lessons/{id}", SignedIn),
     ("PATCH", "/api/lessons/{id}", Planner),
     ("DELETE", "/api/lessons/{id}", Planner),
+    ("GET", "/api/audit", Administrator),
     ("GET", "/api/jobs/{id}", SignedIn),
     ("DELETE", "/api/jobs/{id}", SignedIn),
     // Live lessons.
@@ -153,6 +158,37 @@ pub const TABLE: &[(&str, &str, Access)] = &[
     ("GET", "/api/schools/{id}/library", Planner),
     ("PUT", "/api/schools/{id}/library", Administrator),
 ];
+
+/// Routes that stay open while a person must change their password.
+const BEFORE_PASSWORD_CHANGE: [(&str, &str); 3] = [
+    ("GET", "/api/session"),
+    ("DELETE", "/api/session"),
+    ("PUT", "/api/session/password"),
+];
+
+/// Returns an error if the actor must change their password before calling a route that needs a session.
+pub fn check_password_changed(
+    access: Access,
+    method: &Method,
+    path: &str,
+    actor: &Actor,
+) -> Result<()> {
+    let is_open = access == Everyone
+        || BEFORE_PASSWORD_CHANGE
+            .iter()
+            .any(|(m, p)| *m == method.as_str() && *p == path);
+    if is_open || !actor.must_change_password() {
+        return Ok(());
+    }
+    Err(Error::Prescribed {
+        status: StatusCode::FORBIDDEN,
+        code: "password_change_required",
+        text: Text::new(
+            "请先设置您自己的密码，然后再继续。",
+            "Please set a password of your own first.",
+        ),
+    })
+}
 
 /// Returns the rule of a route; an error for a method that the path does not support.
 pub fn rule(method: &Method, path: &str) -> Result<Access> {

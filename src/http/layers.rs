@@ -10,6 +10,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use tracing::Instrument;
 
+use crate::audit_log::Note;
 use crate::config::TlsMode;
 use crate::error::{Error, Language, Result, Text};
 use crate::extract::{Client, now};
@@ -176,6 +177,12 @@ async fn check_access(services: &Services, request: &mut Request, path: &str) ->
         request.headers(),
         &services.config.server.trusted_proxies,
     );
+    let note = request
+        .extensions()
+        .get::<Note>()
+        .cloned()
+        .unwrap_or_default();
+    note.set_address(client.0);
     request.extensions_mut().insert(client);
     if access == Access::Bearer {
         return Ok(());
@@ -186,7 +193,13 @@ async fn check_access(services: &Services, request: &mut Request, path: &str) ->
         Some(token) => session::find(&services.db, &token, now()).await?,
         None => None,
     };
+    if let Some(actor) = &actor {
+        note.set_author(actor.author());
+    }
     access.check(actor.as_ref())?;
+    if let Some(actor) = &actor {
+        access::check_password_changed(access, request.method(), path, actor)?;
+    }
     if access == Access::Scraper
         && !services.config.server.metrics_from.contains(&client.0)
         && !actor

@@ -462,3 +462,63 @@ async fn hsts_needs_a_configured_certificate() {
         }
     }
 }
+
+#[tokio::test]
+async fn the_audit_log_shows_who_did_what_from_where_and_no_secrets() {
+    let house = house_on_sqlite().await;
+    let (mut admin, _) = house.signed_in("chief", Role::Administrator).await;
+    let (mut teacher, teacher_id) = house.signed_in("wang", Role::Teacher).await;
+    let wrong = json!({ "login": "chief", "password": "not the right one" });
+    assert_eq!(
+        house.page().post("/api/session", wrong).await.0,
+        StatusCode::UNAUTHORIZED
+    );
+    assert_eq!(
+        teacher.post("/api/schools", json!({})).await.0,
+        StatusCode::FORBIDDEN
+    );
+    let path = format!("/api/people/{teacher_id}");
+    assert_eq!(
+        admin.patch(&path, json!({ "role": "observer" })).await.0,
+        StatusCode::OK
+    );
+    let mistyped = admin.patch(&path, json!({ "role": "king" })).await.0;
+    assert_eq!(mistyped, StatusCode::UNPROCESSABLE_ENTITY);
+
+    let (status, log) = admin.get("/api/audit?per_page=500").await;
+    assert_eq!(status, StatusCode::OK, "{log}");
+    let entries = log["entries"].as_array().expect("entries");
+    let seen = |method: &str, route: &str, status: u16, actor: Value| {
+        entries.iter().find(|entry| {
+            entry["method"] == method
+                && entry["route"] == route
+                && entry["status"] == status
+                && entry["actor_name"] == actor
+        })
+    };
+    assert!(
+        seen("POST", "/api/session", 200, json!("wang")).is_some(),
+        "{log}"
+    );
+    let failed = seen("POST", "/api/session", 401, Value::Null).expect("the failed sign-in");
+    assert_eq!(failed["detail"], json!(r#"{"login":"chief"}"#));
+    assert!(
+        seen("POST", "/api/schools", 403, json!("wang")).is_some(),
+        "{log}"
+    );
+    let change =
+        seen("PATCH", "/api/people/{id}", 200, json!("chief")).expect("the change of role");
+    let detail: Value =
+        serde_json::from_str(change["detail"].as_str().expect("text")).expect("JSON");
+    assert_eq!(
+        detail,
+        json!({ "name": "wang", "role_before": "teacher", "role": "observer" })
+    );
+    assert_eq!(change["path"], json!(path));
+    assert!(
+        seen("PATCH", "/api/people/{id}", 422, json!("chief")).is_none(),
+        "a mistyped form"
+    );
+    assert!(!log.to_string().contains(crate::testing::PASSWORD));
+    assert_eq!(teacher.get("/api/audit").await.0, StatusCode::FORBIDDEN);
+}

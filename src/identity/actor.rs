@@ -6,6 +6,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use crate::audit_log::Author;
 use crate::error::Error;
 use crate::ids::{ClassroomId, PersonId, SchoolId};
 
@@ -26,6 +27,8 @@ pub struct Person {
     pub name: String,
     pub role: Role,
     pub school: Option<SchoolRef>,
+    /// Somebody else has seen the password: only its change is allowed.
+    pub must_change_password: bool,
 }
 
 /// A classroom's device, authenticated by its pass.
@@ -52,6 +55,19 @@ impl Actor {
         }
     }
 
+    /// The actor as the audit log names it.
+    pub fn author(&self) -> Author {
+        let kind = match self {
+            Self::Person(_) => "person",
+            Self::Classroom(_) => "classroom",
+        };
+        Author {
+            kind,
+            id: self.id(),
+            name: self.name().to_owned(),
+        }
+    }
+
     pub fn name(&self) -> &str {
         match self {
             Self::Person(person) => &person.name,
@@ -64,6 +80,11 @@ impl Actor {
             Self::Person(person) => person.school.as_ref(),
             Self::Classroom(classroom) => Some(&classroom.school),
         }
+    }
+
+    /// True while the person may do nothing but replace the password.
+    pub fn must_change_password(&self) -> bool {
+        matches!(self, Self::Person(person) if person.must_change_password)
     }
 
     pub fn is_administrator(&self) -> bool {

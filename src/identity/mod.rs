@@ -1,6 +1,7 @@
 //! Authentication: people with passwords, classrooms with passes, and the sessions of both.
 
 mod actor;
+mod device;
 mod index_source;
 mod limiter;
 mod password;
@@ -8,6 +9,7 @@ mod people;
 mod profile;
 pub mod secret;
 pub mod session;
+mod sessions;
 mod setup;
 mod signin;
 #[cfg(test)]
@@ -68,4 +70,5 @@ pub fn routes() -> OpenApiRouter<Identity> {
         .merge(signin::routes())
         .merge(setup::routes())
         .merge(people::routes())
+        .merge(sessions::routes())
 }

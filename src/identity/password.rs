@@ -86,21 +86,51 @@ pub fn prepare() {
     std::thread::spawn(|| LazyLock::force(&NOBODY).len());
 }
 
-/// Rejects a password outside [`LENGTH`].
-pub fn check(field: &'static str, password: &str) -> Result<()> {
-    if LENGTH.contains(&password.chars().count()) {
-        return Ok(());
+/// Rejects a password outside [`LENGTH`], a common one, and one made of `own` words like the login
+/// (NIST SP 800-63B §5.1.1.2).
+pub fn check(field: &'static str, password: &str, own: &[&str]) -> Result<()> {
+    if !LENGTH.contains(&password.chars().count()) {
+        return Err(Error::field(
+            field,
+            "密码需要 8 到 128 个字符。",
+            "A password needs 8 to 128 characters.",
+        ));
     }
-    Err(Error::field(
-        field,
-        "密码需要 8 到 128 个字符。",
-        "A password needs 8 to 128 characters.",
-    ))
+    // Score 1: fewer than a million guesses, within reach of the sign-in limit and a patient attacker.
+    if zxcvbn::zxcvbn(password, own).score() <= zxcvbn::Score::One {
+        return Err(Error::field(
+            field,
+            "这个密码太常见、太容易被猜到，请换一个：例如几个不相关的词连在一起。",
+            "This password is too common or easy to guess. Choose another one, such as several unrelated words.",
+        ));
+    }
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn common_passwords_and_the_login_are_rejected() {
+        for weak in [
+            "12345678",
+            "password1",
+            "qwertyuiop",
+            "a1234567",
+            "zhoumin2026",
+        ] {
+            assert!(check("new", weak, &["zhoumin"]).is_err(), "{weak}");
+        }
+        for good in [
+            "春风又绿江南岸明月何时",
+            "a good passphrase",
+            "vN3-kq81-Tz",
+            "mzq7w2t9k4xc",
+        ] {
+            assert!(check("new", good, &["zhoumin"]).is_ok(), "{good}");
+        }
+    }
 
     #[tokio::test]
     async fn only_the_right_password_matches_and_no_hash_never_does() {

@@ -7,6 +7,7 @@ use sqlx::{Any, Transaction};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
+use crate::audit_log::Note;
 use crate::db::{DbError, MAX_ROWS, is_foreign_key_violation, is_unique_violation, millis};
 use crate::error::{Error, Result};
 use crate::extract::{Json, Path, line, now, nullable};
@@ -108,8 +109,11 @@ struct Added {
 #[utoipa::path(post, path = "/api/people", tag = "people", request_body = AddPerson, responses((status = 201, body = Added), (status = 422, body = crate::error::Body)))]
 async fn create_person(
     State(identity): State<Identity>,
+    note: Note,
     Json(form): Json<AddPerson>,
 ) -> Result<(StatusCode, Json<Added>)> {
+    note.add("name", form.name.as_str());
+    note.add("role", form.role.as_str());
     let person = NewPerson {
         school: form.school_id,
         name: form.name,
@@ -121,7 +125,8 @@ async fn create_person(
         .password
         .or_else(|| initial_password.clone())
         .unwrap_or_default();
-    let id = add_person(&identity, person, password).await?;
+    // The administrator has seen this password, generated or not.
+    let id = add(&identity, person, password, true).await?;
     Ok((
         StatusCode::CREATED,
         Json(Added {
@@ -169,11 +174,26 @@ pub async fn add_person(
     person: NewPerson,
     password: String,
 ) -> Result<PersonId> {
+    add(identity, person, password, false).await
+}
+
+async fn add(
+    identity: &Identity,
+    person: NewPerson,
+    password: String,
+    must_change_password: bool,
+) -> Result<PersonId> {
     let person = person.check()?;
-    password::check("password", &password)?;
+    password::check("password", &password, &[&person.name, &person.login])?;
     let hash = identity.hasher.hash(password).await?;
     let mut tx = identity.db.begin().await?;
     let id = insert(&mut tx, &person, &hash).await?;
+    if must_change_password {
+        sqlx::query("UPDATE people SET must_change_password = 1 WHERE id = $1")
+            .bind(id)
+            .execute(&mut *tx)
+            .await?;
+    }
     tx.commit().await?;
     Ok(id)
 }
@@ -245,6 +265,7 @@ struct ChangePerson {
 async fn update_person(
     State(identity): State<Identity>,
     Path(id): Path<PersonId>,
+    note: Note,
     Json(form): Json<ChangePerson>,
 ) -> Result<Json<PersonItem>> {
     let present = find(&identity, id).await?;
@@ -259,6 +280,11 @@ async fn update_person(
         .transpose()?
         .or(present.login);
     let role = form.role.unwrap_or(present.role);
+    note.add("name", name.as_str());
+    if role != present.role {
+        note.add("role_before", present.role.as_str());
+        note.add("role", role.as_str());
+    }
     let mut tx = identity.db.begin().await?;
     if role != Role::Administrator {
         keep_an_administrator(&mut tx, id).await?;
@@ -344,7 +370,7 @@ async fn reset_password(
     let initial_password = secret::password();
     let hash = identity.hasher.hash(initial_password.clone()).await?;
     let changed =
-        sqlx::query("UPDATE people SET password_hash = $2 WHERE id = $1 AND removed_at IS NULL")
+        sqlx::query("UPDATE people SET password_hash = $2, must_change_password = 1 WHERE id = $1 AND removed_at IS NULL")
             .bind(id)
             .bind(hash)
             .execute(identity.db.pool())

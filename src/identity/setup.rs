@@ -4,18 +4,21 @@
 use std::time::Instant;
 
 use axum::extract::State;
+use axum::http::HeaderMap;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
+use crate::audit_log::Note;
 use crate::db::{Db, DbError, millis};
 use crate::error::{Error, Result};
 use crate::extract::{Client, Json, now};
 
 use super::Identity;
+use super::limiter::Origin;
 use super::people::{NewPerson, insert};
-use super::session::Owner;
+use super::session::{ClientInfo, Owner};
 use super::signin::{Me, SignedIn, open_session};
 use super::{Role, secret};
 
@@ -80,9 +83,12 @@ struct FirstAdministrator {
 async fn create_first_administrator(
     State(identity): State<Identity>,
     Client(address): Client,
+    headers: HeaderMap,
+    note: Note,
     Json(form): Json<FirstAdministrator>,
 ) -> Result<SignedIn> {
-    identity.limiter.check("", address, Instant::now())?;
+    let origin = Origin::Address(address);
+    identity.limiter.check("", &origin, Instant::now())?;
     let person = NewPerson {
         school: None,
         name: form.name,
@@ -90,7 +96,7 @@ async fn create_first_administrator(
         role: Role::Administrator,
     };
     let person = person.check()?;
-    super::password::check("password", &form.password)?;
+    super::password::check("password", &form.password, &[&person.name, &person.login])?;
     if !is_valid(&identity.db, &form.token, now()).await? {
         return Err(invalid_link());
     }
@@ -110,8 +116,9 @@ async fn create_first_administrator(
         .execute(&mut *tx)
         .await?;
     tx.commit().await?;
-    identity.limiter.succeeded("", address);
-    open_session(&identity, Owner::Person(id)).await
+    identity.limiter.succeeded("", &origin);
+    let client = ClientInfo::of(address, &headers);
+    open_session(&identity, Owner::Person(id), &client, &note).await
 }
 
 /// Cheap check before the expensive hash; the DELETE that follows decides races.

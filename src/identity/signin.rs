@@ -4,17 +4,21 @@ use std::time::Instant;
 
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::response::AppendHeaders;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
+use crate::audit_log::Note;
 use crate::error::{Error, Result};
 use crate::extract::{Client, Json, now};
 use crate::ids::{ClassroomId, PersonId};
 
 use super::Identity;
 use super::actor::{Actor, SchoolRef};
-use super::session::{self, Owner};
+use super::device;
+use super::limiter::Origin;
+use super::session::{self, ClientInfo, Owner};
 use super::{Role, password};
 
 pub fn routes() -> OpenApiRouter<Identity> {
@@ -33,6 +37,8 @@ pub enum Me {
         name: String,
         role: Role,
         school: Option<SchoolRef>,
+        /// True while nothing but the change of the password is allowed.
+        must_change_password: bool,
     },
     Classroom {
         id: ClassroomId,
@@ -49,6 +55,7 @@ impl From<Actor> for Me {
                 name: p.name,
                 role: p.role,
                 school: p.school,
+                must_change_password: p.must_change_password,
             },
             Actor::Classroom(c) => Self::Classroom {
                 id: c.id,
@@ -60,7 +67,7 @@ impl From<Actor> for Me {
 }
 
 /// `Me` with the session cookie.
-pub type SignedIn = ([(HeaderName, HeaderValue); 1], Json<Me>);
+pub type SignedIn = (AppendHeaders<Vec<(HeaderName, HeaderValue)>>, Json<Me>);
 
 /// Returns the signed-in person or classroom.
 #[utoipa::path(get, path = "/api/session", tag = "session", responses((status = 200, body = Me), (status = 401, body = crate::error::Body)))]
@@ -79,13 +86,15 @@ struct SignIn {
 async fn sign_in(
     State(identity): State<Identity>,
     Client(address): Client,
+    headers: HeaderMap,
+    note: Note,
     Json(form): Json<SignIn>,
 ) -> Result<SignedIn> {
     let login = form.login.trim().to_lowercase();
+    note.add("login", login.chars().take(64).collect::<String>());
     if login.chars().count() > 64 || form.password.chars().count() > *password::LENGTH.end() {
         return Err(Error::WrongSignIn);
     }
-    identity.limiter.check(&login, address, Instant::now())?;
     let found: Option<(PersonId, String)> = sqlx::query_as(
         "SELECT id, password_hash FROM people WHERE login = $1 AND removed_at IS NULL",
     )
@@ -93,13 +102,31 @@ async fn sign_in(
     .fetch_optional(identity.db.pool())
     .await?;
     let (id, hash) = found.unzip();
+    let device = match id {
+        Some(id) => device::known(&identity.db, &headers, id, now()).await?,
+        None => None,
+    };
+    let origin = device
+        .clone()
+        .map_or(Origin::Address(address), Origin::KnownDevice);
+    identity.limiter.check(&login, &origin, Instant::now())?;
     let matches = identity.hasher.verify(form.password, hash).await?;
     let Some(id) = id.filter(|_| matches) else {
         tracing::info!(%address, "a sign-in failed");
         return Err(Error::WrongSignIn);
     };
-    identity.limiter.succeeded(&login, address);
-    open_session(&identity, Owner::Person(id)).await
+    identity.limiter.succeeded(&login, &origin);
+    let client = ClientInfo::of(address, &headers);
+    let (mut cookies, me) = open_session(&identity, Owner::Person(id), &client, &note).await?;
+    match device {
+        Some(hash) => device::touch(&identity.db, &hash, now()).await?,
+        None => {
+            let secure = identity.config.is_secure();
+            let cookie = device::remember(&identity.db, id, now(), secure).await?;
+            cookies.0.push((header::SET_COOKIE, cookie));
+        }
+    }
+    Ok((cookies, me))
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -112,22 +139,35 @@ struct Pass {
 #[utoipa::path(post, path = "/api/session/pass", tag = "session", request_body = Pass, responses((status = 200, body = Me), (status = 401, body = crate::error::Body)))]
 async fn sign_in_with_pass(
     State(identity): State<Identity>,
+    Client(address): Client,
+    headers: HeaderMap,
+    note: Note,
     Json(form): Json<Pass>,
 ) -> Result<SignedIn> {
     let id = session::classroom_of_pass(&identity.db, form.pass.trim())
         .await?
         .ok_or(Error::WrongPass)?;
-    open_session(&identity, Owner::Classroom(id)).await
+    let client = ClientInfo::of(address, &headers);
+    open_session(&identity, Owner::Classroom(id), &client, &note).await
 }
 
 /// Opens a session and returns its cookie.
-pub async fn open_session(identity: &Identity, holder: Owner) -> Result<SignedIn> {
-    let token = session::open(&identity.db, holder, now()).await?;
+pub async fn open_session(
+    identity: &Identity,
+    owner: Owner,
+    client: &ClientInfo,
+    note: &Note,
+) -> Result<SignedIn> {
+    let token = session::open(&identity.db, owner, client, now()).await?;
     let actor = session::find(&identity.db, &token, now())
         .await?
         .ok_or(Error::NotSignedIn)?;
+    note.set_author(actor.author());
     let cookie = session::cookie(&token, identity.config.is_secure());
-    Ok(([(header::SET_COOKIE, cookie)], Json(actor.into())))
+    Ok((
+        AppendHeaders(vec![(header::SET_COOKIE, cookie)]),
+        Json(actor.into()),
+    ))
 }
 
 /// Signs out.
@@ -158,7 +198,6 @@ struct ChangePassword {
 #[utoipa::path(put, path = "/api/session/password", tag = "session", request_body = ChangePassword, responses((status = 204), (status = 422, body = crate::error::Body)))]
 async fn change_password(
     State(identity): State<Identity>,
-    Client(address): Client,
     actor: Actor,
     headers: HeaderMap,
     Json(form): Json<ChangePassword>,
@@ -166,9 +205,10 @@ async fn change_password(
     let Actor::Person(person) = actor else {
         return Err(Error::forbidden());
     };
-    password::check("new", &form.new)?;
-    let limited = person.id.to_string();
-    identity.limiter.check(&limited, address, Instant::now())?;
+    password::check("new", &form.new, &[&person.name])?;
+    // The session proves who is asking: its failures count for this person only.
+    let origin = Origin::KnownDevice(person.id.to_string());
+    identity.limiter.check("", &origin, Instant::now())?;
     let (hash,): (String,) = sqlx::query_as("SELECT password_hash FROM people WHERE id = $1")
         .bind(person.id)
         .fetch_one(identity.db.pool())
@@ -180,9 +220,9 @@ async fn change_password(
             "The present password is not right.",
         ));
     }
-    identity.limiter.succeeded(&limited, address);
+    identity.limiter.succeeded("", &origin);
     let hash = identity.hasher.hash(form.new).await?;
-    sqlx::query("UPDATE people SET password_hash = $2 WHERE id = $1")
+    sqlx::query("UPDATE people SET password_hash = $2, must_change_password = 0 WHERE id = $1")
         .bind(person.id)
         .bind(hash)
         .execute(identity.db.pool())

@@ -7,6 +7,13 @@ use serde_json::json;
 use super::{Role, create_setup_link, session};
 use crate::testing::{PASSWORD, houses};
 
+fn client() -> session::ClientInfo {
+    session::ClientInfo {
+        address: std::net::Ipv4Addr::LOCALHOST.into(),
+        user_agent: "a browser".into(),
+    }
+}
+
 #[tokio::test]
 async fn a_teacher_signs_in_and_out() {
     for house in houses().await {
@@ -240,7 +247,7 @@ async fn a_used_session_is_extended_and_an_idle_one_expires() {
         let person = house.person("wang", Role::Teacher).await;
         let (db, begun) = (&house.services.db, Timestamp::now());
         let days = |n: i64| begun + SignedDuration::from_hours(24 * n);
-        let token = session::open(db, session::Owner::Person(person), begun)
+        let token = session::open(db, session::Owner::Person(person), &client(), begun)
             .await
             .expect("opened");
         assert!(
@@ -263,7 +270,7 @@ async fn a_used_session_is_extended_and_an_idle_one_expires() {
                 .is_none()
         );
         let room = house.classroom("三年级").await;
-        let token = session::open(db, session::Owner::Classroom(room), begun)
+        let token = session::open(db, session::Owner::Classroom(room), &client(), begun)
             .await
             .expect("opened");
         assert!(
@@ -283,14 +290,14 @@ async fn a_new_session_evicts_the_oldest() {
             house.person("wang", Role::Teacher).await,
             house.classroom("三年级").await,
         );
-        let device = session::open(db, session::Owner::Classroom(room), begun)
+        let device = session::open(db, session::Owner::Classroom(room), &client(), begun)
             .await
             .expect("opened");
         let mut tokens = Vec::new();
         for second in 0..103 {
             let at = begun + SignedDuration::from_secs(second);
             tokens.push(
-                session::open(db, session::Owner::Person(person), at)
+                session::open(db, session::Owner::Person(person), &client(), at)
                     .await
                     .expect("opened"),
             );
@@ -408,4 +415,154 @@ async fn invalid_forms_name_the_field() {
             );
         }
     }
+}
+
+#[tokio::test]
+async fn a_password_that_an_administrator_has_seen_is_replaced_before_anything_else() {
+    for house in houses().await {
+        let (mut admin, _) = house.signed_in("admin", Role::Administrator).await;
+        let form = json!({ "name": "王老师", "login": "wang", "role": "teacher", "school_id": house.school });
+        let (status, added) = admin.post("/api/people", form).await;
+        assert_eq!(status, StatusCode::CREATED, "{added}");
+        let mut wang = house.page();
+        let first = added["initial_password"].as_str().expect("a password");
+        let (status, me) = wang
+            .post(
+                "/api/session",
+                json!({ "login": "wang", "password": first }),
+            )
+            .await;
+        assert_eq!(
+            (status, &me["must_change_password"]),
+            (StatusCode::OK, &json!(true)),
+            "{me}"
+        );
+        for path in ["/api/today", "/api/schools", "/api/sessions"] {
+            let (status, body) = wang.get(path).await;
+            assert_eq!(
+                (status, &body["code"]),
+                (StatusCode::FORBIDDEN, &json!("password_change_required"))
+            );
+        }
+        let change = json!({ "old": first, "new": "four unrelated garden words" });
+        let (status, body) = wang
+            .send("PUT", "/api/session/password", Some(change))
+            .await;
+        assert_eq!(status, StatusCode::NO_CONTENT, "{body}");
+        assert_eq!(wang.get("/api/today").await.0, StatusCode::OK);
+        let path = format!(
+            "/api/people/{}/password",
+            added["id"].as_str().expect("an id")
+        );
+        let (_, reset) = admin.post(&path, json!({})).await;
+        let second = reset["initial_password"].as_str().expect("a password");
+        let (_, me) = wang
+            .post(
+                "/api/session",
+                json!({ "login": "wang", "password": second }),
+            )
+            .await;
+        assert_eq!(me["must_change_password"], json!(true), "after a reset");
+    }
+}
+
+#[tokio::test]
+async fn a_person_sees_their_sessions_and_closes_one() {
+    for house in houses().await {
+        let (mut laptop, _) = house.signed_in("wang", Role::Teacher).await;
+        let mut lost = house.sign_in("wang").await;
+        let (_, body) = laptop.get("/api/sessions").await;
+        let items = body["items"].as_array().expect("a list").clone();
+        assert_eq!(items.len(), 2, "{body}");
+        let other = items
+            .iter()
+            .find(|item| item["current"] == json!(false))
+            .expect("the lost one");
+        let path = format!("/api/sessions/{}", other["id"].as_str().expect("an id"));
+        assert_eq!(laptop.delete(&path).await.0, StatusCode::NO_CONTENT);
+        assert_eq!(
+            laptop.delete(&path).await.0,
+            StatusCode::NOT_FOUND,
+            "closed already"
+        );
+        assert_eq!(lost.get("/api/session").await.0, StatusCode::UNAUTHORIZED);
+        assert_eq!(laptop.get("/api/session").await.0, StatusCode::OK);
+        let (mut stranger, _) = house.signed_in("li", Role::Teacher).await;
+        let own = &laptop.get("/api/sessions").await.1["items"][0]["id"];
+        let path = format!("/api/sessions/{}", own.as_str().expect("an id"));
+        assert_eq!(
+            stranger.delete(&path).await.0,
+            StatusCode::NOT_FOUND,
+            "another's session"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_session_ends_after_its_absolute_lifetime_however_often_it_is_used() {
+    let house = &houses().await[0];
+    let db = &house.services.db;
+    let person = house.person("wang", Role::Teacher).await;
+    let begun = Timestamp::now();
+    let token = session::open(db, session::Owner::Person(person), &client(), begun)
+        .await
+        .expect("opened");
+    let day = |n: i64| begun + jiff::SignedDuration::from_hours(24 * n);
+    for n in (20..150).step_by(20) {
+        assert!(
+            session::find(db, &token, day(n))
+                .await
+                .expect("read")
+                .is_some(),
+            "day {n}"
+        );
+    }
+    assert_eq!(
+        session::find(db, &token, day(151)).await.expect("read"),
+        None
+    );
+}
+
+#[tokio::test]
+async fn strangers_cannot_lock_a_person_out_of_their_own_computer() {
+    let house = &houses().await[0];
+    house.person("wang", Role::Teacher).await;
+    let right = json!({ "login": "wang", "password": crate::testing::PASSWORD });
+    let mut own = house.page();
+    let response = own.raw_response("POST", "/api/session", &right, None).await;
+    let device = cookies(&response)
+        .into_iter()
+        .find(|c| c.starts_with("tongke_device="))
+        .expect("a device");
+    let mut stranger = house.page();
+    let wrong = json!({ "login": "wang", "password": "wrong wrong wrong" });
+    while stranger.post("/api/session", wrong.clone()).await.0 != StatusCode::TOO_MANY_REQUESTS {}
+    let (status, _) = house.page().post("/api/session", right.clone()).await;
+    assert_eq!(
+        status,
+        StatusCode::TOO_MANY_REQUESTS,
+        "an unknown browser in the same network"
+    );
+    let response = house
+        .page()
+        .raw_response("POST", "/api/session", &right, Some(&device))
+        .await;
+    assert_eq!(response.status(), StatusCode::OK, "the known one");
+}
+
+fn cookies(response: &axum::response::Response) -> Vec<String> {
+    let values = response
+        .headers()
+        .get_all(axum::http::header::SET_COOKIE)
+        .into_iter();
+    values
+        .map(|v| {
+            v.to_str()
+                .expect("ASCII")
+                .split(';')
+                .next()
+                .expect("a pair")
+                .to_owned()
+        })
+        .collect()
 }

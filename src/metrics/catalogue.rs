@@ -57,6 +57,12 @@ server_metrics! {
         "Time until the response began, by method and route.";
     HTTP_CONNECTIONS_REFUSED: Counter "tongke_http_connections_refused_total"
         "Connections refused because of [limits] connections.";
+    SIGN_INS_LIMITED: Counter "tongke_sign_ins_limited_total"
+        "Sign-in attempts rejected by the rate limit.";
+    AUDIT_ENTRIES_DROPPED: Counter "tongke_audit_entries_dropped_total"
+        "Refused requests without a session that exceeded the bound of the audit log.";
+    AUDIT_WRITE_FAILURES: Counter "tongke_audit_write_failures_total"
+        "Audit entries that the database did not accept.";
     LESSONS: Gauge "tongke_lessons"
         "Live lessons.";
     CLIENTS: Gauge "tongke_pages"

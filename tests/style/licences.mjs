@@ -2,7 +2,7 @@
 //
 //   node tests/style/licences.mjs
 //
-// A small check instead of cargo-deny, whose build takes longer than the whole clippy step. It does not check security
+// A small check instead of cargo-deny, which would have to be built in every clean CI run. It does not check security
 // advisories: their database is a git repository, which a build without a git host cannot read. CONTRIBUTING.md says how
 // to check them by hand.
 import { execFileSync } from 'node:child_process'

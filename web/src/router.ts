@@ -88,5 +88,12 @@ router.beforeEach(async (to) => {
   const me = await fetchMe().catch(() => undefined)
   if (me === null)
     return { name: 'signin', query: to.fullPath === '/' ? {} : { next: to.fullPath } }
+  const mustChange = me?.kind === 'person' && me.must_change_password
+  if (mustChange && to.name !== 'account') return { name: 'account', query: { next: to.fullPath } }
   return true
 })
+
+/** A path of this site from a query parameter; `undefined` for anything that leads elsewhere. */
+export function localPath(path: unknown): string | undefined {
+  return typeof path === 'string' && /^\/(?![/\\])/.test(path) ? path : undefined
+}

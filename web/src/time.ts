@@ -29,6 +29,12 @@ export function longDate(at: Date | string, locale: Locale, now = new Date()): s
   return `${otherYear ? `${date.getFullYear()}年` : ''}${date.getMonth() + 1}月${date.getDate()}日 ${weekday}`
 }
 
+/** `2026-11-22 08:00` in the local time zone. */
+export function dateTime(at: Date | string | number, locale: Locale): string {
+  const date = new Date(at)
+  return `${isoDay(date)} ${clockTime(date, locale)}`
+}
+
 /** `2026-11-22`, the local calendar day. */
 export function isoDay(at: Date): string {
   return `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two(at.getDate())}`

@@ -189,11 +189,11 @@ describe('access control', { concurrency: false }, () => {
       socket.send(JSON.stringify({ ref: 10, type: 'ping', at: 1 }))
       await new Promise((resolve) => setTimeout(resolve, 1500))
       return {
-        heard: received.filter(({ type }) => ['error', 'pong', 'welcome'].includes(type)),
+        received: received.filter(({ type }) => ['error', 'pong', 'welcome'].includes(type)),
         open: socket.readyState === WebSocket.OPEN,
       }
     }, school.lesson.id)
-    assert.equal(said.heard[0].type, 'welcome')
+    assert.equal(said.received[0].type, 'welcome')
     assert.ok(said.open, 'the socket lives on')
     assert.ok(said.received.some(({ type }) => type === 'pong'))
     const errors = said.received.filter(({ type }) => type === 'error')
@@ -299,6 +299,25 @@ describe('access control', { concurrency: false }, () => {
       ).status(),
       200,
     )
+    // The administrator has seen the password: nothing else opens before it is replaced.
+    await newcomer.goto(`${school.base}/library`)
+    await newcomer.waitForURL('**/account**')
+    await byTestId(newcomer, 'must-change').waitFor()
+    await screenshot(newcomer, 'must-change')
+    await newcomer.locator('input[autocomplete="current-password"]').fill(password)
+    await newcomer.locator('input[autocomplete="new-password"]').fill('杨树沟的春天来得早')
+    await newcomer.locator('form button[type="submit"]').click()
+    await newcomer.waitForURL('**/library**')
+    await newcomer.goto(`${school.base}/account`)
+    await byTestId(newcomer, 'session').first().waitFor()
+    await screenshot(newcomer, 'account')
+    await admin.goto(`${school.base}/admin/audit`)
+    await byTestId(admin, 'audit-search').fill('sunguilan')
+    await eventually(
+      "only the newcomer's sign-in is listed",
+      async () => (await byTestId(admin, 'audit-entry').count()) === 1,
+    )
+    await screenshot(admin, 'audit')
 
     await admin.goto(`${school.base}/admin/classrooms`)
     await byTestId(admin, 'add-classrooms').click()

@@ -4,6 +4,23 @@
  */
 
 export interface paths {
+    "/api/audit": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Lists audit entries, newest first. */
+        get: operations["list_audit_log"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/classrooms": {
         parameters: {
             query?: never;
@@ -425,6 +442,24 @@ export interface paths {
         /** Sets a new generated password and closes the person's sessions. */
         post: operations["reset_password"];
         delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/people/{id}/sessions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Lists the sessions of a person. */
+        get: operations["list_sessions_of_person"];
+        put?: never;
+        post?: never;
+        /** Closes all sessions of a person. */
+        delete: operations["close_sessions_of_person"];
         options?: never;
         head?: never;
         patch?: never;
@@ -1032,6 +1067,40 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/sessions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Lists the person's own sessions. */
+        get: operations["list_own_sessions"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/sessions/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /** Closes one of the person's own sessions. */
+        delete: operations["close_own_session"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/setup": {
         parameters: {
             query?: never;
@@ -1330,6 +1399,34 @@ export interface components {
          * @enum {string}
          */
         AnalysisState: "waiting" | "ready" | "failed";
+        /** @description One audited request. */
+        AuditEntry: {
+            actor_id: string | null;
+            /** @description `person` or `classroom`; absent without a session. */
+            actor_kind: string | null;
+            actor_name: string | null;
+            address: string;
+            /**
+             * Format: int64
+             * @description Milliseconds since 1970.
+             */
+            at: number;
+            /** @description JSON object. */
+            detail: string;
+            id: string;
+            method: string;
+            /** @description Path with its ids. */
+            path: string;
+            /** @description Pattern of the route. */
+            route: string;
+            /** Format: int64 */
+            status: number;
+        };
+        AuditLog: {
+            entries: components["schemas"]["AuditEntry"][];
+            /** Format: int64 */
+            total: number;
+        };
         BatchChange: {
             ids: components["schemas"]["ResourceId"][];
             /** @description Change that applies to each of them. */
@@ -1795,6 +1892,8 @@ export interface components {
             id: components["schemas"]["PersonId"];
             /** @enum {string} */
             kind: "person";
+            /** @description True while nothing but the change of the password is allowed. */
+            must_change_password: boolean;
             name: string;
             role: components["schemas"]["PersonRole"];
             school: components["schemas"]["SchoolRef"] | null;
@@ -2340,6 +2439,28 @@ export interface components {
         SeriesRef: {
             id: components["schemas"]["SeriesId"];
             name: string;
+        };
+        /** @description A session as an item of a list. */
+        SessionItem: {
+            address: string | null;
+            /**
+             * Format: int64
+             * @description Milliseconds since 1970.
+             */
+            created_at: number;
+            /** @description True for the session of the request. */
+            current: boolean;
+            /** @description First 16 digits of the token's hash. */
+            id: string;
+            /**
+             * Format: int64
+             * @description Resolution of one hour; absent in sessions of an older version, like the two below.
+             */
+            used_at: number | null;
+            user_agent: string | null;
+        };
+        SessionList: {
+            items: components["schemas"]["SessionItem"][];
         };
         /** @description Deck page and the time range in which it was shown. */
         ShownPage: {
@@ -2975,6 +3096,43 @@ export interface components {
 }
 export type $defs = Record<string, never>;
 export interface operations {
+    list_audit_log: {
+        parameters: {
+            query?: {
+                /** @description Part of a name, login, path or address. */
+                q?: string;
+                /** @description Milliseconds since 1970, inclusive. */
+                from?: number;
+                /** @description Milliseconds since 1970, exclusive. */
+                until?: number;
+                /** @description Result page, from 0. */
+                page?: number;
+                per_page?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["AuditLog"];
+                };
+            };
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Body"];
+                };
+            };
+        };
+    };
     list_classrooms: {
         parameters: {
             query?: never;
@@ -4227,6 +4385,46 @@ export interface operations {
                 content: {
                     "application/json": components["schemas"]["Body"];
                 };
+            };
+        };
+    };
+    list_sessions_of_person: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["schemas"]["PersonId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SessionList"];
+                };
+            };
+        };
+    };
+    close_sessions_of_person: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: components["schemas"]["PersonId"];
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
         };
     };
@@ -5741,6 +5939,52 @@ export interface operations {
                 content?: never;
             };
             422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Body"];
+                };
+            };
+        };
+    };
+    list_own_sessions: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SessionList"];
+                };
+            };
+        };
+    };
+    close_own_session: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            404: {
                 headers: {
                     [name: string]: unknown;
                 };

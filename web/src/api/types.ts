@@ -4,6 +4,8 @@ import type { components } from './schema'
 
 export type Schemas = components['schemas']
 
+export type AuditEntry = Schemas['AuditEntry']
+export type AuditLog = Schemas['AuditLog']
 export type Job = Schemas['Job']
 export type LessonSummary = Schemas['LessonSummary']
 export type LessonRole = Schemas['LessonRole']
@@ -13,6 +15,8 @@ export type RecordedTrack = Schemas['RecordedTrack']
 export type Recording = Schemas['Recording']
 export type RecordingItem = Schemas['RecordingItem']
 export type RecordingList = Schemas['RecordingList']
+export type SessionItem = Schemas['SessionItem']
+export type SessionList = Schemas['SessionList']
 export type SetupStatus = Schemas['Needed']
 export type ShownPage = Schemas['ShownPage']
 export type TimelineEvent = Schemas['TimelineEvent']
