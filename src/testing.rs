@@ -26,7 +26,7 @@ use crate::ids::{ClassroomId, PersonId, SchoolId};
 use crate::schools::{self, NewClassroom, NewSchool, SchoolRole};
 
 /// Services with a data directory of their own, and one school.
-pub struct House {
+pub struct TestServer {
     pub services: Services,
     pub school: SchoolId,
     pub router: Router,
@@ -34,19 +34,19 @@ pub struct House {
 }
 
 /// An empty server on SQLite, and one on PostgreSQL.
-pub async fn houses() -> [House; 2] {
+pub async fn test_servers() -> [TestServer; 2] {
     [
-        house_on_sqlite().await,
-        house(Some(fresh_postgres().await)).await,
+        sqlite_server().await,
+        server(Some(fresh_postgres().await)).await,
     ]
 }
 
-pub async fn house_on_sqlite() -> House {
-    house(None).await
+pub async fn sqlite_server() -> TestServer {
+    server(None).await
 }
 
-async fn house(url: Option<String>) -> House {
-    house_with(|config| {
+async fn server(url: Option<String>) -> TestServer {
+    server_with(|config| {
         if let Some(url) = url {
             config.database.url = url;
         }
@@ -55,7 +55,7 @@ async fn house(url: Option<String>) -> House {
 }
 
 /// An empty server on SQLite with a changed configuration.
-pub async fn house_with(change: impl FnOnce(&mut Config)) -> House {
+pub async fn server_with(change: impl FnOnce(&mut Config)) -> TestServer {
     let folder = tempfile::tempdir().expect("a folder");
     let mut config = Config::default();
     config.server.data_dir = folder.path().into();
@@ -79,7 +79,7 @@ pub async fn house_with(change: impl FnOnce(&mut Config)) -> House {
         .await
         .expect("added")
         .id;
-    House {
+    TestServer {
         router: crate::http::router(services.clone()),
         services,
         school,
@@ -106,7 +106,7 @@ pub async fn databases() -> Vec<(Db, TempDir)> {
 /// Password of every person of a test.
 pub const PASSWORD: &str = "a good passphrase";
 
-impl House {
+impl TestServer {
     /// Data directory.
     pub fn folder(&self) -> &std::path::Path {
         self.folder.path()
@@ -135,8 +135,8 @@ impl House {
     }
 
     /// A client without a session.
-    pub fn page(&self) -> Page {
-        Page {
+    pub fn client(&self) -> TestClient {
+        TestClient {
             router: self.router.clone(),
             cookie: None,
             language: "zh-CN",
@@ -144,13 +144,13 @@ impl House {
     }
 
     /// A client with the session of a new person of that role.
-    pub async fn signed_in(&self, login: &str, role: Role) -> (Page, PersonId) {
+    pub async fn signed_in(&self, login: &str, role: Role) -> (TestClient, PersonId) {
         let id = self.person(login, role).await;
         (self.sign_in(login).await, id)
     }
 
-    pub async fn sign_in(&self, login: &str) -> Page {
-        let mut page = self.page();
+    pub async fn sign_in(&self, login: &str) -> TestClient {
+        let mut page = self.client();
         let form = serde_json::json!({ "login": login, "password": PASSWORD });
         let (status, body) = page.post("/api/session", form).await;
         assert_eq!(status, StatusCode::OK, "{body}");
@@ -158,12 +158,12 @@ impl House {
     }
 
     /// A client with the session of a new classroom.
-    pub async fn device(&self, name: &str) -> (Page, ClassroomId) {
+    pub async fn device(&self, name: &str) -> (TestClient, ClassroomId) {
         let id = self.classroom(name).await;
         let pass = schools::new_pass(&self.services.db, id)
             .await
             .expect("made");
-        let mut page = self.page();
+        let mut page = self.client();
         let (status, body) = page
             .post("/api/session/pass", serde_json::json!({ "pass": pass }))
             .await;
@@ -174,13 +174,13 @@ impl House {
 
 /// An HTTP client that keeps its cookie.
 #[derive(Clone)]
-pub struct Page {
+pub struct TestClient {
     router: Router,
     pub cookie: Option<String>,
     pub language: &'static str,
 }
 
-impl Page {
+impl TestClient {
     pub async fn get(&mut self, path: &str) -> (StatusCode, Value) {
         self.send("GET", path, None).await
     }

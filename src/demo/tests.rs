@@ -1,7 +1,7 @@
 //! Demo data, created and completed after a restart.
 
 use super::*;
-use crate::testing::house_on_sqlite;
+use crate::testing::sqlite_server;
 
 fn handout(services: &Services) -> Handout {
     read(&services.config.server.data_dir.join("demo.json")).expect("written")
@@ -9,29 +9,29 @@ fn handout(services: &Services) -> Handout {
 
 #[tokio::test]
 async fn the_demonstration_is_the_same_after_a_restart() {
-    let house = house_on_sqlite().await;
-    start(&house.services).await.expect("set up");
-    let first = handout(&house.services);
+    let server = sqlite_server().await;
+    start(&server.services).await.expect("set up");
+    let first = handout(&server.services);
     assert_eq!((first.people.len(), first.rooms.len()), (5, 3));
     let mode = std::os::unix::fs::MetadataExt::mode(
-        &std::fs::metadata(house.services.config.server.data_dir.join("demo.json"))
+        &std::fs::metadata(server.services.config.server.data_dir.join("demo.json"))
             .expect("written"),
     );
     assert_eq!(mode & 0o777, 0o600);
-    start(&house.services).await.expect("completed");
-    let second = handout(&house.services);
+    start(&server.services).await.expect("completed");
+    let second = handout(&server.services);
     assert_eq!(
         second.lesson.id, first.lesson.id,
         "the lesson that runs is kept"
     );
-    let (status, shelf) = house.page().get("/api/resources").await;
+    let (status, shelf) = server.client().get("/api/resources").await;
     assert_eq!(
         (status.as_u16(), &shelf["total"]),
         (200, &serde_json::json!(1)),
         "what is public, once: {shelf}"
     );
     for person in &second.people {
-        let mut page = house.page();
+        let mut page = server.client();
         let form = serde_json::json!({ "login": person.login, "password": person.password });
         assert_eq!(
             page.post("/api/session", form).await.0,
@@ -43,7 +43,7 @@ async fn the_demonstration_is_the_same_after_a_restart() {
     for (before, after) in first.rooms.iter().zip(&second.rooms) {
         assert_eq!(before.url, after.url);
         let pass = after.url.rsplit('/').next().expect("a pass");
-        let mut device = house.page();
+        let mut device = server.client();
         assert_eq!(
             device
                 .post("/api/session/pass", serde_json::json!({ "pass": pass }))
@@ -65,21 +65,21 @@ async fn the_demonstration_is_the_same_after_a_restart() {
 
 #[tokio::test]
 async fn on_another_day_there_are_that_days_lessons() {
-    let house = house_on_sqlite().await;
-    let demo = community::set_up(&house.services, Handout::default())
+    let server = sqlite_server().await;
+    let demo = community::set_up(&server.services, Handout::default())
         .await
         .expect("set up");
     let now = Timestamp::now();
-    let today = lessons::plan_today(&house.services, &demo, now)
+    let today = lessons::plan_today(&server.services, &demo, now)
         .await
         .expect("planned");
     let later = now + jiff::SignedDuration::from_hours(24);
-    let tomorrow = lessons::plan_today(&house.services, &demo, later)
+    let tomorrow = lessons::plan_today(&server.services, &demo, later)
         .await
         .expect("planned");
     assert_ne!(today.id, tomorrow.id);
     assert_eq!(
-        lessons::plan_today(&house.services, &demo, later)
+        lessons::plan_today(&server.services, &demo, later)
             .await
             .expect("planned")
             .id,
@@ -89,10 +89,10 @@ async fn on_another_day_there_are_that_days_lessons() {
 
 #[tokio::test]
 async fn a_database_in_real_use_gets_no_demo_data() {
-    let house = house_on_sqlite().await;
-    house.person("wang", crate::identity::Role::Teacher).await;
+    let server = sqlite_server().await;
+    server.person("wang", crate::identity::Role::Teacher).await;
     assert!(matches!(
-        start(&house.services).await,
+        start(&server.services).await,
         Err(DemoError::InUse)
     ));
 }

@@ -8,7 +8,7 @@ use super::access::{Access, TABLE};
 use super::{description, routes};
 use crate::config::TlsMode;
 use crate::identity::Role;
-use crate::testing::{House, Page, house_on_sqlite, house_with};
+use crate::testing::{TestClient, TestServer, server_with, sqlite_server};
 
 /// Fills a path with unknown ids: access is checked before they are looked up.
 fn filled(path: &str) -> String {
@@ -20,8 +20,8 @@ fn filled(path: &str) -> String {
 }
 
 /// Methods and paths of the OpenAPI description.
-fn described(house: &House) -> Vec<(String, String)> {
-    let api = description::to_json(&routes(&house.services).into_openapi());
+fn described(server: &TestServer) -> Vec<(String, String)> {
+    let api = description::to_json(&routes(&server.services).into_openapi());
     let paths = api["paths"].as_object().expect("paths").clone();
     paths
         .into_iter()
@@ -36,15 +36,15 @@ fn described(house: &House) -> Vec<(String, String)> {
 
 #[tokio::test]
 async fn every_route_has_exactly_one_access_rule() {
-    let house = house_on_sqlite().await;
-    for (method, path) in described(&house) {
+    let server = sqlite_server().await;
+    for (method, path) in described(&server) {
         // OpenAPI has no notation for a variable that takes the rest of a path.
         let known = TABLE
             .iter()
             .any(|(m, p, _)| *m == method && p.replace("{*", "{") == path.replace("{*", "{"));
         assert!(known, "{method} {path} has no row in the access table");
     }
-    let described = described(&house);
+    let described = described(&server);
     for (n, (method, path, _)) in TABLE.iter().enumerate() {
         let exists = described
             .iter()
@@ -62,8 +62,8 @@ async fn every_route_has_exactly_one_access_rule() {
 
 #[tokio::test]
 async fn the_front_ends_copy_of_the_description_is_current() {
-    let house = house_on_sqlite().await;
-    let current = description::to_json(&routes(&house.services).into_openapi());
+    let server = sqlite_server().await;
+    let current = description::to_json(&routes(&server.services).into_openapi());
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/web/src/api/openapi.json");
     if std::env::var_os("TONGKE_BLESS").is_some() {
         let text = serde_json::to_string_pretty(&current).expect("plain data");
@@ -131,28 +131,28 @@ fn every_schema_has_a_name_of_its_own() {
 }
 
 struct Visitors {
-    administrator: Page,
-    teacher: Page,
-    observer: Page,
-    classroom: Page,
-    nobody: Page,
+    administrator: TestClient,
+    teacher: TestClient,
+    observer: TestClient,
+    classroom: TestClient,
+    nobody: TestClient,
 }
 
-async fn visitors(house: &House) -> Visitors {
+async fn visitors(server: &TestServer) -> Visitors {
     Visitors {
-        administrator: house.signed_in("admin", Role::Administrator).await.0,
-        teacher: house.signed_in("teacher", Role::Teacher).await.0,
-        observer: house.signed_in("observer", Role::Observer).await.0,
-        classroom: house.device("三年级").await.0,
-        nobody: house.page(),
+        administrator: server.signed_in("admin", Role::Administrator).await.0,
+        teacher: server.signed_in("teacher", Role::Teacher).await.0,
+        observer: server.signed_in("observer", Role::Observer).await.0,
+        classroom: server.device("三年级").await.0,
+        nobody: server.client(),
     }
 }
 
 #[tokio::test]
 async fn every_route_rejects_every_role_without_access() {
-    let house = house_on_sqlite().await;
-    let visitors = visitors(&house).await;
-    let described = described(&house);
+    let server = sqlite_server().await;
+    let visitors = visitors(&server).await;
+    let described = described(&server);
     // Sign-out comes last: it closes the visitors' sessions.
     let is_sign_out =
         |(method, path, _): &&(&str, &str, Access)| *method == "DELETE" && *path == "/api/session";
@@ -213,8 +213,8 @@ fn expected(access: Access) -> [Option<StatusCode>; 5] {
 
 #[tokio::test]
 async fn errors_are_translated_to_the_readers_language() {
-    let house = house_on_sqlite().await;
-    let mut page = house.page();
+    let server = sqlite_server().await;
+    let mut page = server.client();
     let (status, body) = page.get("/api/today").await;
     assert_eq!(
         (status, body),
@@ -244,11 +244,11 @@ async fn errors_are_translated_to_the_readers_language() {
 #[tokio::test]
 async fn an_error_behind_the_compression_layer_is_complete() {
     use tower::ServiceExt;
-    let house = house_on_sqlite().await;
+    let server = sqlite_server().await;
     let request = request("GET", "/api/today")
         .header(header::ACCEPT_ENCODING, "gzip")
         .body(Body::empty());
-    let response = house
+    let response = server
         .router
         .clone()
         .oneshot(request.expect("a request"))
@@ -267,8 +267,8 @@ async fn an_error_behind_the_compression_layer_is_complete() {
 
 #[tokio::test]
 async fn unknown_paths_serve_the_front_end_except_below_api_prefixes() {
-    let house = house_on_sqlite().await;
-    let mut page = house.page();
+    let server = sqlite_server().await;
+    let mut page = server.client();
     for path in ["/", "/signin", "/lessons/x/live", "/room/some-pass"] {
         // 503 is the page of a build without the front end.
         let (status, _) = page.get(path).await;
@@ -298,8 +298,8 @@ fn request(method: &str, path: &str) -> axum::http::request::Builder {
 
 #[tokio::test]
 async fn requests_from_another_origin_are_rejected() {
-    let house = house_on_sqlite().await;
-    let (mut page, _) = house.signed_in("wang", Role::Teacher).await;
+    let server = sqlite_server().await;
+    let (mut page, _) = server.signed_in("wang", Role::Teacher).await;
     let cookie = page.cookie.clone().expect("signed in");
     let from = |origin: &str| {
         let request = request("DELETE", "/api/session")
@@ -344,8 +344,8 @@ async fn requests_from_another_origin_are_rejected() {
 
 #[tokio::test]
 async fn malformed_requests_are_rejected_with_a_reason() {
-    let house = house_on_sqlite().await;
-    let mut page = house.page();
+    let server = sqlite_server().await;
+    let mut page = server.client();
     let json = |body: String| {
         let request =
             request("POST", "/api/session").header(header::CONTENT_TYPE, "application/json");
@@ -383,14 +383,14 @@ async fn a_panicking_handler_answers_500_without_details() {
     async fn panics() -> &'static str {
         panic!("the secret is 42")
     }
-    let house = house_on_sqlite().await;
+    let server = sqlite_server().await;
     let router = Router::new()
         .route("/", get(panics))
         .layer(tower_http::catch_panic::CatchPanicLayer::custom(
             super::layers::respond_to_panic,
         ))
         .layer(middleware::from_fn_with_state(
-            house.services.clone(),
+            server.services.clone(),
             super::layers::observe,
         ));
     let response = router
@@ -406,8 +406,8 @@ async fn a_panicking_handler_answers_500_without_details() {
 
 #[tokio::test]
 async fn health_and_metrics_are_served() {
-    let house = house_on_sqlite().await;
-    let (mut admin, _) = house.signed_in("admin", Role::Administrator).await;
+    let server = sqlite_server().await;
+    let (mut admin, _) = server.signed_in("admin", Role::Administrator).await;
     assert_eq!(admin.get("/healthz").await.0, StatusCode::OK);
     let (status, ready) = admin.get("/readyz").await;
     assert_eq!(
@@ -415,7 +415,7 @@ async fn health_and_metrics_are_served() {
         (StatusCode::OK, &Value::from("ok"))
     );
     assert_eq!(admin.get("/metrics").await.0, StatusCode::OK);
-    let measured = house.services.metrics.render();
+    let measured = server.services.metrics.render();
     for name in [
         "tongke_http_request_duration_seconds",
         "tongke_media_forwarded_packets_total",
@@ -423,8 +423,8 @@ async fn health_and_metrics_are_served() {
     ] {
         assert!(measured.contains(name), "{name} is measured");
     }
-    house.services.db.close().await;
-    let (status, ready) = house.page().get("/readyz").await;
+    server.services.db.close().await;
+    let (status, ready) = server.client().get("/readyz").await;
     assert_eq!(
         (status, &ready["database"]),
         (StatusCode::SERVICE_UNAVAILABLE, &Value::from("unavailable"))
@@ -433,8 +433,8 @@ async fn health_and_metrics_are_served() {
 
 #[tokio::test]
 async fn the_api_describes_itself() {
-    let house = house_on_sqlite().await;
-    let (status, api) = house.page().get("/api/openapi.json").await;
+    let server = sqlite_server().await;
+    let (status, api) = server.client().get("/api/openapi.json").await;
     assert_eq!(status, StatusCode::OK);
     assert!(api["paths"]["/api/lessons/{id}"]["patch"].is_object());
     assert!(api["components"]["schemas"]["LessonSummary"].is_object());
@@ -447,10 +447,10 @@ async fn hsts_needs_a_configured_certificate() {
         (TlsMode::SelfSigned, false),
         (TlsMode::Files, true),
     ] {
-        let house = house_with(|config| config.tls.mode = mode).await;
+        let server = server_with(|config| config.tls.mode = mode).await;
         for path in ["/", "/api/session", "/healthz"] {
             let request = Request::get(path).body(Body::empty()).expect("a request");
-            let answer = tower::ServiceExt::oneshot(house.router.clone(), request)
+            let answer = tower::ServiceExt::oneshot(server.router.clone(), request)
                 .await
                 .expect("a router cannot fail");
             let told = answer.headers().get(header::STRICT_TRANSPORT_SECURITY);
@@ -465,12 +465,12 @@ async fn hsts_needs_a_configured_certificate() {
 
 #[tokio::test]
 async fn the_audit_log_shows_who_did_what_from_where_and_no_secrets() {
-    let house = house_on_sqlite().await;
-    let (mut admin, _) = house.signed_in("chief", Role::Administrator).await;
-    let (mut teacher, teacher_id) = house.signed_in("wang", Role::Teacher).await;
+    let server = sqlite_server().await;
+    let (mut admin, _) = server.signed_in("chief", Role::Administrator).await;
+    let (mut teacher, teacher_id) = server.signed_in("wang", Role::Teacher).await;
     let wrong = json!({ "login": "chief", "password": "not the right one" });
     assert_eq!(
-        house.page().post("/api/session", wrong).await.0,
+        server.client().post("/api/session", wrong).await.0,
         StatusCode::UNAUTHORIZED
     );
     assert_eq!(

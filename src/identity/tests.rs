@@ -5,7 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
 
 use super::{Role, create_setup_link, session};
-use crate::testing::{PASSWORD, houses};
+use crate::testing::{PASSWORD, test_servers};
 
 fn client() -> session::ClientInfo {
     session::ClientInfo {
@@ -16,8 +16,8 @@ fn client() -> session::ClientInfo {
 
 #[tokio::test]
 async fn a_teacher_signs_in_and_out() {
-    for house in houses().await {
-        let (mut page, id) = house.signed_in("wang.xuemei", Role::Teacher).await;
+    for server in test_servers().await {
+        let (mut page, id) = server.signed_in("wang.xuemei", Role::Teacher).await;
         let (status, me) = page.get("/api/session").await;
         assert_eq!(status, StatusCode::OK);
         assert_eq!(
@@ -38,9 +38,9 @@ async fn a_teacher_signs_in_and_out() {
 
 #[tokio::test]
 async fn a_wrong_password_and_an_unknown_login_get_the_same_answer() {
-    for house in houses().await {
-        house.person("wang", Role::Teacher).await;
-        let mut page = house.page();
+    for server in test_servers().await {
+        server.person("wang", Role::Teacher).await;
+        let mut page = server.client();
         let wrong = page
             .post(
                 "/api/session",
@@ -74,11 +74,11 @@ async fn a_wrong_password_and_an_unknown_login_get_the_same_answer() {
 
 #[tokio::test]
 async fn repeated_failures_are_rate_limited_with_an_explanation() {
-    for house in houses().await {
-        house.person("wang", Role::Teacher).await;
-        let mut page = house.page();
+    for server in test_servers().await {
+        server.person("wang", Role::Teacher).await;
+        let mut page = server.client();
         let guess = json!({ "login": "wang", "password": "guess" });
-        for _ in 0..house.services.config.limits.sign_in_tries {
+        for _ in 0..server.services.config.limits.sign_in_tries {
             assert_eq!(
                 page.post("/api/session", guess.clone()).await.0,
                 StatusCode::UNAUTHORIZED
@@ -105,14 +105,14 @@ async fn repeated_failures_are_rate_limited_with_an_explanation() {
 
 #[tokio::test]
 async fn a_classroom_signs_in_with_its_pass_until_the_pass_is_replaced() {
-    for house in houses().await {
-        let (mut device, id) = house.device("柳林村小学三年级").await;
+    for server in test_servers().await {
+        let (mut device, id) = server.device("柳林村小学三年级").await;
         let (_, me) = device.get("/api/session").await;
         assert_eq!(
             (&me["kind"], &me["name"]),
             (&json!("classroom"), &json!("柳林村小学三年级"))
         );
-        let (mut admin, _) = house.signed_in("admin", Role::Administrator).await;
+        let (mut admin, _) = server.signed_in("admin", Role::Administrator).await;
         let (status, fresh) = admin
             .post(&format!("/api/classrooms/{id}/pass"), json!({}))
             .await;
@@ -147,13 +147,13 @@ async fn a_classroom_signs_in_with_its_pass_until_the_pass_is_replaced() {
 
 #[tokio::test]
 async fn the_first_administrator_is_created_once_through_the_printed_link() {
-    for house in houses().await {
-        let mut page = house.page();
+    for server in test_servers().await {
+        let mut page = server.client();
         assert_eq!(page.get("/api/setup").await.1, json!({ "needed": true }));
-        let void = create_setup_link(&house.services.db, Timestamp::now())
+        let void = create_setup_link(&server.services.db, Timestamp::now())
             .await
             .expect("made");
-        let token = create_setup_link(&house.services.db, Timestamp::now())
+        let token = create_setup_link(&server.services.db, Timestamp::now())
             .await
             .expect("made");
         let form = |token: &str, password: &str| json!({ "token": token, "name": "周敏", "login": "zhoumin", "password": password });
@@ -182,8 +182,8 @@ async fn the_first_administrator_is_created_once_through_the_printed_link() {
         );
         assert_eq!(page.get("/api/setup").await.1, json!({ "needed": false }));
         assert_eq!(
-            house
-                .page()
+            server
+                .client()
                 .post("/api/setup", form(&token, PASSWORD))
                 .await
                 .0,
@@ -194,15 +194,15 @@ async fn the_first_administrator_is_created_once_through_the_printed_link() {
 
 #[tokio::test]
 async fn a_setup_link_expires_after_a_day() {
-    for house in houses().await {
+    for server in test_servers().await {
         let made = Timestamp::now() - SignedDuration::from_hours(24);
-        let token = create_setup_link(&house.services.db, made)
+        let token = create_setup_link(&server.services.db, made)
             .await
             .expect("made");
         let form =
             json!({ "token": token, "name": "周敏", "login": "zhoumin", "password": PASSWORD });
         assert_eq!(
-            house.page().post("/api/setup", form).await.0,
+            server.client().post("/api/setup", form).await.0,
             StatusCode::NOT_FOUND
         );
     }
@@ -210,9 +210,9 @@ async fn a_setup_link_expires_after_a_day() {
 
 #[tokio::test]
 async fn changing_the_password_closes_the_other_sessions() {
-    for house in houses().await {
-        let (mut here, _) = house.signed_in("wang", Role::Teacher).await;
-        let mut elsewhere = house.sign_in("wang").await;
+    for server in test_servers().await {
+        let (mut here, _) = server.signed_in("wang", Role::Teacher).await;
+        let mut elsewhere = server.sign_in("wang").await;
         let change = |old: &str, new: &str| Some(json!({ "old": old, "new": new }));
         let (status, body) = here
             .send(
@@ -243,9 +243,9 @@ async fn changing_the_password_closes_the_other_sessions() {
 
 #[tokio::test]
 async fn a_used_session_is_extended_and_an_idle_one_expires() {
-    for house in houses().await {
-        let person = house.person("wang", Role::Teacher).await;
-        let (db, begun) = (&house.services.db, Timestamp::now());
+    for server in test_servers().await {
+        let person = server.person("wang", Role::Teacher).await;
+        let (db, begun) = (&server.services.db, Timestamp::now());
         let days = |n: i64| begun + SignedDuration::from_hours(24 * n);
         let token = session::open(db, session::Owner::Person(person), &client(), begun)
             .await
@@ -269,7 +269,7 @@ async fn a_used_session_is_extended_and_an_idle_one_expires() {
                 .expect("asked")
                 .is_none()
         );
-        let room = house.classroom("三年级").await;
+        let room = server.classroom("三年级").await;
         let token = session::open(db, session::Owner::Classroom(room), &client(), begun)
             .await
             .expect("opened");
@@ -284,11 +284,11 @@ async fn a_used_session_is_extended_and_an_idle_one_expires() {
 
 #[tokio::test]
 async fn a_new_session_evicts_the_oldest() {
-    for house in houses().await {
-        let (db, begun) = (&house.services.db, Timestamp::now());
+    for server in test_servers().await {
+        let (db, begun) = (&server.services.db, Timestamp::now());
         let (person, room) = (
-            house.person("wang", Role::Teacher).await,
-            house.classroom("三年级").await,
+            server.person("wang", Role::Teacher).await,
+            server.classroom("三年级").await,
         );
         let device = session::open(db, session::Owner::Classroom(room), &client(), begun)
             .await
@@ -324,9 +324,9 @@ async fn a_new_session_evicts_the_oldest() {
 
 #[tokio::test]
 async fn an_administrator_manages_people_and_the_last_one_stays() {
-    for house in houses().await {
-        let (mut admin, me) = house.signed_in("admin", Role::Administrator).await;
-        let new = json!({ "school_id": house.school, "name": "李小燕", "login": "LiXiaoyan", "role": "teacher" });
+    for server in test_servers().await {
+        let (mut admin, me) = server.signed_in("admin", Role::Administrator).await;
+        let new = json!({ "school_id": server.school, "name": "李小燕", "login": "LiXiaoyan", "role": "teacher" });
         let (status, added) = admin.post("/api/people", new.clone()).await;
         assert_eq!(
             (status, &added["login"]),
@@ -337,7 +337,7 @@ async fn an_administrator_manages_people_and_the_last_one_stays() {
             .as_str()
             .expect("told once")
             .to_owned();
-        let mut page = house.page();
+        let mut page = server.client();
         let (status, _) = page
             .post(
                 "/api/session",
@@ -387,8 +387,8 @@ async fn an_administrator_manages_people_and_the_last_one_stays() {
 
 #[tokio::test]
 async fn invalid_forms_name_the_field() {
-    for house in houses().await {
-        let (mut admin, _) = house.signed_in("admin", Role::Administrator).await;
+    for server in test_servers().await {
+        let (mut admin, _) = server.signed_in("admin", Role::Administrator).await;
         let nowhere = crate::ids::SchoolId::fresh();
         let person = |name: &str, login: &str, school| json!({ "school_id": school, "name": name, "login": login, "role": "teacher" });
         let cases = [
@@ -419,12 +419,12 @@ async fn invalid_forms_name_the_field() {
 
 #[tokio::test]
 async fn a_password_that_an_administrator_has_seen_is_replaced_before_anything_else() {
-    for house in houses().await {
-        let (mut admin, _) = house.signed_in("admin", Role::Administrator).await;
-        let form = json!({ "name": "王老师", "login": "wang", "role": "teacher", "school_id": house.school });
+    for server in test_servers().await {
+        let (mut admin, _) = server.signed_in("admin", Role::Administrator).await;
+        let form = json!({ "name": "王老师", "login": "wang", "role": "teacher", "school_id": server.school });
         let (status, added) = admin.post("/api/people", form).await;
         assert_eq!(status, StatusCode::CREATED, "{added}");
-        let mut wang = house.page();
+        let mut wang = server.client();
         let first = added["initial_password"].as_str().expect("a password");
         let (status, me) = wang
             .post(
@@ -468,9 +468,9 @@ async fn a_password_that_an_administrator_has_seen_is_replaced_before_anything_e
 
 #[tokio::test]
 async fn a_person_sees_their_sessions_and_closes_one() {
-    for house in houses().await {
-        let (mut laptop, _) = house.signed_in("wang", Role::Teacher).await;
-        let mut lost = house.sign_in("wang").await;
+    for server in test_servers().await {
+        let (mut laptop, _) = server.signed_in("wang", Role::Teacher).await;
+        let mut lost = server.sign_in("wang").await;
         let (_, body) = laptop.get("/api/sessions").await;
         let items = body["items"].as_array().expect("a list").clone();
         assert_eq!(items.len(), 2, "{body}");
@@ -487,7 +487,7 @@ async fn a_person_sees_their_sessions_and_closes_one() {
         );
         assert_eq!(lost.get("/api/session").await.0, StatusCode::UNAUTHORIZED);
         assert_eq!(laptop.get("/api/session").await.0, StatusCode::OK);
-        let (mut stranger, _) = house.signed_in("li", Role::Teacher).await;
+        let (mut stranger, _) = server.signed_in("li", Role::Teacher).await;
         let own = &laptop.get("/api/sessions").await.1["items"][0]["id"];
         let path = format!("/api/sessions/{}", own.as_str().expect("an id"));
         assert_eq!(
@@ -500,9 +500,9 @@ async fn a_person_sees_their_sessions_and_closes_one() {
 
 #[tokio::test]
 async fn a_session_ends_after_its_absolute_lifetime_however_often_it_is_used() {
-    let house = &houses().await[0];
-    let db = &house.services.db;
-    let person = house.person("wang", Role::Teacher).await;
+    let server = &test_servers().await[0];
+    let db = &server.services.db;
+    let person = server.person("wang", Role::Teacher).await;
     let begun = Timestamp::now();
     let token = session::open(db, session::Owner::Person(person), &client(), begun)
         .await
@@ -525,26 +525,26 @@ async fn a_session_ends_after_its_absolute_lifetime_however_often_it_is_used() {
 
 #[tokio::test]
 async fn strangers_cannot_lock_a_person_out_of_their_own_computer() {
-    let house = &houses().await[0];
-    house.person("wang", Role::Teacher).await;
+    let server = &test_servers().await[0];
+    server.person("wang", Role::Teacher).await;
     let right = json!({ "login": "wang", "password": crate::testing::PASSWORD });
-    let mut own = house.page();
+    let mut own = server.client();
     let response = own.raw_response("POST", "/api/session", &right, None).await;
     let device = cookies(&response)
         .into_iter()
         .find(|c| c.starts_with("tongke_device="))
         .expect("a device");
-    let mut stranger = house.page();
+    let mut stranger = server.client();
     let wrong = json!({ "login": "wang", "password": "wrong wrong wrong" });
     while stranger.post("/api/session", wrong.clone()).await.0 != StatusCode::TOO_MANY_REQUESTS {}
-    let (status, _) = house.page().post("/api/session", right.clone()).await;
+    let (status, _) = server.client().post("/api/session", right.clone()).await;
     assert_eq!(
         status,
         StatusCode::TOO_MANY_REQUESTS,
         "an unknown browser in the same network"
     );
-    let response = house
-        .page()
+    let response = server
+        .client()
         .raw_response("POST", "/api/session", &right, Some(&device))
         .await;
     assert_eq!(response.status(), StatusCode::OK, "the known one");

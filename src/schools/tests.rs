@@ -4,9 +4,9 @@ use axum::http::StatusCode;
 use serde_json::{Value, json};
 
 use crate::identity::Role;
-use crate::testing::{Page, houses};
+use crate::testing::{TestClient, test_servers};
 
-async fn added(page: &mut Page, path: &str, form: Value) -> String {
+async fn added(page: &mut TestClient, path: &str, form: Value) -> String {
     let (status, body) = page.post(path, form).await;
     assert_eq!(status, StatusCode::CREATED, "{body}");
     body["id"].as_str().expect("an id").to_owned()
@@ -14,8 +14,8 @@ async fn added(page: &mut Page, path: &str, form: Value) -> String {
 
 #[tokio::test]
 async fn communities_schools_and_classrooms_are_added_and_removed_in_order() {
-    for house in houses().await {
-        let (mut admin, _) = house.signed_in("admin", Role::Administrator).await;
+    for server in test_servers().await {
+        let (mut admin, _) = server.signed_in("admin", Role::Administrator).await;
         let community = added(
             &mut admin,
             "/api/communities",
@@ -90,8 +90,8 @@ async fn communities_schools_and_classrooms_are_added_and_removed_in_order() {
 
 #[tokio::test]
 async fn invalid_forms_are_rejected() {
-    for house in houses().await {
-        let (mut admin, _) = house.signed_in("admin", Role::Administrator).await;
+    for server in test_servers().await {
+        let (mut admin, _) = server.signed_in("admin", Role::Administrator).await;
         let nowhere = "01900000-0000-7000-8000-000000000000";
         let cases = [
             (
@@ -116,7 +116,7 @@ async fn invalid_forms_are_rejected() {
             ),
             (
                 "/api/classrooms",
-                json!({ "school_id": house.school, "name": "换\n行" }),
+                json!({ "school_id": server.school, "name": "换\n行" }),
                 "name",
             ),
         ];

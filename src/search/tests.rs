@@ -15,7 +15,7 @@ use crate::identity::{self, Role};
 use crate::ids::{ClassroomId, LessonId, PersonId};
 use crate::index_queue::{enqueue, enqueue_hidden};
 use crate::schools;
-use crate::testing::{House, Page, house_on_sqlite, houses};
+use crate::testing::{TestClient, TestServer, sqlite_server, test_servers};
 use crate::timetable::{NewLesson, RecordingState, Roster, add_lesson, set_recording};
 use tongke_search::{AclGroup, Document};
 
@@ -23,13 +23,13 @@ fn encoded(text: &str) -> String {
     text.bytes().map(|b| format!("%{b:02X}")).collect()
 }
 
-async fn ask(page: &mut Page, line: &str) -> Value {
+async fn ask(page: &mut TestClient, line: &str) -> Value {
     let (status, body) = page.get(&format!("/api/search?q={}", encoded(line))).await;
     assert_eq!(status, StatusCode::OK, "{line:?}: {body}");
     body
 }
 
-async fn titles(page: &mut Page, line: &str) -> Vec<String> {
+async fn titles(page: &mut TestClient, line: &str) -> Vec<String> {
     let body = ask(page, line).await;
     let hits = body["hits"].as_array().expect("hits");
     assert_eq!(body["total"], hits.len(), "{body}");
@@ -39,7 +39,7 @@ async fn titles(page: &mut Page, line: &str) -> Vec<String> {
 }
 
 async fn recorded(
-    house: &House,
+    server: &TestServer,
     title: &str,
     lead: PersonId,
     listening: Vec<ClassroomId>,
@@ -55,7 +55,7 @@ async fn recorded(
     };
     let (subject, grade) = ("数学".into(), "五年级".into());
     let lesson = add_lesson(
-        &house.services.db,
+        &server.services.db,
         NewLesson {
             title: title.into(),
             subject,
@@ -68,7 +68,7 @@ async fn recorded(
         },
     );
     let lesson = lesson.await.expect("planned");
-    set_recording(&house.services.db, lesson, RecordingState::Ready)
+    set_recording(&server.services.db, lesson, RecordingState::Ready)
         .await
         .expect("noted");
     lesson
@@ -76,14 +76,14 @@ async fn recorded(
 
 #[tokio::test]
 async fn people_schools_and_recorded_lessons_are_found_only_with_access() {
-    for house in houses().await {
-        let (mut lead, lead_id) = house.signed_in("zengqinghong", Role::Teacher).await;
-        let (mut colleague, _) = house.signed_in("li", Role::Teacher).await;
-        let (mut observer, _) = house.signed_in("observer", Role::Observer).await;
-        let (mut room, room_id) = house.device("三年级教室").await;
-        let (mut other_room, _) = house.device("四年级教室").await;
-        let lesson = recorded(&house, "分数的意义", lead_id, vec![room_id]).await;
-        house.services.search.catch_up().await;
+    for server in test_servers().await {
+        let (mut lead, lead_id) = server.signed_in("zengqinghong", Role::Teacher).await;
+        let (mut colleague, _) = server.signed_in("li", Role::Teacher).await;
+        let (mut observer, _) = server.signed_in("observer", Role::Observer).await;
+        let (mut room, room_id) = server.device("三年级教室").await;
+        let (mut other_room, _) = server.device("四年级教室").await;
+        let lesson = recorded(&server, "分数的意义", lead_id, vec![room_id]).await;
+        server.services.search.catch_up().await;
 
         assert_eq!(
             titles(&mut colleague, "shiyanxx").await,
@@ -142,7 +142,7 @@ async fn people_schools_and_recorded_lessons_are_found_only_with_access() {
             );
         }
         assert_eq!(
-            ask(&mut house.page(), "").await["total"],
+            ask(&mut server.client(), "").await["total"],
             0,
             "nothing here is public"
         );
@@ -157,19 +157,19 @@ async fn people_schools_and_recorded_lessons_are_found_only_with_access() {
 
 #[tokio::test]
 async fn a_new_name_reaches_everything_that_shows_it() {
-    for house in houses().await {
-        let (mut admin, _) = house.signed_in("admin", Role::Administrator).await;
-        let lead = house.person("wang", Role::Teacher).await;
-        recorded(&house, "圆的面积", lead, Vec::new()).await;
-        house.services.search.catch_up().await;
+    for server in test_servers().await {
+        let (mut admin, _) = server.signed_in("admin", Role::Administrator).await;
+        let lead = server.person("wang", Role::Teacher).await;
+        recorded(&server, "圆的面积", lead, Vec::new()).await;
+        server.services.search.catch_up().await;
         let (status, _) = admin
             .patch(
-                &format!("/api/schools/{}", house.school),
+                &format!("/api/schools/{}", server.school),
                 json!({ "name": "柳林村小学" }),
             )
             .await;
         assert_eq!(status, StatusCode::OK);
-        house.services.search.catch_up().await;
+        server.services.search.catch_up().await;
         assert_eq!(
             ask(&mut admin, "圆").await["hits"][0]["school"],
             "柳林村小学"
@@ -180,10 +180,10 @@ async fn a_new_name_reaches_everything_that_shows_it() {
 
 #[tokio::test]
 async fn a_removed_person_disappears_from_results_at_once() {
-    let house = house_on_sqlite().await;
-    let (mut admin, _) = house.signed_in("admin", Role::Administrator).await;
-    let gone = house.person("wangxiaoming", Role::Teacher).await;
-    house.services.search.catch_up().await;
+    let server = sqlite_server().await;
+    let (mut admin, _) = server.signed_in("admin", Role::Administrator).await;
+    let gone = server.person("wangxiaoming", Role::Teacher).await;
+    server.services.search.catch_up().await;
     assert_eq!(titles(&mut admin, "wangxiaoming").await, ["wangxiaoming"]);
     assert_eq!(
         admin.delete(&format!("/api/people/{gone}")).await.0,
@@ -193,15 +193,15 @@ async fn a_removed_person_disappears_from_results_at_once() {
         titles(&mut admin, "wangxiaoming").await.is_empty(),
         "before the index has caught up"
     );
-    house.services.search.catch_up().await;
+    server.services.search.catch_up().await;
     assert!(titles(&mut admin, "wangxiaoming").await.is_empty());
 }
 
 #[tokio::test]
 async fn no_typed_query_is_an_error() {
-    let house = house_on_sqlite().await;
-    let (mut page, _) = house.signed_in("wang", Role::Teacher).await;
-    house.services.search.catch_up().await;
+    let server = sqlite_server().await;
+    let (mut page, _) = server.signed_in("wang", Role::Teacher).await;
+    server.services.search.catch_up().await;
     let lines = [
         "",
         "\"",
@@ -292,22 +292,22 @@ impl Source for TestSource {
     }
 }
 
-async fn house_with_source() -> (House, Arc<TestSource>, Page) {
-    let house = house_on_sqlite().await;
+async fn server_with_source() -> (TestServer, Arc<TestSource>, TestClient) {
+    let server = sqlite_server().await;
     let source = Arc::new(TestSource {
         fails: false.into(),
         everybody: true.into(),
     });
-    house
+    server
         .services
         .search
         .register(Kind::Resource, source.clone());
-    let (page, _) = house.signed_in("admin", Role::Administrator).await;
-    (house, source, page)
+    let (page, _) = server.signed_in("admin", Role::Administrator).await;
+    (server, source, page)
 }
 
-async fn changed(house: &House, kind: Kind, id: Uuid, hidden: bool) {
-    let mut tx = house.services.db.begin().await.expect("begun");
+async fn changed(server: &TestServer, kind: Kind, id: Uuid, hidden: bool) {
+    let mut tx = server.services.db.begin().await.expect("begun");
     if hidden {
         enqueue_hidden(&mut tx, kind, id).await
     } else {
@@ -319,15 +319,15 @@ async fn changed(house: &House, kind: Kind, id: Uuid, hidden: bool) {
 
 #[tokio::test]
 async fn a_restricted_document_is_hidden_before_it_is_indexed_again() {
-    let (house, source, mut page) = house_with_source().await;
-    house.services.search.catch_up().await;
+    let (server, source, mut page) = server_with_source().await;
+    server.services.search.catch_up().await;
     let hit = &ask(&mut page, "蒸发").await["hits"][0];
     assert_eq!(
         (&hit["page"], &hit["snippets"][0]["page"]),
         (&json!(2), &json!(2))
     );
     source.everybody.store(false, Ordering::Relaxed);
-    changed(&house, Kind::Resource, BOOK, true).await;
+    changed(&server, Kind::Resource, BOOK, true).await;
     for line in ["", "蒸发", "水的循环"] {
         let body = ask(&mut page, &format!("{line} ")).await;
         assert!(!body.to_string().contains("水的循环"), "{body}");
@@ -336,23 +336,23 @@ async fn a_restricted_document_is_hidden_before_it_is_indexed_again() {
         .get(&format!("/api/search/suggest?q={}", encoded("水")))
         .await;
     assert_eq!(suggested["items"], json!([]));
-    changed(&house, Kind::Resource, BOOK, false).await;
+    changed(&server, Kind::Resource, BOOK, false).await;
     assert!(
         titles(&mut page, "蒸发").await.is_empty(),
         "another change does not show it again"
     );
-    house.services.search.catch_up().await;
+    server.services.search.catch_up().await;
     assert!(titles(&mut page, "蒸发").await.is_empty());
 }
 
 #[tokio::test]
 async fn a_failing_document_is_retried_and_does_not_block_others() {
-    let (house, source, mut page) = house_with_source().await;
-    house.services.search.catch_up().await;
+    let (server, source, mut page) = server_with_source().await;
+    server.services.search.catch_up().await;
     source.fails.store(true, Ordering::Relaxed);
-    changed(&house, Kind::Resource, BOOK, false).await;
-    house.person("lihua", Role::Teacher).await;
-    house.services.search.catch_up().await;
+    changed(&server, Kind::Resource, BOOK, false).await;
+    server.person("lihua", Role::Teacher).await;
+    server.services.search.catch_up().await;
     assert_eq!(titles(&mut page, "lihua").await, ["lihua"]);
     assert_eq!(
         titles(&mut page, "蒸发").await.len(),
@@ -365,8 +365,8 @@ async fn a_failing_document_is_retried_and_does_not_block_others() {
         (&json!(1), &json!(1))
     );
     source.fails.store(false, Ordering::Relaxed);
-    changed(&house, Kind::Resource, BOOK, false).await;
-    house.services.search.catch_up().await;
+    changed(&server, Kind::Resource, BOOK, false).await;
+    server.services.search.catch_up().await;
     let (_, state) = page.get("/api/search/index").await;
     assert_eq!(
         (&state["pending"], &state["failing"]),
@@ -376,27 +376,27 @@ async fn a_failing_document_is_retried_and_does_not_block_others() {
 
 #[tokio::test]
 async fn the_index_is_rebuilt_while_the_old_one_serves_queries() {
-    for house in houses().await {
-        let (mut page, _) = house.signed_in("admin", Role::Administrator).await;
-        house.services.search.catch_up().await;
+    for server in test_servers().await {
+        let (mut page, _) = server.signed_in("admin", Role::Administrator).await;
+        server.services.search.catch_up().await;
         assert_eq!(
             page.post("/api/search/rebuild", json!({})).await.0,
             StatusCode::ACCEPTED
         );
         assert!(
-            house.services.search.run_once().await.expect("a turn"),
+            server.services.search.run_once().await.expect("a turn"),
             "it has begun"
         );
         let (_, state) = page.get("/api/search/index").await;
         assert!(state["rebuild"]["done"].is_number(), "{state}");
-        house.person("duringtherebuild", Role::Teacher).await;
-        house.services.search.run_once().await.expect("a turn");
+        server.person("duringtherebuild", Role::Teacher).await;
+        server.services.search.run_once().await.expect("a turn");
         assert_eq!(
             titles(&mut page, "duringtherebuild").await.len(),
             1,
             "changes are found meanwhile"
         );
-        house.services.search.catch_up().await;
+        server.services.search.catch_up().await;
         let (_, state) = page.get("/api/search/index").await;
         assert_eq!(
             (&state["rebuild"], &state["documents"]),
@@ -412,24 +412,24 @@ async fn the_index_is_rebuilt_while_the_old_one_serves_queries() {
 
 #[tokio::test]
 async fn the_index_recovers_from_a_crash() {
-    let house = house_on_sqlite().await;
-    let (_, _) = house.signed_in("admin", Role::Administrator).await;
-    house.services.search.catch_up().await;
-    let before = house.services.search.active_index().document_count();
+    let server = sqlite_server().await;
+    let (_, _) = server.signed_in("admin", Role::Administrator).await;
+    server.services.search.catch_up().await;
+    let before = server.services.search.active_index().document_count();
     // A crash after the commit of the index, before the row was deleted.
-    changed(&house, Kind::School, house.school.0, false).await;
-    house.services.search.catch_up().await;
+    changed(&server, Kind::School, server.school.0, false).await;
+    server.services.search.catch_up().await;
     assert_eq!(
-        house.services.search.active_index().document_count(),
+        server.services.search.active_index().document_count(),
         before
     );
     // A corrupt pointer to the active index.
-    std::fs::write(house.folder().join("search/current"), "1-of nowhere").expect("written");
-    let reopened = Search::open(&house.services.config, house.services.db.clone())
+    std::fs::write(server.folder().join("search/current"), "1-of nowhere").expect("written");
+    let reopened = Search::open(&server.services.config, server.services.db.clone())
         .await
         .expect("opens all the same");
     assert_eq!(reopened.active_index().document_count(), 0);
-    let db = &house.services.db;
+    let db = &server.services.db;
     for (kind, source) in [identity::index_source(db), schools::index_source(db)] {
         reopened.register(kind, source);
     }
@@ -439,21 +439,21 @@ async fn the_index_recovers_from_a_crash() {
 
 #[tokio::test]
 async fn the_countys_synonyms_apply_as_soon_as_the_file_is_saved() {
-    let (house, _, mut page) = house_with_source().await;
-    house.services.search.catch_up().await;
+    let (server, _, mut page) = server_with_source().await;
+    server.services.search.catch_up().await;
     assert_eq!(titles(&mut page, "水的循环 教案").await.len(), 1, "ours");
     assert!(titles(&mut page, "水汽之旅").await.is_empty());
-    std::fs::write(house.folder().join("synonyms.txt"), "水汽之旅, 水的循环\n").expect("saved");
-    house.services.search.catch_up().await;
+    std::fs::write(server.folder().join("synonyms.txt"), "水汽之旅, 水的循环\n").expect("saved");
+    server.services.search.catch_up().await;
     assert_eq!(titles(&mut page, "水汽之旅").await.len(), 1);
 }
 
 /// Checks no latency, which depends on the load of the machine; a bench measures it.
 #[tokio::test]
 async fn a_change_is_indexed_in_the_background() {
-    let (house, _, mut page) = house_with_source().await;
-    house.services.search.start();
-    house.person("zhangsan", Role::Teacher).await;
+    let (server, _, mut page) = server_with_source().await;
+    server.services.search.start();
+    server.person("zhangsan", Role::Teacher).await;
     let found = async {
         while titles(&mut page, "zhangsan").await.is_empty() {
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;
@@ -462,7 +462,7 @@ async fn a_change_is_indexed_in_the_background() {
     tokio::time::timeout(std::time::Duration::from_secs(60), found)
         .await
         .expect("it is found");
-    house
+    server
         .services
         .search
         .stop(std::time::Duration::from_secs(5))

@@ -8,26 +8,26 @@ use super::*;
 use crate::identity::{Actor, Role};
 use crate::ids::TermId;
 use crate::ids::{ClassroomId, PersonId};
-use crate::testing::{House, Page, houses};
+use crate::testing::{TestClient, TestServer, test_servers};
 
 /// A core school with a lead, an assistant, a lead room and two listening rooms.
 struct School {
-    admin: Page,
-    lead: (Page, PersonId),
-    assistant: (Page, PersonId),
-    studio: (Page, ClassroomId),
-    willow: (Page, ClassroomId),
-    bridge: (Page, ClassroomId),
+    admin: TestClient,
+    lead: (TestClient, PersonId),
+    assistant: (TestClient, PersonId),
+    studio: (TestClient, ClassroomId),
+    willow: (TestClient, ClassroomId),
+    bridge: (TestClient, ClassroomId),
 }
 
-async fn school(house: &House) -> School {
+async fn school(server: &TestServer) -> School {
     School {
-        admin: house.signed_in("admin", Role::Administrator).await.0,
-        lead: house.signed_in("wang", Role::Teacher).await,
-        assistant: house.signed_in("li", Role::Teacher).await,
-        studio: house.device("录播教室").await,
-        willow: house.device("柳林村小学三年级").await,
-        bridge: house.device("石桥村小学三年级").await,
+        admin: server.signed_in("admin", Role::Administrator).await.0,
+        lead: server.signed_in("wang", Role::Teacher).await,
+        assistant: server.signed_in("li", Role::Teacher).await,
+        studio: server.device("录播教室").await,
+        willow: server.device("柳林村小学三年级").await,
+        bridge: server.device("石桥村小学三年级").await,
     }
 }
 
@@ -56,8 +56,8 @@ fn id(body: &Value) -> String {
 
 #[tokio::test]
 async fn every_participant_finds_todays_lesson_with_their_role_in_it() {
-    for house in houses().await {
-        let mut school = school(&house).await;
+    for server in test_servers().await {
+        let mut school = school(&server).await;
         let (status, card) = school.admin.post("/api/lessons", school.lesson()).await;
         assert_eq!(
             (status, &card["my_role"]),
@@ -65,9 +65,9 @@ async fn every_participant_finds_todays_lesson_with_their_role_in_it() {
             "{card}"
         );
         assert_eq!(card["classrooms"].as_array().expect("rooms").len(), 3);
-        let (mut other, _) = house.signed_in("chen", Role::Teacher).await;
-        let (mut observer, _) = house.signed_in("zhao", Role::Observer).await;
-        let (mut other_room, _) = house.device("别的教室").await;
+        let (mut other, _) = server.signed_in("chen", Role::Teacher).await;
+        let (mut observer, _) = server.signed_in("zhao", Role::Observer).await;
+        let (mut other_room, _) = server.device("别的教室").await;
         let pages = [
             (&mut school.lead.0, "lead"),
             (&mut school.assistant.0, "assistant"),
@@ -103,8 +103,8 @@ async fn every_participant_finds_todays_lesson_with_their_role_in_it() {
 
 #[tokio::test]
 async fn role_in_agrees_with_the_summary() {
-    for house in houses().await {
-        let mut school = school(&house).await;
+    for server in test_servers().await {
+        let mut school = school(&server).await;
         let lesson: LessonId = id(&school.admin.post("/api/lessons", school.lesson()).await.1)
             .parse()
             .expect("an id");
@@ -124,19 +124,19 @@ async fn role_in_agrees_with_the_summary() {
                 .expect("signed in")
                 .1;
             let actor: Actor =
-                crate::identity::session::find(&house.services.db, token, Timestamp::now())
+                crate::identity::session::find(&server.services.db, token, Timestamp::now())
                     .await
                     .expect("asked")
                     .expect("signed in");
-            let role = role_in(&house.services.db, lesson, &actor)
+            let role = role_in(&server.services.db, lesson, &actor)
                 .await
                 .expect("asked");
-            let card = lesson_summary(&house.services.db, lesson, &actor)
+            let card = lesson_summary(&server.services.db, lesson, &actor)
                 .await
                 .expect("asked")
                 .expect("visible");
             assert_eq!(role, card.my_role);
-            let nowhere = role_in(&house.services.db, LessonId::fresh(), &actor)
+            let nowhere = role_in(&server.services.db, LessonId::fresh(), &actor)
                 .await
                 .expect("asked");
             assert_eq!(nowhere, LessonRole::None);
@@ -146,8 +146,8 @@ async fn role_in_agrees_with_the_summary() {
 
 #[tokio::test]
 async fn teachers_plan_only_their_own_lessons() {
-    for house in houses().await {
-        let mut school = school(&house).await;
+    for server in test_servers().await {
+        let mut school = school(&server).await;
         let (status, card) = school.lead.0.post("/api/lessons", school.lesson()).await;
         assert_eq!(
             (status, &card["my_role"]),
@@ -197,12 +197,12 @@ async fn teachers_plan_only_their_own_lessons() {
 
 #[tokio::test]
 async fn a_lesson_that_began_can_be_neither_changed_nor_deleted_and_begins_only_once() {
-    for house in houses().await {
-        let mut school = school(&house).await;
+    for server in test_servers().await {
+        let mut school = school(&server).await;
         let (_, card) = school.admin.post("/api/lessons", school.lesson()).await;
         let (path, db, now) = (
             format!("/api/lessons/{}", id(&card)),
-            &house.services.db,
+            &server.services.db,
             Timestamp::now(),
         );
         let lesson: LessonId = id(&card).parse().expect("an id");
@@ -241,10 +241,10 @@ async fn a_lesson_that_began_can_be_neither_changed_nor_deleted_and_begins_only_
 
 #[tokio::test]
 async fn a_lesson_resumes_after_a_crash_unless_everybody_had_left_long_before() {
-    for house in houses().await {
-        let mut school = school(&house).await;
+    for server in test_servers().await {
+        let mut school = school(&server).await;
         let (db, began) = (
-            &house.services.db,
+            &server.services.db,
             "2026-11-23T02:00:00Z".parse::<Timestamp>().expect("a time"),
         );
         let minutes = |n: i64| began + SignedDuration::from_mins(n);
@@ -296,9 +296,9 @@ async fn a_lesson_resumes_after_a_crash_unless_everybody_had_left_long_before() 
 
 #[tokio::test]
 async fn invalid_lessons_are_rejected_by_field() {
-    for house in houses().await {
-        let mut school = school(&house).await;
-        let (_, observer) = house.signed_in("zhao", Role::Observer).await;
+    for server in test_servers().await {
+        let mut school = school(&server).await;
+        let (_, observer) = server.signed_in("zhao", Role::Observer).await;
         let nowhere = ClassroomId::fresh();
         let cases = [
             (json!({ "title": " " }), "title"),
@@ -341,7 +341,7 @@ async fn invalid_lessons_are_rejected_by_field() {
 }
 
 /// Creates a term of four weeks from today and a period at the end of the day.
-async fn term_and_period(admin: &mut Page) -> (String, String) {
+async fn term_and_period(admin: &mut TestClient) -> (String, String) {
     let today = Timestamp::now()
         .to_zoned(jiff::tz::TimeZone::get("Asia/Shanghai").expect("built in"))
         .date();
@@ -363,14 +363,14 @@ async fn term_and_period(admin: &mut Page) -> (String, String) {
     (id(&term), id(&period))
 }
 
-async fn lessons_of(house: &House, page: &Page) -> Vec<LessonSummary> {
+async fn lessons_of(server: &TestServer, page: &TestClient) -> Vec<LessonSummary> {
     let token = page
         .cookie
         .as_deref()
         .and_then(|pair| pair.split_once('='))
         .expect("signed in")
         .1;
-    let actor = crate::identity::session::find(&house.services.db, token, Timestamp::now())
+    let actor = crate::identity::session::find(&server.services.db, token, Timestamp::now())
         .await
         .expect("asked");
     let (from, to) = (
@@ -378,7 +378,7 @@ async fn lessons_of(house: &House, page: &Page) -> Vec<LessonSummary> {
         Timestamp::now() + SignedDuration::from_hours(24 * 400),
     );
     lesson_summaries(
-        &house.services.db,
+        &server.services.db,
         LessonFilter::Between(from, to),
         &actor.expect("signed in"),
     )
@@ -388,15 +388,15 @@ async fn lessons_of(house: &House, page: &Page) -> Vec<LessonSummary> {
 
 #[tokio::test]
 async fn a_series_creates_its_lessons_and_recreates_them_when_it_changes() {
-    for house in houses().await {
-        let mut school = school(&house).await;
+    for server in test_servers().await {
+        let mut school = school(&server).await;
         let (term, period) = term_and_period(&mut school.admin).await;
         let (status, series) = school
             .admin
             .post("/api/series", school.series(&term, &period, 3))
             .await;
         assert_eq!(status, StatusCode::CREATED, "{series}");
-        let lessons = lessons_of(&house, &school.willow.0).await;
+        let lessons = lessons_of(&server, &school.willow.0).await;
         assert_eq!(lessons.len(), 4, "one Wednesday a week");
         assert!(
             lessons
@@ -417,7 +417,7 @@ async fn a_series_creates_its_lessons_and_recreates_them_when_it_changes() {
         );
 
         // A lesson that has begun stays when its series changes.
-        mark_live(&house.services.db, lessons[0].id, Timestamp::now())
+        mark_live(&server.services.db, lessons[0].id, Timestamp::now())
             .await
             .expect("begun");
         let path = format!("/api/series/{}", id(&series));
@@ -429,8 +429,8 @@ async fn a_series_creates_its_lessons_and_recreates_them_when_it_changes() {
             )
             .await;
         assert_eq!(status, StatusCode::OK);
-        assert_eq!(lessons_of(&house, &school.willow.0).await.len(), 1);
-        assert_eq!(lessons_of(&house, &school.bridge.0).await.len(), 4);
+        assert_eq!(lessons_of(&server, &school.willow.0).await.len(), 1);
+        assert_eq!(lessons_of(&server, &school.bridge.0).await.len(), 4);
         let (status, _) = school
             .admin
             .patch(
@@ -439,7 +439,7 @@ async fn a_series_creates_its_lessons_and_recreates_them_when_it_changes() {
             )
             .await;
         assert_eq!(status, StatusCode::OK);
-        let lessons = lessons_of(&house, &school.bridge.0).await;
+        let lessons = lessons_of(&server, &school.bridge.0).await;
         assert!(
             lessons
                 .iter()
@@ -457,8 +457,8 @@ async fn a_series_creates_its_lessons_and_recreates_them_when_it_changes() {
             );
         }
         assert_eq!(school.admin.delete(&path).await.0, StatusCode::NO_CONTENT);
-        assert_eq!(lessons_of(&house, &school.bridge.0).await.len(), 0);
-        let kept = lessons_of(&house, &school.willow.0).await;
+        assert_eq!(lessons_of(&server, &school.bridge.0).await.len(), 0);
+        let kept = lessons_of(&server, &school.willow.0).await;
         assert!(kept.len() == 1 && kept[0].series.is_none());
         for path in [
             format!("/api/terms/{term}"),
@@ -475,8 +475,8 @@ async fn a_series_creates_its_lessons_and_recreates_them_when_it_changes() {
 
 #[tokio::test]
 async fn invalid_terms_periods_and_series_are_rejected_by_field() {
-    for house in houses().await {
-        let mut school = school(&house).await;
+    for server in test_servers().await {
+        let mut school = school(&server).await;
         let (term, period) = term_and_period(&mut school.admin).await;
         let nowhere = TermId::fresh().to_string();
         let cases = [
@@ -535,12 +535,12 @@ async fn invalid_terms_periods_and_series_are_rejected_by_field() {
 
 #[tokio::test]
 async fn after_the_end_of_a_lesson_its_recording_is_finishing() {
-    for house in houses().await {
-        let mut school = school(&house).await;
+    for server in test_servers().await {
+        let mut school = school(&server).await;
         let lesson: LessonId = id(&school.admin.post("/api/lessons", school.lesson()).await.1)
             .parse()
             .expect("an id");
-        let db = &house.services.db;
+        let db = &server.services.db;
         assert!(
             mark_live(db, lesson, Timestamp::now())
                 .await
@@ -573,9 +573,9 @@ async fn after_the_end_of_a_lesson_its_recording_is_finishing() {
 
 #[tokio::test]
 async fn recordings_are_paginated_and_visible_to_participants_only() {
-    for house in houses().await {
-        let mut school = school(&house).await;
-        let (mut other, other_id) = house.signed_in("chen", Role::Teacher).await;
+    for server in test_servers().await {
+        let mut school = school(&server).await;
+        let (mut other, other_id) = server.signed_in("chen", Role::Teacher).await;
         let mut lessons = Vec::new();
         for n in 0..5 {
             let mut form = school.lesson();
@@ -589,12 +589,12 @@ async fn recordings_are_paginated_and_visible_to_participants_only() {
             let lesson: LessonId = id(&school.admin.post("/api/lessons", form).await.1)
                 .parse()
                 .expect("an id");
-            set_recording(&house.services.db, lesson, RecordingState::Ready)
+            set_recording(&server.services.db, lesson, RecordingState::Ready)
                 .await
                 .expect("written");
             sqlx::query("INSERT INTO recordings (lesson_id, state, started_at, duration_ms, has_poster, has_voices) VALUES ($1, 'ready', 0, 60000, 0, 0)")
                 .bind(lesson)
-                .execute(house.services.db.pool())
+                .execute(server.services.db.pool())
                 .await
                 .expect("written");
             lessons.push(lesson);

@@ -4,8 +4,8 @@ use super::*;
 
 #[tokio::test]
 async fn a_deck_gets_pages_and_its_text_refines_the_description() {
-    for house in houses().await {
-        let (mut wang, _) = house.signed_in("wang", Role::Teacher).await;
+    for server in test_servers().await {
+        let (mut wang, _) = server.signed_in("wang", Role::Teacher).await;
         let script = r#"
 echo '{"progress":0.5}'
 for n in 1 2; do printf large$n > "$out/p$n-l.webp"; printf small$n > "$out/p$n-s.webp"; done
@@ -19,10 +19,10 @@ cat > "$out/result.json" <<'END'
  "image":null,"entries":[],"notes":["page_failed"]}
 END
 echo '{"done":{"type":"pptx","mime":"x","result":"result.json","pages":3}}'"#;
-        let _program = run_analysis_with(&house, script).await;
+        let _program = run_analysis_with(&server, script).await;
         let id = upload(
             &wang,
-            &house,
+            &server,
             b"PK\x03\x04 deck",
             &[("filename", "新建文稿.pptx"), ("stage", "小学")],
         )
@@ -61,7 +61,7 @@ echo '{"done":{"type":"pptx","mime":"x","result":"result.json","pages":3}}'"#;
         ] {
             let mut request = Request::builder().uri(path.as_str().expect("a path"));
             request = request.header(header::COOKIE, wang.cookie.as_deref().expect("signed in"));
-            let answer = house
+            let answer = server
                 .router
                 .clone()
                 .oneshot(request.body(Body::empty()).expect("a request"))
@@ -103,7 +103,7 @@ echo '{"done":{"type":"pptx","mime":"x","result":"result.json","pages":3}}'"#;
         // The same content uploaded again is analysed already.
         let again = upload(
             &wang,
-            &house,
+            &server,
             b"PK\x03\x04 deck",
             &[("filename", "另一份.pptx")],
         )
@@ -117,8 +117,8 @@ echo '{"done":{"type":"pptx","mime":"x","result":"result.json","pages":3}}'"#;
 
 #[tokio::test]
 async fn a_field_that_the_teacher_cleared_is_not_suggested_again() {
-    for house in houses().await {
-        let (mut wang, _) = house.signed_in("wang", Role::Teacher).await;
+    for server in test_servers().await {
+        let (mut wang, _) = server.signed_in("wang", Role::Teacher).await;
         // The text has more fields than the name; the teacher edits before the analysis runs.
         let script = r#"
 printf '四年级数学下册 第二单元' > "$out/text.txt"
@@ -126,7 +126,7 @@ echo '{"type":"txt","mime":"text/plain","text":"text.txt"}' > "$out/result.json"
 echo '{"done":{"result":"result.json"}}'"#;
         let id = upload(
             &wang,
-            &house,
+            &server,
             b"one",
             &[("filename", "四年级数学 第二单元.txt")],
         )
@@ -139,7 +139,7 @@ echo '{"done":{"result":"result.json"}}'"#;
             )
             .await;
         assert_eq!(dropped["suggested"], json!(["stage", "grade", "type"]));
-        let _program = run_analysis_with(&house, script).await;
+        let _program = run_analysis_with(&server, script).await;
         let read = analyzed(&mut wang, &id).await;
         assert_eq!(
             (&read["unit"], &read["volume"]),
@@ -149,7 +149,7 @@ echo '{"done":{"result":"result.json"}}'"#;
         assert_eq!(read["suggested"], json!(["stage", "grade", "type"]));
         upload(
             &wang,
-            &house,
+            &server,
             b"two",
             &[("filename", "四年级数学 第三单元.txt"), ("resource", &id)],
         )
@@ -166,11 +166,11 @@ echo '{"done":{"result":"result.json"}}'"#;
 
 #[tokio::test]
 async fn an_unplayable_video_is_never_ready_without_its_rendition_job() {
-    for house in houses().await {
-        let (mut wang, _) = house.signed_in("wang", Role::Teacher).await;
+    for server in test_servers().await {
+        let (mut wang, _) = server.signed_in("wang", Role::Teacher).await;
         let script = r#"echo '{"done":{"format":"avi","duration_ms":3000,"streams":[{"kind":"audio","codec":"adpcm"}]}}'"#;
         // A unique index makes the submission of the rendition job fail.
-        let db = house.services.db.pool();
+        let db = server.services.db.pool();
         sqlx::query("CREATE UNIQUE INDEX one_of_a_kind ON jobs (kind)")
             .execute(db)
             .await
@@ -180,11 +180,11 @@ async fn an_unplayable_video_is_never_ready_without_its_rendition_job() {
             key: "playable:other".into(),
             owner: None,
         };
-        house.services.jobs.submit(other).await.expect("submitted");
-        let _program = run_analysis_with(&house, script).await;
+        server.services.jobs.submit(other).await.expect("submitted");
+        let _program = run_analysis_with(&server, script).await;
         let id = upload(
             &wang,
-            &house,
+            &server,
             b"RIFF\0\0\0\0AVI LIST",
             &[("filename", "旧录像.avi")],
         )
@@ -219,11 +219,11 @@ async fn an_unplayable_video_is_never_ready_without_its_rendition_job() {
 #[tokio::test]
 async fn others_get_a_photo_without_its_gps_tags() {
     const PHOTO: &[u8] = b"BM a bitmap with its place";
-    for house in houses().await {
-        let (mut wang, _) = house.signed_in("wang", Role::Teacher).await;
-        let mut li = house.signed_in("li", Role::Teacher).await.0;
+    for server in test_servers().await {
+        let (mut wang, _) = server.signed_in("wang", Role::Teacher).await;
+        let mut li = server.signed_in("li", Role::Teacher).await.0;
         let public = [("filename", "板书.bmp"), ("visibility", "county")];
-        let id = upload(&wang, &house, PHOTO, &public).await;
+        let id = upload(&wang, &server, PHOTO, &public).await;
         let path = format!("/api/resources/{id}/file");
         assert_eq!(
             li.get(&path).await.1["code"],
@@ -234,14 +234,14 @@ async fn others_get_a_photo_without_its_gps_tags() {
 printf clean > "$out/image.png"; printf x > "$out/p1-l.webp"; printf x > "$out/p1-s.webp"
 echo '{"type":"bmp","mime":"image/bmp","image":{"width":2,"height":2,"stripped":"image.png","mime":"image/png"}}' > "$out/result.json"
 echo '{"done":{"result":"result.json"}}'"#;
-        let _program = run_analysis_with(&house, script).await;
+        let _program = run_analysis_with(&server, script).await;
         analyzed(&mut wang, &id).await;
-        let (name, bytes) = download(&wang, &house, &path).await;
+        let (name, bytes) = download(&wang, &server, &path).await;
         assert!(
             name.ends_with(".bmp") && bytes == PHOTO,
             "its owner gets the original: {name}"
         );
-        let (name, bytes) = download(&li, &house, &path).await;
+        let (name, bytes) = download(&li, &server, &path).await;
         assert_eq!(bytes, b"clean");
         assert!(name.ends_with("%E6%9D%BF%E4%B9%A6.png"), "{name}");
         let (_, made) = li
@@ -254,7 +254,7 @@ echo '{"done":{"result":"result.json"}}'"#;
             "/api/collections/{}/zip",
             made["id"].as_str().expect("an id")
         );
-        let (_, packed) = download(&li, &house, &zip).await;
+        let (_, packed) = download(&li, &server, &zip).await;
         let mut archive = zip::ZipArchive::new(std::io::Cursor::new(packed)).expect("a zip");
         let mut inside = String::new();
         std::io::Read::read_to_string(
@@ -268,9 +268,9 @@ echo '{"done":{"result":"result.json"}}'"#;
 
 #[tokio::test]
 async fn spreadsheet_cells_are_served_to_readers_who_may_see_the_resource() {
-    for house in houses().await {
-        let (mut wang, _) = house.signed_in("wang", Role::Teacher).await;
-        let (mut li, _) = house.signed_in("li", Role::Teacher).await;
+    for server in test_servers().await {
+        let (mut wang, _) = server.signed_in("wang", Role::Teacher).await;
+        let (mut li, _) = server.signed_in("li", Role::Teacher).await;
         let script = r#"
 case $(cat "$2") in
 *good*) echo '[{"name":"期中成绩","rows":{"0":{"0":"姓名","1":"数学"},"2":{"1":"95"}},"cut":true}]' ;;
@@ -278,10 +278,10 @@ case $(cat "$2") in
 esac > "$out/sheets.json"
 echo '{"type":"xlsx","mime":"x","sheets":"sheets.json"}' > "$out/result.json"
 echo '{"done":{"result":"result.json"}}'"#;
-        let _program = run_analysis_with(&house, script).await;
+        let _program = run_analysis_with(&server, script).await;
         let id = upload(
             &wang,
-            &house,
+            &server,
             b"good",
             &[("filename", "成绩.xlsx"), ("visibility", "private")],
         )
@@ -295,7 +295,7 @@ echo '{"done":{"result":"result.json"}}'"#;
         );
         assert_eq!(li.get(&path).await.0, StatusCode::NOT_FOUND);
         // Worker output is untrusted: sheets of another structure are rejected.
-        let id = upload(&wang, &house, b"strange", &[("filename", "怪.xlsx")]).await;
+        let id = upload(&wang, &server, b"strange", &[("filename", "怪.xlsx")]).await;
         let card = analyzed(&mut wang, &id).await;
         assert_eq!(
             (&card["preview"]["state"], &card["facts"]["sheets"]),
@@ -311,19 +311,19 @@ echo '{"done":{"result":"result.json"}}'"#;
 
 #[tokio::test]
 async fn uploaded_html_is_served_under_a_sandbox_policy() {
-    for house in houses().await {
-        let (wang, _) = house.signed_in("wang", Role::Teacher).await;
+    for server in test_servers().await {
+        let (wang, _) = server.signed_in("wang", Role::Teacher).await;
         let page = upload(
             &wang,
-            &house,
+            &server,
             b"<!doctype html><script>alert(1)</script>",
             &[("filename", "a.html")],
         )
         .await;
-        let plan = upload(&wang, &house, PLAN.as_bytes(), &[("filename", "a.txt")]).await;
+        let plan = upload(&wang, &server, PLAN.as_bytes(), &[("filename", "a.txt")]).await;
         let (status, headers, _) = tus(
             &wang,
-            &house,
+            &server,
             "GET",
             &format!("/api/resources/{page}/html"),
             &[],
@@ -341,7 +341,7 @@ async fn uploaded_html_is_served_under_a_sandbox_policy() {
         );
         let (status, ..) = tus(
             &wang,
-            &house,
+            &server,
             "GET",
             &format!("/api/resources/{plan}/html"),
             &[],
@@ -354,12 +354,12 @@ async fn uploaded_html_is_served_under_a_sandbox_policy() {
 
 #[tokio::test]
 async fn an_encrypted_file_reports_its_problem_and_can_be_retried() {
-    for house in houses().await {
-        let (mut wang, _) = house.signed_in("wang", Role::Teacher).await;
+    for server in test_servers().await {
+        let (mut wang, _) = server.signed_in("wang", Role::Teacher).await;
         let script = r#"[ -e "$0.open" ] || { echo '{"error":{"code":"encrypted","message":"a password"}}'; exit 2; }
 echo '{"type":"txt","mime":"text/plain"}' > "$out/result.json"; echo '{"done":{"result":"result.json"}}'"#;
-        let program = run_analysis_with(&house, script).await;
-        let id = upload(&wang, &house, b"secret", &[("filename", "期末试卷.docx")]).await;
+        let program = run_analysis_with(&server, script).await;
+        let id = upload(&wang, &server, b"secret", &[("filename", "期末试卷.docx")]).await;
         let card = analyzed(&mut wang, &id).await;
         assert_eq!(
             (&card["preview"]["state"], &card["preview"]["problem"]),
@@ -386,7 +386,7 @@ echo '{"type":"txt","mime":"text/plain"}' > "$out/result.json"; echo '{"done":{"
             StatusCode::OK,
             "the original is there"
         );
-        let (mut li, _) = house.signed_in("li", Role::Teacher).await;
+        let (mut li, _) = server.signed_in("li", Role::Teacher).await;
         let again = format!("/api/resources/{id}/understand");
         assert_eq!(li.post(&again, json!({})).await.0, StatusCode::FORBIDDEN);
         std::fs::write(program.path().join("program.open"), "").expect("written");
@@ -406,10 +406,10 @@ echo '{"type":"txt","mime":"text/plain"}' > "$out/result.json"; echo '{"done":{"
 
 #[tokio::test]
 async fn an_analysis_that_hangs_can_be_cancelled_from_the_resource() {
-    for house in houses().await {
-        let (mut wang, _) = house.signed_in("wang", Role::Teacher).await;
-        let _program = run_analysis_with(&house, "sleep 300").await;
-        let id = upload(&wang, &house, b"loops", &[("filename", "a.doc")]).await;
+    for server in test_servers().await {
+        let (mut wang, _) = server.signed_in("wang", Role::Teacher).await;
+        let _program = run_analysis_with(&server, "sleep 300").await;
+        let id = upload(&wang, &server, b"loops", &[("filename", "a.doc")]).await;
         let mut job = Value::Null;
         for _ in 0..500 {
             let (_, card) = wang.get(&format!("/api/resources/{id}")).await;
@@ -434,30 +434,30 @@ async fn an_analysis_that_hangs_can_be_cancelled_from_the_resource() {
 
 #[tokio::test]
 async fn text_is_searchable_while_an_earlier_deck_is_still_rendered() {
-    for house in houses().await {
-        let (mut wang, _) = house.signed_in("wang", Role::Teacher).await;
+    for server in test_servers().await {
+        let (mut wang, _) = server.signed_in("wang", Role::Teacher).await;
         let script = r#"
 [ "$1" = words ] || until [ -e "$0.drawn" ]; do sleep 0.05; done
 cp "$2" "$out/text.txt"
 echo '{"type":"txt","mime":"text/plain","text":"text.txt"}' > "$out/result.json"; echo '{"done":{"result":"result.json"}}'"#;
-        let program = run_analysis_with(&house, script).await;
+        let program = run_analysis_with(&server, script).await;
         let deck = upload(
             &wang,
-            &house,
+            &server,
             "蒸发与凝结".as_bytes(),
             &[("filename", "课件.txt")],
         )
         .await;
         let plan = upload(
             &wang,
-            &house,
+            &server,
             "观察一片云".as_bytes(),
             &[("filename", "教案.txt")],
         )
         .await;
         for (query, title) in [("凝结", "课件"), ("一片云", "教案")] {
             let begun = std::time::Instant::now();
-            while search(&house, &mut wang, query).await != [title] {
+            while search(&server, &mut wang, query).await != [title] {
                 assert!(
                     begun.elapsed().as_secs() < 30,
                     "{query} is not found before the decks are rendered"
@@ -475,6 +475,6 @@ echo '{"type":"txt","mime":"text/plain","text":"text.txt"}' > "$out/result.json"
         for id in [&deck, &plan] {
             assert_eq!(analyzed(&mut wang, id).await["preview"]["state"], "ready");
         }
-        assert_eq!(search(&house, &mut wang, "凝结").await, ["课件"]);
+        assert_eq!(search(&server, &mut wang, "凝结").await, ["课件"]);
     }
 }

@@ -16,7 +16,11 @@ cat > "$out/result.json" <<'END'
 END
 echo '{"done":{"type":"pptx","mime":"x","result":"result.json","pages":2}}'"#;
 
-async fn lesson_of(page: &mut Page, lead: PersonId, rooms: &[crate::ids::ClassroomId]) -> LessonId {
+async fn lesson_of(
+    page: &mut TestClient,
+    lead: PersonId,
+    rooms: &[crate::ids::ClassroomId],
+) -> LessonId {
     let now = Timestamp::now();
     let form = json!({ "title": "圆的认识", "subject": "数学", "grade": "六年级", "lead_id": lead, "assistant_ids": [],
         "starts_at": now, "ends_at": now + SignedDuration::from_mins(40),
@@ -29,10 +33,10 @@ async fn lesson_of(page: &mut Page, lead: PersonId, rooms: &[crate::ids::Classro
         .expect("an id")
 }
 
-async fn bytes_of(house: &House, page: &Page, path: &Value) -> (StatusCode, Vec<u8>) {
+async fn bytes_of(server: &TestServer, page: &TestClient, path: &Value) -> (StatusCode, Vec<u8>) {
     let mut request = Request::builder().uri(path.as_str().expect("a path"));
     request = request.header(header::COOKIE, page.cookie.as_deref().expect("signed in"));
-    let answer = house
+    let answer = server
         .router
         .clone()
         .oneshot(request.body(Body::empty()).expect("a request"))
@@ -50,16 +54,16 @@ async fn bytes_of(house: &House, page: &Page, path: &Value) -> (StatusCode, Vec<
 
 #[tokio::test]
 async fn a_lesson_keeps_its_deck_after_the_resource_is_removed() {
-    for house in houses().await {
-        let _program = run_analysis_with(&house, DECK).await;
-        let (mut wang, lead) = house.signed_in("wang", Role::Teacher).await;
-        let (mut li, _) = house.signed_in("li", Role::Teacher).await;
-        let (mut room, classroom) = house.device("柳林村小学").await;
+    for server in test_servers().await {
+        let _program = run_analysis_with(&server, DECK).await;
+        let (mut wang, lead) = server.signed_in("wang", Role::Teacher).await;
+        let (mut li, _) = server.signed_in("li", Role::Teacher).await;
+        let (mut room, classroom) = server.device("柳林村小学").await;
         let lesson = lesson_of(&mut wang, lead, &[classroom]).await;
         let decks = format!("/api/lessons/{lesson}/decks");
         let id = upload(
             &wang,
-            &house,
+            &server,
             b"PK\x03\x04 deck",
             &[("filename", "圆的认识.pptx"), ("visibility", "private")],
         )
@@ -105,15 +109,15 @@ async fn a_lesson_keeps_its_deck_after_the_resource_is_removed() {
             (&json!("圆的认识"), &json!("半径和直径"))
         );
         assert_eq!(
-            bytes_of(&house, &room, &pages[0]["large_url"]).await,
+            bytes_of(&server, &room, &pages[0]["large_url"]).await,
             (StatusCode::OK, b"large1".to_vec())
         );
         assert_eq!(
-            bytes_of(&house, &room, &pages[1]["small_url"]).await,
+            bytes_of(&server, &room, &pages[1]["small_url"]).await,
             (StatusCode::OK, b"small2".to_vec())
         );
         assert_eq!(
-            bytes_of(&house, &li, &pages[0]["large_url"]).await.0,
+            bytes_of(&server, &li, &pages[0]["large_url"]).await.0,
             StatusCode::NOT_FOUND
         );
         assert_eq!(li.get(&decks).await.0, StatusCode::NOT_FOUND);
@@ -123,14 +127,14 @@ async fn a_lesson_keeps_its_deck_after_the_resource_is_removed() {
             StatusCode::NO_CONTENT
         );
         let late = Timestamp::now() + SignedDuration::from_hours(24 * 90);
-        house
+        server
             .services
             .library
             .content
             .collect_garbage(late, 30)
             .await
             .expect("swept");
-        house
+        server
             .services
             .library
             .content
@@ -138,7 +142,7 @@ async fn a_lesson_keeps_its_deck_after_the_resource_is_removed() {
             .await
             .expect("swept");
         assert_eq!(
-            bytes_of(&house, &room, &pages[0]["large_url"]).await.0,
+            bytes_of(&server, &room, &pages[0]["large_url"]).await.0,
             StatusCode::OK,
             "the replay needs it"
         );
@@ -147,14 +151,14 @@ async fn a_lesson_keeps_its_deck_after_the_resource_is_removed() {
 
 #[tokio::test]
 async fn a_deck_can_be_replaced_or_removed_only_before_the_lesson_starts() {
-    for house in houses().await {
-        let _program = run_analysis_with(&house, DECK).await;
-        let (mut wang, lead) = house.signed_in("wang", Role::Teacher).await;
+    for server in test_servers().await {
+        let _program = run_analysis_with(&server, DECK).await;
+        let (mut wang, lead) = server.signed_in("wang", Role::Teacher).await;
         let lesson = lesson_of(&mut wang, lead, &[]).await;
         let decks = format!("/api/lessons/{lesson}/decks");
         let id = upload(
             &wang,
-            &house,
+            &server,
             b"PK\x03\x04 first",
             &[("filename", "圆.pptx")],
         )
@@ -163,7 +167,7 @@ async fn a_deck_can_be_replaced_or_removed_only_before_the_lesson_starts() {
         let (_, first) = wang.post(&decks, json!({ "resource_id": id })).await;
         upload(
             &wang,
-            &house,
+            &server,
             b"PK\x03\x04 second",
             &[("filename", "圆.pptx"), ("resource", &id)],
         )
@@ -186,7 +190,7 @@ async fn a_deck_can_be_replaced_or_removed_only_before_the_lesson_starts() {
         );
 
         let (_, third) = wang.post(&decks, json!({ "resource_id": id })).await;
-        timetable::mark_live(&house.services.db, lesson, Timestamp::now())
+        timetable::mark_live(&server.services.db, lesson, Timestamp::now())
             .await
             .expect("begun");
         let at = format!("{decks}/{}", third["id"].as_str().expect("an id"));
@@ -195,7 +199,7 @@ async fn a_deck_can_be_replaced_or_removed_only_before_the_lesson_starts() {
             (status, &refused["code"]),
             (StatusCode::CONFLICT, &json!("already_started"))
         );
-        timetable::mark_ended(&house.services.db, lesson, Timestamp::now())
+        timetable::mark_ended(&server.services.db, lesson, Timestamp::now())
             .await
             .expect("ended");
         let (status, refused) = wang.post(&decks, json!({ "resource_id": id })).await;
@@ -208,12 +212,12 @@ async fn a_deck_can_be_replaced_or_removed_only_before_the_lesson_starts() {
 
 #[tokio::test]
 async fn a_resource_without_pages_is_rejected_as_a_deck() {
-    for house in houses().await {
-        let (mut wang, lead) = house.signed_in("wang", Role::Teacher).await;
+    for server in test_servers().await {
+        let (mut wang, lead) = server.signed_in("wang", Role::Teacher).await;
         let lesson = lesson_of(&mut wang, lead, &[]).await;
         let id = upload(
             &wang,
-            &house,
+            &server,
             b"PK\x03\x04 deck",
             &[("filename", "圆.pptx")],
         )
@@ -229,7 +233,7 @@ async fn a_resource_without_pages_is_rejected_as_a_deck() {
             (StatusCode::CONFLICT, &json!("not_ready"))
         );
         let _program = run_analysis_with(
-            &house,
+            &server,
             r#"echo '{"error":{"code":"broken","message":"not a deck"}}'; exit 2"#,
         )
         .await;

@@ -14,7 +14,7 @@ use crate::http::Services;
 use crate::identity::{NewPerson, Role, add_person};
 use crate::ids::SchoolId;
 use crate::schools::{self, Membership, NewCommunity, NewSchool, SchoolRole};
-use crate::testing::{House, PASSWORD, Page, houses};
+use crate::testing::{PASSWORD, TestClient, TestServer, test_servers};
 use crate::worker::Worker;
 
 mod analysis;
@@ -27,8 +27,8 @@ const PLAN: &str = "三年级语文上册第六单元\n《富饶的西沙群岛�
 
 /// Sends a request as tus-js-client does and returns the complete response.
 async fn tus(
-    page: &Page,
-    house: &House,
+    page: &TestClient,
+    server: &TestServer,
     method: &str,
     path: &str,
     headers: &[(&str, String)],
@@ -45,7 +45,7 @@ async fn tus(
         request = request.header(*name, value);
     }
     let request = request.body(Body::from(body)).expect("a request");
-    let response = house
+    let response = server
         .router
         .clone()
         .oneshot(request)
@@ -84,19 +84,24 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
 }
 
 async fn create_upload(
-    page: &Page,
-    house: &House,
+    page: &TestClient,
+    server: &TestServer,
     size: usize,
     pairs: &[(&str, &str)],
 ) -> (StatusCode, String, Value) {
     let headers = [("upload-length", size.to_string()), metadata(pairs)];
     let (status, headers, body) =
-        tus(page, house, "POST", "/api/uploads", &headers, Vec::new()).await;
+        tus(page, server, "POST", "/api/uploads", &headers, Vec::new()).await;
     (status, text(&headers, "location").to_owned(), body)
 }
 
 /// Uploads a file in one request and returns the resource's id.
-async fn upload(page: &Page, house: &House, content: &[u8], pairs: &[(&str, &str)]) -> String {
+async fn upload(
+    page: &TestClient,
+    server: &TestServer,
+    content: &[u8],
+    pairs: &[(&str, &str)],
+) -> String {
     let headers = [
         ("upload-length", content.len().to_string()),
         metadata(pairs),
@@ -104,7 +109,7 @@ async fn upload(page: &Page, house: &House, content: &[u8], pairs: &[(&str, &str
     ];
     let (status, headers, body) = tus(
         page,
-        house,
+        server,
         "POST",
         "/api/uploads",
         &headers,
@@ -117,7 +122,11 @@ async fn upload(page: &Page, house: &House, content: &[u8], pairs: &[(&str, &str
     id
 }
 
-async fn school(house: &House, name: &str, community: Option<crate::ids::CommunityId>) -> SchoolId {
+async fn school(
+    server: &TestServer,
+    name: &str,
+    community: Option<crate::ids::CommunityId>,
+) -> SchoolId {
     let role = SchoolRole::Member;
     let new = NewSchool {
         community_id: community,
@@ -125,27 +134,27 @@ async fn school(house: &House, name: &str, community: Option<crate::ids::Communi
         role,
         membership: Some(Membership::Close),
     };
-    schools::add_school(&house.services.db, new)
+    schools::add_school(&server.services.db, new)
         .await
         .expect("added")
         .id
 }
 
-async fn teacher_of(house: &House, school: SchoolId, login: &str) -> Page {
+async fn teacher_of(server: &TestServer, school: SchoolId, login: &str) -> TestClient {
     let new = NewPerson {
         school: Some(school),
         name: login.into(),
         login: login.into(),
         role: Role::Teacher,
     };
-    add_person(&house.services.identity, new, PASSWORD.into())
+    add_person(&server.services.identity, new, PASSWORD.into())
         .await
         .expect("added");
-    house.sign_in(login).await
+    server.sign_in(login).await
 }
 
 /// Starts the jobs with a shell script that speaks the protocol of `tongke-doc` and `tongke-av`.
-async fn run_analysis_with(house: &House, script: &str) -> TempDir {
+async fn run_analysis_with(server: &TestServer, script: &str) -> TempDir {
     use std::os::unix::fs::PermissionsExt;
     let folder = tempfile::tempdir().expect("a folder");
     let program = folder.path().join("program");
@@ -158,7 +167,7 @@ async fn run_analysis_with(house: &House, script: &str) -> TempDir {
         storage,
         db,
         ..
-    } = &house.services;
+    } = &server.services;
     let mut config = (**config).clone();
     config.documents.program = program.to_str().expect("plain").into();
     config.worker.program = config.documents.program.clone();
@@ -167,7 +176,7 @@ async fn run_analysis_with(house: &House, script: &str) -> TempDir {
     folder
 }
 
-async fn analyzed(page: &mut Page, id: &str) -> Value {
+async fn analyzed(page: &mut TestClient, id: &str) -> Value {
     for _ in 0..500 {
         let (_, resource) = page.get(&format!("/api/resources/{id}")).await;
         if resource["preview"]["state"] != "waiting" {
@@ -179,11 +188,11 @@ async fn analyzed(page: &mut Page, id: &str) -> Value {
 }
 
 /// Downloads a file and returns its Content-Disposition and bytes.
-async fn download(page: &Page, house: &House, path: &str) -> (String, Vec<u8>) {
+async fn download(page: &TestClient, server: &TestServer, path: &str) -> (String, Vec<u8>) {
     let request = Request::builder()
         .uri(path)
         .header(header::COOKIE, page.cookie.as_deref().expect("signed in"));
-    let answer = house
+    let answer = server
         .router
         .clone()
         .oneshot(request.body(Body::empty()).expect("a request"))
@@ -201,8 +210,8 @@ async fn download(page: &Page, house: &House, path: &str) -> (String, Vec<u8>) {
 }
 
 /// Returns the titles of the search results.
-async fn search(house: &House, page: &mut Page, query: &str) -> Vec<String> {
-    house.services.search.catch_up().await;
+async fn search(server: &TestServer, page: &mut TestClient, query: &str) -> Vec<String> {
+    server.services.search.catch_up().await;
     let query: String = query.bytes().map(|byte| format!("%{byte:02X}")).collect();
     let (status, body) = page.get(&format!("/api/search?q={query}")).await;
     assert_eq!(status, StatusCode::OK, "{body}");

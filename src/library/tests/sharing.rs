@@ -4,28 +4,28 @@ use super::*;
 
 #[tokio::test]
 async fn each_reader_sees_exactly_the_resources_whose_visibility_includes_them() {
-    for house in houses().await {
+    for server in test_servers().await {
         let new = NewCommunity {
             name: "教育共同体".into(),
             county: "清河县".into(),
         };
-        let community = schools::add_community(&house.services.db, new)
+        let community = schools::add_community(&server.services.db, new)
             .await
             .expect("added")
             .id;
-        let core = school(&house, "第一实验小学", Some(community)).await;
-        let member = school(&house, "柳林村小学", Some(community)).await;
-        let stranger = school(&house, "外县小学", None).await;
-        let mut owner = teacher_of(&house, core, "wang").await;
+        let core = school(&server, "第一实验小学", Some(community)).await;
+        let member = school(&server, "柳林村小学", Some(community)).await;
+        let stranger = school(&server, "外县小学", None).await;
+        let mut owner = teacher_of(&server, core, "wang").await;
         let readers = [
-            ("colleague", teacher_of(&house, core, "chen").await, 1),
-            ("member", teacher_of(&house, member, "li").await, 2),
-            ("county", teacher_of(&house, stranger, "zhao").await, 3),
-            ("anonymous", house.page(), 4),
+            ("colleague", teacher_of(&server, core, "chen").await, 1),
+            ("member", teacher_of(&server, member, "li").await, 2),
+            ("county", teacher_of(&server, stranger, "zhao").await, 3),
+            ("anonymous", server.client(), 4),
         ];
         let id = upload(
             &owner,
-            &house,
+            &server,
             PLAN.as_bytes(),
             &[("filename", "教案.txt"), ("visibility", "private")],
         )
@@ -83,12 +83,12 @@ async fn each_reader_sees_exactly_the_resources_whose_visibility_includes_them()
 
 #[tokio::test]
 async fn a_school_can_require_a_review_before_publication() {
-    for house in houses().await {
-        let (mut admin, _) = house.signed_in("admin", Role::Administrator).await;
-        let (mut wang, _) = house.signed_in("wang", Role::Teacher).await;
-        let (mut chen, reviewer) = house.signed_in("chen", Role::Teacher).await;
-        let (mut li, _) = house.signed_in("li", Role::Teacher).await;
-        let setting = format!("/api/schools/{}/library", house.school);
+    for server in test_servers().await {
+        let (mut admin, _) = server.signed_in("admin", Role::Administrator).await;
+        let (mut wang, _) = server.signed_in("wang", Role::Teacher).await;
+        let (mut chen, reviewer) = server.signed_in("chen", Role::Teacher).await;
+        let (mut li, _) = server.signed_in("li", Role::Teacher).await;
+        let setting = format!("/api/schools/{}/library", server.school);
         let form = json!({ "reviews": true, "reviewer_ids": [reviewer] });
         assert_eq!(
             admin.send("PUT", &setting, Some(form)).await.0,
@@ -96,7 +96,7 @@ async fn a_school_can_require_a_review_before_publication() {
         );
         let id = upload(
             &wang,
-            &house,
+            &server,
             b"first",
             &[("filename", "a.txt"), ("visibility", "county")],
         )
@@ -152,7 +152,7 @@ async fn a_school_can_require_a_review_before_publication() {
         // A new version is pending; others still see the approved one.
         upload(
             &wang,
-            &house,
+            &server,
             b"second",
             &[
                 ("filename", "a.txt"),
@@ -190,14 +190,14 @@ async fn a_school_can_require_a_review_before_publication() {
 
 #[tokio::test]
 async fn search_finds_resources_only_for_readers_who_may_see_them() {
-    for house in houses().await {
-        let (mut wang, _) = house.signed_in("wang", Role::Teacher).await;
-        let (mut li, _) = house.signed_in("li", Role::Teacher).await;
-        let other = school(&house, "石桥村小学", None).await;
-        let mut zhao = teacher_of(&house, other, "zhao").await;
+    for server in test_servers().await {
+        let (mut wang, _) = server.signed_in("wang", Role::Teacher).await;
+        let (mut li, _) = server.signed_in("li", Role::Teacher).await;
+        let other = school(&server, "石桥村小学", None).await;
+        let mut zhao = teacher_of(&server, other, "zhao").await;
         let id = upload(
             &wang,
-            &house,
+            &server,
             b"content",
             &[("filename", "富饶的西沙群岛.txt"), ("visibility", "school")],
         )
@@ -207,20 +207,20 @@ async fn search_finds_resources_only_for_readers_who_may_see_them() {
             wang.post("/api/collections", collection).await.0,
             StatusCode::CREATED
         );
-        assert_eq!(search(&house, &mut li, "富饶").await, ["富饶的西沙群岛"]);
-        assert_eq!(search(&house, &mut zhao, "富饶").await, [""; 0]);
-        assert_eq!(search(&house, &mut zhao, "西沙").await, ["西沙资料合集"]);
+        assert_eq!(search(&server, &mut li, "富饶").await, ["富饶的西沙群岛"]);
+        assert_eq!(search(&server, &mut zhao, "富饶").await, [""; 0]);
+        assert_eq!(search(&server, &mut zhao, "西沙").await, ["西沙资料合集"]);
         let path = format!("/api/resources/{id}");
         wang.patch(
             &path,
             json!({ "visibility": "county", "title": "美丽的西沙" }),
         )
         .await;
-        assert_eq!(search(&house, &mut zhao, "美丽").await, ["美丽的西沙"]);
+        assert_eq!(search(&server, &mut zhao, "美丽").await, ["美丽的西沙"]);
         wang.patch(&path, json!({ "visibility": "private" })).await;
-        assert_eq!(search(&house, &mut li, "美丽").await, [""; 0]);
-        assert_eq!(search(&house, &mut wang, "美丽").await, ["美丽的西沙"]);
+        assert_eq!(search(&server, &mut li, "美丽").await, [""; 0]);
+        assert_eq!(search(&server, &mut wang, "美丽").await, ["美丽的西沙"]);
         wang.delete(&path).await;
-        assert_eq!(search(&house, &mut wang, "美丽").await, [""; 0]);
+        assert_eq!(search(&server, &mut wang, "美丽").await, [""; 0]);
     }
 }

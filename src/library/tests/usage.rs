@@ -4,12 +4,12 @@ use super::*;
 
 #[tokio::test]
 async fn a_batch_describes_many_resources_and_confirms_suggestions() {
-    for house in houses().await {
-        let (mut wang, _) = house.signed_in("wang", Role::Teacher).await;
+    for server in test_servers().await {
+        let (mut wang, _) = server.signed_in("wang", Role::Teacher).await;
         let mut ids = Vec::new();
         for n in 1..=3 {
             let name = format!("三年级语文 第{n}课时.txt");
-            ids.push(upload(&wang, &house, name.as_bytes(), &[("filename", &name)]).await);
+            ids.push(upload(&wang, &server, name.as_bytes(), &[("filename", &name)]).await);
         }
         let set =
             json!({ "edition": "统编版", "keywords": ["西沙", "写景"], "confirm": ["grade"] });
@@ -38,8 +38,8 @@ async fn a_batch_describes_many_resources_and_confirms_suggestions() {
             .await;
         assert_eq!(found["total"], 3);
         // A batch with another owner's resource changes nothing.
-        let (chen, _) = house.signed_in("chen", Role::Teacher).await;
-        let foreign = upload(&chen, &house, b"other", &[("filename", "b.txt")]).await;
+        let (chen, _) = server.signed_in("chen", Role::Teacher).await;
+        let foreign = upload(&chen, &server, b"other", &[("filename", "b.txt")]).await;
         let all = json!({ "ids": [ids[0], foreign], "set": { "subject": "数学" } });
         assert_eq!(
             wang.post("/api/resources/batch", all).await.0,
@@ -54,10 +54,10 @@ async fn a_batch_describes_many_resources_and_confirms_suggestions() {
 
 #[tokio::test]
 async fn stars_comments_and_uses_are_counted_once_each() {
-    for house in houses().await {
-        let (wang, _) = house.signed_in("wang", Role::Teacher).await;
-        let (mut li, _) = house.signed_in("li", Role::Teacher).await;
-        let id = upload(&wang, &house, PLAN.as_bytes(), &[("filename", "教案.txt")]).await;
+    for server in test_servers().await {
+        let (wang, _) = server.signed_in("wang", Role::Teacher).await;
+        let (mut li, _) = server.signed_in("li", Role::Teacher).await;
+        let id = upload(&wang, &server, PLAN.as_bytes(), &[("filename", "教案.txt")]).await;
         let path = format!("/api/resources/{id}");
         for stars in [3, 5] {
             let (status, rated) = li
@@ -99,7 +99,7 @@ async fn stars_comments_and_uses_are_counted_once_each() {
             (&json!(5.0), &json!(5), &json!(1), &json!(1))
         );
         let remove = format!("{path}/comments/{}", comment["id"].as_str().expect("an id"));
-        let (mut zhou, _) = house.signed_in("zhou", Role::Teacher).await;
+        let (mut zhou, _) = server.signed_in("zhou", Role::Teacher).await;
         assert_eq!(zhou.delete(&remove).await.0, StatusCode::FORBIDDEN);
         assert_eq!(wang.clone().delete(&remove).await.0, StatusCode::NO_CONTENT);
         assert_eq!(li.get(&path).await.1["comments"], 0);
@@ -108,11 +108,11 @@ async fn stars_comments_and_uses_are_counted_once_each() {
 
 #[tokio::test]
 async fn a_download_has_its_chinese_name_and_supports_ranges() {
-    for house in houses().await {
-        let (wang, _) = house.signed_in("wang", Role::Teacher).await;
+    for server in test_servers().await {
+        let (wang, _) = server.signed_in("wang", Role::Teacher).await;
         let id = upload(
             &wang,
-            &house,
+            &server,
             PLAN.as_bytes(),
             &[("filename", "西沙群岛 教案.txt")],
         )
@@ -123,7 +123,7 @@ async fn a_download_has_its_chinese_name_and_supports_ranges() {
             if let Some(range) = range {
                 request = request.header(header::RANGE, range);
             }
-            house
+            server
                 .router
                 .clone()
                 .oneshot(request.body(Body::empty()).expect("a request"))
@@ -154,8 +154,8 @@ async fn a_download_has_its_chinese_name_and_supports_ranges() {
 
 #[tokio::test]
 async fn a_collection_keeps_its_order_and_downloads_as_one_zip() {
-    for house in houses().await {
-        let (mut wang, _) = house.signed_in("wang", Role::Teacher).await;
+    for server in test_servers().await {
+        let (mut wang, _) = server.signed_in("wang", Role::Teacher).await;
         let (status, made) = wang
             .post(
                 "/api/collections",
@@ -170,7 +170,7 @@ async fn a_collection_keeps_its_order_and_downloads_as_one_zip() {
             ids.push(
                 upload(
                     &wang,
-                    &house,
+                    &server,
                     content,
                     &[("filename", "同名.txt"), ("collection", &collection)],
                 )
@@ -193,7 +193,7 @@ async fn a_collection_keeps_its_order_and_downloads_as_one_zip() {
         );
         let mut request = Request::builder().uri(format!("{path}/zip"));
         request = request.header(header::COOKIE, wang.cookie.as_deref().expect("signed in"));
-        let answer = house
+        let answer = server
             .router
             .clone()
             .oneshot(request.body(Body::empty()).expect("a request"))
@@ -220,8 +220,8 @@ async fn a_collection_keeps_its_order_and_downloads_as_one_zip() {
         assert_eq!(first, "习题的内容", "in the collection's order");
         // A teacher of another school sees the collection, but only those of its resources that
         // they may see.
-        let other = school(&house, "石桥村小学", None).await;
-        let mut zhao = teacher_of(&house, other, "zhao").await;
+        let other = school(&server, "石桥村小学", None).await;
+        let mut zhao = teacher_of(&server, other, "zhao").await;
         let (status, seen) = zhao.get(&path).await;
         assert_eq!(
             (status, &seen["items"], &seen["count"]),
@@ -233,10 +233,10 @@ async fn a_collection_keeps_its_order_and_downloads_as_one_zip() {
 
 #[tokio::test]
 async fn a_plan_its_deck_and_their_lesson_are_linked() {
-    for house in houses().await {
-        let (mut wang, lead) = house.signed_in("wang", Role::Teacher).await;
-        let plan = upload(&wang, &house, b"plan", &[("filename", "教案.txt")]).await;
-        let deck = upload(&wang, &house, b"deck", &[("filename", "课件.txt")]).await;
+    for server in test_servers().await {
+        let (mut wang, lead) = server.signed_in("wang", Role::Teacher).await;
+        let plan = upload(&wang, &server, b"plan", &[("filename", "教案.txt")]).await;
+        let deck = upload(&wang, &server, b"deck", &[("filename", "课件.txt")]).await;
         let now = Timestamp::now();
         let lesson = json!({ "title": "富饶的西沙群岛", "subject": "语文", "grade": "三年级", "lead_id": lead,
             "starts_at": now, "ends_at": now + SignedDuration::from_mins(40), "assistant_ids": [], "classroom_ids": [] });
@@ -286,7 +286,7 @@ async fn a_plan_its_deck_and_their_lesson_are_linked() {
             ]
         );
         // A participant of the lesson gets only the resources that they may see.
-        let (mut observer, _) = house.signed_in("guan", Role::Observer).await;
+        let (mut observer, _) = server.signed_in("guan", Role::Observer).await;
         assert_eq!(
             bonds(
                 &observer
@@ -327,7 +327,7 @@ async fn a_plan_its_deck_and_their_lesson_are_linked() {
             )
             .await;
         }
-        let (mut li, _) = house.signed_in("li", Role::Teacher).await;
+        let (mut li, _) = server.signed_in("li", Role::Teacher).await;
         assert_eq!(
             li.post(&links(&plan), json!({ "lesson_id": lesson }))
                 .await
