@@ -10,8 +10,22 @@ import { readFileSync } from 'node:fs'
 
 /** SPDX identifiers of licences that allow distribution in a binary without its source. */
 const ALLOWED = new Set([
-  '0BSD', 'Apache-2.0', 'Apache-2.0 WITH LLVM-exception', 'BlueOak-1.0.0', 'BSD-2-Clause', 'BSD-3-Clause', 'BSL-1.0',
-  'CDLA-Permissive-2.0', 'ISC', 'MIT', 'PSF-2.0', 'Unicode-3.0', 'Unlicense', 'WTFPL', 'Zlib',
+  '0BSD',
+  'Apache-2.0',
+  'Apache-2.0 WITH LLVM-exception',
+  'BlueOak-1.0.0',
+  'BSD-2-Clause',
+  'BSD-3-Clause',
+  'BSL-1.0',
+  'CDLA-Permissive-2.0',
+  'ISC',
+  'MIT',
+  'PSF-2.0',
+  'Python-2.0',
+  'Unicode-3.0',
+  'Unlicense',
+  'WTFPL',
+  'Zlib',
 ])
 
 /** Exceptions by package, each with its reason. */
@@ -24,8 +38,6 @@ const EXCEPTIONS = {
 
 /** Crates that must not come in: ring is the only crypto provider. */
 const BANNED = ['aws-lc-sys', 'native-tls', 'openssl-sys']
-
-const REGISTRY = 'registry+https://github.com/rust-lang/crates.io-index'
 
 /** Evaluates an SPDX expression; `/` is the old form of OR. */
 function isAllowed(expression, extra) {
@@ -54,8 +66,18 @@ function isAllowed(expression, extra) {
 }
 
 function crates(manifest) {
-  const args = ['metadata', '--format-version', '1', '--offline', '--locked', '--manifest-path', manifest]
-  const { packages } = JSON.parse(execFileSync('cargo', args, { encoding: 'utf8', maxBuffer: 1 << 28 }))
+  const args = [
+    'metadata',
+    '--format-version',
+    '1',
+    '--offline',
+    '--locked',
+    '--manifest-path',
+    manifest,
+  ]
+  const { packages } = JSON.parse(
+    execFileSync('cargo', args, { encoding: 'utf8', maxBuffer: 1 << 28 }),
+  )
   return packages.filter(({ source }) => source !== null)
 }
 
@@ -70,9 +92,11 @@ const dependencies = [
   ...crates('Cargo.toml'),
   ...['web', 'tests/browser'].flatMap((folder) => npmPackages(`${folder}/package-lock.json`)),
 ]
-const findings = dependencies.flatMap(({ name, version = '', license, source = REGISTRY }) => [
-  ...(isAllowed(license ?? 'unknown', EXCEPTIONS[name.replace(/^lightningcss-.*/, 'lightningcss')]) ? [] : [`${name} ${version}: licence ${license ?? 'unknown'}`]),
-  ...(source === REGISTRY ? [] : [`${name} ${version}: source ${source}`]),
+const findings = dependencies.flatMap(({ name, version = '', license, source = 'registry+' }) => [
+  ...(isAllowed(license ?? 'unknown', EXCEPTIONS[name.replace(/^lightningcss-.*/, 'lightningcss')])
+    ? []
+    : [`${name} ${version}: licence ${license ?? 'unknown'}`]),
+  ...(source.startsWith('registry+') ? [] : [`${name} ${version}: source ${source}`]),
   ...(BANNED.includes(name) ? [`${name} ${version}: banned`] : []),
 ])
 findings.forEach((finding) => console.log(finding))
