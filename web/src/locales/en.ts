@@ -72,7 +72,8 @@ const en: typeof zh = {
     password: 'Change the password',
     old: 'Present password',
     new: 'New password',
-    password_hint: 'At least 8 characters; a sentence you remember is best. Common passwords are refused.',
+    password_hint:
+      'At least 8 characters; a sentence you remember is best. Common passwords are refused.',
     submit: 'Change the password',
     changed: 'The password is changed.',
     must_change: 'Somebody else has seen this password. Please set one of your own first.',
